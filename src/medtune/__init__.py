@@ -1,0 +1,76 @@
+"""medtune fine-tunes an open language model on medical instruction data and proves what that bought.
+
+A research tool: nothing it trains or reports is medical advice or a medical device.
+"""
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Telemetry of every dependency is off unless the user's environment says otherwise on purpose.
+for _name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "UNSLOTH_DISABLE_STATISTICS", "DISABLE_TELEMETRY"):
+    os.environ.setdefault(_name, "1")
+
+if TYPE_CHECKING:
+    from medtune.errors import MedtuneError
+    from medtune.plugins.contracts import Bundle, EncodedExample, Example, PromptFormatter, Task
+    from medtune.plugins.hookspecs import hookimpl
+    from medtune.planning import Plan
+    from medtune.specs import DataSpec, EvalSpec, LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec
+    from medtune.tuner import MedTuner, Run
+
+_HOMES = {
+    "Bundle": "medtune.plugins.contracts",
+    "DataSpec": "medtune.specs",
+    "EncodedExample": "medtune.plugins.contracts",
+    "EvalSpec": "medtune.specs",
+    "Example": "medtune.plugins.contracts",
+    "LoraSpec": "medtune.specs",
+    "MedTuner": "medtune.tuner",
+    "MedtuneError": "medtune.errors",
+    "ModelSpec": "medtune.specs",
+    "Plan": "medtune.planning",
+    "PromptFormatter": "medtune.plugins.contracts",
+    "QuantSpec": "medtune.specs",
+    "Run": "medtune.tuner",
+    "RunSpec": "medtune.specs",
+    "Task": "medtune.plugins.contracts",
+    "TrainSpec": "medtune.specs",
+    "hookimpl": "medtune.plugins.hookspecs",
+}
+
+__all__ = [  # noqa: RUF022 - kept in the order of the table above
+    "Bundle",
+    "DataSpec",
+    "EncodedExample",
+    "EvalSpec",
+    "Example",
+    "LoraSpec",
+    "MedTuner",
+    "MedtuneError",
+    "ModelSpec",
+    "Plan",
+    "PromptFormatter",
+    "QuantSpec",
+    "Run",
+    "RunSpec",
+    "Task",
+    "TrainSpec",
+    "__version__",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names on first use, so that ``import medtune`` itself costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'medtune' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,165 @@
+"""Every error that medtune raises, each one sentence built from facts.
+
+MedtuneError
+├── SpecError (exit 2)
+│   ├── UnknownKeyError
+│   ├── InvalidValueError
+│   ├── UnknownNameError
+│   └── PluginError
+│       ├── PluginClashError
+│       └── PluginImportError
+├── DataError (exit 3)
+├── UnsafeArtifactError (exit 4)
+├── RunLockedError (exit 5)
+├── StorageError (exit 6)
+│   └── HubUnreachableError
+├── NonFiniteLossError (exit 7)
+├── OutOfMemoryError (exit 8)
+└── RunInterruptedError (exit 75)
+
+Each class takes the facts, builds its own sentence and keeps the facts as attributes. No error repeats a row's text:
+it may be a patient's.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class MedtuneError(Exception):
+    """Base of all errors that medtune raises on purpose; ``exit_code`` is what the command line returns."""
+
+    exit_code: int = 1
+
+
+class SpecError(MedtuneError):
+    """The spec, or a command line argument, cannot be used as written."""
+
+    exit_code = 2
+
+
+class UnknownKeyError(SpecError):
+    """A spec holds a key that no field has."""
+
+    def __init__(self, key: str, where: str, known: Iterable[str]) -> None:
+        self.key, self.where, self.known = key, where, sorted(known)
+        super().__init__(f"unknown key '{key}' at {where}; {_nearest(key.rpartition('.')[2], self.known)}")
+
+
+class InvalidValueError(SpecError):
+    """A spec field has a value of the wrong type or outside its range."""
+
+    def __init__(self, field: str, where: str, reason: str) -> None:
+        self.field, self.where, self.reason = field, where, reason
+        super().__init__(f"'{field}' at {where} cannot be used: {reason}")
+
+
+class UnknownNameError(SpecError):
+    """No plugin registered a backend, formatter, task or bundle of this name."""
+
+    def __init__(self, kind: str, name: str, registered: Iterable[str]) -> None:
+        self.kind, self.name, self.registered = kind, name, sorted(registered)
+        super().__init__(f"no {kind} named '{name}'; {_nearest(name, self.registered, 'registered')}")
+
+
+class PluginError(SpecError):
+    """A plugin breaks the contract of its hook."""
+
+
+class PluginClashError(PluginError):
+    """Two plugins register the same name."""
+
+    def __init__(self, kind: str, name: str, owners: Sequence[str]) -> None:
+        self.kind, self.name, self.owners = kind, name, tuple(owners)
+        super().__init__(
+            f"{kind} '{name}' is registered by {' and by '.join(repr(o) for o in owners)}; names must be unique: "
+            "rename one or uninstall one"
+        )
+
+
+class PluginImportError(PluginError):
+    """An installed plugin cannot be imported."""
+
+    def __init__(self, plugin: str, distribution: str, reason: str) -> None:
+        self.plugin, self.distribution, self.reason = plugin, distribution, reason
+        super().__init__(
+            f"plugin '{plugin}' of distribution '{distribution}' cannot be loaded ({reason}); repair or uninstall it, "
+            "or set MEDTUNE_DISABLE_PLUGIN_AUTOLOAD=1"
+        )
+
+
+class DataError(MedtuneError):
+    """The data set cannot be read, formatted or encoded as asked."""
+
+    exit_code = 3
+
+
+class UnsafeArtifactError(MedtuneError):
+    """An artifact is damaged, or would run code or break the prompt contract when used."""
+
+    exit_code = 4
+
+
+class RunLockedError(MedtuneError):
+    """Another process writes to this run folder."""
+
+    exit_code = 5
+
+    def __init__(self, path: str, pid: int | None, host: str | None) -> None:
+        self.path, self.pid, self.host = path, pid, host
+        owner = f"process {pid} on host '{host}'" if pid else "another process"
+        super().__init__(f"run folder '{path}' is in use by {owner}; wait for it to end or choose another output_dir")
+
+
+class StorageError(MedtuneError):
+    """A file or repository cannot be read or written."""
+
+    exit_code = 6
+
+
+class HubUnreachableError(StorageError):
+    """A model or data set is neither local nor reachable on the hub."""
+
+    def __init__(self, what: str, repository: str, local_option: str) -> None:
+        self.what, self.repository, self.local_option = what, repository, local_option
+        super().__init__(
+            f"cannot get {what} '{repository}': it is not in the local cache and the hub cannot be reached; "
+            f"point at a local copy with {local_option}"
+        )
+
+
+class NonFiniteLossError(MedtuneError):
+    """The loss or a gradient became NaN or infinite; nothing was updated with it."""
+
+    exit_code = 7
+
+    def __init__(self, step: int, quantity: str, row_ids: Sequence[str] = ()) -> None:
+        self.step, self.quantity, self.row_ids = step, quantity, tuple(row_ids)
+        shown = ", ".join(self.row_ids[:8]) + (", ..." if len(self.row_ids) > 8 else "")  # noqa: PLR2004
+        rows = f" (rows {shown})" if self.row_ids else ""
+        super().__init__(
+            f"{quantity} is not finite at step {step}{rows}; the step was not applied and the last checkpoint is kept: "
+            "lower train.learning_rate or inspect these rows"
+        )
+
+
+class OutOfMemoryError(MedtuneError):
+    """The run does not fit into the memory of the device."""
+
+    exit_code = 8
+
+
+class RunInterruptedError(MedtuneError):
+    """The run stopped on a signal or a time limit after saving; the same command resumes it."""
+
+    exit_code = 75
+
+    def __init__(self, path: str, step: int, reason: str) -> None:
+        self.path, self.step, self.reason = path, step, reason
+        super().__init__(f"run '{path}' was interrupted at step {step} ({reason}) and saved; run it again to resume")
+
+
+def _nearest(word: str, known: Sequence[str], label: str = "known here") -> str:
+    """Say which known names come closest to ``word``, or list them all."""
+    listing = f"{label}: " + (", ".join(f"'{k}'" for k in known) or "nothing")
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'? {listing}" if close else listing

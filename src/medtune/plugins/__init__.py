@@ -1,0 +1,1 @@
+"""The seams of medtune: what a backend must offer and how plugins are found."""

@@ -1,0 +1,321 @@
+"""What the parts of medtune hand to each other: plain values, and the protocols that backends satisfy."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypedDict, runtime_checkable
+
+from medtune.specs import EvalSpec, LoraSpec, ModelSpec, QuantSpec, RunSpec
+
+__all__ = [
+    "Adapter",
+    "Bundle",
+    "Completion",
+    "EncodedExample",
+    "Example",
+    "Exporter",
+    "GenerationRequest",
+    "Generator",
+    "Job",
+    "Loaded",
+    "Message",
+    "PackedRow",
+    "PackedRows",
+    "Prediction",
+    "PromptFormatter",
+    "Quantizer",
+    "Task",
+    "TaskScore",
+    "TrainResult",
+    "Trainer",
+]
+
+
+class Message(TypedDict):
+    """One turn: ``role`` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What is asked and what is answered; the last message is the answer.
+
+    Attributes:
+        messages: the turns in order.
+        source: where the row comes from, the key of per-source figures; empty when unknown.
+        task: name of the task that scores it, None to let the tasks' ``matches`` decide.
+        row_id: stable identity within the data set, used in logs instead of text.
+    """
+
+    messages: Sequence[Message]
+    source: str = ""
+    task: str | None = None
+    row_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedExample:
+    """The exact token ids of an example and which of them carry loss.
+
+    Attributes:
+        input_ids: the whole conversation, first id to last.
+        supervised: 1 where the token carries loss, else 0; as long as ``input_ids``.
+        source: as in the example.
+        row_id: as in the example.
+    """
+
+    input_ids: Sequence[int]
+    supervised: Sequence[int]
+    source: str = ""
+    row_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRow:
+    """Samples that share one row of ``max_length`` tokens.
+
+    Attributes:
+        input_ids: the samples' ids one after the other, without padding.
+        supervised: 1 where the token carries loss, aligned with ``input_ids``.
+        lengths: tokens of each sample; they sum to ``len(input_ids)``.
+        samples: index of each sample in the prepared set, in the order of ``lengths``.
+    """
+
+    input_ids: Sequence[int]
+    supervised: Sequence[int]
+    lengths: Sequence[int]
+    samples: Sequence[int]
+
+
+class PackedRows(Protocol):
+    """The prepared training set: packed rows by index, and the identity of their samples."""
+
+    fingerprint: str
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> PackedRow: ...
+    def row_id(self, sample: int) -> str:
+        """Return the row id of a sample."""
+        ...
+
+    def source(self, sample: int) -> str:
+        """Return the source of a sample."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory with its tokenizer.
+
+    Attributes:
+        model: a transformers model, after ``attach`` wrapped with its adapter.
+        tokenizer: the tokenizer of the base, with a pad token.
+        device: torch device string, such as "cuda:0" or "cpu".
+        compute_dtype: "bf16", "fp16" or "fp32".
+        stop_ids: token ids that end an answer.
+        scheme: storage of the base, such as "nf4".
+    """
+
+    model: Any
+    tokenizer: Any
+    device: str
+    compute_dtype: str
+    stop_ids: tuple[int, ...]
+    scheme: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything a trainer needs for one fit.
+
+    Attributes:
+        spec: the whole run spec.
+        loaded: base with adapter attached.
+        rows: the packed training set.
+        run_dir: the run folder; checkpoints go to its ``checkpoints``.
+        total_steps: updates to do in the whole run.
+        resume_from: a verified checkpoint folder to continue from, or None.
+        on_log: called with every log record, after it was written.
+    """
+
+    spec: RunSpec
+    loaded: Loaded
+    rows: PackedRows
+    run_dir: Path
+    total_steps: int
+    resume_from: Path | None = None
+    on_log: Callable[[Mapping[str, Any]], None] = lambda _record: None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a fit did.
+
+    Attributes:
+        steps: updates done in the whole run, resumed part included.
+        train_loss: mean loss per supervised token over the updates of this process.
+        tokens: real (unpadded) tokens seen by this process.
+        seconds: wall time of the training loop in this process.
+        peak_memory_gib: peak allocated device memory, on a CPU the peak resident set.
+        interrupted: the reason, when a signal or time limit ended the fit early.
+    """
+
+    steps: int
+    train_loss: float
+    tokens: int
+    seconds: float
+    peak_memory_gib: float
+    interrupted: str | None = None
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Real tokens per second of wall time."""
+        return self.tokens / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """A prompt as token ids, and the most tokens that its answer may take."""
+
+    input_ids: Sequence[int]
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An answer: its ids without the stop id, its text, and whether the limit cut it off."""
+
+    token_ids: Sequence[int]
+    text: str
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A model's answer to an example; the gold answer is the example's last message."""
+
+    example: Example
+    text: str
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScore:
+    """The score of one task over its rows.
+
+    Attributes:
+        rows: rows scored.
+        primary: key in ``metrics`` that stands for the task in one-line tables.
+        metrics: figures between 0 and 1.
+        failures: rates between 0 and 1 of the ways in which an answer could not be used.
+        intervals: 95 % interval (low, high) per metric, where one was computed.
+        details: further JSON values, such as a confusion matrix.
+    """
+
+    rows: int
+    primary: str
+    metrics: Mapping[str, float]
+    failures: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A named run spec and the licence notices a user must know."""
+
+    name: str
+    spec: RunSpec
+    summary: str = ""
+    licences: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class PromptFormatter(Protocol):
+    """Turns a row into an example: says what is asked and what is answered, never how it looks in tokens."""
+
+    name: str
+
+    def format(self, row: Mapping[str, Any]) -> Example:
+        """Return the example of ``row``; raise ValueError with a reason (without its text) for a bad row."""
+        ...
+
+
+@runtime_checkable
+class Quantizer(Protocol):
+    """Loads a frozen base model."""
+
+    name: str
+
+    def load(self, model: ModelSpec, spec: QuantSpec) -> Loaded:
+        """Load the base with its tokenizer."""
+        ...
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """Attaches trainable parameters to a loaded base."""
+
+    name: str
+
+    def attach(self, loaded: Loaded, spec: LoraSpec) -> Loaded:
+        """Return the loaded model with a fresh fp32 adapter."""
+        ...
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Fits the adapter."""
+
+    name: str
+
+    def fit(self, job: Job) -> TrainResult:
+        """Train in place and return what was done."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Generates answers greedily."""
+
+    name: str
+
+    def generate(self, loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> Sequence[Completion]:
+        """Return one completion per prompt, in order."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Recognises, parses and scores one kind of answer."""
+
+    name: str
+
+    def matches(self, example: Example) -> bool:
+        """Say whether this task scores ``example`` (by its source, or by its instruction and shape)."""
+        ...
+
+    def max_new_tokens(self, example: Example, prompt_tokens: int) -> int:
+        """Return the most tokens that a sensible answer takes."""
+        ...
+
+    def parse(self, text: str, example: Example) -> Any:
+        """Return what ``text`` answers, in the task's own type."""
+        ...
+
+    def score(self, predictions: Sequence[Prediction]) -> TaskScore:
+        """Score answers to examples that match."""
+        ...
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Writes a finished run in another form."""
+
+    name: str
+
+    def export(self, run_dir: Path, target: Path) -> Path:
+        """Write to ``target`` and return the path to use."""
+        ...

@@ -1,0 +1,86 @@
+"""The hooks that a plugin may implement, with their exact signatures."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from medtune.planning import Plan
+    from medtune.plugins.contracts import (
+        Adapter,
+        Bundle,
+        Exporter,
+        Generator,
+        PromptFormatter,
+        Quantizer,
+        Task,
+        Trainer,
+    )
+    from medtune.specs import RunSpec
+    from medtune.tuner import Run
+
+PROJECT = "medtune"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def provide_quantizers() -> "Sequence[Quantizer]":  # type: ignore[empty-body]
+    """Return backends that load a frozen base model; chosen by ``quant.backend``."""
+
+
+@hookspec
+def provide_adapters() -> "Sequence[Adapter]":  # type: ignore[empty-body]
+    """Return backends that attach trainable parameters; chosen by ``lora.backend``."""
+
+
+@hookspec
+def provide_trainers() -> "Sequence[Trainer]":  # type: ignore[empty-body]
+    """Return backends that fit the adapter; chosen by ``train.backend``."""
+
+
+@hookspec
+def provide_generators() -> "Sequence[Generator]":  # type: ignore[empty-body]
+    """Return backends that generate answers; chosen by ``eval.backend``."""
+
+
+@hookspec
+def provide_formatters() -> "Sequence[PromptFormatter]":  # type: ignore[empty-body]
+    """Return formatters that turn a row into an example; chosen by ``data.formatter``."""
+
+
+@hookspec
+def provide_tasks() -> "Sequence[Task]":  # type: ignore[empty-body]
+    """Return tasks that parse and score answers."""
+
+
+@hookspec
+def provide_bundles() -> "Sequence[Bundle]":  # type: ignore[empty-body]
+    """Return named run specs with their licence notices."""
+
+
+@hookspec
+def provide_exporters() -> "Sequence[Exporter]":  # type: ignore[empty-body]
+    """Return exporters of a finished run."""
+
+
+@hookspec
+def run_started(spec: "RunSpec", plan: "Plan") -> None:
+    """Observe that a run begins."""
+
+
+@hookspec
+def step_logged(record: Mapping[str, Any]) -> None:
+    """Observe a line of ``log.jsonl``: step, loss, learning_rate, tokens, tokens_per_second and more."""
+
+
+@hookspec
+def run_finished(run: "Run") -> None:
+    """Observe that a run finished."""
+
+
+@hookspec
+def run_failed(spec: "RunSpec", error: BaseException) -> None:
+    """Observe that a run failed; what this hook raises is added to the error as a note."""

@@ -1,0 +1,156 @@
+"""Finds plugins, checks them and looks up by name what they provide."""
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from medtune.errors import PluginClashError, PluginError, PluginImportError, UnknownNameError
+from medtune.plugins import contracts, hookspecs
+
+__all__ = ["AUTOLOAD_SWITCH", "BUILTIN_PLUGINS", "KINDS", "PluginHost", "create_host"]
+
+AUTOLOAD_SWITCH = "MEDTUNE_DISABLE_PLUGIN_AUTOLOAD"
+"""Environment variable: when set to anything but "" or "0", installed plugins are not loaded."""
+
+BUILTIN_PLUGINS = (
+    "medtune.backends.bitsandbytes",
+    "medtune.backends.peft",
+    "medtune.backends.trl",
+    "medtune.backends.generate",
+    "medtune.data.formatters",
+    "medtune.evaluation.tasks",
+    "medtune.bundles",
+)
+"""medtune's own plugins, dotted so that the core imports none of them."""
+
+KINDS: Mapping[str, tuple[str, type]] = {
+    "quantizer": ("provide_quantizers", contracts.Quantizer),
+    "adapter": ("provide_adapters", contracts.Adapter),
+    "trainer": ("provide_trainers", contracts.Trainer),
+    "generator": ("provide_generators", contracts.Generator),
+    "formatter": ("provide_formatters", contracts.PromptFormatter),
+    "task": ("provide_tasks", contracts.Task),
+    "bundle": ("provide_bundles", contracts.Bundle),
+    "exporter": ("provide_exporters", contracts.Exporter),
+}
+"""Kind of thing -> the hook that provides it and the contract it satisfies."""
+
+
+class PluginHost:
+    """Names registered by plugins, and the observers of a run."""
+
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        self.manager = manager
+
+    def find(self, kind: str, name: str) -> Any:
+        """Return the registered ``kind`` of that name; raise UnknownNameError with the near misses."""
+        provided = self.provided(kind)
+        if name not in provided:
+            raise UnknownNameError(kind, name, provided)
+        return provided[name][0]
+
+    def provided(self, kind: str) -> dict[str, tuple[Any, str]]:
+        """Return name -> (thing, owner) of all things of a kind, in the order of their names."""
+        found: dict[str, tuple[Any, str]] = {}
+        for thing, owner in self._things(kind):
+            if thing.name in found:
+                raise PluginClashError(kind, thing.name, (found[thing.name][1], owner))
+            found[thing.name] = (thing, owner)
+        return dict(sorted(found.items()))
+
+    def all(self, kind: str) -> list[Any]:
+        """Return all things of a kind, in the order of their names."""
+        return [thing for thing, _owner in self.provided(kind).values()]
+
+    def extended(self, *plugins: object) -> "PluginHost":
+        """Return a host with the same plugins and these."""
+        manager = _empty_manager()
+        for name, plugin in self.manager.list_name_plugin():
+            if plugin is not None:
+                manager.register(plugin, name)
+        host = PluginHost(manager)
+        for plugin in plugins:
+            host.register(plugin)
+        return host
+
+    def register(self, plugin: object, name: str | None = None) -> None:
+        """Register a plugin; raise PluginError when it breaks a hook's contract."""
+        label = name or getattr(plugin, "__name__", None) or type(plugin).__name__
+        if self.manager.get_plugin(label) not in (None, plugin):
+            raise PluginError(f"two plugins are called '{label}'; rename the entry point of one of them")
+        try:
+            self.manager.register(plugin, label)
+            self.manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            self.manager.unregister(plugin)
+            raise PluginError(_explain(label, error)) from error
+
+    def _things(self, kind: str) -> Iterator[tuple[Any, str]]:
+        hook_name, contract = KINDS[kind]
+        for impl in getattr(self.manager.hook, hook_name).get_hookimpls():
+            try:
+                things: Sequence[Any] = impl.function()
+            except Exception as error:
+                raise PluginError(f"plugin '{impl.plugin_name}' failed in {hook_name}: {error!r}") from error
+            for thing in things:
+                if not isinstance(thing, contract):
+                    raise PluginError(
+                        f"plugin '{impl.plugin_name}' provides {type(thing).__name__!r} in {hook_name}, "
+                        f"which does not satisfy {contract.__name__} (see the plugin guide)"
+                    )
+                yield thing, impl.plugin_name
+
+
+def create_host(plugins: Iterable[object] = (), *, autoload: bool | None = None) -> PluginHost:
+    """Build a host with medtune's own plugins, the installed ones, and ``plugins``.
+
+    Args:
+        plugins: modules or objects with hook implementations, registered last.
+        autoload: whether plugins are loaded from entry points; None asks the environment variable
+            ``MEDTUNE_DISABLE_PLUGIN_AUTOLOAD``.
+
+    Raises:
+        PluginImportError: an installed plugin cannot be imported.
+        PluginError: a plugin implements a hook that does not exist, or with unknown arguments.
+    """
+    host = PluginHost(_empty_manager())
+    for dotted in BUILTIN_PLUGINS:
+        host.register(import_module(dotted), dotted)
+    if autoload is None:
+        autoload = os.environ.get(AUTOLOAD_SWITCH, "") in ("", "0")
+    if autoload:
+        for entry_point in sorted(entry_points(group=hookspecs.PROJECT), key=lambda e: e.name):
+            host.register(_load(entry_point), entry_point.name)
+    for plugin in plugins:
+        host.register(plugin)
+    return host
+
+
+def _empty_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _load(entry_point: EntryPoint) -> object:
+    distribution = entry_point.dist.name if entry_point.dist else "unknown"
+    try:
+        return entry_point.load()
+    except Exception as error:
+        raise PluginImportError(entry_point.name, distribution, f"{type(error).__name__}: {error}") from error
+
+
+def _explain(plugin: str, error: pluggy.PluginValidationError) -> str:
+    """Say which hook of ``plugin`` is wrong and which hook was probably meant."""
+    first_line = str(error).strip().splitlines()[0]
+    hooks = [name for name in vars(hookspecs) if name.startswith(("provide_", "run_", "step_"))]
+    for word in first_line.replace("'", " ").split():
+        close = difflib.get_close_matches(word, hooks, n=1, cutoff=0.7)
+        if word not in hooks and close:
+            return f"plugin '{plugin}' implements '{word}', which is no hook; did you mean '{close[0]}'?"
+    return f"plugin '{plugin}' breaks a hook's contract: {first_line}"

@@ -1,0 +1,215 @@
+"""What a user writes: every setting of a run as frozen values, with its unit and where its default comes from."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["DataSpec", "EvalSpec", "LoraSpec", "ModelSpec", "QuantSpec", "RunSpec", "TrainSpec"]
+
+STARLING = "berkeley-nest/Starling-LM-7B-alpha"
+STARLING_REVISION = "1dddf3b95bc1391f6307299eb1c162c194bde9bd"
+MEDTUNED = "nlpie/Llama2-MedTuned-Instructions"
+MEDTUNED_REVISION = "b4fc72ad5a413b06d81a60dd3ea9a7ebb2708794"
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _drop_foreign_pin(values: Any, name_field: str, pinned_name: str) -> Any:
+    """Leave ``revision`` unset for another repository: the default commit belongs to the default one only."""
+    if isinstance(values, dict) and values.get(name_field, pinned_name) != pinned_name:
+        values = dict(values)
+        values.setdefault("revision", None)
+    return values
+
+
+class _Spec(BaseModel):
+    """Frozen, closed to unknown keys, described by the docstrings under its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    def model_copy_with(self, **changes: Any) -> Self:
+        """Return a validated copy with ``changes`` applied (``model_copy`` would not validate)."""
+        return type(self).model_validate({**self.model_dump(exclude_unset=True), **changes})
+
+
+class ModelSpec(_Spec):
+    """The base model, frozen during training."""
+
+    name: str = STARLING
+    """Hub repository of the base model. Source: the tutorial."""
+    revision: str | None = STARLING_REVISION
+    """Commit of the repository; None follows its main branch, which makes a run irreproducible."""
+    path: str | None = None
+    """Local folder with the same files; when set, nothing is downloaded."""
+    attn_implementation: Literal["auto", "sdpa", "eager"] = "auto"
+    """Attention of transformers; "auto" is sdpa, which isolates packed samples on CPU and CUDA."""
+    system_turns: Literal["fold", "refuse"] = "fold"
+    """What to do with a system turn when the chat template has none: put it before the first user turn, or refuse."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unpin_other_models(cls, values: Any) -> Any:
+        return _drop_foreign_pin(values, "name", STARLING)
+
+
+class DataSpec(_Spec):
+    """The rows to learn from and the rows to score on."""
+
+    source: str = MEDTUNED
+    """Hub data set, or a local JSONL, CSV, Parquet or Arrow file, folder or glob."""
+    revision: str | None = MEDTUNED_REVISION
+    """Commit of the hub data set; None for a local source."""
+    split: str = "train"
+    """Split of the hub data set to train on."""
+    validation: str | None = "validation"
+    """Split, or local file, to score on; None holds out ``validation_fraction`` of the training rows."""
+    validation_fraction: Fraction = 0.02
+    """Share of training rows held out, by source, when there is no validation set."""
+    formatter: str = "auto"
+    """Name of the registered formatter; "auto" chooses by the columns."""
+    limit: Positive | None = None
+    """Most rows to train on, drawn evenly by source; None takes all."""
+    include_sources: tuple[str, ...] = ()
+    """Only rows of these sources; empty means all."""
+    exclude_sources: tuple[str, ...] = ()
+    """Never rows of these sources (for example those under a data-use agreement)."""
+    overlong: Literal["drop", "truncate_input", "error"] = "drop"
+    """What happens to a row longer than ``train.max_length``; answers are never cut."""
+    accept_loss: bool = False
+    """Whether more than 2 % of a source may be lost to ``max_length``."""
+    max_quarantined: Fraction = 0.01
+    """Share of malformed rows above which preparation stops."""
+    supervise: Literal["last", "all"] = "last"
+    """Assistant turns that carry loss: the last one, or every one."""
+    drop_overlap: bool = False
+    """Whether training rows that also stand in the validation rows are left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unpin_other_sources(cls, values: Any) -> Any:
+        values = _drop_foreign_pin(values, "source", MEDTUNED)
+        if isinstance(values, dict) and values.get("source", MEDTUNED) != MEDTUNED:
+            values.setdefault("validation", None)
+        return values
+
+
+class QuantSpec(_Spec):
+    """How the frozen base is stored."""
+
+    scheme: Literal["nf4", "fp4", "int8", "fp8", "none"] = "nf4"
+    """Storage of the linear layers. Source: the tutorial, arXiv 2305.14314 for NF4."""
+    double_quant: bool = True
+    """Whether the scales of a 4-bit scheme are quantized too (saves 0.4 bit per parameter). Source: the tutorial."""
+    compute_dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Type of the matrix products: "auto" is bf16 where the hardware has it, else fp16, on a CPU fp32."""
+    backend: str = "bitsandbytes"
+    """Name of the registered quantizer."""
+
+
+class LoraSpec(_Spec):
+    """The trainable adapter, kept in fp32 whatever the base."""
+
+    r: Positive = 8
+    """Rank of the update. Source: the tutorial."""
+    alpha: Annotated[float, Field(gt=0)] = 16
+    """Scale: the update is multiplied by alpha / r (alpha / sqrt(r) with rsLoRA). Source: the tutorial."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Probability of dropping an input of the update. Source: the tutorial."""
+    bias: Literal["none", "all", "lora_only"] = "none"
+    """Which bias vectors are trained. Source: the tutorial."""
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Linear layers that get an adapter, by the end of their names; "all-linear" leaves out the head."""
+    use_rslora: bool = False
+    """Whether the scale is alpha / sqrt(r) (arXiv 2312.03732)."""
+    use_dora: bool = False
+    """Whether magnitude and direction are trained apart (arXiv 2402.09353)."""
+    init: Literal["default", "gaussian", "pissa", "loftq", "olora", "orthogonal"] = "default"
+    """Initialisation that peft offers; all but "default", "gaussian" and "orthogonal" need scheme "none"."""
+    backend: str = "peft"
+    """Name of the registered adapter."""
+
+
+class TrainSpec(_Spec):
+    """The optimisation."""
+
+    per_device_batch_size: Positive = 1
+    """Packed rows (samples without packing) per forward pass and device. Source: the tutorial."""
+    gradient_accumulation_steps: Positive = 4
+    """Forward passes per update. Source: the tutorial."""
+    optim: str = "paged_adamw_32bit"
+    """Optimizer by transformers' name. Source: the tutorial; on a CPU it is adamw_torch, the same arithmetic."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    """Peak learning rate. Source: the tutorial."""
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    """Shape of the learning rate over the run. Source: the tutorial."""
+    warmup_ratio: Fraction = 0.03
+    """Share of the steps that ramp up to the peak. Source: arXiv 2305.14314."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """AdamW's decoupled decay of the adapter. Source: transformers' default."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Global gradient norm above which gradients are scaled down. Source: transformers' default."""
+    num_train_epochs: Annotated[float, Field(gt=0)] | None = None
+    """Passes over the packed rows; None is 1 unless ``max_steps`` is set. Source: the tutorial (1)."""
+    max_steps: Positive | None = None
+    """Updates to do instead of epochs; setting both is refused, because one would silently win."""
+    max_length: Annotated[int, Field(ge=16)] = 512
+    """Tokens per packed row, and the longest sample. Source: the tutorial."""
+    packing: bool = True
+    """Whether several samples share a row, isolated from each other. Source: the tutorial."""
+    logging_steps: Positive = 10
+    """Updates between log lines. Source: the tutorial."""
+    save_strategy: Literal["epoch", "steps", "no"] = "epoch"
+    """When a checkpoint is written. Source: the tutorial."""
+    save_steps: Positive = 100
+    """Updates between checkpoints when ``save_strategy`` is "steps"."""
+    save_total_limit: Positive = 2
+    """Checkpoints kept; older ones go after a newer one is whole."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Autocast of the trainable part: "auto" is bf16 where the hardware has it, else fp16, on a CPU fp32."""
+    recompute: Literal["auto", "none", "all"] = "auto"
+    """Activations recomputed in the backward pass: none, all (least memory), or by the memory there is."""
+    backend: str = "trl"
+    """Name of the registered trainer."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.max_steps is not None and self.num_train_epochs is not None:
+            raise ValueError("max_steps and num_train_epochs exclude each other; set one of them")
+        return self
+
+
+class EvalSpec(_Spec):
+    """How base and tuned model are scored."""
+
+    enabled: bool = True
+    """Whether ``train`` scores the base before and the adapter after training."""
+    rows_per_source: Positive = 50
+    """Validation rows scored per source, drawn with the seed."""
+    batch_size: Positive = 64
+    """Prompts generated together."""
+    max_new_tokens: Positive | Literal["auto"] = "auto"
+    """Longest answer in tokens; "auto" takes it from each task and input."""
+    backend: str = "transformers"
+    """Name of the registered generator."""
+
+
+class RunSpec(_Spec):
+    """One run, whole."""
+
+    model: ModelSpec = ModelSpec()
+    """The base model."""
+    data: DataSpec = DataSpec()
+    """Training and validation rows."""
+    quant: QuantSpec = QuantSpec()
+    """Storage of the frozen base."""
+    lora: LoraSpec = LoraSpec()
+    """The adapter."""
+    train: TrainSpec = TrainSpec()
+    """The optimisation."""
+    eval: EvalSpec = EvalSpec()
+    """Scoring."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """Seed of the adapter's initialisation, the order of rows, dropout and all sampling."""
+    output_dir: str = "adjusted_model"
+    """Run folder. Source: the tutorial."""
