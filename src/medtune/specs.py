@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = ["DataSpec", "EvalSpec", "LoraSpec", "ModelSpec", "QuantSpec", "RunSpec", "TrainSpec"]
 
@@ -11,7 +11,13 @@ STARLING_REVISION = "1dddf3b95bc1391f6307299eb1c162c194bde9bd"
 MEDTUNED = "nlpie/Llama2-MedTuned-Instructions"
 MEDTUNED_REVISION = "b4fc72ad5a413b06d81a60dd3ea9a7ebb2708794"
 
+def _split_commas(value: Any) -> Any:
+    """Read "a,b" as two names, so that lists need no quotes on a command line."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 Positive = Annotated[int, Field(ge=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -70,9 +76,9 @@ class DataSpec(_Spec):
     """Name of the registered formatter; "auto" chooses by the columns."""
     limit: Positive | None = None
     """Most rows to train on, drawn evenly by source; None takes all."""
-    include_sources: tuple[str, ...] = ()
+    include_sources: Names = ()
     """Only rows of these sources; empty means all."""
-    exclude_sources: tuple[str, ...] = ()
+    exclude_sources: Names = ()
     """Never rows of these sources (for example those under a data-use agreement)."""
     overlong: Literal["drop", "truncate_input", "error"] = "drop"
     """What happens to a row longer than ``train.max_length``; answers are never cut."""
@@ -118,7 +124,7 @@ class LoraSpec(_Spec):
     """Probability of dropping an input of the update. Source: the tutorial."""
     bias: Literal["none", "all", "lora_only"] = "none"
     """Which bias vectors are trained. Source: the tutorial."""
-    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    target_modules: Literal["all-linear"] | Names = "all-linear"
     """Linear layers that get an adapter, by the end of their names; "all-linear" leaves out the head."""
     use_rslora: bool = False
     """Whether the scale is alpha / sqrt(r) (arXiv 2312.03732)."""
@@ -165,6 +171,16 @@ class TrainSpec(_Spec):
     """Updates between checkpoints when ``save_strategy`` is "steps"."""
     save_total_limit: Positive = 2
     """Checkpoints kept; older ones go after a newer one is whole."""
+    save_every_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes after which a checkpoint is written besides ``save_strategy``; None for never."""
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes after which the run saves and stops, to be resumed; None for no limit."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """What to do with an update whose loss or gradient is NaN or infinite: stop, or leave the update out."""
+    max_skipped_steps: Positive = 3
+    """Updates that "skip" may leave out in the whole run before it stops."""
+    on_oom: Literal["stop", "halve"] = "stop"
+    """What to do when the device is out of memory: stop with advice, or halve the micro-batch, double accumulation."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Autocast of the trainable part: "auto" is bf16 where the hardware has it, else fp16, on a CPU fp32."""
     recompute: Literal["auto", "none", "all"] = "auto"

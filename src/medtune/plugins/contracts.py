@@ -1,6 +1,7 @@
 """What the parts of medtune hand to each other: plain values, and the protocols that backends satisfy."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypedDict, runtime_checkable
@@ -116,6 +117,9 @@ class Loaded:
         compute_dtype: "bf16", "fp16" or "fp32".
         stop_ids: token ids that end an answer.
         scheme: storage of the base, such as "nf4".
+        save_adapter: writes the adapter into a folder in peft's standard form; set by ``attach``.
+        load_adapter: replaces the fresh adapter by the one saved in a folder; set by ``attach``.
+        base_only: context manager inside which the model answers without its adapter; set by ``attach``.
     """
 
     model: Any
@@ -124,6 +128,9 @@ class Loaded:
     compute_dtype: str
     stop_ids: tuple[int, ...]
     scheme: str = "none"
+    save_adapter: Callable[[Path], None] | None = None
+    load_adapter: Callable[[Path], None] | None = None
+    base_only: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +144,8 @@ class Job:
         run_dir: the run folder; checkpoints go to its ``checkpoints``.
         total_steps: updates to do in the whole run.
         resume_from: a verified checkpoint folder to continue from, or None.
-        on_log: called with every log record, after it was written.
+        on_log: called with every log record (step, loss, learning_rate, grad_norm, tokens, tokens_per_second, ...).
+        on_step: called with the number of updates done, after each.
     """
 
     spec: RunSpec
@@ -147,6 +155,7 @@ class Job:
     total_steps: int
     resume_from: Path | None = None
     on_log: Callable[[Mapping[str, Any]], None] = lambda _record: None
+    on_step: Callable[[int], None] = lambda _step: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +233,23 @@ class TaskScore:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A named run spec and the licence notices a user must know."""
+    """A named run spec, and what is known about its parts before they are downloaded.
+
+    Attributes:
+        name: what ``--bundle`` and ``MedTuner.from_bundle`` take.
+        spec: the run spec.
+        summary: one sentence for listings.
+        licences: repository -> the terms that a user must know.
+        model_config: dimensions under the names of the model's config.json, for a plan without the file.
+        train_tokens: tokens of the training rows under this model, for a plan without the data.
+    """
 
     name: str
     spec: RunSpec
     summary: str = ""
-    licences: tuple[str, ...] = ()
+    licences: Mapping[str, str] = field(default_factory=dict[str, str])
+    model_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    train_tokens: int | None = None
 
 
 @runtime_checkable

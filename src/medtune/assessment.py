@@ -1,0 +1,63 @@
+"""Lets a loaded model answer validation examples, scores the answers, and keeps both in the run folder."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medtune.data.encode import Encoder
+from medtune.evaluation.predict import predict
+from medtune.evaluation.scoring import Evaluation, score_predictions, write_predictions
+from medtune.plugins.contracts import Example, Loaded, Prediction
+from medtune.plugins.host import PluginHost
+from medtune.specs import RunSpec
+
+__all__ = ["assess", "encoder_of", "scores_table"]
+
+
+def encoder_of(spec: RunSpec, tokenizer: Any) -> Encoder:
+    """Return the one encoder of a run."""
+    return Encoder(tokenizer, system_turns=spec.model.system_turns, supervise=spec.data.supervise)
+
+
+def assess(
+    loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost, out: tuple[Path, str]
+) -> tuple[Evaluation, list[Prediction]]:
+    """Answer ``examples`` greedily and score the answers.
+
+    Args:
+        loaded: model and tokenizer; with ``out[1] == "base"`` it answers without its adapter.
+        examples: validation examples.
+        spec: the run.
+        host: finds the generator and the tasks.
+        out: evaluation folder and "base" or "tuned": where ``NAME.json`` and ``predictions-NAME.jsonl`` are written.
+    """
+    folder, name = out
+    generator = host.find("generator", spec.eval.backend)
+    tasks = host.all("task")
+    predictions = predict(
+        examples,
+        prompt_ids=encoder_of(spec, loaded.tokenizer).prompt_ids,
+        generate=lambda requests: generator.generate(loaded, requests, spec.eval),
+        tasks=tasks,
+        max_new_tokens=spec.eval.max_new_tokens,
+    )
+    evaluation = score_predictions(predictions, tasks, seed=spec.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_predictions(folder / f"predictions-{name}.jsonl", predictions)
+    (folder / f"{name}.json").write_text(json.dumps(evaluation.to_json(), indent=1), "utf-8")
+    return evaluation, predictions
+
+
+def scores_table(base: Evaluation, tuned: Evaluation) -> dict[str, dict[str, Any]]:
+    """Return task -> metric, base, tuned and rows, for the run's one-line table."""
+    return {
+        task: {
+            "metric": score.primary,
+            "base": base.tasks[task].metrics[score.primary],
+            "tuned": score.metrics[score.primary],
+            "rows": score.rows,
+        }
+        for task, score in tuned.tasks.items()
+        if task in base.tasks
+    }

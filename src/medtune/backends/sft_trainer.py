@@ -1,0 +1,199 @@
+"""The SFTTrainer subclass: packed rows in, head on supervised tokens only, fp32 adapters, honest records out.
+
+A subclass because trl's own loss runs through a Triton kernel, which a CPU machine lacks; overriding ``compute_loss``
+is trl's documented way out. Imported inside ``TrlTrainer.fit`` only: it loads torch, transformers and trl.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import MethodType, TracebackType
+from typing import Any, Self
+
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from medtune.data.pack import to_batch
+from medtune.plugins.contracts import Job, TrainResult
+
+__all__ = ["PackedSFTTrainer"]
+
+_IGNORED = -100
+_GIB = 1024**3
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+_HEAD_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Config fields of models that change the logits after the head; their loss takes the model's own forward."""
+
+
+class PackedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
+    """trl's trainer over packed rows; use as a context manager, which leaves the model as it was found."""
+
+    def __init__(self, job: Job, config: SFTConfig) -> None:
+        model = job.loaded.model
+        adapter = [p for p in model.parameters() if p.requires_grad]
+        kept = [p.detach().clone() for p in adapter]
+        super().__init__(
+            model=model,
+            args=config,
+            data_collator=_Collator(job),
+            train_dataset=Dataset.from_dict({"row": range(len(job.rows))}),
+            processing_class=job.loaded.tokenizer,
+            callbacks=[_StepObserver(job)],
+        )
+        # trl casts adapters on a 4-bit base to bf16, where small updates are lost; back to the exact fp32 values.
+        for parameter, value in zip(adapter, kept, strict=True):
+            parameter.data = value
+        self.job = job
+        self.model_accepts_loss_kwargs = True  # compute_loss divides by the tokens of the whole update itself
+        self.remove_callback(PrinterCallback)
+        self.remove_callback(ProgressCallback)
+        self._tokens = self._supervised = 0
+        self._logged_tokens, self._logged_time = 0, 0.0
+
+    def __enter__(self) -> Self:
+        base = self.job.loaded.model.get_base_model()
+        base.__dict__.pop("forward", None)  # trl's fused head
+        base.forward = MethodType(_own_loss if _head_is_changed(base.config) else _supervised_loss, base)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        model = self.accelerator.unwrap_model(self.model_wrapped, keep_fp32_wrapper=False)
+        model.get_base_model().__dict__.pop("forward", None)
+        if self.args.gradient_checkpointing:
+            model.gradient_checkpointing_disable()
+        model.eval()
+
+    def fit(self) -> TrainResult:
+        """Train and report what was done."""
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        started = self._logged_time = time.perf_counter()
+        output = self.train()
+        return TrainResult(
+            steps=self.state.global_step,
+            train_loss=float(output.training_loss),
+            tokens=self._tokens,
+            seconds=time.perf_counter() - started,
+            peak_memory_gib=_peak_memory_gib(),
+        )
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Any:
+        """Return the supervised tokens of a whole update, over all ranks, counted on the host.
+
+        Counting labels on the device, as transformers does, would make every step wait for it.
+        """
+        self._tokens += sum(batch.pop("tokens") for batch in batch_samples)
+        supervised = sum(batch.pop("supervised") for batch in batch_samples)
+        self._supervised += supervised
+        if self.args.world_size > 1:
+            return self.accelerator.gather(torch.tensor(supervised, device=device)).sum()
+        return supervised
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Mapping[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return the summed loss of the supervised tokens over their number in the whole update."""
+        if return_outputs:
+            raise TypeError("PackedSFTTrainer computes losses only; logits come from the generators")
+        loss = model(**inputs)["loss_sum"]
+        if num_items_in_batch is not None:
+            # DDP averages gradients over ranks, while the count already spans them.
+            loss = loss * self.args.world_size / num_items_in_batch
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Turn a log of transformers into a record."""
+        super().log(logs, start_time)
+        if "loss" not in logs or not self.is_world_process_zero():
+            return
+        now = time.perf_counter()
+        tokens, seconds = self._tokens - self._logged_tokens, now - self._logged_time
+        self._logged_tokens, self._logged_time = self._tokens, now
+        record = {
+            "step": self.state.global_step,
+            "epoch": logs.get("epoch"),
+            "loss": logs["loss"],
+            "learning_rate": logs.get("learning_rate"),
+            "grad_norm": logs.get("grad_norm"),
+            "tokens": self._tokens,
+            "supervised_tokens": self._supervised,
+            "tokens_per_second": tokens / seconds if seconds > 0 else 0.0,
+            "memory_gib": _peak_memory_gib(),
+        }
+        self.job.on_log({key: float(v) if isinstance(v, torch.Tensor) else v for key, v in record.items()})
+
+
+class _Collator:
+    """Turns row numbers into tensors, with the token counts beside them as plain integers."""
+
+    def __init__(self, job: Job) -> None:
+        self._rows = job.rows
+        self._max_length = job.spec.train.max_length
+        self._pad_id = job.loaded.tokenizer.pad_token_id
+
+    def __call__(self, features: Sequence[Mapping[str, int]]) -> dict[str, Any]:
+        rows = [self._rows[feature["row"]] for feature in features]
+        arrays = to_batch(rows, self._max_length, self._pad_id)
+        batch: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        batch["tokens"] = sum(len(row.input_ids) for row in rows)
+        batch["supervised"] = int((arrays["labels"][:, 1:] != _IGNORED).sum())
+        return batch
+
+
+class _StepObserver(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
+    """Tells the job after every update."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self._job.on_step(state.global_step)
+
+
+def _supervised_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, **_kwargs: Any) -> dict[str, Any]:
+    """Forward of a causal model that runs its head on supervised tokens only.
+
+    Args:
+        base: the model whose ``forward`` this replaces while training.
+        input_ids: [rows, length] ids.
+        position_ids: [rows, length], restarting at 0 with each sample; this is what isolates samples.
+        labels: [rows, length], -100 where a token carries no loss.
+
+    Returns:
+        ``loss_sum``: summed cross entropy in nats, fp32.
+    """
+    backbone = getattr(base, base.base_model_prefix)
+    hidden = backbone(input_ids=input_ids, position_ids=position_ids, use_cache=False).last_hidden_state
+    targets = labels[:, 1:]
+    chosen = targets != _IGNORED
+    logits = base.get_output_embeddings()(hidden[:, :-1][chosen])
+    return {"loss_sum": torch.nn.functional.cross_entropy(logits.float(), targets[chosen], reduction="sum")}
+
+
+def _own_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, **_kwargs: Any) -> dict[str, Any]:
+    """As ``_supervised_loss``, with all logits from the model's own forward."""
+    logits = type(base).forward(base, input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
+    flat = logits[:, :-1].float().flatten(0, 1)
+    targets = labels[:, 1:].flatten()
+    return {"loss_sum": torch.nn.functional.cross_entropy(flat, targets, ignore_index=_IGNORED, reduction="sum")}
+
+
+def _head_is_changed(config: Any) -> bool:
+    return any(getattr(config, name, None) not in (None, 1.0) for name in _HEAD_CHANGES)
+
+
+def _peak_memory_gib() -> float:
+    """Return the peak of allocated device memory, or of the resident set on a CPU, in GiB."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / _GIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / _GIB

@@ -1,0 +1,76 @@
+"""Fits an adapter with trl's SFTTrainer: turns specs into its arguments and its logs into records."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medtune.plugins.contracts import Job, Trainer, TrainResult
+from medtune.plugins.hookspecs import hookimpl
+
+__all__ = ["TrlTrainer", "provide_trainers"]
+
+
+class TrlTrainer:
+    """trl's supervised fine-tuning on packed rows, on CPU and CUDA."""
+
+    name = "trl"
+
+    def fit(self, job: Job) -> TrainResult:
+        """Train the adapter in place.
+
+        Args:
+            job: the attached model, the packed rows, and where to write.
+
+        Returns:
+            Steps, mean loss per supervised token, real tokens, seconds and peak memory.
+        """
+        from medtune.backends.sft_trainer import PackedSFTTrainer
+
+        with PackedSFTTrainer(job, sft_config(job)) as trainer:
+            return trainer.fit()
+
+
+@hookimpl
+def provide_trainers() -> Sequence[Trainer]:
+    """Provide ``trl``."""
+    return [TrlTrainer()]
+
+
+def sft_config(job: Job) -> Any:
+    """Return the SFTConfig of a job: every field that medtune sets, nothing pushed, nothing reported."""
+    from trl import SFTConfig
+
+    train, on_cpu = job.spec.train, job.loaded.device == "cpu"
+    precision = job.loaded.compute_dtype if train.precision == "auto" else train.precision
+    return SFTConfig(
+        output_dir=str(Path(job.run_dir) / "checkpoints"),
+        per_device_train_batch_size=train.per_device_batch_size,
+        gradient_accumulation_steps=train.gradient_accumulation_steps,
+        optim=train.optim,
+        learning_rate=train.learning_rate,
+        lr_scheduler_type=train.lr_scheduler_type,
+        warmup_steps=round(train.warmup_ratio * job.total_steps),
+        weight_decay=train.weight_decay,
+        max_grad_norm=train.max_grad_norm,
+        max_steps=job.total_steps,
+        max_length=None,  # rows arrive prepared; nothing may be cut here
+        logging_steps=train.logging_steps,
+        logging_nan_inf_filter=False,  # the filter would log a NaN loss as 0.0
+        logging_first_step=True,
+        save_strategy=train.save_strategy,
+        save_steps=train.save_steps,
+        save_total_limit=train.save_total_limit,
+        bf16=precision == "bf16" and not on_cpu,
+        fp16=precision == "fp16" and not on_cpu,
+        use_cpu=on_cpu,
+        gradient_checkpointing=train.recompute == "all",
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        seed=job.spec.seed,
+        data_seed=job.spec.seed,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        dataloader_pin_memory=not on_cpu,
+        disable_tqdm=True,
+        report_to="none",
+        push_to_hub=False,
+    )

@@ -1,0 +1,82 @@
+"""What this machine can compute with: devices, memory, number formats."""
+
+import os
+from dataclasses import dataclass
+
+__all__ = ["Accelerator", "Machine", "compute_dtype", "describe_machine", "is_first_rank", "local_device", "seed_all"]
+
+_GIB = 1024**3
+_BF16_CAPABILITY = 8  # Ampere; earlier chips emulate bf16
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """One CUDA device: its name, total memory in GiB and compute capability such as (9, 0)."""
+
+    name: str
+    memory_gib: float
+    capability: tuple[int, int]
+
+    @property
+    def has_bf16(self) -> bool:
+        """Whether bf16 matrix products run in hardware."""
+        return self.capability[0] >= _BF16_CAPABILITY
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """CPU cores usable by this process, memory in GiB, and CUDA devices."""
+
+    cpu_cores: int
+    memory_gib: float
+    accelerators: tuple[Accelerator, ...]
+
+    @property
+    def accelerator(self) -> Accelerator | None:
+        """The first CUDA device, or None."""
+        return self.accelerators[0] if self.accelerators else None
+
+
+def describe_machine() -> Machine:
+    """Look at this machine; imports torch to see CUDA devices."""
+    import torch
+
+    accelerators = tuple(
+        Accelerator(p.name, p.total_memory / _GIB, (p.major, p.minor))
+        for p in (torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count()))
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
+    return Machine(len(os.sched_getaffinity(0)), memory, accelerators)
+
+
+def local_device() -> str:
+    """Return this process's torch device: its own GPU under a launcher, else the first, else the CPU."""
+    import torch
+
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0'))}" if torch.cuda.is_available() else "cpu"
+
+
+def compute_dtype(wanted: str, accelerator: Accelerator | None) -> str:
+    """Resolve "auto": bf16 where the GPU has it, fp16 on older GPUs, fp32 on a CPU (where 16-bit products are slow)."""
+    if wanted != "auto":
+        return wanted
+    if accelerator is None:
+        return "fp32"
+    return "bf16" if accelerator.has_bf16 else "fp16"
+
+
+def is_first_rank() -> bool:
+    """Whether this process writes files: the only one, or rank 0 under a launcher."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def seed_all(seed: int) -> None:
+    """Seed python, numpy and torch on every device."""
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries underneath draw from the global state
+    torch.manual_seed(seed)

@@ -1,0 +1,197 @@
+"""Reads run specs from TOML, YAML and JSON, applies overrides, and says where a mistake stands."""
+
+import copy
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from medtune.errors import InvalidValueError, SpecError, StorageError, UnknownKeyError
+from medtune.specs import RunSpec
+
+__all__ = ["apply_overrides", "merge", "read_spec_file", "validate_spec"]
+
+_PINNED_TO = {"model.name": ("model.revision",), "data.source": ("data.revision", "data.split", "data.validation")}
+"""Changing the key on the left makes the values on the right, which belong to the old one, meaningless."""
+
+_EXCLUDES = {"train.max_steps": "train.num_train_epochs", "train.num_train_epochs": "train.max_steps"}
+"""Setting the left one replaces the right one of the spec underneath."""
+
+
+def read_spec_file(path: str | Path) -> dict[str, Any]:
+    """Return the nested mapping of a .toml, .yaml, .yml or .json file.
+
+    Raises:
+        StorageError: the file cannot be read.
+        SpecError: it is not well-formed, or is of another kind.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"cannot read spec '{file}': {_reason(error)}") from error
+    try:
+        values = _parse(file.suffix.lower(), text, file)
+    except ValueError as error:
+        raise SpecError(f"spec '{file}' is not well-formed: {_one_line(error)}") from error
+    if not isinstance(values, dict):
+        raise SpecError(f"spec '{file}' must hold tables such as [train], not a {type(values).__name__}")
+    return values
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay ``above`` over ``below``; a changed model or data source drops the commit pinned for the old one."""
+    given = set(_dotted(above))
+    merged = copy.deepcopy(dict(below))
+    for key, old in [*_PINNED_TO.items(), *((k, (v,)) for k, v in _EXCLUDES.items())]:
+        if key in given and _get(above, key) is not None and _get(above, key) != _get(merged, key):
+            for dependent in old:
+                _drop(merged, dependent)
+    _lay(merged, above)
+    return merged
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Apply ``key.path=value`` strings; values are TOML literals, anything else is taken as text."""
+    merged = dict(values)
+    for override in overrides:
+        key, separator, raw = override.partition("=")
+        if not separator or not key.strip():
+            raise SpecError(f"override '{override}' must look like lora.r=32")
+        nested: Any = _literal(raw.strip())
+        for part in reversed(key.strip().split(".")):
+            nested = {part: nested}
+        merged = merge(merged, nested)
+    return merged
+
+
+def validate_spec(values: Mapping[str, Any], file: str | Path | None = None) -> RunSpec:
+    """Build the spec; the first mistake becomes one error that names its line (or path) and the nearest key."""
+    try:
+        return RunSpec.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+    location = [str(part) for part in first["loc"]]
+    where = _where(location, Path(file) if file else None)
+    if first["type"] == "extra_forbidden":
+        raise UnknownKeyError(".".join(location), where, _fields_beside(location))
+    raise InvalidValueError(".".join(location) or "spec", where, first["msg"].removeprefix("Value error, "))
+
+
+def _parse(suffix: str, text: str, file: Path) -> Any:
+    if suffix == ".toml":
+        return tomllib.loads(text)
+    if suffix == ".json":
+        return json.loads(text)
+    if suffix in (".yaml", ".yml"):
+        import yaml
+
+        try:
+            return yaml.safe_load(text) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(_one_line(error)) from error
+    raise SpecError(f"spec '{file}' must end in .toml, .yaml, .yml or .json")
+
+
+def _literal(raw: str) -> Any:
+    """Read a TOML literal; null means None; other text stays text."""
+    if raw in ("null", "None"):  # "none" is a value of several fields
+        return None
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def _where(location: list[str], file: Path | None) -> str:
+    dotted = ".".join(location) or "top level"
+    if file is None:
+        return f"'{dotted}'"
+    line = _line_of(location, file)
+    return f"{file}, line {line}" if line else f"{file}, {dotted}"
+
+
+def _line_of(location: list[str], file: Path) -> int | None:
+    """Find the line of a key: by the YAML parser's marks, else by reading TOML tables; JSON has none."""
+    text, suffix = file.read_text("utf-8"), file.suffix.lower()
+    if suffix in (".yaml", ".yml"):
+        return _yaml_line(location, text)
+    if suffix != ".toml":
+        return None
+    table: list[str] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[+([^\[\]]+)\]+", line):
+            table = [part.strip(" '\"") for part in header[1].split(".")]
+            if table == location[: len(table)] and len(table) == len(location):
+                return number
+        elif key := re.match(r"\s*([\w.\-'\"]+)\s*=", line):
+            path = [*table, *(part.strip(" '\"") for part in key[1].split("."))]
+            if path == location[: len(path)]:
+                return number
+    return None
+
+
+def _yaml_line(location: list[str], text: str) -> int | None:
+    import yaml
+
+    node, line = yaml.compose(text, Loader=yaml.SafeLoader), None
+    for part in location:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        for key, value in node.value:
+            if key.value == part:
+                node, line = value, key.start_mark.line + 1
+                break
+    return line
+
+
+def _fields_beside(location: list[str]) -> list[str]:
+    """Return the keys that stand where the unknown one was written."""
+    model: type[BaseModel] = RunSpec
+    for part in location[:-1]:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _get(values: Mapping[str, Any], dotted: str) -> Any:
+    value: Any = values
+    for part in dotted.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _drop(values: dict[str, Any], dotted: str) -> None:
+    table, _, key = dotted.partition(".")
+    if isinstance(values.get(table), dict):
+        values[table].pop(key, None)
+
+
+def _lay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _lay(below[key], value)
+        else:
+            below[key] = value
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,182 @@
+"""MedTuner: composes a spec with plugins, and plans, previews and trains it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from medtune.errors import SpecError
+from medtune.planning import DataSize, Plan, make_plan
+from medtune.plugins.contracts import EncodedExample, PromptFormatter
+from medtune.plugins.host import PluginHost, create_host
+from medtune.plugins.hookspecs import hookimpl
+from medtune.run import Run
+from medtune.specfile import apply_overrides, merge, read_spec_file, validate_spec
+from medtune.specs import RunSpec
+
+__all__ = ["DEFAULT_BUNDLE", "MedTuner", "Run"]
+
+DEFAULT_BUNDLE = "starling-medtuned"
+
+Rows = Iterable[Mapping[str, Any]]
+
+
+class MedTuner:
+    """Fine-tunes one adapter as a spec says.
+
+    Args:
+        spec: the whole run.
+        plugins: a host, or modules and objects to register beside the installed plugins.
+        rows: training rows as mappings or a ``datasets`` object, instead of ``spec.data.source``.
+
+    >>> from medtune import MedTuner, LoraSpec
+    >>> MedTuner.from_defaults(lora=LoraSpec(r=16)).spec.lora.r
+    16
+    """
+
+    def __init__(
+        self, spec: RunSpec, *, plugins: PluginHost | Sequence[object] = (), rows: Rows | None = None
+    ) -> None:
+        self.spec = spec
+        self._plugins = plugins
+        self._rows = rows
+        self._host: PluginHost | None = None
+
+    @classmethod
+    def from_defaults(cls, **overrides: Any) -> Self:
+        """Start from the default bundle; see ``from_bundle`` for the overrides."""
+        return cls.from_bundle(DEFAULT_BUNDLE, **overrides)
+
+    @classmethod
+    def from_bundle(cls, name: str, **overrides: Any) -> Self:
+        """Start from a registered bundle and swap parts of it.
+
+        Args:
+            name: a registered bundle.
+            overrides: ``model`` (a ModelSpec, a repository name or a folder), ``data`` (a DataSpec, a path or
+                repository, or rows), ``quant``, ``lora``, ``train``, ``eval`` (their specs or mappings), ``seed``,
+                ``output_dir``, ``formatter`` (a name or a PromptFormatter) and ``plugins``.
+
+        Raises:
+            UnknownNameError: no such bundle.
+            SpecError: an override is no part of a spec, or has a wrong value.
+        """
+        host = _host_of(overrides.pop("plugins", ()))
+        values = host.find("bundle", name).spec.model_dump(mode="json", exclude_unset=True)
+        return cls._from_values(values, host, overrides)
+
+    @classmethod
+    def from_file(
+        cls, path: str | Path, overrides: Iterable[str] = (), *, plugins: PluginHost | Sequence[object] = ()
+    ) -> Self:
+        """Read a TOML, YAML or JSON spec; ``overrides`` are strings such as ``"lora.r=32"``.
+
+        A top-level ``bundle = "NAME"`` starts from that bundle instead of the fields' defaults.
+        """
+        values = read_spec_file(path)
+        host = _host_of(plugins)
+        bundle = values.pop("bundle", None)
+        if bundle is not None:
+            below = host.find("bundle", str(bundle)).spec.model_dump(mode="json", exclude_unset=True)
+            validate_spec(values, path)  # so that a mistake is reported with its line
+            values = merge(below, values)
+        validate_spec(values, path)
+        return cls(validate_spec(apply_overrides(values, overrides)), plugins=host)
+
+    @classmethod
+    def _from_values(cls, values: dict[str, Any], host: PluginHost, overrides: dict[str, Any]) -> Self:
+        rows = None
+        formatter = overrides.pop("formatter", None)
+        for part, value in overrides.items():
+            if part not in RunSpec.model_fields:
+                raise SpecError(f"'{part}' is no part of a spec; parts: {', '.join(RunSpec.model_fields)}, formatter")
+            above, part_rows = _as_values(part, value)
+            rows = rows if part_rows is None else part_rows
+            if hasattr(value, "model_dump"):
+                values.pop(part, None)
+            values = merge(values, {part: above})
+        if isinstance(formatter, str):
+            values = merge(values, {"data": {"formatter": formatter}})
+        elif formatter is not None:
+            host = host.extended(_InlineFormatter(formatter))
+            values = merge(values, {"data": {"formatter": formatter.name}})
+        return cls(validate_spec(values), plugins=host, rows=rows)
+
+    @property
+    def host(self) -> PluginHost:
+        """The plugins in use, found on first access."""
+        if self._host is None:
+            self._host = _host_of(self._plugins)
+        return self._host
+
+    def plan(self) -> Plan:
+        """Decide how the run is done here and whether it fits; downloads nothing and loads no weights."""
+        return make_plan(self.spec, self.host)
+
+    def preview(self, n: int = 3) -> list[EncodedExample]:
+        """Return ``n`` training rows, drawn evenly by source, as the exact ids and supervision the trainer will see."""
+        from medtune.data.prepare import preview
+        from medtune.data.tokenizer import load_tokenizer
+
+        return preview(self.spec, self.host, load_tokenizer(self.spec.model), n, rows=self._rows)
+
+    def train(
+        self,
+        resume: Literal["auto", "never"] | str | Path = "auto",
+        on_step: Callable[[Mapping[str, Any]], None] | None = None,
+        on_stage: Callable[[str], None] | None = None,
+    ) -> Run:
+        """Score the base, train the adapter, score it again, and leave everything in ``spec.output_dir``.
+
+        Args:
+            resume: "auto" continues an interrupted run in ``output_dir``, "never" refuses to, a path names a checkpoint.
+            on_step: called after every update with ``step`` and ``total_steps``, and with the record when one is logged.
+            on_stage: called with a sentence when a stage begins.
+
+        Returns:
+            The finished run.
+
+        Raises:
+            OutOfMemoryError: the plan says that it cannot be done here.
+            DataError: the rows cannot be used as asked.
+        """
+        from medtune.training import Training
+
+        plan = self.plan()
+        plan.require_fit()
+        training = Training(self.spec, self.host, plan, rows=self._rows)
+        return training.run(resume, on_step or _ignore, on_stage or _ignore)
+
+
+class _InlineFormatter:
+    """Registers a formatter object that was passed to the tuner."""
+
+    __hash__ = object.__hash__
+
+    def __init__(self, formatter: PromptFormatter) -> None:
+        self._formatter = formatter
+        self.__name__ = f"formatter {formatter.name!r} passed to MedTuner"
+
+    @hookimpl
+    def provide_formatters(self) -> Sequence[PromptFormatter]:
+        return [self._formatter]
+
+
+def _host_of(plugins: PluginHost | Sequence[object]) -> PluginHost:
+    return plugins if isinstance(plugins, PluginHost) else create_host(plugins)
+
+
+def _as_values(part: str, value: Any) -> tuple[Any, Rows | None]:
+    """Turn an override into spec values, and rows that were passed instead of a source."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", exclude_unset=True), None
+    if part == "model" and isinstance(value, str | Path):
+        return ({"name": str(value), "path": str(value)} if Path(value).is_dir() else {"name": value}), None
+    if part == "data" and isinstance(value, str | Path):
+        return {"source": str(value)}, None
+    if part == "data" and not isinstance(value, Mapping):
+        return {"source": "rows"}, value
+    return value, None
+
+
+def _ignore(_event: Any) -> None:
+    """Take an event that nobody asked for."""
