@@ -1,0 +1,86 @@
+"""What may differ when a run is resumed, and what must not."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from medtune.errors import SpecChangedError
+
+__all__ = ["FREE_FIELDS", "refuse_changes"]
+
+FREE_FIELDS = frozenset(
+    {
+        "output_dir",
+        "eval",  # scoring comes after training
+        "train.logging_steps",
+        "train.max_minutes",
+        "train.on_oom",
+        "train.save_every_minutes",
+        "train.save_steps",
+        "train.save_strategy",
+        "train.save_total_limit",
+    }
+)
+"""Fields that do not touch the arithmetic; a part stands for all its fields."""
+
+_PLACES = {"data.source": "data", "data.validation": "data", "model.path": "model"}
+"""Where something lies, free as long as the fingerprint says that it is the same thing."""
+
+_LENGTHS = ("train.max_steps", "train.num_train_epochs")
+
+
+def refuse_changes(path: str, before: Mapping[str, Any], spec: Mapping[str, Any], prints: Mapping[str, str]) -> None:
+    """Refuse to resume when something changed that the rest of the run depends on.
+
+    Args:
+        path: the run folder, for the sentence.
+        before: the run's record, with "spec" and "fingerprints".
+        spec: the spec given now, as JSON values.
+        prints: the fingerprints computed now.
+
+    Raises:
+        SpecChangedError: listing every changed field with both values, and every changed fingerprint.
+    """
+    old_prints: Mapping[str, str] = before["fingerprints"]
+    same = {name for name in old_prints if prints.get(name) == old_prints[name]}
+    changes = [
+        f"{name} was {_shown(old)} and is now {_shown(new)}"
+        for name, old, new in _differences(before["spec"], spec)
+        if not _is_free(name, spec, same)
+    ]
+    changes += [
+        f"the {name.replace('_', ' ')} itself changed (its fingerprint differs)"
+        for name in sorted((old_prints.keys() | prints.keys()) - same)
+    ]
+    if changes:
+        raise SpecChangedError(path, changes)
+
+
+def _is_free(name: str, spec: Mapping[str, Any], same_prints: set[str]) -> bool:
+    if any(name == free or name.startswith(f"{free}.") for free in FREE_FIELDS):
+        return True
+    if name in _LENGTHS:
+        return _ignores_length(spec["train"])
+    return _PLACES.get(name) in same_prints
+
+
+def _ignores_length(train: Mapping[str, Any]) -> bool:
+    """Whether the learning rate of a step is the same however many steps follow."""
+    kind = train["lr_scheduler_type"]
+    return kind == "constant" or (kind == "constant_with_warmup" and not train["warmup_ratio"])
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted field, old, new) for each field that differs."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif _plain(old) != _plain(new):
+        yield name, old, new
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is None else repr(value)

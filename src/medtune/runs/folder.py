@@ -1,0 +1,118 @@
+"""The run folder: where everything of a run lies, and the record of what it is."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import platform, python_version
+from typing import Any, Literal
+
+from medtune.errors import DamagedArtifactError, StorageError
+from medtune.runs.durable import attempt, replace_file
+
+__all__ = ["STATES", "RunFolder", "State"]
+
+State = Literal["planned", "running", "interrupted", "finished", "failed"]
+STATES: tuple[State, ...] = ("planned", "running", "interrupted", "finished", "failed")
+"""What a run can be; all but "finished" can be resumed."""
+
+_FORMAT = 1
+_DISTRIBUTIONS = ("accelerate", "bitsandbytes", "datasets", "medtune", "numpy", "peft", "torch", "transformers", "trl")
+
+
+class RunFolder:
+    """The places of a run below ``path``, and its ``run.json``.
+
+    ``run.json`` is replaced in one step, so a reader sees the old or the new record whole, without a lock. Writing needs
+    the run's lock.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.record_path = self.path / "run.json"
+        self.log_path = self.path / "log.jsonl"
+        self.checkpoints_dir = self.path / "checkpoints"
+        self.adapter_dir = self.path / "adapter"
+        self.evaluation_dir = self.path / "evaluation"
+        self.report_path = self.path / "report.html"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was ever created here."""
+        return self.record_path.is_file()
+
+    @property
+    def state(self) -> State:
+        """State by the record; a "running" run whose lock is free was killed."""
+        state: State = self.read()["state"]
+        return state
+
+    def create(
+        self, spec: Mapping[str, Any], plan: Mapping[str, Any], fingerprints: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Write the record of a planned run and return it.
+
+        Args:
+            spec: the run spec as JSON values.
+            plan: the plan as JSON values.
+            fingerprints: what the run must find unchanged when it is resumed, such as "data" and "prompt_contract".
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        record = {
+            "format": _FORMAT,
+            "state": "planned",
+            "spec": dict(spec),
+            "plan": dict(plan),
+            "fingerprints": dict(fingerprints),
+            "versions": _versions(),
+            "created": now,
+            "updated": now,
+        }
+        attempt(lambda: self.path.mkdir(parents=True, exist_ok=True), "the run folder", self.path)
+        self._write(record)
+        return record
+
+    def update(self, state: State | None = None, **facts: Any) -> dict[str, Any]:
+        """Change the state, and add or replace top-level ``facts`` (JSON values) of the record; return it."""
+        record = self.read() | facts
+        if state is not None:
+            record["state"] = state
+        record["updated"] = datetime.now(UTC).isoformat(timespec="seconds")
+        self._write(record)
+        return record
+
+    def read(self) -> dict[str, Any]:
+        """Return the record.
+
+        Raises:
+            StorageError: this is no run folder, or its record cannot be read.
+            DamagedArtifactError: the record is not one that medtune wrote.
+        """
+        try:
+            record = json.loads(self.record_path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            raise StorageError(f"'{self.path}' is not a run folder: it has no run.json") from None
+        except OSError as error:
+            raise StorageError(f"'{self.record_path}' cannot be read: {error.strerror}") from error
+        except ValueError:
+            raise DamagedArtifactError(str(self.path), "run.json", "is not JSON") from None
+        if not isinstance(record, dict) or record.get("state") not in STATES:
+            raise DamagedArtifactError(str(self.path), "run.json", f"has no state out of {', '.join(STATES)}")
+        if record.get("format") != _FORMAT:
+            raise DamagedArtifactError(str(self.path), "run.json", "was written by another version of medtune")
+        return record
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        content = json.dumps(record, indent=1, allow_nan=False) + "\n"
+        replace_file(self.record_path, content.encode(), "the run record")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": python_version(), "platform": platform()}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,61 @@
+"""The wish to stop: signals and the time limit, asked after every step."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+__all__ = ["StopRequest"]
+
+_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")  # SIGUSR1 is what SLURM's --signal sends before a limit
+
+
+class StopRequest:
+    """Whether, and why, the run should stop after the step it is in; a context manager.
+
+    Inside the ``with`` block SIGTERM, SIGUSR1 and SIGINT only set ``reason``; a second SIGINT raises KeyboardInterrupt
+    at once. Handlers are installed in the main thread only, as the platform demands, and restored at the end.
+
+    Args:
+        max_minutes: time limit from the start of the block, None for none.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, max_minutes: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.max_minutes, self._clock = max_minutes, clock
+        self._signal: str | None = None
+        self._started = clock()
+        self._previous: dict[int, Any] = {}
+
+    @property
+    def reason(self) -> str | None:
+        """Name of the first signal, or the time limit in words once it has passed, or None."""
+        if self._signal is not None:
+            return self._signal
+        if self.max_minutes is not None and self._clock() - self._started >= self.max_minutes * 60:
+            return f"time limit of {self.max_minutes:g} minutes"
+        return None
+
+    def __enter__(self) -> Self:
+        self._started = self._clock()
+        if threading.current_thread() is threading.main_thread():
+            for name in _SIGNALS:
+                number = getattr(signal, name, None)  # SIGUSR1 is missing on Windows
+                if number is not None:
+                    self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            # None stands for a handler that C code installed: Python cannot put it back
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self._previous.clear()
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._signal == "SIGINT":
+            raise KeyboardInterrupt
+        self._signal = self._signal or signal.Signals(number).name

@@ -1,0 +1,88 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from medtune.errors import SpecChangedError
+from medtune.runs.changes import FREE_FIELDS, refuse_changes
+from medtune.specs import RunSpec
+
+PRINTS = {"data": "d1", "prompt_contract": "p1", "model": "m1"}
+
+
+def spec(**train):
+    return RunSpec.model_validate({"train": train}).model_dump(mode="json")
+
+
+def check(new, old=None, prints=PRINTS):
+    refuse_changes("run", {"spec": old or spec(), "fingerprints": PRINTS}, new, prints)
+
+
+def test_the_same_spec_is_accepted():
+    check(spec())
+
+
+def test_each_changed_field_is_named_with_both_values():
+    with pytest.raises(SpecChangedError) as caught:
+        check(spec(learning_rate=1e-3, max_length=256))
+    assert caught.value.changes == (
+        "train.learning_rate was 0.0002 and is now 0.001",
+        "train.max_length was 512 and is now 256",
+    )
+    assert caught.value.exit_code == 2
+
+
+def flat(value, name=""):
+    if not isinstance(value, dict):
+        return [name]
+    return [leaf for key, part in value.items() for leaf in flat(part, f"{name}.{key}" if name else key)]
+
+
+LEAVES = sorted(flat(spec()))
+
+
+@given(st.sampled_from(LEAVES))
+def test_a_field_is_free_only_when_it_is_declared_so(name):
+    changed = spec()
+    part = changed
+    *parents, last = name.split(".")
+    for parent in parents:
+        part = part[parent]
+    part[last] = "something else"
+    free = {*FREE_FIELDS, "data.source", "data.validation", "model.path"}
+    if any(name == field or name.startswith(field + ".") for field in free):
+        check(changed)
+    else:
+        with pytest.raises(SpecChangedError, match=name.replace(".", r"\.")):
+            check(changed)
+
+
+def test_free_fields_exist():
+    parts = {name.rpartition(".")[0] for name in LEAVES}
+    assert set(LEAVES) | parts >= FREE_FIELDS
+
+
+@pytest.mark.parametrize(
+    "schedule", [{"lr_scheduler_type": "constant"}, {"lr_scheduler_type": "constant_with_warmup", "warmup_ratio": 0.0}]
+)
+def test_the_length_may_change_when_the_schedule_ignores_it(schedule):
+    check(spec(max_steps=20, **schedule), spec(max_steps=10, **schedule))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant_with_warmup"])
+def test_the_length_may_not_change_when_the_learning_rate_depends_on_it(schedule):
+    with pytest.raises(SpecChangedError, match="max_steps"):
+        check(spec(max_steps=20, lr_scheduler_type=schedule), spec(max_steps=10, lr_scheduler_type=schedule))
+
+
+@pytest.mark.parametrize("name", PRINTS)
+def test_a_changed_fingerprint_is_refused_even_with_the_same_spec(name):
+    with pytest.raises(SpecChangedError, match=name.replace("_", " ")):
+        check(spec(), prints={**PRINTS, name: "other"})
+
+
+def test_a_moved_data_set_is_accepted_when_its_fingerprint_is_the_same():
+    moved = spec()
+    moved["data"]["source"] = "/elsewhere/rows.jsonl"
+    check(moved)
+    with pytest.raises(SpecChangedError, match="data"):
+        check(moved, prints={**PRINTS, "data": "other"})

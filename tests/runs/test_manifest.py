@@ -1,0 +1,79 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from medtune.errors import DamagedArtifactError
+from medtune.runs.manifest import MANIFEST, read_manifest, seal_folder, verify_folder
+
+FILES = {"adapter_model.safetensors": bytes(range(256)) * 9, "state.json": b'{"step": 4}', "sub/empty": b""}
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("sealed") / "step-000004"
+    for name, data in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    seal_folder(folder, {"step": 4})
+    return folder
+
+
+def test_an_intact_folder_verifies(sealed):
+    verify_folder(sealed, {"step": 4})
+    assert set(read_manifest(sealed)["files"]) == set(FILES)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from([*list(FILES)[:2], MANIFEST]), data=st.data())
+def test_every_flipped_bit_is_found_and_its_file_named(sealed, tmp_path, name, data):
+    copy = tmp_path / "step-000004"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(sealed, copy)
+    content = bytearray((copy / name).read_bytes())
+    bit = data.draw(st.integers(0, len(content) * 8 - 1))
+    content[bit // 8] ^= 1 << (bit % 8)
+    (copy / name).write_bytes(content)
+    with pytest.raises(DamagedArtifactError) as caught:
+        verify_folder(copy, {"step": 4})
+    assert caught.value.file == name
+
+
+@pytest.fixture
+def copy(sealed, tmp_path) -> Path:
+    return Path(shutil.copytree(sealed, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("name", [*FILES, MANIFEST])
+def test_a_missing_file_is_named(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(DamagedArtifactError, match="is missing") as caught:
+        verify_folder(copy)
+    assert caught.value.file == name
+
+
+def test_a_file_that_nobody_listed_is_named(copy):
+    (copy / "extra.json").touch()
+    with pytest.raises(DamagedArtifactError, match="not in the manifest") as caught:
+        verify_folder(copy)
+    assert caught.value.file == "extra.json"
+
+
+def test_a_file_grown_from_empty_is_named(copy):
+    (copy / "sub/empty").write_bytes(b"x")
+    with pytest.raises(DamagedArtifactError, match="1 bytes instead of 0"):
+        verify_folder(copy)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"digest": 1}', "[" * 5000])
+def test_a_manifest_of_another_shape_is_damage_not_a_crash(copy, text):
+    (copy / MANIFEST).write_text(text)
+    with pytest.raises(DamagedArtifactError, match="was changed"):
+        verify_folder(copy)
+
+
+def test_a_manifest_that_promises_another_step_is_refused(sealed):
+    with pytest.raises(DamagedArtifactError, match="its step is not 5"):
+        verify_folder(sealed, {"step": 5})
