@@ -5,14 +5,18 @@ MedtuneError
 │   ├── UnknownKeyError
 │   ├── InvalidValueError
 │   ├── UnknownNameError
+│   ├── SpecChangedError
 │   └── PluginError
 │       ├── PluginClashError
 │       └── PluginImportError
 ├── DataError (exit 3)
 ├── UnsafeArtifactError (exit 4)
+│   └── DamagedArtifactError
 ├── RunLockedError (exit 5)
 ├── StorageError (exit 6)
-│   └── HubUnreachableError
+│   ├── HubUnreachableError
+│   ├── WriteFailedError
+│   └── DiskFullError
 ├── NonFiniteLossError (exit 7)
 ├── OutOfMemoryError (exit 8)
 └── RunInterruptedError (exit 75)
@@ -61,6 +65,17 @@ class UnknownNameError(SpecError):
         super().__init__(f"no {kind} named '{name}'; {_nearest(name, self.registered, 'registered')}")
 
 
+class SpecChangedError(SpecError):
+    """A run cannot be resumed, because its spec, data set or prompt contract is no longer the one it began with."""
+
+    def __init__(self, path: str, changes: Sequence[str]) -> None:
+        self.path, self.changes = path, tuple(changes)
+        super().__init__(
+            f"run '{path}' cannot be resumed with other settings: {'; '.join(self.changes)}; restore them, "
+            "or choose another output_dir"
+        )
+
+
 class PluginError(SpecError):
     """A plugin breaks the contract of its hook."""
 
@@ -99,6 +114,14 @@ class UnsafeArtifactError(MedtuneError):
     exit_code = 4
 
 
+class DamagedArtifactError(UnsafeArtifactError):
+    """A checkpoint or adapter is not, byte for byte, what was written."""
+
+    def __init__(self, path: str, file: str, reason: str) -> None:
+        self.path, self.file, self.reason = path, file, reason
+        super().__init__(f"'{path}' is damaged: file '{file}' {reason}; restore it from a copy or remove the folder")
+
+
 class RunLockedError(MedtuneError):
     """Another process writes to this run folder."""
 
@@ -124,6 +147,25 @@ class HubUnreachableError(StorageError):
         super().__init__(
             f"cannot get {what} '{repository}': it is not in the local cache and the hub cannot be reached; "
             f"point at a local copy with {local_option}"
+        )
+
+
+class WriteFailedError(StorageError):
+    """The operating system refused a write into the run folder; what was saved before is untouched."""
+
+    def __init__(self, what: str, path: str, reason: str) -> None:
+        self.what, self.path, self.reason = what, path, reason
+        super().__init__(f"cannot write {what} to '{path}': {reason}; what was saved before is untouched")
+
+
+class DiskFullError(StorageError):
+    """There is less free disk space than the next write needs."""
+
+    def __init__(self, path: str, needed_bytes: int, free_bytes: int) -> None:
+        self.path, self.needed_bytes, self.free_bytes = path, needed_bytes, free_bytes
+        super().__init__(
+            f"'{path}' needs {needed_bytes / 2**20:,.0f} MiB of free disk space and has {free_bytes / 2**20:,.0f} MiB; "
+            "free some, or choose another output_dir"
         )
 
 
@@ -155,6 +197,8 @@ class RunInterruptedError(MedtuneError):
 
     def __init__(self, path: str, step: int, reason: str) -> None:
         self.path, self.step, self.reason = path, step, reason
+        if reason == "SIGINT":
+            self.exit_code = 130  # what shells expect after Ctrl-C
         super().__init__(f"run '{path}' was interrupted at step {step} ({reason}) and saved; run it again to resume")
 
 
