@@ -14,7 +14,7 @@ from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import PluginHost
 from medtune.specs import RunSpec
 
-__all__ = ["DataSize", "Plan", "make_plan"]
+__all__ = ["DataSize", "Plan", "make_plan", "require_backends", "total_steps"]
 
 _CPU_PARAMETERS = 1_000_000_000
 """A base larger than this is refused on a CPU: one epoch would take months."""
@@ -110,7 +110,7 @@ def make_plan(
     size = size or _stated_size(spec, bundles)
     steps = None if size is None else total_steps(spec, size.rows)
     return Plan(
-        backends=_backends(spec, host),
+        backends=require_backends(spec, host),
         memory_gib=parts,
         fits=fits,
         advice=advice,
@@ -211,7 +211,8 @@ def _epochs(spec: RunSpec, size: DataSize, steps: int) -> float:
     return steps * spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps / size.rows
 
 
-def _backends(spec: RunSpec, host: PluginHost) -> dict[str, str]:
+def require_backends(spec: RunSpec, host: PluginHost) -> dict[str, str]:
+    """Return kind -> name of the backends in use; raise UnknownNameError for one that is not registered."""
     chosen = {
         "quantizer": spec.quant.backend,
         "adapter": spec.lora.backend,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from medtune.errors import SpecError
-from medtune.planning import DataSize, Plan, make_plan
+from medtune.planning import Plan, make_plan, require_backends
 from medtune.plugins.contracts import EncodedExample, PromptFormatter
 from medtune.plugins.host import PluginHost, create_host
 from medtune.plugins.hookspecs import hookimpl
@@ -107,6 +107,17 @@ class MedTuner:
         if self._host is None:
             self._host = _host_of(self._plugins)
         return self._host
+
+    def check(self) -> None:
+        """Check what can be known without any machine learning library: backend names and local paths.
+
+        Raises:
+            UnknownNameError: a backend or the formatter is not registered.
+            SpecError: ``model.path`` is no folder.
+        """
+        require_backends(self.spec, self.host)
+        if self.spec.model.path is not None and not Path(self.spec.model.path).is_dir():
+            raise SpecError(f"model.path '{self.spec.model.path}' is no folder")
 
     def plan(self) -> Plan:
         """Decide how the run is done here and whether it fits; downloads nothing and loads no weights."""

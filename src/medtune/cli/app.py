@@ -1,0 +1,60 @@
+"""Assembles the commands and turns every error into one sentence and an exit code."""
+
+import json
+import sys
+import traceback
+
+import click
+import typer
+
+from medtune.cli import demo, evaluate, inspect, machine, plugins, train
+from medtune.errors import MedtuneError
+
+__all__ = ["app", "run"]
+
+_USAGE, _CTRL_C, _UNEXPECTED = 2, 130, 1
+
+app = typer.Typer(
+    name="medtune",
+    help="Fine-tune an open language model on medical instruction data, and prove what that bought.",
+    epilog="medtune is a research tool: nothing it trains or reports is medical advice.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for module in (demo, train, inspect, evaluate, machine):
+    module.add_to(app)
+app.add_typer(plugins.app, name="plugins")
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors go to stderr, with ``--json`` also to stdout as an object."""
+    try:
+        outcome = app(arguments, standalone_mode=False)
+    except click.exceptions.Abort:
+        return _fail(arguments, "KeyboardInterrupt", "stopped by Ctrl-C", _CTRL_C)
+    except KeyboardInterrupt:
+        return _fail(arguments, "KeyboardInterrupt", "stopped by Ctrl-C", _CTRL_C)
+    except click.ClickException as error:
+        return _fail(arguments, "UsageError", _usage(error), _USAGE)
+    except MedtuneError as error:
+        return _fail(arguments, type(error).__name__, str(error), error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence, the rest with --traceback
+        sentence = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; see --traceback"
+        return _fail(arguments, type(error).__name__, sentence, _UNEXPECTED)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _fail(arguments: list[str], kind: str, message: str, exit_code: int) -> int:
+    if "--traceback" in arguments:
+        traceback.print_exc()
+    if "--json" in arguments:
+        print(json.dumps({"error": {"type": kind, "message": message, "exit_code": exit_code}}))
+    print(f"medtune: {message}", file=sys.stderr)
+    return exit_code
+
+
+def _usage(error: click.ClickException) -> str:
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "medtune"
+    return f"{error.format_message().rstrip('.')}; see `{command} --help`"

@@ -1,0 +1,144 @@
+"""How results and progress look: JSON and tables on stdout, stages and the progress bar on stderr."""
+
+import json
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+__all__ = ["Narrator", "print_evaluation", "print_json", "print_plan", "print_scores"]
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on stdout."""
+    print(json.dumps(value, allow_nan=False))
+
+
+class Narrator:
+    """Tells the stages of a run and shows a progress bar while it trains; a context manager."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(file=sys.stderr)
+        self._progress: Progress | None = None
+        self._bar: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop_bar()
+
+    def stage(self, sentence: str) -> None:
+        """Say what begins."""
+        self._stop_bar()
+        self._console.print(f"[bold]medtune[/bold] {sentence}", highlight=False)
+
+    def step(self, record: Mapping[str, Any]) -> None:
+        """Move the bar; a logged record brings loss and tokens per second."""
+        if self._progress is None or self._bar is None:
+            self._start_bar(record["total_steps"])
+        assert self._progress is not None  # noqa: S101 - set just above
+        assert self._bar is not None  # noqa: S101
+        figures: dict[str, Any] = {}
+        if "loss" in record:
+            figures = {"loss": f"loss {record['loss']:.3f}", "speed": f"{record['tokens_per_second']:,.0f} tokens/s"}
+            if not self._console.is_terminal:
+                self._console.print(
+                    f"step {record['step']}/{record['total_steps']}  {figures['loss']}  {figures['speed']}", highlight=False
+                )
+        self._progress.update(self._bar, completed=record["step"], **figures)
+
+    def _start_bar(self, total: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._bar = self._progress.add_task("training", total=total, loss="", speed="")
+        self._progress.start()
+
+    def _stop_bar(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = self._bar = None
+
+
+def print_plan(plan: Mapping[str, Any]) -> None:
+    """Print a plan (its JSON form) as text on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console, memory = Console(), plan["memory_gib"]
+    table = Table(title="Plan", show_header=False, title_justify="left")
+    table.add_row("device", f"{plan['device']}, {plan['compute_dtype']}, recompute {plan['recompute']}")
+    table.add_row("backends", ", ".join(f"{kind} {name}" for kind, name in plan["backends"].items()))
+    if memory["peak"] is not None:
+        parts = ", ".join(f"{name} {gib:.2f}" for name, gib in memory["parts"].items() if gib >= 0.005)  # noqa: PLR2004
+        table.add_row("memory", f"about {memory['peak']:.2f} GiB ({parts})")
+    if plan["parameters"]:
+        table.add_row("parameters", f"{plan['parameters']:,} base, {plan['trainable_parameters']:,} trainable")
+    if plan["steps"] is not None:
+        basis = "counted" if plan["size_is_measured"] else "as the bundle states"
+        table.add_row("steps", f"{plan['steps']:,} over {plan['tokens']:,} tokens ({basis})")
+    for terms in plan["licences"]:
+        table.add_row("terms", terms)
+    console.print(table)
+    verdict = "fits" if plan["fits"] else "does not fit"
+    console.print(f"{verdict}{': ' if plan['advice'] else ''}{plan['advice']}", highlight=False)
+
+
+def print_scores(metrics: Mapping[str, Any]) -> None:
+    """Print the table of base against tuned and where everything lies."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if metrics["scores"]:
+        table = Table(title="Base against tuned", title_justify="left")
+        for column in ("task", "metric", "base", "tuned", "gain", "rows"):
+            table.add_column(column, justify="left" if column in ("task", "metric") else "right")
+        for task, score in metrics["scores"].items():
+            gain = score["tuned"] - score["base"]
+            figures = (f"{score['base']:.3f}", f"{score['tuned']:.3f}", f"{gain:+.3f}", str(score["rows"]))
+            table.add_row(task, score["metric"], *figures)
+        console.print(table)
+    if metrics["steps"] is not None:
+        console.print(
+            f"{metrics['steps']} steps in {metrics['seconds']:.0f} s, {metrics['tokens_per_second']:,.0f} tokens/s, "
+            f"loss {metrics['train_loss']:.3f}, peak memory {metrics['peak_memory_gib']:.2f} GiB",
+            highlight=False,
+        )
+    console.print(f"adapter  {metrics['adapter']}\nreport   {metrics['run']}/report.html", highlight=False, soft_wrap=True)
+
+
+def print_evaluation(result: Mapping[str, Any]) -> None:
+    """Print the metrics and failure rates of each task, with the base beside them when it was scored."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for task, score in result["tasks"].items():
+        base = result.get("base", {}).get("tasks", {}).get(task, {}).get("metrics", {})
+        table = Table(title=f"{task}, {score['rows']} rows", title_justify="left")
+        for column in ("metric", *(("base",) if base else ()), "value", "95 % interval"):
+            table.add_column(column, justify="left" if column == "metric" else "right")
+        for name, value in (score["metrics"] | score["failures"]).items():
+            interval = score["intervals"].get(name)
+            shown = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+            before = (f"{base[name]:.3f}" if name in base else "",) if base else ()
+            table.add_row(name, *before, f"{value:.3f}", shown)
+        console.print(table)

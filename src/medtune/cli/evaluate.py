@@ -1,0 +1,70 @@
+"""``medtune evaluate``, ``score`` and ``chat``: what a model answers and what that is worth."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medtune.cli.options import AsJson, Traceback
+
+__all__ = ["add_to"]
+
+RunFolderArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (evaluate, score, chat):
+        app.command()(command)
+
+
+def evaluate(
+    run: RunFolderArgument,
+    baseline: Annotated[bool, typer.Option("--baseline", help="Also score the base, and compare.")] = False,
+    rows: Annotated[int | None, typer.Option(min=1, help="Validation rows per source.")] = None,
+    as_json: AsJson = False,
+    traceback: Traceback = False,
+) -> None:
+    """Score a run's adapter (and with --baseline its base) per task."""
+    from medtune.cli.console import print_evaluation, print_json
+    from medtune.run import Run
+
+    result = Run.open(run).evaluate(baseline=baseline, rows_per_source=rows)
+    (print_json if as_json else print_evaluation)(result)
+
+
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Lines of task, input, gold and prediction.")],
+    as_json: AsJson = False,
+    traceback: Traceback = False,
+) -> None:
+    """Score predictions that any system made; loads no machine learning library."""
+    from medtune.cli.console import print_evaluation, print_json
+    from medtune.evaluation.scoring import read_predictions, score_predictions
+    from medtune.plugins.host import create_host
+
+    tasks = create_host().all("task")
+    result = score_predictions(read_predictions(file, tasks), tasks).to_json()
+    (print_json if as_json else print_evaluation)(result)
+
+
+def chat(
+    run: RunFolderArgument,
+    message: Annotated[str | None, typer.Option("-m", "--message", help="Ask this once and print the answer.")] = None,
+    as_json: AsJson = False,
+    traceback: Traceback = False,
+) -> None:
+    """Talk with the tuned model; nothing is kept. It is a research model and its answers are no medical advice."""
+    from medtune.cli.console import print_json
+    from medtune.run import Run
+
+    opened = Run.open(run)
+    if message is None and not as_json:
+        opened.chat()
+        return
+    text = message if message is not None else typer.get_text_stream("stdin").read()
+    answer = opened.generate([{"role": "user", "content": text}])
+    if as_json:
+        print_json({"answer": answer})
+    else:
+        typer.echo(answer)

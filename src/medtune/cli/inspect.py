@@ -1,0 +1,63 @@
+"""``medtune check``, ``plan`` and ``preview``: look before anything is trained."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medtune.cli.options import AsJson, BundleName, Out, Sets, SpecFile, Traceback, tuner_of
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (check, plan, preview):
+        app.command()(command)
+
+
+def check(
+    spec: SpecFile = None,
+    bundle: BundleName = None,
+    sets: Sets = None,
+    out: Out = None,
+    as_json: AsJson = False,
+    traceback: Traceback = False,
+) -> None:
+    """Check the spec alone: keys, values, backend names and local paths; loads no machine learning library."""
+    from medtune.cli.console import print_json
+
+    tuner = tuner_of(spec, bundle, sets, out)
+    tuner.check()
+    if as_json:
+        print_json({"ok": True, "spec": tuner.spec.model_dump(mode="json")})
+    else:
+        typer.echo("the spec is usable")
+
+
+def plan(
+    spec: SpecFile = None,
+    bundle: BundleName = None,
+    sets: Sets = None,
+    out: Out = None,
+    as_json: AsJson = False,
+    traceback: Traceback = False,
+) -> None:
+    """Say how the run would be done here: backends, memory by part, steps, licence notices; downloads nothing."""
+    from medtune.cli.console import print_json, print_plan
+
+    planned = tuner_of(spec, bundle, sets, out).plan().to_json()
+    (print_json if as_json else print_plan)(planned)
+
+
+def preview(
+    spec: SpecFile = None,
+    bundle: BundleName = None,
+    sets: Sets = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Rows to show, drawn evenly by source.")] = 3,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with lengths per source.")] = None,
+    as_json: AsJson = False,
+    traceback: Traceback = False,
+) -> None:
+    """Show rows as the tokens that the trainer will see, the supervised ones marked."""
+    raise NotImplementedError

@@ -1,0 +1,47 @@
+"""``medtune doctor`` and ``schema``: what this machine can run, and what a spec may hold."""
+
+from typing import Any
+
+import typer
+
+from medtune.cli.options import AsJson, Traceback
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (doctor, schema):
+        app.command()(command)
+
+
+def doctor(as_json: AsJson = False, traceback: Traceback = False) -> None:
+    """Say what this machine can run, which versions are installed, and what to install."""
+    from medtune.cli.console import print_json
+    from medtune.diagnosis import diagnose
+
+    found = diagnose()
+    if as_json:
+        print_json(found)
+    else:
+        _print_diagnosis(found)
+
+
+def schema(as_json: AsJson = False, traceback: Traceback = False) -> None:
+    """Print the JSON schema of a run spec, with a description of every field."""
+    from medtune.cli.console import print_json
+    from medtune.specs import RunSpec
+
+    print_json(RunSpec.model_json_schema())
+
+
+def _print_diagnosis(found: dict[str, Any]) -> None:
+    typer.echo(f"CPU        {found['cpu_cores']} cores, {found['memory_gib']:.1f} GiB memory")
+    for device in found["accelerators"]:
+        typer.echo(f"GPU        {device['name']}, {device['memory_gib']:.1f} GiB, capability {device['capability']}")
+    if not found["accelerators"]:
+        typer.echo("GPU        none that CUDA can see")
+    for name, state in found["packages"].items():
+        typer.echo(f"{name:<16} {state['version'] or 'missing':<12} {state['problem']}".rstrip())
+    for sentence in found["advice"]:
+        typer.echo(sentence)

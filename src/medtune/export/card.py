@@ -1,0 +1,48 @@
+"""Writes the model card that lies beside an adapter: what it is, how it was made, under which terms."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from medtune.specs import RunSpec
+
+__all__ = ["write_card"]
+
+
+def write_card(path: Path, spec: RunSpec, licences: Sequence[str]) -> None:
+    """Write the card as Markdown with the front matter that model hubs read.
+
+    Args:
+        path: file to write.
+        spec: the run that made the adapter.
+        licences: terms of model and data, a sentence each.
+    """
+    terms = "\n".join(f"- {sentence}" for sentence in licences) or "- none known to medtune; ask the owners of model and data"
+    path.write_text(
+        f"""---
+base_model: {spec.model.name}
+library_name: peft
+pipeline_tag: text-generation
+tags: [lora, medtune]
+---
+
+# LoRA adapter for {spec.model.name}
+
+Trained with medtune on `{spec.data.source}`. It is a research artefact: its answers are no medical advice, and it was
+not assessed as a medical device.
+
+| setting | value |
+| --- | --- |
+| base | {spec.model.name}, revision {spec.model.revision or "as given"} |
+| storage of the base in training | {spec.quant.scheme} |
+| LoRA | r {spec.lora.r}, alpha {spec.lora.alpha:g}, dropout {spec.lora.dropout:g}, targets {spec.lora.target_modules} |
+| optimizer | {spec.train.optim}, learning rate {spec.train.learning_rate:g}, {spec.train.lr_scheduler_type} |
+| seed | {spec.seed} |
+
+`prompt_contract.json` says which prompt the adapter expects, with sample token ids.
+
+## Terms of model and data
+
+{terms}
+""",
+        "utf-8",
+    )

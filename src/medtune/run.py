@@ -1,0 +1,136 @@
+"""A run folder opened for use: its figures, its adapter, scoring it again, talking to it."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from medtune.errors import DataError, StorageError
+from medtune.plugins.contracts import GenerationRequest, Loaded, Message
+from medtune.plugins.host import PluginHost, create_host
+from medtune.runs.folder import RunFolder
+from medtune.specs import RunSpec
+
+__all__ = ["Run"]
+
+_CHAT_TOKENS = 512
+
+
+class Run:
+    """A finished or interrupted run; made by ``Run.open`` and ``MedTuner.train``."""
+
+    def __init__(self, folder: RunFolder, record: Mapping[str, Any], host: PluginHost) -> None:
+        self._folder, self._record, self._host = folder, record, host
+
+    @classmethod
+    def open(cls, path: str | Path, *, plugins: PluginHost | Sequence[object] = ()) -> Self:
+        """Open a run folder.
+
+        Raises:
+            StorageError: there is no run at ``path``.
+            UnsafeArtifactError: its record is damaged, or its adapter breaks the prompt contract.
+        """
+        folder = RunFolder(path)
+        host = plugins if isinstance(plugins, PluginHost) else create_host(plugins)
+        return cls(folder, folder.read(), host)
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self._folder.path
+
+    @property
+    def state(self) -> str:
+        """One of planned, running, interrupted, finished, failed."""
+        return str(self._record["state"])
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """The spec that the run was made with."""
+        return RunSpec.model_validate(self._record["spec"])
+
+    @property
+    def adapter_dir(self) -> Path:
+        """Folder of the adapter in peft's standard form, with tokenizer and prompt contract."""
+        return self._folder.adapter_dir
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Training figures, and per task the metric, base, tuned and rows: the JSON of ``medtune train``."""
+        result: Mapping[str, Any] = self._record.get("result", {})
+        return {
+            "run": str(self.path),
+            "adapter": str(self.adapter_dir) if self.adapter_dir.is_dir() else None,
+            "state": self.state,
+            **{key: result.get(key) for key in ("steps", "train_loss", "tokens_per_second", "peak_memory_gib", "seconds")},
+            "scores": self._record.get("scores", {}),
+        }
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """Base and trained adapter in memory, after checking the prompt contract."""
+        from medtune.data.contract import check_contract
+
+        if not self.adapter_dir.is_dir():
+            raise StorageError(f"run '{self.path}' is {self.state} and has no adapter yet; finish it with `medtune train`")
+        base = self._host.find("quantizer", self.spec.quant.backend).load(self.spec.model, self.spec.quant)
+        check_contract(self.adapter_dir, self._encoder(base.tokenizer))
+        plain = self.spec.lora.model_copy_with(init="default")
+        loaded: Loaded = self._host.find("adapter", self.spec.lora.backend).attach(base, plain)
+        if loaded.load_adapter is None:
+            raise StorageError(f"adapter backend '{self.spec.lora.backend}' cannot load the adapter of '{self.path}'")
+        loaded.load_adapter(self.adapter_dir)
+        return loaded
+
+    def evaluate(self, *, baseline: bool = False, rows_per_source: int | None = None) -> dict[str, Any]:
+        """Score the run on its validation rows.
+
+        Args:
+            baseline: also score the base without the adapter, and compare.
+            rows_per_source: validation rows per source; None as in the run's spec.
+
+        Returns:
+            ``tasks`` and ``sources`` of the tuned model; with ``baseline`` also ``base`` and ``comparison``.
+        """
+        from medtune.assessment import assess
+        from medtune.data.prepare import validation_examples
+        from medtune.evaluation.comparison import compare
+
+        changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
+        spec = self.spec.model_copy_with(eval=self.spec.eval.model_copy_with(**changes))
+        examples = validation_examples(spec, self._host)
+        if not examples:
+            raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
+        tuned, answers = assess(self.loaded, examples, spec, self._host, (self._folder.evaluation_dir, "tuned"))
+        result = tuned.to_json()
+        if baseline:
+            with self.loaded.base_only():
+                base, before = assess(self.loaded, examples, spec, self._host, (self._folder.evaluation_dir, "base"))
+            comparison = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
+            result |= {"base": base.to_json(), "comparison": comparison.to_json()}
+        return result
+
+    def generate(self, messages: Sequence[Message], max_new_tokens: int = _CHAT_TOKENS) -> str:
+        """Answer a conversation greedily with the tuned model; the last message is the user's."""
+        prompt = self._encoder(self.loaded.tokenizer).prompt_ids(messages)
+        generator = self._host.find("generator", self.spec.eval.backend)
+        request = GenerationRequest(prompt, max_new_tokens)
+        return str(generator.generate(self.loaded, [request], self.spec.eval)[0].text).strip()
+
+    def chat(self, source: TextIO | None = None, sink: TextIO | None = None) -> None:
+        """Talk with the tuned model, line by line, until the end of the input; the conversation is kept in memory only."""
+        source, sink = source or sys.stdin, sink or sys.stdout
+        messages: list[Message] = []
+        print("> ", end="", file=sink, flush=True)
+        for line in source:
+            if line.strip():
+                messages.append({"role": "user", "content": line.strip()})
+                messages.append({"role": "assistant", "content": self.generate(messages)})
+                print(messages[-1]["content"], file=sink)
+            print("> ", end="", file=sink, flush=True)
+
+    def _encoder(self, tokenizer: Any) -> Any:
+        from medtune.assessment import encoder_of
+
+        return encoder_of(self.spec, tokenizer)

@@ -1,0 +1,208 @@
+"""One training run from rows to report: the stages in order, and what each leaves in the run folder."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from medtune.assessment import assess, encoder_of, scores_table
+from medtune.data.contract import write_contract
+from medtune.data.prepare import Prepared, prepare
+from medtune.data.tokenizer import load_tokenizer
+from medtune.errors import RunInterruptedError, SpecError
+from medtune.evaluation.comparison import compare
+from medtune.evaluation.scoring import Evaluation, read_predictions, score_predictions
+from medtune.export.card import write_card
+from medtune.export.report import write_report
+from medtune.hardware import is_first_rank, seed_all
+from medtune.planning import DataSize, Plan, make_plan, total_steps
+from medtune.plugins.contracts import Job, Loaded, Prediction, TrainResult
+from medtune.plugins.host import PluginHost
+from medtune.run import Run
+from medtune.runs.changes import refuse_changes
+from medtune.runs.folder import RunFolder
+from medtune.runs.lock import RunLock
+from medtune.runs.log import RunLog
+from medtune.runs.store import CheckpointStore, publish
+from medtune.specs import RunSpec
+
+__all__ = ["Training"]
+
+Tell = Callable[[Any], None]
+
+
+class Training:
+    """The stages of one run.
+
+    Args:
+        spec: the run as the user wrote it.
+        host: the plugins.
+        plan: what was decided before the rows were read.
+        rows: training rows instead of ``spec.data.source``.
+    """
+
+    def __init__(
+        self, spec: RunSpec, host: PluginHost, plan: Plan, rows: Iterable[Mapping[str, Any]] | None = None
+    ) -> None:
+        self.spec, self.host, self.plan, self._rows = spec, host, plan, rows
+        self.folder = RunFolder(spec.output_dir)
+        self.log = RunLog(self.folder.log_path)
+
+    def run(self, resume: str | Path, on_step: Tell, on_stage: Tell) -> Run:
+        """Do what is left of the run, under its lock; failures are told to the plugins and kept in the record."""
+        with RunLock(self.folder.path):
+            if self._is_finished(resume):
+                on_stage("this run is finished; nothing to do")
+                return Run.open(self.folder.path, plugins=self.host)
+            self.host.manager.hook.run_started(spec=self.spec, plan=self.plan)
+            try:
+                run = self._stages(resume, on_step, on_stage)
+            except BaseException as error:
+                self._tell_failure(error)
+                raise
+        self.host.manager.hook.run_finished(run=run)
+        return run
+
+    def _stages(self, resume: str | Path, on_step: Tell, on_stage: Tell) -> Run:
+        on_stage("reading and encoding the rows")
+        tokenizer = load_tokenizer(self.spec.model)
+        prepared = prepare(
+            self.spec, self.host, tokenizer, rows=self._rows, quarantine_path=self.folder.path / "quarantine.jsonl"
+        )
+        size = DataSize(len(prepared.rows), prepared.report.tokens, measured=True)
+        self.plan = make_plan(self.spec, self.host, size)
+        checkpoint = self._open_record(resume, prepared, tokenizer)
+        on_stage(f"loading the base model ({self.spec.quant.scheme})")
+        loaded = self._load()
+        base = self._score_base(loaded, prepared, on_stage)
+        on_stage(f"training for {self.plan.steps} steps")
+        result = self._fit(loaded, prepared, checkpoint, on_step)
+        on_stage("saving the adapter")
+        publish(self.folder.adapter_dir, lambda path: self._write_adapter(path, loaded))
+        facts: dict[str, Any] = {"result": {**asdict(result), "tokens_per_second": result.tokens_per_second}}
+        if base is not None:
+            on_stage("scoring the tuned model")
+            facts |= self._score_tuned(loaded, prepared, base)
+        record = self.folder.update("finished", **facts, preparation=prepared.report.to_json())
+        on_stage("writing the report")
+        write_report(self.folder.path, record=record, log=self.log.read())
+        return Run.open(self.folder.path, plugins=self.host)
+
+    def _is_finished(self, resume: str | Path) -> bool:
+        if not self.folder.exists:
+            return False
+        record = self.folder.read()
+        if resume == "never":
+            raise SpecError(
+                f"'{self.folder.path}' already holds a run ({record['state']}); choose another output_dir, "
+                "or continue it with resume=auto"
+            )
+        if record["state"] == "finished":
+            refuse_changes(str(self.folder.path), record, self._spec_values(), record["fingerprints"])
+            return True
+        return False
+
+    def _open_record(self, resume: str | Path, prepared: Prepared, tokenizer: Any) -> Path | None:
+        """Create the record, or check that it is still the same run and find where to go on."""
+        prints = {
+            "data": prepared.rows.fingerprint,
+            "prompt_contract": encoder_of(self.spec, tokenizer).fingerprint,
+            "model": _model_fingerprint(self.spec),
+        }
+        if not self.folder.exists:
+            self.folder.create(self._spec_values(), self.plan.to_json(), prints)
+            return None
+        refuse_changes(str(self.folder.path), self.folder.read(), self._spec_values(), prints)
+        if resume != "auto":
+            CheckpointStore.verify(Path(resume))
+            return Path(resume)
+        store = CheckpointStore(self.folder.checkpoints_dir, self.spec.train.save_total_limit)
+        newest, passed_over = store.newest_whole()
+        self.folder.update(passed_over=[{"path": p.path.name, "reason": p.reason} for p in passed_over])
+        self.log.keep_until(newest.step if newest else 0)
+        return newest.path if newest else None
+
+    def _load(self) -> Loaded:
+        seed_all(self.spec.seed)
+        base = self.host.find("quantizer", self.spec.quant.backend).load(self.spec.model, self.spec.quant)
+        return self.host.find("adapter", self.spec.lora.backend).attach(base, self.spec.lora)
+
+    def _score_base(self, loaded: Loaded, prepared: Prepared, on_stage: Tell) -> Evaluation | None:
+        if not (self.spec.eval.enabled and prepared.validation and is_first_rank()):
+            return None
+        kept = self.folder.evaluation_dir / "predictions-base.jsonl"
+        if (self.folder.evaluation_dir / "base.json").is_file():  # an interrupted run scored it before
+            tasks = self.host.all("task")
+            return score_predictions(read_predictions(kept, tasks), tasks, seed=self.spec.seed)
+        on_stage(f"scoring the base model on {len(prepared.validation)} rows")
+        with loaded.base_only():
+            return self._assess(loaded, prepared, "base")[0]
+
+    def _score_tuned(self, loaded: Loaded, prepared: Prepared, base: Evaluation) -> dict[str, Any]:
+        tuned, answers = self._assess(loaded, prepared, "tuned")
+        tasks = self.host.all("task")
+        before = read_predictions(self.folder.evaluation_dir / "predictions-base.jsonl", tasks)
+        comparison = compare(base, tuned, before, answers, tasks=tasks, seed=self.spec.seed)
+        return {"scores": scores_table(base, tuned), "comparison": comparison.to_json()}
+
+    def _assess(self, loaded: Loaded, prepared: Prepared, name: str) -> tuple[Evaluation, list[Prediction]]:
+        return assess(loaded, prepared.validation, self.spec, self.host, (self.folder.evaluation_dir, name))
+
+    def _fit(self, loaded: Loaded, prepared: Prepared, checkpoint: Path | None, on_step: Tell) -> TrainResult:
+        steps = total_steps(self.spec, len(prepared.rows))
+        train = self.spec.train.model_copy_with(recompute=self.plan.recompute)
+        job = Job(
+            spec=self.spec.model_copy_with(train=train),
+            loaded=loaded,
+            rows=prepared.rows,
+            run_dir=self.folder.path,
+            total_steps=steps,
+            resume_from=checkpoint,
+            on_log=lambda record: self._log(record, steps, on_step),
+            on_step=lambda step: on_step({"step": step, "total_steps": steps}),
+        )
+        self.folder.update("running")
+        seed_all(self.spec.seed)
+        result = self.host.find("trainer", self.spec.train.backend).fit(job)
+        if result.interrupted:
+            self.folder.update("interrupted")
+            raise RunInterruptedError(str(self.folder.path), result.steps, result.interrupted)
+        return result
+
+    def _log(self, record: Mapping[str, Any], steps: int, on_step: Tell) -> None:
+        self.log.append(record)
+        self.host.manager.hook.step_logged(record=record)
+        on_step({**record, "total_steps": steps})
+
+    def _write_adapter(self, path: Path, loaded: Loaded) -> None:
+        if loaded.save_adapter is None:
+            loaded.model.save_pretrained(path, safe_serialization=True)
+        else:
+            loaded.save_adapter(path)
+        loaded.tokenizer.save_pretrained(path)
+        write_contract(path, encoder_of(self.spec, loaded.tokenizer))
+        write_card(path / "README.md", self.spec, self.plan.licences)
+
+    def _tell_failure(self, error: BaseException) -> None:
+        """Keep the state and tell the plugins; neither may hide the error itself."""
+        try:
+            if self.folder.exists and not isinstance(error, RunInterruptedError):
+                self.folder.update("failed", error={"type": type(error).__name__, "message": str(error)})
+            self.host.manager.hook.run_failed(spec=self.spec, error=error)
+        except Exception as second:  # noqa: BLE001 - the first error is the one that matters
+            error.add_note(f"while this was reported: {type(second).__name__}: {second}")
+
+    def _spec_values(self) -> dict[str, Any]:
+        return self.spec.model_dump(mode="json")
+
+
+def _model_fingerprint(spec: RunSpec) -> str:
+    """Identify the base: its commit, or for a folder its config and the names and sizes of its weights."""
+    if not spec.model.path:
+        return f"{spec.model.name}@{spec.model.revision}"
+    folder = Path(spec.model.path)
+    weights = sorted((f.name, f.stat().st_size) for f in folder.glob("*.safetensors"))
+    config = (folder / "config.json").read_bytes() if (folder / "config.json").is_file() else b""
+    return hashlib.sha256(config + json.dumps(weights).encode()).hexdigest()
