@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from medtune.backends.libraries import quiet_libraries
 from medtune.errors import HubUnreachableError, SpecError, UnknownNameError
 from medtune.plugins.contracts import Loaded, Quantizer
 from medtune.plugins.hookspecs import hookimpl
@@ -18,6 +19,7 @@ class BitsAndBytesQuantizer:
 
     name = "bitsandbytes"
 
+    @quiet_libraries()
     def load(self, model: ModelSpec, spec: QuantSpec) -> Loaded:
         """Load base and tokenizer onto this process's device.
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medtune.backends.libraries import quiet_libraries
 from medtune.errors import SpecError
 from medtune.plugins.contracts import Adapter, Loaded
 from medtune.plugins.hookspecs import hookimpl
@@ -28,6 +29,7 @@ class PeftAdapter:
 
     name = "peft"
 
+    @quiet_libraries()
     def attach(self, loaded: Loaded, spec: LoraSpec) -> Loaded:
         """Wrap the base with a fresh adapter, drawn from torch's current seed.
 
@@ -104,6 +106,7 @@ def _target_modules(model: Any, spec: LoraSpec) -> str | list[str]:
     return list(spec.target_modules)
 
 
+@quiet_libraries()
 def _load(model: Any, path: Path) -> None:
     """Replace the fresh adapter; the saved one brings its own rank and scale."""
     model.load_adapter(str(path), adapter_name="trained", autocast_adapter_dtype=True)

@@ -1,9 +1,11 @@
 """Fits an adapter with trl's SFTTrainer: turns specs into its arguments and its logs into records."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from medtune.backends.libraries import quiet_libraries
 from medtune.plugins.contracts import Job, Trainer, TrainResult
 from medtune.plugins.hookspecs import hookimpl
 
@@ -24,10 +26,11 @@ class TrlTrainer:
         Returns:
             Steps, mean loss per supervised token, real tokens, seconds and peak memory.
         """
-        from medtune.backends.sft_trainer import PackedSFTTrainer
+        with quiet_libraries():
+            from medtune.backends.sft_trainer import PackedSFTTrainer
 
-        with PackedSFTTrainer(job, sft_config(job)) as trainer:
-            return trainer.fit()
+            with PackedSFTTrainer(job, sft_config(job)) as trainer:
+                return trainer.fit()
 
 
 @hookimpl
@@ -63,8 +66,7 @@ def sft_config(job: Job) -> Any:
         bf16=precision == "bf16" and not on_cpu,
         fp16=precision == "fp16" and not on_cpu,
         use_cpu=on_cpu,
-        gradient_checkpointing=train.recompute == "all",
-        gradient_checkpointing_kwargs={"use_reentrant": False},
+        **_recompute_arguments(SFTConfig, recompute=train.recompute == "all"),
         seed=job.spec.seed,
         data_seed=job.spec.seed,
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -74,3 +76,13 @@ def sft_config(job: Job) -> Any:
         report_to="none",
         push_to_hub=False,
     )
+
+
+def _recompute_arguments(config: Any, *, recompute: bool) -> dict[str, Any]:
+    """Name the recompute arguments as the installed transformers does: they were renamed within version 5."""
+    names = {field.name for field in fields(config)}
+    prefix = "activation" if "activation_checkpointing" in names else "gradient"
+    return {
+        f"{prefix}_checkpointing": recompute,
+        f"{prefix}_checkpointing_kwargs": {"use_reentrant": False} if recompute else None,
+    }

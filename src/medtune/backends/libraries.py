@@ -1,0 +1,62 @@
+"""Keeps the libraries underneath local and quiet: no code from a hub, no progress bars or warnings of their own."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["quiet_libraries"]
+
+_BITSANDBYTES = "bitsandbytes"
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Load bitsandbytes safely, and silence deprecation warnings and progress bars of the libraries inside the block.
+
+    Errors still raise; warnings of medtune's own go through its log.
+    """
+    _import_bitsandbytes()
+    from transformers.utils import logging as transformers_logging
+
+    bars = transformers_logging.is_progress_bar_enabled()
+    level = transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings("ignore", "Paged optimizers are not supported on CPU")  # same arithmetic, unpaged
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _import_bitsandbytes() -> None:
+    """Import bitsandbytes while ``kernels`` cannot be imported.
+
+    On CPUs with AVX512-BF16 bitsandbytes 0.50 downloads compiled code from a hub as it is imported, when the package
+    ``kernels`` is installed; without it, it computes the same with its own library.
+    """
+    if _BITSANDBYTES in sys.modules:
+        return
+    absent = object()
+    before = sys.modules.get("kernels", absent)
+    sys.modules["kernels"] = None  # type: ignore[assignment]  # Python's way to make an import fail
+    complaint = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    level = complaint.level
+    complaint.setLevel(logging.ERROR)
+    try:
+        __import__(_BITSANDBYTES)
+    except ImportError:
+        return  # the quantizer says so when it is needed
+    finally:
+        complaint.setLevel(level)
+        if before is absent:
+            del sys.modules["kernels"]
+        else:
+            sys.modules["kernels"] = before  # type: ignore[assignment]
