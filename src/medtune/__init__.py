@@ -15,9 +15,9 @@ for _name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "UNSLOTH_DISABLE_STATI
 
 if TYPE_CHECKING:
     from medtune.errors import MedtuneError
+    from medtune.planning import Plan
     from medtune.plugins.contracts import Bundle, EncodedExample, Example, PromptFormatter, Task
     from medtune.plugins.hookspecs import hookimpl
-    from medtune.planning import Plan
     from medtune.specs import DataSpec, EvalSpec, LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec
     from medtune.tuner import MedTuner, Run
 
@@ -41,7 +41,7 @@ _HOMES = {
     "hookimpl": "medtune.plugins.hookspecs",
 }
 
-__all__ = [  # noqa: RUF022 - kept in the order of the table above
+__all__ = [
     "Bundle",
     "DataSpec",
     "EncodedExample",

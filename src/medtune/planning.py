@@ -87,9 +87,7 @@ class Plan:
         return values
 
 
-def make_plan(
-    spec: RunSpec, host: PluginHost, size: DataSize | None = None, machine: Machine | None = None
-) -> Plan:
+def make_plan(spec: RunSpec, host: PluginHost, size: DataSize | None = None, machine: Machine | None = None) -> Plan:
     """Decide how ``spec`` runs on ``machine`` (this one by default).
 
     Args:
@@ -149,9 +147,7 @@ def model_config(spec: RunSpec, bundles: list[Bundle]) -> Mapping[str, Any]:
     return stated[0] if stated else {}
 
 
-def _choose_recompute(
-    spec: RunSpec, shape: Shape | None, dtype: str, machine: Machine
-) -> tuple[str, dict[str, float]]:
+def _choose_recompute(spec: RunSpec, shape: Shape | None, dtype: str, machine: Machine) -> tuple[str, dict[str, float]]:
     """Recompute nothing where it fits, else everything."""
     wanted = spec.train.recompute
     if shape is None:
@@ -202,7 +198,9 @@ def _tokens(spec: RunSpec, size: DataSize | None, steps: int | None) -> int | No
     if size is None or steps is None or size.rows == 0:
         return None
     rows_per_step = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
-    return round(size.tokens / size.rows * min(rows_per_step * steps, size.rows * math.ceil(_epochs(spec, size, steps))))
+    return round(
+        size.tokens / size.rows * min(rows_per_step * steps, size.rows * math.ceil(_epochs(spec, size, steps)))
+    )
 
 
 def _epochs(spec: RunSpec, size: DataSize, steps: int) -> float:

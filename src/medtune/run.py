@@ -63,7 +63,10 @@ class Run:
             "run": str(self.path),
             "adapter": str(self.adapter_dir) if self.adapter_dir.is_dir() else None,
             "state": self.state,
-            **{key: result.get(key) for key in ("steps", "train_loss", "tokens_per_second", "peak_memory_gib", "seconds")},
+            **{
+                key: result.get(key)
+                for key in ("steps", "train_loss", "tokens_per_second", "peak_memory_gib", "seconds")
+            },
             "scores": self._record.get("scores", {}),
         }
 
@@ -73,7 +76,9 @@ class Run:
         from medtune.data.contract import check_contract
 
         if not self.adapter_dir.is_dir():
-            raise StorageError(f"run '{self.path}' is {self.state} and has no adapter yet; finish it with `medtune train`")
+            raise StorageError(
+                f"run '{self.path}' is {self.state} and has no adapter yet; finish it with `medtune train`"
+            )
         base = self._host.find("quantizer", self.spec.quant.backend).load(self.spec.model, self.spec.quant)
         check_contract(self.adapter_dir, self._encoder(base.tokenizer))
         plain = self.spec.lora.model_copy_with(init="default")

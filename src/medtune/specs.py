@@ -11,6 +11,7 @@ STARLING_REVISION = "1dddf3b95bc1391f6307299eb1c162c194bde9bd"
 MEDTUNED = "nlpie/Llama2-MedTuned-Instructions"
 MEDTUNED_REVISION = "b4fc72ad5a413b06d81a60dd3ea9a7ebb2708794"
 
+
 def _split_commas(value: Any) -> Any:
     """Read "a,b" as two names, so that lists need no quotes on a command line."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

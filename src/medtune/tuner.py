@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from medtune.errors import SpecError
 from medtune.planning import Plan, make_plan, require_backends
 from medtune.plugins.contracts import EncodedExample, PromptFormatter
-from medtune.plugins.host import PluginHost, create_host
 from medtune.plugins.hookspecs import hookimpl
+from medtune.plugins.host import PluginHost, create_host
 from medtune.run import Run
 from medtune.specfile import apply_overrides, merge, read_spec_file, validate_spec
 from medtune.specs import RunSpec
@@ -33,9 +33,7 @@ class MedTuner:
     16
     """
 
-    def __init__(
-        self, spec: RunSpec, *, plugins: PluginHost | Sequence[object] = (), rows: Rows | None = None
-    ) -> None:
+    def __init__(self, spec: RunSpec, *, plugins: PluginHost | Sequence[object] = (), rows: Rows | None = None) -> None:
         self.spec = spec
         self._plugins = plugins
         self._rows = rows
@@ -132,7 +130,7 @@ class MedTuner:
 
     def train(
         self,
-        resume: Literal["auto", "never"] | str | Path = "auto",
+        resume: str | Path = "auto",
         on_step: Callable[[Mapping[str, Any]], None] | None = None,
         on_stage: Callable[[str], None] | None = None,
     ) -> Run:

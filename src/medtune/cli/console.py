@@ -51,7 +51,8 @@ class Narrator:
             figures = {"loss": f"loss {record['loss']:.3f}", "speed": f"{record['tokens_per_second']:,.0f} tokens/s"}
             if not self._console.is_terminal:
                 self._console.print(
-                    f"step {record['step']}/{record['total_steps']}  {figures['loss']}  {figures['speed']}", highlight=False
+                    f"step {record['step']}/{record['total_steps']}  {figures['loss']}  {figures['speed']}",
+                    highlight=False,
                 )
         self._progress.update(self._bar, completed=record["step"], **figures)
 
@@ -122,7 +123,9 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
             f"loss {metrics['train_loss']:.3f}, peak memory {metrics['peak_memory_gib']:.2f} GiB",
             highlight=False,
         )
-    console.print(f"adapter  {metrics['adapter']}\nreport   {metrics['run']}/report.html", highlight=False, soft_wrap=True)
+    console.print(
+        f"adapter  {metrics['adapter']}\nreport   {metrics['run']}/report.html", highlight=False, soft_wrap=True
+    )
 
 
 def print_evaluation(result: Mapping[str, Any]) -> None:

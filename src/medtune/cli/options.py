@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AsJson", "BundleName", "Out", "Sets", "SpecFile", "Traceback", "tuner_of"]
 
-SpecFile = Annotated[Path | None, typer.Argument(metavar="[SPEC]", help="TOML, YAML or JSON; none is the default bundle.")]
+SpecFile = Annotated[
+    Path | None, typer.Argument(metavar="[SPEC]", help="TOML, YAML or JSON; none is the default bundle.")
+]
 BundleName = Annotated[str | None, typer.Option("--bundle", help="Start from this registered bundle.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field, as lora.r=32.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder.")]

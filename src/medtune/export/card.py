@@ -16,7 +16,10 @@ def write_card(path: Path, spec: RunSpec, licences: Sequence[str]) -> None:
         spec: the run that made the adapter.
         licences: terms of model and data, a sentence each.
     """
-    terms = "\n".join(f"- {sentence}" for sentence in licences) or "- none known to medtune; ask the owners of model and data"
+    terms = (
+        "\n".join(f"- {sentence}" for sentence in licences)
+        or "- none known to medtune; ask the owners of model and data"
+    )
     path.write_text(
         f"""---
 base_model: {spec.model.name}

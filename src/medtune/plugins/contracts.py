@@ -146,6 +146,7 @@ class Job:
         resume_from: a verified checkpoint folder to continue from, or None.
         on_log: called with every log record (step, loss, learning_rate, grad_norm, tokens, tokens_per_second, ...).
         on_step: called with the number of updates done, after each.
+        stop_reason: asked after each update; a reason makes the trainer save, and return with it as ``interrupted``.
     """
 
     spec: RunSpec
@@ -156,6 +157,7 @@ class Job:
     resume_from: Path | None = None
     on_log: Callable[[Mapping[str, Any]], None] = lambda _record: None
     on_step: Callable[[int], None] = lambda _step: None
+    stop_reason: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ class TrainResult:
 
     Attributes:
         steps: updates done in the whole run, resumed part included.
-        train_loss: mean loss per supervised token over the updates of this process.
+        train_loss: mean loss per supervised token over the updates of the whole run, resumed part included.
         tokens: real (unpadded) tokens seen by this process.
         seconds: wall time of the training loop in this process.
         peak_memory_gib: peak allocated device memory, on a CPU the peak resident set.

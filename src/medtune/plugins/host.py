@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -87,7 +88,8 @@ class PluginHost:
             self.manager.register(plugin, label)
             self.manager.check_pending()
         except pluggy.PluginValidationError as error:
-            self.manager.unregister(plugin)
+            if self.manager.is_registered(plugin):
+                self.manager.unregister(plugin)
             raise PluginError(_explain(label, error)) from error
 
     def _things(self, kind: str) -> Iterator[tuple[Any, str]]:
@@ -147,10 +149,11 @@ def _load(entry_point: EntryPoint) -> object:
 
 def _explain(plugin: str, error: pluggy.PluginValidationError) -> str:
     """Say which hook of ``plugin`` is wrong and which hook was probably meant."""
-    first_line = str(error).strip().splitlines()[0]
-    hooks = [name for name in vars(hookspecs) if name.startswith(("provide_", "run_", "step_"))]
-    for word in first_line.replace("'", " ").split():
-        close = difflib.get_close_matches(word, hooks, n=1, cutoff=0.7)
-        if word not in hooks and close:
-            return f"plugin '{plugin}' implements '{word}', which is no hook; did you mean '{close[0]}'?"
-    return f"plugin '{plugin}' breaks a hook's contract: {first_line}"
+    complaint = "; ".join(line.strip() for line in str(error).strip().splitlines())
+    unknown = re.search(r"unknown hook '(\w+)'", complaint)
+    if unknown:
+        hooks = [name for name in vars(hookspecs) if name.startswith(("provide_", "run_", "step_"))]
+        close = difflib.get_close_matches(unknown[1], hooks, n=1)
+        meant = f"did you mean '{close[0]}'?" if close else f"hooks: {', '.join(hooks)}"
+        return f"plugin '{plugin}' implements '{unknown[1]}', which is no hook; {meant}"
+    return f"plugin '{plugin}' breaks a hook's contract: {complaint}"
