@@ -1,4 +1,4 @@
-"""The SFTTrainer subclass: packed rows in, head on supervised tokens only, fp32 adapters, honest records out.
+"""The trainer of packed rows: head on supervised tokens only, fp32 adapters, honest records out.
 
 A subclass because trl's own loss runs through a Triton kernel, which a CPU machine lacks; overriding ``compute_loss``
 is trl's documented way out. Imported inside ``TrlTrainer.fit`` only: it loads torch, transformers and trl.
@@ -13,9 +13,10 @@ from typing import Any, Self
 
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from transformers import PrinterCallback, ProgressCallback
+from trl.trainer.sft_config import SFTConfig
 
+from medtune.backends.resumable import ResumableSFTTrainer
 from medtune.data.pack import to_batch
 from medtune.plugins.contracts import Job, TrainResult
 
@@ -28,7 +29,7 @@ _HEAD_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Config fields of models that change the logits after the head; their loss takes the model's own forward."""
 
 
-class PackedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
+class PackedSFTTrainer(ResumableSFTTrainer):
     """trl's trainer over packed rows; use as a context manager, which leaves the model as it was found."""
 
     def __init__(self, job: Job, config: SFTConfig) -> None:
@@ -36,22 +37,22 @@ class PackedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         adapter = [p for p in model.parameters() if p.requires_grad]
         kept = [p.detach().clone() for p in adapter]
         super().__init__(
+            job,
             model=model,
             args=config,
             data_collator=_Collator(job),
             train_dataset=Dataset.from_dict({"row": range(len(job.rows))}),
             processing_class=job.loaded.tokenizer,
-            callbacks=[_StepObserver(job)],
         )
         # trl casts adapters on a 4-bit base to bf16, where small updates are lost; back to the exact fp32 values.
         for parameter, value in zip(adapter, kept, strict=True):
             parameter.data = value
-        self.job = job
         self.model_accepts_loss_kwargs = True  # compute_loss divides by the tokens of the whole update itself
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
-        self._tokens = self._supervised = 0
+        self._tokens = self._supervised = self._resumed_tokens = 0
         self._logged_tokens, self._logged_time = 0, 0.0
+        self._logged_step = self._logged_skipped = 0
 
     def __enter__(self) -> Self:
         base = self.job.loaded.model.get_base_model()
@@ -73,25 +74,40 @@ class PackedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         started = self._logged_time = time.perf_counter()
-        output = self.train()
+        loss = self.train_resumably()
         return TrainResult(
             steps=self.state.global_step,
-            train_loss=float(output.training_loss),
-            tokens=self._tokens,
+            train_loss=loss,
+            tokens=self._tokens - self._resumed_tokens,
             seconds=time.perf_counter() - started,
             peak_memory_gib=_peak_memory_gib(),
+            interrupted=self.interrupted,
         )
+
+    def progress(self) -> dict[str, Any]:
+        """Return the counters of the run, those of tokens included."""
+        own = {"tokens": self._tokens, "supervised": self._supervised}
+        return {**super().progress(), **own, "logged_skipped": self._logged_skipped}
+
+    def restore_progress(self, progress: Mapping[str, Any]) -> None:
+        """Continue the counters of the run, those of tokens included."""
+        super().restore_progress(progress)
+        self._tokens = self._resumed_tokens = self._logged_tokens = progress["tokens"]
+        self._supervised = progress["supervised"]
+        self._logged_step, self._logged_skipped = progress["logged_step"], progress["logged_skipped"]
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Any:
         """Return the supervised tokens of a whole update, over all ranks, counted on the host.
 
         Counting labels on the device, as transformers does, would make every step wait for it.
         """
+        self.begin_update([batch.pop("samples") for batch in batch_samples])
         self._tokens += sum(batch.pop("tokens") for batch in batch_samples)
         supervised = sum(batch.pop("supervised") for batch in batch_samples)
         self._supervised += supervised
         if self.args.world_size > 1:
-            return self.accelerator.gather(torch.tensor(supervised, device=device)).sum()
+            counts: Any = self.accelerator.gather(torch.tensor(supervised, device=device))
+            return counts.sum()
         return supervised
 
     def compute_loss(
@@ -121,7 +137,7 @@ class PackedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         record = {
             "step": self.state.global_step,
             "epoch": logs.get("epoch"),
-            "loss": logs["loss"],
+            "loss": logs["loss"] * self._steps_per_applied_update(),
             "learning_rate": logs.get("learning_rate"),
             "grad_norm": logs.get("grad_norm"),
             "tokens": self._tokens,
@@ -130,6 +146,12 @@ class PackedSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
             "memory_gib": _peak_memory_gib(),
         }
         self.job.on_log({key: float(v) if isinstance(v, torch.Tensor) else v for key, v in record.items()})
+
+    def _steps_per_applied_update(self) -> float:
+        """Return the factor by which transformers' mean since the last log is too low: it counts skipped updates."""
+        steps, skipped = self.state.global_step - self._logged_step, self.guard.skipped - self._logged_skipped
+        self._logged_step, self._logged_skipped = self.state.global_step, self.guard.skipped
+        return steps / (steps - skipped) if steps > skipped else 1.0
 
 
 class _Collator:
@@ -146,18 +168,8 @@ class _Collator:
         batch: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
         batch["tokens"] = sum(len(row.input_ids) for row in rows)
         batch["supervised"] = int((arrays["labels"][:, 1:] != _IGNORED).sum())
+        batch["samples"] = [sample for row in rows for sample in row.samples]
         return batch
-
-
-class _StepObserver(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
-    """Tells the job after every update."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            self._job.on_step(state.global_step)
 
 
 def _supervised_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, **_kwargs: Any) -> dict[str, Any]:

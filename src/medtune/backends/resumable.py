@@ -1,0 +1,241 @@
+"""trl's SFTTrainer with saves that cannot be half done, and a resume that goes on exactly where the save was.
+
+A subclass because transformers offers no other way to replace what a checkpoint is. Imported inside
+``TrlTrainer.fit`` only, like its subclass in ``sft_trainer``.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from transformers import Trainer, TrainerCallback, TrainerState
+from trl.trainer.sft_trainer import SFTTrainer
+
+from medtune.backends.exact_state import (
+    load_optimizer,
+    load_trainable,
+    random_states,
+    read_tree,
+    restore_random_states,
+    save_trainable,
+    write_tree,
+)
+from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter
+from medtune.errors import SpecError
+from medtune.plugins.contracts import Job
+from medtune.runs.durable import require_space
+from medtune.runs.store import CheckpointStore
+
+__all__ = ["ResumableSFTTrainer"]
+
+_REPLACED = (
+    "_clip_grad_norm",
+    "_load_from_checkpoint",
+    "_load_optimizer_and_scheduler",
+    "_load_rng_state",
+    "_load_scaler",
+    "_save_checkpoint",
+)
+"""Methods of transformers that this class replaces; should one vanish, its replacement would silently never run."""
+
+_STATE, _TRAINER_STATE = "state", "trainer_state.json"
+_BYTES_PER_PARAMETER = 12  # fp32 value and two fp32 moments
+_OVERHEAD_BYTES = 1 << 20
+
+
+class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
+    """Checkpoints through medtune's store, with the guard against NaN and the splitter of micro-batches.
+
+    Args:
+        job: what is trained, and where to.
+        arguments: as for SFTTrainer.
+    """
+
+    model: Any
+    optimizer: Any
+    lr_scheduler: Any
+
+    def __init__(self, job: Job, **arguments: Any) -> None:
+        missing = [name for name in _REPLACED if not hasattr(Trainer, name)]
+        if missing:
+            raise SpecError(f"this version of transformers is not supported: its Trainer has no {', '.join(missing)}")
+        super().__init__(**arguments)
+        self.job = job
+        world = self.args.world_size
+        self.guard, self.splitter = FiniteGuard(job, world), MicroBatchSplitter(job, world)
+        trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        self._checkpoint_bytes = trainable * _BYTES_PER_PARAMETER + _OVERHEAD_BYTES
+        keep = job.spec.train.save_total_limit
+        self.store = CheckpointStore(Path(job.run_dir) / "checkpoints", keep, self._checkpoint_bytes)
+        self.interrupted: str | None = None
+        self._resumed_progress: dict[str, Any] | None = None
+        self._saved_step = -1
+        self.add_callback(_Pacemaker(self))
+
+    def train_resumably(self) -> float:
+        """Train what is left of the run and return the mean loss over the whole run.
+
+        Raises:
+            DiskFullError: the checkpoints and the adapter would not fit on the disk.
+            SpecError: the checkpoint was written by another number of processes.
+        """
+        resume = self.job.resume_from
+        keep = self.job.spec.train.save_total_limit
+        self._require_space(2 if resume else keep + 2)  # one while rotating, one for the adapter
+        if resume is not None:
+            done = TrainerState.load_from_json(str(resume / _TRAINER_STATE))
+            if done.global_step >= self.job.total_steps:  # only what comes after training is left
+                load_trainable(resume, self.model)
+                self.state = done
+                self.restore_progress(read_tree(resume, _STATE)["progress"])
+                self._total_loss_scalar += self._tr_loss.item()
+                return self._mean_loss()
+        self.train(resume_from_checkpoint=str(resume) if resume else None)
+        self.store.settle()
+        return self._mean_loss()
+
+    def progress(self) -> dict[str, Any]:
+        """Return the counters of the run so far, as JSON values."""
+        return {
+            "running_loss": self._tr_loss.item(),
+            "logged_loss": self._total_loss_scalar,
+            "logged_step": self._globalstep_last_logged,
+            "skipped": self.guard.skipped,
+            "parts": self.splitter.parts,
+        }
+
+    def restore_progress(self, progress: Mapping[str, Any]) -> None:
+        """Continue the counters of the run."""
+        self._tr_loss = torch.tensor(progress["running_loss"], device=self.args.device)
+        self._total_loss_scalar = progress["logged_loss"]
+        self._globalstep_last_logged = progress["logged_step"]
+        self._initial_global_step = 0  # so that the mean loss is that of the whole run
+        self.guard.skipped, self.splitter.parts = progress["skipped"], progress["parts"]
+
+    def begin(self) -> None:
+        """Start the counters, after transformers has set its own to zero."""
+        # The saved trainer state brought the old intervals with it, which are free to change on resume.
+        self.state.compute_steps(self.args, self.state.max_steps)
+        if self._resumed_progress is not None:
+            self.restore_progress(self._resumed_progress)
+
+    def begin_update(self, samples: list[list[int]]) -> None:
+        """Tell the guard which samples the micro-batches of the next update hold."""
+        self.guard.begin_update(samples, self._tr_loss)
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """Run one micro-batch forward and backward and return its share of the loss."""
+        step = super().training_step
+        loss = self.splitter.run(lambda part: step(model, part, num_items_in_batch), inputs, model)
+        self.guard.note_loss(loss)
+        return loss
+
+    def agreed(self, wishes: Sequence[bool]) -> list[bool]:
+        """Return for each wish whether any process has it."""
+        if self.args.world_size == 1:
+            return list(wishes)
+        votes = torch.tensor([float(w) for w in wishes], device=self.args.device)
+        torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MAX)
+        return [bool(vote) for vote in votes.tolist()]
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """Clip, then let the guard look at the update; a refused one finds no gradients and changes nothing."""
+        norm = super()._clip_grad_norm(model)
+        scaler = self.accelerator.scaler
+        if not self.guard.accepts(self.state.global_step + 1, norm, scaler):
+            self.guard.forget_loss(self._tr_loss)
+            if scaler is None:  # a scaler leaves the update out by itself
+                model.zero_grad(set_to_none=True)
+        return norm
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save through the store, on the first rank, once per step."""
+        del model, trial
+        step = self.state.global_step
+        if step == self._saved_step:  # the end of an epoch can fall on a step that was saved
+            return
+        states = random_states()
+        all_states = gather_object([states]) if self.args.world_size > 1 else [states]
+        if self.is_world_process_zero():
+            self.store.save(step, lambda folder: self._write(folder, all_states))
+        self.accelerator.wait_for_everyone()  # nobody goes on before the checkpoint has its name
+        self._saved_step = step
+
+    def _write(self, folder: Path, all_random_states: list[dict[str, Any]]) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # paged optimizer states live in memory that both sides write
+        scaler = self.accelerator.scaler
+        save_trainable(folder, self.model)
+        tree = {
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.lr_scheduler.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "random": all_random_states,
+            "progress": self.progress(),
+        }
+        write_tree(folder, _STATE, tree)
+        self.state.save_to_json(str(folder / _TRAINER_STATE))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        del model
+        folder = Path(resume_from_checkpoint)
+        self._resumed = read_tree(folder, _STATE)
+        writers = len(self._resumed["random"])
+        if writers != self.args.world_size:
+            raise SpecError(
+                f"checkpoint '{folder}' was written by {writers} process(es) and this run has {self.args.world_size}; "
+                f"start it with {writers}, or choose another output_dir"
+            )
+        load_trainable(folder, self.model)
+        self._resumed_progress = self._resumed["progress"]
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_optimizer(self.optimizer, self._resumed["optimizer"])
+            self.lr_scheduler.load_state_dict(self._resumed["scheduler"])
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and self.accelerator.scaler is not None and self._resumed["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(self._resumed["scaler"])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            restore_random_states(self._resumed["random"][self.args.process_index])
+
+    def _mean_loss(self) -> float:
+        return float(self._total_loss_scalar / max(1, self.state.global_step - self.guard.skipped))
+
+    def _require_space(self, checkpoints: int) -> None:
+        if self.is_world_process_zero():
+            require_space(Path(self.job.run_dir), checkpoints * self._checkpoint_bytes)
+
+
+class _Pacemaker(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
+    """After every update: reports it, saves when it is time, and stops when that is wished."""
+
+    def __init__(self, trainer: ResumableSFTTrainer) -> None:
+        self._trainer = trainer
+        self._saved_at = time.monotonic()
+
+    def on_train_begin(self, *_events: Any, **_kwargs: Any) -> None:
+        self._saved_at = time.monotonic()
+        self._trainer.begin()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> Any:  # noqa: ARG002 - their signature
+        trainer, job = self._trainer, self._trainer.job
+        if trainer.is_world_process_zero():
+            job.on_step(state.global_step)
+        reason, minutes = job.stop_reason(), job.spec.train.save_every_minutes
+        is_time = minutes is not None and time.monotonic() - self._saved_at >= minutes * 60
+        stop, save = trainer.agreed([reason is not None, is_time])
+        if stop and state.global_step < state.max_steps:
+            trainer.interrupted = reason or "another process was stopped"
+            control.should_training_stop = True
+        control.should_save = control.should_save or stop or save
+        return control
+
+    def on_save(self, *_events: Any, **_kwargs: Any) -> None:
+        self._saved_at = time.monotonic()

@@ -1,0 +1,149 @@
+"""What keeps a training honest from step to step: nothing is updated with NaN, and a micro-batch that is too big halves."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+
+from medtune.errors import NonFiniteLossError, OutOfMemoryError
+from medtune.plugins.contracts import Job
+
+__all__ = ["FiniteGuard", "MicroBatchSplitter"]
+
+
+class FiniteGuard:
+    """Looks at every update before it is applied.
+
+    Args:
+        job: names the rows, takes the log records, and says whether to stop or to skip.
+        world_size: processes that train together.
+
+    Attributes:
+        skipped: updates left out so far in the whole run.
+    """
+
+    def __init__(self, job: Job, world_size: int) -> None:
+        self._job, self._world_size = job, world_size
+        self.skipped = 0
+        self._losses: list[Any] = []
+        self._samples: list[list[int]] = []
+        self._total_before: Any = None
+
+    def begin_update(self, samples: list[list[int]], total: Any) -> None:
+        """Remember the samples of each micro-batch, and the running loss before the update."""
+        self._samples, self._losses, self._total_before = samples, [], total.clone()
+
+    def note_loss(self, loss: Any) -> None:
+        """Remember the loss of a micro-batch, without waiting for the device."""
+        self._losses.append(loss)
+
+    def accepts(self, step: int, grad_norm: Any, scaler: Any) -> bool:
+        """Say whether the update may be applied; waits for the device once per update.
+
+        With a gradient scaler infinite gradients are part of its search for a scale, so only the loss counts then.
+
+        Raises:
+            NonFiniteLossError: it may not, and the job's policy is to stop or has skipped too often.
+        """
+        quantity, value = ("loss", torch.stack(self._losses).sum()) if scaler else ("gradient norm", grad_norm)
+        finite = torch.isfinite(torch.as_tensor(value)).float()
+        if scaler and self._world_size > 1:
+            torch.distributed.all_reduce(finite, op=torch.distributed.ReduceOp.MIN)
+        if finite.item():
+            return True
+        bad = [not bool(torch.isfinite(loss)) for loss in self._losses]
+        self._refuse(step, "loss" if any(bad) else quantity, self._row_ids(bad))
+        return False
+
+    def forget_loss(self, total: Any) -> None:
+        """Take the losses of a skipped update out of the running loss, in place."""
+        total.copy_(self._total_before)
+
+    def _refuse(self, step: int, quantity: str, row_ids: list[str]) -> None:
+        train = self._job.spec.train
+        skip = train.on_nonfinite == "skip" and self.skipped < train.max_skipped_steps
+        event = "skipped update" if skip else "stopped"
+        self._job.on_log({"step": step, "event": event, "not_finite": quantity, "row_ids": row_ids})
+        if not skip:
+            raise NonFiniteLossError(step, quantity, row_ids)
+        self.skipped += 1
+
+    def _row_ids(self, bad: list[bool]) -> list[str]:
+        """Return the ids of the micro-batches with a bad loss, or of the whole update, over all processes."""
+        micro_batches = [s for s, is_bad in zip(self._samples, bad, strict=True) if is_bad] or self._samples
+        mine = [self._job.rows.row_id(sample) for samples in micro_batches for sample in samples]
+        return [str(row_id) for row_id in gather_object(mine)] if self._world_size > 1 else mine
+
+
+class MicroBatchSplitter:
+    """Runs a micro-batch in as many parts as the device's memory demands.
+
+    The loss is a sum over tokens divided by the tokens of the whole update, so parts add up to the same gradient:
+    effective batch and loss stay what they were.
+
+    Attributes:
+        parts: parts that each micro-batch is run in; a power of two that only grows.
+    """
+
+    def __init__(self, job: Job, world_size: int) -> None:
+        # Another process cannot know that this one failed inside a collective operation, so it would wait for ever.
+        self._may_halve = job.spec.train.on_oom == "halve" and world_size == 1
+        self._job = job
+        self.parts = 1
+
+    def run(self, step: Callable[[Mapping[str, Any]], Any], inputs: Mapping[str, Any], model: Any) -> Any:
+        """Return the summed loss of ``step`` (forward and backward) over the parts of ``inputs``.
+
+        Raises:
+            OutOfMemoryError: one row alone does not fit, or the job does not allow to halve.
+        """
+        rows = len(inputs["input_ids"])
+        while True:
+            before = _gradients(model) if self._may_halve and self.parts < rows else None
+            loss = self._try(step, inputs)
+            if loss is not None:
+                return loss
+            if before is None:
+                raise OutOfMemoryError(self._advice(rows))
+            for parameter, gradient in before:
+                parameter.grad = gradient
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self.parts *= 2
+            self._job.on_log({"event": "out of memory", "micro_batch_parts": self.parts})
+
+    def _try(self, step: Callable[[Mapping[str, Any]], Any], inputs: Mapping[str, Any]) -> Any:
+        """Return the loss, or None when memory ran out; what the attempt held is free again on return."""
+        loss: Any = None
+        try:
+            for part in _divided(inputs, self.parts):
+                part_loss = step(part)
+                loss = part_loss if loss is None else loss + part_loss
+        except torch.OutOfMemoryError:
+            return None
+        return loss
+
+    def _advice(self, rows: int) -> str:
+        train = self._job.spec.train
+        smaller = f"lower train.per_device_batch_size (now {rows})" if rows > 1 else "lower train.max_length"
+        halve = ", set train.on_oom=halve" if rows > 1 and train.on_oom != "halve" else ""
+        recompute = ", set train.recompute=all" if train.recompute != "all" else ""
+        return (
+            f"the device ran out of memory with {rows} row(s) of {train.max_length} tokens; {smaller}{halve}{recompute}, "
+            "or use a smaller quant.scheme; the last checkpoint is kept"
+        )
+
+
+def _gradients(model: Any) -> list[tuple[Any, Any]]:
+    """Return each trainable parameter with a copy of its gradient, which a failing backward pass may spoil."""
+    trainable = (p for p in model.parameters() if p.requires_grad)
+    return [(p, None if p.grad is None else p.grad.clone()) for p in trainable]
+
+
+def _divided(inputs: Mapping[str, Any], parts: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of every tensor in ``parts`` equal shares (the last may be smaller)."""
+    rows = len(inputs["input_ids"])
+    size = -(-rows // parts)
+    for start in range(0, rows, size):
+        yield {name: value[start : start + size] for name, value in inputs.items()}

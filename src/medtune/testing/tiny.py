@@ -1,0 +1,111 @@
+"""A tiny random model with random packed rows: what a trainer backend can be tried on in a second, on a CPU."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from medtune.plugins.contracts import Loaded, PackedRow
+
+__all__ = ["RandomRows", "tiny_base"]
+
+_VOCABULARY = 96
+_PAD, _END = 0, 1
+_FIRST_WORD = 2
+
+
+@dataclass(frozen=True)
+class RandomRows:
+    """Packed rows of random ids, the same for the same arguments; satisfies ``PackedRows``.
+
+    Args:
+        count: number of packed rows.
+        max_length: tokens per row, at most.
+        packed: whether rows hold three samples, or one.
+        seed: of the ids.
+    """
+
+    count: int = 13
+    max_length: int = 24
+    packed: bool = True
+    seed: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the rows."""
+        return f"random-{self.count}-{self.max_length}-{self.packed}-{self.seed}"
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> PackedRow:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        draw = random.Random(f"{self.seed}-{index}")
+        per_row = 3 if self.packed else 1
+        lengths = [draw.randint(4, self.max_length // per_row) for _ in range(per_row)]
+        ids = [draw.randrange(_FIRST_WORD, _VOCABULARY) for _ in range(sum(lengths))]
+        supervised = [int(position >= length // 2) for length in lengths for position in range(length)]
+        return PackedRow(ids, supervised, lengths, [index * per_row + n for n in range(per_row)])
+
+    def row_id(self, sample: int) -> str:
+        """Return the id of a sample."""
+        return f"row-{sample}"
+
+    def source(self, sample: int) -> str:
+        """Return the source of a sample: one of two."""
+        return ("NCBI-disease", "MedNLI")[sample % 2]
+
+
+def tiny_base(folder: Path, scheme: Literal["none", "nf4"] = "none") -> Loaded:
+    """Return a random two-layer Mistral with a word-level tokenizer, on the CPU in fp32.
+
+    Args:
+        folder: where its files are kept; made on the first call, so that later calls load the same weights.
+        scheme: storage of its linear layers.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    if not (folder / "config.json").exists():
+        _make_base(folder)
+    quantization: Any = None
+    if scheme == "nf4":
+        quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+    base = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa", quantization_config=quantization, use_safetensors=True
+    )
+    base.requires_grad_(requires_grad=False)
+    base.eval()
+    return Loaded(base, _tokenizer(), "cpu", "fp32", (_END,), scheme)
+
+
+def _make_base(folder: Path) -> None:
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    config = MistralConfig(
+        vocab_size=_VOCABULARY,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        pad_token_id=_PAD,
+        bos_token_id=None,
+        eos_token_id=_END,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        MistralForCausalLM(config).save_pretrained(folder)
+
+
+def _tokenizer() -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<pad>", "<end>", *(f"w{number}" for number in range(_FIRST_WORD, _VOCABULARY))]
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<pad>"))  # noqa: S106
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")  # noqa: S106
