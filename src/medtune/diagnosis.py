@@ -7,6 +7,9 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from medtune.libraries import import_bitsandbytes
 
 __all__ = ["diagnose"]
 
@@ -55,7 +58,7 @@ def _largest_gib(found: dict[str, Any]) -> float:
 
 def _package(name: str) -> dict[str, str | None]:
     """Return the installed version, and what is wrong with it in one phrase."""
-    floor = next((r.specifier for r in map(Requirement, requires("medtune") or ()) if r.name == name), None)
+    floor = _floors().get(name)
     try:
         installed = version(name)
     except PackageNotFoundError:
@@ -63,7 +66,17 @@ def _package(name: str) -> dict[str, str | None]:
     if floor is not None and not floor.contains(re.sub(r"\+.*", "", installed), prereleases=True):
         return {"version": installed, "problem": f"too old; pip install '{name}{floor}'"}
     try:
+        import_bitsandbytes()
         import_module(name)
     except Exception as error:  # noqa: BLE001 - whatever it raises is what the user must hear of
         return {"version": installed, "problem": f"does not import ({type(error).__name__}: {error})"}
     return {"version": installed, "problem": ""}
+
+
+def _floors() -> dict[str, SpecifierSet]:
+    """Return the versions that medtune's own metadata asks for; none when it runs from a source tree."""
+    try:
+        wanted = [Requirement(r) for r in requires("medtune") or ()]
+    except PackageNotFoundError:
+        return {}
+    return {r.name: r.specifier for r in wanted}

@@ -137,14 +137,19 @@ def model_config(spec: RunSpec, bundles: list[Bundle]) -> Mapping[str, Any]:
     """Return the model's config.json from its folder, the local cache, or what a bundle states; never downloads."""
     if spec.model.path:
         file = Path(spec.model.path) / "config.json"
-        return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        return _read_json(file) if file.is_file() else {}
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(spec.model.name, "config.json", revision=spec.model.revision or "main")
     if isinstance(cached, str):
-        return json.loads(Path(cached).read_text("utf-8"))
+        return _read_json(Path(cached))
     stated = [b.model_config for b in bundles if b.spec.model.name == spec.model.name]
     return stated[0] if stated else {}
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return values
 
 
 def _choose_recompute(spec: RunSpec, shape: Shape | None, dtype: str, machine: Machine) -> tuple[str, dict[str, float]]:

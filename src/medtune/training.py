@@ -18,7 +18,7 @@ from medtune.export.card import write_card
 from medtune.export.report import write_report
 from medtune.hardware import is_first_rank, seed_all
 from medtune.planning import DataSize, Plan, make_plan, total_steps
-from medtune.plugins.contracts import Job, Loaded, Prediction, TrainResult
+from medtune.plugins.contracts import Adapter, Job, Loaded, Prediction, Quantizer, Trainer, TrainResult
 from medtune.plugins.host import PluginHost
 from medtune.run import Run
 from medtune.runs.changes import refuse_changes
@@ -126,8 +126,9 @@ class Training:
 
     def _load(self) -> Loaded:
         seed_all(self.spec.seed)
-        base = self.host.find("quantizer", self.spec.quant.backend).load(self.spec.model, self.spec.quant)
-        return self.host.find("adapter", self.spec.lora.backend).attach(base, self.spec.lora)
+        quantizer: Quantizer = self.host.find("quantizer", self.spec.quant.backend)
+        adapter: Adapter = self.host.find("adapter", self.spec.lora.backend)
+        return adapter.attach(quantizer.load(self.spec.model, self.spec.quant), self.spec.lora)
 
     def _score_base(self, loaded: Loaded, prepared: Prepared, on_stage: Tell) -> Evaluation | None:
         if not (self.spec.eval.enabled and prepared.validation and is_first_rank()):
@@ -165,7 +166,8 @@ class Training:
         )
         self.folder.update("running")
         seed_all(self.spec.seed)
-        result = self.host.find("trainer", self.spec.train.backend).fit(job)
+        trainer: Trainer = self.host.find("trainer", self.spec.train.backend)
+        result = trainer.fit(job)
         if result.interrupted:
             self.folder.update("interrupted")
             raise RunInterruptedError(str(self.folder.path), result.steps, result.interrupted)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from medtune.backends.libraries import quiet_libraries
 from medtune.errors import HubUnreachableError, SpecError, UnknownNameError
+from medtune.libraries import quiet_libraries
 from medtune.plugins.contracts import Loaded, Quantizer
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import ModelSpec, QuantSpec

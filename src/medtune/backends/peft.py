@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from medtune.backends.libraries import quiet_libraries
 from medtune.errors import SpecError
+from medtune.libraries import quiet_libraries
 from medtune.plugins.contracts import Adapter, Loaded
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import LoraSpec
@@ -42,7 +42,7 @@ class PeftAdapter:
         _check_initialisation(spec, loaded.scheme)
         config = LoraConfig(
             r=spec.r,
-            lora_alpha=spec.alpha,  # type: ignore[arg-type]  # peft multiplies it, a float is fine
+            lora_alpha=spec.alpha,  # peft multiplies by it: a float is fine
             lora_dropout=spec.dropout,
             bias=spec.bias,
             target_modules=_target_modules(loaded.model, spec),

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from medtune.backends.libraries import quiet_libraries
+from medtune.libraries import quiet_libraries
 from medtune.plugins.contracts import Job, Trainer, TrainResult
 from medtune.plugins.hookspecs import hookimpl
 

@@ -4,7 +4,6 @@ import json
 import sys
 import traceback
 
-import click
 import typer
 
 from medtune.cli import demo, evaluate, inspect, machine, plugins, train
@@ -13,6 +12,7 @@ from medtune.errors import MedtuneError
 __all__ = ["app", "run"]
 
 _USAGE, _CTRL_C, _UNEXPECTED = 2, 130, 1
+_CommandLineError = typer.BadParameter.__mro__[2]  # click's base, which newer typer carries inside itself
 
 app = typer.Typer(
     name="medtune",
@@ -32,11 +32,9 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors go to stderr, with ``--json`` also to stdout as an object."""
     try:
         outcome = app(arguments, standalone_mode=False)
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         return _fail(arguments, "KeyboardInterrupt", "stopped by Ctrl-C", _CTRL_C)
-    except KeyboardInterrupt:
-        return _fail(arguments, "KeyboardInterrupt", "stopped by Ctrl-C", _CTRL_C)
-    except click.ClickException as error:
+    except _CommandLineError as error:
         return _fail(arguments, "UsageError", _usage(error), _USAGE)
     except MedtuneError as error:
         return _fail(arguments, type(error).__name__, str(error), error.exit_code)
@@ -55,6 +53,7 @@ def _fail(arguments: list[str], kind: str, message: str, exit_code: int) -> int:
     return exit_code
 
 
-def _usage(error: click.ClickException) -> str:
-    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "medtune"
-    return f"{error.format_message().rstrip('.')}; see `{command} --help`"
+def _usage(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "medtune"
+    return f"{error.format_message().rstrip('.')}; see `{command} --help`"  # type: ignore[attr-defined]  # click's

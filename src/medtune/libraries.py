@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["quiet_libraries"]
+__all__ = ["import_bitsandbytes", "quiet_libraries"]
 
 _BITSANDBYTES = "bitsandbytes"
 
@@ -17,7 +17,7 @@ def quiet_libraries() -> Iterator[None]:
 
     Errors still raise; warnings of medtune's own go through its log.
     """
-    _import_bitsandbytes()
+    import_bitsandbytes()
     from transformers.utils import logging as transformers_logging
 
     bars = transformers_logging.is_progress_bar_enabled()
@@ -36,7 +36,7 @@ def quiet_libraries() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _import_bitsandbytes() -> None:
+def import_bitsandbytes() -> None:
     """Import bitsandbytes while ``kernels`` cannot be imported.
 
     On CPUs with AVX512-BF16 bitsandbytes 0.50 downloads compiled code from a hub as it is imported, when the package

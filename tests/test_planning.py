@@ -1,0 +1,161 @@
+"""A plan decides without weights and without a network, and says in one sentence what to do when a run cannot be done."""
+
+import json
+import math
+
+import pytest
+
+from medtune import LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec
+from medtune.errors import OutOfMemoryError, UnknownNameError
+from medtune.hardware import Accelerator, Machine, compute_dtype
+from medtune.memory import Shape, estimate_memory
+from medtune.planning import DataSize, make_plan, total_steps
+from medtune.plugins.host import create_host
+
+H200 = Machine(16, 128, (Accelerator("H200", 139.8, (9, 0)),))
+T4 = Machine(8, 32, (Accelerator("T4", 14.6, (7, 5)),))
+SMALL_GPU = Machine(8, 32, (Accelerator("GTX 1050", 3.9, (6, 1)),))
+LAPTOP = Machine(2, 24, ())
+
+
+@pytest.fixture(scope="module")
+def host():
+    return create_host(autoload=False)
+
+
+@pytest.fixture(scope="module")
+def starling(host):
+    return Shape.of(host.find("bundle", "starling-medtuned").model_config)
+
+
+def test_the_dimensions_of_starling_give_its_published_parameter_count(starling):
+    assert starling.parameters == 7_241_748_480
+
+
+def test_the_adapter_on_all_seven_linears_is_counted(starling):
+    per_block = sum(8 * (i + o) for i, o in starling.linears.values())
+    assert starling.adapter_parameters(RunSpec()) == 32 * per_block == 20_971_520
+
+
+def test_the_adapter_on_two_linears_is_counted(starling):
+    spec = RunSpec(lora=LoraSpec(r=4, target_modules=("q_proj", "v_proj")))
+    assert starling.adapter_parameters(spec) == 32 * 4 * ((4096 + 4096) + (4096 + 1024))
+
+
+def test_the_default_bundle_on_a_laptop_says_what_to_do_instead(host):
+    plan = make_plan(host.find("bundle", "starling-medtuned").spec, host, machine=LAPTOP)
+    assert not plan.fits
+    assert "no CUDA GPU" in plan.advice
+    assert "medtune demo" in plan.advice
+    with pytest.raises(OutOfMemoryError, match="no CUDA GPU"):
+        plan.require_fit()
+
+
+def test_the_default_bundle_on_a_large_gpu_fits_without_recompute(host):
+    plan = make_plan(host.find("bundle", "starling-medtuned").spec, host, machine=H200)
+    assert (plan.fits, plan.recompute, plan.compute_dtype) == (True, "none", "bf16")
+    assert plan.advice == ""
+    assert 4 < plan.peak_gib < 20
+
+
+def test_a_gpu_without_bf16_computes_in_fp16(host):
+    assert make_plan(RunSpec(), host, machine=T4).compute_dtype == "fp16"
+
+
+def test_recompute_is_chosen_when_memory_is_short(host):
+    spec = RunSpec(train=TrainSpec(per_device_batch_size=4))
+    assert make_plan(spec, host, machine=T4).recompute == "all"
+    assert make_plan(spec, host, machine=H200).recompute == "none"
+
+
+def test_a_gpu_that_is_too_small_is_named_with_what_it_lacks(host):
+    plan = make_plan(RunSpec(), host, machine=SMALL_GPU)
+    assert not plan.fits
+    assert "GTX 1050" in plan.advice
+
+
+def test_the_bundle_states_the_size_of_data_that_is_not_here(host):
+    plan = make_plan(RunSpec(), host, machine=H200)
+    assert plan.tokens == 55_000_000
+    assert plan.steps == math.ceil(math.ceil(55_000_000 / 512) / 4)
+    assert not plan.size_is_measured
+
+
+def test_the_licences_of_model_and_data_are_in_the_plan(host):
+    terms = " ".join(make_plan(RunSpec(), host, machine=H200).licences)
+    assert "compete with OpenAI" in terms
+    assert "cc-by-nc-4.0" in terms
+    assert "data-use agreements" in terms
+
+
+def test_the_json_form_has_the_contract_s_keys(host):
+    plan = json.loads(json.dumps(make_plan(RunSpec(), host, machine=H200).to_json()))
+    assert {"backends", "memory_gib", "fits", "advice", "steps", "tokens", "licences"} <= plan.keys()
+    assert plan["memory_gib"]["peak"] == pytest.approx(sum(plan["memory_gib"]["parts"].values()), abs=0.01)
+
+
+def test_a_backend_that_is_not_registered_stops_the_plan(host):
+    with pytest.raises(UnknownNameError, match="no quantizer named 'bnb'"):
+        make_plan(RunSpec(quant=QuantSpec(backend="bnb")), host, machine=H200)
+
+
+def test_the_dimensions_come_from_a_local_folder(host, tmp_path):
+    config = {
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "vocab_size": 100,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    plan = make_plan(RunSpec(model=ModelSpec(path=str(tmp_path))), host, machine=LAPTOP)
+    assert plan.fits
+    assert plan.parameters == 2 * (4 * 64 * 64 + 3 * 64 * 128 + 2 * 64) + 2 * 100 * 64 + 64
+
+
+def test_an_unknown_architecture_is_planned_without_memory(host, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "mystery"}')
+    plan = make_plan(RunSpec(model=ModelSpec(path=str(tmp_path))), host, machine=H200)
+    assert plan.peak_gib is None
+    assert "dimensions are unknown" in plan.advice
+
+
+def test_a_measured_size_replaces_the_stated_one(host):
+    spec = RunSpec(train=TrainSpec(num_train_epochs=2))
+    plan = make_plan(spec, host, DataSize(rows=9, tokens=4500, measured=True), H200)
+    assert (plan.steps, plan.tokens, plan.size_is_measured) == (6, 9000, True)
+
+
+@pytest.mark.parametrize(
+    ("train", "rows", "world", "steps"),
+    [
+        (TrainSpec(), 8, 1, 2),
+        (TrainSpec(), 9, 1, 3),
+        (TrainSpec(num_train_epochs=2), 9, 1, 6),
+        (TrainSpec(num_train_epochs=0.5), 8, 1, 1),
+        (TrainSpec(per_device_batch_size=2), 8, 2, 1),
+        (TrainSpec(max_steps=7), 3, 1, 7),
+    ],
+)
+def test_steps_count_the_last_partial_window(train, rows, world, steps):
+    assert total_steps(RunSpec(train=train), rows, world) == steps
+
+
+def test_four_bit_storage_is_a_quarter_of_sixteen_bit_plus_scales(starling):
+    nf4 = estimate_memory(starling, RunSpec(), "bf16", recompute="all")
+    plain = estimate_memory(starling, RunSpec(quant=QuantSpec(scheme="none")), "bf16", recompute="all")
+    assert nf4["base"] == plain["base"] / 4
+    assert 0 < nf4["scales"] < nf4["base"] / 16
+    assert plain["scales"] == 0
+
+
+def test_recomputing_keeps_fewer_activations(starling):
+    kept = {policy: estimate_memory(starling, RunSpec(), "bf16", recompute=policy) for policy in ("none", "all")}
+    assert kept["all"]["activations"] < kept["none"]["activations"] / 8
+
+
+def test_the_compute_type_follows_the_hardware():
+    assert compute_dtype("auto", None) == "fp32"
+    assert compute_dtype("auto", Accelerator("A100", 80, (8, 0))) == "bf16"
+    assert compute_dtype("auto", Accelerator("V100", 32, (7, 0))) == "fp16"
+    assert compute_dtype("fp32", Accelerator("A100", 80, (8, 0))) == "fp32"
