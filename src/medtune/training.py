@@ -25,6 +25,7 @@ from medtune.runs.changes import refuse_changes
 from medtune.runs.folder import RunFolder
 from medtune.runs.lock import RunLock
 from medtune.runs.log import RunLog
+from medtune.runs.signals import StopRequest
 from medtune.runs.store import CheckpointStore, publish
 from medtune.specs import RunSpec
 
@@ -49,6 +50,7 @@ class Training:
         self.spec, self.host, self.plan, self._rows = spec, host, plan, rows
         self.folder = RunFolder(spec.output_dir)
         self.log = RunLog(self.folder.log_path)
+        self._stop = StopRequest(spec.train.max_minutes)
 
     def run(self, resume: str | Path, on_step: Tell, on_stage: Tell) -> Run:
         """Do what is left of the run, under its lock; failures are told to the plugins and kept in the record."""
@@ -58,7 +60,8 @@ class Training:
                 return Run.open(self.folder.path, plugins=self.host)
             self.host.manager.hook.run_started(spec=self.spec, plan=self.plan)
             try:
-                run = self._stages(resume, on_step, on_stage)
+                with self._stop:
+                    run = self._stages(resume, on_step, on_stage)
             except BaseException as error:
                 self._tell_failure(error)
                 raise
@@ -163,6 +166,7 @@ class Training:
             resume_from=checkpoint,
             on_log=lambda record: self._log(record, steps, on_step),
             on_step=lambda step: on_step({"step": step, "total_steps": steps}),
+            stop_reason=lambda: self._stop.reason,
         )
         self.folder.update("running")
         seed_all(self.spec.seed)
@@ -176,7 +180,8 @@ class Training:
     def _log(self, record: Mapping[str, Any], steps: int, on_step: Tell) -> None:
         self.log.append(record)
         self.host.manager.hook.step_logged(record=record)
-        on_step({**record, "total_steps": steps})
+        if "step" in record:
+            on_step({**record, "total_steps": steps})
 
     def _write_adapter(self, path: Path, loaded: Loaded) -> None:
         if loaded.save_adapter is None:
