@@ -28,6 +28,7 @@ def quiet_libraries() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings("ignore", ".* changes the base weights of the model")  # medtune undoes that
             warnings.filterwarnings("ignore", "Paged optimizers are not supported on CPU")  # same arithmetic, unpaged
             yield
     finally:

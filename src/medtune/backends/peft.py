@@ -1,7 +1,9 @@
 """Attaches a LoRA adapter through peft, in fp32, and says how it is saved."""
 
 import difflib
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +41,7 @@ class PeftAdapter:
         import torch
         from peft import LoraConfig, TaskType, get_peft_model
 
-        _check_initialisation(spec, loaded.scheme)
+        _check_initialisation(spec, loaded)
         config = LoraConfig(
             r=spec.r,
             lora_alpha=spec.alpha,  # peft multiplies by it: a float is fine
@@ -74,7 +76,8 @@ def provide_adapters() -> Sequence[Adapter]:
     return [PeftAdapter()]
 
 
-def _check_initialisation(spec: LoraSpec, scheme: str) -> None:
+def _check_initialisation(spec: LoraSpec, loaded: Loaded) -> None:
+    scheme = loaded.scheme
     if spec.init in _CHANGES_BASE and scheme != "none":
         raise SpecError(
             f"lora.init '{spec.init}' changes the base's weights, which scheme '{scheme}' does not allow; "
@@ -82,6 +85,8 @@ def _check_initialisation(spec: LoraSpec, scheme: str) -> None:
         )
     if spec.init == "loftq" and scheme not in ("nf4", "fp4"):
         raise SpecError(f"lora.init 'loftq' corrects 4-bit rounding, and scheme '{scheme}' has none; use nf4 or fp4")
+    if spec.init == "loftq" and loaded.device == "cpu":
+        raise SpecError("lora.init 'loftq' needs a CUDA GPU: peft computes it only there; use another lora.init")
 
 
 def _target_modules(model: Any, spec: LoraSpec) -> str | list[str]:
@@ -119,14 +124,16 @@ def _load(model: Any, path: Path) -> None:
 def _saver(model: Any, spec: LoraSpec) -> Callable[[Path], None]:
     """Return a function that saves the adapter so that it loads on the unchanged base."""
     if spec.init not in _CHANGES_BASE:
-        return lambda path: model.save_pretrained(path, safe_serialization=True)
-    initial = tempfile.TemporaryDirectory(prefix="medtune-initial-adapter-")
+        return quiet_libraries()(lambda path: model.save_pretrained(path, safe_serialization=True))
+    initial = tempfile.mkdtemp(prefix="medtune-initial-adapter-")
+    weakref.finalize(model, shutil.rmtree, initial, ignore_errors=True)
     # peft compares with the first adapter to undo the change of the base; it asks that its init be marked neutral.
     model.peft_config["default"].init_lora_weights = True
-    model.save_pretrained(initial.name, safe_serialization=True)
+    model.save_pretrained(initial, safe_serialization=True)
     model.peft_config["default"].init_lora_weights = spec.init
 
+    @quiet_libraries()
     def save(path: Path) -> None:
-        model.save_pretrained(path, safe_serialization=True, path_initial_model_for_weight_conversion=initial.name)
+        model.save_pretrained(path, safe_serialization=True, path_initial_model_for_weight_conversion=initial)
 
     return save

@@ -1,0 +1,133 @@
+"""The adapter is attached in fp32, saved in peft's own form, and mistakes in its spec are caught before training."""
+
+import pytest
+import torch
+
+from medtune import LoraSpec
+from medtune.backends.peft import PeftAdapter
+from medtune.errors import SpecError
+from medtune.libraries import quiet_libraries
+from medtune.testing.tiny import tiny_base
+
+IDS = torch.arange(2, 22)[None]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tiny")
+
+
+def base_of(folder, scheme="none"):
+    with quiet_libraries():
+        return tiny_base(folder, scheme)
+
+
+def attach(folder, spec, scheme="none"):
+    torch.manual_seed(3)
+    return PeftAdapter().attach(base_of(folder, scheme), spec)
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(input_ids=IDS).logits
+
+
+def perturb(model):
+    """Move every trainable value, as training would."""
+    torch.manual_seed(4)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.05 * torch.randn_like(parameter)
+
+
+@pytest.mark.parametrize("scheme", ["none", "nf4"])
+def test_the_adapter_is_fp32_and_all_else_is_frozen(folder, scheme):
+    model = attach(folder, LoraSpec(), scheme).model
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trainable
+    assert all("lora_" in name for name in trainable)
+    assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
+
+
+def test_a_fresh_adapter_changes_nothing(folder):
+    before = logits(base_of(folder).model)
+    assert torch.equal(before, logits(attach(folder, LoraSpec(dropout=0)).model))
+
+
+def test_all_linear_leaves_out_the_head(folder):
+    names = {n for n, p in attach(folder, LoraSpec()).model.named_parameters() if p.requires_grad}
+    found = {part for name in names for part in name.split(".") if part.endswith("_proj")}
+    assert found == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert not any("lm_head" in name for name in names)
+
+
+def test_only_the_named_modules_get_an_adapter(folder):
+    model = attach(folder, LoraSpec(target_modules=("q_proj", "v_proj"))).model
+    found = {part for n, p in model.named_parameters() if p.requires_grad for part in n.split(".") if "_proj" in part}
+    assert found == {"q_proj", "v_proj"}
+
+
+@pytest.mark.parametrize(
+    ("target", "nearest"), [("query_proj", "q_proj"), ("gate", "gate_proj"), ("lm_head", "it has: down_proj")]
+)
+def test_a_target_that_is_no_linear_layer_is_answered_with_the_nearest(folder, target, nearest):
+    with pytest.raises(SpecError, match=f"'{target}' is no linear layer") as caught:
+        attach(folder, LoraSpec(target_modules=("q_proj", target)))
+    assert nearest in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        LoraSpec(dropout=0),
+        LoraSpec(dropout=0, use_rslora=True),
+        LoraSpec(dropout=0, use_dora=True),
+        LoraSpec(dropout=0, init="pissa"),
+        LoraSpec(dropout=0, init="olora"),
+        LoraSpec(dropout=0, init="orthogonal"),
+        LoraSpec(dropout=0, init="gaussian"),
+    ],
+    ids=lambda s: s.init + ("+rslora" if s.use_rslora else "") + ("+dora" if s.use_dora else ""),
+)
+def test_a_saved_adapter_gives_the_same_answers_on_the_unchanged_base(folder, tmp_path, spec):
+    from peft import PeftModel
+
+    trained = attach(folder, spec)
+    perturb(trained.model)
+    trained.save_adapter(tmp_path / "adapter")
+    with quiet_libraries():
+        plain = PeftModel.from_pretrained(base_of(folder).model, tmp_path / "adapter")
+    torch.testing.assert_close(logits(plain), logits(trained.model), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(logits(plain), logits(base_of(folder).model), atol=1e-3)
+
+
+def test_loading_replaces_the_fresh_adapter(folder, tmp_path):
+    trained = attach(folder, LoraSpec(dropout=0))
+    perturb(trained.model)
+    trained.save_adapter(tmp_path / "adapter")
+    fresh = attach(folder, LoraSpec())
+    fresh.load_adapter(tmp_path / "adapter")
+    torch.testing.assert_close(logits(fresh.model), logits(trained.model))
+    with fresh.base_only():
+        torch.testing.assert_close(logits(fresh.model), logits(base_of(folder).model))
+
+
+@pytest.mark.parametrize("init", ["pissa", "olora"])
+def test_an_initialisation_that_changes_the_base_is_refused_on_a_quantized_one(folder, init):
+    with pytest.raises(SpecError, match=f"lora.init '{init}' changes the base's weights, which scheme 'nf4'"):
+        attach(folder, LoraSpec(init=init), "nf4")
+
+
+def test_loftq_is_refused_on_an_unquantized_base(folder):
+    with pytest.raises(SpecError, match="'loftq' corrects 4-bit rounding"):
+        attach(folder, LoraSpec(init="loftq"))
+
+
+def test_loftq_is_refused_on_a_cpu(folder):
+    with pytest.raises(SpecError, match="'loftq' needs a CUDA GPU"):
+        attach(folder, LoraSpec(init="loftq"), "nf4")
+
+
+def test_the_same_seed_gives_the_same_adapter(folder):
+    first, second = (attach(folder, LoraSpec()).model.state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
