@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 _TRAINABLE = "trainable.safetensors"
+_SHARD_BYTES = 32 << 20
 _SCALARS = (bool, int, float, str, type(None))
 
 
@@ -53,7 +54,9 @@ def load_trainable(folder: Path, model: Any) -> None:
 
 
 def write_tree(folder: Path, name: str, tree: Any) -> None:
-    """Write nested dicts, lists and tuples as ``name.json``, and the tensors in them as ``name.safetensors``.
+    """Write nested dicts, lists and tuples as ``name.json``, and the tensors in them as ``name-NN.safetensors``.
+
+    Several files, because the store syncs and hashes files side by side.
 
     Raises:
         TypeError: a value would need a pickle.
@@ -63,14 +66,17 @@ def write_tree(folder: Path, name: str, tree: Any) -> None:
     tensors: dict[str, Any] = {}
     skeleton = _flatten(tree, tensors, {})
     (folder / f"{name}.json").write_text(json.dumps(skeleton), encoding="utf-8")
-    save_file(tensors, folder / f"{name}.safetensors")
+    for number, shard in enumerate(_shards(tensors)):
+        save_file(shard, folder / f"{name}-{number:02d}.safetensors")
 
 
 def read_tree(folder: Path, name: str) -> Any:
     """Return what ``write_tree`` wrote, tensors on the CPU."""
     from safetensors.torch import load_file
 
-    tensors = load_file(folder / f"{name}.safetensors")
+    tensors: dict[str, Any] = {}
+    for path in sorted(folder.glob(f"{name}-*.safetensors")):
+        tensors |= load_file(path)
     return _unflatten(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), tensors)
 
 
@@ -121,6 +127,20 @@ def restore_random_states(states: Mapping[str, Any]) -> None:
 
 def _trainable(model: Any) -> Iterable[tuple[str, Any]]:
     return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
+
+
+def _shards(tensors: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Yield the tensors in groups of about the same size as files should have."""
+    shard: dict[str, Any] = {}
+    size = 0
+    for key, tensor in tensors.items():
+        shard[key] = tensor
+        size += tensor.nbytes
+        if size >= _SHARD_BYTES:
+            yield shard
+            shard, size = {}, 0
+    if shard:
+        yield shard
 
 
 def _described(tensor: Any) -> str:

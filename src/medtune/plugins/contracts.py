@@ -93,7 +93,10 @@ class PackedRow:
 class PackedRows(Protocol):
     """The prepared training set: packed rows by index, and the identity of their samples."""
 
-    fingerprint: str
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the whole set: the same for the same rows in the same packing."""
+        ...
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> PackedRow: ...

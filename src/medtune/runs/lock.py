@@ -1,5 +1,6 @@
 """One writer per run folder, while readers go on undisturbed."""
 
+import contextlib
 import json
 import os
 import socket
@@ -58,7 +59,8 @@ class RunLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
-            (self.run_dir / _OWNER).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a name that stays is harmless: the next owner writes its own over it
+                (self.run_dir / _OWNER).unlink()
             self._lock.release()
             self._lock = None
 

@@ -17,7 +17,7 @@ MANIFEST = "MANIFEST.json"
 """Name of the list, written after all other files of a folder."""
 
 _FORMAT = 1
-_THREADS = 8  # hashing and syncing both leave the interpreter lock
+_THREADS = 8  # hashing and syncing both leave the interpreter lock, and waiting costs nothing
 
 
 def seal_folder(folder: Path, facts: Mapping[str, Any]) -> None:
@@ -27,9 +27,9 @@ def seal_folder(folder: Path, facts: Mapping[str, Any]) -> None:
     """
     names = _file_names(folder)
     paths = [folder / name for name in names]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        syncs = [pool.submit(sync_file, path) for path in paths]
-        digests = [pool.submit(file_digest, path) for path in paths]
+    with ThreadPoolExecutor(_THREADS) as waiting, ThreadPoolExecutor(_THREADS) as computing:
+        syncs = [waiting.submit(sync_file, path) for path in paths]
+        digests = [computing.submit(file_digest, path) for path in paths]
         for sync in syncs:
             sync.result()
         files = {

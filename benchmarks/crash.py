@@ -1,0 +1,209 @@
+"""Can a run be lost? Kills, tears, corrupts and starves small runs, and prints ``survived X of Y`` for each series.
+
+python benchmarks/crash.py kill random corrupt errors matrix signals lock cost      (all series; --short for a few)
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from medtune.runs.store import publish
+from medtune.testing.corruption import corrupt_checkpoints
+from medtune.testing.faults import FaultLab
+from medtune.testing.tiny import tiny_base
+from medtune.testing.trials import Series, Tally, damage_newest
+
+VICTIM = "medtune.testing.tiny_run:tiny_run"
+ONE_EPOCH = {"num_train_epochs": 1}
+HOLDER = "import sys\nfrom medtune.runs.lock import RunLock\nwith RunLock(sys.argv[1]):\n print(1, flush=True); sys.stdin.read()"
+
+
+class Bench:
+    """The series by name, sharing one laboratory and one base model."""
+
+    def __init__(self, lab: FaultLab, folder: Path, *, short: bool) -> None:
+        self.lab, self.folder, self.short = lab, folder, short
+        tiny_base(folder / "base")
+        self.options: dict[str, Any] = {"base": str(folder / "base"), "train": ONE_EPOCH}
+
+    def kill(self) -> list[Tally]:
+        """First save, rotation, adapter, export; the same over a damaged checkpoint; and with two processes."""
+        exporting = {**self.options, "export": True}
+        template = self._finished_run()
+        every, every_pair = (19, 97) if self.short else (1, 3)
+        fresh = Series(self.lab, exporting).kill_everywhere(every)
+        over = Series(self.lab, exporting, prepare=damage_newest(template)).kill_everywhere(every, offset=3)
+        pair = Series(self.lab, exporting, ranks=2).kill_everywhere(every_pair, offset=7)
+        over.name += ", over a damaged checkpoint"
+        return [fresh, over, pair]
+
+    def random(self) -> list[Tally]:
+        """Kills at random times, several per run."""
+        one, two = (3, 1) if self.short else (270, 30)
+        return [
+            Series(self.lab, self.options).kill_at_random(one),
+            Series(self.lab, self.options, ranks=2).kill_at_random(two),
+        ]
+
+    def corrupt(self) -> list[Tally]:
+        """Bit flips, truncation, zeroing, deletion and swapping of every file of a checkpoint."""
+        work = self.folder / "corrupt"
+        work.mkdir()
+        template = self._finished_run() / "run" / "checkpoints"
+        return list(corrupt_checkpoints(template, work, 100 if self.short else 2500))
+
+    def errors(self) -> list[Tally]:
+        """Write errors at every file event."""
+        return [Series(self.lab, {**self.options, "export": True}).fail_writes(27 if self.short else 1)]
+
+    def matrix(self) -> list[Tally]:
+        """Exact resume over storage, packing, optimizer and place; and the negative control."""
+        tally, control = Tally("exact resume"), Tally("negative control turns red")
+        optimizers = ("adamw_torch", "paged_adamw_32bit", "paged_adamw_8bit")
+        combinations = list(itertools.product(("none", "nf4"), (True, False), optimizers, (1, 3)))
+        for scheme, packed, optim, accumulation in combinations[:: 7 if self.short else 1]:
+            train = {"num_train_epochs": 2, "optim": optim, "gradient_accumulation_steps": accumulation}
+            base = self.folder / "base"
+            options = {"scheme": scheme, "rows": {"packed": packed}, "base": str(base), "train": train}
+            series = Series(self.lab, options)
+            per_epoch = series.reference.result["steps"] // 2
+            for step in (2, per_epoch, per_epoch + 2):
+                problem = series.resume_after(step)
+                tally.count(problem and f"{scheme}, packed {packed}, {optim}, x{accumulation}: {problem}")
+            if (scheme, packed) == ("none", True):
+                red = series.resume_after(2, forget="torch")
+                control.count(None if red and "differs" in red else f"{optim}: a forgotten generator went unnoticed")
+        return [tally, control]
+
+    def signals(self) -> list[Tally]:
+        """SIGTERM at random times."""
+        series = Series(self.lab, {**self.options, "train": {"num_train_epochs": 6}})
+        tally = series.stop_by_signal(3 if self.short else 50)
+        print(f"  time to exit: median {tally.percentile(0.5):.3f} s, p99 {tally.percentile(0.99):.3f} s")
+        return [tally]
+
+    def lock(self) -> list[Tally]:
+        """A second process is refused in under a second; after kill -9 of the first a third proceeds."""
+        refused, freed = Tally("second process refused"), Tally("third process after kill -9")
+        for number in range(2 if self.short else 20):
+            folder = self.folder / f"locked-{number}"
+            with subprocess.Popen(  # noqa: S603 - ourselves
+                [sys.executable, "-c", HOLDER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            ) as first:
+                assert first.stdout is not None  # noqa: S101 - a pipe was asked for
+                first.stdout.readline()
+                refused.count(_refusal(folder, first.pid))
+                first.kill()
+                first.wait()
+                freed.count(_success(folder))
+        return [refused, freed]
+
+    def cost(self) -> list[Tally]:
+        """Time of a save through the store against a plain save of the same bytes plus its sync."""
+        measured = [_save_times(self.folder / f"cost-{n}") for n in range(3 if self.short else 15)]
+        plain, sync, store = (statistics.median(m[i] for m in measured) for i in range(3))
+        extra = statistics.median((s - p - f) / p for p, f, s in measured)
+        print(
+            f"  plain {plain:.3f} s, sync {sync:.3f} s, store {store:.3f} s: {extra:+.1%} of a plain save beyond sync"
+        )
+        return []
+
+    def _finished_run(self) -> Path:
+        folder = self.folder / "template"
+        if not folder.exists():
+            folder.mkdir()
+            self.lab.run(folder, options={**self.options, "export": True})
+        return folder
+
+
+def _refusal(folder: Path, owner: int) -> str | None:
+    from medtune.errors import RunLockedError
+    from medtune.runs.lock import RunLock
+
+    started = time.monotonic()
+    try:
+        with RunLock(folder):
+            return "the lock was given away"
+    except RunLockedError as error:
+        seconds = time.monotonic() - started
+        named = (error.exit_code, error.pid, error.host) == (5, owner, os.uname().nodename)
+        return None if named and seconds < 1 else f"{error} after {seconds:.3f} s"
+
+
+def _success(folder: Path) -> str | None:
+    from medtune.errors import RunLockedError
+    from medtune.runs.lock import RunLock
+
+    try:
+        with RunLock(folder):
+            return None
+    except RunLockedError as error:
+        return str(error)
+
+
+def _save_times(folder: Path) -> tuple[float, float, float]:
+    """Return seconds of a plain save, of syncing it, and of a save through the store, of 252 MB as r 8 on 7B has."""
+    import torch
+
+    from medtune.backends.exact_state import save_trainable, write_tree
+
+    layers = torch.nn.ModuleList(torch.nn.Linear(4096, 8, bias=False) for _ in range(640))
+    moments = {
+        number: {"exp_avg": layer.weight * 2, "exp_avg_sq": layer.weight * 3} for number, layer in enumerate(layers)
+    }
+
+    def write(target: Path) -> None:
+        save_trainable(target, layers)
+        write_tree(target, "state", moments)
+
+    plain = folder / "plain"
+    plain.mkdir(parents=True)
+    times = [time.perf_counter()]
+    write(plain)
+    times.append(time.perf_counter())
+    for path in [*plain.iterdir(), plain]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    times.append(time.perf_counter())
+    publish(folder / "step-000001", write)
+    times.append(time.perf_counter())
+    for path in sorted(folder.rglob("*.safetensors")):
+        path.unlink()
+    return times[1] - times[0], times[2] - times[1], times[3] - times[2]
+
+
+def main() -> int:
+    """Run the series named on the command line; the exit status is 1 when a run was lost."""
+    names = ("kill", "random", "corrupt", "errors", "matrix", "signals", "lock", "cost")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("series", nargs="*", help=f"of {', '.join(names)}; all by default")
+    parser.add_argument("--short", action="store_true", help="a few trials of each series")
+    arguments = parser.parse_args()
+    unknown = set(arguments.series) - set(names)
+    if unknown:
+        parser.error(f"no series {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
+    lost = 0
+    with tempfile.TemporaryDirectory(prefix="medtune-crash-") as name, FaultLab(VICTIM) as lab:
+        bench = Bench(lab, Path(name), short=arguments.short)
+        for series in arguments.series or names:
+            started = time.monotonic()
+            run: Callable[[], list[Tally]] = getattr(bench, series)
+            for tally in run():
+                print(f"{tally}  ({time.monotonic() - started:.0f} s)", flush=True)
+                lost += tally.of - tally.survived
+                for failure in tally.failures[:20]:
+                    print(f"  {failure}")
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

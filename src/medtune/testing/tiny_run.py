@@ -1,0 +1,174 @@
+"""A whole small run, started or resumed by the same call: the victim of the fault laboratory."""
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from medtune.errors import RunInterruptedError
+from medtune.hardware import is_first_rank, seed_all
+from medtune.planning import total_steps
+from medtune.plugins.contracts import Job, Loaded
+from medtune.runs.changes import refuse_changes
+from medtune.runs.folder import RunFolder
+from medtune.runs.lock import RunLock
+from medtune.runs.log import RunLog
+from medtune.runs.signals import StopRequest
+from medtune.runs.store import CheckpointStore, publish
+from medtune.specs import RunSpec
+from medtune.testing.tiny import RandomRows, tiny_base
+
+__all__ = ["adapter_digest", "tiny_run", "warm_up"]
+
+_TRAIN: Mapping[str, Any] = {
+    "max_length": 24,
+    "num_train_epochs": 2,
+    "gradient_accumulation_steps": 2,
+    "logging_steps": 2,
+    "optim": "adamw_torch",
+    "save_strategy": "steps",
+    "save_steps": 2,
+    "save_total_limit": 2,
+}
+_TIMED = {"tokens_per_second", "memory_gib"}
+
+
+def warm_up() -> None:
+    """Load every library that a run needs, and compute nothing: threads would not survive a fork."""
+    import torch
+
+    from medtune.libraries import import_bitsandbytes, quiet_libraries
+
+    torch.set_num_threads(1)
+    import_bitsandbytes()
+    with quiet_libraries():
+        for name in ("peft", "medtune.backends.sft_trainer"):
+            import_module(name)
+
+
+def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Start or resume the run in ``folder / "run"`` until it is finished.
+
+    Args:
+        folder: where the run lies, and beside it the files of its base model.
+        options: ``train`` (fields of TrainSpec to change), ``scheme`` ("none" or "nf4"), ``rows`` (of RandomRows),
+            ``stop_after`` (updates after which the run interrupts itself), ``forget`` (a generator that is not
+            restored: the negative control), ``export`` (write the merged model too), ``base`` (folder of the base).
+
+    Returns:
+        ``digest`` of the adapter's values, ``steps``, ``log`` (without measured times) and ``passed_over``.
+    """
+    spec = RunSpec.model_validate({"train": {**_TRAIN, **options.get("train", {})}, "output_dir": str(folder / "run")})
+    rows = RandomRows(**options.get("rows", {}))
+    place, log = RunFolder(spec.output_dir), RunLog(folder / "run" / "log.jsonl")
+    first = is_first_rank()
+    with ExitStack() as held:
+        if first:
+            held.enter_context(RunLock(place.path))
+        stop = held.enter_context(StopRequest(spec.train.max_minutes))
+        resume_from, passed = _find_start(place, spec, rows, log) if first else (None, [])
+        resume_from = _agreed(resume_from)
+        seed_all(spec.seed)
+        base = tiny_base(Path(options.get("base", folder / "base")), options.get("scheme", "none"))
+        steps: list[int] = []
+        job = Job(
+            spec=spec,
+            loaded=_attach(base, spec),
+            rows=rows,
+            run_dir=place.path,
+            total_steps=total_steps(spec, len(rows), _world_size()),
+            resume_from=resume_from,
+            on_log=log.append,
+            on_step=steps.append,
+            stop_reason=lambda: "asked to" if steps and steps[-1] == options.get("stop_after") else stop.reason,
+        )
+        digest, done = _fit(job, place, options, first=first)
+        kept = [{k: v for k, v in record.items() if k not in _TIMED} for record in log.read()] if first else []
+    return {"digest": digest, "steps": done, "log": kept, "passed_over": passed}
+
+
+def adapter_digest(loaded: Loaded) -> str:
+    """Return the SHA-256 of every trainable value of a model, names and types included."""
+    digest = hashlib.sha256()
+    for name, parameter in loaded.model.named_parameters():
+        if parameter.requires_grad:
+            digest.update(f"{name} {parameter.dtype}".encode() + parameter.detach().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _find_start(place: RunFolder, spec: RunSpec, rows: RandomRows, log: RunLog) -> tuple[Path | None, list[str]]:
+    values, prints = spec.model_dump(mode="json"), {"data": rows.fingerprint}
+    if not place.exists:
+        place.create(values, {}, prints)
+        return None, []
+    refuse_changes(str(place.path), place.read(), values, prints)
+    newest, passed = CheckpointStore(place.checkpoints_dir, spec.train.save_total_limit).newest_whole()
+    log.keep_until(newest.step if newest else 0)
+    return (newest.path if newest else None), [f"{p.path.name}: {p.reason}" for p in passed]
+
+
+def _fit(job: Job, place: RunFolder, options: Mapping[str, Any], *, first: bool) -> tuple[str, int]:
+    from medtune.backends import resumable
+    from medtune.backends.trl import TrlTrainer
+
+    if options.get("forget"):
+        setattr(resumable, "restore_random_states", _forgetting(options["forget"]))  # noqa: B010 - not its own name
+    if first:
+        place.update("running")
+    seed_all(job.spec.seed)
+    result = TrlTrainer().fit(job)
+    if result.interrupted:
+        if first:
+            place.update("interrupted")
+        raise RunInterruptedError(str(place.path), result.steps, result.interrupted)
+    digest = adapter_digest(job.loaded)
+    if first:
+        publish(place.adapter_dir, lambda path: _save_adapter(path, job.loaded))
+        if options.get("export"):
+            publish(place.path / "merged", lambda path: _save_merged(path, job.loaded))
+        place.update("finished", digest=digest)
+    return digest, result.steps
+
+
+def _attach(base: Loaded, spec: RunSpec) -> Loaded:
+    from medtune.backends.peft import PeftAdapter
+
+    return PeftAdapter().attach(base, spec.lora)
+
+
+def _save_adapter(path: Path, loaded: Loaded) -> None:
+    if loaded.save_adapter is not None:
+        loaded.save_adapter(path)
+    loaded.tokenizer.save_pretrained(path)
+
+
+def _save_merged(path: Path, loaded: Loaded) -> None:
+    loaded.model.merge_and_unload().save_pretrained(path)
+
+
+def _world_size() -> int:
+    import os
+
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _agreed(value: Path | None) -> Path | None:
+    """Return the first process's value in every process."""
+    if _world_size() == 1:
+        return value
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    PartialState(cpu=True)
+    values: list[Path | None] = [value]
+    broadcast_object_list(values)
+    return values[0]
+
+
+def _forgetting(name: str) -> Any:
+    """Return a restore that leaves one generator as it is."""
+    from medtune.backends.exact_state import random_states, restore_random_states
+
+    return lambda states: restore_random_states({**states, name: random_states()[name]})
