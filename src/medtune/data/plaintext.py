@@ -1,0 +1,133 @@
+"""A twin of a tokenizer in which only the chat template can write control tokens."""
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+__all__ = ["PlainTextTokenizer"]
+
+_ALIAS = "\ue0f2{}\ue0f3"
+"""Stands for a control token in text: private-use characters, so that no row contains one by chance."""
+
+
+class PlainTextTokenizer:
+    """Encodes text in which control tokens are spelled as aliases; their own spelling is plain text.
+
+    A joint tokenisation of template and content thus gives the ids that the original gives, except that ``<s>`` inside
+    a message stays the characters it is.
+
+    Args:
+        tokenizer: a transformers tokenizer backed by the tokenizers library.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    @cached_property
+    def _special(self) -> dict[str, int]:
+        """Spelling -> id of the control tokens."""
+        added = self._tokenizer.backend_tokenizer.get_added_tokens_decoder()
+        return {token.content: index for index, token in added.items() if token.special}
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        longest_first = sorted(self._special, key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+    @cached_property
+    def _alias_pattern(self) -> re.Pattern[str]:
+        return re.compile(_ALIAS.format(r"(\d+)"))
+
+    @cached_property
+    def _twin(self) -> Any:
+        """The tokenizer with every control token respelled; their ids are new, ``_to_real`` leads back."""
+        from tokenizers import AddedToken, Tokenizer
+
+        original = self._tokenizer.backend_tokenizer
+        settings = json.loads(original.to_str())
+        settings["added_tokens"] = []
+        settings["truncation"] = settings["padding"] = settings["post_processor"] = None
+        twin = Tokenizer.from_str(json.dumps(settings))
+        for index, token in sorted(original.get_added_tokens_decoder().items()):
+            flags = {"lstrip": token.lstrip, "rstrip": token.rstrip, "normalized": token.normalized}
+            if token.special:
+                alias = AddedToken(_ALIAS.format(index), single_word=False, **{**flags, "normalized": False})
+                twin.add_special_tokens([alias])
+            else:
+                twin.add_tokens([AddedToken(token.content, single_word=token.single_word, **flags)])
+        return twin
+
+    @cached_property
+    def _to_real(self) -> Any:
+        """Array: id of the twin -> id of the original."""
+        import numpy as np
+
+        vocabulary = self._twin.get_vocab(with_added_tokens=True)
+        real = np.arange(max(vocabulary.values()) + 1, dtype=np.int32)
+        for index, token in self._tokenizer.backend_tokenizer.get_added_tokens_decoder().items():
+            spelling = _ALIAS.format(index) if token.special else token.content
+            real[vocabulary[spelling]] = index
+        return real
+
+    @cached_property
+    def _is_control(self) -> Any:
+        """Boolean array over real ids: whether it is a control token's."""
+        import numpy as np
+
+        flags = np.zeros(max([int(self._to_real.max()), *self._special.values()]) + 1, dtype=bool)
+        flags[list(self._special.values())] = True
+        return flags
+
+    @cached_property
+    def wants_bos(self) -> bool:
+        """Whether the tokenizer itself begins every sequence with its beginning-of-sequence token."""
+        bos = self._tokenizer.bos_token_id
+        return bos is not None and self._tokenizer("a")["input_ids"][:1] == [bos]
+
+    @property
+    def bos_alias(self) -> str:
+        """How the beginning-of-sequence token is spelled here."""
+        return _ALIAS.format(self._tokenizer.bos_token_id)
+
+    def aliased(self, text: str) -> str:
+        """Spell the control tokens of template text as aliases."""
+        return self._pattern.sub(lambda found: _ALIAS.format(self._special[found[0]]), text)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Any]:
+        """Tokenise; the encodings carry the twin's ids and character offsets."""
+        encodings: list[Any] = self._twin.encode_batch(list(texts), add_special_tokens=False)
+        return encodings
+
+    def real_ids(self, encoding: Any) -> Any:
+        """Return the original's ids as an int32 array [tokens]."""
+        import numpy as np
+
+        return self._to_real[np.array(encoding.ids, dtype=np.int64)]
+
+    def control_ids(self, ids: Any) -> tuple[int, ...]:
+        """Return the control tokens among real ids, in order, whoever wrote them."""
+        return tuple(ids[self._is_control[ids]].tolist())
+
+    def spelled(self, text: str) -> str:
+        """Spell aliases as the control tokens they stand for."""
+        names = {index: spelling for spelling, index in self._special.items()}
+        return self._alias_pattern.sub(lambda found: names[int(found[1])], text)
+
+    def aliased_ids(self, text: str) -> tuple[int, ...]:
+        """Return the ids that the aliases in ``text`` stand for, in order."""
+        return tuple(int(number) for number in self._alias_pattern.findall(text))
+
+    def first_alias(self, text: str) -> tuple[int, int] | None:
+        """Return offset and id of the first control token in ``text``."""
+        found = self._alias_pattern.search(text)
+        return (found.start(), int(found[1])) if found else None
+
+    def ids_after_control(self, opening: str) -> tuple[int, ...] | None:
+        """Return the ids of ``opening`` after its last control token; None when it has none to hold on to."""
+        ends = [found.start() for found in self._alias_pattern.finditer(opening)]
+        if not ends:
+            return None
+        ids = self.real_ids(self.encode_batch([opening[ends[-1] :]])[0])
+        return tuple(ids[1:].tolist())

@@ -1,0 +1,99 @@
+"""Loads a base model's tokenizer: local or pinned, never with remote code, with a pad token that costs nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from medtune.errors import HubUnreachableError, SpecError, UnsafeArtifactError
+from medtune.libraries import quiet_libraries
+from medtune.specs import ModelSpec
+
+__all__ = ["load_tokenizer", "save_tokenizer"]
+
+_PAD_CANDIDATES = ("<|pad_0|>", "<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|endoftext|>", "<unk>")
+"""Existing tokens that can pad, best first; the embedding is never resized, and the end token never pads."""
+
+_STARLING_PROBE = "GPT4 Correct User: Hello<|end_of_turn|>GPT4 Correct Assistant:"
+_STARLING_IDS = [1, 420, 6316, 28781, 3198, 3123, 1247, 28747, 22557, 32000, 420, 6316, 28781, 3198, 3123, 21631, 28747]
+"""Ids of ``<s>`` + probe with the model's own tokenizer; the second 420 depends on legacy prefix behaviour."""
+
+
+@quiet_libraries()
+def load_tokenizer(model: ModelSpec) -> Any:
+    """Return the transformers tokenizer of ``model``, right-padded, with a pad token that is not its end token.
+
+    Raises:
+        HubUnreachableError: the files are neither local nor reachable.
+        SpecError: ``model.path`` holds no tokenizer, or one that transformers can only run as Python code.
+        UnsafeArtifactError: a Starling tokenizer that does not give Starling's ids.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            model.path or model.name,
+            revision=None if model.path else model.revision,
+            trust_remote_code=False,
+            use_fast=True,
+        )
+    except (OSError, ValueError) as error:
+        if model.path:
+            raise SpecError(f"model.path '{model.path}' holds no tokenizer that can be loaded") from error
+        raise HubUnreachableError("tokenizer", model.name, "--set model.path=FOLDER") from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise SpecError(f"the tokenizer of '{model.path or model.name}' has no tokenizer.json form, which medtune needs")
+    tokenizer.padding_side = "right"
+    _choose_pad(tokenizer)
+    _check_starling(tokenizer)
+    return tokenizer
+
+
+def _choose_pad(tokenizer: Any) -> None:
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
+        return
+    known = tokenizer.get_vocab()
+    usable = [token for token in _PAD_CANDIDATES if token in known and token != tokenizer.eos_token]
+    if not usable:
+        raise SpecError(
+            "the tokenizer has no token to pad with besides its end token; name one as pad_token in its "
+            "tokenizer_config.json"
+        )
+    tokenizer.pad_token = usable[0]
+
+
+def _check_starling(tokenizer: Any) -> None:
+    """Refuse a Starling tokenizer whose class or version splits its prompt in another way than the model learned."""
+    if "GPT4 Correct " not in str(tokenizer.chat_template) or len(tokenizer) != 32002:  # noqa: PLR2004 - Starling's size
+        return
+    ids = tokenizer(f"<s>{_STARLING_PROBE}", add_special_tokens=False)["input_ids"]
+    if ids != _STARLING_IDS:
+        raise UnsafeArtifactError(
+            f"this tokenizer does not give Starling's ids for a known prompt (got {ids}); load the model's own "
+            "tokenizer.json, or another version of transformers"
+        )
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Save a tokenizer so that it loads as what it is.
+
+    transformers 5 forgets the ``legacy`` flag of Llama tokenizers when it saves, and a reloaded one would then split a
+    prompt in another way; so the flag is written, and the result is loaded and compared.
+
+    Raises:
+        UnsafeArtifactError: the saved tokenizer would not give the same ids.
+    """
+    tokenizer.save_pretrained(folder)
+    legacy = getattr(tokenizer, "legacy", None)
+    if legacy is not None:
+        file = folder / "tokenizer_config.json"
+        settings = json.loads(file.read_text("utf-8"))
+        file.write_text(json.dumps({**settings, "legacy": legacy}, indent=2, sort_keys=True), "utf-8")
+    reloaded = load_tokenizer(ModelSpec(path=str(folder)))
+    if _splitting(reloaded) != _splitting(tokenizer):
+        raise UnsafeArtifactError(f"the tokenizer saved in '{folder}' would give other ids than the one that trained")
+
+
+def _splitting(tokenizer: Any) -> dict[str, Any]:
+    """Return what decides the ids: all of the tokenizer but how it pads and cuts."""
+    settings: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    return {key: value for key, value in settings.items() if key not in ("padding", "truncation")}
