@@ -1,1 +1,1 @@
-"""TBD."""
+"""The way of a row: read, formatted, encoded, packed; every token accounted for."""

@@ -1,0 +1,128 @@
+"""Packs samples into rows of fixed length, best fit over the whole set, and turns rows into padded arrays."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from medtune.plugins.contracts import PackedRow
+
+__all__ = ["SampleStore", "best_fit", "to_batch"]
+
+_IGNORED = -100
+
+
+class SampleStore:
+    """The prepared training set: samples as flat arrays, and which of them share a row; satisfies ``PackedRows``.
+
+    Args:
+        arrays: ``ids`` and ``supervised`` [tokens], ``offsets`` [samples + 1] into them, ``members`` [samples] in the
+            order of the rows, ``bounds`` [rows + 1] into ``members``, ``source_index`` [samples].
+        names: ``row_ids`` [samples] and ``sources``.
+        fingerprint: identity of the whole set.
+    """
+
+    def __init__(self, arrays: dict[str, Any], names: dict[str, list[str]], fingerprint: str) -> None:
+        self._arrays, self._names, self.fingerprint = arrays, names, fingerprint
+
+    def __len__(self) -> int:
+        return len(self._arrays["bounds"]) - 1
+
+    def __getitem__(self, index: int) -> PackedRow:
+        import numpy as np
+
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        bounds, offsets = self._arrays["bounds"], self._arrays["offsets"]
+        members = self._arrays["members"][bounds[index] : bounds[index + 1]]
+        spans = [slice(int(offsets[m]), int(offsets[m + 1])) for m in members]
+        return PackedRow(
+            input_ids=np.concatenate([self._arrays["ids"][s] for s in spans]),
+            supervised=np.concatenate([self._arrays["supervised"][s] for s in spans]),
+            lengths=[s.stop - s.start for s in spans],
+            samples=members.tolist(),
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all samples."""
+        return int(self._arrays["offsets"][-1])
+
+    def row_id(self, sample: int) -> str:
+        """Return the row id of a sample."""
+        return self._names["row_ids"][sample]
+
+    def source(self, sample: int) -> str:
+        """Return the source of a sample."""
+        return self._names["sources"][int(self._arrays["source_index"][sample])]
+
+
+def best_fit(lengths: Sequence[int], max_length: int, seed: int) -> list[list[int]]:
+    """Share out samples over rows of ``max_length`` tokens.
+
+    Longest first, each into the fullest row that still has room (best-fit decreasing), over the whole set; equal
+    lengths and the order of the rows are shuffled with the seed. Nothing is cut, dropped or repeated.
+
+    Args:
+        lengths: tokens per sample, each at most ``max_length``.
+        max_length: tokens per row.
+        seed: of the shuffles.
+
+    Returns:
+        Sample numbers per row.
+    """
+    import numpy as np
+
+    draw = np.random.default_rng(seed)
+    shuffled = draw.permutation(len(lengths))
+    order = shuffled[np.argsort(-np.asarray(lengths, dtype=np.int64)[shuffled], kind="stable")]
+    rows: list[list[int]] = []
+    with_room: list[list[int]] = [[] for _ in range(max_length + 1)]  # room -> rows that have it
+    rooms = 0  # bit n is set while some row has room n, so that the least sufficient one is found at once
+    for sample in order.tolist():
+        length = int(lengths[sample])
+        enough = rooms >> length
+        if enough:
+            room = length + (enough & -enough).bit_length() - 1
+            row = with_room[room].pop()
+            if not with_room[room]:
+                rooms ^= 1 << room
+            rows[row].append(sample)
+            left = room - length
+        else:
+            row, left = len(rows), max_length - length
+            rows.append([sample])
+        if left:
+            with_room[left].append(row)
+            rooms |= 1 << left
+    return [rows[i] for i in draw.permutation(len(rows))]
+
+
+def to_batch(rows: Sequence[PackedRow], max_length: int, pad_id: int) -> dict[str, Any]:
+    """Turn packed rows into arrays.
+
+    Positions restart at 0 with every sample, and transformers isolates samples by them when it is given no attention
+    mask (``masking_utils.find_packed_sequence_indices``), under sdpa and eager alike. Padding is a sample of its own.
+
+    Args:
+        rows: packed rows.
+        max_length: width of the arrays.
+        pad_id: id of the padding.
+
+    Returns:
+        ``input_ids``, ``labels`` (-100 where there is no loss) and ``position_ids``, int64 [rows, max_length].
+    """
+    import numpy as np
+
+    shape = (len(rows), max_length)
+    ids = np.full(shape, pad_id, dtype=np.int64)
+    labels = np.full(shape, _IGNORED, dtype=np.int64)
+    positions = np.zeros(shape, dtype=np.int64)
+    for index, row in enumerate(rows):
+        used = len(row.input_ids)
+        ids[index, :used] = row.input_ids
+        labels[index, :used] = np.where(np.asarray(row.supervised, dtype=bool), row.input_ids, _IGNORED)
+        start = 0
+        for length in (*row.lengths, max_length - used):
+            positions[index, start : start + length] = np.arange(length)
+            labels[index, start : start + 1] = _IGNORED  # a first token would be predicted from another sample
+            start += length
+    return {"input_ids": ids, "labels": labels, "position_ids": positions}

@@ -1,0 +1,82 @@
+"""Rows that cannot be used: set aside with their place and the reason, never with their content."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Self
+
+from medtune.errors import DataError, StorageError
+
+__all__ = ["Quarantine"]
+
+_ENOUGH_ROWS = 100
+"""Rows after which the share of malformed ones means something."""
+
+
+class Quarantine:
+    """Counts good and malformed rows and writes the malformed ones down; a context manager.
+
+    Args:
+        path: ``quarantine.jsonl`` to write, made on the first malformed row; None to count only.
+        limit: share of malformed rows above which preparation stops.
+    """
+
+    def __init__(self, path: Path | None, limit: float) -> None:
+        self._path, self._limit = path, limit
+        self.rows = 0
+        self.reasons: Counter[str] = Counter()
+        self._lines: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._write()
+
+    @property
+    def count(self) -> int:
+        """Malformed rows so far."""
+        return self.reasons.total()
+
+    def accept(self, rows: int = 1) -> None:
+        """Count good rows."""
+        self.rows += rows
+
+    def refuse(self, row_id: str, place: str, reason: str) -> None:
+        """Set a malformed row aside.
+
+        Args:
+            row_id: the row's id, empty when it has none.
+            place: file and line, or data set and row number.
+            reason: what is wrong, without the row's text.
+
+        Raises:
+            DataError: already too large a share of the rows is malformed.
+        """
+        self.rows += 1
+        self.reasons[reason] += 1
+        self._lines.append(json.dumps({"row_id": row_id, "place": place, "reason": reason}))
+        if self.rows >= _ENOUGH_ROWS and self.count > 2 * self._limit * self.rows + _ENOUGH_ROWS:
+            self.check()
+
+    def check(self) -> None:
+        """Raise DataError when more rows are malformed than the limit allows."""
+        if self.count > self._limit * self.rows:
+            self._write()
+            common, times = self.reasons.most_common(1)[0]
+            written = f"; their places are in {self._path}" if self._path else ""
+            raise DataError(
+                f"{self.count} of {self.rows} rows are malformed, most often ({times} times): {common}{written}; repair "
+                "them, choose another data.formatter, or raise data.max_quarantined"
+            )
+
+    def _write(self) -> None:
+        if not self._path or not self._lines:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(line + "\n" for line in self._lines)
+        except OSError as error:
+            raise StorageError(f"cannot write '{self._path}': {error.strerror}") from error
+        self._lines.clear()
