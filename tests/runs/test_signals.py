@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from medtune.runs.signals import StopRequest
+from medtune.runs.signals import StopNow, StopRequest
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
@@ -59,3 +59,18 @@ def test_a_worker_thread_leaves_the_handlers_alone():
     thread.start()
     thread.join()
     assert seen == [(before, None)]
+
+
+def test_a_stage_without_steps_is_left_at_once():
+    with StopRequest() as stop:
+        with pytest.raises(StopNow, match="SIGTERM"), stop.at_once():
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.reason == "SIGTERM"
+
+
+def test_a_stage_is_not_begun_once_there_is_a_reason():
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        with pytest.raises(StopNow, match="SIGUSR1"), stop.at_once():
+            raise AssertionError

@@ -3,13 +3,22 @@
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-__all__ = ["StopRequest"]
+__all__ = ["StopNow", "StopRequest"]
 
 _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT")  # SIGUSR1 is what SLURM's --signal sends before a limit
+
+
+class StopNow(BaseException):
+    """The run should stop where it is, because there is no step to finish; no error, so that nobody handles it as one."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
 
 
 class StopRequest:
@@ -28,6 +37,7 @@ class StopRequest:
         self._signal: str | None = None
         self._started = clock()
         self._previous: dict[int, Any] = {}
+        self._is_patient = True
 
     @property
     def reason(self) -> str | None:
@@ -37,6 +47,17 @@ class StopRequest:
         if self.max_minutes is not None and self._clock() - self._started >= self.max_minutes * 60:
             return f"time limit of {self.max_minutes:g} minutes"
         return None
+
+    @contextmanager
+    def at_once(self) -> Generator[None]:
+        """Raise StopNow as soon as there is a reason: for stages that are simply done again, such as scoring."""
+        self._is_patient = False
+        try:
+            if self.reason is not None:
+                raise StopNow(self.reason)
+            yield
+        finally:
+            self._is_patient = True
 
     def __enter__(self) -> Self:
         self._started = self._clock()
@@ -59,3 +80,6 @@ class StopRequest:
         if number == signal.SIGINT and self._signal == "SIGINT":
             raise KeyboardInterrupt
         self._signal = self._signal or signal.Signals(number).name
+        if not self._is_patient:
+            self._is_patient = True  # what is cleaned up on the way out is not cut short
+            raise StopNow(self._signal)
