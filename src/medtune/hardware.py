@@ -2,8 +2,21 @@
 
 import os
 from dataclasses import dataclass
+from typing import TypeVar
 
-__all__ = ["Accelerator", "Machine", "compute_dtype", "describe_machine", "is_first_rank", "local_device", "seed_all"]
+__all__ = [
+    "Accelerator",
+    "Machine",
+    "compute_dtype",
+    "describe_machine",
+    "first_rank_says",
+    "is_first_rank",
+    "local_device",
+    "seed_all",
+    "world_size",
+]
+
+T = TypeVar("T")
 
 _GIB = 1024**3
 _BF16_CAPABILITY = 8  # Ampere; earlier chips emulate bf16
@@ -68,6 +81,25 @@ def compute_dtype(wanted: str, accelerator: Accelerator | None) -> str:
 def is_first_rank() -> bool:
     """Whether this process writes files: the only one, or rank 0 under a launcher."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def world_size() -> int:
+    """Return the number of processes that train together, as their launcher says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def first_rank_says(value: T) -> T:
+    """Return the first rank's ``value`` on every rank; all ranks must call it."""
+    if world_size() == 1:
+        return value
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    PartialState(cpu=not torch.cuda.is_available())  # sets up the process group
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
 
 
 def seed_all(seed: int) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,17 @@ from medtune.evaluation.comparison import compare
 from medtune.evaluation.scoring import Evaluation, read_predictions, score_predictions
 from medtune.export.card import write_card
 from medtune.export.report import write_report
-from medtune.hardware import is_first_rank, seed_all
+from medtune.hardware import first_rank_says, is_first_rank, seed_all, world_size
 from medtune.planning import DataSize, Plan, make_plan, total_steps
 from medtune.plugins.contracts import Adapter, Job, Loaded, Prediction, Quantizer, Trainer, TrainResult
 from medtune.plugins.host import PluginHost
 from medtune.run import Run
 from medtune.runs.changes import refuse_changes
-from medtune.runs.folder import RunFolder
+from medtune.runs.folder import RunFolder, State
 from medtune.runs.lock import RunLock
 from medtune.runs.log import RunLog
-from medtune.runs.signals import StopRequest
+from medtune.runs.manifest import read_manifest
+from medtune.runs.signals import StopNow, StopRequest
 from medtune.runs.store import CheckpointStore, publish
 from medtune.specs import RunSpec
 
@@ -51,24 +53,49 @@ class Training:
         self.folder = RunFolder(spec.output_dir)
         self.log = RunLog(self.folder.log_path)
         self._stop = StopRequest(spec.train.max_minutes)
+        self._steps_done = 0
 
     def run(self, resume: str | Path, on_step: Tell, on_stage: Tell) -> Run:
         """Do what is left of the run, under its lock; failures are told to the plugins and kept in the record."""
-        with RunLock(self.folder.path):
-            if self._is_finished(resume):
+        with ExitStack() as held:
+            if is_first_rank():
+                held.enter_context(RunLock(self.folder.path))
+            if first_rank_says(is_first_rank() and self._is_finished(resume)):
                 on_stage("this run is finished; nothing to do")
                 return Run.open(self.folder.path, plugins=self.host)
             self.host.manager.hook.run_started(spec=self.spec, plan=self.plan)
             try:
-                with self._stop:
-                    run = self._stages(resume, on_step, on_stage)
+                run = self._until_stopped(resume, on_step, on_stage)
             except BaseException as error:
                 self._tell_failure(error)
                 raise
         self.host.manager.hook.run_finished(run=run)
         return run
 
+    def _until_stopped(self, resume: str | Path, on_step: Tell, on_stage: Tell) -> Run:
+        try:
+            with self._stop:
+                return self._stages(resume, on_step, on_stage)
+        except StopNow as stop:
+            self._update("interrupted")
+            raise RunInterruptedError(str(self.folder.path), self._steps_done, stop.reason) from None
+
     def _stages(self, resume: str | Path, on_step: Tell, on_stage: Tell) -> Run:
+        with self._stop.at_once():
+            prepared, checkpoint, loaded, base = self._before_training(resume, on_stage)
+        on_stage(f"training for {self.plan.steps} steps")
+        result = self._fit(loaded, prepared, checkpoint, on_step)
+        if not is_first_rank():
+            return Run.open(self.folder.path, plugins=self.host)
+        on_stage("saving the adapter")
+        publish(self.folder.adapter_dir, lambda path: self._write_adapter(path, loaded))
+        with self._stop.at_once():
+            self._after_training(loaded, prepared, base, result, on_stage)
+        return Run.open(self.folder.path, plugins=self.host)
+
+    def _before_training(
+        self, resume: str | Path, on_stage: Tell
+    ) -> tuple[Prepared, Path | None, Loaded, Evaluation | None]:
         on_stage("reading and encoding the rows")
         tokenizer = load_tokenizer(self.spec.model)
         prepared = prepare(
@@ -76,22 +103,22 @@ class Training:
         )
         size = DataSize(len(prepared.rows), prepared.report.tokens, measured=True)
         self.plan = make_plan(self.spec, self.host, size)
-        checkpoint = self._open_record(resume, prepared, tokenizer)
+        checkpoint = first_rank_says(self._open_record(resume, prepared, tokenizer) if is_first_rank() else None)
         on_stage(f"loading the base model ({self.spec.quant.scheme})")
         loaded = self._load()
-        base = self._score_base(loaded, prepared, on_stage)
-        on_stage(f"training for {self.plan.steps} steps")
-        result = self._fit(loaded, prepared, checkpoint, on_step)
-        on_stage("saving the adapter")
-        publish(self.folder.adapter_dir, lambda path: self._write_adapter(path, loaded))
+        return prepared, checkpoint, loaded, self._score_base(loaded, prepared, on_stage)
+
+    def _after_training(
+        self, loaded: Loaded, prepared: Prepared, base: Evaluation | None, result: TrainResult, on_stage: Tell
+    ) -> None:
         facts: dict[str, Any] = {"result": {**asdict(result), "tokens_per_second": result.tokens_per_second}}
         if base is not None:
             on_stage("scoring the tuned model")
             facts |= self._score_tuned(loaded, prepared, base)
-        record = self.folder.update("finished", **facts, preparation=prepared.report.to_json())
+        record = self.folder.update(**facts, preparation=prepared.report.to_json())
         on_stage("writing the report")
-        write_report(self.folder.path, record=record, log=self.log.read())
-        return Run.open(self.folder.path, plugins=self.host)
+        write_report(self.folder.path, record={**record, "state": "finished"}, log=self.log.read())
+        self.folder.update("finished")  # last, so that a run killed before has its report written when it is rerun
 
     def _is_finished(self, resume: str | Path) -> bool:
         if not self.folder.exists:
@@ -120,11 +147,13 @@ class Training:
         refuse_changes(str(self.folder.path), self.folder.read(), self._spec_values(), prints)
         if resume != "auto":
             CheckpointStore.verify(Path(resume))
+            self.log.keep_until(int(read_manifest(Path(resume))["facts"]["step"]))
             return Path(resume)
         store = CheckpointStore(self.folder.checkpoints_dir, self.spec.train.save_total_limit)
         newest, passed_over = store.newest_whole()
         self.folder.update(passed_over=[{"path": p.path.name, "reason": p.reason} for p in passed_over])
-        self.log.keep_until(newest.step if newest else 0)
+        self._steps_done = newest.step if newest else 0
+        self.log.keep_until(self._steps_done)
         return newest.path if newest else None
 
     def _load(self) -> Loaded:
@@ -155,7 +184,7 @@ class Training:
         return assess(loaded, prepared.validation, self.spec, self.host, (self.folder.evaluation_dir, name))
 
     def _fit(self, loaded: Loaded, prepared: Prepared, checkpoint: Path | None, on_step: Tell) -> TrainResult:
-        steps = total_steps(self.spec, len(prepared.rows))
+        steps = total_steps(self.spec, len(prepared.rows), world_size())
         train = self.spec.train.model_copy_with(recompute=self.plan.recompute)
         job = Job(
             spec=self.spec.model_copy_with(train=train),
@@ -165,17 +194,26 @@ class Training:
             total_steps=steps,
             resume_from=checkpoint,
             on_log=lambda record: self._log(record, steps, on_step),
-            on_step=lambda step: on_step({"step": step, "total_steps": steps}),
+            on_step=lambda step: self._note_step(step, steps, on_step),
             stop_reason=lambda: self._stop.reason,
         )
-        self.folder.update("running")
+        self._update("running", error=None)
         seed_all(self.spec.seed)
         trainer: Trainer = self.host.find("trainer", self.spec.train.backend)
         result = trainer.fit(job)
         if result.interrupted:
-            self.folder.update("interrupted")
+            self._update("interrupted")
             raise RunInterruptedError(str(self.folder.path), result.steps, result.interrupted)
         return result
+
+    def _note_step(self, step: int, steps: int, on_step: Tell) -> None:
+        self._steps_done = step
+        on_step({"step": step, "total_steps": steps})
+
+    def _update(self, state: State, **facts: Any) -> None:
+        """Change the record, where there is one, from the first rank."""
+        if is_first_rank() and self.folder.exists:
+            self.folder.update(state, **facts)
 
     def _log(self, record: Mapping[str, Any], steps: int, on_step: Tell) -> None:
         self.log.append(record)
@@ -195,8 +233,10 @@ class Training:
     def _tell_failure(self, error: BaseException) -> None:
         """Keep the state and tell the plugins; neither may hide the error itself."""
         try:
-            if self.folder.exists and not isinstance(error, RunInterruptedError):
-                self.folder.update("failed", error={"type": type(error).__name__, "message": str(error)})
+            if isinstance(error, KeyboardInterrupt):  # the second Ctrl-C; a checkpoint may be older than the last step
+                self._update("interrupted")
+            elif not isinstance(error, RunInterruptedError):
+                self._update("failed", error={"type": type(error).__name__, "message": str(error)})
             self.host.manager.hook.run_failed(spec=self.spec, error=error)
         except Exception as second:  # noqa: BLE001 - the first error is the one that matters
             error.add_note(f"while this was reported: {type(second).__name__}: {second}")

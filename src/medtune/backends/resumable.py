@@ -6,6 +6,7 @@ A subclass because transformers offers no other way to replace what a checkpoint
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         if missing:
             raise SpecError(f"this version of transformers is not supported: its Trainer has no {', '.join(missing)}")
         super().__init__(**arguments)
+        if not self.is_world_process_zero():  # one log, one progress bar
+            job = replace(job, on_log=_ignore, on_step=_ignore)
         self.job = job
         world = self.args.world_size
         self.guard, self.splitter = FiniteGuard(job, world), MicroBatchSplitter(job, world)
@@ -213,6 +216,10 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
             require_space(Path(self.job.run_dir), checkpoints * self._checkpoint_bytes)
 
 
+def _ignore(_told: Any) -> None:
+    """Take what only the first rank passes on."""
+
+
 class _Pacemaker(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
     """After every update: reports it, saves when it is time, and stops when that is wished."""
 
@@ -226,8 +233,7 @@ class _Pacemaker(TrainerCallback):  # type: ignore[misc]  # transformers ships n
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> Any:  # noqa: ARG002 - their signature
         trainer, job = self._trainer, self._trainer.job
-        if trainer.is_world_process_zero():
-            job.on_step(state.global_step)
+        job.on_step(state.global_step)
         reason, minutes = job.stop_reason(), job.spec.train.save_every_minutes
         is_time = minutes is not None and time.monotonic() - self._saved_at >= minutes * 60
         stop, save = trainer.agreed([reason is not None, is_time])

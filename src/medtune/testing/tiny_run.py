@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import RunInterruptedError
-from medtune.hardware import is_first_rank, seed_all
+from medtune.hardware import first_rank_says, is_first_rank, seed_all, world_size
 from medtune.planning import total_steps
 from medtune.plugins.contracts import Job, Loaded
 from medtune.runs.changes import refuse_changes
@@ -69,7 +69,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
             held.enter_context(RunLock(place.path))
         stop = held.enter_context(StopRequest(spec.train.max_minutes))
         resume_from, passed = _find_start(place, spec, rows, log) if first else (None, [])
-        resume_from = _agreed(resume_from)
+        resume_from = first_rank_says(resume_from)
         seed_all(spec.seed)
         base = tiny_base(Path(options.get("base", folder / "base")), options.get("scheme", "none"))
         steps: list[int] = []
@@ -78,7 +78,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
             loaded=_attach(base, spec),
             rows=rows,
             run_dir=place.path,
-            total_steps=total_steps(spec, len(rows), _world_size()),
+            total_steps=total_steps(spec, len(rows), world_size()),
             resume_from=resume_from,
             on_log=log.append,
             on_step=steps.append,
@@ -146,25 +146,6 @@ def _save_adapter(path: Path, loaded: Loaded) -> None:
 
 def _save_merged(path: Path, loaded: Loaded) -> None:
     loaded.model.merge_and_unload().save_pretrained(path)
-
-
-def _world_size() -> int:
-    import os
-
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _agreed(value: Path | None) -> Path | None:
-    """Return the first process's value in every process."""
-    if _world_size() == 1:
-        return value
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
-    PartialState(cpu=True)
-    values: list[Path | None] = [value]
-    broadcast_object_list(values)
-    return values[0]
 
 
 def _forgetting(name: str) -> Any:
