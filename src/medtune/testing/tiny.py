@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from medtune.libraries import quiet_libraries
 from medtune.plugins.contracts import Loaded, PackedRow
 
 __all__ = ["RandomRows", "tiny_base"]
@@ -57,6 +58,7 @@ class RandomRows:
         return ("NCBI-disease", "MedNLI")[sample % 2]
 
 
+@quiet_libraries()
 def tiny_base(folder: Path, scheme: Literal["none", "nf4"] = "none") -> Loaded:
     """Return a random two-layer Mistral with a word-level tokenizer, on the CPU in fp32.
 

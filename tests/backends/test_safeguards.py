@@ -1,0 +1,162 @@
+"""Nothing is updated with NaN, and a micro-batch that does not fit halves without changing the update."""
+
+import pytest
+import torch
+
+from medtune.backends.peft import PeftAdapter
+from medtune.backends.trl import TrlTrainer
+from medtune.errors import NonFiniteLossError, OutOfMemoryError
+from medtune.hardware import seed_all
+from medtune.planning import total_steps
+from medtune.plugins.contracts import Job
+from medtune.runs.store import CheckpointStore
+from medtune.specs import RunSpec
+from medtune.testing.tiny import RandomRows, tiny_base
+
+TRAIN = {"max_length": 24, "num_train_epochs": 1, "gradient_accumulation_steps": 2, "logging_steps": 1}
+STEPS = 7  # 13 rows, 2 per update
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tmp_path_factory.mktemp("base")
+
+
+@pytest.fixture
+def job_of(base, tmp_path):
+    def make(**train):
+        spec = RunSpec.model_validate(
+            {"train": {**TRAIN, "optim": "adamw_torch", "save_strategy": "no", **train}, "lora": {"dropout": 0}}
+        )
+        seed_all(spec.seed)
+        loaded = PeftAdapter().attach(tiny_base(base), spec.lora)
+        rows, logs = RandomRows(), []
+        job = Job(spec, loaded, rows, tmp_path / "run", total_steps(spec, len(rows)), on_log=logs.append)
+        return job, logs
+
+    return make
+
+
+def spoil_loss(job, calls):
+    """Make the head return NaN in the numbered forward passes."""
+    seen = []
+    head = job.loaded.model.get_output_embeddings()
+
+    def hook(_module, _inputs, output):
+        seen.append(len(seen))
+        return output * float("nan") if seen[-1] in calls else None
+
+    head.register_forward_hook(hook)
+
+
+def values(job):
+    return torch.cat([p.detach().flatten().clone() for p in job.loaded.model.parameters() if p.requires_grad])
+
+
+def test_a_nan_loss_stops_before_the_update_and_names_the_rows_of_its_micro_batch(job_of):
+    job, logs = job_of(save_strategy="steps", save_steps=2)
+    spoil_loss(job, {5})  # the second micro-batch of the third update
+    with pytest.raises(NonFiniteLossError) as caught:
+        TrlTrainer().fit(job)
+    assert (caught.value.step, caught.value.quantity, caught.value.exit_code) == (3, "loss", 7)
+    assert len(caught.value.row_ids) == 3  # one packed row holds three samples
+    assert logs[-1]["row_ids"] == list(caught.value.row_ids)
+    assert [record["step"] for record in logs if "loss" in record] == [1, 2]
+    newest, _passed = CheckpointStore(job.run_dir / "checkpoints", 2).newest_whole()
+    assert newest is not None
+    assert newest.step == 2
+    after = values(job)
+    assert torch.isfinite(after).all()
+    clean, _logs = job_of(max_steps=2, num_train_epochs=None, lr_scheduler_type="constant")
+    spoiled, _logs = job_of(lr_scheduler_type="constant")
+    spoil_loss(spoiled, {5})
+    TrlTrainer().fit(clean)
+    with pytest.raises(NonFiniteLossError):
+        TrlTrainer().fit(spoiled)
+    assert torch.equal(values(clean), values(spoiled))
+
+
+def test_a_nan_gradient_with_a_finite_loss_stops_too(job_of):
+    job, _logs = job_of()
+    parameter = next(p for p in job.loaded.model.parameters() if p.requires_grad)
+    parameter.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(NonFiniteLossError, match="gradient norm is not finite at step 1") as caught:
+        TrlTrainer().fit(job)
+    assert len(caught.value.row_ids) == 6  # both micro-batches
+
+
+def test_skipping_leaves_the_update_out_and_keeps_the_figures_honest(job_of):
+    clean, clean_logs = job_of(lr_scheduler_type="constant")
+    TrlTrainer().fit(clean)
+    job, logs = job_of(on_nonfinite="skip", lr_scheduler_type="constant")
+    spoil_loss(job, {12})  # the last update
+    result = TrlTrainer().fit(job)
+    assert result.steps == STEPS
+    losses = {record["step"]: record["loss"] for record in logs if "loss" in record}
+    expected = {record["step"]: record["loss"] for record in clean_logs}
+    assert [record["event"] for record in logs if "event" in record] == ["skipped update"]
+    assert {step: losses[step] for step in range(1, STEPS)} == {step: expected[step] for step in range(1, STEPS)}
+    assert result.train_loss == pytest.approx(sum(expected[step] for step in range(1, STEPS)) / (STEPS - 1))
+
+
+def test_a_skipped_update_changes_no_value(job_of):
+    job, _logs = job_of(on_nonfinite="skip", max_skipped_steps=STEPS)
+    before = values(job)
+    spoil_loss(job, set(range(13)))
+    TrlTrainer().fit(job)
+    assert torch.equal(values(job), before)
+
+
+def test_skipping_has_a_limit(job_of):
+    job, logs = job_of(on_nonfinite="skip", max_skipped_steps=2)
+    spoil_loss(job, set(range(13)))
+    with pytest.raises(NonFiniteLossError, match="at step 3"):
+        TrlTrainer().fit(job)
+    assert [record["event"] for record in logs if "event" in record] == ["skipped update", "skipped update", "stopped"]
+
+
+def starve(job, most_rows, where):
+    """Run out of memory whenever a pass, forward or backward, has more rows than that."""
+    layer = job.loaded.model.get_base_model().model.layers[1].mlp
+
+    def check(*arguments):
+        tensor = next(
+            a for group in arguments for a in (group if isinstance(group, tuple) else (group,)) if torch.is_tensor(a)
+        )
+        if len(tensor) > most_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    if where == "forward":
+        layer.register_forward_hook(check)
+    else:
+        layer.register_full_backward_pre_hook(check)
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_halving_keeps_the_effective_batch_and_the_loss(job_of, where):
+    clean, clean_logs = job_of(per_device_batch_size=4)
+    TrlTrainer().fit(clean)
+    job, logs = job_of(per_device_batch_size=4, on_oom="halve")
+    starve(job, 1, where)
+    TrlTrainer().fit(job)
+    assert [record["micro_batch_parts"] for record in logs if "event" in record] == [2, 4]
+    losses = [record["loss"] for record in logs if "loss" in record]
+    assert losses == pytest.approx([record["loss"] for record in clean_logs], rel=1e-5)
+    assert torch.allclose(values(job), values(clean), atol=1e-6)
+
+
+def test_running_out_of_memory_stops_with_advice(job_of):
+    job, _logs = job_of(per_device_batch_size=4)
+    starve(job, 1, "forward")
+    with pytest.raises(
+        OutOfMemoryError, match=r"lower train.per_device_batch_size \(now 4\).*train.on_oom=halve"
+    ) as caught:
+        TrlTrainer().fit(job)
+    assert caught.value.exit_code == 8
+
+
+def test_one_row_that_does_not_fit_cannot_be_halved(job_of):
+    job, _logs = job_of(per_device_batch_size=2, on_oom="halve")
+    starve(job, 0, "forward")
+    with pytest.raises(OutOfMemoryError, match=r"lower train\.per_device_batch_size"):
+        TrlTrainer().fit(job)
