@@ -5,19 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medtune.data.encode import Encoder
+from medtune.data.prepare import encoder_of
 from medtune.evaluation.predict import predict
 from medtune.evaluation.scoring import Evaluation, score_predictions, write_predictions
 from medtune.plugins.contracts import Example, Loaded, Prediction
 from medtune.plugins.host import PluginHost
 from medtune.specs import RunSpec
 
-__all__ = ["assess", "encoder_of", "scores_table"]
-
-
-def encoder_of(spec: RunSpec, tokenizer: Any) -> Encoder:
-    """Return the one encoder of a run."""
-    return Encoder(tokenizer, system_turns=spec.model.system_turns, supervise=spec.data.supervise)
+__all__ = ["assess", "scores_table"]
 
 
 def assess(

@@ -136,6 +136,6 @@ class Run:
             print("> ", end="", file=sink, flush=True)
 
     def _encoder(self, tokenizer: Any) -> Any:
-        from medtune.assessment import encoder_of
+        from medtune.data.prepare import encoder_of
 
         return encoder_of(self.spec, tokenizer)

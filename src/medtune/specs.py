@@ -91,6 +91,8 @@ class DataSpec(_Spec):
     """Assistant turns that carry loss: the last one, or every one."""
     drop_overlap: bool = False
     """Whether training rows that also stand in the validation rows are left out."""
+    cache: bool = True
+    """Whether prepared ids are kept on disk and found again; they spell out the text, readable by their owner only."""
 
     @model_validator(mode="before")
     @classmethod

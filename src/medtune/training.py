@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from medtune.assessment import assess, encoder_of, scores_table
+from medtune.assessment import assess, scores_table
 from medtune.data.contract import write_contract
-from medtune.data.prepare import Prepared, prepare
-from medtune.data.tokenizer import load_tokenizer
+from medtune.data.prepare import Prepared, encoder_of, prepare
+from medtune.data.tokenizer import load_tokenizer, save_tokenizer
 from medtune.errors import RunInterruptedError, SpecError
 from medtune.evaluation.comparison import compare
 from medtune.evaluation.scoring import Evaluation, read_predictions, score_predictions
@@ -226,7 +226,7 @@ class Training:
             loaded.model.save_pretrained(path, safe_serialization=True)
         else:
             loaded.save_adapter(path)
-        loaded.tokenizer.save_pretrained(path)
+        save_tokenizer(loaded.tokenizer, path)
         write_contract(path, encoder_of(self.spec, loaded.tokenizer))
         write_card(path / "README.md", self.spec, self.plan.licences)
 

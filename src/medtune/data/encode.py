@@ -184,15 +184,15 @@ class Encoder:
                     )
         self._encoded += len(turns)
 
-    def _supervised(
-        self, example: Example, messages: Sequence[Message], form: _Form, encoding: Any
-    ) -> tuple[Any, Any]:
+    def _supervised(self, example: Example, messages: Sequence[Message], form: _Form, encoding: Any) -> tuple[Any, Any]:
         """Return ids and supervision of a row whose invariants hold."""
         import numpy as np
 
         ids = self._plain.real_ids(encoding)
         if self._plain.control_ids(ids) != form.control_ids:
-            raise DataError(f"row '{example.row_id}' spells out a control token, which this vocabulary cannot tell apart")
+            raise DataError(
+                f"row '{example.row_id}' spells out a control token, which this vocabulary cannot tell apart"
+            )
         supervised = np.zeros(len(ids), dtype=np.uint8)
         for answer in form.answers:
             first, last = _span(answer, form.literals, messages, encoding)

@@ -26,6 +26,7 @@ class Quarantine:
         self.rows = 0
         self.reasons: Counter[str] = Counter()
         self._lines: list[str] = []
+        self._mode = "w"  # the first write replaces what an earlier preparation left
 
     def __enter__(self) -> Self:
         return self
@@ -75,8 +76,9 @@ class Quarantine:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
+            with self._path.open(self._mode, encoding="utf-8") as file:
                 file.writelines(line + "\n" for line in self._lines)
         except OSError as error:
             raise StorageError(f"cannot write '{self._path}': {error.strerror}") from error
         self._lines.clear()
+        self._mode = "a"

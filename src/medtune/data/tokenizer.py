@@ -41,7 +41,9 @@ def load_tokenizer(model: ModelSpec) -> Any:
             raise SpecError(f"model.path '{model.path}' holds no tokenizer that can be loaded") from error
         raise HubUnreachableError("tokenizer", model.name, "--set model.path=FOLDER") from error
     if not getattr(tokenizer, "is_fast", False):
-        raise SpecError(f"the tokenizer of '{model.path or model.name}' has no tokenizer.json form, which medtune needs")
+        raise SpecError(
+            f"the tokenizer of '{model.path or model.name}' has no tokenizer.json form, which medtune needs"
+        )
     tokenizer.padding_side = "right"
     _choose_pad(tokenizer)
     _check_starling(tokenizer)

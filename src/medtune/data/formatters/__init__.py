@@ -42,7 +42,8 @@ def choose_formatter(columns: Iterable[str], formatters: Sequence[PromptFormatte
     """
     there = set(columns)
     fitting = [f for f in formatters if _wanted(f) and _wanted(f) <= there]
-    best = [f for f in fitting if not any(_wanted(f) < _wanted(other) for other in fitting)]
+    most = max((len(_wanted(f)) for f in fitting), default=0)
+    best = [f for f in fitting if len(_wanted(f)) == most]
     if len(best) == 1:
         return best[0]
     names = ", ".join(f"'{f.name}'" for f in sorted(best or formatters, key=lambda f: f.name))
@@ -52,7 +53,9 @@ def choose_formatter(columns: Iterable[str], formatters: Sequence[PromptFormatte
     raise DataError(f"no formatter fits the columns {listed}; name one as data.formatter ({names}) or write one")
 
 
-def formatter(name: str, columns: Iterable[str] = ()) -> Callable[[Callable[[Mapping[str, Any]], Example]], PromptFormatter]:
+def formatter(
+    name: str, columns: Iterable[str] = ()
+) -> Callable[[Callable[[Mapping[str, Any]], Example]], PromptFormatter]:
     """Make a formatter of a function from row to example.
 
     Args:

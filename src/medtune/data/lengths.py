@@ -1,0 +1,102 @@
+"""Lengths of samples per source, what ``max_length`` costs, and what it would have to be."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from medtune.errors import DataError
+
+__all__ = ["LengthLedger", "SourceLengths"]
+
+_TOLERATED = 0.02
+_SHARES = (95, 99, 100)
+_BUCKETS = 24
+
+
+@dataclass
+class SourceLengths:
+    """Counts of one source; tokens are template and content together.
+
+    Attributes:
+        lengths: tokens of a sample -> number of samples, before anything was dropped or shortened.
+        supervised: supervised tokens of all samples.
+        lost_rows: samples dropped for their length.
+        lost_supervised: supervised tokens of the dropped samples.
+        shortened: samples whose input was cut.
+    """
+
+    lengths: Counter[int] = field(default_factory=Counter[int])
+    supervised: int = 0
+    lost_rows: int = 0
+    lost_supervised: int = 0
+    shortened: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Samples, the lost ones included."""
+        return self.lengths.total()
+
+    def needed(self, percent: int) -> int:
+        """Return the smallest ``max_length`` that keeps ``percent`` of the samples whole."""
+        wanted, seen = percent / 100 * self.rows, 0
+        for length in sorted(self.lengths):
+            seen += self.lengths[length]
+            if seen >= wanted:
+                return length
+        return 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts, what 95, 99 and 100 % need, and a histogram of equal buckets."""
+        longest = max(self.lengths, default=0)
+        width = max(1, -(-longest // _BUCKETS))
+        buckets = [0] * _BUCKETS
+        for length, times in self.lengths.items():
+            buckets[min(_BUCKETS - 1, (length - 1) // width)] += times
+        return {
+            "rows": self.rows,
+            "tokens": sum(length * times for length, times in self.lengths.items()),
+            "supervised_tokens": self.supervised,
+            "longest": longest,
+            "needed": {str(percent): self.needed(percent) for percent in _SHARES},
+            "lost_rows": self.lost_rows,
+            "lost_supervised_tokens": self.lost_supervised,
+            "shortened_rows": self.shortened,
+            "histogram": {"bucket_width": width, "rows": buckets},
+        }
+
+
+class LengthLedger:
+    """Keeps the lengths of every source."""
+
+    def __init__(self, max_length: int) -> None:
+        self.max_length = max_length
+        self.sources: dict[str, SourceLengths] = defaultdict(SourceLengths)
+
+    def note(self, source: str, length: int, supervised: int) -> None:
+        """Count a sample as it was encoded."""
+        kept = self.sources[source]
+        kept.lengths[length] += 1
+        kept.supervised += supervised
+
+    def lose(self, source: str, supervised: int) -> None:
+        """Count a sample as dropped for its length."""
+        self.sources[source].lost_rows += 1
+        self.sources[source].lost_supervised += supervised
+
+    def require_tolerable(self, *, accept_loss: bool) -> None:
+        """Raise DataError when a source loses more than 2 % of its rows and that was not accepted."""
+        if accept_loss:
+            return
+        for name, source in sorted(self.sources.items()):
+            share = source.lost_rows / source.rows
+            if share > _TOLERATED:
+                raise DataError(
+                    f"max_length {self.max_length} would lose {source.lost_rows} of {source.rows} rows ({share:.1%}) of "
+                    f"source '{name}'; 99 % of them need train.max_length={source.needed(99)}: raise it, choose another "
+                    "data.overlong, or set data.accept_loss=true"
+                )
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Return the counts per source."""
+        return {name: self.sources[name].to_json() for name in sorted(self.sources)}
