@@ -24,7 +24,10 @@ def host():
 
 def test_the_default_bundle_is_the_specs_defaults_with_one_epoch(host):
     defaults = RunSpec()
-    expected = defaults.model_copy_with(train=defaults.train.model_copy_with(num_train_epochs=1.0))
+    expected = defaults.model_copy_with(
+        train=defaults.train.model_copy_with(num_train_epochs=1.0),
+        data=defaults.data.model_copy_with(accept_loss=True),
+    )
     assert MedTuner.from_defaults(plugins=host).spec == expected
 
 

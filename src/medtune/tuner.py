@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from medtune.errors import SpecError
 from medtune.planning import Plan, make_plan, require_backends
@@ -12,6 +12,9 @@ from medtune.plugins.host import PluginHost, create_host
 from medtune.run import Run
 from medtune.specfile import apply_overrides, merge, read_spec_file, validate_spec
 from medtune.specs import RunSpec
+
+if TYPE_CHECKING:
+    from medtune.data.preview import Preview
 
 __all__ = ["DEFAULT_BUNDLE", "MedTuner", "Run"]
 
@@ -127,6 +130,17 @@ class MedTuner:
         from medtune.data.tokenizer import load_tokenizer
 
         return preview(self.spec, self.host, load_tokenizer(self.spec.model), n, rows=self._rows)
+
+    def inspect(self, n: int = 3) -> "Preview":
+        """Return ``n`` rows with their tokens' text, and the report over all training rows (which it prepares)."""
+        from medtune.data.prepare import prepare, preview
+        from medtune.data.preview import Preview
+        from medtune.data.tokenizer import load_tokenizer
+
+        tokenizer = load_tokenizer(self.spec.model)
+        report = prepare(self.spec, self.host, tokenizer, rows=self._rows).report
+        rows = preview(self.spec, self.host, tokenizer, n, rows=self._rows)
+        return Preview(rows, [[tokenizer.decode([i]) for i in row.input_ids] for row in rows], report)
 
     def train(
         self,

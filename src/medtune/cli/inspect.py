@@ -60,4 +60,14 @@ def preview(
     traceback: Traceback = False,
 ) -> None:
     """Show rows as the tokens that the trainer will see, the supervised ones marked."""
-    raise NotImplementedError
+    from medtune.cli.console import print_json
+    from medtune.cli.preview import print_preview
+
+    tuner = tuner_of(spec, bundle, sets, None)
+    shown = tuner.inspect(n)
+    if html is not None:
+        shown.write_html(html)
+    if as_json:
+        print_json(shown.to_json())
+    else:
+        print_preview(shown)

@@ -96,20 +96,20 @@ def _is_broken(text: str) -> bool:
 
 
 def _read_parquet(file: Path) -> Numbered:
-    import pyarrow
+    import pyarrow as pa
     from pyarrow import parquet
 
     with _bytes_of(file, seekable=True) as stream:
         try:
             source = parquet.ParquetFile(stream)
             yield from _from_batches(source.iter_batches(batch_size=2048))
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise DataError(f"'{file}' is not a whole Parquet file") from error
 
 
 def _read_arrow(file: Path) -> Numbered:
     """Read Arrow's file and stream formats; ``datasets`` writes the latter."""
-    import pyarrow
+    import pyarrow as pa
     from pyarrow import ipc
 
     with _bytes_of(file, seekable=True) as stream:
@@ -117,11 +117,11 @@ def _read_arrow(file: Path) -> Numbered:
             try:
                 opened = ipc.open_file(stream)
                 batches = (opened.get_batch(i) for i in range(opened.num_record_batches))
-            except pyarrow.ArrowInvalid:
+            except pa.ArrowInvalid:
                 stream.seek(0)
                 batches = iter(ipc.open_stream(stream))
             yield from _from_batches(batches)
-        except (pyarrow.ArrowException, OSError, EOFError) as error:
+        except (pa.ArrowException, OSError, EOFError) as error:
             raise DataError(f"'{file}' is not a whole Arrow file") from error
 
 

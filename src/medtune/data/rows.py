@@ -69,7 +69,7 @@ def local_files(source: str, split: str) -> list[Path]:
         files = sorted(f for f in path.rglob("*") if f.is_file() and kind_of(f) is not None)
         files = [f for f in files if f.name.startswith(split)] or files
     else:
-        files = [path] if path.is_file() else sorted(Path(f) for f in glob.glob(source, recursive=True))
+        files = [path] if path.is_file() else sorted(Path(f) for f in glob.glob(source, recursive=True))  # noqa: PTH207 - may be absolute
     if not files:
         raise DataError(f"no data file at '{source}'; data.source takes a file, folder or glob of {_kinds()}")
     for file in files:

@@ -32,7 +32,7 @@ def optional_text(row: Mapping[str, Any], column: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise ValueError(f"column '{column}' holds a {type(value).__name__}, not text")
+        raise ValueError(f"column '{column}' holds a {type(value).__name__}, not text")  # noqa: TRY004 - one kind
     return value
 
 

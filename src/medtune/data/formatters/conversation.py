@@ -48,7 +48,9 @@ def _turns(value: Any, column: str) -> list[Message]:
     turns: list[Message] = []
     for position, message in enumerate(value):
         if not isinstance(message, Mapping):
-            raise ValueError(f"message {position + 1} of column '{column}' has no role and content")
+            raise ValueError(  # noqa: TRY004 - formatters raise one kind
+                f"message {position + 1} of column '{column}' has no role and content"
+            )
         role, content = message.get("role"), message.get("content")
         if role not in _ROLES:
             raise ValueError(f"message {position + 1} of column '{column}' has a role other than {', '.join(_ROLES)}")

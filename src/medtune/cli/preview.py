@@ -1,0 +1,36 @@
+"""How a preview looks in a terminal."""
+
+from medtune.data.preview import Preview
+
+__all__ = ["print_preview"]
+
+
+def print_preview(preview: Preview) -> None:
+    """Print lengths per source, then each row with its supervised tokens in colour (or brackets without colour)."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console, report = Console(), preview.report
+    table = Table(title="Sources", title_justify="left")
+    for column in ("source", "rows", "tokens", "supervised", "longest", "99 % need", "lost", "overlap"):
+        table.add_column(column, justify="left" if column == "source" else "right")
+    for name, source in report.sources.items():
+        figures = [source[key] for key in ("rows", "tokens", "supervised_tokens", "longest")]
+        figures += [source["needed"]["99"], source["lost_rows"], sum(report.overlap.get(name, {}).values())]
+        table.add_row(name or "unnamed", *(f"{figure:,}" for figure in figures))
+    console.print(table)
+    console.print(
+        f"{report.packed_rows:,} packed rows, {report.fill:.1%} full; {report.quarantined} malformed rows set aside"
+    )
+    for row, tokens in zip(preview.rows, preview.tokens, strict=True):
+        console.print(f"\n{row.row_id}  {row.source}  {len(row.input_ids)} tokens", style="bold", highlight=False)
+        text = Text()
+        inside = False
+        for token, supervised in zip(tokens, row.supervised, strict=True):
+            if console.color_system is None and bool(supervised) != inside:
+                text.append("[[" if supervised else "]]")
+            inside = bool(supervised)
+            text.append(token, style="black on green" if supervised else "")
+        text.append("]]" if inside and console.color_system is None else "")
+        console.print(text, soft_wrap=True)

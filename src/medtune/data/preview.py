@@ -1,0 +1,104 @@
+"""What a person looks at before training: rows as tokens, lengths and losses per source, overlap, quarantine."""
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medtune.data.prepare import PreparationReport
+from medtune.errors import StorageError
+from medtune.plugins.contracts import EncodedExample
+
+__all__ = ["Preview"]
+
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6470;--line:#d8dde3;--on:#cdebd3;--bg:#fff}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e9ed;--soft:#9aa4af;--line:#3a424b;--on:#1f5130;--bg:#15181c}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--bg);max-width:62rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
+th,td{text-align:right;padding:.25rem .5rem;border-bottom:1px solid var(--line)}th:first-child,td:first-child{text-align:left}
+.scroll{overflow-x:auto}.row{border:1px solid var(--line);border-radius:6px;padding:.75rem;margin:.75rem 0;overflow-wrap:anywhere;
+font:13px/1.9 ui-monospace,monospace;white-space:pre-wrap}.row b{background:var(--on);border-radius:3px;font-weight:inherit}
+.row span,.row b{border-right:1px dotted var(--line)}small{color:var(--soft)}svg{width:100%;height:90px}rect{fill:#4a7fb5}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Sampled rows as the trainer sees them, and the report over all rows.
+
+    Attributes:
+        rows: encoded examples.
+        tokens: the text of each token of each row, aligned with its ids.
+        report: counts over the whole set.
+    """
+
+    rows: Sequence[EncodedExample]
+    tokens: Sequence[Sequence[str]]
+    report: PreparationReport
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``rows`` (ids and supervision), ``lengths`` per source, ``quarantined`` and the whole report."""
+        rows = [
+            {
+                "row_id": row.row_id,
+                "source": row.source,
+                "input_ids": list(row.input_ids),
+                "supervised": list(row.supervised),
+            }
+            for row in self.rows
+        ]
+        report = self.report.to_json()
+        return {"rows": rows, "lengths": report["sources"], "quarantined": report["quarantined"], "report": report}
+
+    def write_html(self, path: Path) -> None:
+        """Write one self-contained page; it holds the text of the sampled rows."""
+        try:
+            path.write_text("".join(self._page()), "utf-8")
+        except OSError as error:
+            raise StorageError(f"cannot write '{path}': {error.strerror}") from error
+
+    def _page(self) -> Iterator[str]:
+        report = self.report
+        yield "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        yield f"<title>medtune preview</title><style>{_STYLE}</style><h1>What the trainer will see</h1>"
+        yield (
+            f"<p>{report.rows:,} samples, {report.tokens:,} tokens of which {report.supervised_tokens:,} carry loss, packed "
+            f"into {report.packed_rows:,} rows ({report.fill:.1%} full). Malformed rows set aside: {report.quarantined:,}."
+        )
+        yield "<h2>Sources</h2><div class=scroll><table><tr><th>source<th>rows<th>tokens<th>supervised<th>longest"
+        yield "<th>95 % need<th>99 % need<th>lost<th>overlap with validation</tr>"
+        for name, source in report.sources.items():
+            overlap = sum(report.overlap.get(name, {}).values())
+            yield f"<tr><td>{html.escape(name) or 'unnamed'}<td>{source['rows']:,}<td>{source['tokens']:,}"
+            yield f"<td>{source['supervised_tokens']:,}<td>{source['longest']:,}<td>{source['needed']['95']:,}"
+            yield f"<td>{source['needed']['99']:,}<td>{source['lost_rows']:,}<td>{overlap:,}</tr>"
+        yield "</table></div>"
+        for name, source in report.sources.items():
+            yield f"<h2>Lengths of {html.escape(name) or 'the rows'}</h2>{_histogram(source['histogram'])}"
+        for reason, count in report.reasons.items():
+            yield f"<p><small>set aside {count:,} times: {html.escape(reason)}</small>"
+        yield "<h2>Rows</h2><p><small>Marked tokens carry loss.</small>"
+        for row, tokens in zip(self.rows, self.tokens, strict=True):
+            yield f"<p><small>{html.escape(row.row_id)} {html.escape(row.source)}, {len(row.input_ids)} tokens</small>"
+            yield "<div class=row>"
+            for token, supervised in zip(tokens, row.supervised, strict=True):
+                tag = "b" if supervised else "span"
+                yield f"<{tag}>{html.escape(token)}</{tag}>"
+            yield "</div>"
+        yield "</html>"
+
+
+def _histogram(histogram: dict[str, Any]) -> str:
+    """Draw rows per bucket of tokens as inline SVG."""
+    counts, width = histogram["rows"], histogram["bucket_width"]
+    tallest = max(counts) or 1
+    bars = "".join(
+        f"<rect x={i * 10} y={80 - 78 * n / tallest:.1f} width=9 height={78 * n / tallest:.1f}>"
+        f"<title>{i * width + 1} to {(i + 1) * width} tokens: {n} rows</title></rect>"
+        for i, n in enumerate(counts)
+    )
+    return (
+        f"<svg viewBox='0 0 {len(counts) * 10} 90' preserveAspectRatio=none role=img aria-label='lengths'>{bars}</svg>"
+    )
