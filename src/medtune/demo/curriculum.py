@@ -1,0 +1,52 @@
+"""Text that the tiny base is pre-trained on: the domain's language, and skills under other names than the tasks'.
+
+A fine-tuning run of a few hundred steps can steer skills but hardly create them. So the base learns here to copy a
+sentence word by word with something between the words, to tell the kinds of invented words apart, to compare two notes,
+to find a stated fact, and to answer in turns. It never sees a tagging line ``token : label``, one of the tasks'
+instructions, or a task label as an answer: those are left for fine-tuning. Task labels occur only as words to copy, so
+that their embeddings are trained at all.
+"""
+
+from collections.abc import Callable, Iterator
+
+from medtune.demo.documents import Document
+from medtune.demo.draw import Draw
+from medtune.demo.sense_exercises import compare, find_item, name_topic, paraphrase, recall, tell_kind
+from medtune.demo.sentences import paragraph
+from medtune.demo.word_exercises import copy, mark, select
+
+__all__ = ["pretraining_documents", "pretraining_text"]
+
+
+def pretraining_documents(seed: int) -> Iterator[Document]:
+    """Yield documents without end, without the first ``<s>`` and with entities of the train split only."""
+    makers = [make for make, share in _SHARES.items() for _ in range(share)]
+    index = 0
+    while True:
+        draw = Draw(f"pretraining/{seed}/{index}", "train")
+        yield makers[int(draw.rng.random() * len(makers))](draw)
+        index += 1
+
+
+def pretraining_text(seed: int) -> Iterator[str]:
+    """Yield the same documents, each as one text with the chat template's markers."""
+    for document in pretraining_documents(seed):
+        yield "".join(document)
+
+
+def _prose(draw: Draw) -> Document:
+    return Document("", paragraph(draw, 10 + int(draw.rng.random() * 30)) + "</s>")
+
+
+_SHARES: dict[Callable[[Draw], Document], int] = {
+    _prose: 6,
+    copy: 22,
+    mark: 30,
+    select: 6,
+    tell_kind: 5,
+    find_item: 8,
+    compare: 22,
+    recall: 5,
+    name_topic: 5,
+    paraphrase: 6,
+}

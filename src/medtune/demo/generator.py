@@ -1,0 +1,95 @@
+"""Synthetic instruction rows in the columns and shapes of Llama2-MedTuned-Instructions, from own templates and words."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from medtune.demo.curriculum import pretraining_text
+from medtune.demo.draw import Draw, Split
+from medtune.demo.hallmarks import hallmark_row
+from medtune.demo.inference import inference_row
+from medtune.demo.questions import consultation_row, question_row
+from medtune.demo.relation import relation_row
+from medtune.demo.tagging import TaggingTask
+
+__all__ = ["Length", "SourceNames", "generate_rows", "pretraining_text", "source_names_of"]
+
+SourceNames = Literal["demo", "medtuned"]
+Length = Literal["short", "medtuned"]
+_MakeRow = Callable[[Draw, int], tuple[str, str, str]]
+
+_DISEASES = TaggingTask("disease", {"disease": ""}).row
+_CHEMICALS = TaggingTask("chemical", {"chemical": ""}).row
+_GENES = TaggingTask("gene or protein", {"gene": ""}).row
+_EVENTS = TaggingTask("clinical event", {"disease": "PROBLEM", "test": "TEST", "chemical": "TREATMENT"}).row
+
+_DEMO: dict[str, _MakeRow] = {
+    "demo-ner-disease": _DISEASES,
+    "demo-ner-chemical": _CHEMICALS,
+    "demo-relation": relation_row,
+    "demo-nli": inference_row,
+    "demo-hallmarks": hallmark_row,
+    "demo-qa": question_row,
+}
+_MEDTUNED: dict[str, _MakeRow] = {
+    "NCBI-disease": _DISEASES,
+    "BC5CDR-disease": _DISEASES,
+    "BC5CDR-chem": _CHEMICALS,
+    "BC2GM": _GENES,
+    "JNLPBA": _GENES,
+    "i2b2-2012": _EVENTS,
+    "i2b2-2010": relation_row,
+    "MedNLI": inference_row,
+    "hoc": hallmark_row,
+    "chatdoctor": consultation_row,
+    "pmc_llama": question_row,
+}
+_SOURCES: dict[str, dict[str, _MakeRow]] = {"demo": _DEMO, "medtuned": _MEDTUNED}
+
+# Words per row with length="medtuned": median and spread (standard deviation of the logarithm). Tagging and free text
+# differ, because a tagged token stands in the row twice. Fitted to about 1,000 bytes a row over all sources.
+_TAGGED_WORDS = (30, 0.42)
+_FREE_WORDS = (240, 0.6)
+_SENTENCE_WORDS = (72, 0.5)
+
+
+def source_names_of(source_names: SourceNames = "demo") -> tuple[str, ...]:
+    """Return the sources that ``generate_rows`` makes rows of, in its order."""
+    return tuple(_SOURCES[source_names])
+
+
+def generate_rows(
+    split: Split,
+    rows_per_source: int,
+    seed: int,
+    source_names: SourceNames = "demo",
+    length: Length = "short",
+) -> Iterator[dict[str, str]]:
+    """Yield rows with the columns ``instruction``, ``input``, ``output`` and ``source``.
+
+    Sources take turns, so that any head of the stream is balanced. A row depends on its own place and the seed alone:
+    asking for more rows never changes the earlier ones.
+
+    Args:
+        split: owner of the entities. No entity and no sentence of one split occurs in another, whatever the seed.
+        rows_per_source: rows of each source.
+        seed: anything else gives other rows.
+        source_names: "demo" for the six sources of the demo, "medtuned" for the eleven of the real set.
+        length: "short" for one sentence a row; "medtuned" for lengths like the real set's, about 1,000 bytes a row
+            with a tail of several thousand.
+    """
+    makers = _SOURCES[source_names]
+    for index in range(rows_per_source):
+        for source, make in makers.items():
+            draw = Draw(f"{seed}/{split}/{source}/{index}", split)
+            instruction, text, output = make(draw, _wanted_words(draw, make, length))
+            yield {"instruction": instruction, "input": text, "output": output, "source": source}
+
+
+def _wanted_words(draw: Draw, make: _MakeRow, length: Length) -> int:
+    if length == "short":
+        return 6 + int(draw.rng.random() * 5)
+    tagged = make in {_DISEASES, _CHEMICALS, _GENES, _EVENTS}
+    free = make in {consultation_row, question_row}
+    median, spread = _TAGGED_WORDS if tagged else _FREE_WORDS if free else _SENTENCE_WORDS
+    return int(median * math.exp(draw.rng.gauss(0, spread)))
