@@ -107,7 +107,7 @@ class Encoder:
     def fingerprint(self) -> str:
         """SHA-256 over tokenizer, template and the settings that change ids or supervision."""
         digest = hashlib.sha256(self.tokenizer.backend_tokenizer.to_str().encode())
-        digest.update(self._template.source.encode())
+        digest.update(self._template.require().encode())
         digest.update(f"{self._system_turns} {self._supervise}".encode())
         return digest.hexdigest()
 

@@ -2,14 +2,15 @@
 
 import json
 import re
+import secrets
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 __all__ = ["PlainTextTokenizer"]
 
-_ALIAS = "\ue0f2{}\ue0f3"
-"""Stands for a control token in text: private-use characters, so that no row contains one by chance."""
+_OPEN, _CLOSE = "\ue0f2", "\ue0f3"
+"""Private-use characters around an alias."""
 
 
 class PlainTextTokenizer:
@@ -24,6 +25,7 @@ class PlainTextTokenizer:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self._nonce = secrets.token_hex(8)  # so that no row can spell an alias
 
     @cached_property
     def _special(self) -> dict[str, int]:
@@ -38,7 +40,7 @@ class PlainTextTokenizer:
 
     @cached_property
     def _alias_pattern(self) -> re.Pattern[str]:
-        return re.compile(_ALIAS.format(r"(\d+)"))
+        return re.compile(f"{_OPEN}{self._nonce} (\\d+){_CLOSE}")
 
     @cached_property
     def _twin(self) -> Any:
@@ -53,7 +55,7 @@ class PlainTextTokenizer:
         for index, token in sorted(original.get_added_tokens_decoder().items()):
             flags = {"lstrip": token.lstrip, "rstrip": token.rstrip, "normalized": token.normalized}
             if token.special:
-                alias = AddedToken(_ALIAS.format(index), single_word=False, **{**flags, "normalized": False})
+                alias = AddedToken(self._alias(index), single_word=False, **{**flags, "normalized": False})
                 twin.add_special_tokens([alias])
             else:
                 twin.add_tokens([AddedToken(token.content, single_word=token.single_word, **flags)])
@@ -67,7 +69,7 @@ class PlainTextTokenizer:
         vocabulary = self._twin.get_vocab(with_added_tokens=True)
         real = np.arange(max(vocabulary.values()) + 1, dtype=np.int32)
         for index, token in self._tokenizer.backend_tokenizer.get_added_tokens_decoder().items():
-            spelling = _ALIAS.format(index) if token.special else token.content
+            spelling = self._alias(index) if token.special else token.content
             real[vocabulary[spelling]] = index
         return real
 
@@ -89,11 +91,11 @@ class PlainTextTokenizer:
     @property
     def bos_alias(self) -> str:
         """How the beginning-of-sequence token is spelled here."""
-        return _ALIAS.format(self._tokenizer.bos_token_id)
+        return self._alias(self._tokenizer.bos_token_id)
 
     def aliased(self, text: str) -> str:
         """Spell the control tokens of template text as aliases."""
-        return self._pattern.sub(lambda found: _ALIAS.format(self._special[found[0]]), text)
+        return self._pattern.sub(lambda found: self._alias(self._special[found[0]]), text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Any]:
         """Tokenise; the encodings carry the twin's ids and character offsets."""
@@ -131,3 +133,6 @@ class PlainTextTokenizer:
             return None
         ids = self.real_ids(self.encode_batch([opening[ends[-1] :]])[0])
         return tuple(ids[1:].tolist())
+
+    def _alias(self, index: int) -> str:
+        return f"{_OPEN}{self._nonce} {index}{_CLOSE}"

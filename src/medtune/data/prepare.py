@@ -115,9 +115,10 @@ def prepare(
         return Prepared(found[0], [Example(**e) for e in facts["validation"]], report)
     with Quarantine(quarantine_path, spec.data.max_quarantined) as quarantine:
         validation = validation_examples(spec, host, rows=rows)
-        preparation = _Preparation(spec, encoder, validation)
+        preparation = _Preparation(spec, encoder, validation, quarantine)
         preparation.take(_training_examples(spec, host, quarantine, rows), progress)
-    arrays, facts = preparation.finish(quarantine)
+        quarantine.check()
+    arrays, facts = preparation.finish()
     if key is None:
         return Prepared(store_in_memory(arrays, facts), validation, PreparationReport(**facts["report"]))
     store, _facts = cache.keep(key, arrays, facts)
@@ -153,8 +154,8 @@ def preview(
 class _Preparation:
     """Takes examples chunk by chunk and keeps what the packed set is made of."""
 
-    def __init__(self, spec: RunSpec, encoder: Encoder, validation: Sequence[Example]) -> None:
-        self._spec, self._encoder, self._validation = spec, encoder, validation
+    def __init__(self, spec: RunSpec, encoder: Encoder, validation: Sequence[Example], quarantine: Quarantine) -> None:
+        self._spec, self._encoder, self._validation, self._quarantine = spec, encoder, validation, quarantine
         self._ledger = LengthLedger(spec.train.max_length)
         self._writer = SampleWriter(len(encoder.tokenizer))
         self._overlap = OverlapFinder(validation, [ids for ids, _mask in encoder.encode_arrays(validation)])
@@ -164,7 +165,7 @@ class _Preparation:
         """Encode, apply the length policy, look for overlap, keep."""
         done = 0
         while chunk := list(islice(examples, _CHUNK)):
-            kept = [item for item in map(self._fitted, chunk, self._encoder.encode_arrays(chunk)) if item]
+            kept = [item for row in self._encoded(chunk) if (item := self._fitted(*row))]
             kinds = self._overlap.find([e for e, _ids, _mask in kept], [ids for _e, ids, _mask in kept]) if kept else []
             for (example, ids, mask), kind in zip(kept, kinds, strict=True):
                 if kind and self._spec.data.drop_overlap:
@@ -175,7 +176,7 @@ class _Preparation:
             if progress:
                 progress(done)
 
-    def finish(self, quarantine: Quarantine) -> tuple[dict[str, Any], dict[str, Any]]:
+    def finish(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Pack and return arrays and facts."""
         self._ledger.require_tolerable(accept_loss=self._spec.data.accept_loss)
         lengths = self._writer.lengths
@@ -196,8 +197,8 @@ class _Preparation:
             supervised_tokens=self._writer.supervised,
             packed_rows=len(packed),
             fill=tokens / (len(packed) * train.max_length),
-            quarantined=quarantine.count,
-            reasons=dict(quarantine.reasons),
+            quarantined=self._quarantine.count,
+            reasons=dict(self._quarantine.reasons),
             sources=dict(self._ledger.to_json()),
             overlap={source: dict(kinds) for source, kinds in sorted(self._overlap.counts.items())},
             overlapping=sorted(self._overlap.evaluation_rows),
@@ -215,9 +216,19 @@ class _Preparation:
             "validation": validation,
         }
 
-    def _fitted(self, example: Example, encoded: tuple[Any, Any]) -> tuple[Example, Any, Any] | None:
+    def _encoded(self, chunk: list[Example]) -> Iterator[tuple[Example, Any, Any]]:
+        """Encode a chunk; when a row cannot be, the rows one by one, and those that cannot go to the quarantine."""
+        try:
+            yield from [(e, *arrays) for e, arrays in zip(chunk, self._encoder.encode_arrays(chunk), strict=True)]
+        except DataError as error:
+            if len(chunk) > 1:
+                for example in chunk:
+                    yield from self._encoded([example])
+            else:
+                self._quarantine.revoke(chunk[0].row_id, str(error))
+
+    def _fitted(self, example: Example, ids: Any, mask: Any) -> tuple[Example, Any, Any] | None:
         """Apply the length policy; None for a row that is dropped."""
-        ids, mask = encoded
         supervised = int(mask.sum())
         self._ledger.note(example.source, len(ids), supervised)
         limit = self._spec.train.max_length

@@ -60,6 +60,11 @@ class Quarantine:
         if self.rows >= _ENOUGH_ROWS and self.count > 2 * self._limit * self.rows + _ENOUGH_ROWS:
             self.check()
 
+    def revoke(self, row_id: str, reason: str) -> None:
+        """Set a row aside that was counted as good before."""
+        self.rows -= 1
+        self.refuse(row_id, row_id, reason)
+
     def check(self) -> None:
         """Raise DataError when more rows are malformed than the limit allows."""
         if self.count > self._limit * self.rows:

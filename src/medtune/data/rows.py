@@ -3,7 +3,8 @@
 import glob
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,7 +86,7 @@ def data_fingerprint(source: str, *, revision: str | None = None, split: str = "
         digest.update(f"{source}@{revision}[{split}]".encode())
         return digest.hexdigest()
     for file in local_files(source, split):
-        with _opened(file, lambda f: f.open("rb")) as stream:
+        with _readable(file), file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
 
@@ -94,13 +95,15 @@ def _from_files(files: list[Path]) -> Iterator[Row]:
     for file in files:
         kind = kind_of(file)
         assert kind is not None  # noqa: S101 - local_files saw to it
-        for number, values, fault in _opened(file, READERS[kind]):
-            yield Row(values, f"{file.name}-{number}", f"{file}:{number}", fault)
+        with _readable(file):
+            for number, values, fault in READERS[kind](file):
+                yield Row(values, f"{file.name}-{number}", f"{file}:{number}", fault)
 
 
-def _opened(file: Path, use: Callable[[Path], Any]) -> Any:
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
     try:
-        return use(file)
+        yield
     except OSError as error:
         raise StorageError(f"cannot read '{file}': {error.strerror or 'it is damaged'}") from error
 

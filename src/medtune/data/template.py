@@ -38,9 +38,8 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self._layouts: dict[tuple[str, ...], Layout] = {}
 
-    @property
-    def source(self) -> str:
-        """The Jinja text."""
+    def require(self) -> str:
+        """Return the Jinja text; raise UnsafeArtifactError when the tokenizer has none."""
         template = self._tokenizer.chat_template
         if not isinstance(template, str) or not template:
             raise UnsafeArtifactError(
@@ -52,7 +51,7 @@ class ChatTemplate:
     @property
     def takes_system(self) -> bool:
         """Whether system turns have a form of their own; a template that never names them prints nonsense for them."""
-        if "system" not in self.source:
+        if "system" not in self.require():
             return False
         try:
             self.render([{"role": "system", "content": "a"}, {"role": "user", "content": "b"}])
@@ -64,6 +63,7 @@ class ChatTemplate:
         """Render with the tokenizer itself; a template that raises is reported in one sentence."""
         from jinja2.exceptions import TemplateError
 
+        self.require()
         try:
             text = self._tokenizer.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=for_generation
