@@ -48,12 +48,14 @@ class Example:
         source: where the row comes from, the key of per-source figures; empty when unknown.
         task: name of the task that scores it, None to let the tasks' ``matches`` decide.
         row_id: stable identity within the data set, used in logs instead of text.
+        document: what rows of one text share (an abstract, a note), the unit of resampling; empty when unknown.
     """
 
     messages: Sequence[Message]
     source: str = ""
     task: str | None = None
     row_id: str = ""
+    document: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,168 @@
+"""Compares the tuned model with the base on the same rows and says in words what was gained."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medtune.errors import DataError
+from medtune.evaluation.recognition import answer_of, question_of
+from medtune.evaluation.scoring import Evaluation, group_by_task, units_of
+from medtune.plugins.contracts import Prediction, Task
+
+__all__ = ["Comparison", "TaskComparison", "compare"]
+
+_SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class TaskComparison:
+    """Tuned against base on one task.
+
+    Attributes:
+        metric: the figure compared.
+        base: its value for the base.
+        tuned: its value for the tuned model.
+        rows: rows that both answered.
+        interval: 95 % bootstrap interval of tuned minus base; None when the task does not count per row.
+        p_value: of the paired randomisation test, adjusted by Holm over the tasks compared; None likewise.
+        verdict: the finding in words.
+    """
+
+    metric: str
+    base: float
+    tuned: float
+    rows: int
+    interval: tuple[float, float] | None
+    p_value: float | None
+    verdict: str
+
+    @property
+    def difference(self) -> float:
+        """Tuned minus base."""
+        return self.tuned - self.base
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Tuned against base, task by task."""
+
+    tasks: Mapping[str, TaskComparison]
+
+    @property
+    def summary(self) -> str:
+        """One sentence over all tasks."""
+        kinds = {"better than": "better than the base", "no better than": "no better than", "worse than": "worse than"}
+        parts: list[str] = []
+        for start, label in kinds.items():
+            if names := [name for name, found in self.tasks.items() if found.verdict.startswith(start)]:
+                parts.append(f"{label}{'' if start == 'better than' else ' the base'} on {', '.join(names)}")
+        return "; ".join(parts) or "no task was compared"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as JSON values."""
+        return {
+            "tasks": {
+                name: {
+                    "metric": found.metric,
+                    "base": found.base,
+                    "tuned": found.tuned,
+                    "difference": found.difference,
+                    "rows": found.rows,
+                    "interval": list(found.interval) if found.interval else None,
+                    "p_value": found.p_value,
+                    "verdict": found.verdict,
+                }
+                for name, found in self.tasks.items()
+            },
+            "summary": self.summary,
+        }
+
+
+def compare(
+    base: Evaluation,
+    tuned: Evaluation,
+    base_predictions: Sequence[Prediction],
+    tuned_predictions: Sequence[Prediction],
+    *,
+    tasks: Sequence[Task],
+    seed: int = 0,
+) -> Comparison:
+    """Test per task whether the tuned model answers better than the base.
+
+    The test is approximate randomisation on the task's primary figure: the two answers to a row (to all rows of a
+    document) are exchanged at random, and the observed difference is held against what that gives. p values are
+    adjusted by Holm, because several tasks are tested.
+
+    Args:
+        base: scores of the base.
+        tuned: scores of the tuned model.
+        base_predictions: the base's answers.
+        tuned_predictions: the tuned model's answers to the same rows in the same order.
+        tasks: the registered tasks.
+        seed: the same seed gives the same figures.
+
+    Raises:
+        DataError: the two did not answer the same rows in the same order.
+    """
+    from medtune.evaluation.statistics import Difference, holm
+
+    _require_same_rows(base_predictions, tuned_predictions)
+    by_name = {task.name: task for task in tasks}
+    tested: dict[str, Difference] = {}
+    for name, indices in group_by_task(tuned_predictions, tasks).items():
+        pairs = [base_predictions[i] for i in indices], [tuned_predictions[i] for i in indices]
+        if (found := _test(by_name[name], *pairs, seed)) is not None:
+            tested[name] = found
+    p_values = holm({name: found.p_value for name, found in tested.items()})
+    compared: dict[str, TaskComparison] = {}
+    for name, score in tuned.tasks.items():
+        before = base.tasks.get(name)
+        if before is None or score.primary not in before.metrics or score.primary not in score.metrics:
+            continue
+        figures = before.metrics[score.primary], score.metrics[score.primary]
+        interval = tested[name].interval if name in tested else None
+        p_value = p_values.get(name)
+        compared[name] = TaskComparison(
+            score.primary, *figures, score.rows, interval, p_value, _verdict(*figures, interval, p_value)
+        )
+    return Comparison(compared)
+
+
+def _require_same_rows(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> None:
+    if len(base) != len(tuned):
+        raise DataError(
+            f"the base answered {len(base)} rows and the tuned model {len(tuned)}; score both on the same rows"
+        )
+    for place, (one, other) in enumerate(zip(base, tuned, strict=True), 1):
+        same_gold = answer_of(one.example) == answer_of(other.example)
+        if not same_gold or question_of(one.example) != question_of(other.example):
+            raise DataError(
+                f"row {place} of the base is not row {place} of the tuned model; score both on the same rows"
+            )
+
+
+def _test(task: Task, base: Sequence[Prediction], tuned: Sequence[Prediction], seed: int) -> Any:
+    """Return the difference of the task's primary figure; None for a task that does not count per row."""
+    from medtune.evaluation.statistics import Sampling, paired_difference, sum_by_unit
+    from medtune.evaluation.tally import Tallied
+
+    if not isinstance(task, Tallied):
+        return None
+    before, after = task.tally(base), task.tally(tuned)
+    units = units_of(tuned) or range(len(tuned))
+    counts = sum_by_unit(before.counts, units), sum_by_unit(after.counts, units)
+    return paired_difference(*counts, after.figures, after.primary, Sampling(seed=seed))
+
+
+def _verdict(base: float, tuned: float, interval: tuple[float, float] | None, p_value: float | None) -> str:
+    points = f"{100 * (tuned - base):+.1f} points"
+    if interval is None or p_value is None:
+        return f"not tested ({points}): the task does not count per row"
+    figures = f"{points}, 95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}, p = {_rounded(p_value)}"
+    if p_value >= _SIGNIFICANCE:
+        return f"no better than the base ({figures})"
+    return f"{'better' if tuned > base else 'worse'} than the base ({figures})"
+
+
+def _rounded(p_value: float) -> str:
+    return f"{p_value:.4f}" if p_value < 0.01 else f"{p_value:.2f}"  # noqa: PLR2004

@@ -1,0 +1,135 @@
+"""Keeps predictions as JSON lines, and reads those of any system."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medtune.errors import DataError, StorageError
+from medtune.evaluation.recognition import answer_of, question_of
+from medtune.plugins.contracts import Example, Message, Prediction, Task
+
+__all__ = ["read_predictions", "write_predictions"]
+
+_REQUIRED = ("input", "gold", "prediction")
+_OPTIONAL = ("task", "source", "row_id", "document")
+
+
+class _UnusableLineError(Exception):
+    """A line cannot be scored; the message says why, without its text."""
+
+
+def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> None:
+    """Write a JSON object a line: task, source, row_id, input, gold, prediction, truncated.
+
+    A conversation of more than one question keeps its turns under ``messages`` besides, so that reading the file gives
+    the same predictions back.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    try:
+        with Path(path).open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(_record(p), ensure_ascii=False) + "\n" for p in predictions)
+    except OSError as error:
+        raise StorageError(f"'{path}' cannot be written: {error.strerror}") from error
+
+
+def read_predictions(path: str | Path, tasks: Sequence[Task]) -> list[Prediction]:
+    """Read predictions that medtune or any other system wrote.
+
+    Args:
+        path: lines of ``{"task", "source", "input", "gold", "prediction"}``; task and source may be missing: the tasks
+            then decide. ``row_id``, ``document`` and ``truncated`` are used where they are given.
+        tasks: what a line's ``task`` may name.
+
+    Raises:
+        StorageError: the file cannot be read.
+        DataError: a line cannot be used; the error names the line and never repeats its text.
+    """
+    names = {task.name for task in tasks}
+    found: list[Prediction] = []
+    try:
+        with Path(path).open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    try:
+                        found.append(_prediction(line, names))
+                    except _UnusableLineError as error:
+                        raise DataError(f"'{path}' line {number} cannot be scored: {error}") from None
+    except OSError as error:
+        raise StorageError(f"'{path}' cannot be read: {error.strerror}") from error
+    if not found:
+        raise DataError(f"'{path}' holds no predictions; write a JSON object with {', '.join(_REQUIRED)} on each line")
+    return found
+
+
+def _record(prediction: Prediction) -> dict[str, Any]:
+    example = prediction.example
+    record: dict[str, Any] = {
+        "task": example.task,
+        "source": example.source,
+        "row_id": example.row_id,
+        "input": question_of(example),
+        "gold": answer_of(example),
+        "prediction": prediction.text,
+        "truncated": prediction.truncated,
+    }
+    if example.document:
+        record["document"] = example.document
+    asked = example.messages[:-1]
+    if [message["role"] for message in asked] != ["user"]:
+        record["messages"] = list(asked)
+    return record
+
+
+def _prediction(line: bytes, names: set[str]) -> Prediction:
+    """Read one line; _UnusableLineError says what is wrong with it."""
+    record = _parsed(line)
+    for key in _REQUIRED:
+        if not isinstance(record.get(key), str):
+            raise _UnusableLineError(f"'{key}' is missing" if key not in record else f"'{key}' is not text")
+    for key in _OPTIONAL:
+        if not isinstance(record.get(key), str | None):
+            raise _UnusableLineError(f"'{key}' is not text")
+    if not record["gold"].strip():
+        raise _UnusableLineError("'gold' is empty")
+    if not isinstance(record.get("truncated", False), bool):
+        raise _UnusableLineError("'truncated' is neither true nor false")
+    task = record.get("task") or None
+    if task is not None and task not in names:
+        known = ", ".join(f"'{name}'" for name in sorted(names))
+        raise _UnusableLineError(f"its task is none of {known}")
+    example = Example(
+        messages=(*_asked(record), {"role": "assistant", "content": record["gold"]}),
+        source=record.get("source") or "",
+        task=task,
+        row_id=record.get("row_id") or "",
+        document=record.get("document") or "",
+    )
+    return Prediction(example, record["prediction"], record.get("truncated", False))
+
+
+def _parsed(line: bytes) -> Mapping[str, Any]:
+    try:
+        record = json.loads(line)
+    except UnicodeDecodeError:
+        raise _UnusableLineError("it is not UTF-8") from None
+    except (ValueError, RecursionError):
+        raise _UnusableLineError("it is not JSON") from None
+    if not isinstance(record, dict):
+        raise _UnusableLineError("it is no JSON object")
+    return record
+
+
+def _asked(record: Mapping[str, Any]) -> list[Message]:
+    if "messages" not in record:
+        return [{"role": "user", "content": record["input"]}]
+    turns = record["messages"]
+    if not isinstance(turns, list) or not turns or not all(_is_turn(turn) for turn in turns):
+        raise _UnusableLineError("'messages' is no list of turns with role and content")
+    return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
+
+
+def _is_turn(turn: object) -> bool:
+    return isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
