@@ -85,13 +85,14 @@ def test_a_checkpoint_holds_safetensors_and_json_only(job_of):
 
 
 def test_the_last_step_is_not_an_interruption_and_nothing_is_trained_after_it(job_of):
-    job, _logs = job_of(stop_after=14)
+    length = {"num_train_epochs": None, "max_steps": 10}  # within the second epoch
+    job, _logs = job_of(stop_after=10, **length)
     result = TrlTrainer().fit(job)
-    assert (result.steps, result.interrupted) == (14, None)
-    again, logs = job_of(resume=newest(job).path)
+    assert (result.steps, result.interrupted) == (10, None)
+    again, logs = job_of(resume=newest(job).path, **length)
     repeated = TrlTrainer().fit(again)
     assert adapter_digest(again.loaded) == adapter_digest(job.loaded)
-    assert (repeated.steps, repeated.train_loss, repeated.tokens, logs) == (14, result.train_loss, 0, [])
+    assert (repeated.steps, repeated.train_loss, repeated.tokens, logs) == (10, result.train_loss, 0, [])
 
 
 def test_intervals_may_change_on_resume(job_of):
@@ -107,6 +108,22 @@ def test_a_checkpoint_is_written_when_the_minutes_are_over(job_of):
     job, _logs = job_of(save_every_minutes=1e-9, save_total_limit=20)
     TrlTrainer().fit(job)
     assert len(list((job.run_dir / "checkpoints").glob("step-*"))) == 14
+
+
+def test_a_stop_at_the_end_of_an_epoch_saves_once(job_of):
+    from medtune.backends.sft_trainer import PackedSFTTrainer
+
+    class CountingStore(CheckpointStore):
+        def save(self, step, write):
+            saved.append(step)
+            return super().save(step, write)
+
+    saved = []
+    job, _logs = job_of(stop_after=7, save_strategy="epoch")
+    with PackedSFTTrainer(job, sft_config(job)) as trainer:
+        trainer.store = CountingStore(trainer.store.root, 2)
+        assert trainer.fit().interrupted == "SIGTERM"
+    assert saved == [7]
 
 
 def test_a_checkpoint_of_another_adapter_is_refused(job_of):

@@ -117,14 +117,24 @@ def test_a_passing_error_is_retried_in_a_fresh_folder(tmp_path):
     assert attempts == [[], []]
 
 
-def test_a_full_disk_told_by_safetensors_is_a_storage_error(tmp_path):
-    class SafetensorError(Exception):
-        pass
+class SafetensorError(Exception):
+    pass
 
+
+@pytest.mark.parametrize("kind", [SafetensorError, Exception])
+def test_a_full_disk_told_by_a_library_in_rust_is_a_storage_error(tmp_path, kind):
     def write(_folder):
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
+        raise kind("I/O error: No space left on device (os error 28)")
 
     with pytest.raises(WriteFailedError, match="the disk is full"):
+        store_of(tmp_path).save(1, write)
+
+
+def test_an_error_that_is_not_the_systems_is_not_reworded(tmp_path):
+    def write(_folder):
+        raise ValueError("not (os error 28)")
+
+    with pytest.raises(ValueError, match="not"):
         store_of(tmp_path).save(1, write)
 
 

@@ -27,7 +27,7 @@ from medtune.backends.exact_state import (
 from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter
 from medtune.errors import SpecError
 from medtune.plugins.contracts import Job
-from medtune.runs.durable import require_space
+from medtune.runs.durable import attempt, require_space
 from medtune.runs.store import CheckpointStore
 
 __all__ = ["ResumableSFTTrainer"]
@@ -63,6 +63,8 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         missing = [name for name in _REPLACED if not hasattr(Trainer, name)]
         if missing:
             raise SpecError(f"this version of transformers is not supported: its Trainer has no {', '.join(missing)}")
+        checkpoints = Path(job.run_dir) / "checkpoints"
+        attempt(lambda: checkpoints.mkdir(parents=True, exist_ok=True), "the run folder", checkpoints)
         super().__init__(**arguments)
         if not self.is_world_process_zero():  # one log, one progress bar
             job = replace(job, on_log=_ignore, on_step=_ignore)
@@ -72,7 +74,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self._checkpoint_bytes = trainable * _BYTES_PER_PARAMETER + _OVERHEAD_BYTES
         keep = job.spec.train.save_total_limit
-        self.store = CheckpointStore(Path(job.run_dir) / "checkpoints", keep, self._checkpoint_bytes)
+        self.store = CheckpointStore(checkpoints, keep, self._checkpoint_bytes)
         self.interrupted: str | None = None
         self._resumed_progress: dict[str, Any] | None = None
         self._saved_step = -1

@@ -63,12 +63,13 @@ def attempt(action: Callable[[], T], what: str, path: Path, pause: Pause = time.
 def errno_of(error: BaseException) -> int | None:
     """Return the system's error number behind ``error``, None when it has no such cause.
 
-    safetensors writes from Rust and tells the number only inside its message.
+    safetensors and tokenizers write from Rust and tell the number only inside their message; tokenizers raises a plain
+    Exception.
     """
     if isinstance(error, OSError):
         return error.errno
-    if type(error).__name__ == "SafetensorError":
-        found = re.search(r"os error (\d+)", str(error))
+    if type(error) is Exception or type(error).__name__ == "SafetensorError":
+        found = re.search(r"\(os error (\d+)\)", str(error))
         return int(found[1]) if found else None
     return None
 
