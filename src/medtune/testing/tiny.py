@@ -59,12 +59,13 @@ class RandomRows:
 
 
 @quiet_libraries()
-def tiny_base(folder: Path, scheme: Literal["none", "nf4"] = "none") -> Loaded:
-    """Return a random two-layer Mistral with a word-level tokenizer, on the CPU in fp32.
+def tiny_base(folder: Path, scheme: Literal["none", "nf4"] = "none", device: str = "cpu") -> Loaded:
+    """Return a random two-layer Mistral with a word-level tokenizer, in fp32.
 
     Args:
         folder: where its files are kept; made on the first call, so that later calls load the same weights.
         scheme: storage of its linear layers.
+        device: where it is put, such as "cuda:0".
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -75,11 +76,16 @@ def tiny_base(folder: Path, scheme: Literal["none", "nf4"] = "none") -> Loaded:
     if scheme == "nf4":
         quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
     base = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="sdpa", quantization_config=quantization, use_safetensors=True
+        folder,
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        quantization_config=quantization,
+        device_map={"": device},
+        use_safetensors=True,
     )
     base.requires_grad_(requires_grad=False)
     base.eval()
-    return Loaded(base, _tokenizer(), "cpu", "fp32", (_END,), scheme)
+    return Loaded(base, _tokenizer(), device, "fp32", (_END,), scheme)
 
 
 def _make_base(folder: Path) -> None:

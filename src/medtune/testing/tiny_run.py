@@ -94,7 +94,7 @@ def adapter_digest(loaded: Loaded) -> str:
     digest = hashlib.sha256()
     for name, parameter in loaded.model.named_parameters():
         if parameter.requires_grad:
-            digest.update(f"{name} {parameter.dtype}".encode() + parameter.detach().numpy().tobytes())
+            digest.update(f"{name} {parameter.dtype}".encode() + parameter.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
