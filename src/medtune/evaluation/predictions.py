@@ -35,19 +35,19 @@ def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> No
         raise StorageError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
-def read_predictions(path: str | Path, tasks: Sequence[Task]) -> list[Prediction]:
+def read_predictions(path: str | Path, tasks: Sequence[Task] | None = None) -> list[Prediction]:
     """Read predictions that medtune or any other system wrote.
 
     Args:
         path: lines of ``{"task", "source", "input", "gold", "prediction"}``; task and source may be missing: the tasks
             then decide. ``row_id``, ``document`` and ``truncated`` are used where they are given.
-        tasks: what a line's ``task`` may name.
+        tasks: what a line's ``task`` may name; None accepts any name.
 
     Raises:
         StorageError: the file cannot be read.
         DataError: a line cannot be used; the error names the line and never repeats its text.
     """
-    names = {task.name for task in tasks}
+    names = None if tasks is None else {task.name for task in tasks}
     found: list[Prediction] = []
     try:
         with Path(path).open("rb") as file:
@@ -83,7 +83,7 @@ def _record(prediction: Prediction) -> dict[str, Any]:
     return record
 
 
-def _prediction(line: bytes, names: set[str]) -> Prediction:
+def _prediction(line: bytes, names: set[str] | None) -> Prediction:
     """Read one line; _UnusableLineError says what is wrong with it."""
     record = _parsed(line)
     for key in _REQUIRED:
@@ -97,7 +97,7 @@ def _prediction(line: bytes, names: set[str]) -> Prediction:
     if not isinstance(record.get("truncated", False), bool):
         raise _UnusableLineError("'truncated' is neither true nor false")
     task = record.get("task") or None
-    if task is not None and task not in names:
+    if task is not None and names is not None and task not in names:
         known = ", ".join(f"'{name}'" for name in sorted(names))
         raise _UnusableLineError(f"its task is none of {known}")
     example = Example(

@@ -1,1 +1,1 @@
-"""TBD."""
+"""What a finished run is turned into: merged weights, serving recipes, a card, a report."""

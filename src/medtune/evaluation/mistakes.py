@@ -1,0 +1,106 @@
+"""Names what is wrong with an answer, for counting and for choosing samples to look at."""
+
+from collections.abc import Callable, Mapping
+
+from medtune.evaluation.overlap import rouge_l
+from medtune.evaluation.recognition import answer_of
+from medtune.evaluation.spans import Span, spans_of
+from medtune.evaluation.tagging import GoldTags, TaggedAnswer
+from medtune.evaluation.tasks.classification import ClassificationTask
+from medtune.evaluation.tasks.nli import NliTask
+from medtune.evaluation.tasks.qa import QaTask
+from medtune.evaluation.tasks.relation import RelationTask
+from medtune.plugins.contracts import Prediction
+
+__all__ = ["RIGHT", "mistakes_in"]
+
+RIGHT = "right"
+"""What an answer without a mistake is called."""
+_LITTLE_OVERLAP = 0.2
+
+
+def mistakes_in(prediction: Prediction) -> list[str]:
+    """Return the kinds of mistake in an answer, the gravest first; ``[RIGHT]`` when there is none.
+
+    Answers to tasks of other packages are right or "differs from the gold answer".
+    """
+    if not prediction.text.strip():
+        return ["empty answer"]
+    found = ["cut off at the token limit"] if prediction.truncated else []
+    found += _BY_TASK.get(prediction.example.task or "", _in_any)(prediction)
+    return found or [RIGHT]
+
+
+def _in_tags(prediction: Prediction) -> list[str]:
+    gold = GoldTags.read(answer_of(prediction.example))
+    answer = TaggedAnswer.read(prediction.text, gold.tokens)
+    wanted, claimed = spans_of(gold.labels, strict=True), spans_of(answer.labels, strict=True)
+    invented = any(spans_of([label for _token, label in run], strict=True) for run in answer.surplus)
+    kinds = {_wrong_span(span, wanted) for span in claimed} | {_missed_span(span, claimed) for span in wanted}
+    found = {
+        "entity missed": "missed" in kinds,
+        "entity made up": "made up" in kinds or invented,
+        "wrong boundary": "boundary" in kinds,
+        "wrong type": "type" in kinds,
+        "label that cannot be read": answer.unreadable > 0,
+        "tokens without a line": answer.unaligned > 0,
+        "lines beyond the input": bool(answer.surplus),
+    }
+    return [kind for kind, is_found in found.items() if is_found]
+
+
+def _wrong_span(span: Span, wanted: list[Span]) -> str:
+    """Say how a claimed span fails: "made up", "type", "boundary", or "" when it is right."""
+    touched = [other for other in wanted if other.start < span.end and span.start < other.end]
+    if span in touched:
+        return ""
+    if not touched:
+        return "made up"
+    return "boundary" if any(other.type == span.type for other in touched) else "type"
+
+
+def _missed_span(span: Span, claimed: list[Span]) -> str:
+    return "" if any(other.start < span.end and span.start < other.end for other in claimed) else "missed"
+
+
+def _in_label(prediction: Prediction) -> list[str]:
+    task = NliTask() if prediction.example.task == "nli" else RelationTask()
+    found = task.parse(prediction.text, prediction.example)
+    if found is None:
+        return ["not one of the labels"]
+    return [] if found == task.parse(answer_of(prediction.example), prediction.example) else ["wrong label"]
+
+
+def _in_labels(prediction: Prediction) -> list[str]:
+    task = ClassificationTask()
+    found = task.parse(prediction.text, prediction.example)
+    gold = task.parse(answer_of(prediction.example), prediction.example) or frozenset()
+    if found is None:
+        return ["not one of the labels"]
+    return ["label missed"] * bool(gold - found) + ["label too many"] * bool(found - gold)
+
+
+def _in_answer(prediction: Prediction) -> list[str]:
+    task = QaTask()
+    found = task.parse(prediction.text, prediction.example)
+    gold = task.parse(answer_of(prediction.example), prediction.example)
+    if found.value is None:
+        return ["no answer"]
+    if gold.kind == "text":
+        overlap = rouge_l(found.value, gold.value or "")
+        return [f"ROUGE-L below {_LITTLE_OVERLAP}"] if overlap < _LITTLE_OVERLAP else []
+    return [] if found.value == gold.value else ["wrong option or decision"]
+
+
+def _in_any(prediction: Prediction) -> list[str]:
+    same = prediction.text.split() == answer_of(prediction.example).split()
+    return [] if same else ["differs from the gold answer"]
+
+
+_BY_TASK: Mapping[str, Callable[[Prediction], list[str]]] = {
+    "ner": _in_tags,
+    "relation": _in_label,
+    "nli": _in_label,
+    "classification": _in_labels,
+    "qa": _in_answer,
+}

@@ -1,0 +1,209 @@
+"""The parts of a report that show scores: base against tuned, per source, every figure, and what lies behind them."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from medtune.export.charts import duels
+from medtune.export.page import ABSENT, Cell, figure, interval, join, section, signed_points, table
+
+__all__ = ["every_figure", "failure_table", "verdicts"]
+
+_Scores = Mapping[str, Any]
+_CSS = {"better": "better", "worse": "worse"}
+_SHADE = 78  # per cent of colour in the fullest cell of a confusion matrix
+
+
+def verdicts(base: _Scores, tuned: _Scores, comparison: Mapping[str, Any]) -> str:
+    """Return the chart and table of the primary figure of each task, and the table per source."""
+    compared = comparison.get("tasks", {})
+    tasks = _names(base.get("tasks", {}), tuned.get("tasks", {}))
+    pairs = [(name, *_pair(base, tuned, name)) for name in tasks]
+    overlap = table(
+        ("task", "metric", "rows", "base", "tuned", "difference"),
+        [
+            _row(name, before, after)
+            for name, before, after in (
+                (name, base.get("without_overlap", {}).get(name), tuned.get("without_overlap", {}).get(name))
+                for name in tasks
+            )
+            if before or after
+        ],
+        left=2,
+    )
+    return section(
+        "Base against tuned",
+        "scores",
+        duels([_duel(name, before, after, compared.get(name)) for name, before, after in pairs]),
+        table(
+            ("task", "metric", "rows", "base", "tuned", "difference", "verdict"),
+            [
+                [*_row(name, before, after, compared.get(name)), _verdict(compared.get(name))]
+                for name, before, after in pairs
+            ],
+            left=2,
+            stack=True,
+        ),
+        _by_source(base, tuned),
+        join(f"<h3>Rows that do not also stand in the training rows</h3>{overlap}") if overlap else "",
+    )
+
+
+def failure_table(base: _Scores, tuned: _Scores) -> str:
+    """Return the rates of unusable answers per task."""
+    rows: list[list[Cell]] = []
+    for name in _names(base.get("tasks", {}), tuned.get("tasks", {})):
+        before, after = _pair(base, tuned, name)
+        for kind in dict.fromkeys([*(before or after or {}).get("failures", {})]):
+            values = [score.get("failures", {}).get(kind) if score else None for score in (before, after)]
+            if any(values):
+                rows.append([Cell.text(name), Cell.text(_words(kind)), *(Cell(_percent(value)) for value in values)])
+    return table(("task", "failure", "base", "tuned"), rows, left=2)
+
+
+def every_figure(base: _Scores, tuned: _Scores) -> str:
+    """Return all metrics of each task, and the entity types, labels and confusion matrices behind them."""
+    parts: list[str] = []
+    for name in _names(base.get("tasks", {}), tuned.get("tasks", {})):
+        before, after = _pair(base, tuned, name)
+        last = after or before or {}
+        rows = [
+            [Cell.text(_words(metric)), *_both(before, metric), *_both(after, metric)]
+            for metric in last.get("metrics", {})
+        ]
+        details = last.get("details", {})
+        parts.append(
+            join(
+                f"<h3>{escape(name)}, {last.get('rows', 0):,} rows</h3>",
+                table(("metric", "base", "95 % interval", "tuned", "95 % interval"), rows),
+                _per_label(details.get("entity_types") or details.get("labels") or {}, after is not None),
+                _confusion(details.get("confusion"), after is not None),
+            )
+        )
+    return section("Every figure", "figures", *parts)
+
+
+def _names(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> list[str]:
+    return sorted({*base, *tuned})
+
+
+def _pair(base: _Scores, tuned: _Scores, task: str) -> tuple[_Scores | None, _Scores | None]:
+    return base.get("tasks", {}).get(task), tuned.get("tasks", {}).get(task)
+
+
+def _value(score: _Scores | None, metric: str) -> float | None:
+    return score.get("metrics", {}).get(metric) if score else None
+
+
+def _bounds(score: _Scores | None, metric: str) -> Sequence[float] | None:
+    return score.get("intervals", {}).get(metric) if score else None
+
+
+def _primary(before: _Scores | None, after: _Scores | None) -> str:
+    return str((after or before or {}).get("primary", ""))
+
+
+def _duel(
+    name: str, before: _Scores | None, after: _Scores | None, compared: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    metric = _primary(before, after)
+    return {
+        "name": name,
+        "metric": _words(metric),
+        "base": _value(before, metric),
+        "tuned": _value(after, metric),
+        "base_interval": _bounds(before, metric),
+        "tuned_interval": _bounds(after, metric),
+        "css": _css(compared),
+    }
+
+
+def _row(
+    name: str, before: _Scores | None, after: _Scores | None, compared: Mapping[str, Any] | None = None
+) -> list[Cell]:
+    metric = _primary(before, after)
+    values = [_value(score, metric) for score in (before, after)]
+    difference = None if None in values else values[1] - values[0]  # type: ignore[operator]
+    bounds = (compared or {}).get("interval")
+    span = f"<br><small>{signed_points(bounds[0])} to {signed_points(bounds[1])}</small>" if bounds else ""
+    return [
+        Cell.text(name),
+        Cell.text(_words(metric)),
+        Cell(f"{(after or before or {}).get('rows', 0):,}"),
+        *(
+            Cell(f"<span>{figure(value)}<br>{interval(_bounds(score, metric))}</span>")
+            for value, score in zip(values, (before, after), strict=True)
+        ),
+        Cell(f"<span>{signed_points(difference)}{span}</span>"),
+    ]
+
+
+def _verdict(compared: Mapping[str, Any] | None) -> Cell:
+    if not compared:
+        return Cell("")
+    words, _open, _figures = str(compared["verdict"]).partition(" (")
+    p_value = compared.get("p_value")
+    shown = "" if p_value is None else f"<br><small>p {'&lt; 0.001' if p_value < 0.001 else f'= {p_value:.3f}'}</small>"  # noqa: PLR2004
+    return Cell(f'<span><span class="verdict {_css(compared)}">{escape(words)}</span>{shown}</span>')
+
+
+def _css(compared: Mapping[str, Any] | None) -> str:
+    return _CSS.get(str((compared or {}).get("verdict", "")).partition(" ")[0], "even")
+
+
+def _by_source(base: _Scores, tuned: _Scores) -> str:
+    rows: list[list[Cell]] = []
+    for source in _names(base.get("sources", {}), tuned.get("sources", {})):
+        before, after = base.get("sources", {}).get(source, {}), tuned.get("sources", {}).get(source, {})
+        rows += [[Cell.text(source), *_row(task, before.get(task), after.get(task))] for task in _names(before, after)]
+    if not rows:
+        return ""
+    columns = ("source", "task", "metric", "rows", "base", "tuned", "difference")
+    return f"<h3>By source</h3>{table(columns, rows, left=3, stack=True)}"
+
+
+def _both(score: _Scores | None, metric: str) -> tuple[Cell, Cell]:
+    return Cell(figure(_value(score, metric))), Cell(interval(_bounds(score, metric)))
+
+
+def _per_label(labels: Mapping[str, Mapping[str, float]], is_tuned: bool) -> str:
+    if not labels:
+        return ""
+    columns = [key for key in ("precision", "recall", "f1", "support") if key in next(iter(labels.values()))]
+    rows = [
+        [
+            Cell.text(label),
+            *(Cell(f"{facts[key]:,.0f}" if key == "support" else figure(facts[key])) for key in columns),
+        ]
+        for label, facts in labels.items()
+    ]
+    whose = "tuned" if is_tuned else "base"
+    return table((f"label ({whose})", *("gold rows or spans" if key == "support" else key for key in columns)), rows)
+
+
+def _confusion(matrix: Mapping[str, Any] | None, is_tuned: bool) -> str:
+    if not matrix:
+        return ""
+    top = max((max(row) for row in matrix["rows"]), default=0) or 1
+    rows = [
+        [Cell.text(gold), *(_shaded(count, top, matrix["answer"][i] == gold) for i, count in enumerate(counts))]
+        for gold, counts in zip(matrix["gold"], matrix["rows"], strict=True)
+    ]
+    return table((f"gold \\ answer ({'tuned' if is_tuned else 'base'})", *matrix["answer"]), rows)
+
+
+def _shaded(count: int, top: int, is_right: bool) -> Cell:
+    if not count:
+        return Cell('<span class="soft">0</span>', "cell")
+    mark = "--gold-mark" if is_right else "--bad-mark"
+    shade = f"color-mix(in srgb, var({mark}) {100 - _SHADE + _SHADE * count // top}%, transparent)"
+    return Cell(f'<span style="display:block;background:{shade}">{count}</span>', "cell")
+
+
+def _words(name: str) -> str:
+    """Return a metric's name as it is read: ``span_f1_strict`` as "span F1 strict"."""
+    return name.replace("_", " ").replace("f1", "F1").replace("rouge l", "ROUGE-L")
+
+
+def _percent(value: float | None) -> str:
+    return ABSENT if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,170 @@
+"""Writes ``report.html``: a run on one page, for the screen, a phone and paper, without network."""
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from medtune.errors import StorageError
+from medtune.evaluation.predictions import read_predictions
+from medtune.export.answers import mistake_table, samples
+from medtune.export.figures import every_figure, failure_table, verdicts
+from medtune.export.page import join, page, section
+from medtune.export.provenance import data_section, settings_section, training_section
+from medtune.plugins.contracts import Prediction
+
+__all__ = ["write_report"]
+
+_CAUTION = (
+    "This is the report of a research tool: nothing in it is medical advice or an assessment as a medical device."
+)
+_ON_INTERVALS = (
+    "Intervals are 95 % percentile bootstrap intervals over rows, or over documents where rows name them. An interval of "
+    "no width says that all resamples agree, not that the figure is certain."
+)
+_ON_TESTS = (
+    "A verdict rests on a paired randomisation test of the figure shown, with p values adjusted by Holm over the tasks, "
+    "at the level 0.05."
+)
+_ON_ANSWERS = (
+    "Answers that cannot be read count as wrong. Strict spans follow IOB2; lenient ones let an I begin a span, as "
+    "conlleval does. An entity outside the input counts as a wrong claim."
+)
+_ON_TAGGING = (
+    "The figure called paper compatible keeps one label per distinct word and is there to compare with published numbers "
+    "only. Validation rows of tagging sets are usually official development sets: their scores are not comparable with "
+    "published test scores."
+)
+
+
+def write_report(
+    run_dir: Path, *, record: Mapping[str, Any], log: Sequence[Mapping[str, Any]], show_texts: bool = True
+) -> Path:
+    """Write the report of a run from what its folder holds.
+
+    Args:
+        run_dir: the run folder; ``evaluation/`` is read when there is one.
+        record: content of ``run.json``.
+        log: records of ``log.jsonl``.
+        show_texts: whether sampled inputs and answers are shown; they may be patients' texts.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        StorageError: an evaluation cannot be read, or the report not written.
+        DataError: a file of predictions is damaged.
+    """
+    folder = run_dir / "evaluation"
+    scores = {name: _scores(folder / f"{name}.json") for name in ("base", "tuned")}
+    answers = {name: _answers(folder / f"predictions-{name}.jsonl") for name in ("base", "tuned")}
+    comparison: Mapping[str, Any] = record.get("comparison") or {}
+    title = str(record.get("spec", {}).get("model", {}).get("name", run_dir.name))
+    body = join(
+        _head(title, record, comparison),
+        verdicts(scores["base"], scores["tuned"], comparison),
+        _failures(scores, answers, show_texts=show_texts),
+        training_section(log),
+        data_section(record.get("preparation") or {}),
+        every_figure(scores["base"], scores["tuned"]),
+        settings_section(record),
+        _reading(scores) if scores["base"] or scores["tuned"] else "",
+    )
+    path = run_dir / "report.html"
+    try:
+        path.write_text(page(f"{title}: medtune report", body), "utf-8")
+    except OSError as error:
+        raise StorageError(f"'{path}' cannot be written: {error.strerror}") from error
+    return path
+
+
+def _scores(path: Path) -> Mapping[str, Any]:
+    """Return an evaluation, empty when there is none."""
+    try:
+        found: Mapping[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise StorageError(f"'{path}' cannot be read as an evaluation ({type(error).__name__})") from error
+    return found
+
+
+def _answers(path: Path) -> list[Prediction]:
+    return read_predictions(path) if path.is_file() else []
+
+
+def _head(title: str, record: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
+    data = str(record.get("spec", {}).get("data", {}).get("source", ""))
+    made = " · ".join(filter(None, (str(record.get("state", "")), str(record.get("updated", ""))[:10])))
+    summary = str(comparison.get("summary", ""))
+    lead = f'<p class="lead">{escape(f"The tuned model is {summary}.")}</p>' if comparison.get("tasks") else ""
+    links = " ".join(
+        f'<a href="#{name}">{label}</a>'
+        for name, label in (
+            ("scores", "Scores"),
+            ("failures", "Failures and samples"),
+            ("training", "Training"),
+            ("data", "Data"),
+            ("settings", "How it was made"),
+        )
+    )
+    return (
+        f'<header><p class="over">medtune report · {escape(made)}</p><h1>{escape(title)}</h1>'
+        f'<p class="soft">LoRA adapter, trained on {escape(data)}</p>{lead}'
+        f'{_tiles(record.get("result") or {})}<nav class="nav">{links}</nav><p class="note">{_CAUTION}</p></header>'
+    )
+
+
+def _tiles(result: Mapping[str, Any]) -> str:
+    shown = [
+        (f"{result[key] * scale:{form}}", label)
+        for key, label, scale, form in (
+            ("steps", "updates", 1, ",.0f"),
+            ("train_loss", "mean training loss", 1, ".3f"),
+            ("tokens", "training tokens", 1, ",.0f"),
+            ("tokens_per_second", "tokens per second", 1, ",.0f"),
+            ("seconds", "minutes of training", 1 / 60, ",.1f"),
+            ("peak_memory_gib", "GiB peak memory", 1, ".2f"),
+        )
+        if isinstance(result.get(key), int | float)
+    ]
+    tiles = "".join(f'<div class="tile"><b>{value}</b><span>{label}</span></div>' for value, label in shown)
+    return f'<div class="tiles">{tiles}</div>' if tiles else ""
+
+
+def _failures(
+    scores: Mapping[str, Mapping[str, Any]], answers: Mapping[str, Sequence[Prediction]], *, show_texts: bool
+) -> str:
+    pair = answers["base"], answers["tuned"]
+    rates = failure_table(scores["base"], scores["tuned"])
+    counted = mistake_table(*pair)
+    if show_texts:
+        shown = samples(*pair)
+        legend = (
+            '<p class="note">In tagged sentences <mark class="gold">right entities</mark> and '
+            '<mark class="bad">wrong claims</mark> are marked.</p>'
+        )
+    else:
+        shown, legend = '<p class="note">Texts were left out of this report on request.</p>', ""
+    if not (rates or counted):
+        return ""
+    return section(
+        "How answers fail",
+        "failures",
+        f"<h3>Answers that cannot be used, or only in part</h3>{rates}" if rates else "",
+        f"<h3>Kinds of mistake</h3>{counted}" if counted else "",
+        legend if shown else "",
+        shown,
+    )
+
+
+def _reading(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    tasks = {**scores["base"].get("tasks", {}), **scores["tuned"].get("tasks", {})}
+    notes = [_ON_INTERVALS, _ON_TESTS, _ON_ANSWERS]
+    if "ner" in tasks:
+        notes.append(_ON_TAGGING)
+    if "classification" in tasks:
+        notes.append("Classification is scored per sentence; figures per document would differ.")
+    listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return section("How to read this", "reading", f"<ul>{listed}</ul>")
