@@ -1,13 +1,14 @@
 """Lets a loaded model answer validation examples, scores the answers, and keeps both in the run folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from medtune.data.prepare import encoder_of
 from medtune.evaluation.predict import predict
-from medtune.evaluation.scoring import Evaluation, score_predictions, write_predictions
+from medtune.evaluation.predictions import write_predictions
+from medtune.evaluation.scoring import Evaluation, score_predictions
 from medtune.plugins.contracts import Example, Loaded, Prediction
 from medtune.plugins.host import PluginHost
 from medtune.specs import RunSpec
@@ -16,7 +17,12 @@ __all__ = ["assess", "scores_table"]
 
 
 def assess(
-    loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost, out: tuple[Path, str]
+    loaded: Loaded,
+    examples: Sequence[Example],
+    spec: RunSpec,
+    host: PluginHost,
+    out: tuple[Path, str],
+    overlapping: Collection[str] = (),
 ) -> tuple[Evaluation, list[Prediction]]:
     """Answer ``examples`` greedily and score the answers.
 
@@ -25,6 +31,7 @@ def assess(
         examples: validation examples.
         spec: the run.
         host: finds the generator and the tasks.
+        overlapping: ids of examples that also stand in the training rows; the others are scored once more apart.
         out: evaluation folder and "base" or "tuned": where ``NAME.json`` and ``predictions-NAME.jsonl`` are written.
     """
     folder, name = out
@@ -37,7 +44,7 @@ def assess(
         tasks=tasks,
         max_new_tokens=spec.eval.max_new_tokens,
     )
-    evaluation = score_predictions(predictions, tasks, seed=spec.seed)
+    evaluation = score_predictions(predictions, tasks, seed=spec.seed, overlapping=overlapping)
     folder.mkdir(parents=True, exist_ok=True)
     write_predictions(folder / f"predictions-{name}.jsonl", predictions)
     (folder / f"{name}.json").write_text(json.dumps(evaluation.to_json(), indent=1), "utf-8")

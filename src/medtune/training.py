@@ -14,7 +14,8 @@ from medtune.data.prepare import Prepared, encoder_of, prepare
 from medtune.data.tokenizer import load_tokenizer, save_tokenizer
 from medtune.errors import RunInterruptedError, SpecError
 from medtune.evaluation.comparison import compare
-from medtune.evaluation.scoring import Evaluation, read_predictions, score_predictions
+from medtune.evaluation.predictions import read_predictions
+from medtune.evaluation.scoring import Evaluation, score_predictions
 from medtune.export.card import write_card
 from medtune.export.report import write_report
 from medtune.hardware import first_rank_says, is_first_rank, seed_all, world_size
@@ -28,7 +29,7 @@ from medtune.runs.lock import RunLock
 from medtune.runs.log import RunLog
 from medtune.runs.manifest import read_manifest
 from medtune.runs.signals import StopNow, StopRequest
-from medtune.runs.store import CheckpointStore, publish
+from medtune.runs.store import CheckpointStore, PassedOver, publish
 from medtune.specs import RunSpec
 
 __all__ = ["Training"]
@@ -54,6 +55,7 @@ class Training:
         self.log = RunLog(self.folder.log_path)
         self._stop = StopRequest(spec.train.max_minutes)
         self._steps_done = 0
+        self._passed_over: list[PassedOver] = []
 
     def run(self, resume: str | Path, on_step: Tell, on_stage: Tell) -> Run:
         """Do what is left of the run, under its lock; failures are told to the plugins and kept in the record."""
@@ -104,6 +106,8 @@ class Training:
         size = DataSize(len(prepared.rows), prepared.report.tokens, measured=True)
         self.plan = make_plan(self.spec, self.host, size)
         checkpoint = first_rank_says(self._open_record(resume, prepared, tokenizer) if is_first_rank() else None)
+        for passed in self._passed_over:
+            on_stage(f"passing over checkpoint '{passed.path.name}': {passed.reason}")
         on_stage(f"loading the base model ({self.spec.quant.scheme})")
         loaded = self._load()
         return prepared, checkpoint, loaded, self._score_base(loaded, prepared, on_stage)
@@ -150,8 +154,8 @@ class Training:
             self.log.keep_until(int(read_manifest(Path(resume))["facts"]["step"]))
             return Path(resume)
         store = CheckpointStore(self.folder.checkpoints_dir, self.spec.train.save_total_limit)
-        newest, passed_over = store.newest_whole()
-        self.folder.update(passed_over=[{"path": p.path.name, "reason": p.reason} for p in passed_over])
+        newest, self._passed_over = store.newest_whole()
+        self.folder.update(passed_over=[{"path": p.path.name, "reason": p.reason} for p in self._passed_over])
         self._steps_done = newest.step if newest else 0
         self.log.keep_until(self._steps_done)
         return newest.path if newest else None
@@ -166,9 +170,11 @@ class Training:
         if not (self.spec.eval.enabled and prepared.validation and is_first_rank()):
             return None
         kept = self.folder.evaluation_dir / "predictions-base.jsonl"
-        if (self.folder.evaluation_dir / "base.json").is_file():  # an interrupted run scored it before
-            tasks = self.host.all("task")
-            return score_predictions(read_predictions(kept, tasks), tasks, seed=self.spec.seed)
+        tasks = self.host.all("task")
+        if kept.is_file():  # an interrupted run may have scored it before
+            answers = read_predictions(kept, tasks)
+            if [a.example.row_id for a in answers] == [e.row_id for e in prepared.validation]:
+                return score_predictions(answers, tasks, seed=self.spec.seed, overlapping=prepared.report.overlapping)
         on_stage(f"scoring the base model on {len(prepared.validation)} rows")
         with loaded.base_only():
             return self._assess(loaded, prepared, "base")[0]
@@ -181,7 +187,8 @@ class Training:
         return {"scores": scores_table(base, tuned), "comparison": comparison.to_json()}
 
     def _assess(self, loaded: Loaded, prepared: Prepared, name: str) -> tuple[Evaluation, list[Prediction]]:
-        return assess(loaded, prepared.validation, self.spec, self.host, (self.folder.evaluation_dir, name))
+        out = (self.folder.evaluation_dir, name)
+        return assess(loaded, prepared.validation, self.spec, self.host, out, prepared.report.overlapping)
 
     def _fit(self, loaded: Loaded, prepared: Prepared, checkpoint: Path | None, on_step: Tell) -> TrainResult:
         steps = total_steps(self.spec, len(prepared.rows), world_size())

@@ -71,7 +71,10 @@ def make_tokenizer(template):
     tokenizer.train_from_iterator([TEXT], trainer)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        pad_token="<pad>",
     )
     fast.chat_template = template
     return fast

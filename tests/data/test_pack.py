@@ -52,6 +52,11 @@ def test_positions_restart_and_padding_is_a_sample_of_its_own():
     assert batch["position_ids"].tolist() == [[0, 1, 0, 1, 2, 0, 1]]
 
 
+def test_compactly_stored_ids_do_not_wrap_the_ignored_label():
+    row = PackedRow(np.array([5, 6], dtype=np.uint16), np.array([0, 1], dtype=np.uint8), [2], [0])
+    assert to_batch([row], 3, 0)["labels"].tolist() == [[-100, 6, -100]]
+
+
 def test_a_supervised_first_token_carries_no_loss_since_another_sample_would_predict_it():
     batch = to_batch([PackedRow([5, 6], [1, 1], [1, 1], [0, 1])], 3, 0)
     assert batch["labels"].tolist() == [[-100, -100, -100]]

@@ -62,6 +62,7 @@ class BitsAndBytesQuantizer:
             raise _missing(model) from error
         base.requires_grad_(requires_grad=False)
         base.eval()
+        _keep_differentiable(base)
         _name_special_tokens(base, tokenizer)
         return Loaded(base, tokenizer, device, dtype_name, _stop_ids(base, tokenizer), spec.scheme)
 
@@ -85,6 +86,17 @@ def _quantization_config(spec: QuantSpec, dtype: Any) -> Any:
         bnb_4bit_use_double_quant=spec.double_quant,
         bnb_4bit_compute_dtype=dtype,
     )
+
+
+def _keep_differentiable(base: Any) -> None:
+    """Switch off the repacking of 4-bit weights for inference on CPUs with AVX512-BF16.
+
+    bitsandbytes 0.50 repacks them at the first forward pass in evaluation mode. From then on products are in bf16 and
+    have no gradient, so training after scoring would silently learn nothing.
+    """
+    for module in base.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _missing(model: ModelSpec) -> Exception:

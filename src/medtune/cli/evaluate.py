@@ -40,7 +40,8 @@ def score(
 ) -> None:
     """Score predictions that any system made; loads no machine learning library."""
     from medtune.cli.console import print_evaluation, print_json
-    from medtune.evaluation.scoring import read_predictions, score_predictions
+    from medtune.evaluation.predictions import read_predictions
+    from medtune.evaluation.scoring import score_predictions
     from medtune.plugins.host import create_host
 
     tasks = create_host().all("task")

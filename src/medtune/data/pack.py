@@ -119,7 +119,7 @@ def to_batch(rows: Sequence[PackedRow], max_length: int, pad_id: int) -> dict[st
     for index, row in enumerate(rows):
         used = len(row.input_ids)
         ids[index, :used] = row.input_ids
-        labels[index, :used] = np.where(np.asarray(row.supervised, dtype=bool), row.input_ids, _IGNORED)
+        labels[index, :used] = np.where(np.asarray(row.supervised, dtype=bool), ids[index, :used], _IGNORED)
         start = 0
         for length in (*row.lengths, max_length - used):
             positions[index, start : start + length] = np.arange(length)
