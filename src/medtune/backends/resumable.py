@@ -133,8 +133,9 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Run one micro-batch forward and backward and return its share of the loss."""
-        step = super().training_step
-        loss = self.splitter.run(lambda part: step(model, part, num_items_in_batch), inputs, model)
+        whole = super().training_step
+        step = self.state.global_step + 1
+        loss = self.splitter.run(lambda part: whole(model, part, num_items_in_batch), inputs, model, step)
         self.guard.note_loss(loss)
         return loss
 

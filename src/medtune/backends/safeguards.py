@@ -12,6 +12,9 @@ from medtune.plugins.contracts import Job
 __all__ = ["FiniteGuard", "MicroBatchSplitter"]
 
 
+Pass = Callable[[Mapping[str, Any]], Any]
+
+
 class FiniteGuard:
     """Looks at every update before it is applied.
 
@@ -92,8 +95,14 @@ class MicroBatchSplitter:
         self._job = job
         self.parts = 1
 
-    def run(self, step: Callable[[Mapping[str, Any]], Any], inputs: Mapping[str, Any], model: Any) -> Any:
-        """Return the summed loss of ``step`` (forward and backward) over the parts of ``inputs``.
+    def run(self, pass_over: Pass, inputs: Mapping[str, Any], model: Any, step: int) -> Any:
+        """Return the summed loss of ``pass_over`` (forward and backward) over the parts of ``inputs``.
+
+        Args:
+            pass_over: runs forward and backward on some rows and returns their loss.
+            inputs: tensors of the micro-batch, all [rows, ...].
+            model: holds the gradients.
+            step: number of the update, for the log.
 
         Raises:
             OutOfMemoryError: one row alone does not fit, or the job does not allow to halve.
@@ -101,7 +110,7 @@ class MicroBatchSplitter:
         rows = len(inputs["input_ids"])
         while True:
             before = _gradients(model) if self._may_halve and self.parts < rows else None
-            loss = self._try(step, inputs)
+            loss = self._try(pass_over, inputs)
             if loss is not None:
                 return loss
             if before is None:
@@ -111,14 +120,14 @@ class MicroBatchSplitter:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             self.parts *= 2
-            self._job.on_log({"event": "out of memory", "micro_batch_parts": self.parts})
+            self._job.on_log({"step": step, "event": "out of memory", "micro_batch_parts": self.parts})
 
-    def _try(self, step: Callable[[Mapping[str, Any]], Any], inputs: Mapping[str, Any]) -> Any:
+    def _try(self, pass_over: Pass, inputs: Mapping[str, Any]) -> Any:
         """Return the loss, or None when memory ran out; what the attempt held is free again on return."""
         loss: Any = None
         try:
             for part in _divided(inputs, self.parts):
-                part_loss = step(part)
+                part_loss = pass_over(part)
                 loss = part_loss if loss is None else loss + part_loss
         except torch.OutOfMemoryError:
             return None
