@@ -40,7 +40,7 @@ def mistake_table(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> st
 
 
 def samples(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> str:
-    """Return a few answers per task, each kind of mistake once before any twice; both systems' where both answered."""
+    """Return a few answers per task, each kind of mistake once before any twice, and one right one if there is room."""
     shown = tuned or base
     other = base if len(base) == len(tuned) else ()
     by_task: dict[str, list[int]] = {}
@@ -70,7 +70,9 @@ def _chosen(predictions: Sequence[Prediction], indices: Sequence[int]) -> list[t
     seen: Counter[str] = Counter()
     chosen: list[tuple[int, list[str]]] = []
     while waiting and len(chosen) < _PER_TASK:
-        best = min(waiting, key=lambda item: (item[1] == [RIGHT] and RIGHT in seen, seen[item[1][0]], item[0]))
+        best = min(waiting, key=lambda item: (item[1] == [RIGHT], seen[item[1][0]], item[0]))
+        if best[1] == [RIGHT] and seen[RIGHT]:
+            break
         waiting.remove(best)
         seen.update(best[1])
         chosen.append(best)

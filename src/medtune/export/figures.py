@@ -52,12 +52,21 @@ def verdicts(base: _Scores, tuned: _Scores, comparison: Mapping[str, Any]) -> st
 def failure_table(base: _Scores, tuned: _Scores) -> str:
     """Return the rates of unusable answers per task."""
     rows: list[list[Cell]] = []
+    seen: set[str] = set()
     for name in _names(base.get("tasks", {}), tuned.get("tasks", {})):
         before, after = _pair(base, tuned, name)
         for kind in dict.fromkeys([*(before or after or {}).get("failures", {})]):
             values = [score.get("failures", {}).get(kind) if score else None for score in (before, after)]
             if any(values):
-                rows.append([Cell.text(name), Cell.text(_words(kind)), *(Cell(_percent(value)) for value in values)])
+                is_first = name not in seen
+                seen.add(name)
+                rows.append(
+                    [
+                        Cell.text(name if is_first else ""),
+                        Cell.text(_words(kind)),
+                        *(Cell(_percent(value)) for value in values),
+                    ]
+                )
     return table(("task", "failure", "base", "tuned"), rows, left=2)
 
 
@@ -206,4 +215,4 @@ def _words(name: str) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return ABSENT if value is None else f"{100 * value:.1f} %"
+    return ABSENT if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
