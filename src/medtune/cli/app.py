@@ -6,7 +6,7 @@ import traceback
 
 import typer
 
-from medtune.cli import demo, evaluate, inspect, machine, plugins, train
+from medtune.cli import cache, demo, evaluate, inspect, machine, plugins, train
 from medtune.errors import MedtuneError
 
 __all__ = ["app", "run"]
@@ -26,6 +26,7 @@ app = typer.Typer(
 for module in (demo, train, inspect, evaluate, machine):
     module.add_to(app)
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(cache.app, name="cache")
 
 
 def run(arguments: list[str]) -> int:

@@ -49,15 +49,11 @@ def sample_by_source(examples: Iterable[Example], per_source: int, seed: int) ->
 
 def share_evenly(available: dict[str, int], total: int) -> dict[str, int]:
     """Share ``total`` over sources evenly; what a small source cannot give goes to the others."""
-    shares = dict.fromkeys(available, 0)
-    left, open_sources = min(total, sum(available.values())), sorted(available)
-    while left > 0:
-        each, extra = divmod(left, len(open_sources))
-        for number, source in enumerate(open_sources):
-            take = min(each + (number < extra), available[source] - shares[source])
-            shares[source] += take
-            left -= take
-        open_sources = [s for s in open_sources if shares[s] < available[s]]
+    shares: dict[str, int] = {}
+    smallest_first = sorted(available, key=lambda source: (available[source], source))
+    for number, source in enumerate(smallest_first):
+        shares[source] = min(available[source], total // (len(available) - number))
+        total -= shares[source]
     return shares
 
 
