@@ -1,7 +1,7 @@
 """Finds training rows that also stand among the evaluation rows: exactly, but for case and marks, or nearly."""
 
 import hashlib
-import re
+import string
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _GRAM = 13  # tokens; shorter runs recur by chance in clinical language
 _SHARED = 0.5  # share of an evaluation row's own n-grams that make a near duplicate
 _COMMON = 2  # evaluation rows that may share an n-gram before it counts as wording of the instruction
 _BASE = 1_000_003  # odd multiplier of the rolling hash, modulo 2**64
-_MARKS = re.compile(r"[\W_]+")
+_MARKS = dict.fromkeys(map(ord, string.punctuation + string.whitespace + "\x00"))
 
 
 @dataclass
@@ -46,6 +46,8 @@ class OverlapFinder:
 
     def find(self, examples: Sequence[Example], token_ids: Sequence[Any]) -> list[str | None]:
         """Return the kind of overlap of each training row, None for none, and count it."""
+        if not self.examples:
+            return [None] * len(examples)
         near = self._near(token_ids)
         found = [self._kind(example, near.get(i)) for i, example in enumerate(examples)]
         for example, kind in zip(examples, found, strict=True):
@@ -128,7 +130,7 @@ def _text(example: Example) -> str:
 
 def _bare(example: Example) -> str:
     """Return the prompt without case, spaces and marks."""
-    return _MARKS.sub("", "\x00".join(m["content"] for m in example.messages[:-1]).lower())
+    return "".join(m["content"] for m in example.messages[:-1]).lower().translate(_MARKS)
 
 
 def _digest(text: str) -> bytes:
