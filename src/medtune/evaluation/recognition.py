@@ -1,6 +1,7 @@
 """Says which of medtune's own tasks an example belongs to, by its source or else by its shape."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from medtune.evaluation.spans import read_label
@@ -69,10 +70,10 @@ def recognise(example: Example) -> str | None:
 
 @lru_cache(maxsize=8)  # every task asks about the same example, one right after the other
 def _by_shape(question: str, answer: str) -> str | None:
-    lines = [line.strip() for line in answer.splitlines() if line.strip()]
+    lines = [line.strip() for line in answer.split("\n") if line.strip()]
     if not lines:
         return None
-    if all(_is_labelled_token(line) for line in lines):
+    if _labels_every_token(question, lines):
         return "ner"
     if _MASK.search(question) and lines in ([label] for label in RELATIONS):
         return "relation"
@@ -83,6 +84,9 @@ def _by_shape(question: str, answer: str) -> str | None:
     return "qa"
 
 
-def _is_labelled_token(line: str) -> bool:
-    token, separator, label = line.rpartition(" : ")
-    return bool(separator and token and read_label(label.strip()))
+def _labels_every_token(question: str, lines: Sequence[str]) -> bool:
+    """Say whether all lines are a token with its label; a single one only counts when its token was asked about."""
+    parts = [line.rpartition(" : ") for line in lines]
+    if not all(token and read_label(label.strip()) for token, _separator, label in parts):
+        return False
+    return len(parts) > 1 or parts[0][0] in question

@@ -51,7 +51,8 @@ class TaggedAnswer:
 
     Attributes:
         labels: a label per token of the input; O where no line, or none with a readable label, aligns.
-        surplus: runs of consecutive lines that align with no token; an unreadable label is O there.
+        surplus: runs of consecutive lines that align with no token; a label is O there when it cannot be read, or when
+            the line only repeats one that aligns or came before.
         lines: lines that are not blank.
         unaligned: tokens of the input that no line aligns with.
         unreadable: lines with a separator and no readable label behind it.
@@ -77,16 +78,10 @@ class TaggedAnswer:
             keys = [token.casefold() if line.separated else "\n" for token, line in zip(written, lines, strict=True)]
             places = align(keys, [token.casefold() for token in tokens])
         labels = [OUTSIDE] * len(tokens)
-        surplus: list[list[tuple[str, Label]]] = []
-        run_is_open = False
         for line, place in zip(lines, places, strict=True):
             if place is not None:
                 labels[place] = line.label or OUTSIDE
-            elif run_is_open:
-                surplus[-1].append((line.token, line.label or OUTSIDE))
-            else:
-                surplus.append([(line.token, line.label or OUTSIDE)])
-            run_is_open = place is None
+        surplus = _surplus_runs(lines, places)
         aligned = sum(place is not None for place in places)
         unreadable = sum(line.separated and line.label is None for line in lines)
         return cls(labels, surplus, len(lines), len(tokens) - aligned, unreadable, is_exact)
@@ -124,7 +119,8 @@ def count_tags(answer: TaggedAnswer, gold: GoldTags) -> TagCounts:
     """Count the spans of an answer.
 
     An entity among surplus lines is one that the model made up: it counts as predicted and cannot be correct, once for
-    each mention (tokens and type) that the answer does not already claim elsewhere, so that a loop is one mistake.
+    each mention (tokens and type) that the answer does not claim elsewhere. So a loop is one mistake, and an answer
+    given twice none.
     """
     if answer.labels == gold.labels and not answer.surplus:
         return _count_perfect(gold)
@@ -145,6 +141,24 @@ def dict_keyed_counts(text: str, gold: GoldTags) -> SpanCounts:
     found = spans_of([written.get(word, OUTSIDE) for word in expected], strict=False)
     wanted = spans_of(list(expected.values()), strict=False)
     return SpanCounts(len(set(found) & set(wanted)), len(found), len(wanted))
+
+
+def _surplus_runs(lines: Sequence[Line], places: Sequence[int | None]) -> list[list[tuple[str, Label]]]:
+    known = {
+        (line.token.casefold(), line.label) for line, place in zip(lines, places, strict=True) if place is not None
+    }
+    runs: list[list[tuple[str, Label]]] = []
+    run_is_open = False
+    for line, place in zip(lines, places, strict=True):
+        if place is None:
+            key = (line.token.casefold(), line.label)
+            label = OUTSIDE if key in known or line.label is None else line.label
+            known.add(key)
+            if not run_is_open:
+                runs.append([])
+            runs[-1].append((line.token, label))
+        run_is_open = place is None
+    return runs
 
 
 def _count(answer: TaggedAnswer, gold: GoldTags, *, strict: bool) -> tuple[SpanCounts, dict[str, SpanCounts]]:

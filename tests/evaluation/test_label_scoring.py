@@ -1,0 +1,84 @@
+"""Closed questions are scored by the probability of their allowed answers."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.calibration import calibration_curve
+
+from medtune.demo.generator import generate_rows
+from medtune.evaluation.label_scoring import allowed_answers, calibrate, choose, label_probabilities
+from medtune.evaluation.scoring import find_task, score_predictions
+from medtune.evaluation.tasks import provide_tasks
+from medtune.plugins.contracts import Example
+
+OPTIONS = "###Question: Pick one .\n###Options: A . iron B . zinc C . lead D . gold ."
+
+
+def test_every_closed_row_allows_its_gold_answer():
+    tasks, seen = provide_tasks(), set()
+    for row in generate_rows("validation", 40, 0):
+        question = f"{row['instruction']}\n\n{row['input']}"
+        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": row["output"]}]
+        task = find_task(Example(messages), tasks).name
+        allowed = allowed_answers(Example(messages, task=task))
+        if task in ("nli", "relation", "qa"):
+            seen.add(task)
+            assert any(row["output"].endswith(answer) for answer in allowed)
+        else:
+            assert allowed == ()
+    assert seen == {"nli", "relation", "qa"}
+
+
+def test_options_are_those_of_the_question(predict_of):
+    gold = "###Answer: OPTION B IS CORRECT."
+    for question in (OPTIONS, "###Question: Pick A. one\n###Options:\nA. iron\nB. zinc\nC. lead\nD. gold"):
+        example = predict_of("", gold, question=question, task="qa").example
+        assert allowed_answers(example) == tuple(f"###Answer: OPTION {letter} IS CORRECT." for letter in "ABCD")
+
+
+def test_open_questions_allow_anything(predict_of):
+    assert allowed_answers(predict_of("", "drink tea", task="qa").example) == ()
+
+
+def test_the_most_probable_answer_is_chosen_and_can_be_scored(predict_of):
+    examples = [predict_of("", gold, task="nli").example for gold in ("Entailment", "Neutral")]
+    chosen = choose(examples, [np.array([-3.0, -1.0, -2.0]), np.array([-3.0, -1.0, -2.0])])
+    assert [p.text for p in chosen] == ["Entailment", "Entailment"]
+    assert score_predictions(chosen, provide_tasks()).tasks["nli"].metrics["accuracy"] == 0.5
+
+
+@given(st.lists(st.floats(-500, 0), min_size=2, max_size=9))
+def test_probabilities_sum_to_one_and_keep_the_order(values):
+    scores = np.array(values)
+    found = label_probabilities(scores)
+    assert found.sum() == pytest.approx(1)
+    assert found[scores.argmax()] == found.max()
+
+
+def test_probabilities_per_token_do_not_punish_long_answers():
+    scores, tokens = np.array([-4.0, -6.0]), np.array([1.0, 4.0])
+    assert label_probabilities(scores).argmax() == 0
+    assert label_probabilities(scores, tokens).argmax() == 1
+
+
+def test_the_reliability_curve_agrees_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1, 4000)
+    right = (rng.random(4000) < confidence**2).astype(int)
+    rows = [np.array([c, 1 - c]) for c in confidence]
+    found = calibrate(rows, [0 if r else 1 for r in right], bins=10)
+    accuracy, mean = calibration_curve(right, confidence, n_bins=10)
+    assert [b.accuracy for b in found.bins] == pytest.approx(accuracy)
+    assert [b.confidence for b in found.bins] == pytest.approx(mean)
+    shares = [b.rows / 4000 for b in found.bins]
+    assert found.ece == pytest.approx(float(np.dot(shares, np.abs(accuracy - mean))))
+    assert found.accuracy == pytest.approx(right.mean())
+
+
+def test_certain_and_right_is_calibrated_and_certain_and_wrong_is_not():
+    sure = [np.array([1.0, 0.0])] * 10
+    assert calibrate(sure, [0] * 10).ece == 0
+    assert calibrate(sure, [1] * 10).ece == 1
+    assert calibrate(sure, [0] * 7 + [1] * 3).to_json()["bins"][0]["accuracy"] == pytest.approx(0.7)
+    assert calibrate([], []).bins == ()

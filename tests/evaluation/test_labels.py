@@ -1,0 +1,136 @@
+"""Labels agree with scikit-learn, and an answer that is no label counts as wrong."""
+
+import random
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
+
+from medtune.evaluation.recognition import HALLMARKS, NLI_LABELS, NO_RELATION, RELATIONS
+from medtune.evaluation.tasks import ClassificationTask, NliTask, RelationTask
+
+INVALID = "no idea"
+
+
+@pytest.fixture(params=[(NliTask(), NLI_LABELS), (RelationTask(), RELATIONS)], ids=["nli", "relation"])
+def drawn(request, predict_of):
+    """Random gold and answers of a task, a tenth of them no label, one label never gold."""
+    task, labels = request.param
+    rng = random.Random(3)
+    gold = [rng.choice(labels[1:]) for _ in range(2000)]
+    answers = [g if rng.random() < 0.6 else rng.choice([*labels, INVALID]) for g in gold]
+    score = task.score([predict_of(answer, g) for answer, g in zip(answers, gold, strict=True)])
+    return score, gold, answers, labels
+
+
+def test_accuracy_and_f1_agree_with_scikit_learn(drawn):
+    score, gold, answers, labels = drawn
+    positive = [label for label in labels if label != NO_RELATION]
+    expected = {
+        "accuracy": accuracy_score(gold, answers),
+        "macro_f1": f1_score(gold, answers, labels=sorted(set(gold)), average="macro"),
+        "micro_f1": f1_score(gold, answers, labels=positive, average="micro"),
+    }
+    assert {key: score.metrics[key] for key in expected} == pytest.approx(expected, abs=1e-12)
+    assert score.failures["invalid_answer"] == pytest.approx(answers.count(INVALID) / len(answers))
+
+
+def test_the_confusion_matrix_agrees_with_scikit_learn(drawn):
+    score, gold, answers, labels = drawn
+    found = score.details["confusion"]
+    assert found["answer"] == [*found["gold"], "(invalid)"]
+    expected = confusion_matrix(gold, answers, labels=[*sorted(labels), INVALID])
+    assert found["rows"] == expected[:-1].tolist()
+
+
+def test_figures_per_label_agree_with_scikit_learn(drawn):
+    score, gold, answers, labels = drawn
+    values = f1_score(gold, answers, labels=sorted(labels), average=None, zero_division=0)
+    for label, value in zip(sorted(labels), values, strict=True):
+        assert score.details["labels"][label]["f1"] == pytest.approx(value, abs=1e-12)
+        assert score.details["labels"][label]["support"] == gold.count(label)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Neutral", "neutral", "NEUTRAL ", " Neutral.\n", '"Neutral"', "**Neutral**", "`Neutral`", "(Neutral)",
+     "```\nNeutral\n```", "```text\nneutral\n```", "Answer: Neutral", "The answer is Neutral.", "### Answer: neutral"],
+)  # fmt: skip
+def test_what_only_wraps_a_label_is_taken_off(text, predict_of):
+    score = NliTask().score([predict_of(text, "Neutral")])
+    assert (score.metrics["accuracy"], score.failures["invalid_answer"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "lenient"),
+    [("", 0), ("  ", 0), ("I cannot answer that.", 0), ("Neutral\nbecause the second sentence is open", 1),
+     ("The two sentences are neutral to each other.", 1), ("Neutral or Entailment", 0), ("Neutrality", 0),
+     ("Neutral " * 6000, 1), ("x" * 50_000, 0)],
+)  # fmt: skip
+def test_what_is_no_label_is_wrong_and_counted_apart(text, lenient, predict_of):
+    score = NliTask().score([predict_of(text, "Neutral")])
+    assert (score.metrics["accuracy"], score.failures["invalid_answer"]) == (0, 1)
+    assert score.metrics["accuracy_lenient"] == lenient
+    assert score.failures["empty"] == (not text.strip())
+
+
+def test_labels_of_another_data_set_are_learnt_from_its_gold_answers(predict_of):
+    score = RelationTask().score([predict_of("cpr:4", "CPR:4"), predict_of("CPR:3", "CPR:4"), predict_of("x", "CPR:3")])
+    assert score.metrics["accuracy"] == pytest.approx(1 / 3)
+    assert score.failures["invalid_answer"] == pytest.approx(1 / 3)
+
+
+def test_no_relations_is_no_positive_relation(predict_of):
+    rows = [predict_of("No Relations", "No Relations"), predict_of("TrAP", "No Relations"), predict_of("TrAP", "TrAP")]
+    metrics = RelationTask().score(rows).metrics
+    assert metrics["accuracy"] == pytest.approx(2 / 3)
+    assert metrics["micro_f1"] == pytest.approx(2 / 3)  # one right, one too many
+
+
+def sets_to_matrix(rows):
+    return np.array([[label in row for label in HALLMARKS] for row in rows], dtype=int)
+
+
+def test_sets_of_labels_agree_with_scikit_learn(predict_of):
+    rng = random.Random(5)
+    gold = [frozenset(rng.sample(HALLMARKS, rng.choice([0, 0, 1, 1, 2, 3]))) for _ in range(1500)]
+    answers = [g if rng.random() < 0.5 else frozenset(rng.sample(HALLMARKS, rng.randint(0, 2))) for g in gold]
+    rows = []
+    for found, wanted in zip(answers, gold, strict=True):
+        order = rng.sample(sorted(found), len(found))
+        rows.append(predict_of(", ".join(order) or "None", ", ".join(wanted) or "None"))
+    score = ClassificationTask().score(rows)
+    y_true, y_pred = sets_to_matrix(gold), sets_to_matrix(answers)
+    expected = {
+        "accuracy": accuracy_score(y_true, y_pred),
+        "macro_f1": f1_score(y_true, y_pred, average="macro"),
+        "micro_f1": f1_score(y_true, y_pred, average="micro"),
+        "set_f1": f1_score(y_true, y_pred, average="samples", zero_division=1),
+    }
+    assert {key: score.metrics[key] for key in expected} == pytest.approx(expected, abs=1e-12)
+    per_label = precision_recall_fscore_support(y_true, y_pred)
+    for place, label in enumerate(HALLMARKS):
+        found = [score.details["labels"][label][key] for key in ("precision", "recall", "f1", "support")]
+        assert found == pytest.approx([values[place] for values in per_label], abs=1e-12)
+    assert score.details["level"] == "sentence"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Inducing angiogenesis (A), Activating invasion & metastasis (IM)",
+     "activating invasion and metastasis, inducing angiogenesis", "Inducing angiogenesis (A),Activating invasion & metastasis",
+     "Answer: Activating invasion & metastasis (IM), Inducing angiogenesis (A)."],
+)  # fmt: skip
+def test_hallmarks_are_read_in_any_order_and_without_abbreviations(text, predict_of):
+    gold = "Activating invasion & metastasis (IM), Inducing angiogenesis (A)"
+    assert ClassificationTask().score([predict_of(text, gold)]).metrics["accuracy"] == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "cancer", "None, Inducing angiogenesis (A)", "Inducing angiogenesis (A), and more"]
+)
+def test_a_list_with_a_part_that_is_no_label_is_wrong_as_a_whole(text, predict_of):
+    for gold in ("None", "Inducing angiogenesis (A)"):
+        score = ClassificationTask().score([predict_of(text, gold)])
+        assert (score.metrics["accuracy"], score.metrics["set_f1"]) == (0, 0)
+        assert score.failures["invalid_answer"] == 1

@@ -1,0 +1,89 @@
+"""Answers to questions: options and decisions by accuracy, texts by ROUGE-L and token F1."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+
+from medtune.evaluation.overlap import rouge_l, token_f1
+from medtune.evaluation.tasks.qa import QaTask
+
+CHOICE = "###Rationale: Iron is low, so A is out.\n\n###Answer: OPTION D IS CORRECT."
+DECISION = "The trial was small.\n\n###Answer: yes"
+
+
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [("###Answer: OPTION D IS CORRECT.", "D"), (CHOICE, "D"), ("option d is correct", "D"), ("D", "D"), ("(D)", "D"),
+     ("D.", "D"), ("D. aspirin", "D"), ("The answer is D.", "D"), ("Answer: (D)", "D"), ("**D**", "D"),
+     ("###Rationale: OPTION A IS CORRECT would be rash.\n###Answer: OPTION D IS CORRECT.", "D"),
+     ("###Answer: OPTION B IS CORRECT.", "B"), ("OPTION A IS CORRECT. OPTION D IS CORRECT.", None), ("", None),
+     ("A patient with D should wait.", None), ("I do not know", None), ("d", None), ("Z", None)],
+)  # fmt: skip
+def test_the_one_option_that_is_named_counts(text, option, predict_of):
+    prediction = predict_of(text, CHOICE)
+    assert QaTask().parse(text, prediction.example).value == option
+    score = QaTask().score([prediction])
+    assert score.metrics["accuracy"] == score.metrics["choice_accuracy"] == (option == "D")
+    assert score.failures["invalid_answer"] == (option is None)
+
+
+@pytest.mark.parametrize(
+    ("text", "decision"),
+    [("###Answer: yes", "yes"), ("Yes.", "yes"), ("YES, because it helps", "yes"), ("It helps.\n\n###Answer: No", "no"),
+     ("maybe", "maybe"), ("nobody knows", None), ("not at all", None), ("", None), ("It helps.", None)],
+)  # fmt: skip
+def test_the_decision_stands_first_behind_the_mark(text, decision, predict_of):
+    prediction = predict_of(text, DECISION)
+    assert QaTask().parse(text, prediction.example).value == decision
+    assert QaTask().score([prediction]).metrics["decision_accuracy"] == (decision == "yes")
+
+
+def test_an_answer_that_only_begins_with_a_letter_is_a_text(predict_of):
+    gold = "###Answer: A interprets: B"
+    answer = QaTask().parse(gold, predict_of("", gold).example)
+    assert (answer.kind, answer.value) == ("text", "A interprets: B")
+
+
+def test_closed_and_open_questions_are_averaged_apart(predict_of):
+    rows = [predict_of("D", CHOICE), predict_of("no", DECISION), predict_of("rest and drink", "rest and drink tea")]
+    score = QaTask().score(rows)
+    assert score.primary == "accuracy"
+    assert score.metrics["accuracy"] == 0.5
+    assert score.metrics["rouge_l"] == pytest.approx(6 / 7)
+    assert score.details["kinds"] == {"choice": 1, "decision": 1, "text": 1}
+
+
+def test_open_questions_alone_have_no_accuracy(predict_of):
+    score = QaTask().score([predict_of("rest", "rest"), predict_of("", "rest")])
+    assert score.primary == "rouge_l"
+    assert score.metrics == {"rouge_l": 0.5, "token_f1": 0.5}
+    assert score.failures["empty"] == score.failures["invalid_answer"] == 0.5
+
+
+def test_rouge_l_agrees_with_the_rouge_score_package():
+    scorer, rng = RougeScorer(["rougeL"], use_stemmer=False), random.Random(11)
+    text = "The a patient, has (mild) fever of 38.5 C; give 500-mg aspirin and wait!"
+    words = text.split()
+    for _ in range(500):
+        text, reference = (" ".join(rng.choices(words, k=rng.randint(0, 40))) for _ in range(2))
+        expected = scorer.score(reference, text)["rougeL"].fmeasure
+        assert rouge_l(text, reference) == pytest.approx(expected, abs=1e-12)
+
+
+def test_token_f1_counts_shared_words_without_articles():
+    assert token_f1("the fever and the cough", "A cough and fever, fever") == pytest.approx(2 * 3 / 7)
+    assert token_f1("the", "an") == 1
+
+
+@given(st.text(), st.text())
+def test_overlap_is_symmetric_and_bounded(text, reference):
+    for measure in (rouge_l, token_f1):
+        assert measure(text, reference) == measure(reference, text)
+        assert 0 <= measure(text, reference) <= 1
+
+
+def test_words_of_any_script_count():
+    assert rouge_l("жар и кашель", "кашель и жар") == pytest.approx(1 / 3)

@@ -1,0 +1,224 @@
+"""The report is one whole page that needs no network, shows what was found, and escapes what models write."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from medtune.errors import StorageError
+from medtune.evaluation.comparison import compare
+from medtune.evaluation.scoring import score_predictions, write_predictions
+from medtune.evaluation.tasks import provide_tasks
+from medtune.export.charts import curve, histogram
+from medtune.export.report import write_report
+from medtune.plugins.contracts import Example, Prediction
+
+VOID = {"meta", "br", "line", "polyline", "rect", "link", "img", "input", "hr"}
+HOSTILE = '<script>alert("x")</script> & "quotes"'
+
+
+class Outline(HTMLParser):
+    """Checks that tags are closed in order, and keeps what a browser would load or show."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.links, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+
+
+def example_of(task, source, question, gold, number):
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": gold}]
+    return Example(messages, source=source, task=task, row_id=f"rows.jsonl:{number}")
+
+
+ROWS = [
+    (
+        example_of("ner", "tags", "Tag it .\n\nno chest pain", "no : O\nchest : B\npain : I", 1),
+        "no : O",
+        "no : B\nx : B",
+    ),
+    (example_of("nli", "pairs", f"Sentence 1: {HOSTILE}\nSentence 2: b", "Neutral", 2), HOSTILE, "Neutral"),
+    (example_of("classification", "marks", "which hallmark", "None", 3), "", "None"),
+    (example_of("qa", "asked", "###Question: what helps ?", "tea", 4), "rest", "tea"),
+    (example_of("relation", "masked", "@test$ and @problem$", "TeRP", 5), "TeCP", "TeRP"),
+]
+ROWS = [(replace(row[0], row_id=f"{row[0].row_id}{time}"), *row[1:]) for time in range(6) for row in ROWS]
+
+
+def fill(folder, systems=("base", "tuned")):
+    """Write an evaluation into a run folder; returns the comparison as JSON."""
+    tasks = provide_tasks()
+    answers = {
+        name: [Prediction(example, texts[place]) for example, *texts in ROWS]
+        for place, name in enumerate(("base", "tuned"))
+        if name in systems
+    }
+    scores = {
+        name: score_predictions(rows, tasks, resamples=50, overlapping=["rows.jsonl:20"])
+        for name, rows in answers.items()
+    }
+    (folder / "evaluation").mkdir()
+    for name, score in scores.items():
+        (folder / "evaluation" / f"{name}.json").write_text(json.dumps(score.to_json()))
+        write_predictions(folder / "evaluation" / f"predictions-{name}.jsonl", answers[name])
+    if len(scores) < 2:
+        return {}
+    return compare(scores["base"], scores["tuned"], answers["base"], answers["tuned"], tasks=tasks).to_json()
+
+
+LENGTHS = {
+    "rows": 30, "tokens": 900, "supervised_tokens": 400, "longest": 60, "needed": {"95": 50, "99": 58, "100": 60},
+    "lost_rows": 3, "lost_supervised_tokens": 9, "shortened_rows": 1, "histogram": {"bucket_width": 5, "rows": [1, 5, 0, 2]},
+}  # fmt: skip
+RECORD = {
+    "state": "finished",
+    "updated": "2030-01-02T03:04:05+00:00",
+    "spec": {"model": {"name": "org/base<b>"}, "data": {"source": "rows.jsonl"}, "lora": {"r": 8}, "seed": 42},
+    "plan": {"device": "CPU", "backends": {"trainer": "trl"}, "licences": ["model: Apache-2.0"], "memory_gib": {"peak": 1.5}},
+    "versions": {"torch": "2.13.0"},
+    "fingerprints": {"data": "f" * 64},
+    "result": {"steps": 20, "train_loss": 1.25, "tokens": 12345, "tokens_per_second": 99.5, "seconds": 90.0},
+    "preparation": {
+        "rows": 27, "tokens": 810, "supervised_tokens": 300, "packed_rows": 4, "fill": 0.99, "quarantined": 2,
+        "reasons": {"column 'output' is <empty>": 2}, "sources": {"tags": LENGTHS}, "overlap": {"tags": {"exact": 7}},
+        "dropped_overlap": 0,
+    },
+}  # fmt: skip
+LOG = [{"step": step, "loss": 2.0 / step, "tokens_per_second": 50.0 + step} for step in range(10, 60, 10)]
+
+
+def read(folder):
+    """Return the page's source and its parsed outline."""
+    source = (folder / "report.html").read_text("utf-8")
+    outline = Outline()
+    outline.feed(source)
+    assert outline.open == []
+    return source, outline
+
+
+@pytest.fixture
+def written(tmp_path):
+    comparison = fill(tmp_path)
+    assert write_report(tmp_path, record={**RECORD, "comparison": comparison}, log=LOG) == tmp_path / "report.html"
+    return read(tmp_path)
+
+
+def test_the_page_is_whole_and_loads_nothing(written):
+    source, outline = written
+    assert source.startswith("<!doctype html>")
+    assert all(link.startswith("#") for link in outline.links)
+    assert not {"script", "link", "img", "iframe"} & set(outline.tags)
+    assert "http" not in source.replace("http-equiv", "")
+    assert not re.search(r"@import|url\(", source)
+
+
+def test_links_lead_to_a_section(written):
+    source, outline = written
+    assert outline.links
+    for link in outline.links:
+        assert f'id="{link[1:]}"' in source
+
+
+def test_what_models_and_files_wrote_is_escaped(written):
+    source, outline = written
+    assert HOSTILE not in source
+    assert HOSTILE in "".join(outline.text)
+    assert "org/base<b>" in "".join(outline.text)
+    assert "column 'output' is <empty>" in "".join(outline.text)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    ["better than the base", "no better than the base", "+100.0", "classification", "rows.jsonl:10", "Neutral",
+     "wrong label", "empty answer", "chest pain", "not in the input", "Loss per supervised token", "99.0% full",
+     "2 malformed rows were set aside", "model: Apache-2.0", "2.13.0", "20", "12,345", "sources", "per sentence",
+     "Rows that do not also stand in the training rows", "not comparable with published test scores", "(invalid)"],
+)  # fmt: skip
+def test_the_page_shows(shown, written):
+    if shown == "sources":
+        assert all(source in "".join(written[1].text) for source in ("tags", "pairs", "marks", "asked", "masked"))
+    else:
+        assert shown in "".join(written[1].text)
+
+
+def test_the_research_sentence_stands_once(written):
+    assert "".join(written[1].text).count("medical advice") == 1
+
+
+def test_texts_can_be_left_out(tmp_path):
+    write_report(tmp_path, record={**RECORD, "comparison": fill(tmp_path)}, log=LOG, show_texts=False)
+    text = "".join(read(tmp_path)[1].text)
+    assert "alert" not in text
+    assert "chest" not in text
+    assert "wrong label" in text
+    assert "Texts were left out" in text
+
+
+@pytest.mark.parametrize("systems", [(), ("base",), ("tuned",)])
+def test_a_run_with_less_to_show_has_a_report_all_the_same(systems, tmp_path):
+    fill(tmp_path, systems)
+    write_report(tmp_path, record=RECORD, log=LOG)
+    text = "".join(read(tmp_path)[1].text)
+    assert ("Base against tuned" in text) == bool(systems)
+    assert "Loss per supervised token" in text
+
+
+def test_an_empty_record_gives_a_page(tmp_path):
+    write_report(tmp_path, record={}, log=[])
+    assert read(tmp_path)[1].text
+
+
+def test_a_loss_that_was_not_finite_leaves_a_gap(tmp_path):
+    write_report(tmp_path, record=RECORD, log=[*LOG, {"step": 60, "loss": "NaN"}, {"event": "saved"}])
+    assert "NaN" not in read(tmp_path)[0]
+
+
+def test_a_damaged_evaluation_is_named(tmp_path):
+    fill(tmp_path)
+    (tmp_path / "evaluation" / "tuned.json").write_text("{")
+    with pytest.raises(StorageError, match=r"tuned\.json' cannot be read as an evaluation"):
+        write_report(tmp_path, record=RECORD, log=LOG)
+
+
+def test_a_folder_that_is_not_there_is_a_storage_error(tmp_path):
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_report(tmp_path / "gone", record=RECORD, log=LOG)
+
+
+def points_of(svg):
+    return [tuple(map(float, pair.split(","))) for pair in re.search(r'points="([^"]*)"', svg)[1].split()]
+
+
+def test_a_curve_spans_the_width_and_stays_within_the_height():
+    points = points_of(curve([(10, 3.0), (20, 1.0), (40, 2.0)], "loss", "step"))
+    assert [x for x, _y in points] == pytest.approx([0, 1000 / 3, 1000], abs=0.1)
+    assert all(0 <= y <= 300 for _x, y in points)
+    assert points[0][1] < points[2][1] < points[1][1]
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [5.0, 5.0], [1e-9, 2e-9], [-3.0, 4e6], [0.1, 0.30000000000000004]])
+def test_any_values_have_a_curve(values):
+    points = points_of(curve(list(enumerate(values)), "loss", "step"))
+    assert all(-0.1 <= y <= 300.1 for _x, y in points)
+
+
+def test_a_single_point_has_no_curve():
+    assert curve([(1, 2.0)], "loss", "step") == ""
+    assert histogram([0, 0], "lengths") == ""
