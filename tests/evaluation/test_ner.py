@@ -115,6 +115,19 @@ def test_who_hallucinates_in_every_row_scores_what_span_f1_says(predict_of):
     assert metrics["paper_compatible"] == 1  # what the published way of counting makes of it
 
 
+def test_a_token_may_hold_the_separator(predict_of):
+    gold = "ratio : B\n1 : 2 : I\n: : I\nup : O"
+    score = NerTask().score([predict_of(gold.replace("up : O", "up : B"), gold)])
+    assert score.metrics["exact_sequence"] == 1
+    assert (score.metrics["span_precision_strict"], score.metrics["span_recall_strict"]) == (0.5, 1)
+    assert score.failures["invalid_labels"] == 0
+
+
+def test_a_mention_that_the_answer_claims_already_is_not_made_up_again(predict_of):
+    metrics = NerTask().score([predict_of(f"{GOLD}\nfever : I", GOLD)]).metrics
+    assert metrics["span_f1_lenient"] == 1
+
+
 def test_exact_sequence_compares_tokens_not_labels(predict_of):
     others = predict_of("\n".join(changed(_5="fever : O")), GOLD)
     upper = predict_of(GOLD.upper(), GOLD)

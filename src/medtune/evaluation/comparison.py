@@ -7,7 +7,7 @@ from typing import Any
 from medtune.errors import DataError
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.scoring import Evaluation, group_by_task, units_of
-from medtune.plugins.contracts import Prediction, Task
+from medtune.plugins.contracts import Prediction, Task, TaskScore
 
 __all__ = ["Comparison", "TaskComparison", "compare"]
 
@@ -114,18 +114,20 @@ def compare(
         if (found := _test(by_name[name], *pairs, seed)) is not None:
             tested[name] = found
     p_values = holm({name: found.p_value for name, found in tested.items()})
-    compared: dict[str, TaskComparison] = {}
-    for name, score in tuned.tasks.items():
-        before = base.tasks.get(name)
-        if before is None or score.primary not in before.metrics or score.primary not in score.metrics:
-            continue
-        figures = before.metrics[score.primary], score.metrics[score.primary]
-        interval = tested[name].interval if name in tested else None
-        p_value = p_values.get(name)
-        compared[name] = TaskComparison(
-            score.primary, *figures, score.rows, interval, p_value, _verdict(*figures, interval, p_value)
-        )
-    return Comparison(compared)
+    return Comparison(
+        {
+            name: _compared(base.tasks[name], score, tested.get(name), p_values.get(name))
+            for name, score in tuned.tasks.items()
+            if name in base.tasks and score.primary in base.tasks[name].metrics
+        }
+    )
+
+
+def _compared(base: TaskScore, tuned: TaskScore, found: Any, p_value: float | None) -> TaskComparison:
+    figures = base.metrics[tuned.primary], tuned.metrics[tuned.primary]
+    interval = found.interval if found else None
+    verdict = _verdict(*figures, interval, p_value)
+    return TaskComparison(tuned.primary, *figures, tuned.rows, interval, p_value, verdict)
 
 
 def _require_same_rows(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> None:

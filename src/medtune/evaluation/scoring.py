@@ -118,20 +118,11 @@ def score_predictions(
     scored = {
         name: _TaskRows(by_name[name], [predictions[i] for i in indices], sampling) for name, indices in groups.items()
     }
-    sources: dict[str, dict[str, TaskScore]] = {}
-    for name, rows in scored.items():
-        for source, chosen in rows.by_source().items():
-            sources.setdefault(source, {})[name] = rows.score(chosen)
-    repeated = frozenset(overlapping)
     return Evaluation(
         tasks={name: rows.score() for name, rows in scored.items()},
-        sources=dict(sorted(sources.items())),
+        sources=_by_source(scored),
         unmatched=len(predictions) - len(matched),
-        without_overlap={
-            name: rows.score(chosen)
-            for name, rows in scored.items()
-            if repeated and (chosen := rows.without(repeated)) and len(chosen) < len(rows.predictions)
-        },
+        without_overlap=_without(scored, frozenset(overlapping)),
     )
 
 
@@ -141,7 +132,8 @@ class _TaskRows:
     def __init__(self, task: Task, predictions: Sequence[Prediction], sampling: Any) -> None:
         from medtune.evaluation.tally import Tallied
 
-        self.predictions, self._task, self._sampling = predictions, task, sampling
+        self._predictions, self._task, self._sampling = predictions, task, sampling
+        self.size = len(predictions)
         self._tally = task.tally(predictions) if isinstance(task, Tallied) else None
         self._units = units_of(predictions)
 
@@ -150,20 +142,34 @@ class _TaskRows:
         from medtune.evaluation.statistics import summarise
 
         if self._tally is None:
-            return self._task.score([self.predictions[i] for i in chosen] if chosen is not None else self.predictions)
+            return self._task.score([self._predictions[i] for i in chosen] if chosen is not None else self._predictions)
         return summarise(self._tally, chosen, self._units, self._sampling)
 
     def by_source(self) -> dict[str, list[int]]:
         """Return the rows of each source that has a name."""
         groups: dict[str, list[int]] = {}
-        for index, prediction in enumerate(self.predictions):
+        for index, prediction in enumerate(self._predictions):
             if source := prediction.example.source:
                 groups.setdefault(source, []).append(index)
         return groups
 
     def without(self, repeated: Collection[str]) -> list[int]:
         """Return the rows whose id is not among ``repeated``."""
-        return [i for i, prediction in enumerate(self.predictions) if prediction.example.row_id not in repeated]
+        return [i for i, prediction in enumerate(self._predictions) if prediction.example.row_id not in repeated]
+
+
+def _by_source(scored: Mapping[str, _TaskRows]) -> dict[str, dict[str, TaskScore]]:
+    sources: dict[str, dict[str, TaskScore]] = {}
+    for name, rows in scored.items():
+        for source, chosen in rows.by_source().items():
+            sources.setdefault(source, {})[name] = rows.score(chosen)
+    return dict(sorted(sources.items()))
+
+
+def _without(scored: Mapping[str, _TaskRows], repeated: frozenset[str]) -> dict[str, TaskScore]:
+    """Score the tasks that lose some rows, but not all, when those with a counterpart in training are left out."""
+    kept = {name: rows.without(repeated) for name, rows in scored.items()}
+    return {name: scored[name].score(rows) for name, rows in kept.items() if 0 < len(rows) < scored[name].size}
 
 
 def units_of(predictions: Sequence[Prediction]) -> list[Hashable] | None:

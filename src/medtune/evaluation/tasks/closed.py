@@ -84,37 +84,42 @@ def tally_labels(
 
     golds = [gold_of(prediction) for prediction in predictions]
     inventory = Inventory([*known, *golds])
-    labels = inventory.labels
-    place = {label: i for i, label in enumerate(labels)}
-    size = len(labels)
+    size = len(inventory.labels)
     cells = np.zeros((len(predictions), 2), dtype=np.intp)
     counts = np.zeros((len(predictions), 3 * size + 6))
     for row, (prediction, gold) in enumerate(zip(predictions, golds, strict=True)):
-        right = inventory.find(gold) or gold
-        found = inventory.find(bare_answer(prediction.text))
-        mentioned = {found} if found else inventory.mentioned(prediction.text)
-        cells[row] = place[right], size if found is None else place[found]
-        counts[row, size + place[right]] = 1
-        if found is not None:
-            counts[row, place[found]] = found == right
-            counts[row, 2 * size + place[found]] = 1
-        counts[row, 3 * size :] = (
-            1,
-            found == right,
-            mentioned == {right},
-            found is None,
-            prediction.truncated,
-            not prediction.text.strip(),
-        )
-    positive = [i for i, label in enumerate(labels) if label != negative]
+        cells[row] = _count(prediction, inventory.find(gold) or gold, inventory, counts[row])
+    positive = [i for i, label in enumerate(inventory.labels) if label != negative]
 
     def figures(sums: "Array") -> dict[str, "Array"]:
         return _figures(sums, size, positive)
 
     def details(chosen: Sequence[int]) -> dict[str, Any]:
-        return _confusion(cells[np.asarray(chosen, dtype=np.intp)], labels)
+        return _confusion(cells[np.asarray(chosen, dtype=np.intp)], inventory.labels)
 
     return Tally(primary, counts, figures, FAILURES, details)
+
+
+def _count(prediction: Prediction, right: str, inventory: Inventory, counts: "Array") -> tuple[int, int]:
+    """Fill the row's counts; return its cell of the confusion matrix: gold label and answer, the last place invalid."""
+    size = len(inventory.labels)
+    found = inventory.find(bare_answer(prediction.text))
+    mentioned = {found} if found else inventory.mentioned(prediction.text)
+    gold = inventory.labels.index(right)
+    answer = size if found is None else inventory.labels.index(found)
+    counts[size + gold] = 1
+    if found is not None:
+        counts[answer] = answer == gold
+        counts[2 * size + answer] = 1
+    counts[3 * size :] = (
+        1,
+        found == right,
+        mentioned == {right},
+        found is None,
+        prediction.truncated,
+        not prediction.text.strip(),
+    )
+    return gold, answer
 
 
 def _figures(sums: "Array", size: int, positive: Sequence[int]) -> dict[str, "Array"]:
