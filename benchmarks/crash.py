@@ -1,6 +1,6 @@
 """Can a run be lost? Kills, tears, corrupts and starves small runs, and prints ``survived X of Y`` for each series.
 
-python benchmarks/crash.py kill random corrupt errors matrix signals lock cost      (all series; --short for a few)
+python benchmarks/crash.py kill whole random corrupt errors matrix signals lock cost      (all series; --short for a few)
 """
 
 import argparse
@@ -22,6 +22,7 @@ from medtune.testing.tiny import tiny_base
 from medtune.testing.trials import Series, Tally, damage_newest
 
 VICTIM = "medtune.testing.tiny_run:tiny_run"
+WHOLE_VICTIM = "medtune.testing.tuned_run:tuned_run"
 ONE_EPOCH = {"num_train_epochs": 1}
 HOLDER = "import sys\nfrom medtune.runs.lock import RunLock\nwith RunLock(sys.argv[1]):\n print(1, flush=True); sys.stdin.read()"
 
@@ -44,6 +45,20 @@ class Bench:
         pair = Series(self.lab, exporting, ranks=2).kill_everywhere(every_pair, offset=7)
         over.name += ", over a damaged checkpoint"
         return [fresh, over, pair]
+
+    def whole(self) -> list[Tally]:
+        """The same with all of medtune around it: rows, both scores, adapter, report."""
+        with FaultLab(WHOLE_VICTIM) as lab:
+            series = Series(lab, {"base": self.options["base"]})
+            tallies = [
+                series.kill_everywhere(67 if self.short else 2),
+                series.kill_at_random(1 if self.short else 50),
+                series.fail_writes(97 if self.short else 5),
+                series.stop_by_signal(1 if self.short else 20),
+            ]
+        for tally in tallies:
+            tally.name += ", all of medtune"
+        return tallies
 
     def random(self) -> list[Tally]:
         """Kills at random times, several per run."""
@@ -183,7 +198,7 @@ def _save_times(folder: Path) -> tuple[float, float, float]:
 
 def main() -> int:
     """Run the series named on the command line; the exit status is 1 when a run was lost."""
-    names = ("kill", "random", "corrupt", "errors", "matrix", "signals", "lock", "cost")
+    names = ("kill", "whole", "random", "corrupt", "errors", "matrix", "signals", "lock", "cost")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("series", nargs="*", help=f"of {', '.join(names)}; all by default")
     parser.add_argument("--short", action="store_true", help="a few trials of each series")

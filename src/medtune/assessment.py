@@ -11,6 +11,7 @@ from medtune.evaluation.predictions import write_predictions
 from medtune.evaluation.scoring import Evaluation, score_predictions
 from medtune.plugins.contracts import Example, Loaded, Prediction
 from medtune.plugins.host import PluginHost
+from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.specs import RunSpec
 
 __all__ = ["assess", "scores_table"]
@@ -45,9 +46,11 @@ def assess(
         max_new_tokens=spec.eval.max_new_tokens,
     )
     evaluation = score_predictions(predictions, tasks, seed=spec.seed, overlapping=overlapping)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_predictions(folder / f"predictions-{name}.jsonl", predictions)
-    (folder / f"{name}.json").write_text(json.dumps(evaluation.to_json(), indent=1), "utf-8")
+    attempt(lambda: folder.mkdir(parents=True, exist_ok=True), "the scores", folder)
+    kept = folder / f"predictions-{name}.jsonl"
+    replace_written(kept, lambda path: write_predictions(path, predictions), "the predictions")
+    # Last: a run that is resumed takes the predictions as whole when the scores are there.
+    replace_file(folder / f"{name}.json", json.dumps(evaluation.to_json(), indent=1).encode(), "the scores")
     return evaluation, predictions
 
 

@@ -10,9 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from medtune.errors import DiskFullError, WriteFailedError
+from medtune.errors import DiskFullError, StorageError, WriteFailedError
 
-__all__ = ["Pause", "attempt", "errno_of", "replace_file", "require_space", "sync_directory", "sync_file"]
+__all__ = [
+    "Pause",
+    "attempt",
+    "errno_of",
+    "replace_file",
+    "replace_written",
+    "require_space",
+    "sync_directory",
+    "sync_file",
+]
 
 Pause = Callable[[float], None]
 """Waits that many seconds between two attempts; tests pass one that returns at once."""
@@ -66,6 +75,8 @@ def errno_of(error: BaseException) -> int | None:
     safetensors and tokenizers write from Rust and tell the number only inside their message; tokenizers raises a plain
     Exception.
     """
+    if type(error) is StorageError and error.__cause__ is not None:  # another room put it into words
+        error = error.__cause__
     if isinstance(error, OSError):
         return error.errno
     if type(error) is Exception or type(error).__name__ == "SafetensorError":
@@ -76,7 +87,12 @@ def errno_of(error: BaseException) -> int | None:
 
 def replace_file(path: Path, content: bytes, what: str, pause: Pause = time.sleep) -> None:
     """Put ``content`` at ``path`` so that after a crash either the old or the new content is there."""
-    attempt(lambda: _replace_once(path, content), what, path, pause)
+    replace_written(path, lambda staged: staged.write_bytes(content), what, pause)
+
+
+def replace_written(path: Path, write: Callable[[Path], object], what: str, pause: Pause = time.sleep) -> None:
+    """Let ``write`` fill a file beside ``path``, and put it at ``path`` as ``replace_file`` does."""
+    attempt(lambda: _replace_once(path, write), what, path, pause)
 
 
 def sync_file(path: Path) -> None:
@@ -112,13 +128,11 @@ def require_space(path: Path, needed_bytes: int) -> None:
         raise DiskFullError(str(path), needed_bytes, free)
 
 
-def _replace_once(path: Path, content: bytes) -> None:
+def _replace_once(path: Path, write: Callable[[Path], object]) -> None:
     staged = path.with_name(f".{path.name}.staging")
     try:
-        with staged.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write(staged)
+        sync_file(staged)
         staged.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

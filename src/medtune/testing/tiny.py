@@ -10,9 +10,13 @@ from medtune.plugins.contracts import Loaded, PackedRow
 
 __all__ = ["RandomRows", "tiny_base"]
 
-_VOCABULARY = 96
 _PAD, _END = 0, 1
-_FIRST_WORD = 2
+_FIRST_BYTE = 2
+_VOCABULARY = _FIRST_BYTE + 256
+_TEMPLATE = (
+    "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<end>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class RandomRows:
         draw = random.Random(f"{self.seed}-{index}")
         per_row = 3 if self.packed else 1
         lengths = [draw.randint(4, self.max_length // per_row) for _ in range(per_row)]
-        ids = [draw.randrange(_FIRST_WORD, _VOCABULARY) for _ in range(sum(lengths))]
+        ids = [draw.randrange(_FIRST_BYTE, _VOCABULARY) for _ in range(sum(lengths))]
         supervised = [int(position >= length // 2) for length in lengths for position in range(length)]
         return PackedRow(ids, supervised, lengths, [index * per_row + n for n in range(per_row)])
 
@@ -60,7 +64,7 @@ class RandomRows:
 
 @quiet_libraries()
 def tiny_base(folder: Path, scheme: Literal["none", "nf4"] = "none", device: str = "cpu") -> Loaded:
-    """Return a random two-layer Mistral with a word-level tokenizer, in fp32.
+    """Return a random two-layer Mistral with a tokenizer of bytes, in fp32.
 
     Args:
         folder: where its files are kept; made on the first call, so that later calls load the same weights.
@@ -99,7 +103,7 @@ def _make_base(folder: Path) -> None:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=64,
+        max_position_embeddings=512,
         pad_token_id=_PAD,
         bos_token_id=None,
         eos_token_id=_END,
@@ -107,13 +111,21 @@ def _make_base(folder: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         MistralForCausalLM(config).save_pretrained(folder)
+    _tokenizer().save_pretrained(folder)
 
 
 def _tokenizer() -> Any:
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    """Return a tokenizer of bytes, which can write down any text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = ["<pad>", "<end>", *(f"w{number}" for number in range(_FIRST_WORD, _VOCABULARY))]
-    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<pad>"))  # noqa: S106
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")  # noqa: S106
+    tokens = ["<pad>", "<end>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({token: index for index, token in enumerate(tokens)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",  # noqa: S106 - a token of text
+        eos_token="<end>",  # noqa: S106 - as above
+        chat_template=_TEMPLATE,
+    )

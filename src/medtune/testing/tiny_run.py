@@ -20,7 +20,7 @@ from medtune.runs.store import CheckpointStore, publish
 from medtune.specs import RunSpec
 from medtune.testing.tiny import RandomRows, tiny_base
 
-__all__ = ["adapter_digest", "tiny_run", "warm_up"]
+__all__ = ["TIMED", "adapter_digest", "tiny_run", "warm_up"]
 
 _TRAIN: Mapping[str, Any] = {
     "max_length": 24,
@@ -32,7 +32,7 @@ _TRAIN: Mapping[str, Any] = {
     "save_steps": 2,
     "save_total_limit": 2,
 }
-_TIMED = {"tokens_per_second", "memory_gib"}
+TIMED = {"tokens_per_second", "memory_gib"}
 
 
 def warm_up() -> None:
@@ -85,7 +85,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
             stop_reason=lambda: "asked to" if steps and steps[-1] == options.get("stop_after") else stop.reason,
         )
         digest, done = _fit(job, place, options, first=first)
-        kept = [{k: v for k, v in record.items() if k not in _TIMED} for record in log.read()] if first else []
+        kept = [{k: v for k, v in record.items() if k not in TIMED} for record in log.read()] if first else []
     return {"digest": digest, "steps": done, "log": kept, "passed_over": passed}
 
 

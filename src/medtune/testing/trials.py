@@ -78,10 +78,10 @@ class Series:
         if self.reference.result is None:
             raise ValueError(f"the undisturbed run failed: {self.reference.error or self.reference.status}")
 
-    def kill_everywhere(self, every: int = 1, offset: int = 0) -> Tally:
+    def kill_everywhere(self, every: int = 1, offset: int = 0, until: int | None = None) -> Tally:
         """Kill before every file event, and tear every file that is written or synced."""
         tally = Tally(f"SIGKILL at file events, {self.ranks} process(es)")
-        for at in range(offset, len(self.reference.events), every):
+        for at in range(offset, until or len(self.reference.events), every):
             faults = [Fault("kill", at)]
             if self.reference.events[at] in "ws":
                 faults.append(Fault("tear", at))
@@ -205,6 +205,7 @@ def _undurable(outcome: Outcome, folder: Path, where: str) -> str | None:
     if outcome.status[0] != _INTERRUPTED_EXIT:
         return f"{where}: exit {outcome.status} instead of {_INTERRUPTED_EXIT} ({outcome.error})"
     newest, _passed = CheckpointStore(folder / "run" / "checkpoints", 1).newest_whole()
-    if newest is None or f"at step {newest.step} " not in str(outcome.error["message"]):
-        return f"{where}: the checkpoint of the last step is not there"
+    step = newest.step if newest else 0  # a signal before the first update leaves none to save
+    if f"at step {step} " not in str(outcome.error["message"]):
+        return f"{where}: the newest checkpoint is of step {step}, but {outcome.error['message']}"
     return None
