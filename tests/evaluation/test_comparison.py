@@ -92,7 +92,9 @@ def test_a_task_without_counts_per_row_is_not_tested(compared):
         def score(self, predictions):
             return TaskScore(len(predictions), "share", {"share": sum(p.text == "x" for p in predictions) / 2})
 
-    found = compared([Plain()], plain=(["y", "y"], ["x", "y"])).tasks["plain"]
+    comparison = compared([Plain()], plain=(["y", "y"], ["x", "y"]))
+    found = comparison.tasks["plain"]
+    assert comparison.summary == "not tested against the base on plain"
     assert found.verdict == "not tested (+50.0 points): the task does not count per row"
     assert (found.p_value, found.interval) == (None, None)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
+from medtune.errors import DataError
 from medtune.evaluation.recognition import HALLMARKS, NLI_LABELS, NO_RELATION, RELATIONS
 from medtune.evaluation.tasks import ClassificationTask, NliTask, RelationTask
 
@@ -78,6 +79,14 @@ def test_labels_of_another_data_set_are_learnt_from_its_gold_answers(predict_of)
     score = RelationTask().score([predict_of("cpr:4", "CPR:4"), predict_of("CPR:3", "CPR:4"), predict_of("x", "CPR:3")])
     assert score.metrics["accuracy"] == pytest.approx(1 / 3)
     assert score.failures["invalid_answer"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("task", [NliTask(), RelationTask(), ClassificationTask()])
+def test_free_text_under_the_name_of_a_label_task_is_refused(task, predict_of):
+    rows = [predict_of("x", f"SECRET text {i}") for i in range(1200)]
+    with pytest.raises(DataError, match=r"1,2\d\d different texts, so they are no labels") as caught:
+        task.score(rows)
+    assert "SECRET" not in str(caught.value)
 
 
 def test_no_relations_is_no_positive_relation(predict_of):

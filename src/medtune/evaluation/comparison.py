@@ -50,13 +50,10 @@ class Comparison:
 
     @property
     def summary(self) -> str:
-        """One sentence over all tasks."""
-        kinds = {"better than": "better than the base", "no better than": "no better than", "worse than": "worse than"}
-        parts: list[str] = []
-        for start, label in kinds.items():
-            if names := [name for name, found in self.tasks.items() if found.verdict.startswith(start)]:
-                parts.append(f"{label}{'' if start == 'better than' else ' the base'} on {', '.join(names)}")
-        return "; ".join(parts) or "no task was compared"
+        """What the tuned model is, over all tasks: "better than the base on ner; ..."; empty when none was compared."""
+        kinds = {"better than": "", "no better than": "", "worse than": "", "not tested": " against"}
+        names = {kind: [name for name, found in self.tasks.items() if found.verdict.startswith(kind)] for kind in kinds}
+        return "; ".join(f"{kind}{kinds[kind]} the base on {', '.join(of)}" for kind, of in names.items() if of)
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""

@@ -116,7 +116,7 @@ def _figures(sums: "Array", size: int) -> dict[str, "Array"]:
     rows, exact, mentioned, set_f1, invalid, truncated, empty = (sums[..., 3 * size + i] for i in range(7))
     return {
         "accuracy": ratio(exact, rows),
-        "macro_f1": ratio((f1(correct, predicted, gold) * (gold > 0)).sum(axis=-1), (gold > 0).sum(axis=-1)),
+        "macro_f1": ratio(f1(correct, predicted, gold).sum(axis=-1), (gold > 0).sum(axis=-1)),
         "micro_f1": f1(correct.sum(axis=-1), predicted.sum(axis=-1), gold.sum(axis=-1)),
         "set_f1": ratio(set_f1, rows),
         "accuracy_lenient": ratio(mentioned, rows),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from medtune.errors import DataError
 from medtune.plugins.contracts import Prediction
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ __all__ = ["INVALID", "Inventory", "bare_answer", "tally_labels"]
 INVALID = "(invalid)"
 """Column of the confusion matrix for answers that are no label."""
 FAILURES = frozenset({"invalid_answer", "truncated", "empty"})
+
+_MOST_LABELS = 1000
+"""Counts take a column per label; more different answers than this are free text under a wrong task name."""
 
 _FENCE = re.compile(r"^```\w*$")
 _LEAD_IN = re.compile(
@@ -30,12 +34,20 @@ class Inventory:
     Args:
         labels: labels as the gold answers spell them; the first spelling of a label is kept.
         aliases: other spelling -> label.
+
+    Raises:
+        DataError: there are too many to be labels.
     """
 
     def __init__(self, labels: Sequence[str], aliases: Mapping[str, str] | None = None) -> None:
         self._by_key: dict[str, str] = {}
         for label in labels:
             self._by_key.setdefault(_key(label), label)
+        if len(self._by_key) > _MOST_LABELS:
+            raise DataError(
+                f"the gold answers hold {len(self._by_key):,} different texts, so they are no labels; score these rows as "
+                "another task, such as 'qa'"
+            )
         self.labels = sorted(self._by_key.values())
         for alias, label in (aliases or {}).items():
             self._by_key.setdefault(_key(alias), label)
@@ -130,7 +142,7 @@ def _figures(sums: "Array", size: int, positive: Sequence[int]) -> dict[str, "Ar
     chosen = list(positive)
     return {
         "accuracy": ratio(right, rows),
-        "macro_f1": ratio((f1(correct, predicted, gold) * (gold > 0)).sum(axis=-1), (gold > 0).sum(axis=-1)),
+        "macro_f1": ratio(f1(correct, predicted, gold).sum(axis=-1), (gold > 0).sum(axis=-1)),
         "micro_f1": f1(correct[..., chosen].sum(-1), predicted[..., chosen].sum(-1), gold[..., chosen].sum(-1)),
         "accuracy_lenient": ratio(mentioned, rows),
         "invalid_answer": ratio(invalid, rows),
