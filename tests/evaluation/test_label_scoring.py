@@ -76,6 +76,11 @@ def test_the_reliability_curve_agrees_with_scikit_learn():
     assert found.accuracy == pytest.approx(right.mean())
 
 
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    found = calibrate([np.array([0.75, 0.25])], [0], bins=4).bins
+    assert [(b.low, b.high) for b in found] == [(0.5, 0.75)]
+
+
 def test_certain_and_right_is_calibrated_and_certain_and_wrong_is_not():
     sure = [np.array([1.0, 0.0])] * 10
     assert calibrate(sure, [0] * 10).ece == 0
