@@ -102,10 +102,10 @@ class Series:
                 tally.count(self._problem(folder, f"trial {number}"))
         return tally
 
-    def fail_writes(self, every: int = 1, offset: int = 0) -> Tally:
+    def fail_writes(self, every: int = 1, offset: int = 0, until: int | None = None) -> Tally:
         """Let every file event fail, once and for ever, with each error in turn."""
         tally = Tally("write errors")
-        for at in range(offset, len(self.reference.events), every):
+        for at in range(offset, until or len(self.reference.events), every):
             turn = at // every
             once = Fault("fail_once", at, WRITE_ERRORS[turn % len(WRITE_ERRORS)])
             always = Fault("fail_always", at, WRITE_ERRORS[(turn + 1) % len(WRITE_ERRORS)])
