@@ -25,22 +25,19 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def starling(tmp_path_factory):
-    """Folder with random bf16 weights of Starling-LM-7B's shape (14.5 GB) and the tokenizer of the demo base.
-
-    The demo's tokenizer knows fewer ids than the model has; its special ids are what the config names.
-    """
+    """Folder with random bf16 weights of Starling-LM-7B's shape (14.5 GB) and a tokenizer."""
     import torch
-    from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
+    from transformers import MistralConfig, MistralForCausalLM
 
+    from medtune import ModelSpec
+    from medtune.data.tokenizer import load_tokenizer, save_tokenizer
     from medtune.plugins.host import create_host
 
     if torch.cuda.get_device_properties(0).total_memory < NEEDED_GIB * 2**30:
         pytest.skip(f"needs a GPU of {NEEDED_GIB} GiB")
-    given = os.environ.get("MEDTUNE_STARLING_DIR")
-    if given:
-        return Path(given)
     host = create_host(autoload=False)
-    tokenizer = AutoTokenizer.from_pretrained(host.find("bundle", "demo").spec.model.path)
+    given = os.environ.get("MEDTUNE_STARLING_TOKENIZER")  # a folder; else the demo's, which knows fewer ids
+    tokenizer = load_tokenizer(ModelSpec(path=given or host.find("bundle", "demo").spec.model.path))
     dimensions = dict(host.find("bundle", "starling-medtuned").model_config)
     dimensions.pop("model_type")
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
@@ -52,7 +49,7 @@ def starling(tmp_path_factory):
         model = MistralForCausalLM(MistralConfig(**dimensions, **ids, sliding_window=None, rms_norm_eps=1e-5))
         torch.set_default_dtype(previous)
     model.save_pretrained(folder, max_shard_size="5GB")
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
     del model
     torch.cuda.empty_cache()
     yield folder
