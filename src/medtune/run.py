@@ -125,10 +125,10 @@ class Run:
 
     def chat(self, source: TextIO | None = None, sink: TextIO | None = None) -> None:
         """Talk with the tuned model, line by line, until the end of the input; the conversation is kept in memory only."""
-        source, sink = source or sys.stdin, sink or sys.stdout
+        lines, sink = source if source is not None else sys.stdin, sink or sys.stdout
         messages: list[Message] = []
         print("> ", end="", file=sink, flush=True)
-        for line in source:
+        for line in lines:
             if line.strip():
                 messages.append({"role": "user", "content": line.strip()})
                 messages.append({"role": "assistant", "content": self.generate(messages)})

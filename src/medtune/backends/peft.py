@@ -42,15 +42,18 @@ class PeftAdapter:
         from peft import LoraConfig, TaskType, get_peft_model
 
         _check_initialisation(spec, loaded)
+        # peft multiplies by alpha, so a float is fine, and init names come from a closed list of the spec.
+        scale: Any = spec.alpha
+        init: Any = _INIT_NAMES.get(spec.init, spec.init)
         config = LoraConfig(
             r=spec.r,
-            lora_alpha=spec.alpha,  # peft multiplies by it: a float is fine
+            lora_alpha=scale,
             lora_dropout=spec.dropout,
             bias=spec.bias,
             target_modules=_target_modules(loaded.model, spec),
             use_rslora=spec.use_rslora,
             use_dora=spec.use_dora,
-            init_lora_weights=_INIT_NAMES.get(spec.init, spec.init),
+            init_lora_weights=init,
             task_type=TaskType.CAUSAL_LM,
         )
         model = get_peft_model(loaded.model, config)

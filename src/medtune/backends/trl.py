@@ -41,7 +41,7 @@ def provide_trainers() -> Sequence[Trainer]:
 
 def sft_config(job: Job) -> Any:
     """Return the SFTConfig of a job: every field that medtune sets, nothing pushed, nothing reported."""
-    from trl import SFTConfig
+    from trl.trainer.sft_config import SFTConfig
 
     train, on_cpu = job.spec.train, job.loaded.device == "cpu"
     precision = job.loaded.compute_dtype if train.precision == "auto" else train.precision

@@ -12,7 +12,9 @@ from medtune.errors import MedtuneError
 __all__ = ["app", "run"]
 
 _USAGE, _CTRL_C, _UNEXPECTED = 2, 130, 1
-_CommandLineError = typer.BadParameter.__mro__[2]  # click's base, which newer typer carries inside itself
+_CommandLineError: type[Exception] = typer.BadParameter.__mro__[
+    2
+]  # click's base, which newer typer carries inside itself
 
 app = typer.Typer(
     name="medtune",

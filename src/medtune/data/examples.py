@@ -76,6 +76,7 @@ def _formatter(name: str, values: Mapping[str, Any], host: PluginHost) -> Prompt
 
 def _formatted(formatter: PromptFormatter, row: Row, quarantine: Quarantine) -> Example | None:
     """Return the example, or None after the quarantine took the row."""
+    example: Example | None = None
     try:
         example = formatter.format(row.values)
         reason = _fault(example)
@@ -83,7 +84,7 @@ def _formatted(formatter: PromptFormatter, row: Row, quarantine: Quarantine) -> 
         reason = str(error) if type(formatter).__module__.startswith("medtune.") else "the formatter refused the row"
     except Exception as error:  # noqa: BLE001 - a formatter of a user may raise anything; its text may be the row's
         reason = f"the formatter raised {type(error).__name__}"
-    if reason:
+    if reason or example is None:
         quarantine.refuse(row.row_id, row.place, reason)
         return None
     quarantine.accept()

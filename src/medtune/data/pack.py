@@ -34,9 +34,11 @@ class SampleStore:
         bounds, offsets = self._arrays["bounds"], self._arrays["offsets"]
         members = self._arrays["members"][bounds[index] : bounds[index + 1]]
         spans = [slice(int(offsets[m]), int(offsets[m + 1])) for m in members]
+        ids: Any = np.concatenate([self._arrays["ids"][s] for s in spans])
+        supervised: Any = np.concatenate([self._arrays["supervised"][s] for s in spans])
         return PackedRow(
-            input_ids=np.concatenate([self._arrays["ids"][s] for s in spans]),
-            supervised=np.concatenate([self._arrays["supervised"][s] for s in spans]),
+            input_ids=ids,
+            supervised=supervised,
             lengths=[s.stop - s.start for s in spans],
             samples=members.tolist(),
         )

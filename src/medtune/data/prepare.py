@@ -1,7 +1,7 @@
 """Prepares a run's data: reads, formats, encodes, checks and packs the training rows, and draws the validation rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def prepare(
     found = cache.find(key) if key else None
     if found:
         facts = found[1]
-        report = PreparationReport(**{**facts["report"], "from_cache": True})
+        report = replace(PreparationReport(**facts["report"]), from_cache=True)
         return Prepared(found[0], [Example(**e) for e in facts["validation"]], report)
     with Quarantine(quarantine_path, spec.data.max_quarantined) as quarantine:
         validation = validation_examples(spec, host, rows=rows)

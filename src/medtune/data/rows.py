@@ -108,7 +108,7 @@ def _readable(file: Path) -> Iterator[None]:
         raise StorageError(f"cannot read '{file}': {error.strerror or 'it is damaged'}") from error
 
 
-def _from_objects(source: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+def _from_objects(source: Iterable[Any]) -> Iterator[Row]:
     for number, values in enumerate(source):
         row_id, place = f"row-{number}", f"rows[{number}]"
         if isinstance(values, Mapping):

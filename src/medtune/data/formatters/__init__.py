@@ -71,7 +71,7 @@ def formatter(
     return lambda function: _FunctionFormatter(name, function, frozenset(columns))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _FunctionFormatter:
     name: str
     function: Callable[[Mapping[str, Any]], Example]

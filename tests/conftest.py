@@ -1,0 +1,13 @@
+"""What all tests share: a cache of their own, and no network."""
+
+import os
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache_folder(tmp_path_factory):
+    """Keep prepared data out of the user's cache."""
+    os.environ["MEDTUNE_CACHE"] = str(tmp_path_factory.mktemp("medtune-cache"))

@@ -1,0 +1,110 @@
+"""What the documents say is true: code runs, signatures and defaults agree with the code."""
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import medtune
+from medtune import RunSpec
+from medtune.cli.app import app, run
+from medtune.errors import MedtuneError
+from medtune.plugins import hookspecs
+from medtune.specfile import merge, read_spec_file, validate_spec
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)( no-run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NEEDS_TIME = {"medtune train", "medtune demo", "medtune preview", "medtune evaluate", "medtune chat"}
+
+
+def blocks(language):
+    """Return (page and number, whether it is run, text) of every block in a language."""
+    found = []
+    for page in PAGES:
+        for number, (kind, idle, text) in enumerate(BLOCK.findall(page.read_text())):
+            if kind == language:
+                found.append(pytest.param(not idle, text, id=f"{page.relative_to(ROOT)}-{number}"))
+    return found
+
+
+@pytest.mark.parametrize(("is_run", "text"), blocks("python"))
+def test_python_in_the_documents_runs(is_run, text, tmp_path):
+    compile(text, "document", "exec")
+    if not is_run:
+        return
+    environment = {**os.environ, "MEDTUNE_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(("is_run", "text"), blocks("shell"))
+def test_commands_in_the_documents_are_real(is_run, text, capsys):
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for line in filter(None, text.splitlines()):
+        words = shlex.split(line)
+        if words[0] == "make":
+            assert words[1] in targets, line
+        elif words[0] == "medtune":
+            quick = " ".join(words[:2]) not in NEEDS_TIME
+            arguments = words[1:] if quick else [*words[1:], "--help"]
+            assert run(arguments) == 0, (line, capsys.readouterr().err)
+        else:
+            assert words[0] in ("pip", "git", "cd", "python", "sbatch", "srun", "kubectl"), line
+
+
+@pytest.mark.parametrize(("is_run", "text"), blocks("toml"))
+def test_toml_in_the_documents_is_a_spec_or_names_an_entry_point(is_run, text, tmp_path):
+    file = tmp_path / "block.toml"
+    file.write_text(text)
+    values = read_spec_file(file)
+    if "project" in values:
+        assert values["project"]["entry-points"].keys() == {hookspecs.PROJECT}
+        return
+    values.pop("bundle", None)
+    assert isinstance(validate_spec(merge({}, values), file), RunSpec)
+
+
+def test_the_plugin_page_has_every_hook_with_its_signature():
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    for name, function in vars(hookspecs).items():
+        if name.startswith(("provide_", "run_", "step_")):
+            signature = str(inspect.signature(function)).replace("'", "")
+            assert f"{name}{signature}" in page
+
+
+def test_the_tutorial_map_names_real_fields_with_their_defaults():
+    rows = re.findall(r"^\| \w+ `[^|]*` \| `([\w.]+)` \| `([^`]+)` \|", (ROOT / "docs" / "tutorial-map.md").read_text(), re.M)
+    assert len(rows) > 20
+    for field, default in rows:
+        value = RunSpec()
+        for part in field.split("."):
+            value = getattr(value, part)
+        shown = {True: "true", False: "false", None: "null"}.get(value, value) if not isinstance(value, int | float) or isinstance(value, bool) else value
+        assert str(shown) == default, field
+
+
+def test_the_api_page_has_every_public_name():
+    page = (ROOT / "docs" / "api.md").read_text()
+    for name in medtune.__all__:
+        assert f"medtune.{name}" in page or name == "__version__", name
+    assert dir(medtune) == sorted(medtune.__all__)
+
+
+def test_the_command_line_page_has_every_command_and_every_exit_code():
+    page = (ROOT / "docs" / "cli.md").read_text()
+    commands = {c.name or c.callback.__name__ for c in app.registered_commands} | {g.name for g in app.registered_groups}
+    assert all(f"`medtune {name}" in page for name in commands)
+
+    def codes(kind):
+        return {kind.exit_code, *(code for child in kind.__subclasses__() for code in codes(child))}
+
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    assert codes(MedtuneError) - {1} <= listed
