@@ -15,7 +15,10 @@ from medtune.specs import RunSpec
 
 __all__ = ["apply_overrides", "merge", "read_spec_file", "validate_spec"]
 
-_PINNED_TO = {"model.name": ("model.revision",), "data.source": ("data.revision", "data.split", "data.validation")}
+_PINNED_TO = {
+    "model.name": ("model.revision",),
+    "data.source": ("data.revision", "data.subset", "data.split", "data.validation"),
+}
 """Changing the key on the left makes the values on the right, which belong to the old one, meaningless."""
 
 _EXCLUDES = {"train.max_steps": "train.num_train_epochs", "train.num_train_epochs": "train.max_steps"}

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-__all__ = ["DataSpec", "EvalSpec", "LoraSpec", "ModelSpec", "QuantSpec", "RunSpec", "TrainSpec"]
+__all__ = ["DataSpec", "EvalSpec", "LoraSpec", "ModelSpec", "QuantSpec", "RunSpec", "SourceSpec", "TrainSpec"]
 
 STARLING = "berkeley-nest/Starling-LM-7B-alpha"
 STARLING_REVISION = "1dddf3b95bc1391f6307299eb1c162c194bde9bd"
@@ -60,21 +60,43 @@ class ModelSpec(_Spec):
         return _drop_foreign_pin(values, "name", STARLING)
 
 
-class DataSpec(_Spec):
+class SourceSpec(_Spec):
+    """Rows from one place."""
+
+    source: str
+    """Hub data set (owner/name), or a local JSONL, JSON, CSV, Parquet or Arrow file (perhaps .gz or .zst), folder or
+    glob."""
+    revision: str | None = None
+    """Commit of the hub data set; None for a local source."""
+    subset: str | None = None
+    """Configuration of a hub data set that has several, such as "pqa_labeled" of qiaojin/PubMedQA."""
+    split: str = "train"
+    """Split to train on, of the hub data set or of a folder whose files are named or grouped by split."""
+    formatter: str = "auto"
+    """Name of the registered formatter; "auto" chooses by the columns."""
+    weight: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Times each row is trained on per epoch: 2 takes every row twice, 0.5 half of them, drawn by the seed."""
+    name: str = ""
+    """Source given to rows that have none; empty takes the name of the file or repository when several are mixed."""
+
+
+class DataSpec(SourceSpec):
     """The rows to learn from and the rows to score on."""
 
     source: str = MEDTUNED
-    """Hub data set, or a local JSONL, CSV, Parquet or Arrow file, folder or glob."""
+    """Hub data set (owner/name), or a local JSONL, JSON, CSV, Parquet or Arrow file (perhaps .gz or .zst), folder or
+    glob."""
     revision: str | None = MEDTUNED_REVISION
     """Commit of the hub data set; None for a local source."""
-    split: str = "train"
-    """Split of the hub data set to train on."""
+    mix: tuple[SourceSpec, ...] = ()
+    """Further sources to train on, each with its own weight, beside ``source``."""
+    streaming: bool = False
+    """Whether hub data sets are read while they are downloaded, instead of stored first; files always are."""
     validation: str | None = "validation"
-    """Split, or local file, to score on; None holds out ``validation_fraction`` of the training rows."""
+    """Split of ``source``, or local file, folder or glob, to score on; None holds out ``validation_fraction`` of the
+    training rows, those of ``mix`` included."""
     validation_fraction: Fraction = 0.02
     """Share of training rows held out, by source, when there is no validation set."""
-    formatter: str = "auto"
-    """Name of the registered formatter; "auto" chooses by the columns."""
     limit: Positive | None = None
     """Most rows to train on, drawn evenly by source; None takes all."""
     include_sources: Names = ()

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from conftest import TEMPLATES, make_tokenizer
 
-from medtune import DataSpec, EvalSpec, Example, RunSpec, TrainSpec
+from medtune import DataSpec, EvalSpec, RunSpec, TrainSpec
 from medtune.data.cache import PreparedCache
 from medtune.data.contract import check_contract, write_contract
 from medtune.data.encode import Encoder
 from medtune.data.prepare import encoder_of, prepare, preview, validation_examples
-from medtune.data.splits import HoldOut, sample_by_source, share_evenly
 from medtune.demo.generator import generate_rows
 from medtune.errors import DataError, UnsafeArtifactError
 from medtune.plugins.host import create_host
@@ -226,24 +225,6 @@ def test_validation_is_drawn_evenly_by_source_from_an_ordered_file(host, tokeniz
     assert len(counts) == 6
     assert set(counts.values()) == {20}
     assert drawn == validation_examples(spec, host)
-
-
-def test_the_same_share_of_every_source_is_held_out():
-    hold_out = HoldOut(0.1, seed=3)
-    taken = [(source, hold_out.takes(source)) for _ in range(100) for source in ("a", "b", "b")]
-    assert sum(t for s, t in taken if s == "a") == 10
-    assert sum(t for s, t in taken if s == "b") == 20
-
-
-def test_a_sample_does_not_depend_on_the_order_of_rows():
-    examples = [Example([], source="ab"[i % 2], row_id=str(i)) for i in range(100)]
-    assert sample_by_source(examples, 7, 0) == sample_by_source(examples[::-1], 7, 0)
-    assert sample_by_source(examples, 7, 0) != sample_by_source(examples, 7, 1)
-
-
-def test_what_a_small_source_cannot_give_goes_to_the_others():
-    assert share_evenly({"a": 2, "b": 50, "c": 50}, 20) == {"a": 2, "b": 9, "c": 9}
-    assert share_evenly({"a": 2, "b": 3}, 20) == {"a": 2, "b": 3}
 
 
 def test_ids_are_stored_compactly(host, tokenizer, rows):

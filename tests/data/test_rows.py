@@ -84,7 +84,7 @@ def test_objects_in_memory_are_rows():
 
     assert [r.values for r in read_rows(ROWS)] == ROWS
     assert [dict(r.values) for r in read_rows(datasets.Dataset.from_list(ROWS))] == ROWS
-    assert [r.fault for r in read_rows([3])] == ["a int, not a mapping"]
+    assert [r.fault for r in read_rows([3])] == ["int instead of a mapping"]
 
 
 def test_rows_are_numbered_by_file_and_line(tmp_path):

@@ -1,7 +1,7 @@
 """Prepares a run's data: reads, formats, encodes, checks and packs the training rows, and draws the validation rows."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,18 +9,23 @@ from typing import Any
 from medtune import __version__
 from medtune.data.cache import PreparedCache, cache_key, default_cache_dir, store_in_memory
 from medtune.data.encode import Encoder
-from medtune.data.examples import Rows, read_examples, training_rows, validation_rows
+from medtune.data.examples import (
+    Rows,
+    training_examples,
+    training_fingerprint,
+    validation_fingerprint,
+    validation_pool,
+)
 from medtune.data.lengths import LengthLedger
 from medtune.data.overlap import OverlapFinder
 from medtune.data.pack import best_fit
 from medtune.data.quarantine import Quarantine
-from medtune.data.rows import data_fingerprint, is_local
 from medtune.data.samples import SampleWriter
 from medtune.data.shorten import shortened
-from medtune.data.splits import HoldOut, sample_by_source
+from medtune.data.splits import draw_evenly, sample_by_source
 from medtune.errors import DataError
 from medtune.plugins.contracts import EncodedExample, Example, PackedRows
-from medtune.plugins.host import PluginHost
+from medtune.plugins.host import BUILTIN_PLUGINS, PluginHost
 from medtune.specs import RunSpec
 
 __all__ = ["PreparationReport", "Prepared", "encoder_of", "prepare", "preview", "validation_examples"]
@@ -111,7 +116,8 @@ def prepare(
     found = cache.find(key) if key else None
     if found:
         facts = found[1]
-        report = replace(PreparationReport(**facts["report"]), from_cache=True)
+        kept: dict[str, Any] = {**facts["report"], "from_cache": True}
+        report = PreparationReport(**kept)
         return Prepared(found[0], [Example(**e) for e in facts["validation"]], report)
     with Quarantine(quarantine_path, spec.data.max_quarantined) as quarantine:
         validation = validation_examples(spec, host, rows=rows)
@@ -127,14 +133,7 @@ def prepare(
 
 def validation_examples(spec: RunSpec, host: PluginHost, *, rows: Rows | None = None) -> list[Example]:
     """Draw the examples to score on: ``eval.rows_per_source`` of each source, by the seed."""
-    apart = validation_rows(spec.data)
-    quarantine = Quarantine(None, 1.0)
-    if apart is not None and rows is None:
-        examples: Iterable[Example] = read_examples(apart, spec.data, host, quarantine)
-    elif spec.data.validation_fraction:
-        examples = _held_out(spec, read_examples(training_rows(spec.data, rows), spec.data, host, quarantine))
-    else:
-        return []
+    examples = validation_pool(spec.data, host, Quarantine(None, 1.0), spec.seed, rows=rows)
     return sample_by_source(examples, spec.eval.rows_per_source, spec.seed)
 
 
@@ -143,7 +142,7 @@ def preview(
 ) -> list[EncodedExample]:
     """Return ``n`` training rows, drawn evenly by source, as the trainer will see them (before the length policy)."""
     quarantine = Quarantine(None, 1.0)
-    sample = sample_by_source(read_examples(training_rows(spec.data, rows), spec.data, host, quarantine), n, spec.seed)
+    sample = sample_by_source(training_examples(spec.data, host, quarantine, spec.seed, rows=rows), n, spec.seed)
     by_source: dict[str, list[Example]] = {}
     for example in sample:
         by_source.setdefault(example.source, []).append(example)
@@ -206,7 +205,13 @@ class _Preparation:
         )
         arrays, names, fingerprint = self._writer.arrays(packed)
         validation = [
-            {"messages": list(e.messages), "source": e.source, "task": e.task, "row_id": e.row_id}
+            {
+                "messages": list(e.messages),
+                "source": e.source,
+                "task": e.task,
+                "row_id": e.row_id,
+                "document": e.document,
+            }
             for e in self._validation
         ]
         return arrays, {
@@ -249,48 +254,25 @@ class _Preparation:
 
 
 def _training_examples(spec: RunSpec, host: PluginHost, quarantine: Quarantine, rows: Rows | None) -> Iterator[Example]:
-    """Yield the training examples: without the held-out ones, and limited evenly by source."""
-    examples = read_examples(training_rows(spec.data, rows), spec.data, host, quarantine)
-    if spec.data.validation is None and spec.data.validation_fraction:
-        examples = _held_out(spec, examples, others=True)
-    if spec.data.limit is not None:
-        examples = iter(_limited(examples, spec.data.limit, spec.seed))
-    return examples
-
-
-def _held_out(spec: RunSpec, examples: Iterable[Example], *, others: bool = False) -> Iterator[Example]:
-    hold_out = HoldOut(spec.data.validation_fraction, spec.seed)
-    return (e for e in examples if hold_out.takes(e.source) != others)
-
-
-def _limited(examples: Iterable[Example], limit: int, seed: int) -> list[Example]:
-    """Draw ``limit`` examples evenly by source."""
-    from collections import Counter
-
-    from medtune.data.splits import share_evenly
-
-    drawn = sample_by_source(examples, limit, seed)
-    shares = share_evenly(Counter(e.source for e in drawn), limit)
-    kept: list[Example] = []
-    for example in drawn:
-        if shares[example.source]:
-            shares[example.source] -= 1
-            kept.append(example)
-    return kept
+    """Yield the training examples: without the held-out ones, weighted, and limited evenly by source."""
+    examples = training_examples(spec.data, host, quarantine, spec.seed, rows=rows, part="learned")
+    return examples if spec.data.limit is None else iter(draw_evenly(examples, spec.data.limit, spec.seed))
 
 
 def _key(spec: RunSpec, host: PluginHost, encoder: Encoder) -> str | None:
-    """Return the cache key; None when a formatter of unknown version formats the rows."""
+    """Return the cache key; None when a formatter of unknown version formats the rows, or their commit is unknown."""
     formatters = {f.name: getattr(f, "version", None) for f in host.all("formatter")}
-    foreign = [n for n, (f, _o) in host.provided("formatter").items() if not type(f).__module__.startswith("medtune.")]
-    in_use = foreign if spec.data.formatter == "auto" else [n for n in foreign if n == spec.data.formatter]
-    if any(formatters[name] is None for name in in_use):
-        return None
+    foreign = [name for name, (_, owner) in host.provided("formatter").items() if owner not in BUILTIN_PLUGINS]
     data = spec.data
+    chosen = {member.formatter for member in (data, *data.mix)}
+    in_use = foreign if "auto" in chosen else [n for n in foreign if n in chosen]
+    training, validation = training_fingerprint(data), validation_fingerprint(data)
+    if any(formatters[name] is None for name in in_use) or training is None or validation is None:
+        return None
     facts = {
         "medtune": __version__,
-        "data": data_fingerprint(data.source, revision=data.revision, split=data.split),
-        "validation": _validation_fingerprint(spec),
+        "data": training,
+        "validation": validation,
         "formatters": formatters,
         "encoder": encoder.fingerprint,
         "spec": data.model_dump(mode="json", exclude={"source", "validation", "cache"}),
@@ -300,12 +282,3 @@ def _key(spec: RunSpec, host: PluginHost, encoder: Encoder) -> str | None:
         "rows_per_source": spec.eval.rows_per_source,
     }
     return cache_key(facts)
-
-
-def _validation_fingerprint(spec: RunSpec) -> str:
-    data = spec.data
-    if data.validation is None:
-        return ""
-    if is_local(data.source) or is_local(data.validation):
-        return data_fingerprint(data.validation, split="validation")
-    return data_fingerprint(data.source, revision=data.revision, split=data.validation)

@@ -11,13 +11,16 @@ __all__ = ["Quarantine"]
 
 _ENOUGH_ROWS = 100
 """Rows after which the share of malformed ones means something."""
+_UNWRITTEN = 1000
+"""Lines kept in memory before they are written."""
 
 
 class Quarantine:
     """Counts good and malformed rows and writes the malformed ones down; a context manager.
 
     Args:
-        path: ``quarantine.jsonl`` to write, made on the first malformed row; None to count only.
+        path: ``quarantine.jsonl`` to write, made on the first malformed row, and removed when it is an earlier
+            preparation's and there was none; None to count only.
         limit: share of malformed rows above which preparation stops.
     """
 
@@ -33,6 +36,8 @@ class Quarantine:
 
     def __exit__(self, *_exception: object) -> None:
         self._write()
+        if self._path and not self.count:
+            self._path.unlink(missing_ok=True)
 
     @property
     def count(self) -> int:
@@ -53,10 +58,15 @@ class Quarantine:
 
         Raises:
             DataError: already too large a share of the rows is malformed.
+            StorageError: the file cannot be written.
         """
         self.rows += 1
         self.reasons[reason] += 1
-        self._lines.append(json.dumps({"row_id": row_id, "place": place, "reason": reason}))
+        if self._path:
+            self._lines.append(json.dumps({"row_id": row_id, "place": place, "reason": reason}))
+            if len(self._lines) >= _UNWRITTEN:
+                self._write()
+        # A set may begin with its bad rows: before its end, twice the limit and some more must be exceeded.
         if self.rows >= _ENOUGH_ROWS and self.count > 2 * self._limit * self.rows + _ENOUGH_ROWS:
             self.check()
 

@@ -1,21 +1,28 @@
-"""Reads rows from wherever they are: local files, folders and globs, the hub, or objects in memory."""
+"""Reads rows from wherever they are: files, folders and globs, the hub, or objects in memory."""
 
-import glob
 import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medtune.data.files import READERS, kind_of
-from medtune.errors import DataError, HubUnreachableError, StorageError
+from medtune.data.sources.columnar import read_arrow, read_parquet
+from medtune.data.sources.csv_files import read_csv
+from medtune.data.sources.hub import HubData, rows_of_batches
+from medtune.data.sources.json_files import read_json, read_json_lines
+from medtune.data.sources.opening import open_bytes
+from medtune.data.sources.paths import DataFile, is_local, local_files
+from medtune.errors import DataError
 
 __all__ = ["Row", "data_fingerprint", "is_local", "read_rows"]
 
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_BATCH = 1000
+_READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any], str]]]] = {
+    "jsonl": read_json_lines,
+    "json": read_json,
+    "csv": read_csv,
+    "parquet": read_parquet,
+    "arrow": read_arrow,
+}
+"""Kind of file -> reader of number (from 1), values and fault of each row."""
 
 
 class Row(NamedTuple):
@@ -23,8 +30,8 @@ class Row(NamedTuple):
 
     Attributes:
         values: column -> value; empty for a faulty row.
-        row_id: stable identity, such as "train-17" or "notes.jsonl-3".
-        place: file and line, or data set and row number, for the quarantine.
+        row_id: stable identity within its source, such as "train-17" or "notes.jsonl-3".
+        place: file and line (element of a JSON array, row of a Parquet or Arrow file), or data set and row number.
         fault: why the row could not be read, without its content; empty for a good row.
     """
 
@@ -35,7 +42,12 @@ class Row(NamedTuple):
 
 
 def read_rows(
-    source: str | Iterable[Mapping[str, Any]], *, revision: str | None = None, split: str = "train"
+    source: str | Iterable[Mapping[str, Any]],
+    *,
+    revision: str | None = None,
+    subset: str | None = None,
+    split: str = "train",
+    streaming: bool = False,
 ) -> Iterator[Row]:
     """Yield rows one after the other, in bounded memory.
 
@@ -43,105 +55,65 @@ def read_rows(
         source: a JSONL, JSON, CSV, Parquet or Arrow file (perhaps .gz or .zst), a folder or glob of such files, a data
             set on the hub, or an iterable of mappings (a ``datasets`` object is one).
         revision: commit of a hub data set.
-        split: split of a hub data set; also the files of a folder whose names begin with it, where there are any.
+        subset: configuration of a hub data set that has several.
+        split: split of a hub data set, or of a folder whose files are named or grouped by split.
+        streaming: whether a hub data set is read while it is downloaded, instead of after; files always are.
 
     Raises:
         StorageError: a file cannot be read.
-        DataError: there is no such file, or its kind is unknown.
+        DataError: there is no such file, subset or split, or the file is damaged beyond its rows.
         HubUnreachableError: the data set is not cached and the hub cannot be reached.
     """
     if not isinstance(source, str):
         return _from_objects(source)
     if is_local(source):
+        if subset is not None:
+            raise DataError(f"data.subset is '{subset}', but '{source}' is no data set on the hub; leave it out")
         return _from_files(local_files(source, split))
-    return _from_hub(source, revision, split)
+    return _from_hub(HubData(source, revision, subset, split, streaming))
 
 
-def is_local(source: str) -> bool:
-    """Whether ``source`` means files here rather than a data set on the hub."""
-    looks_like_files = any(c in source for c in "*?[") or kind_of(Path(source)) is not None
-    return looks_like_files or Path(source).exists() or not _HUB_NAME.fullmatch(source)
+def data_fingerprint(
+    source: str, *, revision: str | None = None, subset: str | None = None, split: str = "train"
+) -> str | None:
+    """Return SHA-256 over the bytes of local files, or over name, commit, subset and split of a hub data set.
 
-
-def local_files(source: str, split: str) -> list[Path]:
-    """Return the data files that a path, folder or glob stands for, in the order of their names."""
-    path = Path(source)
-    if path.is_dir():
-        files = sorted(f for f in path.rglob("*") if f.is_file() and kind_of(f) is not None)
-        files = [f for f in files if f.name.startswith(split)] or files
-    else:
-        files = [path] if path.is_file() else sorted(Path(f) for f in glob.glob(source, recursive=True))  # noqa: PTH207 - may be absolute
-    if not files:
-        raise DataError(f"no data file at '{source}'; data.source takes a file, folder or glob of {_kinds()}")
-    for file in files:
-        if kind_of(file) is None:
-            raise DataError(f"'{file}' is of no known kind; medtune reads {_kinds()}")
-    return files
-
-
-def data_fingerprint(source: str, *, revision: str | None = None, split: str = "train") -> str:
-    """Return SHA-256 over the bytes of local files, or over name, commit and split of a hub data set."""
+    None when the rows may change unnoticed: the set follows a branch, and the hub cannot be asked for its commit.
+    """
     digest = hashlib.sha256()
     if not is_local(source):
-        digest.update(f"{source}@{revision}[{split}]".encode())
-        return digest.hexdigest()
+        identity = HubData(source, revision, subset, split).identity()
+        return hashlib.sha256(identity.encode()).hexdigest() if identity else None
     for file in local_files(source, split):
-        with _readable(file), file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(_content_hash(file.path))
     return digest.hexdigest()
 
 
-def _from_files(files: list[Path]) -> Iterator[Row]:
-    for file in files:
-        kind = kind_of(file)
-        assert kind is not None  # noqa: S101 - local_files saw to it
-        with _readable(file):
-            for number, values, fault in READERS[kind](file):
-                yield Row(values, f"{file.name}-{number}", f"{file}:{number}", fault)
+def _content_hash(path: Path) -> bytes:
+    """Hash the bytes as they lie, compressed or not."""
+    with open_bytes(path, unpacked=False) as stream:
+        return hashlib.file_digest(stream, "sha256").digest()  # type: ignore[arg-type]
 
 
-@contextmanager
-def _readable(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"cannot read '{file}': {error.strerror or 'it is damaged'}") from error
+def _from_files(files: Iterable[DataFile]) -> Iterator[Row]:
+    for path, kind, name in files:
+        for number, values, fault in _READERS[kind](path):
+            yield Row(values, f"{name}-{number}", f"{path}:{number}", fault)
+
+
+def _from_hub(data: HubData) -> Iterator[Row]:
+    for number, values in enumerate(data.rows()):
+        yield Row(values, f"{data.split}-{number}", f"{data.label} row {number}")
 
 
 def _from_objects(source: Iterable[Any]) -> Iterator[Row]:
-    for number, values in enumerate(source):
+    if isinstance(source, Mapping):  # a DatasetDict, most likely
+        raise DataError("rows must be an iterable of mappings, not one mapping; of a DatasetDict pass one split")
+    in_batches = callable(getattr(source, "iter", None)) and type(source).__module__.startswith("datasets.")
+    rows = rows_of_batches(source) if in_batches else source
+    for number, values in enumerate(rows):
         row_id, place = f"row-{number}", f"rows[{number}]"
         if isinstance(values, Mapping):
             yield Row(values, row_id, place)
         else:
-            yield Row({}, row_id, place, f"a {type(values).__name__}, not a mapping")
-
-
-def _from_hub(source: str, revision: str | None, split: str) -> Iterator[Row]:
-    import datasets
-
-    try:
-        data = datasets.load_dataset(source, revision=revision, split=split)
-    except ValueError as error:
-        if "split" in str(error).lower():
-            raise DataError(f"data set '{source}' has no split '{split}'; set data.split") from error
-        raise HubUnreachableError("data set", source, "--set data.source=FILE") from error
-    except OSError as error:  # not found, no connection and offline mode are all of this kind
-        raise HubUnreachableError("data set", source, "--set data.source=FILE") from error
-    number = 0
-    for batch in data.iter(batch_size=_BATCH):
-        columns = list(batch)
-        for values in zip(*(batch[c] for c in columns), strict=True):
-            yield Row(dict(zip(columns, values, strict=True)), f"{split}-{number}", f"{source}[{split}] row {number}")
-            number += 1
-
-
-def batched(rows: Iterable[Row], size: int = _BATCH) -> Iterator[list[Row]]:
-    """Yield rows in lists of ``size``."""
-    iterator = iter(rows)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-def _kinds() -> str:
-    return ".jsonl, .json, .csv, .parquet and .arrow, plain or as .gz or .zst"
+            yield Row({}, row_id, place, f"{type(values).__name__} instead of a mapping")

@@ -2,33 +2,54 @@
 
 import hashlib
 import heapq
+import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from medtune.plugins.contracts import Example
 
-__all__ = ["HoldOut", "sample_by_source", "share_evenly"]
+__all__ = ["HoldOut", "draw_evenly", "repeated", "sample_by_source"]
 
 
 class HoldOut:
-    """Says which rows are held out: the same share of every source, spread over it, the same for the same seed.
+    """Says which rows are held out: the same share of every source, one drawn from each run of 1 / share rows.
+
+    Rows of one document go the same way, so that nothing of a held-out text is trained on.
 
     Args:
         fraction: share of each source.
-        seed: decides where the counting begins within each source.
+        seed: of the draws.
     """
 
     def __init__(self, fraction: float, seed: int) -> None:
         self._fraction, self._seed = fraction, seed
         self._seen: Counter[str] = Counter()
+        self._next: dict[str, tuple[int, int]] = {}  # source -> current run, position drawn from it
+        self._documents: dict[tuple[str, str], bool] = {}
 
-    def takes(self, source: str) -> bool:
+    def takes(self, source: str, document: str = "") -> bool:
         """Say whether the next row of ``source`` is held out."""
+        if not document:
+            return self._draws(source)
+        key = (source, document)
+        if key not in self._documents:
+            self._documents[key] = self._draws(source)
+        return self._documents[key]
+
+    def _draws(self, source: str) -> bool:
+        if not self._fraction:
+            return False
         position = self._seen[source]
         self._seen[source] += 1
-        start = random.Random(f"{self._seed} {source}").random()
-        return int((position + 1) * self._fraction + start) > int(position * self._fraction + start)
+        run = math.floor((position + 0.5) * self._fraction)  # the half keeps rounding errors away from the borders
+        if self._next.get(source, (-1, 0))[0] != run:
+            first = math.ceil(run / self._fraction - 0.5)
+            beyond = max(first + 1, math.ceil((run + 1) / self._fraction - 0.5))
+            draw = random.Random(f"{self._seed} {source} {run}").random()
+            self._next[source] = (run, first + int(draw * (beyond - first)))
+        return position == self._next[source][1]
 
 
 def sample_by_source(examples: Iterable[Example], per_source: int, seed: int) -> list[Example]:
@@ -37,24 +58,67 @@ def sample_by_source(examples: Iterable[Example], per_source: int, seed: int) ->
     Returns:
         The examples by source name, within a source in a seeded order.
     """
-    kept: dict[str, list[tuple[int, int, Example]]] = defaultdict(list)
+    drawn = _Drawn(seed)
+    for example in examples:
+        drawn.add(example)
+        drawn.shrink(example.source, per_source)
+    return drawn.examples()
+
+
+def draw_evenly(examples: Iterable[Example], total: int, seed: int) -> list[Example]:
+    """Draw ``total`` examples, equally many of each source, keeping no more than that in memory.
+
+    What a small source cannot give goes to the others.
+
+    Returns:
+        The examples by source name, within a source in a seeded order.
+    """
+    drawn = _Drawn(seed)
     for number, example in enumerate(examples):
-        heap, key = kept[example.source], -_rank(seed, example.row_id)
-        if len(heap) < per_source:
-            heapq.heappush(heap, (key, number, example))
-        elif key > heap[0][0]:
-            heapq.heapreplace(heap, (key, number, example))
-    return [example for source in sorted(kept) for _key, _n, example in sorted(kept[source], reverse=True)]
+        drawn.add(example)
+        if number >= total:  # taking from the largest source, each time, ends in even shares
+            drawn.shrink_largest()
+    return drawn.examples()
 
 
-def share_evenly(available: dict[str, int], total: int) -> dict[str, int]:
-    """Share ``total`` over sources evenly; what a small source cannot give goes to the others."""
-    shares: dict[str, int] = {}
-    smallest_first = sorted(available, key=lambda source: (available[source], source))
-    for number, source in enumerate(smallest_first):
-        shares[source] = min(available[source], total // (len(available) - number))
-        total -= shares[source]
-    return shares
+def repeated(examples: Iterable[Example], weight: float, seed: int) -> Iterator[Example]:
+    """Yield each example ``weight`` times on average: the whole part always, the fraction for rows drawn by the seed.
+
+    Copies get ids of their own. Whether a row is drawn depends on its id and the seed alone.
+    """
+    whole, part = int(weight), weight % 1
+    threshold = int(part * 2**64)
+    for example in examples:
+        times = whole + (1 if part and _rank(seed, f"weight {example.row_id}") < threshold else 0)
+        if times:
+            yield example
+        for copy in range(2, times + 1):
+            yield replace(example, row_id=f"{example.row_id}#{copy}")
+
+
+class _Drawn:
+    """Keeps the examples of lowest rank of each source; ranks are drawn by the seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed, self._count = seed, 0
+        self._kept: dict[str, list[tuple[int, int, Example]]] = defaultdict(list)
+
+    def add(self, example: Example) -> None:
+        self._count += 1  # decides between equal ranks, so that examples are never compared
+        heapq.heappush(self._kept[example.source], (-_rank(self._seed, example.row_id), -self._count, example))
+
+    def shrink(self, source: str, size: int) -> None:
+        if len(self._kept[source]) > size:
+            heapq.heappop(self._kept[source])
+
+    def shrink_largest(self) -> None:
+        largest = max(self._kept, key=lambda source: (len(self._kept[source]), source))
+        heapq.heappop(self._kept[largest])
+
+    def examples(self) -> list[Example]:
+        return [
+            example for source in sorted(self._kept) for _rank, _n, example in sorted(self._kept[source], reverse=True)
+        ]
 
 
 def _rank(seed: int, row_id: str) -> int:

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum mode { COUNT = 0, KILL = 1, TEAR = 2, FAIL_ONCE = 3, FAIL_ALWAYS = 4 };
-enum { MAX_EVENTS = 100000 };
+enum { MAX_EVENTS = 100000, MAX_FILES = 4096 };
 
 static char root[PATH_MAX];
 static size_t root_length;
@@ -79,13 +79,52 @@ static int event(char kind) {
     return 1;
 }
 
+/* What a file held when it was last synced is on the device and stays: only the rest of it can be torn. */
+static struct { dev_t device; ino_t inode; off_t size; } synced[MAX_FILES];
+static int synced_files = 0;
+
+static off_t *synced_size(const struct stat *status) {
+    for (int i = synced_files - 1; i >= 0; i--)
+        if (synced[i].device == status->st_dev && synced[i].inode == status->st_ino) return &synced[i].size;
+    return NULL;
+}
+
+static void note_sync(int fd) {
+    struct stat status;
+    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) return;
+    off_t *size = synced_size(&status);
+    if (size) {
+        *size = status.st_size;
+    } else {
+        int i = __atomic_fetch_add(&synced_files, 1, __ATOMIC_SEQ_CST);
+        if (i >= MAX_FILES) return;
+        synced[i].device = status.st_dev;
+        synced[i].inode = status.st_ino;
+        synced[i].size = status.st_size;
+    }
+}
+
 /* By path, because a file is often synced through a descriptor that may only read. */
 static void tear(int fd) {
     char link[64];
     struct stat status;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) (void)!truncate(link, status.st_size / 2);
+    if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) {
+        off_t *size = synced_size(&status);
+        off_t safe = size && *size < status.st_size ? *size : 0;
+        (void)!truncate(link, safe + (status.st_size - safe) / 2);
+    }
     kill(getpid(), SIGKILL);
+}
+
+/* A new file may get the number of a deleted one, whose size is no longer true. */
+static int new_file(int fd, int flags) {
+    struct stat status;
+    if (fd >= 0 && synced_files && (flags & (O_TRUNC | O_EXCL)) && fstat(fd, &status) == 0) {
+        off_t *size = synced_size(&status);
+        if (size) *size = 0;
+    }
+    return fd;
 }
 
 static int is_writing(int flags) { return (flags & (O_CREAT | O_TRUNC | O_APPEND)) != 0; }
@@ -102,7 +141,7 @@ static int is_writing(int flags) { return (flags & (O_CREAT | O_TRUNC | O_APPEND
             if (verdict == 1) return -1; \
             if (verdict == 2) tear(-1); \
         } \
-        return real(path, flags, permission); \
+        return new_file(real(path, flags, permission), flags); \
     }
 OPEN(open)
 OPEN(open64)
@@ -119,7 +158,7 @@ OPEN(open64)
             if (verdict == 1) return -1; \
             if (verdict == 2) tear(-1); \
         } \
-        return real(directory, path, flags, permission); \
+        return new_file(real(directory, path, flags, permission), flags); \
     }
 OPENAT(openat)
 OPENAT(openat64)
@@ -166,13 +205,17 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset) {
 int fsync(int fd) {
     REAL(fsync);
     ON_FD('s', fd)
-    return real(fd);
+    int result = real(fd);
+    if (result == 0 && fd_is_below(fd)) note_sync(fd);
+    return result;
 }
 
 int fdatasync(int fd) {
     REAL(fdatasync);
     ON_FD('s', fd)
-    return real(fd);
+    int result = real(fd);
+    if (result == 0 && fd_is_below(fd)) note_sync(fd);
+    return result;
 }
 
 int ftruncate(int fd, off_t size) {

@@ -29,8 +29,8 @@ class Fault:
     """What happens to the victim.
 
     Attributes:
-        kind: "none"; "kill" before the chosen file event; "tear": the file of the event loses its second half, then
-            the process is killed; "fail_once" and "fail_always": the call fails with ``errno``, in the second case every
+        kind: "none"; "kill" before the chosen file event; "tear": half of what the file of the event
+            holds beyond its last sync is lost, then the process is killed; "fail_once" and "fail_always": the call fails with ``errno``, in the second case every
             later one too.
         at: number of the file event, from 0.
         errno: error of a failing call.

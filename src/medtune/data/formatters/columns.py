@@ -5,34 +5,41 @@ from typing import Any
 
 from medtune.plugins.contracts import Example, Message
 
-__all__ = ["conversation", "optional_text", "text"]
+__all__ = ["MalformedRowError", "conversation", "optional_text", "text"]
+
+
+class MalformedRowError(ValueError):
+    """What is wrong with a row, in words that are safe to log: column names and types, never what stands in them.
+
+    The quarantine shows this sentence. Of any other exception it shows the type alone, since libraries quote values.
+    """
 
 
 def text(row: Mapping[str, Any], column: str) -> str:
     """Return a column that must hold text.
 
     Raises:
-        ValueError: it is missing, null, of another type, or blank.
+        MalformedRowError: it is missing, null, of another type, or blank.
     """
     value = row.get(column)
     if isinstance(value, str):
         if value and not value.isspace():
             return value
-        raise ValueError(f"column '{column}' is empty")
+        raise MalformedRowError(f"column '{column}' is empty")
     if column not in row:
-        raise ValueError(f"column '{column}' is missing")
+        raise MalformedRowError(f"column '{column}' is missing")
     if value is None:
-        raise ValueError(f"column '{column}' is null")
-    raise ValueError(f"column '{column}' holds a {type(value).__name__}, not text")
+        raise MalformedRowError(f"column '{column}' is null")
+    raise MalformedRowError(f"column '{column}' holds a value of type {type(value).__name__}, not text")
 
 
 def optional_text(row: Mapping[str, Any], column: str) -> str:
-    """Return a column that may be missing, null or blank; ValueError for another type."""
+    """Return a column that may be missing, null or blank; MalformedRowError for another type."""
     value = row.get(column)
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise ValueError(f"column '{column}' holds a {type(value).__name__}, not text")  # noqa: TRY004 - one kind
+        raise MalformedRowError(f"column '{column}' holds a value of type {type(value).__name__}, not text")
     return value
 
 

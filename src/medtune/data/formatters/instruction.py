@@ -18,6 +18,7 @@ class Alpaca:
 
     name = "alpaca"
     columns = frozenset({"instruction", "output"})
+    optional_columns = frozenset({"input"})
 
     def format(self, row: Mapping[str, Any]) -> Example:
         """Return instruction and input as the question, output as the answer."""

@@ -1,0 +1,1 @@
+"""Where rows lie: files of several kinds, and data sets on the hub."""

@@ -1,0 +1,77 @@
+"""Reads CSV files, and gives every line of a record that cannot be told apart its place."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from medtune.data.sources.opening import open_bytes
+from medtune.errors import DataError
+
+__all__ = ["read_csv"]
+
+_FIELD_LIMIT = 16 * 2**20
+"""Characters of one field; python's own limit, 128 KiB, is less than a discharge letter may have."""
+
+_Numbered = Iterator[tuple[int, Mapping[str, Any], str]]
+
+
+def read_csv(file: Path) -> _Numbered:
+    """Yield the first line (from 1), values and fault of each record; values are text.
+
+    Quotes are read strictly: a stray one would silently join records. Every line of a record whose quotes do not match
+    is a malformed row, since nobody knows how many records they were.
+
+    Raises:
+        DataError: the first line does not name the columns.
+    """
+    csv.field_size_limit(max(_FIELD_LIMIT, csv.field_size_limit()))
+    with (
+        open_bytes(file) as stream,
+        io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="") as text,
+    ):
+        records = csv.reader(text, strict=True)
+        header = _header(records, file)
+        while True:
+            first = records.line_num + 1
+            try:
+                fields = next(records, None)
+            except csv.Error:
+                for line in range(first, records.line_num + 1):
+                    yield line, {}, "the line is not CSV (its quotes do not match, or a field has no end)"
+                continue
+            if fields is None:
+                return
+            if fields:
+                yield (first, *_keyed(header, fields))
+
+
+def _header(records: Any, file: Path) -> list[str]:
+    """Return the column names; what the line holds is never shown, for in a file without a header it is a row."""
+    try:
+        header: list[str] = next(records, [])
+    except csv.Error:
+        raise DataError(f"'{file}' is not a CSV file: the quotes in its first line do not match") from None
+    if not any(header) or not _is_text(header) or "\x00" in "".join(header):
+        raise DataError(f"'{file}' has no readable header: its first line must name the columns in UTF-8")
+    if len(set(header)) < len(header):
+        raise DataError(f"'{file}' has the same name for two columns, or no header line at all")
+    return header
+
+
+def _keyed(header: list[str], fields: list[str]) -> tuple[Mapping[str, Any], str]:
+    if len(fields) != len(header):
+        return {}, f"the record has {len(fields)} fields and the header {len(header)}"
+    if not _is_text(fields):
+        return {}, "the record is not UTF-8 text"
+    return dict(zip(header, fields, strict=True)), ""
+
+
+def _is_text(fields: list[str]) -> bool:
+    """Whether every field was decoded; undecodable bytes stand in it as lone surrogates."""
+    try:
+        "".join(fields).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,144 @@
+"""Which files a path, folder or glob stands for, and of which kind they are."""
+
+import glob
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from medtune.errors import DataError
+
+__all__ = ["COMPRESSED", "DataFile", "is_file_name", "is_local", "local_files", "splits_of"]
+
+COMPRESSED = (".gz", ".zst")
+_KINDS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+}
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_BESIDE_DATA = re.compile(
+    r"dataset_infos?\.json|dataset_dict\.json|state\.json|quarantine\.jsonl|(cache|indices)-.*\.arrow"
+)
+"""What ``datasets`` keeps beside the rows of a saved set, and what medtune writes itself."""
+_SPLIT = re.compile(r"(train|training|validation|valid|val|dev|test)(?![a-z])", re.IGNORECASE)
+_SAME_SPLIT = {"training": "train", "valid": "validation", "val": "validation", "dev": "validation"}
+
+
+class DataFile(NamedTuple):
+    """A file of rows.
+
+    Attributes:
+        path: where it is.
+        kind: "jsonl", "json", "csv", "parquet" or "arrow".
+        name: its path below the folder that was asked for; unique among the files read together.
+    """
+
+    path: Path
+    kind: str
+    name: str
+
+
+def is_local(source: str) -> bool:
+    """Whether ``source`` means files here; ``owner/name`` that is no such path is a data set on the hub."""
+    return is_file_name(source) or Path(source).expanduser().exists() or not _HUB_NAME.fullmatch(source)
+
+
+def is_file_name(source: str) -> bool:
+    """Whether ``source`` can only be a file, folder or glob: by its wildcards, its ending or its beginning."""
+    wild = any(c in source for c in "*?")
+    return wild or _kind_of(Path(source)) is not None or source.startswith((".", "~", "/"))
+
+
+def local_files(source: str, split: str = "train") -> list[DataFile]:
+    """Return the files that a path, folder or glob stands for, in the order of their names.
+
+    Args:
+        source: a file or glob, taken whole, or a folder, whose files may be named or grouped by split.
+        split: which of them; "train" means all where no file is named by a split.
+
+    Raises:
+        DataError: there is none, or not of this split, or one is of an unknown kind.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        root, files = path, _rows_below(path)
+    elif path.is_file():
+        root, files = path.parent, [path]
+    else:
+        found = (Path(f) for f in glob.glob(str(path), recursive=True))  # noqa: PTH207 - the pattern may be absolute
+        files = sorted(f for f in found if f.is_file())
+        root = _common_folder(files)
+    if not files:
+        raise DataError(
+            f"no data file at '{source}'; data.source takes a file, folder or glob of {_listed_kinds()}, or owner/name of "
+            "a data set on the hub"
+        )
+    wanted = _SAME_SPLIT.get(split, split)
+    splits = splits_of(source, wanted)
+    if wanted not in splits and (splits or wanted != "train"):
+        listed = ", ".join(f"'{name}'" for name in sorted(splits)) or "none: its files are not named by one"
+        raise DataError(f"'{source}' has no split '{split}' (it has {listed}); set data.split or data.validation")
+    if splits:
+        files = [file for file in files if _split_of(file.relative_to(root), wanted) == wanted]
+    return [_data_file(file, root) for file in files]
+
+
+def splits_of(source: str, wanted: str = "train") -> set[str]:
+    """Return the splits by which files of a folder, or folders in it, are named; none for a file or glob.
+
+    "valid", "val" and "dev" are called "validation". ``wanted`` counts as a split whatever it is called.
+    """
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        return set()
+    names = (_split_of(file.relative_to(folder), wanted) for file in _rows_below(folder))
+    return {name for name in names if name is not None}
+
+
+def _data_file(file: Path, root: Path) -> DataFile:
+    kind = _kind_of(file)
+    if kind is None:
+        raise DataError(f"'{file}' is of no known kind; medtune reads {_listed_kinds()}")
+    return DataFile(file, kind, file.relative_to(root).as_posix())
+
+
+def _rows_below(folder: Path) -> list[Path]:
+    return sorted(f for f in folder.rglob("*") if f.is_file() and _holds_rows(f.relative_to(folder)))
+
+
+def _split_of(path: Path, wanted: str) -> str | None:
+    """Return the split that a file, or a folder it is in, is named by."""
+    for part in reversed(path.parts):
+        if part.startswith(wanted):
+            return wanted
+        match = _SPLIT.match(part)
+        if match:
+            name = match[1].lower()
+            return _SAME_SPLIT.get(name, name)
+    return None
+
+
+def _holds_rows(path: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.parts)
+    return not hidden and _kind_of(path) is not None and not _BESIDE_DATA.fullmatch(path.name)
+
+
+def _common_folder(files: Iterable[Path]) -> Path:
+    parents = [set(file.parents) for file in files]
+    return max(set.intersection(*parents), key=lambda p: len(p.parts)) if parents else Path()
+
+
+def _kind_of(file: Path) -> str | None:
+    suffixes = [s.lower() for s in file.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return _KINDS.get(suffixes[-1]) if suffixes else None
+
+
+def _listed_kinds() -> str:
+    return ".jsonl, .json, .csv, .parquet and .arrow, plain or as .gz or .zst"
