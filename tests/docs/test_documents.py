@@ -81,13 +81,19 @@ def test_the_plugin_page_has_every_hook_with_its_signature():
 
 
 def test_the_tutorial_map_names_real_fields_with_their_defaults():
-    rows = re.findall(r"^\| \w+ `[^|]*` \| `([\w.]+)` \| `([^`]+)` \|", (ROOT / "docs" / "tutorial-map.md").read_text(), re.M)
+    rows = re.findall(
+        r"^\| \w+ `[^|]*` \| `([\w.]+)` \| `([^`]+)` \|", (ROOT / "docs" / "tutorial-map.md").read_text(), re.MULTILINE
+    )
     assert len(rows) > 20
     for field, default in rows:
         value = RunSpec()
         for part in field.split("."):
             value = getattr(value, part)
-        shown = {True: "true", False: "false", None: "null"}.get(value, value) if not isinstance(value, int | float) or isinstance(value, bool) else value
+        shown = (
+            {True: "true", False: "false", None: "null"}.get(value, value)
+            if not isinstance(value, int | float) or isinstance(value, bool)
+            else value
+        )
         assert str(shown) == default, field
 
 
@@ -100,7 +106,9 @@ def test_the_api_page_has_every_public_name():
 
 def test_the_command_line_page_has_every_command_and_every_exit_code():
     page = (ROOT / "docs" / "cli.md").read_text()
-    commands = {c.name or c.callback.__name__ for c in app.registered_commands} | {g.name for g in app.registered_groups}
+    commands = {c.name or c.callback.__name__ for c in app.registered_commands} | {
+        g.name for g in app.registered_groups
+    }
     assert all(f"`medtune {name}" in page for name in commands)
 
     def codes(kind):
