@@ -38,21 +38,12 @@ def say(draw: Draw, fact: Fact) -> str:
     return f"{draw.pick(_SAID[fact.kind, fact.holds])} {fact.entity}"
 
 
-def statement_pair(draw: Draw, label: str, *, affirmed: bool = False) -> tuple[str, str]:
-    """Return a sentence with two facts, and one that follows from it, contradicts it, or is open.
-
-    With ``affirmed`` the second sentence always says that something holds, so that only the first can say "not": which of
-    both does would otherwise be one thing too many for a model of two million parameters to learn from a small adapter.
-    """
+def statement_pair(draw: Draw, label: str) -> tuple[str, str]:
+    """Return a sentence with two facts, and one that follows from it, contradicts it, or is open."""
     person = draw.slot("person")
     facts = [_fact(draw) for _ in range(2)]
-    position = int(draw.rng.random() * 2)
-    if affirmed and label != "Neutral":
-        facts[position] = facts[position]._replace(holds=label == "Entailment")
-    told = facts[position]
-    if affirmed:
-        told = (_fact(draw) if label == "Neutral" else told)._replace(holds=True)
-    elif label == "Neutral":
+    told = facts[int(draw.rng.random() * 2)]
+    if label == "Neutral":
         told = _fact(draw)
     elif label == "Contradiction":
         told = told._replace(holds=not told.holds)
@@ -62,7 +53,7 @@ def statement_pair(draw: Draw, label: str, *, affirmed: bool = False) -> tuple[s
 def inference_row(draw: Draw, wanted_words: int) -> tuple[str, str, str]:
     """Return instruction, input and output; the three labels are drawn evenly."""
     label = draw.pick(_LABELS)
-    first, second = statement_pair(draw, label, affirmed=True)
+    first, second = statement_pair(draw, label)
     missing = wanted_words - len(first.split())
     if missing > len(first.split()):
         first = f"{first} {paragraph(draw, missing)}"
