@@ -191,7 +191,8 @@ def _available_gib(machine: Machine) -> float:
 
 def _stated_size(spec: RunSpec, bundles: list[Bundle]) -> DataSize | None:
     """Return what a bundle says of this data set under this model, when the spec takes all of it."""
-    whole = not (spec.data.limit or spec.data.include_sources or spec.data.exclude_sources)
+    data = spec.data
+    whole = not (data.limit or data.include_sources or data.exclude_sources or data.mix or data.weight != 1)
     for bundle in bundles:
         same = bundle.spec.data.source == spec.data.source and bundle.spec.model.name == spec.model.name
         if same and whole and bundle.train_tokens:
@@ -231,4 +232,5 @@ def require_backends(spec: RunSpec, host: PluginHost) -> dict[str, str]:
 
 def _licences(spec: RunSpec, bundles: list[Bundle]) -> tuple[str, ...]:
     terms = {name: text for bundle in bundles for name, text in bundle.licences.items()}
-    return tuple(f"{name}: {terms[name]}" for name in (spec.model.name, spec.data.source) if name in terms)
+    used = (spec.model.name, spec.data.source, *(member.source for member in spec.data.mix))
+    return tuple(f"{name}: {terms[name]}" for name in dict.fromkeys(used) if name in terms)
