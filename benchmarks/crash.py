@@ -110,7 +110,7 @@ class Bench:
         refused, freed = Tally("second process refused"), Tally("third process after kill -9")
         for number in range(2 if self.short else 20):
             folder = self.folder / f"locked-{number}"
-            with subprocess.Popen(  # noqa: S603 - ourselves
+            with subprocess.Popen(
                 [sys.executable, "-c", HOLDER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             ) as first:
                 assert first.stdout is not None  # noqa: S101 - a pipe was asked for
