@@ -1,7 +1,7 @@
 """From rows to examples: every source with its formatter, name and weight, and the quarantine for what is malformed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Literal, cast
 
 from medtune.data.formatters import MalformedRowError, choose_formatter
@@ -53,9 +53,11 @@ def training_examples(
     hold_out = HoldOut(spec.validation_fraction if _holds_out(spec, rows) else 0.0, seed)
     for number, member in enumerate((spec, *spec.mix)):
         own = rows if number == 0 else None
-        examples = _wanted(spec, _examples(_member_rows(spec, member, own), member, host, quarantine))
+        examples = _examples(_member_rows(spec, member, own), member, host, quarantine)
         if spec.mix or member.name:
-            examples = _named(examples, member, prefix=f"mix{number}/" if number else "")
+            name = member.name or (_label(member.source) if own is None else "rows")
+            examples = _named(examples, name, prefix=f"mix{number}/" if number else "")
+        examples = _wanted(spec, examples)
         if part != "all":
             examples = _part(examples, hold_out, held_out=part == "held out")
         if part == "learned" and member.weight != 1:
@@ -90,8 +92,10 @@ def validation_pool(
         return
     place = _validation_place(spec)
     read = read_rows(place.source, revision=place.revision, subset=place.subset, split=place.split)
-    examples = _wanted(spec, _examples(read, spec, host, quarantine))
-    yield from _named(examples, spec, prefix="") if spec.mix or spec.name else examples
+    examples = _examples(read, spec, host, quarantine)
+    if spec.mix or spec.name:
+        examples = _named(examples, spec.name or _label(spec.source))
+    yield from _wanted(spec, examples)
 
 
 def read_examples(rows: Iterable[Row], spec: DataSpec, host: PluginHost, quarantine: Quarantine) -> Iterator[Example]:
@@ -145,7 +149,8 @@ def _validation_place(spec: DataSpec) -> SourceSpec:
     """Tell files of their own from a split of ``spec.source``: a bare word is a split where the source has any."""
     place = str(spec.validation)
     of_source = not is_local(spec.source) or splits_of(spec.source)
-    if is_file_name(place) or (is_local(place) and ("/" in place or not of_source)):
+    exists = Path(place).expanduser().exists()
+    if is_file_name(place) or (exists and ("/" in place or not of_source)):
         return SourceSpec(source=place, split="validation" if splits_of(place) else "train")
     return SourceSpec(source=spec.source, revision=spec.revision, subset=spec.subset, split=place)
 
@@ -226,9 +231,8 @@ def _wanted(spec: DataSpec, examples: Iterator[Example]) -> Iterator[Example]:
     return (e for e in examples if (not included or e.source in included) and e.source not in excluded)
 
 
-def _named(examples: Iterable[Example], member: SourceSpec, prefix: str) -> Iterator[Example]:
-    """Give rows without a source the member's name, and ids that no other member has."""
-    name = member.name or _label(member.source)
+def _named(examples: Iterable[Example], name: str, prefix: str = "") -> Iterator[Example]:
+    """Give rows without a source this one, and ids that no other member of a mix has."""
     for e in examples:
         yield Example(e.messages, e.source or name, e.task, f"{prefix}{e.row_id}", e.document)
 

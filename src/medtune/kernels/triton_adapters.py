@@ -1,0 +1,220 @@
+"""Triton kernels of the adapters' thin products, with dropout drawn inside."""
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
+# pyright: reportMissingImports=false, reportMissingParameterType=false, reportUntypedFunctionDecorator=false
+# pyright: reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
+# ruff: noqa: ANN001, ANN202, N803, PLR0913, PLR0917 - kernels name their arguments as Triton does
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from medtune.kernels.dropout import Dropout
+from medtune.kernels.triton_dropout import keep_tile
+from medtune.kernels.triton_tiles import precision
+
+__all__ = ["add_projected", "project", "project_blocks", "weight_gradient", "weight_gradient_blocks"]
+
+_SMALLEST_DOT = 16
+_ROWS_PER_SPLIT = 1024
+_NO_DROPOUT = Dropout(0.0, 0, (0, 0, 0))
+
+
+@triton.jit
+def _pick(index, a, b, c):
+    return tl.where(index == 0, a, tl.where(index == 1, b, c))
+
+
+@triton.jit(do_not_specialize=["rows", "first_row", "step_seed", "seed_0", "seed_1", "seed_2", "threshold"])
+def _project(
+    x_ptr, m_ptr, out_ptr, rows, x_row, m_column, m_rank, m_member, out_row, bound_0, bound_1, bound_2, bound_3, alpha,
+    first_row, step_seed, seed_0, seed_1, seed_2, threshold, factor,
+    RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, BLOCKS: tl.constexpr, PRECISION: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    member = tl.program_id(0)
+    row = tl.program_id(1).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    rank = tl.arange(0, PADDED)
+    begin = _pick(member, bound_0, bound_1, bound_2) if BLOCKS else bound_0
+    end = _pick(member, bound_1, bound_2, bound_3) if BLOCKS else bound_1
+    m_ptr += member * m_member
+    total = tl.zeros([ROWS, PADDED], tl.float32)
+    for start in range(begin, end, COLUMNS):
+        column = start + tl.arange(0, COLUMNS)
+        inside = (row[:, None] < rows) & (column[None, :] < end)
+        x = tl.load(x_ptr + row[:, None] * x_row + column[None, :], mask=inside, other=0.0)
+        if DROP:
+            seed = _pick(member, seed_0, seed_1, seed_2)
+            x = tl.where(keep_tile(row + first_row, column, step_seed, seed, threshold), x, 0.0)
+        m_place = m_ptr + column[:, None].to(tl.int64) * m_column + rank[None, :] * m_rank
+        m = tl.load(m_place, mask=(column[:, None] < end) & (rank[None, :] < RANK), other=0.0)
+        total += tl.dot(x, m, input_precision=PRECISION)
+    place = out_ptr + row[:, None] * out_row + member * RANK + rank[None, :]
+    result = (total * (alpha * factor)).to(out_ptr.dtype.element_ty)
+    tl.store(place, result, mask=(row[:, None] < rows) & (rank[None, :] < RANK))
+
+
+@triton.jit(do_not_specialize=["rows", "first_row", "step_seed", "seed_0", "seed_1", "seed_2", "threshold"])
+def _weight_gradient(
+    x_ptr, low_ptr, scale_ptr, weight_ptr, out_ptr, rows, width, x_row, low_row, out_split, out_column, out_rank, out_member,
+    bound_1, bound_2, first_row, step_seed, seed_0, seed_1, seed_2, threshold, factor,
+    RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, NORM: tl.constexpr, BLOCKS: tl.constexpr,
+    PRECISION: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    split = tl.program_id(2).to(tl.int64)
+    member = tl.program_id(0)
+    if BLOCKS:
+        begin = tl.program_id(1) * COLUMNS
+        member = (begin >= bound_1).to(tl.int32) + (begin >= bound_2).to(tl.int32)
+    rank = tl.arange(0, PADDED)
+    total = tl.zeros([COLUMNS, PADDED], tl.float32)
+    for start in range(0, SPLIT, ROWS):
+        row = split * SPLIT + start + tl.arange(0, ROWS)
+        inside = (row[:, None] < rows) & (column[None, :] < width)
+        x = tl.load(x_ptr + row[:, None] * x_row + column[None, :], mask=inside, other=0.0)
+        if NORM:
+            scale = tl.load(scale_ptr + row, mask=row < rows, other=0.0)
+            weight = tl.load(weight_ptr + column, mask=column < width, other=0.0)
+            direction = (x.to(tl.float32) * scale[:, None]).to(x.dtype)
+            x = (direction.to(tl.float32) * weight[None, :].to(tl.float32)).to(x.dtype)
+        if DROP:
+            seed = _pick(member, seed_0, seed_1, seed_2)
+            x = tl.where(keep_tile(row + first_row, column, step_seed, seed, threshold), x, 0.0)
+        low_place = low_ptr + row[:, None] * low_row + member * RANK + rank[None, :]
+        low = tl.load(low_place, mask=(row[:, None] < rows) & (rank[None, :] < RANK), other=0.0)
+        total += tl.dot(tl.trans(x), low, input_precision=PRECISION)
+    out_member_place = 0 if BLOCKS else member * out_member
+    place = (
+        out_ptr
+        + split * out_split
+        + out_member_place
+        + column[:, None].to(tl.int64) * out_column
+        + rank[None, :] * out_rank
+    )
+    tl.store(place, total * factor, mask=(column[:, None] < width) & (rank[None, :] < RANK))
+
+
+@triton.jit(do_not_specialize=["rows", "first_row", "step_seed", "seed_0", "seed_1", "seed_2", "threshold"])
+def _add_projected(
+    y_ptr, low_ptr, down_ptr, rows, width, low_row, first_row, step_seed, seed_0, seed_1, seed_2, threshold, factor,
+    RANK: tl.constexpr, PADDED: tl.constexpr, MEMBERS: tl.constexpr, PRECISION: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(1).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = (row[:, None] < rows) & (column[None, :] < width)
+    rank = tl.arange(0, PADDED)
+    left_inside = (row[:, None] < rows) & (rank[None, :] < RANK)
+    right_inside = (column[None, :] < width) & (rank[:, None] < RANK)
+    place = y_ptr + row[:, None] * width + column[None, :]
+    total = tl.load(place, mask=inside, other=0.0).to(tl.float32)
+    for member in tl.static_range(MEMBERS):
+        left = tl.load(low_ptr + row[:, None] * low_row + member * RANK + rank[None, :], mask=left_inside, other=0.0)
+        right_place = down_ptr + (member * RANK + rank[:, None]) * width + column[None, :]
+        right = tl.load(right_place, mask=right_inside, other=0.0)
+        seed = seed_0 if member == 0 else (seed_1 if member == 1 else seed_2)
+        keep = keep_tile(row + first_row, column, step_seed, seed, threshold)
+        total += tl.where(keep, tl.dot(left, right, input_precision=PRECISION) * factor, 0.0)
+    tl.store(place, total.to(y_ptr.dtype.element_ty), mask=inside)
+
+
+def project(x: Tensor, down: Tensor, members: int, alpha: float, dropout: Dropout | None) -> Tensor:
+    """As ``stock.project``."""
+    width = x.shape[1]
+    parts = members if dropout else 1
+    rank = down.shape[0] // parts
+    strides = (1, width, rank * width)
+    return _run_project(x, down, strides, (0, width, width, width), (parts, rank), alpha, dropout)
+
+
+def project_blocks(x: Tensor, up: Tensor, bounds: tuple[int, ...], alpha: float) -> Tensor:
+    """As ``stock.project_blocks``."""
+    rank, blocks = up.shape[1], len(bounds) - 1
+    padded = (*bounds, *(bounds[-1:] * (4 - len(bounds))))
+    return _run_project(x, up, (rank, 1, 0), padded, (blocks, rank), alpha, None)
+
+
+def _run_project(
+    x: Tensor, m: Tensor, strides: tuple[int, int, int], bounds: tuple[int, ...], parts: tuple[int, int], alpha: float,
+    dropout: Dropout | None,
+) -> Tensor:  # fmt: skip
+    rows = x.shape[0]
+    members, rank = parts
+    out = torch.empty(rows, members * rank, dtype=x.dtype, device=x.device)
+    drop = _three(dropout)
+    block_rows = 32 if rank <= 64 else 16  # noqa: PLR2004 - accumulators must fit into registers
+    _project[(members, triton.cdiv(rows, block_rows))](
+        x, m, out, rows, x.stride(0), *strides, out.stride(0), *bounds, alpha,
+        drop.first_row, drop.step_seed, *drop.member_seeds, drop.threshold, drop.factor,
+        RANK=rank, PADDED=_padded(rank), DROP=dropout is not None, BLOCKS=strides[2] == 0, PRECISION=precision(x),
+        ROWS=block_rows, COLUMNS=128, num_stages=4,
+    )  # fmt: skip
+    return out
+
+
+def add_projected(y: Tensor, low: Tensor, down: Tensor, members: int, dropout: Dropout | None) -> None:
+    """As ``stock.add_projected``."""
+    if dropout is None:
+        y.addmm_(low, down)
+        return
+    rows, width = y.shape
+    rank = down.shape[0] // members
+    drop = _three(dropout)
+    _add_projected[(triton.cdiv(width, 128), triton.cdiv(rows, 32))](
+        y, low, down, rows, width, low.stride(0),
+        drop.first_row, drop.step_seed, *drop.member_seeds, drop.threshold, drop.factor,
+        RANK=rank, PADDED=_padded(rank), MEMBERS=members, PRECISION=precision(y), ROWS=32, COLUMNS=128,
+    )  # fmt: skip
+
+
+def weight_gradient(
+    x: Tensor, low: Tensor, members: int, dropout: Dropout | None, normed: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """As ``stock.weight_gradient``."""
+    width, total = x.shape[1], low.shape[1]
+    parts = members if dropout else 1
+    rank = total // parts
+    place = ((total, width), (1, width, rank * width))
+    return _run_weight_gradient(x, low, place, (parts, rank), dropout, normed, bounds=None)
+
+
+def weight_gradient_blocks(x: Tensor, low: Tensor, bounds: tuple[int, ...]) -> Tensor:
+    """As ``stock.weight_gradient_blocks``."""
+    rank = low.shape[1] // (len(bounds) - 1)
+    place = ((x.shape[1], rank), (rank, 1, 0))
+    return _run_weight_gradient(x, low, place, (1, rank), None, None, bounds=bounds)
+
+
+def _run_weight_gradient(
+    x: Tensor, low: Tensor, place: tuple[tuple[int, int], tuple[int, int, int]], parts: tuple[int, int],
+    dropout: Dropout | None, normed: tuple[Tensor, Tensor] | None, *, bounds: tuple[int, ...] | None,
+) -> Tensor:  # fmt: skip
+    rows, width = x.shape
+    members, rank = parts
+    shape, strides = place
+    columns = 128 if bounds is None else min(128, *(bound & -bound for bound in bounds[1:]))
+    splits = triton.cdiv(rows, _ROWS_PER_SPLIT)
+    out = torch.empty(splits, *shape, dtype=torch.float32, device=x.device)
+    drop = _three(dropout)
+    scale, weight = normed or (x, x)
+    starts = (*bounds[1:-1], width, width)[:2] if bounds else (width, width)
+    _weight_gradient[(members, triton.cdiv(width, columns), splits)](
+        x, low, scale, weight, out, rows, width, x.stride(0), low.stride(0), out.stride(0), *strides, *starts,
+        drop.first_row, drop.step_seed, *drop.member_seeds, drop.threshold, drop.factor,
+        RANK=rank, PADDED=_padded(rank), DROP=dropout is not None, NORM=normed is not None, BLOCKS=bounds is not None,
+        PRECISION=precision(x), SPLIT=_ROWS_PER_SPLIT, ROWS=64, COLUMNS=columns, num_stages=3,
+    )  # fmt: skip
+    return out.sum(0) if splits > 1 else out[0]
+
+
+def _three(dropout: Dropout | None) -> Dropout:
+    """Return the dropout with seeds for three members, which the kernels take as arguments."""
+    if dropout is None:
+        return _NO_DROPOUT
+    seeds = (*dropout.member_seeds, 0, 0)[:3]
+    return Dropout(dropout.probability, dropout.step_seed, seeds, dropout.first_row)
+
+
+def _padded(rank: int) -> int:
+    return max(_SMALLEST_DOT, triton.next_power_of_2(rank))
