@@ -186,7 +186,9 @@ def test_what_a_killed_process_left_goes_with_the_next_save(tmp_path):
 
 def test_a_checkpoint_under_the_name_of_another_step_is_found_out(tmp_path):
     store = store_of(tmp_path)
-    store.save(1, content(1)).rename(store.root / "step-000009")
+    saved = store.save(1, content(1))
+    store.settle()  # the rotation in the background would look at the renamed folder
+    saved.rename(store.root / "step-000009")
     found, passed = store.newest_whole()
     assert found is None
     assert "belongs to another folder" in passed[0].reason
