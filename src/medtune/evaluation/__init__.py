@@ -1,1 +1,1 @@
-"""TBD."""
+"""What answers are worth: tasks, scores, intervals, comparison."""
