@@ -12,6 +12,9 @@ from medtune.plugins.contracts import Example
 
 __all__ = ["HoldOut", "draw_evenly", "repeated", "sample_by_source"]
 
+_LEAST = 1e-9
+"""Share below which no set is long enough to give a row; its reciprocal would overflow."""
+
 
 class HoldOut:
     """Says which rows are held out: the same share of every source, one drawn from each run of 1 / share rows.
@@ -39,7 +42,7 @@ class HoldOut:
         return self._documents[key]
 
     def _draws(self, source: str) -> bool:
-        if not self._fraction:
+        if self._fraction < _LEAST:
             return False
         position = self._seen[source]
         self._seen[source] += 1
