@@ -48,7 +48,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) 
     back = _tokens_back(batch, window)
     out, log_sum, *_rest = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - varlen_attn lacks shared heads in 2.11
         q, k, v, batch.offsets, batch.offsets, batch.longest, batch.longest, 0.0, back < 0, return_debug_mask=False,
-        scale=window.scale, window_size_left=back, window_size_right=0 if back >= 0 else -1,
+        scale=window.scale, window_size_left=back, window_size_right=0,
     )  # fmt: skip
     return Attended(q, k, v, out, log_sum)
 
@@ -68,7 +68,7 @@ def attend_backward(
     unused = torch.zeros(2, dtype=torch.uint64, device=q.device)  # state of a dropout that is not used
     dq, dk, dv = torch.ops.aten._flash_attention_backward(  # noqa: SLF001 - as above
         gradient, q, k, v, done.out, done.log_sum, batch.offsets, batch.offsets, batch.longest, batch.longest, 0.0,
-        back < 0, unused, unused, scale=window.scale, window_size_left=back, window_size_right=0 if back >= 0 else -1,
+        back < 0, unused, unused, scale=window.scale, window_size_left=back, window_size_right=0,
     )  # fmt: skip
     return dq, dk, dv
 

@@ -16,6 +16,9 @@ from medtune.kernels.triton_tiles import precision
 __all__ = ["add_projected", "project", "project_blocks", "weight_gradient", "weight_gradient_blocks"]
 
 _SMALLEST_DOT = 16
+_PROJECT = {"ROWS": 32, "COLUMNS": 128, "num_warps": 4, "num_stages": 4}
+_GRADIENT = {"ROWS": 64, "COLUMNS": 128, "num_warps": 4, "num_stages": 3}
+_ADD = {"ROWS": 32, "COLUMNS": 128, "num_warps": 4}
 _ROWS_PER_SPLIT = 1024
 _NO_DROPOUT = Dropout(0.0, 0, (0, 0, 0))
 
@@ -143,12 +146,11 @@ def _run_project(
     members, rank = parts
     out = torch.empty(rows, members * rank, dtype=x.dtype, device=x.device)
     drop = _three(dropout)
-    block_rows = 32 if rank <= 64 else 16  # noqa: PLR2004 - accumulators must fit into registers
-    _project[(members, triton.cdiv(rows, block_rows))](
+    _project[(members, triton.cdiv(rows, _PROJECT["ROWS"]))](
         x, m, out, rows, x.stride(0), *strides, out.stride(0), *bounds, alpha,
         drop.first_row, drop.step_seed, *drop.member_seeds, drop.threshold, drop.factor,
         RANK=rank, PADDED=_padded(rank), DROP=dropout is not None, BLOCKS=strides[2] == 0, PRECISION=precision(x),
-        ROWS=block_rows, COLUMNS=128, num_stages=4,
+        **_PROJECT,
     )  # fmt: skip
     return out
 
@@ -161,10 +163,10 @@ def add_projected(y: Tensor, low: Tensor, down: Tensor, members: int, dropout: D
     rows, width = y.shape
     rank = down.shape[0] // members
     drop = _three(dropout)
-    _add_projected[(triton.cdiv(width, 128), triton.cdiv(rows, 32))](
+    _add_projected[(triton.cdiv(width, _ADD["COLUMNS"]), triton.cdiv(rows, _ADD["ROWS"]))](
         y, low, down, rows, width, low.stride(0),
         drop.first_row, drop.step_seed, *drop.member_seeds, drop.threshold, drop.factor,
-        RANK=rank, PADDED=_padded(rank), MEMBERS=members, PRECISION=precision(y), ROWS=32, COLUMNS=128,
+        RANK=rank, PADDED=_padded(rank), MEMBERS=members, PRECISION=precision(y), **_ADD,
     )  # fmt: skip
 
 
@@ -193,7 +195,7 @@ def _run_weight_gradient(
     rows, width = x.shape
     members, rank = parts
     shape, strides = place
-    columns = 128 if bounds is None else min(128, *(bound & -bound for bound in bounds[1:]))
+    columns = min(_GRADIENT["COLUMNS"], *(bound & -bound for bound in (bounds or ())[1:]), _GRADIENT["COLUMNS"])
     splits = triton.cdiv(rows, _ROWS_PER_SPLIT)
     out = torch.empty(splits, *shape, dtype=torch.float32, device=x.device)
     drop = _three(dropout)
@@ -203,7 +205,7 @@ def _run_weight_gradient(
         x, low, scale, weight, out, rows, width, x.stride(0), low.stride(0), out.stride(0), *strides, *starts,
         drop.first_row, drop.step_seed, *drop.member_seeds, drop.threshold, drop.factor,
         RANK=rank, PADDED=_padded(rank), DROP=dropout is not None, NORM=normed is not None, BLOCKS=bounds is not None,
-        PRECISION=precision(x), SPLIT=_ROWS_PER_SPLIT, ROWS=64, COLUMNS=columns, num_stages=3,
+        PRECISION=precision(x), SPLIT=_ROWS_PER_SPLIT, **{**_GRADIENT, "COLUMNS": columns},
     )  # fmt: skip
     return out.sum(0) if splits > 1 else out[0]
 

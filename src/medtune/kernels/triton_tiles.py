@@ -15,7 +15,9 @@ from medtune.kernels.triton_dropout import keep_tile
 
 __all__ = ["rotate", "rotate_backward", "swiglu", "swiglu_backward"]
 
-_ROWS, _COLUMNS = 32, 128
+_ROTATE_ROWS = 32
+_GATE = {"ROWS": 32, "COLUMNS": 128, "num_warps": 4}
+_GATE_BACKWARD = {"ROWS": 32, "COLUMNS": 128, "num_warps": 8}
 _SMALLEST_DOT = 16
 
 
@@ -185,10 +187,10 @@ def rotate(qkv: Tensor, cos: Tensor, sin: Tensor, heads: Heads, norms: HeadNorms
         out = torch.empty_like(qkv)
         heads.split(out)[2].copy_(heads.split(qkv)[2])
     weights = (cos, cos) if norms is None else norms.weights
-    _rotate[(triton.cdiv(rows, _ROWS), heads.queries + heads.keys)](
+    _rotate[(triton.cdiv(rows, _ROTATE_ROWS), heads.queries + heads.keys)](
         qkv, out, cos, sin, *weights, rows, heads.queries, heads.total, heads.total, heads.width,
         0.0 if norms is None else norms.eps,
-        HALF=half, NORM=norms is not None, BLOCK=triton.next_power_of_2(half), ROWS=_ROWS,
+        HALF=half, NORM=norms is not None, BLOCK=triton.next_power_of_2(half), ROWS=_ROTATE_ROWS,
     )  # fmt: skip
     return out
 
@@ -205,11 +207,11 @@ def rotate_backward(
     rows, half = q.shape[0], heads.width // 2
     out = torch.empty(rows, heads.total, dtype=q.dtype, device=q.device)
     weights = (cos, cos) if before is None else before[1].weights
-    _rotate_backward[(triton.cdiv(rows, _ROWS), heads.queries + 2 * heads.keys)](
+    _rotate_backward[(triton.cdiv(rows, _ROTATE_ROWS), heads.queries + 2 * heads.keys)](
         q, k, v, q if before is None else before[0], out, cos, sin, *weights, rows, heads.queries, heads.keys,
         q.stride(0), k.stride(0), v.stride(0), q.stride(1), k.stride(1), v.stride(1), heads.total,
         0.0 if before is None else before[1].eps,
-        HALF=half, NORM=before is not None, BLOCK=triton.next_power_of_2(half), ROWS=_ROWS,
+        HALF=half, NORM=before is not None, BLOCK=triton.next_power_of_2(half), ROWS=_ROTATE_ROWS,
     )  # fmt: skip
     return out
 
@@ -219,9 +221,9 @@ def swiglu(gate_up: Tensor, low: Tensor | None, up: Tensor | None) -> Tensor:
     rows, width = gate_up.shape[0], gate_up.shape[1] // 2
     out = torch.empty(rows, width, dtype=gate_up.dtype, device=gate_up.device)
     rank = 0 if up is None else up.shape[1]
-    _swiglu[(triton.cdiv(width, _COLUMNS), triton.cdiv(rows, _ROWS))](
+    _swiglu[(triton.cdiv(width, _GATE["COLUMNS"]), triton.cdiv(rows, _GATE["ROWS"]))](
         gate_up, gate_up if low is None else low, gate_up if up is None else up, out, rows, width,
-        RANK=rank, PADDED=_padded(rank), PRECISION=precision(gate_up), ROWS=_ROWS, COLUMNS=_COLUMNS,
+        RANK=rank, PADDED=_padded(rank), PRECISION=precision(gate_up), **_GATE,
     )  # fmt: skip
     return out
 
@@ -240,11 +242,11 @@ def swiglu_backward(
     rank = up.shape[1] if gate_up_adapter else 0
     down_rank = down.shape[0] if down_adapter else 0
     drop = dropout or Dropout(0.0, 0, (0,))
-    _swiglu_backward[(triton.cdiv(width, _COLUMNS), triton.cdiv(rows, _ROWS))](
+    _swiglu_backward[(triton.cdiv(width, _GATE_BACKWARD["COLUMNS"]), triton.cdiv(rows, _GATE_BACKWARD["ROWS"]))](
         gate_up, low, up, gradient, down_low, down, rows, width,
         drop.first_row, drop.step_seed, drop.member_seeds[0], drop.threshold, drop.factor,
         RANK=rank, DOWN_RANK=down_rank, PADDED=_padded(max(rank, down_rank)), DROP=dropout is not None,
-        PRECISION=precision(gate_up), ROWS=_ROWS, COLUMNS=_COLUMNS,
+        PRECISION=precision(gate_up), **_GATE_BACKWARD,
     )  # fmt: skip
 
 
