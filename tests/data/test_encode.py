@@ -1,10 +1,10 @@
 """Ids are those of the model's own template, supervision covers the answers and nothing else."""
 
 import pytest
+from chat_templates import END_OF_TURN, SPECIAL, TEMPLATES, make_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import END_OF_TURN, SPECIAL, TEMPLATES, make_tokenizer
 from medtune import Example
 from medtune.data.encode import Encoder
 from medtune.errors import DataError, UnsafeArtifactError

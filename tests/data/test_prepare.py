@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from chat_templates import TEMPLATES, make_tokenizer
 
-from conftest import TEMPLATES, make_tokenizer
 from medtune import DataSpec, EvalSpec, RunSpec, TrainSpec
 from medtune.data.cache import PreparedCache
 from medtune.data.contract import check_contract, write_contract
