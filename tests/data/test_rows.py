@@ -136,8 +136,18 @@ def fuzzed(kind, count, draw):
             *(json.dumps(f).encode() for f in faults),
         ]
         return b"\n".join([json.dumps(good).encode(), *(draw.choice(broken) for _ in range(count))]) + b"\n"
+    if kind == "json":
+        broken = [
+            SECRET.encode().join([b'"', b'"']),
+            json.dumps([SECRET]).encode(),
+            b'{"instruction": "' + SECRET.encode() + b'\xff"}',
+            json.dumps({**good, "output": {"a": SECRET}}).encode(),
+            *(json.dumps(f).encode() for f in faults),
+        ]
+        return b"[" + b", ".join([json.dumps(good).encode(), *(draw.choice(broken) for _ in range(count))]) + b"]"
     if kind == "csv":
         broken = [
+            f'Do.,"{SECRET}"x,y'.encode(),
             f"Do.,{SECRET}".encode(),
             f"Do.,{SECRET},,".encode(),
             b"Do.,\xff,x",
@@ -167,7 +177,7 @@ def quarantined(path, tmp_path, limit=1.0):
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "arrow"])
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "parquet", "arrow"])
 def test_every_malformed_row_is_set_aside_with_its_place_and_without_its_text(tmp_path, kind, count):
     path = tmp_path / f"rows.{kind}"
     path.write_bytes(fuzzed(kind, count, random.Random(0)))

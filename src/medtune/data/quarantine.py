@@ -36,8 +36,8 @@ class Quarantine:
 
     def __exit__(self, *_exception: object) -> None:
         self._write()
-        if self._path and not self.count:
-            self._path.unlink(missing_ok=True)
+        if self._path and not self.count and self._path.is_file():
+            self._remove(self._path)
 
     @property
     def count(self) -> int:
@@ -85,6 +85,13 @@ class Quarantine:
                 f"{self.count} of {self.rows} rows are malformed, most often ({times} times): {common}{written}; repair "
                 "them, choose another data.formatter, or raise data.max_quarantined"
             )
+
+    def _remove(self, path: Path) -> None:
+        """Remove what an earlier preparation left: it would be read as this one's."""
+        try:
+            path.unlink()
+        except OSError as error:
+            raise StorageError(f"cannot remove '{path}': {error.strerror}") from error
 
     def _write(self) -> None:
         if not self._path or not self._lines:

@@ -261,12 +261,21 @@ class Bundle:
 
 @runtime_checkable
 class PromptFormatter(Protocol):
-    """Turns a row into an example: says what is asked and what is answered, never how it looks in tokens."""
+    """Turns a row into an example: says what is asked and what is answered, never how it looks in tokens.
+
+    May also have ``columns``, the names by which ``data.formatter = "auto"`` recognises its rows (without them it is
+    chosen by name only), ``optional_columns``, which it reads where they are there, and ``version``, a text that is
+    changed whenever it gives other examples (without one, rows it prepared are not kept on disk).
+    """
 
     name: str
 
     def format(self, row: Mapping[str, Any]) -> Example:
-        """Return the example of ``row``; raise ValueError with a reason (without its text) for a bad row."""
+        """Return the example of ``row``, or raise for a bad one, which is then set aside.
+
+        Of ``medtune.data.formatters.MalformedRowError`` the quarantine shows the sentence, which must not hold the
+        row's text; of any other exception the type alone.
+        """
         ...
 
 

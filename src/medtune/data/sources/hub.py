@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from medtune.errors import DataError, HubUnreachableError, MedtuneError
@@ -11,7 +12,6 @@ __all__ = ["HubData", "rows_of_batches"]
 
 _BATCH = 1000
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_COMMIT_IN_URL = re.compile(r"@([0-9a-f]{40})/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,12 @@ class HubData:
         return commit
 
     def _require_commit(self, data: Any) -> None:
-        """Refuse another commit: without a connection ``datasets`` takes whatever it has cached of the repository."""
+        """Refuse another commit: without a connection ``datasets`` takes whatever it cached last of the repository."""
         if not _COMMIT.fullmatch(self.revision or ""):
             return
-        urls = getattr(getattr(data, "info", None), "download_checksums", None) or {}
-        commits = {match[1] for url in urls if (match := _COMMIT_IN_URL.search(url))}
+        # The folder that ``datasets`` caches a set in is called after its commit.
+        files: list[dict[str, str]] = getattr(data, "cache_files", None) or []
+        commits = {part for file in files for part in Path(file["filename"]).parts if _COMMIT.fullmatch(part)}
         if commits and self.revision not in commits:
             raise DataError(
                 f"the cache holds data set '{self.repository}' at commit {min(commits)[:12]} and the run is pinned to "

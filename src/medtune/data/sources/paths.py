@@ -114,7 +114,7 @@ def _rows_below(folder: Path) -> list[Path]:
 def _split_of(path: Path, wanted: str) -> str | None:
     """Return the split that a file, or a folder it is in, is named by."""
     for part in reversed(path.parts):
-        if part.startswith(wanted):
+        if re.match(re.escape(wanted) + r"(?![a-z])", part):
             return wanted
         match = _SPLIT.match(part)
         if match:

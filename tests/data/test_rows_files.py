@@ -1,0 +1,377 @@
+"""What is peculiar to each kind of file: broken records get their own lines, damage is one sentence, memory is bounded."""
+
+import gzip
+import json
+import random
+import zlib
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import ipc, parquet
+
+from medtune.data.rows import data_fingerprint, is_local, read_rows
+from medtune.data.sources.paths import local_files, splits_of
+from medtune.errors import DataError, StorageError
+
+SECRET = "Mrs Patient"
+
+
+def rows_of(path, content, **options):
+    """Write bytes and return the values read, a place and fault standing for each malformed row."""
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = list(read_rows(str(path), **options))
+    return [(row.place.rpartition(":")[2] + " " + row.fault) if row.fault else dict(row.values) for row in found]
+
+
+def test_csv_fields_may_hold_quotes_commas_and_line_breaks_and_count_from_their_first_line(tmp_path):
+    text = 'a,b\n"x, ""y""\nz",1\n\nsecond,2\nthird\n'
+    rows = rows_of(tmp_path / "r.csv", text)
+    assert rows == [
+        {"a": 'x, "y"\nz', "b": "1"},
+        {"a": "second", "b": "2"},
+        "6 the record has 1 fields and the header 2",
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_csv_lines_end_as_they_like(tmp_path, end):
+    assert rows_of(tmp_path / "r.csv", end.join(["a,b", "1,2", ""])) == [{"a": "1", "b": "2"}]
+
+
+def test_every_line_of_a_csv_record_whose_quotes_do_not_match_is_malformed(tmp_path):
+    rows = rows_of(tmp_path / "r.csv", 'a,b\n1,"2\n3,"4"\n5,6\n')
+    assert [r if isinstance(r, dict) else r[:23] for r in rows] == [
+        "2 the line is not CSV (",
+        "3 the line is not CSV (",
+        {"a": "5", "b": "6"},
+    ]
+
+
+def test_a_csv_quote_that_is_never_closed_takes_no_line_silently(tmp_path):
+    rows = rows_of(tmp_path / "r.csv", 'a,b\n1,2\n3,"4\n5,6\n7,8\n')
+    assert rows[0] == {"a": "1", "b": "2"}
+    assert [r.partition(" ")[0] for r in rows[1:]] == ["3", "4", "5"]
+
+
+def test_a_csv_field_may_be_as_long_as_a_discharge_letter(tmp_path):
+    letter = "word " * 60_000
+    assert rows_of(tmp_path / "r.csv", f'a,b\n"{letter}",1\n') == [{"a": letter, "b": "1"}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n\n", b"a,a\n1,2\n", b"\xff\xfea\x00,\x00b\x00", b"\xff,b\n1,2\n", b'"a\n1,2\n', b"a\x00,b\n1,2\n"],
+)
+def test_a_csv_file_without_a_header_that_names_the_columns_is_refused(tmp_path, content):
+    with pytest.raises(DataError, match=r"r\.csv'"):
+        rows_of(tmp_path / "r.csv", content)
+
+
+def test_byte_order_marks_are_no_text(tmp_path):
+    for kind, content in [("csv", "a\n1\n"), ("jsonl", '{"a": "1"}\n'), ("json", '[{"a": "1"}]')]:
+        assert rows_of(tmp_path / f"r.{kind}", b"\xef\xbb\xbf" + content.encode()) == [{"a": "1"}]
+
+
+def test_a_json_file_with_an_object_per_line_is_read_as_such(tmp_path):
+    assert rows_of(tmp_path / "r.json", '\n{"a": 1}\n{"a": 2}\n[3]\n') == [
+        {"a": 1},
+        {"a": 2},
+        "4 the line is JSON, but not an object",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[{", "not JSON from element 1 on"),
+        ('[{"a": 1}, {"a" 2}]', "not JSON from element 2 on"),
+        ('[{"a": 1}, {"a": 2}', "breaks off after element 2"),
+        ('[{"a": 1} {"a": 2}]', "breaks off after element 1"),
+        ("[1,]", "not JSON from element 2 on"),
+        ("[" * 5000, "not JSON from element 1 on"),
+        ("[", "not JSON from element 1 on"),
+        ('{\n"data": []\n}', "neither an array of objects nor an object per line"),
+        (SECRET, "begins with neither"),
+        ("3", "begins with neither"),
+    ],
+)
+def test_a_json_file_that_breaks_off_or_holds_something_else_is_one_sentence(tmp_path, content, reason):
+    with pytest.raises(DataError, match=reason) as caught:
+        rows_of(tmp_path / "r.json", content)
+    assert SECRET not in str(caught.value)
+
+
+def test_elements_of_a_json_array_that_are_no_objects_are_malformed(tmp_path):
+    content = b'[{"a": 1}, 2, [3], null, {"a": "\xff"}, {"a": 4}]'
+    assert rows_of(tmp_path / "r.json", content) == [
+        {"a": 1},
+        "2 the element is JSON, but not an object",
+        "3 the element is JSON, but not an object",
+        "4 the element is JSON, but not an object",
+        "5 the element is not UTF-8 text",
+        {"a": 4},
+    ]
+    assert rows_of(tmp_path / "r.json", " [ ] ") == []
+    assert rows_of(tmp_path / "r.json", " \n") == []
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.dictionaries(st.text(max_size=5), VALUES, max_size=4), max_size=8), st.integers(1, 40), st.booleans()
+)
+def test_json_arrays_are_cut_wherever_the_text_is_read_in_pieces(tmp_path_factory, rows, piece, spaced):
+    from unittest.mock import patch
+
+    path = tmp_path_factory.mktemp("pieces") / "r.json"
+    content = json.dumps(rows, indent=2 if spaced else None, ensure_ascii=piece % 2 == 0)
+    with patch("medtune.data.sources.json_files._CHUNK", piece):
+        assert rows_of(path, content) == rows
+
+
+def test_a_json_array_is_read_in_bounded_memory(tmp_path):
+    import tracemalloc
+
+    path = tmp_path / "r.json"
+    with path.open("w") as file:
+        file.write("[")
+        for number in range(20_000):
+            file.write(json.dumps({"a": f"{number} {'x' * 1000}"}) + ",\n")
+        file.write('{"a": "last"}]')
+    tracemalloc.start()
+    count = sum(1 for _ in read_rows(str(path)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 20_001
+    assert peak < path.stat().st_size / 4
+
+
+def test_a_line_without_an_end_is_skipped_and_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("medtune.data.sources.json_files._ROW_LIMIT", 2**20)
+    rows = rows_of(tmp_path / "r.jsonl", b'{"a": 1}\n{"a": "' + b"x" * 2**21 + b'"}\n{"a": 2}\n')
+    assert rows == [{"a": 1}, "2 the line is longer than 1 MiB", {"a": 2}]
+
+
+def test_rows_of_one_parquet_file_are_not_all_in_memory(tmp_path):
+    path = tmp_path / "r.parquet"
+    draw = random.Random(0)
+    texts = ["".join(draw.choices("abcdefgh ", k=1000)) for _ in range(20_000)]
+    parquet.write_table(pa.table({"a": texts}), path, compression="none", use_dictionary=False)
+    del texts
+    before = pa.total_allocated_bytes()
+    peak = max(pa.total_allocated_bytes() - before for _ in read_rows(str(path)))
+    assert peak < path.stat().st_size / 2
+
+
+def test_a_bad_value_in_an_arrow_batch_costs_its_own_row_only(tmp_path):
+    offsets = pa.py_buffer(b"".join(n.to_bytes(4, "little") for n in (0, 2, 4, 6)))
+    column = pa.Array.from_buffers(pa.string(), 3, [None, offsets, pa.py_buffer(b"ab\xff\xfecd")])
+    batch = pa.record_batch({"a": column})
+    with ipc.new_stream(tmp_path / "r.arrow", batch.schema) as file:
+        file.write_batch(batch)
+    parquet.write_table(pa.Table.from_batches([batch]), tmp_path / "r.parquet")
+    for name in ("r.arrow", "r.parquet"):
+        rows = list(read_rows(str(tmp_path / name)))
+        assert [r.fault for r in rows] == [
+            "",
+            "a value is damaged, not UTF-8 text, or of a type that cannot be read",
+            "",
+        ]
+        assert [r.values.get("a") for r in rows] == ["ab", None, "cd"]
+
+
+def test_an_arrow_offset_that_points_elsewhere_never_reads_other_memory(tmp_path):
+    batch = pa.record_batch({"a": ["ab", "cd", "ef", "gh"]})
+    sink = pa.BufferOutputStream()
+    with ipc.new_stream(sink, batch.schema) as file:
+        file.write_batch(batch)
+    content = sink.getvalue().to_pybytes()
+    offsets = b"".join(n.to_bytes(4, "little") for n in (0, 2, 4, 6, 8))
+    assert content.count(offsets) == 1
+    damaged = offsets[:8] + (2**30).to_bytes(4, "little") + offsets[12:]
+    rows = rows_of(tmp_path / "r.arrow", content.replace(offsets, damaged))
+    assert [isinstance(r, dict) for r in rows] == [True, False, False, True]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_tables_of_other_types_give_python_values(tmp_path, kind):
+    table = pa.table(
+        {
+            "a": pa.array(["x", None], pa.large_string()),
+            "b": pa.array(["x", "y"]).dictionary_encode(),
+            "c": pa.array([b"x", b"\xff"]),
+            "d": [{"e": [1]}, {"e": []}],
+        }
+    )
+    path = tmp_path / f"r.{kind}"
+    if kind == "parquet":
+        parquet.write_table(table, path)
+    else:
+        with ipc.new_file(path, table.schema) as file:
+            file.write_table(table)
+    assert [dict(r.values) for r in read_rows(str(path))] == table.to_pylist()
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    table = pa.table([["x"], ["y"]], names=["a", "a"])
+    with ipc.new_file(tmp_path / "r.arrow", table.schema) as file:
+        file.write_table(table)
+    with pytest.raises(DataError, match="the same name for two columns"):
+        list(read_rows(str(tmp_path / "r.arrow")))
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv", "parquet", "arrow"])
+def test_a_damaged_archive_is_one_sentence(tmp_path, kind, suffix):
+    pack = gzip.compress if suffix == "gz" else zstandard.compress
+    content = pack(bytes(random.Random(0).choices(b"abc\n", k=50_000)))
+    for damaged in (content[: len(content) // 2], content[:20] + bytes(20) + content[40:], b"no archive", b""):
+        path = tmp_path / f"r.{kind}.{suffix}"
+        path.write_bytes(damaged)
+        try:
+            list(read_rows(str(path)))
+        except DataError as error:
+            assert f"'{path}' " in str(error)
+        else:
+            assert damaged == b""
+
+
+def test_archives_of_several_members_are_read_to_their_end(tmp_path):
+    lines = [b'{"a": 1}\n', b'{"a": 2}\n']
+    assert rows_of(tmp_path / "r.jsonl.gz", b"".join(map(gzip.compress, lines))) == [{"a": 1}, {"a": 2}]
+    assert rows_of(tmp_path / "r.jsonl.zst", b"".join(map(zstandard.compress, lines))) == [{"a": 1}, {"a": 2}]
+
+
+def test_unknown_damage_inside_an_archive_is_no_traceback(tmp_path):
+    path = tmp_path / "r.jsonl.gz"
+    whole = bytearray(gzip.compress(b'{"a": 1}\n' * 5000))
+    draw = random.Random(3)
+    for _ in range(40):
+        damaged = bytearray(whole)
+        damaged[draw.randrange(10, len(damaged))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            list(read_rows(str(path)))
+        except DataError as error:
+            assert not isinstance(error.__cause__, zlib.error)
+
+
+@pytest.mark.parametrize(
+    ("source", "local"),
+    [
+        ("nobody/nothing", False),
+        ("nobody/set.v2", False),
+        ("./nobody/nothing", True),
+        ("/nobody/nothing", True),
+        ("~/nothing", True),
+        ("nobody/rows.jsonl", True),
+        ("nobody/rows.csv.gz", True),
+        ("nobody/*.csv", True),
+        ("json", True),
+        ("a/b/c", True),
+    ],
+)
+def test_files_and_data_sets_on_the_hub_are_told_apart(source, local):
+    assert is_local(source) is local
+
+
+def make(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}\n")
+    return str(folder)
+
+
+def names(source, split="train"):
+    return [f.name for f in local_files(source, split)]
+
+
+def test_the_files_of_a_folder_belong_to_the_split_they_are_named_by(tmp_path):
+    source = make(tmp_path, "train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl", "val.jsonl", "sub/test/x.jsonl")
+    assert splits_of(source) == {"train", "validation", "test"}
+    assert names(source) == ["train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl"]
+    assert names(source, "validation") == names(source, "dev") == ["val.jsonl"]
+    assert names(source, "test") == ["sub/test/x.jsonl"]
+    with pytest.raises(DataError, match=r"has no split 'extra' \(it has 'test', 'train', 'validation'\)"):
+        names(source, "extra")
+
+
+def test_words_that_begin_like_a_split_are_none(tmp_path):
+    source = make(tmp_path, "testosterone.jsonl", "valve.jsonl", "development.jsonl", "trains.jsonl")
+    assert splits_of(source, "validation") == set()
+    assert len(names(source)) == 4
+
+
+def test_a_split_may_have_a_name_of_its_own(tmp_path):
+    source = make(tmp_path, "gold.jsonl", "silver.jsonl", "train.jsonl")
+    assert names(source, "gold") == ["gold.jsonl"]
+
+
+def test_hidden_files_and_what_stands_beside_rows_are_left_out(tmp_path):
+    source = make(
+        tmp_path, "a.jsonl", ".hidden.jsonl", ".cache/b.jsonl", "quarantine.jsonl", "dataset_info.json", "cache-1.arrow",
+        "state.json", "notes.txt",
+    )  # fmt: skip
+    assert names(source) == ["a.jsonl"]
+
+
+def test_a_folder_that_datasets_saved_is_read(tmp_path):
+    import datasets
+
+    parts = {"train": [{"a": "x"}, {"a": "y"}], "validation": [{"a": "z"}]}
+    datasets.DatasetDict({k: datasets.Dataset.from_list(v) for k, v in parts.items()}).save_to_disk(tmp_path / "saved")
+    for split, rows in parts.items():
+        assert [dict(r.values) for r in read_rows(str(tmp_path / "saved"), split=split)] == rows
+
+
+def test_files_of_one_name_in_several_folders_have_ids_of_their_own(tmp_path):
+    source = make(tmp_path, "a/rows.jsonl", "b/rows.jsonl")
+    for place in (source, f"{source}/*/rows.jsonl"):
+        assert [r.row_id for r in read_rows(place)] == ["a/rows.jsonl-1", "b/rows.jsonl-1"]
+
+
+def test_a_single_file_has_no_split_and_no_subset(tmp_path):
+    make(tmp_path, "rows.jsonl")
+    with pytest.raises(DataError, match="has no split 'test'"):
+        read_rows(f"{tmp_path}/rows.jsonl", split="test")
+    with pytest.raises(DataError, match=r"data\.subset is 'en'"):
+        read_rows(f"{tmp_path}/rows.jsonl", subset="en")
+
+
+def test_the_home_folder_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make(tmp_path, "rows.jsonl")
+    assert [r.row_id for r in read_rows("~/rows.jsonl")] == ["rows.jsonl-1"]
+    assert data_fingerprint("~/rows.jsonl")
+
+
+def test_a_file_that_goes_away_is_a_storage_error(tmp_path):
+    make(tmp_path, "rows.jsonl")
+    rows = read_rows(f"{tmp_path}/rows.jsonl")
+    Path(f"{tmp_path}/rows.jsonl").unlink()
+    with pytest.raises(StorageError, match=r"cannot read '.*rows\.jsonl': No such file"):
+        next(rows)
+
+
+def test_a_mapping_of_splits_is_not_taken_for_rows():
+    import datasets
+
+    with pytest.raises(DataError, match="of a DatasetDict pass one split"):
+        list(read_rows(datasets.DatasetDict({"train": datasets.Dataset.from_list([{"a": 1}])})))
+
+
+def test_streams_of_datasets_are_read_in_batches():
+    import datasets
+
+    stream = datasets.IterableDataset.from_generator(lambda: ({"a": i} for i in range(2500)))
+    assert [r.values["a"] for r in read_rows(stream)] == list(range(2500))
