@@ -6,6 +6,7 @@ A subclass because transformers offers no other way to replace what a checkpoint
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from medtune.backends.exact_state import (
     save_trainable,
     write_tree,
 )
-from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter
+from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
 from medtune.errors import SpecError
 from medtune.plugins.contracts import Job
 from medtune.runs.durable import attempt, require_space
@@ -68,7 +69,8 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
             job = replace(job, on_log=_ignore, on_step=_ignore)
         self.job = job
         world = self.args.world_size
-        self.guard, self.splitter = FiniteGuard(job, world), MicroBatchSplitter(job, world)
+        self.guard, self.splitter = FiniteGuard(job, world), MicroBatchSplitter(job)
+        self._averages_late = world > 1 and job.spec.train.on_oom == "halve"
         self._trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self.store = CheckpointStore(checkpoints, job.spec.train.save_total_limit, expected_bytes(self._trainable))
         self.interrupted: str | None = None
@@ -132,7 +134,8 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         """Run one micro-batch forward and backward and return its share of the loss."""
         whole = super().training_step
         step = self.state.global_step + 1
-        loss = self.splitter.run(lambda part: whole(model, part, num_items_in_batch), inputs, model, step)
+        with model.no_sync() if self._averages_late else nullcontext():
+            loss = self.splitter.run(lambda part: whole(model, part, num_items_in_batch), inputs, model, step)
         self.guard.note_loss(loss)
         return loss
 
@@ -146,6 +149,9 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
 
     def _clip_grad_norm(self, model: Any) -> Any:
         """Clip, then let the guard look at the update; a refused one finds no gradients and changes nothing."""
+        if self._averages_late:
+            average_gradients(model, self.args.world_size)
+            self.splitter.agree(self.args.device, self.state.global_step + 1)
         norm = super()._clip_grad_norm(model)
         scaler = self.accelerator.scaler
         if not self.guard.accepts(self.state.global_step + 1, norm, scaler):
