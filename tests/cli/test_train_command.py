@@ -121,13 +121,15 @@ def test_a_second_process_ends_with_5_before_it_loads_anything_heavy(command, tm
 
 
 def test_a_loss_that_is_not_finite_ends_with_7_and_keeps_the_last_checkpoint(command, tmp_path, capsys):
-    code = run(command(9, "--set", "train.learning_rate=1e30", "--save-every-minutes", "1e-9"))
-    assert code == 7
+    diverging = command(9, "--set", "train.learning_rate=1e30", "--save-every-minutes", "1e-9")
+    assert run(diverging) == 7
     record = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
     assert (record["event"], RunFolder(tmp_path / "run").state) == ("stopped", "failed")
     assert state(tmp_path)[1] == record["step"] - 1
     assert record["row_ids"]
-    assert all(row_id in capsys.readouterr().err for row_id in record["row_ids"][:1])
+    assert record["row_ids"][0] in capsys.readouterr().err
+    assert run([*diverging, "--set", "train.on_nonfinite=skip", "--set", "train.max_skipped_steps=9"]) == 0
+    assert RunFolder(tmp_path / "run").state == "finished"
 
 
 def test_a_run_that_cannot_fit_ends_with_8_and_advice(command, capsys):
