@@ -1,15 +1,18 @@
 """MedTuner: composes a spec with plugins, and plans, previews and trains it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from medtune.errors import SpecError
+from medtune.hardware import is_first_rank
 from medtune.planning import Plan, make_plan, require_backends
 from medtune.plugins.contracts import EncodedExample, PromptFormatter
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.host import PluginHost, create_host
 from medtune.run import Run
+from medtune.runs.lock import RunLock
 from medtune.specfile import apply_overrides, merge, read_spec_file, validate_spec
 from medtune.specs import RunSpec
 
@@ -147,6 +150,7 @@ class MedTuner:
         resume: str | Path = "auto",
         on_step: Callable[[Mapping[str, Any]], None] | None = None,
         on_stage: Callable[[str], None] | None = None,
+        on_plan: Callable[[Plan], None] | None = None,
     ) -> Run:
         """Score the base, train the adapter, score it again, and leave everything in ``spec.output_dir``.
 
@@ -154,20 +158,26 @@ class MedTuner:
             resume: "auto" continues an interrupted run in ``output_dir``, "never" refuses to, a path names a checkpoint.
             on_step: called after every update with ``step`` and ``total_steps``, and with the record when one is logged.
             on_stage: called with a sentence when a stage begins.
+            on_plan: called with the plan, before it is refused or followed.
 
         Returns:
             The finished run.
 
         Raises:
+            RunLockedError: another process writes to ``spec.output_dir``; told before anything heavy is loaded.
             OutOfMemoryError: the plan says that it cannot be done here.
             DataError: the rows cannot be used as asked.
         """
-        from medtune.training import Training
+        with ExitStack() as held:
+            if is_first_rank():
+                held.enter_context(RunLock(Path(self.spec.output_dir)))
+            plan = self.plan()
+            (on_plan or _ignore)(plan)
+            plan.require_fit()
+            from medtune.training import Training
 
-        plan = self.plan()
-        plan.require_fit()
-        training = Training(self.spec, self.host, plan, rows=self._rows)
-        return training.run(resume, on_step or _ignore, on_stage or _ignore)
+            training = Training(self.spec, self.host, plan, rows=self._rows)
+            return training.run(resume, on_step or _ignore, on_stage or _ignore)
 
 
 class _InlineFormatter:

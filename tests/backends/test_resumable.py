@@ -151,7 +151,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_first_step(job_of):
 
     job, logs = job_of()
     with PackedSFTTrainer(job, sft_config(job)) as trainer:
-        trainer._checkpoint_bytes = 2**60
+        trainer._trainable = 2**57
         with pytest.raises(DiskFullError):
             trainer.fit()
     assert logs == []

@@ -66,6 +66,7 @@ def sft_config(job: Job) -> Any:
         bf16=precision == "bf16" and not on_cpu,
         fp16=precision == "fp16" and not on_cpu,
         use_cpu=on_cpu,
+        ddp_broadcast_buffers=False,  # they never change, and a process that runs out of memory would break the rhythm
         **_recompute_arguments(SFTConfig, recompute=train.recompute == "all"),
         seed=job.spec.seed,
         data_seed=job.spec.seed,
