@@ -21,17 +21,23 @@ class PlainTextTokenizer:
 
     Args:
         tokenizer: a transformers tokenizer backed by the tokenizers library.
+        markers: template text around turns; an added token in it is a control token even where the tokenizer does not
+            declare it special, as some ChatML models do with ``<|im_start|>``.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, markers: str = "") -> None:
+        self._tokenizer, self._markers = tokenizer, markers
         self._nonce = secrets.token_hex(8)  # so that no row can spell an alias
 
     @cached_property
     def _special(self) -> dict[str, int]:
         """Spelling -> id of the control tokens."""
         added = self._tokenizer.backend_tokenizer.get_added_tokens_decoder()
-        return {token.content: index for index, token in added.items() if token.special}
+        return {
+            token.content: index
+            for index, token in added.items()
+            if token.special or (token.content.strip() and token.content in self._markers)
+        }
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -54,9 +60,8 @@ class PlainTextTokenizer:
         twin = Tokenizer.from_str(json.dumps(settings))
         for index, token in sorted(original.get_added_tokens_decoder().items()):
             flags = {"lstrip": token.lstrip, "rstrip": token.rstrip, "normalized": token.normalized}
-            if token.special:
-                alias = AddedToken(self._alias(index), single_word=False, **{**flags, "normalized": False})
-                twin.add_special_tokens([alias])
+            if token.content in self._special:
+                twin.add_special_tokens([AddedToken(self._alias(index), single_word=False, **flags)])
             else:
                 twin.add_tokens([AddedToken(token.content, single_word=token.single_word, **flags)])
         return twin
@@ -69,7 +74,7 @@ class PlainTextTokenizer:
         vocabulary = self._twin.get_vocab(with_added_tokens=True)
         real = np.arange(max(vocabulary.values()) + 1, dtype=np.int32)
         for index, token in self._tokenizer.backend_tokenizer.get_added_tokens_decoder().items():
-            spelling = self._alias(index) if token.special else token.content
+            spelling = self._alias(index) if token.content in self._special else token.content
             real[vocabulary[spelling]] = index
         return real
 
@@ -92,6 +97,10 @@ class PlainTextTokenizer:
     def bos_alias(self) -> str:
         """How the beginning-of-sequence token is spelled here."""
         return self._alias(self._tokenizer.bos_token_id)
+
+    def spells_control(self, text: str) -> bool:
+        """Whether ``text`` holds the characters of a control token."""
+        return self._pattern.search(text) is not None
 
     def aliased(self, text: str) -> str:
         """Spell the control tokens of template text as aliases."""
