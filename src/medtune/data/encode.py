@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-from medtune.data.forms import Answer, Form, Forms, join
+from medtune.data.forms import Form, Forms, join
+from medtune.data.supervision import Span, anchored_spans, mask_of, offset_spans
 from medtune.errors import DataError, UnsafeArtifactError
 from medtune.plugins.contracts import EncodedExample, Example, Message
 
@@ -24,7 +25,7 @@ class Encoder:
     """Encodes conversations as the model's own chat template renders them.
 
     The conversation is rendered whole and tokenised once. An answer is supervised from the first token after its
-    prompt, which is what generation is given, through its end-of-turn token; both come from character offsets.
+    prompt, which is what generation is given, through its end-of-turn token (see ``supervision``).
     Strings such as ``<s>`` inside a message are plain text. Contents are stripped of outer white space.
 
     Rendering is joining: what the template writes around contents is found once per sequence of roles. Rows in which
@@ -62,25 +63,32 @@ class Encoder:
             UnsafeArtifactError: the template breaks an invariant; the sentence shows ids, never text.
         """
         return [
-            EncodedExample(ids.tolist(), supervised.tolist(), example.source, example.row_id)
-            for example, (ids, supervised) in zip(examples, self.encode_arrays(examples), strict=True)
+            EncodedExample(ids.tolist(), mask_of(len(ids), spans).tolist(), example.source, example.row_id)
+            for example, (ids, spans) in zip(examples, self.encode_spans(examples), strict=True)
         ]
 
-    def encode_arrays(self, examples: Sequence[Example]) -> Iterator[tuple[Any, Any]]:
-        """As ``encode_batch``, yielding an int32 and a uint8 array [tokens] per example."""
+    def encode_spans(self, examples: Sequence[Example]) -> Iterator[tuple[Any, list[Span]]]:
+        """As ``encode_batch``, yielding an int32 array [tokens] and the supervised spans per example."""
         rows = [self._row(example) for example in examples]
+        texts = [text for _turns, _form, text in rows]
         plain = self._forms.plain
-        encodings = plain.encode_batch([text for _turns, _form, text in rows])
-        for example, (turns, form, text), encoding in zip(examples, rows, encodings, strict=True):
-            ids = plain.real_ids(encoding)
-            if plain.control_ids(ids) != form.control_ids:
+        anchored = all(form.anchored for _turns, form, _text in rows)
+        encodings: list[Any] = [] if anchored else plain.encode_batch(texts)
+        arrays = plain.ids(texts) if anchored else map(plain.real_ids, encodings)
+        for number, (example, (turns, form, text), ids) in enumerate(zip(examples, rows, arrays, strict=True)):
+            controls = plain.controls(ids)
+            if tuple(ids[controls].tolist()) != form.control_ids:
                 raise DataError(
                     f"row '{example.row_id}' spells out a control token, which this vocabulary cannot tell apart"
                 )
+            if anchored:
+                spans = anchored_spans(form, ids, controls, example.row_id)
+            else:
+                spans = offset_spans(form, turns, encodings[number], plain, example.row_id)
             if self._encoded % _SAMPLED == 0:
-                self._compare_ids(ids, text, turns)
+                self._compare(ids, spans, (turns, form, text))
             self._encoded += 1
-            yield ids, self._supervision(ids, example.row_id, form, turns, encoding)
+            yield ids, spans
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return what generation is given: the conversation so far and the opening of the next answer."""
@@ -91,7 +99,7 @@ class Encoder:
             rendered = self._forms.template.render(turns, for_generation=True)
             if not plain.spelled(text).endswith(rendered):
                 text = self._forms.rewritten_prompt(turns, rendered)
-        ids: list[int] = plain.real_ids(plain.encode_batch([text])[0]).tolist()
+        ids: list[int] = plain.ids([text])[0].tolist()
         return ids
 
     @cached_property
@@ -157,9 +165,14 @@ class Encoder:
         joined = f"{turns[0]['content']}\n\n{turns[1]['content']}".strip()
         return [{"role": "user", "content": joined}, *turns[2:]]
 
-    def _compare_ids(self, ids: Any, text: str, turns: Sequence[Message]) -> None:
-        """Compare with the tokenizer itself, where no content holds the spelling of a control token."""
-        plain = self._forms.plain
+    def _compare(self, ids: Any, spans: list[Span], row: _Row) -> None:
+        """Compare ids and spans with those from offsets, and ids with the tokenizer's own where no content spells a control."""
+        plain, (turns, form, text) = self._forms.plain, row
+        encoding = plain.encode_batch([text])[0]
+        if plain.real_ids(encoding).tolist() != ids.tolist() or offset_spans(form, turns, encoding, plain, "") != spans:
+            raise UnsafeArtifactError(
+                f"the tokenizer has no fixed word borders, so its ids cannot be put together from words: {ids.tolist()}"
+            )
         if any(plain.spells_control(m["content"]) for m in turns):
             return
         own: list[int] = self.tokenizer(plain.spelled(text), add_special_tokens=False)["input_ids"]
@@ -168,48 +181,3 @@ class Encoder:
                 "the tokenizer encodes a conversation in another way when its control tokens are kept apart from its "
                 f"text: {own} instead of {ids.tolist()}"
             )
-
-    def _supervision(self, ids: Any, row_id: str, form: Form, turns: Sequence[Message], encoding: Any) -> Any:
-        """Return 0/1 per token of a row whose invariants hold."""
-        import numpy as np
-
-        supervised = np.zeros(len(ids), dtype=np.uint8)
-        for answer in form.answers:
-            first, last = _span(answer, form.literals, turns, encoding)
-            if last <= first or ids[last] != answer.end_id:
-                raise UnsafeArtifactError(
-                    f"row '{row_id}' has no token to learn from before its end of turn: {ids.tolist()}"
-                )
-            if not self._begins_as_generated(ids[:first], answer, form, turns):
-                raise UnsafeArtifactError(
-                    f"row '{row_id}': the ids of the prompt change when the answer follows: {ids[:first].tolist()}"
-                )
-            supervised[first : last + 1] = 1
-        return supervised
-
-    def _begins_as_generated(self, prompt: Any, answer: Answer, form: Form, turns: Sequence[Message]) -> bool:
-        """Whether the ids before an answer are those that generation is given.
-
-        After a control token the tokenizer starts afresh, so comparing the ids after the last one suffices.
-        """
-        if answer.tail_ids is not None:
-            return tuple(prompt[len(prompt) - len(answer.tail_ids) :].tolist()) == answer.tail_ids
-        text = join((*form.literals[: answer.turn], answer.opening), turns[: answer.turn])
-        given = self._forms.plain.real_ids(self._forms.plain.encode_batch([text])[0])
-        return bool(len(given) == len(prompt) and (prompt == given).all())
-
-
-def _span(answer: Answer, literals: Sequence[str], turns: Sequence[Message], encoding: Any) -> tuple[int, int]:
-    """Return the first and last token of an answer, from the characters where its prompt and its turn end."""
-    turn = answer.turn
-    before = sum(map(len, literals[:turn])) + sum(len(m["content"]) for m in turns[:turn])
-    prompt_end = before + len(answer.opening)
-    content = before + len(literals[turn])
-    end = content + len(turns[turn]["content"]) + answer.end_offset
-    first, last = encoding.char_to_token(content), encoding.char_to_token(end)
-    if first is None or last is None:  # the normaliser dropped the character: look at every offset
-        first = next(i for i, (_start, stop) in enumerate(encoding.offsets) if stop > prompt_end)
-        last = next(i for i, (start, _stop) in enumerate(encoding.offsets) if start >= end)
-    while first > 0 and encoding.token_to_chars(first - 1)[1] > prompt_end:
-        first -= 1
-    return first, last

@@ -23,14 +23,18 @@ class Answer:
         turn: its index.
         opening: the text that ends its prompt, after the content before.
         tail_ids: ids of ``opening`` after its last control token; None when it has no control token.
+        begins_after: which of the form's control tokens is that one.
         end_offset: characters from the end of its content to its end-of-turn token.
-        end_id: the end-of-turn token.
+        ends_with: which of the form's control tokens ends the turn.
+        end_id: its id.
     """
 
     turn: int
     opening: str
     tail_ids: tuple[int, ...] | None
+    begins_after: int
     end_offset: int
+    ends_with: int
     end_id: int
 
 
@@ -47,6 +51,11 @@ class Form:
     literals: tuple[str, ...]
     answers: tuple[Answer, ...]
     control_ids: tuple[int, ...]
+
+    @property
+    def anchored(self) -> bool:
+        """Whether every answer's prompt holds a control token."""
+        return all(answer.tail_ids is not None for answer in self.answers)
 
 
 class Forms:
@@ -100,12 +109,12 @@ class Forms:
         if not whole or not _bare(answer).endswith(_bare(messages[-1]["content"])):
             raise DataError("the chat template rewrites its answer")
         last = form.answers[-1]
-        before = self._with_bos(self.plain.aliased(prompt)).removesuffix(last.opening)
-        literals = (before, last.opening, form.literals[-1])
-        turns: list[Message] = [{"role": "user", "content": ""}]
-        turns.append({"role": "assistant", "content": self.plain.aliased(answer)})
-        control_ids = self.plain.aliased_ids(join(literals, turns))
-        return turns, Form(literals, (replace(last, turn=1),), control_ids)
+        given, content = self._with_bos(self.plain.aliased(prompt)), self.plain.aliased(answer)
+        literals = (given.removesuffix(last.opening), last.opening, form.literals[-1])
+        turns: list[Message] = [{"role": "user", "content": ""}, {"role": "assistant", "content": content}]
+        begins_after, ends_with = self._count(given) - 1, self._count(given + content)
+        last = replace(last, turn=1, begins_after=begins_after, ends_with=ends_with)
+        return turns, Form(literals, (last,), self.plain.aliased_ids(join(literals, turns)))
 
     def rewritten_prompt(self, messages: Sequence[Message], rendered: str) -> str:
         """Return the text that generation is given where the template changed contents; raises as ``rewritten``."""
@@ -127,21 +136,31 @@ class Forms:
             )
         turns = [i for i, role in enumerate(roles) if role == "assistant"]
         supervised = turns if self._supervise == "all" else turns[-1:]
-        return Form(tuple(literals), tuple(self._answer(roles, i, literals[i + 1]) for i in supervised), control_ids)
+        return Form(tuple(literals), tuple(self._answer(roles, i, literals) for i in supervised), control_ids)
 
     def _with_bos(self, text: str) -> str:
         """Begin with the beginning-of-sequence token where the tokenizer does so itself and the template does not."""
         missing = self.plain.wants_bos and not text.startswith(self.plain.bos_alias)
         return self.plain.bos_alias + text if missing else text
 
-    def _answer(self, roles: Sequence[str], turn: int, after: str) -> Answer:
+    def _answer(self, roles: Sequence[str], turn: int, literals: Sequence[str]) -> Answer:
         opening = self.plain.aliased(self.template.opening(roles, turn))
+        after = literals[turn + 1]
         end = self.plain.first_alias(after)
         if end is None or after[: end[0]].strip():
             raise UnsafeArtifactError(
                 "the chat template writes no end-of-turn token after an answer, so the model would never learn to stop"
             )
-        return Answer(turn, opening, self.plain.ids_after_control(opening), *end)
+        begins_after, ends_with = (
+            self._count("".join((*literals[:turn], opening))) - 1,
+            self._count("".join(literals[: turn + 1])),
+        )
+        tail = self.plain.ids_after_control(opening)
+        return Answer(turn, opening, tail, begins_after, end[0], ends_with, end[1])
+
+    def _count(self, text: str) -> int:
+        """Count the control tokens of a text."""
+        return len(self.plain.aliased_ids(text))
 
 
 def join(literals: Sequence[str], messages: Sequence[Message]) -> str:

@@ -15,13 +15,14 @@ class SampleStore:
 
     Args:
         arrays: ``ids`` and ``supervised`` [tokens], ``offsets`` [samples + 1] into them, ``members`` [samples] in the
-            order of the rows, ``bounds`` [rows + 1] into ``members``, ``source_index`` [samples].
-        names: ``row_ids`` [samples] and ``sources``.
+            order of the rows, ``bounds`` [rows + 1] into ``members``, ``source_index`` [samples], ``row_ids`` [bytes of
+            UTF-8] and ``row_id_offsets`` [samples + 1] into them.
+        sources: names that ``source_index`` points to.
         fingerprint: identity of the whole set.
     """
 
-    def __init__(self, arrays: dict[str, Any], names: dict[str, list[str]], fingerprint: str) -> None:
-        self._arrays, self._names, self.fingerprint = arrays, names, fingerprint
+    def __init__(self, arrays: dict[str, Any], sources: Sequence[str], fingerprint: str) -> None:
+        self._arrays, self._sources, self.fingerprint = arrays, sources, fingerprint
 
     def __len__(self) -> int:
         return len(self._arrays["bounds"]) - 1
@@ -50,11 +51,12 @@ class SampleStore:
 
     def row_id(self, sample: int) -> str:
         """Return the row id of a sample."""
-        return self._names["row_ids"][sample]
+        start, end = self._arrays["row_id_offsets"][sample : sample + 2]
+        return bytes(self._arrays["row_ids"][start:end]).decode()
 
     def source(self, sample: int) -> str:
         """Return the source of a sample."""
-        return self._names["sources"][int(self._arrays["source_index"][sample])]
+        return self._sources[int(self._arrays["source_index"][sample])]
 
 
 def best_fit(lengths: Sequence[int], max_length: int, seed: int) -> list[list[int]]:
