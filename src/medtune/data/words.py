@@ -98,9 +98,8 @@ class WordTokenizer:
         return words
 
     def _cut_piece(self, piece: str, *, first: bool) -> list[str]:
-        gets_space = self._prefix == "always" or (
-            piece[0] not in (" ", _SPACE) and (self._prefix == "missing" or first)
-        )
+        missing = piece[0] not in (" ", _SPACE) and (self._prefix == "missing" or (self._prefix == "first" and first))
+        gets_space = self._prefix == "always" or missing
         if "  " in piece or _SPACE in piece or _CUT in piece or (gets_space and piece[0] == " "):
             found: list[str] = self._words.findall((_SPACE if gets_space else "") + piece.replace(" ", _SPACE))
             return found
