@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import chain, islice
 from pathlib import Path
 
 GIB = 2**30
@@ -47,24 +48,20 @@ def main() -> None:
 
 
 def write_rows(path: Path, count: int) -> None:
-    """Write generated rows of MedTuned's shape and size."""
+    """Write generated rows of MedTuned's shape and size, half of them free text as in the real set."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    from medtune.demo.generator import generate_rows
+    from medtune.demo.generator import FREE_TEXT_SOURCES, generate_rows, source_names_of
 
-    writer, batch, left = None, [], count
-    for row in generate_rows("train", count, 0, source_names="medtuned", length="medtuned"):
-        batch.append(row)
-        left -= 1
-        if len(batch) == 20_000 or left == 0:
-            table = pa.Table.from_pylist(batch)
-            writer = writer or parquet.ParquetWriter(path, table.schema)
-            writer.write_table(table)
-            batch.clear()
-        if left == 0:
-            break
-    writer.close()
+    others = [name for name in source_names_of("medtuned") if name not in FREE_TEXT_SOURCES]
+    halves = [generate_rows("train", count, 0, "medtuned", "medtuned", names) for names in (FREE_TEXT_SOURCES, others)]
+    rows = chain.from_iterable(zip(*halves, strict=False))
+    schema = pa.schema({name: pa.string() for name in ("instruction", "input", "output", "source")})
+    with parquet.ParquetWriter(path, schema) as writer:
+        for start in range(0, count, 20_000):
+            batch = list(islice(rows, min(20_000, count - start)))
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
 def measured(engine: str, data: Path, options: argparse.Namespace, folder: str) -> dict:

@@ -134,16 +134,27 @@ class MedTuner:
 
         return preview(self.spec, self.host, load_tokenizer(self.spec.model), n, rows=self._rows)
 
-    def inspect(self, n: int = 3) -> "Preview":
-        """Return ``n`` rows with their tokens' text, and the report over all training rows (which it prepares)."""
+    def inspect(self, n: int = 3, *, leak_test: bool = False) -> "Preview":
+        """Return ``n`` rows with their tokens' text, and the report over all training rows (which it prepares).
+
+        Args:
+            n: rows, drawn evenly by source.
+            leak_test: whether to show that samples that share a row do not see each other.
+
+        Raises:
+            DataError: the rows cannot be used as asked, or the leak test finds a leak.
+        """
         from medtune.data.prepare import prepare, preview
         from medtune.data.preview import Preview
         from medtune.data.tokenizer import load_tokenizer
+        from medtune.isolation import prove_isolation
 
         tokenizer = load_tokenizer(self.spec.model)
-        report = prepare(self.spec, self.host, tokenizer, rows=self._rows).report
+        prepared = prepare(self.spec, self.host, tokenizer, rows=self._rows)
+        isolation = prove_isolation(self.spec, self.host, tokenizer, prepared.rows).to_json() if leak_test else None
         rows = preview(self.spec, self.host, tokenizer, n, rows=self._rows)
-        return Preview(rows, [[tokenizer.decode([i]) for i in row.input_ids] for row in rows], report)
+        tokens = [[tokenizer.decode([i]) for i in row.input_ids] for row in rows]
+        return Preview(rows, tokens, prepared.report, isolation)
 
     def train(
         self,

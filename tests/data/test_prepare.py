@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from chat_templates import TEMPLATES, make_tokenizer
 
-from medtune import DataSpec, EvalSpec, RunSpec, TrainSpec
+from medtune import DataSpec, EvalSpec, Example, RunSpec, TrainSpec, hookimpl
 from medtune.data.cache import PreparedCache
 from medtune.data.contract import check_contract, write_contract
 from medtune.data.encode import Encoder
@@ -190,6 +190,38 @@ def test_the_same_rows_are_found_prepared_and_other_settings_are_not(host, token
     assert not prepare(spec_of(path), host, make_tokenizer(TEMPLATES["gemma"])).report.from_cache
     file_of(tmp_path, rows[1:])
     assert not prepare(spec_of(path), host, tokenizer).report.from_cache
+
+
+class Notes:
+    """A formatter that knows which note a row comes from."""
+
+    name, version = "notes", "1"
+
+    def format(self, row):
+        example = turns_of(row)
+        return Example(example, row["source"], None, "", document=f"note-{len(row['input']) % 5}")
+
+
+def turns_of(row):
+    question = {"role": "user", "content": row["instruction"] + row["input"]}
+    return [question, {"role": "assistant", "content": row["output"]}]
+
+
+class NotesPlugin:
+    __hash__ = object.__hash__
+
+    @hookimpl
+    def provide_formatters(self):
+        return [Notes()]
+
+
+def test_validation_rows_found_prepared_keep_their_document(tokenizer, rows, tmp_path):
+    host = create_host([NotesPlugin()], autoload=False)
+    spec = spec_of(file_of(tmp_path, rows), formatter="notes", validation_fraction=0.3)
+    first, second = (prepare(spec, host, tokenizer) for _ in range(2))
+    assert second.report.from_cache
+    assert {e.document for e in second.validation} <= {f"note-{i}" for i in range(5)}
+    assert second.validation == first.validation
 
 
 def test_nothing_is_kept_when_the_cache_is_off(host, tokenizer, rows, tmp_path):

@@ -60,7 +60,7 @@ def test_a_saved_tokenizer_that_forgot_its_legacy_flag_is_noticed(tmp_path):
 def test_the_prompt_of_generation_is_the_golden_prompt(tmp_path):
     encoder = Encoder(load_tokenizer(ModelSpec(path=str(saved(tmp_path, legacy=True)))))
     assert encoder.prompt_ids([{"role": "user", "content": "Hello"}]) == GOLDEN_IDS
-    assert encoder.stop_ids == (32000,)
+    assert encoder.stop_ids == (32000, 2)
 
 
 def test_no_stray_space_stands_between_prompt_and_answer(tmp_path):

@@ -1,6 +1,12 @@
 """How a preview looks in a terminal."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from medtune.data.preview import Preview
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["print_preview"]
 
@@ -23,6 +29,7 @@ def print_preview(preview: Preview) -> None:
     console.print(
         f"{report.packed_rows:,} packed rows, {report.fill:.1%} full; {report.quarantined} malformed rows set aside"
     )
+    _print_leak_test(console, preview.leak_test)
     for row, tokens in zip(preview.rows, preview.tokens, strict=True):
         console.print(f"\n{row.row_id}  {row.source}  {len(row.input_ids)} tokens", style="bold", highlight=False)
         text = Text()
@@ -34,3 +41,17 @@ def print_preview(preview: Preview) -> None:
             text.append(token, style="black on green" if supervised else "")
         text.append("]]" if inside and console.color_system is None else "")
         console.print(text, soft_wrap=True)
+
+
+def _print_leak_test(console: "Console", outcome: Mapping[str, Any] | None) -> None:
+    """Print a line per attention; a leak has raised before."""
+    if outcome is None:
+        return
+    if not outcome["rows"]:
+        console.print("leak test: no row holds two samples, so there is nothing that could leak")
+    for attention, figures in outcome["attention"].items():
+        console.print(
+            f"leak test, {attention}, {outcome['model']}: changing {figures['samples']} samples moved logits of others by "
+            f"{figures['largest_change']:.2g} ({figures['control']:.2g} without isolation)",
+            highlight=False,
+        )

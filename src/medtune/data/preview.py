@@ -1,7 +1,7 @@
 """What a person looks at before training: rows as tokens, lengths and losses per source, overlap, quarantine."""
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,19 @@ class Preview:
         rows: encoded examples.
         tokens: the text of each token of each row, aligned with its ids.
         report: counts over the whole set.
+        leak_test: what the leak test measured (its JSON form); None when it was not run.
     """
 
     rows: Sequence[EncodedExample]
     tokens: Sequence[Sequence[str]]
     report: PreparationReport
+    leak_test: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return ``rows`` (ids and supervision), ``lengths`` per source, ``quarantined`` and the whole report."""
+        """Return ``rows`` (ids and supervision), ``lengths`` per source, ``quarantined`` and the whole report.
+
+        ``leak_test`` is there when it was run.
+        """
         rows = [
             {
                 "row_id": row.row_id,
@@ -50,7 +55,8 @@ class Preview:
             for row in self.rows
         ]
         report = self.report.to_json()
-        return {"rows": rows, "lengths": report["sources"], "quarantined": report["quarantined"], "report": report}
+        values = {"rows": rows, "lengths": report["sources"], "quarantined": report["quarantined"], "report": report}
+        return values if self.leak_test is None else {**values, "leak_test": self.leak_test}
 
     def write_html(self, path: Path) -> None:
         """Write one self-contained page; it holds the text of the sampled rows."""
