@@ -1,0 +1,73 @@
+"""Chooses the form of the fused steps: Triton kernels on a GPU that has Triton, else stock PyTorch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from medtune.kernels import stock
+from medtune.kernels.dropout import Dropout
+from medtune.kernels.heads import HeadNorms, Heads
+
+__all__ = ["Steps", "choose_steps", "stock_steps", "triton_steps"]
+
+_Pair = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The fused steps; ``stock`` says what each does."""
+
+    name: str
+    norm: Callable[[Tensor, Tensor | None, _Pair | None, Tensor, float], tuple[Tensor, Tensor, Tensor]]
+    norm_backward: Callable[
+        [Tensor, tuple[Tensor, Tensor, Dropout | None] | None, Tensor, _Pair, Tensor | None], Tensor
+    ]
+    project: Callable[[Tensor, Tensor, float, Dropout | None], Tensor]
+    project_blocks: Callable[[Tensor, Tensor, tuple[int, ...], float], Tensor]
+    add_projected: Callable[[Tensor, Tensor, Tensor, Dropout | None], None]
+    weight_gradient: Callable[[Tensor, Tensor, Dropout | None, _Pair | None], Tensor]
+    weight_gradient_blocks: Callable[[Tensor, Tensor, tuple[int, ...]], Tensor]
+    rotate: Callable[[Tensor, _Pair | None, _Pair, Heads, HeadNorms | None], Tensor]
+    rotate_backward: Callable[[tuple[Tensor, Tensor, Tensor], _Pair, Heads, tuple[Tensor, HeadNorms] | None], Tensor]
+    swiglu: Callable[[Tensor, _Pair | None], Tensor]
+    swiglu_backward: Callable[[Tensor, Tensor, _Pair | None, _Pair | None, Dropout | None], None]
+    cross_entropy: Callable[[Tensor, Tensor], Tensor]
+    quantize_rows: Callable[[Tensor, Tensor | None], _Pair]
+
+
+def choose_steps(device: torch.device) -> Steps:
+    """Return the fastest form that runs on ``device``."""
+    if device.type != "cuda" or find_spec("triton") is None:
+        return stock_steps()
+    return triton_steps()
+
+
+def triton_steps() -> Steps:
+    """Return the Triton kernels."""
+    from medtune.kernels import triton_adapters, triton_rows, triton_tiles
+
+    return Steps(
+        "triton",
+        norm=triton_rows.norm,
+        norm_backward=triton_rows.norm_backward,
+        project=triton_adapters.project,
+        project_blocks=triton_adapters.project_blocks,
+        add_projected=triton_adapters.add_projected,
+        weight_gradient=triton_adapters.weight_gradient,
+        weight_gradient_blocks=triton_adapters.weight_gradient_blocks,
+        rotate=triton_tiles.rotate,
+        rotate_backward=triton_tiles.rotate_backward,
+        swiglu=triton_tiles.swiglu,
+        swiglu_backward=triton_tiles.swiglu_backward,
+        cross_entropy=triton_rows.cross_entropy,
+        quantize_rows=triton_rows.quantize_rows,
+    )
+
+
+def stock_steps() -> Steps:
+    """Return the forms in stock PyTorch."""
+    names = (name for name in Steps.__slots__ if name != "name")
+    return Steps("stock", **{name: getattr(stock, name) for name in names})
