@@ -92,19 +92,18 @@ class Adapters:
         found = [member for place in self._places for member in place.members if member is not None]
         return [parameter for member in found for parameter in (member.down, member.up)]
 
-    def begin(self, *, with_gradients: bool) -> tuple[list[AdapterGroup], Tensor]:
-        """Return the groups with today's values in the compute type, and the flat memory of their gradients, zeros.
+    def begin(self, gradients: Tensor | None) -> list[AdapterGroup]:
+        """Return the groups with today's values in the compute type.
 
         Args:
-            with_gradients: whether memory for gradients is taken; without it there is none to add to.
+            gradients: flat memory of their gradients, which is set to zero; None for a pass without any.
         """
         parameters = self.parameters
         device = parameters[0].device
         if self._flat is None or self._flat.device != device:
-            self._flat = torch.zeros(self._size(), dtype=self._dtype, device=device)
+            self._flat = torch.zeros(self._size, dtype=self._dtype, device=device)
         groups: list[AdapterGroup] = []
-        gradients = torch.zeros(self._size() if with_gradients else 0, dtype=torch.float32, device=device)
-        parts = self._views(gradients) if with_gradients else []
+        parts = [] if gradients is None else self._views(gradients.zero_())
         targets: list[Tensor] = []
         sources: list[Tensor] = []
         for place, (down, up) in zip(self._places, self._views(self._flat), strict=True):
@@ -114,10 +113,14 @@ class Adapters:
                     targets.append(down[index * self.r : (index + 1) * self.r])
                     sources.append(member.down.detach())
                     up[:, place.bounds[index] : place.bounds[index + 1]].copy_(member.up.detach().t())
-            part = parts[place.number] if with_gradients else (down, up.t())
+            part = parts[place.number] if parts else (down, up.t())
             groups.append(AdapterGroup(place.number, down, up, *part, place.bounds))
         torch.ops.aten._foreach_copy_(targets, sources)  # one launch for all
-        return groups, gradients
+        return groups
+
+    def memory(self) -> Tensor:
+        """Take flat memory for the gradients, fp32, undefined."""
+        return torch.empty(self._size, dtype=torch.float32, device=self.parameters[0].device)
 
     def gradients(self, flat: Tensor) -> list[Tensor]:
         """Return the gradients of ``parameters``, in their order, as views of their flat memory."""
@@ -129,6 +132,7 @@ class Adapters:
                     parts.append(up[place.bounds[index] : place.bounds[index + 1]])
         return parts
 
+    @property
     def _size(self) -> int:
         return sum(self.r * (len(p.members) * p.inputs + p.bounds[-1]) for p in self._places)
 

@@ -24,7 +24,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Attended:
-    """Queries, keys, values and result of an attention, each [tokens, heads, width], and its log-sum-exp if kept."""
+    """Queries, keys, values and result of an attention, each [tokens, heads, width].
+
+    Flash kernels leave ``log_sum`` for the way back; else autograd recorded the way from the three to ``out``.
+    """
 
     q: Tensor
     k: Tensor
@@ -44,7 +47,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) 
         window: scale and reach.
     """
     if not _has_flash(q):
-        return Attended(q, k, v, _padded_attention(q, k, v, batch, window), None)
+        q, k, v = (t.detach().requires_grad_() for t in (q, k, v))
+        with torch.enable_grad():
+            return Attended(q, k, v, _padded_attention(q, k, v, batch, window), None)
     back = _tokens_back(batch, window)
     out, log_sum, *_rest = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - varlen_attn lacks shared heads in 2.11
         q, k, v, batch.offsets, batch.offsets, batch.longest, batch.longest, 0.0, back < 0, return_debug_mask=False,
@@ -59,10 +64,7 @@ def attend_backward(
     """Return the gradients of queries, keys and values."""
     q, k, v = done.q, done.k, done.v
     if done.log_sum is None:
-        inputs = [t.detach().requires_grad_() for t in (q, k, v)]
-        with torch.enable_grad():
-            out = _padded_attention(inputs[0], inputs[1], inputs[2], batch, window)
-        dq, dk, dv = torch.autograd.grad(out, inputs, gradient)
+        dq, dk, dv = torch.autograd.grad(done.out, (q, k, v), gradient)
         return dq, dk, dv
     back = _tokens_back(batch, window)
     unused = torch.zeros(2, dtype=torch.uint64, device=q.device)  # state of a dropout that is not used

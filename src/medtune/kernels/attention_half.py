@@ -71,7 +71,7 @@ class AttentionHalf:
         del normed
         rotated = during.steps.rotate(qkv, adapter, during.angles, self.heads, self.head_norms)
         attended = attend(*self.heads.split(rotated), during.batch, self.window)
-        context, residual = attended.out.flatten(1), x
+        context, residual = attended.out.detach().flatten(1), x
         if rows is not None:
             context, residual = context.index_select(0, rows), x.index_select(0, rows)
         out = Pending(self.o.product(context), during.down(context, during.group(self.groups[1])))

@@ -39,12 +39,17 @@ class FastPath:
         self._device = stack.network.embedding.device
         self._replays: Replays | None = None
         if record and self._device.type == "cuda":
-            self._replays = Replays(stack.loss_and_gradient, stack.prepare, list(self._parameters))
+            self._replays = Replays(stack.loss_and_gradient, stack.prepare, stack.network.adapters)
 
     @property
     def steps(self) -> str:
         """The form of the fused steps: "triton" or "stock"."""
         return self._stack.network.steps.name
+
+    @property
+    def failure(self) -> str | None:
+        """Why passes are not recorded on this GPU, None where they are or need not be."""
+        return None if self._replays is None else self._replays.failure
 
     def loss_sum(self, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> Tensor:
         """Return the summed cross entropy of the supervised tokens in nats, fp32 [].
@@ -78,7 +83,9 @@ class FastPath:
             seed = torch.randint(2**31, (1,))
         if self._replays is not None:
             return self._replays(batch, seed, self._device)
-        return self._stack.loss_and_gradient(batch.to(self._device), None if seed is None else seed.to(self._device))
+        flat = net.adapters.memory()
+        seed = None if seed is None else seed.to(self._device)
+        return self._stack.loss_and_gradient(batch.to(self._device), seed, flat), flat
 
     def divide(self, flat: Tensor) -> list[Tensor]:
         """Return the gradients of the parameters as views of their flat memory."""

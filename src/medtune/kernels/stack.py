@@ -70,7 +70,7 @@ class Stack:
     def loss(self, batch: PackedBatch) -> Tensor:
         """Return the summed loss of the batch, fp32 []."""
         net = self.network
-        during, _flat = self._begin(batch, None, with_gradients=False)
+        during = self._begin(batch, None, None)
         x: Tensor = torch.nn.functional.embedding(batch.ids, net.embedding)
         pending: Pending | None = None
         for block in net.blocks:
@@ -79,15 +79,16 @@ class Stack:
         _x, hidden, _scale = during.normalise(x, pending, net.norm)
         return head_loss(hidden, net.head, batch.targets, net.steps, with_gradient=False)
 
-    def loss_and_gradient(self, batch: PackedBatch, seed: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the summed loss, fp32 [], and its gradient for all adapters in flat memory, fp32.
+    def loss_and_gradient(self, batch: PackedBatch, seed: Tensor | None, flat: Tensor) -> Tensor:
+        """Return the summed loss, fp32 []; leave its gradient for all adapters in ``flat``.
 
         Args:
             batch: the tokens.
             seed: int64 [1] of dropout, None for no dropout.
+            flat: from ``network.adapters.memory``.
         """
         net = self.network
-        during, flat = self._begin(batch, seed, with_gradients=True)
+        during = self._begin(batch, seed, flat)
         x: Tensor = torch.nn.functional.embedding(batch.ids, net.embedding)
         x, pending, traces = self._forward(x, during)
         x, hidden, scale = during.normalise(x, pending, net.norm)
@@ -96,7 +97,7 @@ class Stack:
         gradient = net.steps.norm_backward(hidden, None, x, (scale, net.norm.weight), None)
         del x, hidden, scale
         self._backward(gradient, traces, during)
-        return loss, flat
+        return loss
 
     def prepare(self, batch: PackedBatch) -> None:
         """Take the host memory that a pass over ``batch`` needs, before it is recorded."""
@@ -136,20 +137,18 @@ class Stack:
             if before is not None:
                 gradient = before
 
-    def _begin(self, batch: PackedBatch, seed: Tensor | None, *, with_gradients: bool) -> tuple[Pass, Tensor]:
+    def _begin(self, batch: PackedBatch, seed: Tensor | None, flat: Tensor | None) -> Pass:
         net = self.network
         kind = torch.empty(1, dtype=torch.float32, device=net.embedding.device)  # the angles come in its type
         cos, sin = net.rotary(kind, batch.positions[None])
         half = cos.shape[-1] // 2
-        groups, flat = net.adapters.begin(with_gradients=with_gradients)
         short_of_memory = self._recompute in ("all", "offload")
-        during = Pass(
+        return Pass(
             steps=net.steps,
             batch=batch,
             angles=(cos[0, :, :half].contiguous(), sin[0, :, :half].contiguous()),
-            groups=groups,
+            groups=net.adapters.begin(flat),
             seeds=DropoutSeeds(0.0 if seed is None else net.dropout, batch.ids[:1] if seed is None else seed),
             alpha=net.adapters.alpha,
             mlp_rows=_MLP_ROWS if short_of_memory else None,
         )
-        return during, flat
