@@ -81,10 +81,11 @@ class FastPath:
         if net.dropout > 0 and net.is_training():
             # drawn on the host from torch's generator: checkpoints hold its state, and no device is waited for
             seed = torch.randint(2**31, (1,))
+            seed = seed.pin_memory() if self._device.type == "cuda" else seed
         if self._replays is not None:
             return self._replays(batch, seed, self._device)
         flat = net.adapters.memory()
-        seed = None if seed is None else seed.to(self._device)
+        seed = None if seed is None else seed.to(self._device, non_blocking=True)
         return self._stack.loss_and_gradient(batch.to(self._device), seed, flat), flat
 
     def divide(self, flat: Tensor) -> list[Tensor]:

@@ -63,11 +63,13 @@ class Replays:
             self._gradient = self._adapters.memory()
         recording = self._recorded(batch, seed, device)
         if recording is None:
-            loss = self._run(batch.to(device), None if seed is None else seed.to(device), self._gradient)
+            loss = self._run(
+                batch.to(device), None if seed is None else seed.to(device, non_blocking=True), self._gradient
+            )
         else:
             recording.batch.copy_(batch)
             if seed is not None and recording.seed is not None:
-                recording.seed.copy_(seed)
+                recording.seed.copy_(seed, non_blocking=True)
             recording.graph.replay()
             loss = recording.loss.clone()
         return loss, self._gradient.clone()  # the next pass writes to the same place
@@ -87,7 +89,9 @@ class Replays:
         key = (*batch.size, seed is not None)
         if key not in self._recordings:
             try:
-                self._recordings[key] = self._record(batch.to(device), None if seed is None else seed.to(device))
+                self._recordings[key] = self._record(
+                    batch.to(device), None if seed is None else seed.to(device, non_blocking=True)
+                )
             except torch.OutOfMemoryError:
                 self.drop()  # smaller parts come next
                 raise
