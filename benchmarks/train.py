@@ -277,7 +277,7 @@ def attempt(row, work, *given):
     for is_stock in (False, True):
         try:
             if is_stock:
-                recognize.choose_steps = lambda _device: stock_steps()
+                recognize.choose_steps = lambda _device, _r: stock_steps()
             return work(*given)
         except Exception as error:  # noqa: BLE001 - one configuration must not cost the others
             where = traceback.format_exc().splitlines()[-7:]

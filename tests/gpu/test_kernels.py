@@ -93,7 +93,7 @@ def test_triton_equals_stock_in_bf16(monkeypatch):
     model = build_model("Mistral", dtype=torch.bfloat16, lora={"lora_dropout": 0.1}, **WIDE)
     results = []
     for chosen in (steps.triton_steps(), steps.stock_steps()):
-        monkeypatch.setattr(recognize, "choose_steps", lambda _device, chosen=chosen: chosen)
+        monkeypatch.setattr(recognize, "choose_steps", lambda _device, _r, chosen=chosen: chosen)
         path = enabled(model, record=False)
         torch.manual_seed(4)
         results.append(gradients(model, path.loss_sum(*batch)))

@@ -162,7 +162,7 @@ def test_whole_models_by_triton_equal_those_by_stock_pytorch(family, lora, monke
     results = []
     for name in ("stock", "triton"):
         chosen = steps.stock_steps() if name == "stock" else steps.triton_steps()
-        monkeypatch.setattr(recognize, "choose_steps", lambda _device, chosen=chosen: chosen)
+        monkeypatch.setattr(recognize, "choose_steps", lambda _device, _r, chosen=chosen: chosen)
         path = kernels.enable(model)
         assert path.steps == name
         torch.manual_seed(3)

@@ -54,7 +54,7 @@ class Replays:
 
     def __call__(self, batch: PackedBatch, seed: Tensor | None, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return loss and gradient of a batch, wherever it lies; the seed lies on the host."""
-        batch = batch.padded()
+        batch = batch.to(device).padded()
         places = tuple(parameter.data_ptr() for parameter in self._adapters.parameters)
         if places != self._places:  # a recording would read where they were
             self._recordings.clear()
@@ -63,9 +63,7 @@ class Replays:
             self._gradient = self._adapters.memory()
         recording = self._recorded(batch, seed, device)
         if recording is None:
-            loss = self._run(
-                batch.to(device), None if seed is None else seed.to(device, non_blocking=True), self._gradient
-            )
+            loss = self._run(batch, None if seed is None else seed.to(device, non_blocking=True), self._gradient)
         else:
             recording.batch.copy_(batch)
             if seed is not None and recording.seed is not None:
@@ -90,7 +88,7 @@ class Replays:
         if key not in self._recordings:
             try:
                 self._recordings[key] = self._record(
-                    batch.to(device), None if seed is None else seed.to(device, non_blocking=True)
+                    batch, None if seed is None else seed.to(device, non_blocking=True)
                 )
             except torch.OutOfMemoryError:
                 self.drop()  # smaller parts come next

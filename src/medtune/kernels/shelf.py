@@ -7,7 +7,8 @@ from torch import Tensor
 
 __all__ = ["Shelf"]
 
-_GRAIN = 2**20
+_GRAIN = 2**22
+"""Values by which memory grows, so that batches of nearly the same size share it."""
 _UNDER_WAY = 2
 """Copies to the host that the computation may run ahead of."""
 

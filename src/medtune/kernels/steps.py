@@ -13,6 +13,8 @@ from medtune.kernels.heads import HeadNorms, Heads
 
 __all__ = ["Steps", "choose_steps", "stock_steps", "triton_steps"]
 
+_HIGHEST_RANK = 128
+"""Up to which the tiles of the Triton kernels fit a GPU's shared memory."""
 _Pair = tuple[Tensor, Tensor]
 
 
@@ -38,9 +40,9 @@ class Steps:
     quantize_rows: Callable[[Tensor, Tensor | None], _Pair]
 
 
-def choose_steps(device: torch.device) -> Steps:
-    """Return the fastest form that runs on ``device``."""
-    if device.type != "cuda" or find_spec("triton") is None:
+def choose_steps(device: torch.device, r: int) -> Steps:
+    """Return the fastest form that runs on ``device`` with adapters of rank ``r``."""
+    if device.type != "cuda" or find_spec("triton") is None or r > _HIGHEST_RANK:
         return stock_steps()
     return triton_steps()
 
