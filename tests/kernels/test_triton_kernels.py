@@ -12,8 +12,9 @@ pytest.importorskip("triton")
 
 from tiny_models import build_model, draw_batch, gradients, largest_error
 
-from medtune.kernels import stock, triton_adapters, triton_rows, triton_tiles
+from medtune.kernels import stock, stock_gate, triton_adapters, triton_gate, triton_rotary, triton_rows
 from medtune.kernels.dropout import Dropout
+from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.heads import HeadNorms, Heads
 
 # the interpreter itself uses what NumPy deprecates
@@ -105,26 +106,39 @@ def test_rotation_and_its_gradient(draw, assert_close, normed, width, rank):
     angles = (angle.cos(), angle.sin())
     norms = HeadNorms((draw(width), draw(width)), 1e-5) if normed else None
     adapter = draw_adapter(draw, rows, 3, rank, heads.total)
-    found, wanted = (m.rotate(qkv.clone(), adapter, angles, heads, norms) for m in (triton_tiles, stock))
+    found, wanted = (m.rotate(qkv.clone(), adapter, angles, heads, norms) for m in (triton_rotary, stock))
     assert_close(found, wanted)
     gradients = (draw(rows, 4, width), draw(rows, 2, width), draw(rows, 2, width))
     arguments = (gradients, angles, heads, (qkv, norms) if norms else None)
-    assert_close(triton_tiles.rotate_backward(*arguments), stock.rotate_backward(*arguments))
+    assert_close(triton_rotary.rotate_backward(*arguments), stock.rotate_backward(*arguments))
 
 
 @pytest.mark.parametrize("rank", [0, 8, 20])
 @pytest.mark.parametrize("dropout", [None, DROPOUT], ids=["whole", "dropped"])
-def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout):
-    rows, width = 37, 136
+@pytest.mark.parametrize(("rows", "width"), [(37, 136), (530, 24)])
+def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, rows, width):
     gate_up, gradient = draw(rows, 2 * width), draw(rows, width)
-    adapter = draw_adapter(draw, rows, 2, rank, 2 * width)
-    down = draw_adapter(draw, rows, 1, rank, width)
-    assert_close(triton_tiles.swiglu(gate_up, adapter), stock.swiglu(gate_up, adapter))
+    dropout = None if dropout is None else replace(dropout, member_seeds=dropout.member_seeds[:1])
+    before = after = None
+    if rank:
+        before = BeforeGate(draw(rows, 2 * rank), draw(rank, 2 * width), 0.5)
+        after = AfterGate(draw(rank, width), 2.0, dropout, draw(rows, rank), wants_low=width == 136)
+    for found, wanted in zip(*(m.swiglu(gate_up, before, after) for m in (triton_gate, stock_gate)), strict=True):
+        assert_same(found, wanted, assert_close)
     results = []
-    for module in (triton_tiles, stock):
-        results.append((gate_up.clone(), gradient.clone()))
-        module.swiglu_backward(*results[-1], adapter, down, dropout)
+    for module in (triton_gate, stock_gate):
+        changed = gate_up.clone()
+        gradients = module.swiglu_backward(changed, gradient.clone(), before, after)
+        results.append((changed, gradients.back, gradients.up, gradients.down, gradients.low))
     for found, wanted in zip(*results, strict=True):
+        assert_same(found, wanted, assert_close)
+
+
+def assert_same(found, wanted, assert_close):
+    """Both are None, or close."""
+    assert (found is None) == (wanted is None)
+    if found is not None:
+        assert found.shape == wanted.shape
         assert_close(found, wanted)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from medtune.kernels.frozen import Frozen
+from medtune.kernels.gate import BeforeGate
 from medtune.kernels.passing import Norm, Pass, Pending
 
 __all__ = ["MlpHalf", "MlpTrace"]
@@ -59,12 +60,12 @@ class MlpHalf:
         for start, end in during.parts(x.shape[0]):
             chunk = normed[start:end]
             gate_up = self.gate_up.product(chunk)
-            adapter = during.down(chunk, wide, start)
-            hidden = during.steps.swiglu(gate_up, adapter)
+            before = during.before_gate(chunk, wide, start)
+            hidden, low = during.steps.swiglu(gate_up, before, during.after_gate(down, start))
             if keep_wide:
-                trace.gate_up, trace.low_gate_up = gate_up, None if adapter is None else adapter[0]
+                trace.gate_up, trace.low_gate_up = gate_up, None if before is None else before.low
             del gate_up
-            parts.append(Pending(self.down.product(hidden), during.down(hidden, down, start)))
+            parts.append(Pending(self.down.product(hidden), None if down is None or low is None else (low, down.up)))
         out = _joined(parts)
         if keep_wide and out.adapter is not None:
             trace.low_down = out.adapter[0]
@@ -89,32 +90,29 @@ class MlpHalf:
         wide, down = during.group(self.groups[0]), during.group(self.groups[1])
         gate_up = self._wide_again(kept, during, start) if kept.gate_up is None else kept.gate_up
         kept.gate_up, low = None, kept.low_gate_up
-        back = during.back(gradient, down)
         hidden = self.down.product_back(gradient)
-        during.steps.swiglu_backward(
-            gate_up,
-            hidden,
-            None if wide is None or low is None else (low, wide.up),
-            None if down is None or back is None else (back, down.down),
-            during.dropout(down, start),
-        )
-        # from here on gate_up is its own gradient, and hidden the dropped input of the second product
-        if down is not None and back is not None:
-            low_down = kept.low_down
-            if low_down is None:
-                low_down = during.steps.project(hidden, down.down, during.alpha, None)
-            during.note(down, during.steps.weight_gradient(hidden, back, None, None), gradient, low_down)
+        after = during.after_gate(down, start, during.back(gradient, down), wants_low=kept.low_down is None)
+        before = None if wide is None or low is None else BeforeGate(low, wide.up, during.alpha)
+        found = during.steps.swiglu_backward(gate_up, hidden, before, after)
         del hidden
-        return self._to_input(gate_up, gradient, kept, during, start)
+        # from here on gate_up is its own gradient
+        low_down = found.low if kept.low_down is None else kept.low_down
+        if down is not None and found.down is not None and low_down is not None:
+            down.down_gradient.add_(found.down)
+            down.up_gradient.add_(during.steps.weight_gradient_blocks(gradient, low_down, down.bounds))
+        if wide is not None and found.up is not None:
+            wide.up_gradient.add_(found.up)
+        return self._to_input(gate_up, gradient, kept, (found.back, start), during)
 
-    def _to_input(self, gate_up: Tensor, residual: Tensor, kept: MlpTrace, during: Pass, start: int) -> Tensor:
-        """Go from the gradient of gate and up to that of the half's input."""
+    def _to_input(
+        self, gate_up: Tensor, residual: Tensor, kept: MlpTrace, back: tuple[Tensor | None, int], during: Pass
+    ) -> Tensor:
+        """Go from the gradient of gate and up, with that of their low-rank values, to that of the half's input."""
         wide = during.group(self.groups[0])
         normed = (kept.scale, self.norm.weight)
-        through = during.through(during.back(gate_up, wide), wide, start)
-        if wide is not None and through is not None and kept.low_gate_up is not None:
-            weight = during.steps.weight_gradient(kept.x, through[0], through[2], normed)
-            during.note(wide, weight, gate_up, kept.low_gate_up)
+        through = during.through(back[0], wide, back[1])
+        if wide is not None and through is not None:
+            wide.down_gradient.add_(during.steps.weight_gradient(kept.x, through[0], through[2], normed))
         return during.steps.norm_backward(self.gate_up.product_back(gate_up), through, kept.x, normed, residual)
 
     def _wide_again(self, kept: MlpTrace, during: Pass, start: int) -> Tensor:

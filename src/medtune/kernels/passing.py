@@ -7,6 +7,7 @@ from torch import Tensor
 
 from medtune.kernels.adapters import AdapterGroup
 from medtune.kernels.dropout import Dropout, DropoutSeeds
+from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.layout import PackedBatch
 from medtune.kernels.steps import Steps
 
@@ -76,6 +77,19 @@ class Pass:
         if group is None:
             return None
         return self.steps.project(x, group.down, self.alpha, self.dropout(group, first_row)), group.up
+
+    def before_gate(self, x: Tensor, group: AdapterGroup | None, first_row: int) -> BeforeGate | None:
+        """Return the adapters of gate and up with their low-rank values of ``x``."""
+        pair = self.down(x, group, first_row)
+        return None if pair is None else BeforeGate(*pair, self.alpha)
+
+    def after_gate(
+        self, group: AdapterGroup | None, first_row: int, back: Tensor | None = None, *, wants_low: bool = False
+    ) -> AfterGate | None:
+        """Return the adapter of the layer after the activation, with the gradient of its low-rank values."""
+        if group is None:
+            return None
+        return AfterGate(group.down, self.alpha, self.dropout(group, first_row), back, wants_low)
 
     def back(self, gradient: Tensor, group: AdapterGroup | None) -> Tensor | None:
         """Return the gradient of the adapters' low-rank values, from that of their outputs."""

@@ -7,8 +7,9 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from medtune.kernels import stock
+from medtune.kernels import stock, stock_gate
 from medtune.kernels.dropout import Dropout
+from medtune.kernels.gate import AfterGate, BeforeGate, GateGradients
 from medtune.kernels.heads import HeadNorms, Heads
 
 __all__ = ["Steps", "choose_steps", "stock_steps", "triton_steps"]
@@ -20,7 +21,7 @@ _Pair = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The fused steps; ``stock`` says what each does."""
+    """The fused steps; ``stock`` and ``stock_gate`` say what each does."""
 
     name: str
     norm: Callable[[Tensor, Tensor | None, _Pair | None, Tensor, float], tuple[Tensor, Tensor, Tensor]]
@@ -34,8 +35,8 @@ class Steps:
     weight_gradient_blocks: Callable[[Tensor, Tensor, tuple[int, ...]], Tensor]
     rotate: Callable[[Tensor, _Pair | None, _Pair, Heads, HeadNorms | None], Tensor]
     rotate_backward: Callable[[tuple[Tensor, Tensor, Tensor], _Pair, Heads, tuple[Tensor, HeadNorms] | None], Tensor]
-    swiglu: Callable[[Tensor, _Pair | None], Tensor]
-    swiglu_backward: Callable[[Tensor, Tensor, _Pair | None, _Pair | None, Dropout | None], None]
+    swiglu: Callable[[Tensor, BeforeGate | None, AfterGate | None], tuple[Tensor, Tensor | None]]
+    swiglu_backward: Callable[[Tensor, Tensor, BeforeGate | None, AfterGate | None], GateGradients]
     cross_entropy: Callable[[Tensor, Tensor], Tensor]
     quantize_rows: Callable[[Tensor, Tensor | None], _Pair]
 
@@ -49,7 +50,7 @@ def choose_steps(device: torch.device, r: int) -> Steps:
 
 def triton_steps() -> Steps:
     """Return the Triton kernels."""
-    from medtune.kernels import triton_adapters, triton_rows, triton_tiles
+    from medtune.kernels import triton_adapters, triton_gate, triton_rotary, triton_rows
 
     return Steps(
         "triton",
@@ -60,10 +61,10 @@ def triton_steps() -> Steps:
         add_projected=triton_adapters.add_projected,
         weight_gradient=triton_adapters.weight_gradient,
         weight_gradient_blocks=triton_adapters.weight_gradient_blocks,
-        rotate=triton_tiles.rotate,
-        rotate_backward=triton_tiles.rotate_backward,
-        swiglu=triton_tiles.swiglu,
-        swiglu_backward=triton_tiles.swiglu_backward,
+        rotate=triton_rotary.rotate,
+        rotate_backward=triton_rotary.rotate_backward,
+        swiglu=triton_gate.swiglu,
+        swiglu_backward=triton_gate.swiglu_backward,
         cross_entropy=triton_rows.cross_entropy,
         quantize_rows=triton_rows.quantize_rows,
     )
@@ -72,4 +73,4 @@ def triton_steps() -> Steps:
 def stock_steps() -> Steps:
     """Return the forms in stock PyTorch."""
     names = (name for name in Steps.__slots__ if name != "name")
-    return Steps("stock", **{name: getattr(stock, name) for name in names})
+    return Steps("stock", **{name: getattr(stock_gate if name in stock_gate.__all__ else stock, name) for name in names})

@@ -18,8 +18,6 @@ __all__ = [
     "quantize_rows",
     "rotate",
     "rotate_backward",
-    "swiglu",
-    "swiglu_backward",
     "weight_gradient",
     "weight_gradient_blocks",
 ]
@@ -202,47 +200,6 @@ def rotate_backward(
     return result
 
 
-def swiglu(gate_up: Tensor, adapter: _Pair | None) -> Tensor:
-    """Return ``silu(gate) * up`` of both halves after their adapters are added, [rows, width].
-
-    Args:
-        gate_up: [rows, 2 * width] from the frozen weights.
-        adapter: low-rank values [rows, 2 * r] and second factor [r, 2 * width], None for none.
-    """
-    gate, upper = _adapted(gate_up, adapter)
-    return (torch.nn.functional.silu(gate) * upper).to(gate_up.dtype)
-
-
-def swiglu_backward(
-    gate_up: Tensor,
-    gradient: Tensor,
-    adapter: _Pair | None,
-    down_adapter: _Pair | None,
-    dropout: Dropout | None,
-) -> None:
-    """Turn ``gate_up`` into its gradient, and ``gradient`` into the dropped output of ``swiglu``, in place.
-
-    Args:
-        gate_up: [rows, 2 * width] as given to ``swiglu``.
-        gradient: [rows, width], of the output, without what flows through the adapter of the layer after.
-        adapter: as given to ``swiglu``.
-        down_adapter: [rows, r] gradient and [r, width] first factor of the adapter of the layer after.
-        dropout: masks of that adapter.
-    """
-    gate, upper = _adapted(gate_up, adapter)
-    total = gradient.float()
-    mask = None if dropout is None else keep_mask(dropout, 0, (gradient.shape[0], gradient.shape[1]), gradient.device)
-    if down_adapter is not None:
-        through = (down_adapter[0] @ down_adapter[1]).float()
-        total = total + (through if mask is None or dropout is None else through * mask * dropout.factor)
-    gated = torch.sigmoid(gate)
-    active = gate * gated
-    output = active * upper
-    d_gate = total * upper * gated * (1 + gate * (1 - gated))
-    gate_up.copy_(torch.cat([d_gate, total * active], 1))
-    gradient.copy_(output if mask is None or dropout is None else output * mask * dropout.factor)
-
-
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the loss of every row in nats, fp32 [rows], and turn ``logits`` into their gradient, in place.
 
@@ -289,12 +246,3 @@ def _turned(part: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     first, second = part.float().chunk(2, -1)
     cos, sin = cos[:, None], sin[:, None]
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1).to(part.dtype)
-
-
-def _adapted(gate_up: Tensor, adapter: _Pair | None) -> _Pair:
-    """Return both halves with their adapters, fp32."""
-    gate, upper = gate_up.float().chunk(2, 1)
-    if adapter is None:
-        return gate, upper
-    added = [low.float() @ up.float() for low, up in zip(adapter[0].chunk(2, 1), adapter[1].chunk(2, 1), strict=True)]
-    return gate + added[0], upper + added[1]

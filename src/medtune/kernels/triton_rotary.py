@@ -1,4 +1,4 @@
-"""Triton kernels that work on tiles: rotary positions and the gated activation."""
+"""Triton kernels of the rotary positions, with the norms of heads and the adapters before them."""
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
 # pyright: reportMissingImports=false, reportMissingParameterType=false, reportPossiblyUnboundVariable=false
 # pyright: reportUntypedFunctionDecorator=false
@@ -10,16 +10,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.kernels.dropout import Dropout
 from medtune.kernels.heads import HeadNorms, Heads
 from medtune.kernels.triton_dots import SMALLEST_DOT, padded_rank, precision
-from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
 
-__all__ = ["rotate", "rotate_backward", "swiglu", "swiglu_backward"]
+__all__ = ["rotate", "rotate_backward"]
 
 _ROTATE_ROWS = 32
-_GATE = {"ROWS": 32, "COLUMNS": 64, "num_warps": 4}
-_GATE_BACKWARD = {"ROWS": 32, "COLUMNS": 128, "num_warps": 4}
 _FUSED = 64
 """Highest rank up to which adapters are added inside the rotation."""
 
@@ -113,88 +109,6 @@ def _rotate_backward(
         tl.store(target + HALF, db.to(first.dtype), mask=inside)
 
 
-@triton.jit
-def _adapted(
-    gate_up_ptr,
-    low_ptr,
-    up_ptr,
-    row,
-    column,
-    inside,
-    rows,
-    width,
-    RANK: tl.constexpr,
-    PADDED: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """Load a tile of gate and up, each with its adapter added, fp32."""
-    place = gate_up_ptr + row[:, None] * (2 * width) + column[None, :]
-    gate = tl.load(place, mask=inside, other=0.0).to(tl.float32)
-    upper = tl.load(place + width, mask=inside, other=0.0).to(tl.float32)
-    if RANK > 0:
-        rank = tl.arange(0, PADDED)
-        left = low_ptr + row[:, None] * (2 * RANK) + rank[None, :]
-        left_inside = (row[:, None] < rows) & (rank[None, :] < RANK)
-        right = up_ptr + rank[:, None] * (2 * width) + column[None, :]
-        right_inside = (column[None, :] < width) & (rank[:, None] < RANK)
-        gate_low = tl.load(left, mask=left_inside, other=0.0)
-        upper_low = tl.load(left + RANK, mask=left_inside, other=0.0)
-        gate_up = tl.load(right, mask=right_inside, other=0.0)
-        upper_up = tl.load(right + width, mask=right_inside, other=0.0)
-        gate += tl.dot(gate_low, gate_up, input_precision=PRECISION)
-        upper += tl.dot(upper_low, upper_up, input_precision=PRECISION)
-    return gate, upper
-
-
-@triton.jit(do_not_specialize=["rows"])
-def _swiglu(
-    gate_up_ptr, low_ptr, up_ptr, out_ptr, rows, width,
-    RANK: tl.constexpr, PADDED: tl.constexpr, PRECISION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(1).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
-    inside = (row[:, None] < rows) & (column[None, :] < width)
-    gate, upper = _adapted(gate_up_ptr, low_ptr, up_ptr, row, column, inside, rows, width, RANK, PADDED, PRECISION)
-    out = gate * tl.sigmoid(gate) * upper
-    tl.store(out_ptr + row[:, None] * width + column[None, :], out.to(out_ptr.dtype.element_ty), mask=inside)
-
-
-@triton.jit(do_not_specialize=["rows", "first_row", "member_seed", "threshold"])
-def _swiglu_backward(
-    gate_up_ptr, low_ptr, up_ptr, gradient_ptr, down_low_ptr, down_ptr, rows, width, step_seed_ptr, first_row,
-    member_seed, _seed_1, _seed_2, threshold, factor,
-    RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(1).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
-    inside = (row[:, None] < rows) & (column[None, :] < width)
-    gate, upper = _adapted(gate_up_ptr, low_ptr, up_ptr, row, column, inside, rows, width, RANK, PADDED, PRECISION)
-    place = gradient_ptr + row[:, None] * width + column[None, :]
-    gradient = tl.load(place, mask=inside, other=0.0).to(tl.float32)
-    gated = tl.sigmoid(gate)
-    active = gate * gated
-    output = active * upper
-    if DROP:
-        keep = keep_tile(row + first_row, column, step_seed_ptr, member_seed, threshold)
-        output = tl.where(keep, output * factor, 0.0)
-    if DOWN_RANK > 0:
-        rank = tl.arange(0, PADDED)
-        left_inside = (row[:, None] < rows) & (rank[None, :] < DOWN_RANK)
-        right_inside = (column[None, :] < width) & (rank[:, None] < DOWN_RANK)
-        left = tl.load(down_low_ptr + row[:, None] * DOWN_RANK + rank[None, :], mask=left_inside, other=0.0)
-        right = tl.load(down_ptr + rank[:, None] * width + column[None, :], mask=right_inside, other=0.0)
-        through = tl.dot(left, right, input_precision=PRECISION)
-        if DROP:
-            through = tl.where(keep, through * factor, 0.0)
-        gradient += through
-    kind = gradient_ptr.dtype.element_ty
-    target = gate_up_ptr + row[:, None] * (2 * width) + column[None, :]
-    tl.store(target, (gradient * upper * gated * (1.0 + gate * (1.0 - gated))).to(kind), mask=inside)
-    tl.store(target + width, (gradient * active).to(kind), mask=inside)
-    tl.store(place, output.to(kind), mask=inside)
-
-
 def rotate(qkv: Tensor, adapter: _Pair | None, angles: _Pair, heads: Heads, norms: HeadNorms | None) -> Tensor:
     """As ``stock.rotate``."""
     rows, half = qkv.shape[0], heads.width // 2
@@ -234,36 +148,3 @@ def rotate_backward(
         HALF=half, NORM=before is not None, BLOCK=triton.next_power_of_2(half), ROWS=_ROTATE_ROWS,
     )  # fmt: skip
     return out
-
-
-def swiglu(gate_up: Tensor, adapter: _Pair | None) -> Tensor:
-    """As ``stock.swiglu``."""
-    rows, width = gate_up.shape[0], gate_up.shape[1] // 2
-    out = torch.empty(rows, width, dtype=gate_up.dtype, device=gate_up.device)
-    low, up = adapter or (gate_up, gate_up)
-    rank = up.shape[0] if adapter else 0
-    _swiglu[(triton.cdiv(width, _GATE["COLUMNS"]), triton.cdiv(rows, _GATE["ROWS"]))](
-        gate_up, low, up, out, rows, width, RANK=rank, PADDED=padded_rank(rank), PRECISION=precision(gate_up), **_GATE
-    )
-    return out
-
-
-def swiglu_backward(
-    gate_up: Tensor,
-    gradient: Tensor,
-    adapter: _Pair | None,
-    down_adapter: _Pair | None,
-    dropout: Dropout | None,
-) -> None:
-    """As ``stock.swiglu_backward``."""
-    rows, width = gradient.shape
-    low, up = adapter or (gate_up, gate_up)
-    down_low, down = down_adapter or (gate_up, gate_up)
-    rank = up.shape[0] if adapter else 0
-    down_rank = down.shape[0] if down_adapter else 0
-    tile = _GATE_BACKWARD
-    _swiglu_backward[(triton.cdiv(width, tile["COLUMNS"]), triton.cdiv(rows, tile["ROWS"]))](
-        gate_up, low, up, gradient, down_low, down, rows, width, *dropout_arguments(dropout, gate_up),
-        RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(rank, down_rank)), DROP=dropout is not None,
-        PRECISION=precision(gate_up), **tile,
-    )  # fmt: skip
