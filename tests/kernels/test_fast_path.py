@@ -86,8 +86,8 @@ def test_gradients_in_half_precision_stay_within_the_error_of_eager(build, batch
     assert largest_error(fast, wanted) < 1.25 * largest_error(eager, wanted)
 
 
-@pytest.mark.parametrize("quant_type", ["nf4", "fp4"])
-def test_gradients_on_a_4_bit_base_equal_plain_peft(build, batch, quant_type):
+def in_4_bits(quant_type):
+    """Return a function that stores the layers of a base in 4 bits."""
     bitsandbytes = pytest.importorskip("bitsandbytes")
 
     def quantize(base):
@@ -105,10 +105,35 @@ def test_gradients_on_a_4_bit_base_equal_plain_peft(build, batch, quant_type):
                         setattr(part, name, new.to(DEVICE))
         return base
 
-    model = build(prepare=quantize)
+    return quantize
+
+
+@pytest.mark.parametrize("quant_type", ["nf4", "fp4"])
+def test_gradients_on_a_4_bit_base_equal_plain_peft(build, batch, quant_type):
+    model = build(prepare=in_4_bits(quant_type))
     _loss, wanted = gradients(model, plain_loss(model, *batch))
     _loss, found = gradients(model, enabled(model).loss_sum(*batch))
     assert largest_error(found, wanted) < 1e-5
+
+
+def test_an_mlp_in_parts_restores_each_4_bit_weight_once_per_pass(build, batch, monkeypatch):
+    from medtune.kernels import frozen, stack
+
+    restored = []
+    kept = frozen._FourBit._restore_one
+    monkeypatch.setattr(frozen._FourBit, "_restore_one", lambda *given: (restored.append(given[1]), kept(*given)))
+    model = build(prepare=in_4_bits("nf4"))
+    _loss, wanted = gradients(model, enabled(model).loss_sum(*batch))
+    monkeypatch.setattr(stack, "_MLP_ROWS", 7)
+    restored.clear()
+    path = enabled(model, recompute="all")
+    for _ in range(2):
+        _loss, found = gradients(model, path.loss_sum(*batch))
+        assert largest_error(found, wanted) < 1e-5
+    gate = model.get_base_model().model.layers[0].mlp.gate_proj.base_layer.weight
+    down = model.get_base_model().model.layers[0].mlp.down_proj.base_layer.weight
+    for weight in (gate, down):
+        assert sum(one is weight for one in restored) == 2 * 2  # forward and backward of two passes
 
 
 def test_the_gradient_scales_with_what_flows_in(build, batch):

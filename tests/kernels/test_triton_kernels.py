@@ -12,7 +12,7 @@ pytest.importorskip("triton")
 
 from tiny_models import build_model, draw_batch, gradients, largest_error
 
-from medtune.kernels import stock, stock_gate, triton_adapters, triton_gate, triton_rotary, triton_rows
+from medtune.kernels import stock, stock_gate, triton_adapters, triton_four_bit, triton_gate, triton_rotary, triton_rows
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.heads import HeadNorms, Heads
@@ -165,6 +165,24 @@ def test_thin_products_over_blocks_of_columns(draw, assert_close, bounds, rows):
     x, up, low = draw(rows, 128), draw(8, 128), draw(rows, 8 * (len(bounds) - 1))
     assert_close(triton_adapters.project_blocks(x, up, bounds, 2.0), stock.project_blocks(x, up, bounds, 2.0))
     assert_close(triton_adapters.weight_gradient_blocks(x, low, bounds), stock.weight_gradient_blocks(x, low, bounds))
+
+
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("quant_type", ["nf4", "fp4"])
+def test_restored_4_bit_weights_equal_those_of_bitsandbytes(draw, quant_type, nested):
+    functional = pytest.importorskip("bitsandbytes.functional")
+    weight = draw(96, 192)  # more blocks than one scale of scales covers
+    packed, state = functional.quantize_4bit(weight, quant_type=quant_type, compress_statistics=nested)
+    out = torch.empty_like(weight)
+    assert triton_four_bit.restore(packed, state, out)
+    wanted = functional.dequantize_4bit(packed, state)
+    torch.testing.assert_close(out, wanted, rtol=0 if DEVICE == "cpu" else 1e-2, atol=0)
+
+
+def test_4_bit_weights_that_end_inside_a_block_are_left_to_bitsandbytes(draw):
+    functional = pytest.importorskip("bitsandbytes.functional")
+    packed, state = functional.quantize_4bit(draw(3, 24))
+    assert not triton_four_bit.restore(packed, state, draw(3, 24))
 
 
 @pytest.mark.parametrize(("family", "lora"), [("Mistral", {}), ("Qwen3", {"lora_dropout": 0.2, "r": 20})])

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from medtune.kernels.frozen import Scratch
 from medtune.kernels.layout import PackedBatch, lay_out
 from medtune.kernels.recognize import UnsupportedError, recognize
 from medtune.kernels.replay import Replays
@@ -33,8 +32,8 @@ class FastPath:
     model's own.
     """
 
-    def __init__(self, stack: Stack, scratch: Scratch, *, record: bool) -> None:
-        self._stack, self._scratch = stack, scratch
+    def __init__(self, stack: Stack, *, record: bool) -> None:
+        self._stack = stack
         self._parameters = stack.network.adapters.parameters
         self._device = stack.network.embedding.device
         self._replays: Replays | None = None
@@ -97,7 +96,8 @@ class FastPath:
         if self._replays is not None:
             self._replays.drop()
         self._stack.drop()
-        self._scratch.drop()
+        for scratch in self._stack.network.scratches:
+            scratch.drop()
 
 
 class _Loss(torch.autograd.Function):
@@ -133,9 +133,8 @@ def enable(
         dtype: compute type, None for that of the embedding.
         record: whether passes are recorded and replayed on a GPU (CUDA graphs), which hides the time that Python takes.
     """
-    scratch = Scratch()
     try:
-        network = recognize(model, dtype, scratch)
+        network = recognize(model, dtype)
     except UnsupportedError as error:
         return Refusal(str(error))
-    return FastPath(Stack(network, recompute), scratch, record=record)
+    return FastPath(Stack(network, recompute), record=record)

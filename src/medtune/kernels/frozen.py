@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from medtune.kernels.fp8_linear import Fp8Linear
+from medtune.kernels.steps import Steps
 
 __all__ = ["Frozen", "Scratch", "freeze"]
 
@@ -24,26 +25,32 @@ class Frozen(Protocol):
 
 
 class Scratch:
-    """Memory that 4-bit weights are restored into, shared by all layers: a stream uses it for one at a time."""
+    """Memory that 4-bit weights are restored into, shared by layers: a stream uses it for one at a time."""
 
     def __init__(self) -> None:
         self._memory: Tensor | None = None
+        self._owner: object = None
 
-    def take(self, shape: tuple[int, int], like: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return a [rows, columns] tensor with undefined values, valid until the next call."""
+    def take(self, shape: tuple[int, int], like: Tensor, dtype: torch.dtype, owner: object) -> tuple[Tensor, bool]:
+        """Return a [rows, columns] tensor, valid until the next call, and whether it still holds what ``owner`` left."""
         needed = shape[0] * shape[1]
         memory = self._memory
         if memory is None or memory.numel() < needed or memory.dtype != dtype or memory.device != like.device:
-            self._memory = None  # free the smaller one first
+            self._memory = self._owner = None  # free the smaller one first
             memory = self._memory = torch.empty(needed, dtype=dtype, device=like.device)
-        return memory[:needed].view(shape)
+        is_there, self._owner = self._owner is owner, owner
+        return memory[:needed].view(shape), is_there
+
+    def forget(self) -> None:
+        """Count the content as undefined: a recorded pass must not rely on what another one left."""
+        self._owner = None
 
     def drop(self) -> None:
         """Free the memory."""
-        self._memory = None
+        self._memory = self._owner = None
 
 
-def freeze(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch, quantize_rows: Any) -> Frozen | str:
+def freeze(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch, steps: Steps) -> Frozen | str:
     """Join layers into one product, or say why that cannot be done.
 
     Plain and fp8 weights move into one block of memory that the layers then look into, so nothing is stored twice
@@ -53,7 +60,7 @@ def freeze(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch, qu
         layers: base layers, all of one kind.
         dtype: compute type.
         scratch: where 4-bit weights are restored.
-        quantize_rows: ``stock.quantize_rows`` or its Triton form.
+        steps: the form of the fused steps.
     """
     kinds = {type(layer).__name__ for layer in layers}
     if all(type(layer) is nn.Linear for layer in layers):
@@ -62,9 +69,9 @@ def freeze(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch, qu
             return f"the base is stored in {weights[0].dtype} and computes in {dtype}"
         return _Plain(_join(layers, "weight"))
     if all(isinstance(layer, Fp8Linear) for layer in layers):
-        return _Fp8([layer for layer in layers if isinstance(layer, Fp8Linear)], dtype, quantize_rows)
+        return _Fp8([layer for layer in layers if isinstance(layer, Fp8Linear)], dtype, steps.quantize_rows)
     if kinds == {"Linear4bit"}:
-        return _FourBit(layers, dtype, scratch)
+        return _FourBit(layers, dtype, scratch, steps.restore)
     return f"its layers are stored as {', '.join(sorted(kinds))}"
 
 
@@ -82,12 +89,14 @@ class _Plain:
 
 
 class _FourBit:
-    """NF4 or FP4 weights of bitsandbytes, restored before every product: 4 ms for 7 billion parameters on an H200."""
+    """NF4 or FP4 weights of bitsandbytes, restored before a product, unless the scratch memory still holds them."""
 
-    def __init__(self, layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch) -> None:
+    def __init__(
+        self, layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch, restore: Callable[..., bool]
+    ) -> None:
         from bitsandbytes.functional import dequantize_4bit
 
-        self._restore: Callable[..., Tensor] = dequantize_4bit
+        self._own_restore, self._restore = restore, dequantize_4bit
         weights: list[Any] = [layer.weight for layer in layers]
         self._weights, self._dtype, self._scratch = weights, dtype, scratch
         self._heights = [int(weight.quant_state.shape[0]) for weight in weights]
@@ -100,15 +109,22 @@ class _FourBit:
         return torch.mm(gradient, self._weight())
 
     def _weight(self) -> Tensor:
-        joint = self._scratch.take((sum(self._heights), self._width), self._weights[0].data, self._dtype)
-        for weight, part in zip(self._weights, torch.split(joint, self._heights), strict=True):
-            state = weight.quant_state
-            packed = weight.data.t() if weight.data.shape[0] == 1 else weight.data
-            if state.dtype == self._dtype and packed.is_cuda:  # the CPU's form takes no output
-                self._restore(packed, quant_state=state, out=part)
-            else:
-                part.copy_(self._restore(packed, quant_state=state))
+        shape = (sum(self._heights), self._width)
+        joint, is_there = self._scratch.take(shape, self._weights[0].data, self._dtype, self)
+        if not is_there:
+            for weight, part in zip(self._weights, torch.split(joint, self._heights), strict=True):
+                self._restore_one(weight, part)
         return joint
+
+    def _restore_one(self, weight: Any, out: Tensor) -> None:
+        state = weight.quant_state
+        packed = weight.data.t() if weight.data.shape[0] == 1 else weight.data
+        if self._own_restore(weight.data, state, out):
+            return
+        if state.dtype == self._dtype and packed.is_cuda:  # the CPU's form takes no output
+            self._restore(packed, quant_state=state, out=out)
+        else:
+            out.copy_(self._restore(packed, quant_state=state))
 
 
 class _Fp8:

@@ -44,13 +44,12 @@ class _Adapted:
     settings: tuple[int, float, float] | None  # rank, factor, dropout
 
 
-def recognize(model: Any, dtype: torch.dtype | None, scratch: Scratch) -> Network:
+def recognize(model: Any, dtype: torch.dtype | None) -> Network:
     """Take a peft model apart; joined weights move into shared memory, values stay the same.
 
     Args:
         model: a causal model that peft wrapped with a LoRA adapter.
         dtype: compute type, None for that of the embedding.
-        scratch: where 4-bit weights are restored.
 
     Raises:
         UnsupportedError: the fast path cannot run it.
@@ -71,7 +70,7 @@ def recognize(model: Any, dtype: torch.dtype | None, scratch: Scratch) -> Networ
     (rank, alpha, dropout) = found.pop()
     adapters = Adapters(rank, alpha, kind)
     steps = choose_steps(embedding.device, rank)
-    build = _Builder(config, kind, scratch, adapters, steps)
+    build = _Builder(config, kind, adapters, steps)
     blocks = tuple(build.block(layer, parts) for layer, parts in zip(decoder.layers, layers, strict=True))
     _check_trained(model, adapters)
     norm = Norm(decoder.norm.weight.data, float(decoder.norm.variance_epsilon))
@@ -85,6 +84,7 @@ def recognize(model: Any, dtype: torch.dtype | None, scratch: Scratch) -> Networ
         dropout=dropout,
         steps=steps,
         dtype=kind,
+        scratches=build.scratches,
         is_training=lambda: model.training,
     )
 
@@ -92,9 +92,10 @@ def recognize(model: Any, dtype: torch.dtype | None, scratch: Scratch) -> Networ
 class _Builder:
     """Builds blocks out of the layers of a model."""
 
-    def __init__(self, config: Any, dtype: torch.dtype, scratch: Scratch, adapters: Adapters, steps: Steps) -> None:
-        self._config, self._dtype, self._scratch = config, dtype, scratch
+    def __init__(self, config: Any, dtype: torch.dtype, adapters: Adapters, steps: Steps) -> None:
+        self._config, self._dtype = config, dtype
         self._adapters, self._steps = adapters, steps
+        self.scratches = (Scratch(), Scratch())
 
     def block(self, layer: Any, parts: dict[str, _Adapted]) -> Block:
         """Return the block of a decoder layer."""
@@ -115,7 +116,7 @@ class _Builder:
         )
         mlp = MlpHalf(
             norm=_norm(layer.post_attention_layernorm),
-            gate_up=self._freeze(wide),
+            gate_up=self._freeze(wide, 1),  # apart: MLPs worked on in parts use both weights in turn
             down=self._freeze(down),
             groups=(groups[2], groups[3]),
         )
@@ -124,8 +125,8 @@ class _Builder:
     def _group(self, parts: Sequence[_Adapted]) -> int | None:
         return self._adapters.add([p.member for p in parts], _inputs(parts[0].base), [_outputs(p.base) for p in parts])
 
-    def _freeze(self, parts: Sequence[_Adapted]) -> Frozen:
-        frozen = freeze([p.base for p in parts], self._dtype, self._scratch, self._steps.quantize_rows)
+    def _freeze(self, parts: Sequence[_Adapted], scratch: int = 0) -> Frozen:
+        frozen = freeze([p.base for p in parts], self._dtype, self.scratches[scratch], self._steps)
         if isinstance(frozen, str):
             raise UnsupportedError(frozen)
         return frozen

@@ -9,6 +9,7 @@ from torch import Tensor
 from medtune.kernels.adapters import Adapters
 from medtune.kernels.block import Block, Keep, Trace
 from medtune.kernels.dropout import DropoutSeeds
+from medtune.kernels.frozen import Scratch
 from medtune.kernels.head import head_loss
 from medtune.kernels.layout import PackedBatch
 from medtune.kernels.passing import Norm, Pass, Pending
@@ -40,6 +41,7 @@ class Network:
         dropout: probability.
         steps: the form of the fused steps.
         dtype: compute type.
+        scratches: where 4-bit weights are restored.
         is_training: says whether inputs are dropped now.
     """
 
@@ -52,6 +54,7 @@ class Network:
     dropout: float
     steps: Steps
     dtype: torch.dtype
+    scratches: tuple[Scratch, Scratch]
     is_training: Any
 
 
@@ -139,6 +142,8 @@ class Stack:
 
     def _begin(self, batch: PackedBatch, seed: Tensor | None, flat: Tensor | None) -> Pass:
         net = self.network
+        for scratch in net.scratches:
+            scratch.forget()
         kind = torch.empty(1, dtype=torch.float32, device=net.embedding.device)  # the angles come in its type
         cos, sin = net.rotary(kind, batch.positions[None])
         half = cos.shape[-1] // 2

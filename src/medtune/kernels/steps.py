@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,7 @@ class Steps:
     swiglu_backward: Callable[[Tensor, Tensor, BeforeGate | None, AfterGate | None], GateGradients]
     cross_entropy: Callable[[Tensor, Tensor], Tensor]
     quantize_rows: Callable[[Tensor, Tensor | None], _Pair]
+    restore: Callable[[Tensor, Any, Tensor], bool]
 
 
 def choose_steps(device: torch.device, r: int) -> Steps:
@@ -50,7 +52,7 @@ def choose_steps(device: torch.device, r: int) -> Steps:
 
 def triton_steps() -> Steps:
     """Return the Triton kernels."""
-    from medtune.kernels import triton_adapters, triton_gate, triton_rotary, triton_rows
+    from medtune.kernels import triton_adapters, triton_four_bit, triton_gate, triton_rotary, triton_rows
 
     return Steps(
         "triton",
@@ -67,6 +69,7 @@ def triton_steps() -> Steps:
         swiglu_backward=triton_gate.swiglu_backward,
         cross_entropy=triton_rows.cross_entropy,
         quantize_rows=triton_rows.quantize_rows,
+        restore=triton_four_bit.restore,
     )
 
 

@@ -1,6 +1,7 @@
 """The fused steps in stock PyTorch: what a CPU runs, and what the Triton kernels must equal."""
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ __all__ = [
     "project",
     "project_blocks",
     "quantize_rows",
+    "restore",
     "rotate",
     "rotate_backward",
     "weight_gradient",
@@ -231,6 +233,17 @@ def quantize_rows(x: Tensor, column_scale: Tensor | None = None) -> tuple[Tensor
     wide = x.float() if column_scale is None else x.float() * column_scale
     scale = wide.abs().amax(-1, keepdim=True).clamp(min=1e-12) / _E4M3_MAX
     return (wide / scale).clamp(-_E4M3_MAX, _E4M3_MAX).to(torch.float8_e4m3fn), scale
+
+
+def restore(packed: Tensor, state: Any, out: Tensor) -> bool:  # noqa: ARG001 - the signature of its Triton form
+    """Restore a 4-bit weight into ``out`` and say whether that was done; here it is left to bitsandbytes.
+
+    Args:
+        packed: uint8, two values a byte.
+        state: bitsandbytes' ``QuantState`` of the weight.
+        out: of the weight's shape.
+    """
+    return False
 
 
 def _normed(x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
