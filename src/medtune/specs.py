@@ -210,6 +210,8 @@ class TrainSpec(_Spec):
     """Autocast of the trainable part: "auto" is bf16 where the hardware has it, else fp16, on a CPU fp32."""
     recompute: Literal["auto", "none", "all"] = "auto"
     """Activations recomputed in the backward pass: none, all (least memory), or by the memory there is."""
+    fast_path: Literal["auto", "off"] = "auto"
+    """Whether medtune's own pass over LoRA models is used where it applies: the same gradients, faster."""
     backend: str = "trl"
     """Name of the registered trainer."""
 

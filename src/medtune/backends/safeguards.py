@@ -99,7 +99,7 @@ class MicroBatchSplitter:
 
         Args:
             pass_over: runs forward and backward on some rows and returns their loss.
-            inputs: tensors of the micro-batch, all [rows, ...].
+            inputs: tensors of the micro-batch, all [rows, ...]; anything else is for the whole only.
             model: holds the gradients.
             step: number of the update, for the log.
 
@@ -177,7 +177,11 @@ def _gradients(model: Any) -> list[tuple[Any, Any]]:
 
 def _divided(inputs: Mapping[str, Any], parts: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of every tensor in ``parts`` equal shares (the last may be smaller)."""
+    if parts == 1:
+        yield dict(inputs)
+        return
     rows = len(inputs["input_ids"])
     size = -(-rows // parts)
     for start in range(0, rows, size):
-        yield {name: value[start : start + size] for name, value in inputs.items()}
+        # a layout of the whole does not divide; each part is laid out anew
+        yield {n: value[start : start + size] for n, value in inputs.items() if isinstance(value, torch.Tensor)}
