@@ -130,6 +130,9 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         """Tell the guard which samples the micro-batches of the next update hold."""
         self.guard.begin_update(samples, self._tr_loss)
 
+    def forget_update(self) -> None:
+        """Take back what was counted of an update that is refused."""
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Run one micro-batch forward and backward and return its share of the loss."""
         whole = super().training_step
@@ -156,6 +159,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         scaler = self.accelerator.scaler
         if not self.guard.accepts(self.state.global_step + 1, norm, scaler):
             self.guard.forget_loss(self._tr_loss)
+            self.forget_update()
             if scaler is None:  # a scaler leaves the update out by itself
                 model.zero_grad(set_to_none=True)
         return norm
