@@ -62,7 +62,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self._tokens = self._supervised = self._resumed_tokens = 0
-        self._logged_tokens, self._logged_time = 0, 0.0
+        self._logged_tokens, self._logged_time, self._scoring_seconds = 0, 0.0, 0.0
         self._logged_step = self._logged_skipped = 0
         self._supervised_by_source: Counter[str] = Counter()
 
@@ -91,6 +91,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             self.job.on_log({"fast_path": describe(self._route)})
         started = self._logged_time = time.perf_counter()
         loss = self.train_resumably()
+        started += self._scoring_seconds
         return TrainResult(
             steps=self.state.global_step,
             train_loss=loss,
@@ -99,6 +100,9 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             peak_memory_gib=_peak_memory_gib(),
             interrupted=self.interrupted,
             fast_path=describe(self._route),
+            best_step=self.scores.best_step,
+            adapter_step=self.adapter_step,
+            stopped_early=self.stopped_early,
         )
 
     def progress(self) -> dict[str, Any]:
@@ -133,6 +137,15 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             counts: Any = self.accelerator.gather(torch.tensor(supervised, device=device))
             return counts.sum()
         return supervised
+
+    def score_if_due(self) -> tuple[bool, bool]:
+        """Score as the base class does, and leave its time out of the speed of training."""
+        began = time.perf_counter()
+        outcome = super().score_if_due()
+        took = time.perf_counter() - began
+        self._logged_time += took
+        self._scoring_seconds += took
+        return outcome
 
     def forget_update(self) -> None:
         """Take back the losses of an update that is refused."""
