@@ -35,7 +35,7 @@ def job_of(base, tmp_path):
         rows, steps, logs, digests = RandomRows(), [], [], {}
 
         def score(step):
-            random.random(), torch.rand(3)  # noqa: B018 - what a generator might draw
+            random.random(), torch.rand(3)  # what a generator might draw
             answers = TransformersGenerator().generate(loaded, [GenerationRequest([5, 9, 7], 3)], spec.eval)
             assert len(answers) == 1
             assert not loaded.model.training

@@ -86,6 +86,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         """Train what is left of the run and return the mean loss over the whole run.
 
         Raises:
+            DamagedArtifactError: the best checkpoint, which the spec wants, is not what was saved.
             DiskFullError: the checkpoints and the adapter would not fit on the disk.
             SpecError: the checkpoint was written by another number of processes.
         """
@@ -108,11 +109,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         return self._finish()
 
     def _finish(self) -> float:
-        """Take the best adapter where that is wished, and return the mean loss of the run.
-
-        Raises:
-            DamagedArtifactError: the best checkpoint is not what was saved.
-        """
+        """Take the best adapter where that is wished, once it verifies, and return the mean loss of the run."""
         self.adapter_step, best = self.state.global_step, self.scores.best_step
         if self.interrupted is None and self.scores.is_exhausted and self.adapter_step < self.job.total_steps:
             self.stopped_early = f"no better score than that of step {best} in {self.scores.since_best} scorings"
@@ -130,8 +127,8 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
             return False, False
         told: list[Any] = [None]
         with undisturbed(self.job.loaded.model):
-            if self.is_world_process_zero() and self.job.on_evaluate is not None:
-                told[0] = self.job.on_evaluate(step)
+            if self.is_world_process_zero() and (score := self.job.on_evaluate):
+                told[0] = score(step)
             if self.args.world_size > 1:
                 broadcast_object_list(told)  # the others wait here
         is_best = self.scores.note(step, told[0])
@@ -160,13 +157,13 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         self.guard.skipped, self.splitter.parts = progress["skipped"], progress["parts"]
         self.scores.restore(progress["scores"])
         best = self.scores.best_step
-        if self.scores.keeps_best and best is not None and self.store.path_of(best).is_dir():
-            self.store.pinned = best
-        elif self.scores.keeps_best:  # nothing was kept before, or somebody removed it: the next score is the best
-            self.scores.forget()
+        if self.scores.keeps_best:
+            self.store.pinned = best if best and self.store.path_of(best).is_dir() else None
+            if not self.store.pinned:  # nothing was kept before, or somebody removed it
+                self.scores.forget()
 
     def begin(self) -> None:
-        """Start the counters, after transformers has set its own to zero."""
+        """Start the counters, after transformers set its own to zero."""
         # The saved trainer state brought the old intervals with it, which are free to change on resume.
         self.state.compute_steps(self.args, self.state.max_steps)
         if self._resumed_progress is not None:

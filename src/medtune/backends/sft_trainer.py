@@ -130,9 +130,9 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         self._tokens += sum(batch.pop("tokens") for batch in batch_samples)
         supervised = sum(batch.pop("supervised") for batch in batch_samples)
         self._supervised += supervised
-        counts = sum((batch.pop("supervised_by_source") for batch in batch_samples), Counter[str]())
-        self._supervised_by_source += counts
-        self._by_source.begin_update(counts, device)
+        by_source = sum((batch.pop("supervised_by_source") for batch in batch_samples), Counter[str]())
+        self._supervised_by_source += by_source
+        self._by_source.begin_update(by_source, device)
         if self.args.world_size > 1:
             counts: Any = self.accelerator.gather(torch.tensor(supervised, device=device))
             return counts.sum()

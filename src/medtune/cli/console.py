@@ -54,6 +54,9 @@ class Narrator:
                     f"step {record['step']}/{record['total_steps']}  {figures['loss']}  {figures['speed']}",
                     highlight=False,
                 )
+        if "evaluation" in record:
+            line = f"step {record['step']}/{record['total_steps']}  score {record['macro']:.3f}"
+            self._console.print(line, highlight=False)
         self._progress.update(self._bar, completed=record["step"], **figures)
 
     def _start_bar(self, total: int) -> None:

@@ -10,7 +10,7 @@ __all__ = ["FREE_FIELDS", "refuse_changes"]
 FREE_FIELDS = frozenset(
     {
         "output_dir",
-        "eval",  # scoring comes after training
+        "eval",  # scoring leaves the training as it is; it says only how long it goes on and what is kept
         "train.logging_steps",
         "train.max_minutes",
         "train.max_skipped_steps",
