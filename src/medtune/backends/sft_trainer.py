@@ -130,8 +130,10 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         self._tokens += sum(batch.pop("tokens") for batch in batch_samples)
         supervised = sum(batch.pop("supervised") for batch in batch_samples)
         self._supervised += supervised
-        by_source = sum((batch.pop("supervised_by_source") for batch in batch_samples), Counter[str]())
-        self._supervised_by_source += by_source
+        by_source = Counter[str]()
+        for batch in batch_samples:
+            by_source.update(batch.pop("supervised_by_source"))
+        self._supervised_by_source.update(by_source)
         self._by_source.begin_update(by_source, device)
         if self.args.world_size > 1:
             counts: Any = self.accelerator.gather(torch.tensor(supervised, device=device))
@@ -243,7 +245,8 @@ class _Collator:
             batch["chosen_sources"] = [numbers]
         names, counts = list(self._by_source.numbers), torch.bincount(numbers).tolist()
         batch["supervised"] = len(numbers)
-        batch["supervised_by_source"] = Counter({names[place]: n for place, n in enumerate(counts) if n})
+        # no Counter: torch's loaders pin a mapping by ``update``, which would count twice
+        batch["supervised_by_source"] = {names[place]: n for place, n in enumerate(counts) if n}
         batch["samples"] = [sample for row in rows for sample in row.samples]
         return batch
 
