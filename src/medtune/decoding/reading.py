@@ -149,7 +149,8 @@ def _check_plain(base: Any, dtype: torch.dtype) -> None:
         f"its activation is {base.config.hidden_act}, not silu": base.config.hidden_act != "silu",
         f"its rotary angles are of type '{kind}'": kind not in _FIXED_ROTATIONS,
         "it rotates a part of each head only": 2 * rotary.inv_freq.numel() != base.model.layers[0].self_attn.head_dim,
-        "its head is not a plain linear layer without bias": type(head) is not nn.Linear or head.bias is not None,
+        "its head is not a plain linear layer without bias": type(head) is not nn.Linear
+        or getattr(head, "bias", None) is not None,
         "its embedding is not a plain one": type(base.model.embed_tokens) is not nn.Embedding,
         "it is spread over several devices": len(devices) != 1,
         f"it is stored in {', '.join(sorted(map(str, kept)))} and computes in {dtype}": kept != {dtype},
@@ -162,7 +163,7 @@ def _check_plain(base: Any, dtype: torch.dtype) -> None:
             raise UnreadableError(f"a hook is registered on '{name or type(base).__name__}'")
 
 
-def _acting_hooks(module: nn.Module) -> list[Any]:
+def _acting_hooks(module: Any) -> list[Any]:
     """Return hooks that may change what a forward pass gives.
 
     Training with recomputation leaves one behind that only marks the embedding's output for the backward pass.
