@@ -18,6 +18,9 @@ _SMALLEST_DOT = 16
 _PROGRAMS = 528
 """Programs that fill a large GPU four times over; fewer sequences are split to get there."""
 _MOST_SPLITS = 16
+_MOST_STAGES = 3
+_LEAST_SHARED = 48 * 1024
+_KEPT_SHARED = 8 * 1024
 
 
 @triton.jit
@@ -92,6 +95,16 @@ def _combine(parts_ptr, weights_ptr, out_ptr, WIDTH: tl.constexpr, SPLITS: tl.co
     tl.store(out_ptr + query * WIDTH + column, result.to(out_ptr.dtype.element_ty))
 
 
+def _stages(qkv: Tensor, width: int) -> int:
+    """Return how many blocks of keys and values may be under way at once, by the chip's shared memory."""
+    if not qkv.is_cuda:
+        return _MOST_STAGES
+    chip = torch.cuda.get_device_properties(qkv.device)
+    memory = getattr(chip, "shared_memory_per_block_optin", _LEAST_SHARED)
+    block = 2 * _BLOCK * width * qkv.itemsize
+    return max(1, min(_MOST_STAGES, (memory - _KEPT_SHARED) // block))
+
+
 def attend(qkv: Tensor, kept: tuple[Tensor, Tensor], lengths: Tensor, heads: Heads, window: Window) -> Tensor:
     """As ``SlotCache.attend``; ``kept`` are keys and values [slots, key heads, capacity, width] of one layer."""
     keys, values = kept
@@ -109,7 +122,7 @@ def attend(qkv: Tensor, kept: tuple[Tensor, Tensor], lengths: Tensor, heads: Hea
         capacity + 1 if window.tokens is None else window.tokens,
         QUERIES=heads.queries, KEYS=heads.keys, GROUP=group, PADDED=max(_SMALLEST_DOT, triton.next_power_of_2(group)),
         WIDTH=heads.width, BLOCK=_BLOCK, SPLITS=splits, PRECISION="ieee" if qkv.dtype == torch.float32 else "tf32",
-        num_warps=4, num_stages=3,
+        num_warps=4, num_stages=_stages(qkv, heads.width),
     )  # fmt: skip
     if splits > 1:
         _combine[(rows * heads.queries,)](
