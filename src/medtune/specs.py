@@ -229,8 +229,10 @@ class EvalSpec(_Spec):
     """Whether ``train`` scores the base before and the adapter after training."""
     rows_per_source: Positive = 50
     """Validation rows scored per source, drawn with the seed."""
-    batch_size: Positive = 64
-    """Prompts generated together."""
+    batch_size: Positive | Literal["auto"] = "auto"
+    """Prompts generated together; "auto" takes as many as pay and fit into memory."""
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
+    """Most memory in GiB that generation may take beside the loaded model; None is what the device has left."""
     max_new_tokens: Positive | Literal["auto"] = "auto"
     """Longest answer in tokens; "auto" takes it from each task and input."""
     backend: str = "transformers"
