@@ -121,8 +121,16 @@ class MedTuner:
             raise SpecError(f"model.path '{self.spec.model.path}' is no folder")
 
     def plan(self) -> Plan:
-        """Decide how the run is done here and whether it fits; downloads nothing and loads no weights."""
-        return make_plan(self.spec, self.host)
+        """Decide how the run is done here and whether it fits; downloads nothing and loads no weights.
+
+        Rows are counted where they and the tokenizer are on this machine and that is quick, or was done before.
+
+        Raises:
+            DataError: the rows cannot be used as asked.
+        """
+        from medtune.counting import count_rows
+
+        return make_plan(self.spec, self.host, count_rows(self.spec, self.host, self._rows))
 
     def preview(self, n: int = 3) -> list[EncodedExample]:
         """Return ``n`` training rows, drawn evenly by source, as the exact ids and supervision the trainer will see."""
@@ -175,7 +183,7 @@ class MedTuner:
         """
         from medtune.training import Training
 
-        plan = self.plan()
+        plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
         plan.require_fit()
         training = Training(self.spec, self.host, plan, rows=self._rows)
         return training.run(resume, on_step or _ignore, on_stage or _ignore)
