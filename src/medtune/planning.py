@@ -25,11 +25,19 @@ _SMALLER = "a smaller base model (--set model.path=FOLDER), or `medtune demo` to
 
 @dataclass(frozen=True, slots=True)
 class DataSize:
-    """Packed rows and tokens of the training set; ``measured`` is false for a figure that a bundle states."""
+    """Packed rows and tokens of the training set.
+
+    Attributes:
+        rows: packed rows of one epoch.
+        tokens: their tokens.
+        measured: false for a figure that a bundle states.
+        facts: further counts, as ``Plan.data``.
+    """
 
     rows: int
     tokens: int
     measured: bool
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,9 @@ class Plan:
         parameters: parameters of the base, None when unknown.
         trainable_parameters: parameters of the adapter, None when unknown.
         size_is_measured: whether ``steps`` and ``tokens`` were counted on the rows themselves.
+        data: counts of the rows, per source and in all: what ``max_length`` loses, what 95, 99 and 100 % need, malformed
+            rows, overlap with validation rows, and under ``refused`` why they could not be trained on; empty when the
+            rows were not counted.
     """
 
     backends: Mapping[str, str]
@@ -121,6 +132,7 @@ def make_plan(spec: RunSpec, host: PluginHost, size: DataSize | None = None, mac
         parameters=shape.parameters if shape else None,
         trainable_parameters=shape.adapter_parameters(spec) if shape else None,
         size_is_measured=size is not None and size.measured,
+        data=size.facts if size else {},
     )
 
 

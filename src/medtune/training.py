@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.assessment import assess, scores_table
+from medtune.counting import size_of
 from medtune.data.contract import write_contract
 from medtune.data.prepare import Prepared, encoder_of, prepare
 from medtune.data.tokenizer import load_tokenizer, save_tokenizer
@@ -18,7 +19,7 @@ from medtune.evaluation.scoring import Evaluation, score_predictions
 from medtune.export.card import write_card
 from medtune.export.report import write_report
 from medtune.hardware import first_rank_says, is_first_rank, seed_all, world_size
-from medtune.planning import DataSize, Plan, make_plan, total_steps
+from medtune.planning import Plan, make_plan, total_steps
 from medtune.plugins.contracts import Adapter, Job, Loaded, Prediction, Quantizer, Trainer, TrainResult
 from medtune.plugins.host import PluginHost
 from medtune.run import Run
@@ -100,8 +101,7 @@ class Training:
         prepared = prepare(
             self.spec, self.host, tokenizer, rows=self._rows, quarantine_path=self.folder.path / "quarantine.jsonl"
         )
-        size = DataSize(len(prepared.rows), prepared.report.tokens, measured=True)
-        self.plan = make_plan(self.spec, self.host, size)
+        self.plan = make_plan(self.spec, self.host, size_of(prepared, self.spec))
         checkpoint = first_rank_says(self._open_record(resume, prepared, tokenizer) if is_first_rank() else None)
         for passed in self._passed_over:
             on_stage(f"passing over checkpoint '{passed.path.name}': {passed.reason}")

@@ -124,8 +124,16 @@ class MedTuner:
             raise SpecError(f"model.path '{self.spec.model.path}' is no folder")
 
     def plan(self) -> Plan:
-        """Decide how the run is done here and whether it fits; downloads nothing and loads no weights."""
-        return make_plan(self.spec, self.host)
+        """Decide how the run is done here and whether it fits; downloads nothing and loads no weights.
+
+        Rows are counted where they and the tokenizer are on this machine and that is quick, or was done before.
+
+        Raises:
+            DataError: the rows cannot be used as asked.
+        """
+        from medtune.counting import count_rows
+
+        return make_plan(self.spec, self.host, count_rows(self.spec, self.host, self._rows))
 
     def preview(self, n: int = 3) -> list[EncodedExample]:
         """Return ``n`` training rows, drawn evenly by source, as the exact ids and supervision the trainer will see."""
@@ -182,7 +190,7 @@ class MedTuner:
         with ExitStack() as held:
             if is_first_rank():
                 held.enter_context(RunLock(Path(self.spec.output_dir)))
-            plan = self.plan()
+            plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
             (on_plan or _ignore)(plan)
             plan.require_fit()
             from medtune.training import Training
