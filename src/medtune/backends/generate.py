@@ -8,7 +8,7 @@ from medtune.plugins.contracts import Completion, GenerationRequest, Generator, 
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import EvalSpec
 
-__all__ = ["TransformersGenerator", "provide_generators"]
+__all__ = ["TransformersGenerator", "completion", "provide_generators"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class TransformersGenerator:
         """
         if not all(prompt.input_ids for prompt in prompts):
             raise ValueError("a prompt has no tokens")
-        return [_completion(loaded, ids) for ids in _answers(loaded, prompts, spec)] if prompts else []
+        return [completion(loaded, ids) for ids in _answers(loaded, prompts, spec)] if prompts else []
 
 
 @hookimpl
@@ -61,8 +61,8 @@ def _answers(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpe
     return stock_generate(loaded, prompts, spec)
 
 
-def _completion(loaded: Loaded, ids: Sequence[int]) -> Completion:
-    """Cut at the first stop id and decode."""
+def completion(loaded: Loaded, ids: Sequence[int]) -> Completion:
+    """Return ids as an answer: cut at the first stop id, and decoded."""
     end = next((i for i, token in enumerate(ids) if token in loaded.stop_ids), None)
     kept = list(ids if end is None else ids[:end])
     text: str = loaded.tokenizer.decode(kept, skip_special_tokens=True)
