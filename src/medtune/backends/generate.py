@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from medtune.libraries import quiet_libraries
-from medtune.plugins.contracts import Completion, GenerationRequest, Generator, Loaded
+from medtune.plugins.contracts import AnswerRequest, Completion, GenerationRequest, Generator, Loaded
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import EvalSpec
 
@@ -41,6 +41,15 @@ class TransformersGenerator:
         if not all(prompt.input_ids for prompt in prompts):
             raise ValueError("a prompt has no tokens")
         return [completion(loaded, ids) for ids in _answers(loaded, prompts, spec)] if prompts else []
+
+    @quiet_libraries()
+    def log_probabilities(
+        self, loaded: Loaded, requests: Sequence[AnswerRequest], spec: EvalSpec
+    ) -> Sequence[Sequence[Sequence[float]]]:
+        """Return for each request and each of its answers the log-probability of each token, in nats."""
+        from medtune.backends.answer_scores import answer_log_probabilities
+
+        return answer_log_probabilities(loaded, requests, spec)
 
 
 @hookimpl
