@@ -235,6 +235,8 @@ class EvalSpec(_Spec):
     """Most memory in GiB that generation may take beside the loaded model; None is what the device has left."""
     max_new_tokens: Positive | Literal["auto"] = "auto"
     """Longest answer in tokens; "auto" takes it from each task and input."""
+    closed_answers: bool = False
+    """Whether closed questions are also answered from their allowed answers alone, and how calibrated that is."""
     backend: str = "transformers"
     """Name of the registered generator."""
 

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Sequence
 
 from medtune.libraries import quiet_libraries
-from medtune.plugins.contracts import Completion, GenerationRequest, Generator, Loaded
+from medtune.plugins.contracts import AnswerRequest, Completion, GenerationRequest, Generator, Loaded
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import EvalSpec
 
-__all__ = ["TransformersGenerator", "provide_generators"]
+__all__ = ["TransformersGenerator", "completion", "provide_generators"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +40,16 @@ class TransformersGenerator:
         """
         if not all(prompt.input_ids for prompt in prompts):
             raise ValueError("a prompt has no tokens")
-        return [_completion(loaded, ids) for ids in _answers(loaded, prompts, spec)] if prompts else []
+        return [completion(loaded, ids) for ids in _answers(loaded, prompts, spec)] if prompts else []
+
+    @quiet_libraries()
+    def log_probabilities(
+        self, loaded: Loaded, requests: Sequence[AnswerRequest], spec: EvalSpec
+    ) -> Sequence[Sequence[Sequence[float]]]:
+        """Return for each request and each of its answers the log-probability of each token, in nats."""
+        from medtune.backends.answer_scores import answer_log_probabilities
+
+        return answer_log_probabilities(loaded, requests, spec)
 
 
 @hookimpl
@@ -61,8 +70,8 @@ def _answers(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpe
     return stock_generate(loaded, prompts, spec)
 
 
-def _completion(loaded: Loaded, ids: Sequence[int]) -> Completion:
-    """Cut at the first stop id and decode."""
+def completion(loaded: Loaded, ids: Sequence[int]) -> Completion:
+    """Return ids as an answer: cut at the first stop id, and decoded."""
     end = next((i for i, token in enumerate(ids) if token in loaded.stop_ids), None)
     kept = list(ids if end is None else ids[:end])
     text: str = loaded.tokenizer.decode(kept, skip_special_tokens=True)

@@ -23,6 +23,7 @@ BUILTIN_PLUGINS = (
     "medtune.backends.peft",
     "medtune.backends.trl",
     "medtune.backends.generate",
+    "medtune.backends.vllm",
     "medtune.data.formatters",
     "medtune.evaluation.tasks",
     "medtune.bundles",
