@@ -1,5 +1,7 @@
 """An update is the same however its rows are shared out over micro-batches, the last partial window included."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -56,7 +58,7 @@ def gradients(base, folder, rows, batch_size, accumulation):
         on_log=logs.append,
     )
     TrlTrainer().fit(job)
-    return [(before - after) / RATE for before, after in zip(values, values[1:], strict=False)], logs
+    return [(before - after) / RATE for before, after in pairwise(values)], logs
 
 
 def snapshot(parameters):
