@@ -3,12 +3,14 @@
 import json
 import os
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
 from chat_templates import TEMPLATES, make_tokenizer
 
 from medtune import DataSpec, EvalSpec, Example, RunSpec, TrainSpec, hookimpl
+from medtune.data import preparation
 from medtune.data.cache import PreparedCache
 from medtune.data.contract import check_contract, write_contract
 from medtune.data.encode import Encoder
@@ -286,6 +288,30 @@ def test_a_cache_that_cannot_be_written_is_named(host, tokenizer, rows, tmp_path
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(StorageError, match=r"cannot write the cache .*set MEDTUNE_CACHE"):
         prepare(spec_of(file_of(tmp_path, rows)), host, tokenizer)
+
+
+def peak_of(spec, host, tokenizer):
+    """Return the peak of what Python and numpy allocate while a set is prepared."""
+    tracemalloc.start()
+    try:
+        prepare(spec, host, tokenizer)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_text_of_a_set(host, tokenizer, tmp_path, monkeypatch):
+    """Three bytes a token would be 9 MB for the rows that one set has more than the other."""
+    monkeypatch.setattr(preparation, "_CHUNK_ROWS", 100)
+    text = " ".join(f"w{i}" for i in range(330))
+    peaks, tokens = [], []
+    for count in (500, 500, 3500):
+        rows = [{"instruction": "Say it.", "input": f"{i} {text}", "output": "yes"} for i in range(count)]
+        spec = spec_of(file_of(tmp_path, rows, f"{len(peaks)}.jsonl"), validation_fraction=0, max_length=4096)
+        peaks.append(peak_of(spec, host, tokenizer))
+        tokens.append(prepare(spec, host, tokenizer).report.tokens)
+    assert tokens[2] - tokens[1] > 3_000_000
+    assert peaks[2] - peaks[1] < 2_000_000  # the first run also loads what is used once
 
 
 def test_nothing_is_kept_when_the_cache_is_off(host, tokenizer, rows, tmp_path):
