@@ -12,7 +12,16 @@ pytest.importorskip("triton")
 
 from tiny_models import build_model, draw_batch, gradients, largest_error
 
-from medtune.kernels import stock, stock_gate, triton_adapters, triton_blocks, triton_four_bit, triton_gate, triton_rotary, triton_rows
+from medtune.kernels import (
+    stock,
+    stock_gate,
+    triton_adapters,
+    triton_blocks,
+    triton_four_bit,
+    triton_gate,
+    triton_rotary,
+    triton_rows,
+)
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.heads import HeadNorms, Heads

@@ -91,7 +91,9 @@ class MlpHalf:
         gate_up = self._wide_again(kept, during, start) if kept.gate_up is None else kept.gate_up
         kept.gate_up, low = None, kept.low_gate_up
         hidden = self.down.product_back(gradient)
-        after = during.after_gate(down, start, during.back(gradient, down, kept.low_down), wants_low=kept.low_down is None)
+        after = during.after_gate(
+            down, start, during.back(gradient, down, kept.low_down), wants_low=kept.low_down is None
+        )
         before = None if wide is None or low is None else BeforeGate(low, wide.up, during.alpha)
         found = during.steps.swiglu_backward(gate_up, hidden, before, after)
         del hidden

@@ -78,4 +78,6 @@ def triton_steps() -> Steps:
 def stock_steps() -> Steps:
     """Return the forms in stock PyTorch."""
     names = (name for name in Steps.__slots__ if name != "name")
-    return Steps("stock", **{name: getattr(stock_gate if name in stock_gate.__all__ else stock, name) for name in names})
+    return Steps(
+        "stock", **{name: getattr(stock_gate if name in stock_gate.__all__ else stock, name) for name in names}
+    )

@@ -146,9 +146,7 @@ def weight_gradient_blocks(x: Tensor, low: Tensor, bounds: tuple[int, ...]) -> T
     return torch.cat([x[:, a:b].t() @ p for a, b, p in zip(bounds[:-1], bounds[1:], parts, strict=True)]).float()
 
 
-def block_gradients(
-    x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...], alpha: float
-) -> tuple[Tensor, Tensor]:
+def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...], alpha: float) -> tuple[Tensor, Tensor]:
     """Return ``project_blocks(x, up, ...)`` and ``weight_gradient_blocks(x, low, ...)``, for which ``x`` is read once."""
     return project_blocks(x, up, bounds, alpha), weight_gradient_blocks(x, low, bounds)
 

@@ -48,7 +48,7 @@ def _block_gradients(
     tl.store(place, total, mask=(column[:, None] < width) & (rank[None, :] < RANK))
 
 
-@triton.jit(do_not_specialize=["rows"])
+@triton.jit(do_not_specialize=["rows", "bound_0", "bound_1", "bound_2", "bound_3"])
 def _sum_blocks(
     part_ptr, out_ptr, rows, bound_0, bound_1, bound_2, bound_3, factor,
     WIDTH: tl.constexpr, MEMBERS: tl.constexpr, BLOCK: tl.constexpr,
@@ -68,9 +68,7 @@ def _sum_blocks(
     tl.store(target, (total * factor).to(out_ptr.dtype.element_ty), mask=inside)
 
 
-def block_gradients(
-    x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...], alpha: float
-) -> tuple[Tensor, Tensor]:
+def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...], alpha: float) -> tuple[Tensor, Tensor]:
     """As ``stock.block_gradients``."""
     (rows, width), rank, members = x.shape, up.shape[0], len(bounds) - 1
     # a tile of columns must not reach over two members

@@ -4,6 +4,7 @@
 # pyright: reportUntypedFunctionDecorator=false
 # pyright: reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
 # ruff: noqa: ANN001, ANN202, N803, PLR0913, PLR0917 - kernels name their arguments as Triton does
+# ruff: noqa: C901, PLR0915 - one pass over memory takes all of it along
 
 import torch
 import triton
@@ -32,10 +33,10 @@ def _load_factor(factor_ptr, rank, column, width, stride, RANK: tl.constexpr):
     return tl.load(factor_ptr + rank[:, None] * stride + column[None, :], mask=inside, other=0.0)
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
 def _swiglu(
     gate_up_ptr, low_ptr, up_ptr, down_ptr, out_ptr, part_ptr, rows, width, span,
-    step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
+    step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, _factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -73,10 +74,10 @@ def _swiglu(
         tl.store(target, low, mask=in_rows & (rank[None, :] < DOWN_RANK))
 
 
-@triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
 def _swiglu_backward(
     gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, back_part_ptr, low_part_ptr, d_up_ptr, d_down_ptr,
-    rows, width, span, step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
+    rows, width, span, step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, LOW: tl.constexpr,
     PRECISION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
