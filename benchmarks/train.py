@@ -6,7 +6,7 @@ Rows, packing and counting follow docs/speed: packed rows of samples with log-no
 r 8 on all seven linear layers, AdamW, bf16 compute, samples isolated. A step is forward, backward, clipping and update.
 The first steps record the sizes that come and are discarded; the figure is the median of the rest. Before that the loss
 and the gradient norm are compared with plain eager peft on the same weights. A line per configuration as it is done;
-OUT.json is rewritten each time. ``--quick`` runs three configurations, ``--tiny`` a small model, also on a CPU.
+OUT.json is rewritten each time. ``--quick`` runs five configurations, ``--tiny`` a small model, also on a CPU.
 """
 
 import argparse
@@ -31,7 +31,13 @@ PEAK = 790e12  # bf16 products per second that this GPU reaches
 BATCHES = 4
 GIB = 2**30
 # base, recompute, rows, length; those that matter most first
-QUICK = [("nf4", "none", 16, 512), ("nf4", "offload", 16, 512), ("fp8", "none", 16, 512)]
+QUICK = [
+    ("nf4", "none", 16, 512),
+    ("nf4", "offload", 16, 512),
+    ("nf4", "none", 4, 512),
+    ("fp8", "none", 16, 512),
+    ("bf16", "none", 16, 512),
+]
 ALL = [
     ("nf4", "none", 16, 512),
     ("nf4", "offload", 16, 512),
