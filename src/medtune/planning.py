@@ -116,6 +116,8 @@ def make_plan(spec: RunSpec, host: PluginHost, size: DataSize | None = None, mac
     dtype = compute_dtype(spec.quant.compute_dtype, machine.accelerator)
     recompute, parts = _choose_recompute(spec, shape, dtype, machine)
     fits, advice = _judge(shape, parts, machine)
+    if fits and spec.quant.scheme == "fp8":
+        fits, advice = _judge_fp8(machine, advice)
     size = size or _stated_size(spec, bundles)
     steps = None if size is None else total_steps(spec, size.rows)
     return Plan(
@@ -197,6 +199,13 @@ def _judge(shape: Shape | None, parts: Mapping[str, float], machine: Machine) ->
     return True, ""
 
 
+def _judge_fp8(machine: Machine, advice: str) -> tuple[bool, str]:
+    """Say whether this machine multiplies in fp8; on a CPU the layers are restored for every use."""
+    if machine.accelerator is None:
+        return True, "fp8 is emulated on a CPU, which is slow and meant for tests; use quant.scheme=none there"
+    return (True, advice) if machine.accelerator.has_fp8 else (False, machine.accelerator.without_fp8)
+
+
 def _available_gib(machine: Machine) -> float:
     return _USABLE * (machine.accelerator.memory_gib if machine.accelerator else machine.memory_gib)
 
@@ -230,7 +239,7 @@ def _epochs(spec: RunSpec, size: DataSize, steps: int) -> float:
 def require_backends(spec: RunSpec, host: PluginHost) -> dict[str, str]:
     """Return kind -> name of the backends in use; raise UnknownNameError for one that is not registered."""
     chosen = {
-        "quantizer": spec.quant.backend,
+        "quantizer": spec.quant.quantizer,
         "adapter": spec.lora.backend,
         "trainer": spec.train.backend,
         "generator": spec.eval.backend,

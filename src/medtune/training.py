@@ -179,7 +179,7 @@ class Training:
 
     def _load(self) -> Loaded:
         seed_all(self.spec.seed)
-        quantizer: Quantizer = self.host.find("quantizer", self.spec.quant.backend)
+        quantizer: Quantizer = self.host.find("quantizer", self.spec.quant.quantizer)
         adapter: Adapter = self.host.find("adapter", self.spec.lora.backend)
         return adapter.attach(quantizer.load(self.spec.model, self.spec.quant), self.spec.lora)
 

@@ -12,7 +12,16 @@ pytest.importorskip("triton")
 
 from tiny_models import build_model, draw_batch, gradients, largest_error
 
-from medtune.kernels import stock, stock_gate, triton_adapters, triton_four_bit, triton_gate, triton_rotary, triton_rows
+from medtune.kernels import (
+    stock,
+    stock_gate,
+    triton_adapters,
+    triton_blocks,
+    triton_four_bit,
+    triton_gate,
+    triton_rotary,
+    triton_rows,
+)
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.heads import HeadNorms, Heads
@@ -167,6 +176,9 @@ def test_thin_products_over_blocks_of_columns(draw, assert_close, bounds, rows):
     x, up, low = draw(rows, 128), draw(8, 128), draw(rows, 8 * (len(bounds) - 1))
     assert_close(triton_adapters.project_blocks(x, up, bounds, 2.0), stock.project_blocks(x, up, bounds, 2.0))
     assert_close(triton_adapters.weight_gradient_blocks(x, low, bounds), stock.weight_gradient_blocks(x, low, bounds))
+    pairs = zip(*(m.block_gradients(x, up, low, bounds, 2.0) for m in (triton_blocks, stock)), strict=True)
+    for found, wanted in pairs:
+        assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("nested", [True, False])

@@ -4,6 +4,7 @@
 # pyright: reportUntypedFunctionDecorator=false
 # pyright: reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
 # ruff: noqa: ANN001, ANN202, N803, PLR0913, PLR0917 - kernels name their arguments as Triton does
+# ruff: noqa: C901, PLR0915 - one pass over memory takes all of it along
 
 import torch
 import triton
@@ -11,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from medtune.kernels.gate import AfterGate, BeforeGate, GateGradients
+from medtune.kernels.triton_blocks import summed
 from medtune.kernels.triton_dots import padded_rank, precision
 from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
 
@@ -22,7 +24,6 @@ _FORWARD_COLUMNS = 1792
 """Columns that one program of the forward kernel goes through."""
 _BACKWARD_ROWS = 512
 """Rows that one program of the backward kernel goes through."""
-_SUM_BLOCK = 256
 
 
 @triton.jit
@@ -32,10 +33,10 @@ def _load_factor(factor_ptr, rank, column, width, stride, RANK: tl.constexpr):
     return tl.load(factor_ptr + rank[:, None] * stride + column[None, :], mask=inside, other=0.0)
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
 def _swiglu(
     gate_up_ptr, low_ptr, up_ptr, down_ptr, out_ptr, part_ptr, rows, width, span,
-    step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
+    step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, _factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -73,10 +74,10 @@ def _swiglu(
         tl.store(target, low, mask=in_rows & (rank[None, :] < DOWN_RANK))
 
 
-@triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
 def _swiglu_backward(
     gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, back_part_ptr, low_part_ptr, d_up_ptr, d_down_ptr,
-    rows, width, span, step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
+    rows, width, span, step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, LOW: tl.constexpr,
     PRECISION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -145,17 +146,6 @@ def _swiglu_backward(
         tl.store(target, d_down, mask=(column[:, None] < width) & (rank[None, :] < DOWN_RANK))
 
 
-@triton.jit(do_not_specialize=["size", "parts"])
-def _sum_parts(part_ptr, out_ptr, size, parts, factor, BLOCK: tl.constexpr):
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    total = tl.zeros([BLOCK], tl.float32)
-    part_ptr += place
-    for _part in range(parts):
-        total += tl.load(part_ptr, mask=place < size, other=0.0)
-        part_ptr += size
-    tl.store(out_ptr + place, (total * factor).to(out_ptr.dtype.element_ty), mask=place < size)
-
-
 def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) -> tuple[Tensor, Tensor | None]:
     """As ``stock_gate.swiglu``."""
     rows, width = gate_up.shape[0], gate_up.shape[1] // 2
@@ -173,7 +163,7 @@ def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) 
     )  # fmt: skip
     if after is None:
         return out, None
-    return out, _summed(part, after.alpha * (dropout.factor if dropout else 1.0), gate_up.dtype)
+    return out, summed(part, after.alpha * (dropout.factor if dropout else 1.0), gate_up.dtype)
 
 
 def swiglu_backward(
@@ -199,20 +189,11 @@ def swiglu_backward(
         LOW=wants_low, PRECISION=precision(gate_up), **tile,
     )  # fmt: skip
     return GateGradients(
-        back=_summed(back_part, before.alpha, kind) if before else None,
-        up=_summed(d_up, 1.0, torch.float32) if before else None,
-        down=_summed(d_down, 1.0, torch.float32) if after else None,
-        low=_summed(low_part, after.alpha, kind) if after and wants_low else None,
+        back=summed(back_part, before.alpha, kind) if before else None,
+        up=summed(d_up, 1.0, torch.float32) if before else None,
+        down=summed(d_down, 1.0, torch.float32) if after else None,
+        low=summed(low_part, after.alpha, kind) if after and wants_low else None,
     )
-
-
-def _summed(part: Tensor, factor: float, dtype: torch.dtype) -> Tensor:
-    """Return the sum over the first dimension times ``factor``."""
-    out = torch.empty(part.shape[1:], dtype=dtype, device=part.device)
-    _sum_parts[(triton.cdiv(out.numel(), _SUM_BLOCK),)](
-        part, out, out.numel(), part.shape[0], factor, BLOCK=_SUM_BLOCK, num_warps=4
-    )
-    return out
 
 
 def _tile(tile: dict[str, int], rank: int) -> dict[str, int]:
