@@ -53,14 +53,15 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         folder: where the run lies, and beside it the files of its base model.
-        options: ``train`` (fields of TrainSpec to change), ``scheme`` ("none" or "nf4"), ``rows`` (of RandomRows),
+        options: ``train`` and ``lora`` (fields of their specs to change), ``scheme`` ("none" or "nf4"), ``rows`` (of RandomRows),
             ``stop_after`` (updates after which the run interrupts itself), ``forget`` (a generator that is not
             restored: the negative control), ``export`` (write the merged model too), ``base`` (folder of the base).
 
     Returns:
         ``digest`` of the adapter's values, ``steps``, ``log`` (without measured times) and ``passed_over``.
     """
-    spec = RunSpec.model_validate({"train": {**_TRAIN, **options.get("train", {})}, "output_dir": str(folder / "run")})
+    changed = {"train": {**_TRAIN, **options.get("train", {})}, "lora": options.get("lora", {})}
+    spec = RunSpec.model_validate({**changed, "output_dir": str(folder / "run")})
     rows = RandomRows(**options.get("rows", {}))
     place, log = RunFolder(spec.output_dir), RunLog(folder / "run" / "log.jsonl")
     first = is_first_rank()
