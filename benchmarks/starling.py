@@ -5,6 +5,7 @@ import gc
 import numpy as np
 import torch
 
+from medtune.data.pack import best_fit
 from medtune.kernels.fp8_linear import Fp8Linear
 
 CUDA = torch.cuda.is_available()
@@ -64,17 +65,15 @@ def four_bit(linear):
     return new
 
 
+_SAMPLES = 4000
+"""Samples that a batch's rows are packed from: as many as make packing as full as that of a real set."""
+
+
 def make_batch(rows, length, seed):
     """Return ids, positions and labels of packed rows, and the lengths of their samples."""
     rng = np.random.default_rng(seed)
-    free, samples = [length] * rows, [[] for _ in range(rows)]
-    for _ in range(rows * length // 40):
-        n = int(np.clip(rng.lognormal(5.6, 0.55), 40, length))
-        fits = [i for i in range(rows) if free[i] >= n]
-        if fits:
-            best = min(fits, key=lambda i: free[i])
-            free[best] -= n
-            samples[best].append(n)
+    drawn = np.clip(rng.lognormal(5.6, 0.55, _SAMPLES), 40, length).astype(int).tolist()
+    samples = [[drawn[i] for i in row] for row in best_fit(drawn, length, seed)[:rows]]
     ids = torch.from_numpy(rng.integers(3, 32000, (rows, length)))
     positions, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
     for row, lengths in enumerate(samples):

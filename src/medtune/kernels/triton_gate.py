@@ -12,18 +12,20 @@ import triton.language as tl
 from torch import Tensor
 
 from medtune.kernels.gate import AfterGate, BeforeGate, GateGradients
-from medtune.kernels.triton_blocks import summed
+from medtune.kernels.triton_blocks import block_gradients, summed
 from medtune.kernels.triton_dots import padded_rank, precision
 from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
 
 __all__ = ["swiglu", "swiglu_backward"]
 
-_FORWARD = {"ROWS": 32, "COLUMNS": 128, "STAGES": 2, "num_warps": 8}
-_BACKWARD = {"ROWS": 32, "COLUMNS": 128, "STAGES": 2, "num_warps": 8}
+_FORWARD = {"ROWS": 64, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
+_BACKWARD = {"ROWS": 32, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
 _FORWARD_COLUMNS = 1792
 """Columns that one program of the forward kernel goes through."""
-_BACKWARD_ROWS = 512
+_BACKWARD_ROWS = 1024
 """Rows that one program of the backward kernel goes through."""
+_THIN_INSIDE = False
+"""Whether the backward kernel takes the thin products of gate and up along, or another pass over its result does."""
 
 
 @triton.jit
@@ -79,7 +81,7 @@ def _swiglu_backward(
     gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, back_part_ptr, low_part_ptr, d_up_ptr, d_down_ptr,
     rows, width, span, step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, LOW: tl.constexpr,
-    PRECISION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
+    THIN: tl.constexpr, PRECISION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     block, split = tl.program_id(0), tl.program_id(1).to(tl.int64)
     column = block * COLUMNS + tl.arange(0, COLUMNS)
@@ -88,6 +90,7 @@ def _swiglu_backward(
     if RANK > 0:
         gate_factor = _load_factor(up_ptr, rank, column, width, 2 * width, RANK)
         upper_factor = _load_factor(up_ptr + width, rank, column, width, 2 * width, RANK)
+    if THIN:
         d_gate_factor = tl.zeros([COLUMNS, PADDED], tl.float32)
         d_upper_factor = tl.zeros([COLUMNS, PADDED], tl.float32)
     if DOWN_RANK > 0:
@@ -130,13 +133,13 @@ def _swiglu_backward(
         d_upper = (gradient * active).to(kind)
         tl.store(place, d_gate, mask=inside)
         tl.store(place + width, d_upper, mask=inside)
-        if RANK > 0:
+        if THIN:
             d_gate_factor += tl.dot(tl.trans(d_gate), gate_low, input_precision=PRECISION)
             d_upper_factor += tl.dot(tl.trans(d_upper), upper_low, input_precision=PRECISION)
             part = back_part_ptr + (block.to(tl.int64) * rows + row[:, None]) * (2 * RANK) + rank[None, :]
             tl.store(part, tl.dot(d_gate, tl.trans(gate_factor), input_precision=PRECISION), mask=left_inside)
             tl.store(part + RANK, tl.dot(d_upper, tl.trans(upper_factor), input_precision=PRECISION), mask=left_inside)
-    if RANK > 0:
+    if THIN:
         factor_inside = (column[:, None] < width) & (rank[None, :] < RANK)
         target = d_up_ptr + (split * (2 * width) + column[:, None]) * RANK + rank[None, :]
         tl.store(target, d_gate_factor, mask=factor_inside)
@@ -176,21 +179,26 @@ def swiglu_backward(
     rank, down_rank = up.shape[0] if before else 0, after.down.shape[0] if after else 0
     back = after.back if after and after.back is not None else gate_up
     wants_low, dropout = bool(after and after.wants_low), after.dropout if after else None
-    tile = _tile(_BACKWARD, max(rank, down_rank))
+    tile, thin = _tile(_BACKWARD, max(rank, down_rank)), _THIN_INSIDE and rank > 0
     blocks, splits = triton.cdiv(width, tile["COLUMNS"]), triton.cdiv(rows, _BACKWARD_ROWS)
-    back_part = torch.empty(blocks, rows, 2 * rank, dtype=torch.float32, device=device)
+    back_part = torch.empty(blocks, rows, 2 * rank if thin else 0, dtype=torch.float32, device=device)
     low_part = torch.empty(blocks, rows, down_rank if wants_low else 0, dtype=torch.float32, device=device)
-    d_up = torch.empty(splits, 2 * width, rank, dtype=torch.float32, device=device)
+    d_up = torch.empty(splits, 2 * width, rank if thin else 0, dtype=torch.float32, device=device)
     d_down = torch.empty(splits, down_rank, width, dtype=torch.float32, device=device)
     _swiglu_backward[(blocks, splits)](
         gate_up, gradient, low, up, back, after.down if after else gate_up, back_part, low_part, d_up, d_down,
         rows, width, _BACKWARD_ROWS, *dropout_arguments(dropout, gate_up),
         RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(rank, down_rank)), DROP=dropout is not None,
-        LOW=wants_low, PRECISION=precision(gate_up), **tile,
+        LOW=wants_low, THIN=thin, PRECISION=precision(gate_up), **tile,
     )  # fmt: skip
+    back_sum = up_sum = None
+    if before is not None and thin:
+        back_sum, up_sum = summed(back_part, before.alpha, kind), summed(d_up, 1.0, torch.float32)
+    elif before is not None:
+        back_sum, up_sum = block_gradients(gate_up, before.up, before.low, (0, width, 2 * width), before.alpha)
     return GateGradients(
-        back=summed(back_part, before.alpha, kind) if before else None,
-        up=summed(d_up, 1.0, torch.float32) if before else None,
+        back=back_sum,
+        up=up_sum,
         down=summed(d_down, 1.0, torch.float32) if after else None,
         low=summed(low_part, after.alpha, kind) if after and wants_low else None,
     )

@@ -18,9 +18,9 @@ __all__ = ["cross_entropy", "norm", "norm_backward", "quantize_rows"]
 
 _E4M3_MAX = 448.0
 _LOWEST = -1e30
-_NORM = {"VALUES": 16384, "num_warps": 16}
-_NORM_BACKWARD = {"VALUES": 16384, "num_warps": 16}
-_QUANTIZE = {"LOOP": 4096, "num_warps": 8}
+_NORM = {"VALUES": 8192, "num_warps": 8}
+_NORM_BACKWARD = {"VALUES": 8192, "num_warps": 8}
+_QUANTIZE = {"LOOP": 65536, "num_warps": 8}
 _WIDE_ROW = 4096
 _FUSED, _FUSED_BACK = 16, 48
 """Highest ranks (sums of ranks) up to which adapters are added inside a norm; above, a product of their own is faster."""
