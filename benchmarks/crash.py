@@ -6,12 +6,14 @@ python benchmarks/crash.py kill whole random corrupt errors matrix signals lock 
 import argparse
 import itertools
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,19 +117,35 @@ class Bench:
             ) as first:
                 assert first.stdout is not None  # noqa: S101 - a pipe was asked for
                 first.stdout.readline()
-                refused.count(_refusal(folder, first.pid))
+                refused.count(_refusal(folder, first.pid, refused))
                 first.kill()
                 first.wait()
                 freed.count(_success(folder))
+        print(f"  refused after: median {refused.percentile(0.5):.3f} s, p99 {refused.percentile(0.99):.3f} s")
         return [refused, freed]
 
     def cost(self) -> list[Tally]:
-        """Time of a save through the store against a plain save of the same bytes plus its sync."""
-        measured = [_save_times(self.folder / f"cost-{n}") for n in range(3 if self.short else 15)]
-        plain, sync, store = (statistics.median(m[i] for m in measured) for i in range(3))
-        extra = statistics.median((s - p - f) / p for p, f, s in measured)
+        """Time of a save through the store against a plain save of the same bytes plus its sync, in pairs."""
+        from medtune.backends.exact_state import save_trainable, write_tree
+
+        moments, layers = _adapter()
+
+        def write(target: Path) -> None:
+            save_trainable(target, layers)
+            write_tree(target, "state", moments)
+
+        work = self.folder / "cost"
+        pairs = [_pair(work / str(n), write, store_first=bool(n % 2)) for n in range(4 if self.short else 24)]
+        plain, sync, store = (statistics.median(pair[i].seconds for pair in pairs) for i in range(3))
+        extra = statistics.median((t.seconds - p.seconds - s.seconds) / p.seconds for p, s, t in pairs)
         print(
             f"  plain {plain:.3f} s, sync {sync:.3f} s, store {store:.3f} s: {extra:+.1%} of a plain save beyond sync"
+        )
+        cpu = [statistics.median(pair[i].cpu for pair in pairs) for i in range(3)]
+        more = statistics.median(t.written - p.written - s.written for p, s, t in pairs)
+        print(
+            f"  on the processor: plain {cpu[0]:.3f} s, sync {cpu[1]:.3f} s, store {cpu[2]:.3f} s; "
+            f"{more:,.0f} of {pairs[0][0].written:,} bytes more are written"
         )
         return []
 
@@ -139,18 +157,16 @@ class Bench:
         return folder
 
 
-def _refusal(folder: Path, owner: int) -> str | None:
-    from medtune.errors import RunLockedError
-    from medtune.runs.lock import RunLock
-
+def _refusal(folder: Path, owner: int, tally: Tally) -> str | None:
+    """Return a problem unless a second command, from its start to its end, takes under a second and names the owner."""
+    command = [sys.executable, "-m", "medtune", "train", "--out", str(folder)]
     started = time.monotonic()
-    try:
-        with RunLock(folder):
-            return "the lock was given away"
-    except RunLockedError as error:
-        seconds = time.monotonic() - started
-        named = (error.exit_code, error.pid, error.host) == (5, owner, os.uname().nodename)
-        return None if named and seconds < 1 else f"{error} after {seconds:.3f} s"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    tally.seconds.append(time.monotonic() - started)
+    named = f"in use by process {owner} on host '{os.uname().nodename}'" in done.stderr
+    if done.returncode == 5 and named and tally.seconds[-1] < 1:
+        return None
+    return f"exit {done.returncode} after {tally.seconds[-1]:.3f} s: {done.stderr[-200:]}"
 
 
 def _success(folder: Path) -> str | None:
@@ -164,40 +180,71 @@ def _success(folder: Path) -> str | None:
         return str(error)
 
 
-def _save_times(folder: Path) -> tuple[float, float, float]:
-    """Return seconds of a plain save, of its syncs, and of a save through the store, of 252 MB as r 8 on 7B has.
+@dataclass(frozen=True)
+class _Spent:
+    """What a piece of work took: wall seconds, processor seconds, bytes handed to write()."""
 
-    The syncs are those that a durable save needs: of every file, of one small file more, of the folder and its parent.
-    """
+    seconds: float
+    cpu: float
+    written: int
+
+
+def _spent(work: Callable[[], object]) -> _Spent:
+    """Do the work and measure it."""
+    before = (time.perf_counter(), time.process_time(), _bytes_written())
+    work()
+    after = (time.perf_counter(), time.process_time(), _bytes_written())
+    return _Spent(after[0] - before[0], after[1] - before[1], after[2] - before[2])
+
+
+def _bytes_written() -> int:
+    counters = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(counters["wchar"])
+
+
+def _adapter() -> tuple[dict[int, Any], Any]:
+    """Return optimizer moments and trainable layers of 252 MB in all, as r 8 on 7B has."""
     import torch
-
-    from medtune.backends.exact_state import save_trainable, write_tree
 
     layers = torch.nn.ModuleList(torch.nn.Linear(4096, 8, bias=False) for _ in range(640))
     moments = {
         number: {"exp_avg": layer.weight * 2, "exp_avg_sq": layer.weight * 3} for number, layer in enumerate(layers)
     }
+    return moments, layers
 
-    def write(target: Path) -> None:
-        save_trainable(target, layers)
-        write_tree(target, "state", moments)
 
-    plain = folder / "plain"
+def _pair(folder: Path, write: Callable[[Path], None], *, store_first: bool) -> tuple[_Spent, _Spent, _Spent]:
+    """Return what a plain save took, its syncs, and a save through the store, one right after the other.
+
+    The syncs are those that a durable save needs: of every file, of one small file more, of the folder and its parent.
+    """
+    plain, stored = folder / "plain", folder / "step-000001"
     plain.mkdir(parents=True)
-    times = [time.perf_counter()]
-    write(plain)
-    times.append(time.perf_counter())
-    (plain / "last").write_bytes(bytes(1000))
-    for path in [*sorted(plain.iterdir()), plain, folder]:
+
+    def save_plainly() -> tuple[_Spent, _Spent]:
+        os.sync()  # nothing earlier keeps the device busy
+        return _spent(lambda: write(plain)), _spent(lambda: _sync(plain))
+
+    def save_in_store() -> _Spent:
+        os.sync()
+        return _spent(lambda: publish(stored, write))
+
+    if store_first:
+        store = save_in_store()
+        (saved, synced) = save_plainly()
+    else:
+        (saved, synced) = save_plainly()
+        store = save_in_store()
+    shutil.rmtree(folder)
+    return saved, synced, store
+
+
+def _sync(folder: Path) -> None:
+    (folder / "last").write_bytes(bytes(1000))
+    for path in [*sorted(folder.iterdir()), folder, folder.parent]:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
-    times.append(time.perf_counter())
-    publish(folder / "step-000001", write)
-    times.append(time.perf_counter())
-    for path in sorted(folder.rglob("*.safetensors")):
-        path.unlink()
-    return times[1] - times[0], times[2] - times[1], times[3] - times[2]
 
 
 def main() -> int:

@@ -180,7 +180,7 @@ class NonFiniteLossError(MedtuneError):
         rows = f" (rows {shown})" if self.row_ids else ""
         super().__init__(
             f"{quantity} is not finite at step {step}{rows}; the step was not applied and the last checkpoint is kept: "
-            "lower train.learning_rate or inspect these rows"
+            "lower train.learning_rate, inspect these rows, or go on without such updates by train.on_nonfinite=skip"
         )
 
 

@@ -100,6 +100,8 @@ def estimate_memory(shape: Shape, spec: RunSpec, dtype: str, *, recompute: str) 
     """
     width = _DTYPE_BYTES[dtype]
     stored = _STORED_BYTES.get(spec.quant.scheme, width)
+    if spec.quant.scheme == "fp8" and spec.train.fast_path != "off":
+        stored *= 2  # the fast path's products for the gradient need the transposed weight too
     tokens = spec.train.per_device_batch_size * spec.train.max_length
     adapter = shape.adapter_parameters(spec)
     per_layer = shape.hidden_size * width * tokens
@@ -122,6 +124,6 @@ def estimate_memory(shape: Shape, spec: RunSpec, dtype: str, *, recompute: str) 
 
 def _scale_bytes(parameters: int, spec: RunSpec) -> float:
     if spec.quant.scheme not in ("nf4", "fp4"):
-        return 0.0
+        return 0.0  # one scale per output of fp8 is next to nothing
     blocks = parameters / _BLOCK
     return blocks * (1 + 4 / _SUPER_BLOCK) if spec.quant.double_quant else blocks * 4.0

@@ -79,7 +79,7 @@ class Run:
             raise StorageError(
                 f"run '{self.path}' is {self.state} and has no adapter yet; finish it with `medtune train`"
             )
-        base = self._host.find("quantizer", self.spec.quant.backend).load(self.spec.model, self.spec.quant)
+        base = self._host.find("quantizer", self.spec.quant.quantizer).load(self.spec.model, self.spec.quant)
         check_contract(self.adapter_dir, self._encoder(base.tokenizer))
         plain = self.spec.lora.model_copy_with(init="default")
         loaded: Loaded = self._host.find("adapter", self.spec.lora.backend).attach(base, plain)

@@ -135,7 +135,12 @@ class QuantSpec(_Spec):
     compute_dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Type of the matrix products: "auto" is bf16 where the hardware has it, else fp16, on a CPU fp32."""
     backend: str = "bitsandbytes"
-    """Name of the registered quantizer."""
+    """Name of the registered quantizer; the default leaves the scheme "fp8" to the quantizer of that name."""
+
+    @property
+    def quantizer(self) -> str:
+        """Name of the quantizer that loads the base."""
+        return "fp8" if (self.scheme, self.backend) == ("fp8", "bitsandbytes") else self.backend
 
 
 class LoraSpec(_Spec):
@@ -210,6 +215,8 @@ class TrainSpec(_Spec):
     """Autocast of the trainable part: "auto" is bf16 where the hardware has it, else fp16, on a CPU fp32."""
     recompute: Literal["auto", "none", "all"] = "auto"
     """Activations recomputed in the backward pass: none, all (least memory), or by the memory there is."""
+    fast_path: Literal["auto", "off"] = "auto"
+    """Whether medtune's own pass over LoRA models is used where it applies: the same gradients, faster."""
     backend: str = "trl"
     """Name of the registered trainer."""
 

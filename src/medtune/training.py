@@ -3,12 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from medtune.assessment import assess, scores_table
+from medtune.counting import size_of
 from medtune.data.contract import write_contract
 from medtune.data.prepare import Prepared, encoder_of, prepare
 from medtune.data.tokenizer import load_tokenizer, save_tokenizer
@@ -19,17 +19,17 @@ from medtune.evaluation.scoring import Evaluation, score_predictions
 from medtune.export.card import write_card
 from medtune.export.report import write_report
 from medtune.hardware import first_rank_says, is_first_rank, seed_all, world_size
-from medtune.planning import DataSize, Plan, make_plan, total_steps
+from medtune.planning import Plan, make_plan, total_steps
 from medtune.plugins.contracts import Adapter, Job, Loaded, Prediction, Quantizer, Trainer, TrainResult
 from medtune.plugins.host import PluginHost
 from medtune.run import Run
 from medtune.runs.changes import refuse_changes
+from medtune.runs.durable import require_space
 from medtune.runs.folder import RunFolder, State
-from medtune.runs.lock import RunLock
 from medtune.runs.log import RunLog
 from medtune.runs.manifest import read_manifest
 from medtune.runs.signals import StopNow, StopRequest
-from medtune.runs.store import CheckpointStore, PassedOver, publish
+from medtune.runs.store import CheckpointStore, PassedOver, bytes_to_keep, publish
 from medtune.specs import RunSpec
 
 __all__ = ["Training"]
@@ -38,7 +38,7 @@ Tell = Callable[[Any], None]
 
 
 class Training:
-    """The stages of one run.
+    """The stages of one run; the first rank holds the run's lock around them.
 
     Args:
         spec: the run as the user wrote it.
@@ -58,19 +58,17 @@ class Training:
         self._passed_over: list[PassedOver] = []
 
     def run(self, resume: str | Path, on_step: Tell, on_stage: Tell) -> Run:
-        """Do what is left of the run, under its lock; failures are told to the plugins and kept in the record."""
-        with ExitStack() as held:
-            if is_first_rank():
-                held.enter_context(RunLock(self.folder.path))
-            if first_rank_says(is_first_rank() and self._is_finished(resume)):
-                on_stage("this run is finished; nothing to do")
-                return Run.open(self.folder.path, plugins=self.host)
-            self.host.manager.hook.run_started(spec=self.spec, plan=self.plan)
-            try:
-                run = self._until_stopped(resume, on_step, on_stage)
-            except BaseException as error:
-                self._tell_failure(error)
-                raise
+        """Do what is left of the run, whose lock the caller holds; failures are told to the plugins and kept."""
+        self._require_own(resume)
+        if first_rank_says(is_first_rank() and self._is_finished(resume)):
+            on_stage("this run is finished; nothing to do")
+            return Run.open(self.folder.path, plugins=self.host)
+        self.host.manager.hook.run_started(spec=self.spec, plan=self.plan)
+        try:
+            run = self._until_stopped(resume, on_step, on_stage)
+        except BaseException as error:
+            self._tell_failure(error)
+            raise
         self.host.manager.hook.run_finished(run=run)
         return run
 
@@ -103,11 +101,11 @@ class Training:
         prepared = prepare(
             self.spec, self.host, tokenizer, rows=self._rows, quarantine_path=self.folder.path / "quarantine.jsonl"
         )
-        size = DataSize(len(prepared.rows), prepared.report.tokens, measured=True)
-        self.plan = make_plan(self.spec, self.host, size)
+        self.plan = make_plan(self.spec, self.host, size_of(prepared, self.spec))
         checkpoint = first_rank_says(self._open_record(resume, prepared, tokenizer) if is_first_rank() else None)
         for passed in self._passed_over:
             on_stage(f"passing over checkpoint '{passed.path.name}': {passed.reason}")
+        self._require_space(resuming=checkpoint is not None)
         on_stage(f"loading the base model ({self.spec.quant.scheme})")
         loaded = self._load()
         return prepared, checkpoint, loaded, self._score_base(loaded, prepared, on_stage)
@@ -138,6 +136,14 @@ class Training:
             return True
         return False
 
+    def _require_own(self, resume: str | Path) -> None:
+        """Refuse what is no checkpoint of this run: another run's spec and data would not be compared."""
+        if resume in ("auto", "never"):
+            return
+        checkpoint, own = Path(resume), self.folder.checkpoints_dir
+        if not (self.folder.exists and checkpoint.is_dir()) or checkpoint.resolve().parent != own.resolve():
+            raise SpecError(f"resume '{resume}' is neither auto nor never nor a checkpoint folder in '{own}'")
+
     def _open_record(self, resume: str | Path, prepared: Prepared, tokenizer: Any) -> Path | None:
         """Create the record, or check that it is still the same run and find where to go on."""
         prints = {
@@ -150,9 +156,7 @@ class Training:
             return None
         refuse_changes(str(self.folder.path), self.folder.read(), self._spec_values(), prints)
         if resume != "auto":
-            CheckpointStore.verify(Path(resume))
-            self.log.keep_until(int(read_manifest(Path(resume))["facts"]["step"]))
-            return Path(resume)
+            return self._chosen(Path(resume))
         store = CheckpointStore(self.folder.checkpoints_dir, self.spec.train.save_total_limit)
         newest, self._passed_over = store.newest_whole()
         self.folder.update(passed_over=[{"path": p.path.name, "reason": p.reason} for p in self._passed_over])
@@ -160,9 +164,22 @@ class Training:
         self.log.keep_until(self._steps_done)
         return newest.path if newest else None
 
+    def _require_space(self, *, resuming: bool) -> None:
+        """Refuse a disk on which the planned checkpoints cannot fit, before hours of scoring and training."""
+        if is_first_rank() and self.plan.trainable_parameters is not None:
+            kept = self.spec.train.save_total_limit
+            require_space(self.folder.path, bytes_to_keep(self.plan.trainable_parameters, kept, resuming=resuming))
+
+    def _chosen(self, checkpoint: Path) -> Path:
+        """Return the checkpoint that the user named, once it is one of this run and whole."""
+        CheckpointStore.verify(checkpoint)
+        self._steps_done = int(read_manifest(checkpoint)["facts"]["step"])
+        self.log.keep_until(self._steps_done)
+        return checkpoint
+
     def _load(self) -> Loaded:
         seed_all(self.spec.seed)
-        quantizer: Quantizer = self.host.find("quantizer", self.spec.quant.backend)
+        quantizer: Quantizer = self.host.find("quantizer", self.spec.quant.quantizer)
         adapter: Adapter = self.host.find("adapter", self.spec.lora.backend)
         return adapter.attach(quantizer.load(self.spec.model, self.spec.quant), self.spec.lora)
 

@@ -1,15 +1,18 @@
 """MedTuner: composes a spec with plugins, and plans, previews and trains it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from medtune.errors import SpecError
+from medtune.hardware import is_first_rank
 from medtune.planning import Plan, make_plan, require_backends
 from medtune.plugins.contracts import EncodedExample, PromptFormatter
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.host import PluginHost, create_host
 from medtune.run import Run
+from medtune.runs.lock import RunLock
 from medtune.specfile import apply_overrides, merge, read_spec_file, validate_spec
 from medtune.specs import RunSpec
 
@@ -121,8 +124,16 @@ class MedTuner:
             raise SpecError(f"model.path '{self.spec.model.path}' is no folder")
 
     def plan(self) -> Plan:
-        """Decide how the run is done here and whether it fits; downloads nothing and loads no weights."""
-        return make_plan(self.spec, self.host)
+        """Decide how the run is done here and whether it fits; downloads nothing and loads no weights.
+
+        Rows are counted where they and the tokenizer are on this machine and that is quick, or was done before.
+
+        Raises:
+            DataError: the rows cannot be used as asked.
+        """
+        from medtune.counting import count_rows
+
+        return make_plan(self.spec, self.host, count_rows(self.spec, self.host, self._rows))
 
     def preview(self, n: int = 3) -> list[EncodedExample]:
         """Return ``n`` training rows, drawn evenly by source, as the exact ids and supervision the trainer will see."""
@@ -131,22 +142,34 @@ class MedTuner:
 
         return preview(self.spec, self.host, load_tokenizer(self.spec.model), n, rows=self._rows)
 
-    def inspect(self, n: int = 3) -> "Preview":
-        """Return ``n`` rows with their tokens' text, and the report over all training rows (which it prepares)."""
+    def inspect(self, n: int = 3, *, leak_test: bool = False) -> "Preview":
+        """Return ``n`` rows with their tokens' text, and the report over all training rows (which it prepares).
+
+        Args:
+            n: rows, drawn evenly by source.
+            leak_test: whether to show that samples that share a row do not see each other.
+
+        Raises:
+            DataError: the rows cannot be used as asked, or the leak test finds a leak.
+        """
         from medtune.data.prepare import prepare, preview
         from medtune.data.preview import Preview
         from medtune.data.tokenizer import load_tokenizer
+        from medtune.isolation import prove_isolation
 
         tokenizer = load_tokenizer(self.spec.model)
-        report = prepare(self.spec, self.host, tokenizer, rows=self._rows).report
+        prepared = prepare(self.spec, self.host, tokenizer, rows=self._rows)
+        isolation = prove_isolation(self.spec, self.host, tokenizer, prepared.rows).to_json() if leak_test else None
         rows = preview(self.spec, self.host, tokenizer, n, rows=self._rows)
-        return Preview(rows, [[tokenizer.decode([i]) for i in row.input_ids] for row in rows], report)
+        tokens = [[tokenizer.decode([i]) for i in row.input_ids] for row in rows]
+        return Preview(rows, tokens, prepared.report, isolation)
 
     def train(
         self,
         resume: str | Path = "auto",
         on_step: Callable[[Mapping[str, Any]], None] | None = None,
         on_stage: Callable[[str], None] | None = None,
+        on_plan: Callable[[Plan], None] | None = None,
     ) -> Run:
         """Score the base, train the adapter, score it again, and leave everything in ``spec.output_dir``.
 
@@ -154,20 +177,26 @@ class MedTuner:
             resume: "auto" continues an interrupted run in ``output_dir``, "never" refuses to, a path names a checkpoint.
             on_step: called after every update with ``step`` and ``total_steps``, and with the record when one is logged.
             on_stage: called with a sentence when a stage begins.
+            on_plan: called with the plan, before it is refused or followed.
 
         Returns:
             The finished run.
 
         Raises:
+            RunLockedError: another process writes to ``spec.output_dir``; told before anything heavy is loaded.
             OutOfMemoryError: the plan says that it cannot be done here.
             DataError: the rows cannot be used as asked.
         """
-        from medtune.training import Training
+        with ExitStack() as held:
+            if is_first_rank():
+                held.enter_context(RunLock(Path(self.spec.output_dir)))
+            plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
+            (on_plan or _ignore)(plan)
+            plan.require_fit()
+            from medtune.training import Training
 
-        plan = self.plan()
-        plan.require_fit()
-        training = Training(self.spec, self.host, plan, rows=self._rows)
-        return training.run(resume, on_step or _ignore, on_stage or _ignore)
+            training = Training(self.spec, self.host, plan, rows=self._rows)
+            return training.run(resume, on_step or _ignore, on_stage or _ignore)
 
 
 class _InlineFormatter:

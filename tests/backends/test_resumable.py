@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from medtune.backends.exact_state import read_tree, write_tree
+from medtune.backends.losses import choose_route
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.trl import TrlTrainer, sft_config
 from medtune.errors import DiskFullError, SpecError, UnsafeArtifactError
@@ -120,7 +121,7 @@ def test_a_stop_at_the_end_of_an_epoch_saves_once(job_of):
 
     saved = []
     job, _logs = job_of(stop_after=7, save_strategy="epoch")
-    with PackedSFTTrainer(job, sft_config(job)) as trainer:
+    with PackedSFTTrainer(job, sft_config(job, recompute=False), choose_route(job)) as trainer:
         trainer.store = CountingStore(trainer.store.root, 2)
         assert trainer.fit().interrupted == "SIGTERM"
     assert saved == [7]
@@ -150,8 +151,8 @@ def test_a_disk_that_is_too_small_is_told_before_the_first_step(job_of):
     from medtune.backends.sft_trainer import PackedSFTTrainer
 
     job, logs = job_of()
-    with PackedSFTTrainer(job, sft_config(job)) as trainer:
-        trainer._checkpoint_bytes = 2**60
+    with PackedSFTTrainer(job, sft_config(job, recompute=False), choose_route(job)) as trainer:
+        trainer._trainable = 2**57
         with pytest.raises(DiskFullError):
             trainer.fit()
     assert logs == []
@@ -187,4 +188,4 @@ def test_a_trainer_without_the_methods_that_are_replaced_is_refused(job_of, monk
     job, _logs = job_of()
     monkeypatch.delattr(Trainer, "_load_scaler")
     with pytest.raises(SpecError, match="no _load_scaler"):
-        PackedSFTTrainer(job, sft_config(job))
+        PackedSFTTrainer(job, sft_config(job, recompute=False), choose_route(job))

@@ -26,7 +26,10 @@ def base(tmp_path_factory):
 def job_of(base, tmp_path):
     def make(**train):
         spec = RunSpec.model_validate(
-            {"train": {**TRAIN, "optim": "adamw_torch", "save_strategy": "no", **train}, "lora": {"dropout": 0}}
+            {
+                "train": {**TRAIN, "optim": "adamw_torch", "save_strategy": "no", "fast_path": "off", **train},
+                "lora": {"dropout": 0},
+            }
         )
         seed_all(spec.seed)
         loaded = PeftAdapter().attach(tiny_base(base), spec.lora)

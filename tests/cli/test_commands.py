@@ -85,6 +85,14 @@ def test_an_unknown_command_or_option_ends_with_2(medtune):
         assert "--help" in err
 
 
+def test_ctrl_c_ends_with_130_and_a_sentence(medtune, monkeypatch):
+    def interrupted(_spec):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medtune.tuner.MedTuner.plan", interrupted)
+    assert medtune("plan") == (130, "", "medtune: stopped by Ctrl-C\n")
+
+
 def test_a_missing_spec_file_ends_with_6(medtune, tmp_path):
     code, _out, err = medtune("check", tmp_path / "none.toml")
     assert code == 6

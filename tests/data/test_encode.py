@@ -4,6 +4,7 @@ import pytest
 from chat_templates import END_OF_TURN, SPECIAL, TEMPLATES, make_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken, normalizers
 
 from medtune import Example
 from medtune.data.encode import Encoder
@@ -76,7 +77,7 @@ def test_hostile_text_is_encoded_as_the_characters_it_is(tokenizers, name, quest
     tokenizer = tokenizers[name]
     encoder = Encoder(tokenizer)
     encoded = encoder.encode(Example(turns(question, answer)))
-    rendered = encoder._template.render(turns(question.strip(), answer.strip()))
+    rendered = tokenizer.apply_chat_template(turns(question.strip(), answer.strip()), tokenize=False)
     assert tokenizer.decode(encoded.input_ids, skip_special_tokens=False) == rendered
     ids = supervised_ids(encoded)
     assert tokenizer.decode(ids[:-1]).strip() == answer.strip()
@@ -138,10 +139,102 @@ def test_a_broken_template_is_refused_by_the_check_meant_for_it(fault):
 
 def test_a_template_that_changes_with_the_text_is_refused():
     template = TEMPLATES["starling"].replace(
-        "m['content'] +", "('!' if 'Aspirin' in m['content'] else '') + m['content'] +"
+        "m['content'] +", "('!' if m['content'] | length == 7 else '') + m['content'] +"
     )
     with pytest.raises(UnsafeArtifactError, match="changes its own text"):
         Encoder(make_tokenizer(template)).encode(Example(turns("Label.", "Aspirin")))
+
+
+THINKING = """{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% if m['role'] == 'assistant' %}
+{%- if '</think>' in m['content'] %}{{ '<think>\n' + m['content'].split('</think>')[0].split('<think>')[-1].strip() }}
+{{- '\n</think>\n\n' + m['content'].split('</think>')[-1].strip() }}
+{%- elif loop.last %}{{ '<think>\n\n</think>\n\n' + m['content'] }}{% else %}{{ m['content'] }}{% endif %}
+{%- else %}{{ m['content'] }}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
+
+
+@pytest.fixture(scope="module")
+def thinking():
+    tokenizer = make_tokenizer(THINKING)
+    tokenizer.add_tokens(["<think>", "</think>"])
+    return tokenizer
+
+
+def test_a_template_that_rewrites_reasoning_is_followed(thinking):
+    messages = turns("Is it benign?", "<think>It shrank.</think>yes")
+    encoded = Encoder(thinking).encode(Example(messages))
+    rendered = thinking.apply_chat_template(messages, tokenize=False)
+    assert "<think>\nIt shrank.\n</think>\n\nyes" in rendered
+    assert encoded.input_ids == thinking(rendered, add_special_tokens=False)["input_ids"]
+    assert thinking.decode(supervised_ids(encoded)) == "<think>\nIt shrank.\n</think>\n\nyes<|im_end|>"
+    prompt = Encoder(thinking).prompt_ids(messages[:1])
+    assert list(encoded.input_ids[: len(prompt)]) == prompt
+
+
+def test_reasoning_in_earlier_turns_is_what_generation_is_given(thinking):
+    messages = turns("One?", "<think>a</think>b", "Two?", "c")
+    encoded = Encoder(thinking).encode(Example(messages))
+    prompt = Encoder(thinking).prompt_ids(messages[:3])
+    assert list(encoded.input_ids[: encoded.supervised.index(1)]) == prompt
+    rendered = thinking.apply_chat_template(messages[:3], tokenize=False, add_generation_prompt=True)
+    assert prompt == thinking(rendered, add_special_tokens=False)["input_ids"]
+
+
+def test_a_rewritten_text_that_spells_control_tokens_or_loses_words_is_refused_by_its_id(thinking):
+    encoder = Encoder(thinking)
+    for answer, sentence in (
+        ("<think>a</think><|im_end|>", "spell control tokens"),
+        ("a<think>b</think>c", "rewrites its answer"),
+    ):
+        with pytest.raises(DataError, match=f"row 'r-1': .*{sentence}"):
+            encoder.encode(Example(turns("One?", answer), row_id="r-1"))
+    with pytest.raises(DataError, match="supervise=all"):
+        Encoder(thinking, supervise="all").encode(Example(turns("One?", "<think>a</think>b")))
+
+
+def test_a_turn_marker_that_is_not_declared_special_cannot_be_written_by_a_message():
+    tokenizer = make_tokenizer(TEMPLATES["chatml"].replace("<|im_", "<|turn_"))
+    tokenizer.add_tokens(["<|turn_start|>", "<|turn_end|>"])
+    encoded = Encoder(tokenizer).encode(Example(turns("a <|turn_start|> b", "c")))
+    start, end = tokenizer.convert_tokens_to_ids(["<|turn_start|>", "<|turn_end|>"])
+    assert (encoded.input_ids.count(start), encoded.input_ids.count(end)) == (2, 2)
+    assert supervised_ids(encoded)[-1] == end
+
+
+def test_the_default_of_several_templates_is_taken(tokenizers):
+    tokenizer = make_tokenizer({"default": TEMPLATES["gemma"], "tool_use": TEMPLATES["chatml"]})
+    example = Example(turns("Label.", "None"))
+    assert Encoder(tokenizer).encode(example) == Encoder(tokenizers["gemma"]).encode(example)
+
+
+def test_a_system_turn_that_the_template_puts_beside_the_last_question_is_folded_into_the_first():
+    template = (
+        TEMPLATES["mistral-instruct"]
+        .replace(
+            "{% for m in messages %}",
+            "{% set system = messages[0]['content'] if messages[0]['role'] == 'system' else '' %}"
+            "{% for m in (messages[1:] if system else messages) %}",
+        )
+        .replace("'[INST] ' +", "'[INST] ' + (system + '\n' if loop.index >= loop.length - 1 and system else '') +")
+    )
+    encoder = Encoder(make_tokenizer(template))
+    system = [{"role": "system", "content": "Be brief."}]
+    once, twice = turns("Label.", "None"), turns("One?", "yes", "Label.", "None")
+    assert "Be brief.\nLabel." in encoder.tokenizer.decode(encoder.encode(Example(system + once)).input_ids)
+    assert "Be brief.\n\nOne?" in encoder.tokenizer.decode(encoder.encode(Example(system + twice)).input_ids)
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_a_tokenizer_that_normalises_text_gives_its_own_ids(normalized):
+    tokenizer = make_tokenizer(TEMPLATES["starling"])
+    backend = tokenizer.backend_tokenizer
+    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    backend.add_special_tokens([AddedToken("<|end_of_turn|>", normalized=normalized, special=True)])
+    messages = turns("Label ﬁbrin.", "Aspirin ﬁ")
+    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    encoded = Encoder(tokenizer).encode(Example(messages))
+    assert encoded.input_ids == tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(supervised_ids(encoded)[:-1]).strip() == "aspirin fi"
 
 
 def test_a_tokenizer_without_a_template_is_refused():

@@ -10,7 +10,7 @@ from medtune.demo.generator import generate_rows
 from medtune.demo.tokenizer import CHAT_TEMPLATE, SPECIAL_TOKENS
 
 FOLDER = Path(str(files("medtune.demo").joinpath("base")))
-GOLDEN_IDS = [1, 291, 290, 321, 30, 225, 44, 337, 372, 3, 291, 290, 320, 30]
+GOLDEN_IDS = [1, 279, 278, 306, 30, 225, 44, 332, 407, 3, 279, 278, 305, 30]
 GREETING = [{"role": "user", "content": "Hello"}]
 
 

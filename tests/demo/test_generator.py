@@ -4,7 +4,7 @@ from itertools import islice, pairwise
 
 import pytest
 
-from medtune.demo.generator import generate_rows, pretraining_text, source_names_of
+from medtune.demo.generator import FREE_TEXT_SOURCES, generate_rows, pretraining_text, source_names_of
 
 HALLMARK = re.compile(r"[A-Z][\w &-]+ \([A-Z]{1,3}\)")
 RELATIONS = {"PIP", "TeCP", "TeRP", "TrAP", "TrCP", "TrIP", "TrNAP", "TrWP", "No Relations"}
@@ -174,8 +174,21 @@ def test_pretraining_text_depends_on_its_seed_only():
     assert list(islice(pretraining_text(5), 50)) != list(islice(pretraining_text(6), 50))
 
 
-def test_medtuned_lengths_average_a_kilobyte_with_a_long_tail():
-    rows = generate_rows("train", 300, 0, "medtuned", "medtuned")
-    sizes = sorted(sum(len(row[part].encode()) for part in ("instruction", "input", "output")) for row in rows)
-    assert 850 < sum(sizes) / len(sizes) < 1150
-    assert sizes[-1] > 4000
+def sizes_of(sources):
+    rows = generate_rows("train", 300, 0, "medtuned", "medtuned", sources)
+    return sorted(sum(len(row[part].encode()) for part in ("instruction", "input", "output")) for row in rows)
+
+
+def test_medtuned_lengths_are_a_kilobyte_in_free_text_with_a_long_tail_and_shorter_elsewhere():
+    free = sizes_of(FREE_TEXT_SOURCES)
+    assert 1000 < sum(free) / len(free) < 1400
+    assert free[-1] > 4000
+    tagged = sizes_of(["NCBI-disease", "BC5CDR-chem", "BC2GM"])
+    assert 500 < tagged[len(tagged) // 2] < 700
+    assert sizes_of(["MedNLI"])[-1] < 1500
+
+
+def test_rows_of_chosen_sources_are_those_among_all():
+    every = generate_rows("train", 5, 0, "medtuned", "medtuned")
+    chosen = list(generate_rows("train", 5, 0, "medtuned", "medtuned", FREE_TEXT_SOURCES))
+    assert chosen == [row for row in every if row["source"] in FREE_TEXT_SOURCES]

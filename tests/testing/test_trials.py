@@ -65,6 +65,27 @@ def test_two_processes_survive_a_kill_of_the_one_that_writes(lab, options):
     assert survived_all(Series(lab, options, ranks=2).kill_everywhere(every=90, offset=60))
 
 
+def test_a_process_that_runs_out_of_memory_halves_its_micro_batch_without_the_other(lab, options, tmp_path):
+    """The update stays the same, and so does the rest of a run that is resumed where memory suffices."""
+    train = {"num_train_epochs": 4, "per_device_batch_size": 4, "on_oom": "halve", "logging_steps": 1}
+    starved = {**options, "train": train, "lora": {"dropout": 0}, "starve": [None, 2]}
+
+    def losses(outcome):
+        return [record["loss"] for record in outcome.result["log"] if "loss" in record]
+
+    def run(name, **changed):
+        (tmp_path / name).mkdir(exist_ok=True)
+        return lab.run(tmp_path / name, options={**starved, **changed}, ranks=2)
+
+    ample, scarce = run("ample", starve=None, train={**train, "on_oom": "stop"}), run("scarce")
+    events = [record for record in scarce.result["log"] if "event" in record]
+    assert events == [{"step": 1, "event": "out of memory", "micro_batch_parts": 2}]
+    assert losses(scarce) == pytest.approx(losses(ample), rel=1e-5)
+    assert run("cut", stop_after=2).status == (75, 75)
+    assert run("cut", starve=None).result["digest"] == scarce.result["digest"]
+    assert 8 in run("none", starve=[0, 0]).status  # one ends with the advice, and the launcher ends the other
+
+
 def test_write_errors_are_retried_or_told_in_one_sentence(series):
     assert survived_all(series.fail_writes(every=53))
 

@@ -6,6 +6,7 @@ A subclass because transformers offers no other way to replace what a checkpoint
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ from medtune.backends.exact_state import (
     save_trainable,
     write_tree,
 )
-from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter
+from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
 from medtune.errors import SpecError
 from medtune.plugins.contracts import Job
 from medtune.runs.durable import attempt, require_space
-from medtune.runs.store import CheckpointStore
+from medtune.runs.store import CheckpointStore, bytes_to_keep, expected_bytes
 
 __all__ = ["ResumableSFTTrainer"]
 
@@ -43,8 +44,6 @@ _REPLACED = (
 """Methods of transformers that this class replaces; should one vanish, its replacement would silently never run."""
 
 _STATE, _TRAINER_STATE = "state", "trainer_state.json"
-_BYTES_PER_PARAMETER = 12  # fp32 value and two fp32 moments
-_OVERHEAD_BYTES = 1 << 20
 
 
 class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
@@ -70,11 +69,10 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
             job = replace(job, on_log=_ignore, on_step=_ignore)
         self.job = job
         world = self.args.world_size
-        self.guard, self.splitter = FiniteGuard(job, world), MicroBatchSplitter(job, world)
-        trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-        self._checkpoint_bytes = trainable * _BYTES_PER_PARAMETER + _OVERHEAD_BYTES
-        keep = job.spec.train.save_total_limit
-        self.store = CheckpointStore(checkpoints, keep, self._checkpoint_bytes)
+        self.guard, self.splitter = FiniteGuard(job, world), MicroBatchSplitter(job)
+        self._averages_late = world > 1 and job.spec.train.on_oom == "halve"
+        self._trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        self.store = CheckpointStore(checkpoints, job.spec.train.save_total_limit, expected_bytes(self._trainable))
         self.interrupted: str | None = None
         self._resumed_progress: dict[str, Any] | None = None
         self._saved_step = -1
@@ -88,8 +86,9 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
             SpecError: the checkpoint was written by another number of processes.
         """
         resume = self.job.resume_from
-        keep = self.job.spec.train.save_total_limit
-        self._require_space(2 if resume else keep + 2)  # one while rotating, one for the adapter
+        if self.is_world_process_zero():
+            keep = self.job.spec.train.save_total_limit
+            require_space(Path(self.job.run_dir), bytes_to_keep(self._trainable, keep, resuming=resume is not None))
         if resume is not None:
             done = TrainerState.load_from_json(str(resume / _TRAINER_STATE))
             if done.global_step >= self.job.total_steps:  # only what comes after training is left
@@ -135,7 +134,8 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         """Run one micro-batch forward and backward and return its share of the loss."""
         whole = super().training_step
         step = self.state.global_step + 1
-        loss = self.splitter.run(lambda part: whole(model, part, num_items_in_batch), inputs, model, step)
+        with model.no_sync() if self._averages_late else nullcontext():
+            loss = self.splitter.run(lambda part: whole(model, part, num_items_in_batch), inputs, model, step)
         self.guard.note_loss(loss)
         return loss
 
@@ -149,6 +149,9 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
 
     def _clip_grad_norm(self, model: Any) -> Any:
         """Clip, then let the guard look at the update; a refused one finds no gradients and changes nothing."""
+        if self._averages_late:
+            average_gradients(model, self.args.world_size)
+            self.splitter.agree(self.args.device, self.state.global_step + 1)
         norm = super()._clip_grad_norm(model)
         scaler = self.accelerator.scaler
         if not self.guard.accepts(self.state.global_step + 1, norm, scaler):
@@ -213,10 +216,6 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
 
     def _mean_loss(self) -> float:
         return float(self._total_loss_scalar / max(1, self.state.global_step - self.guard.skipped))
-
-    def _require_space(self, checkpoints: int) -> None:
-        if self.is_world_process_zero():
-            require_space(Path(self.job.run_dir), checkpoints * self._checkpoint_bytes)
 
 
 def _ignore(_told: Any) -> None:

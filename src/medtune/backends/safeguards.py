@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 from medtune.errors import NonFiniteLossError, OutOfMemoryError
 from medtune.plugins.contracts import Job
 
-__all__ = ["FiniteGuard", "MicroBatchSplitter"]
+__all__ = ["FiniteGuard", "MicroBatchSplitter", "average_gradients"]
 
 
 Pass = Callable[[Mapping[str, Any]], Any]
@@ -89,9 +89,8 @@ class MicroBatchSplitter:
         parts: parts that each micro-batch is run in; a power of two that only grows.
     """
 
-    def __init__(self, job: Job, world_size: int) -> None:
-        # Another process cannot know that this one failed inside a collective operation, so it would wait for ever.
-        self._may_halve = job.spec.train.on_oom == "halve" and world_size == 1
+    def __init__(self, job: Job) -> None:
+        self._may_halve = job.spec.train.on_oom == "halve"
         self._job = job
         self.parts = 1
 
@@ -100,7 +99,7 @@ class MicroBatchSplitter:
 
         Args:
             pass_over: runs forward and backward on some rows and returns their loss.
-            inputs: tensors of the micro-batch, all [rows, ...].
+            inputs: tensors of the micro-batch, all [rows, ...]; anything else is for the whole only.
             model: holds the gradients.
             step: number of the update, for the log.
 
@@ -119,8 +118,18 @@ class MicroBatchSplitter:
                 parameter.grad = gradient
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            self.parts *= 2
-            self._job.on_log({"step": step, "event": "out of memory", "micro_batch_parts": self.parts})
+            self._divide(self.parts * 2, step)
+
+    def agree(self, device: Any, step: int) -> None:
+        """Take over the most parts that any process needs, so that a checkpoint of one holds for all."""
+        parts = torch.tensor(self.parts, device=device)
+        torch.distributed.all_reduce(parts, op=torch.distributed.ReduceOp.MAX)
+        if parts.item() > self.parts:
+            self._divide(int(parts.item()), step)
+
+    def _divide(self, parts: int, step: int) -> None:
+        self.parts = parts
+        self._job.on_log({"step": step, "event": "out of memory", "micro_batch_parts": parts})
 
     def _try(self, pass_over: Pass, inputs: Mapping[str, Any]) -> Any:
         """Return the loss, or None when memory ran out; what the attempt held is free again on return."""
@@ -144,6 +153,22 @@ class MicroBatchSplitter:
         )
 
 
+def average_gradients(model: Any, world_size: int) -> None:
+    """Put the mean over all processes into every gradient, as torch's wrapper does during the backward pass.
+
+    For processes that may run out of memory one by one: inside a backward pass the others would wait for it for ever.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for parameter in parameters:
+        if parameter.grad is None:  # an expert that this process's tokens did not take
+            parameter.grad = torch.zeros_like(parameter)
+    begun: list[Any] = [torch.distributed.all_reduce(p.grad, async_op=True) for p in parameters]
+    for work in begun:
+        work.wait()
+    for parameter in parameters:
+        parameter.grad /= world_size
+
+
 def _gradients(model: Any) -> list[tuple[Any, Any]]:
     """Return each trainable parameter with a copy of its gradient, which a failing backward pass may spoil."""
     trainable = (p for p in model.parameters() if p.requires_grad)
@@ -152,7 +177,11 @@ def _gradients(model: Any) -> list[tuple[Any, Any]]:
 
 def _divided(inputs: Mapping[str, Any], parts: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of every tensor in ``parts`` equal shares (the last may be smaller)."""
+    if parts == 1:
+        yield dict(inputs)
+        return
     rows = len(inputs["input_ids"])
     size = -(-rows // parts)
     for start in range(0, rows, size):
-        yield {name: value[start : start + size] for name, value in inputs.items()}
+        # a layout of the whole does not divide; each part is laid out anew
+        yield {n: value[start : start + size] for n, value in inputs.items() if isinstance(value, torch.Tensor)}

@@ -7,7 +7,7 @@ is trl's documented way out. Imported inside ``TrlTrainer.fit`` only: it loads t
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MethodType, TracebackType
 from typing import Any, Self
 
@@ -16,8 +16,10 @@ from datasets import Dataset
 from transformers import PrinterCallback, ProgressCallback
 from trl.trainer.sft_config import SFTConfig
 
+from medtune.backends.losses import describe, loss_of
 from medtune.backends.resumable import ResumableSFTTrainer
 from medtune.data.pack import to_batch
+from medtune.kernels import FastPath, Refusal, lay_out
 from medtune.plugins.contracts import Job, TrainResult
 
 __all__ = ["PackedSFTTrainer"]
@@ -25,14 +27,19 @@ __all__ = ["PackedSFTTrainer"]
 _IGNORED = -100
 _GIB = 1024**3
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
-_HEAD_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-"""Config fields of models that change the logits after the head; their loss takes the model's own forward."""
 
 
 class PackedSFTTrainer(ResumableSFTTrainer):
-    """trl's trainer over packed rows; use as a context manager, which leaves the model as it was found."""
+    """trl's trainer over packed rows; use as a context manager, which leaves the model as it was found.
 
-    def __init__(self, job: Job, config: SFTConfig) -> None:
+    Args:
+        job: what is trained, and where to.
+        config: trl's arguments.
+        route: the fast path, or why it is off.
+    """
+
+    def __init__(self, job: Job, config: SFTConfig, route: FastPath | Refusal) -> None:
+        self._route = route
         model = job.loaded.model
         adapter = [p for p in model.parameters() if p.requires_grad]
         kept = [p.detach().clone() for p in adapter]
@@ -40,7 +47,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             job,
             model=model,
             args=config,
-            data_collator=_Collator(job),
+            data_collator=_Collator(job, lay_out if isinstance(route, FastPath) else None),
             train_dataset=Dataset.from_dict({"row": range(len(job.rows))}),
             processing_class=job.loaded.tokenizer,
         )
@@ -57,7 +64,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
     def __enter__(self) -> Self:
         base = self.job.loaded.model.get_base_model()
         base.__dict__.pop("forward", None)  # trl's fused head
-        base.forward = MethodType(_own_loss if _head_is_changed(base.config) else _supervised_loss, base)
+        base.forward = MethodType(loss_of(base, self._route), base)
         return self
 
     def __exit__(
@@ -65,6 +72,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
     ) -> None:
         model = self.accelerator.unwrap_model(self.model_wrapped, keep_fp32_wrapper=False)
         model.get_base_model().__dict__.pop("forward", None)
+        if isinstance(self._route, FastPath):
+            self._route.disable()
         if self.args.gradient_checkpointing:
             model.gradient_checkpointing_disable()
         model.eval()
@@ -73,6 +82,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         """Train and report what was done."""
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
+        if isinstance(self._route, Refusal) and self.job.spec.train.fast_path != "off":
+            self.job.on_log({"fast_path": describe(self._route)})
         started = self._logged_time = time.perf_counter()
         loss = self.train_resumably()
         return TrainResult(
@@ -82,6 +93,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             seconds=time.perf_counter() - started,
             peak_memory_gib=_peak_memory_gib(),
             interrupted=self.interrupted,
+            fast_path=describe(self._route),
         )
 
     def progress(self) -> dict[str, Any]:
@@ -155,9 +167,15 @@ class PackedSFTTrainer(ResumableSFTTrainer):
 
 
 class _Collator:
-    """Turns row numbers into tensors, with the token counts beside them as plain integers."""
+    """Turns row numbers into tensors, with the token counts beside them as plain integers.
 
-    def __init__(self, job: Job) -> None:
+    Args:
+        job: whose rows.
+        arrange: lays the tensors out for the fast path while they are on the host; None where it is off.
+    """
+
+    def __init__(self, job: Job, arrange: Callable[[Any, Any, Any], Any] | None) -> None:
+        self._arrange = arrange
         self._rows = job.rows
         self._max_length = job.spec.train.max_length
         self._pad_id = job.loaded.tokenizer.pad_token_id
@@ -166,42 +184,12 @@ class _Collator:
         rows = [self._rows[feature["row"]] for feature in features]
         arrays = to_batch(rows, self._max_length, self._pad_id)
         batch: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self._arrange is not None:
+            batch["packed"] = self._arrange(batch["input_ids"], batch["position_ids"], batch["labels"])
         batch["tokens"] = sum(len(row.input_ids) for row in rows)
         batch["supervised"] = int((arrays["labels"][:, 1:] != _IGNORED).sum())
         batch["samples"] = [sample for row in rows for sample in row.samples]
         return batch
-
-
-def _supervised_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, **_kwargs: Any) -> dict[str, Any]:
-    """Forward of a causal model that runs its head on supervised tokens only.
-
-    Args:
-        base: the model whose ``forward`` this replaces while training.
-        input_ids: [rows, length] ids.
-        position_ids: [rows, length], restarting at 0 with each sample; this is what isolates samples.
-        labels: [rows, length], -100 where a token carries no loss.
-
-    Returns:
-        ``loss_sum``: summed cross entropy in nats, fp32.
-    """
-    backbone = getattr(base, base.base_model_prefix)
-    hidden = backbone(input_ids=input_ids, position_ids=position_ids, use_cache=False).last_hidden_state
-    targets = labels[:, 1:]
-    chosen = targets != _IGNORED
-    logits = base.get_output_embeddings()(hidden[:, :-1][chosen])
-    return {"loss_sum": torch.nn.functional.cross_entropy(logits.float(), targets[chosen], reduction="sum")}
-
-
-def _own_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, **_kwargs: Any) -> dict[str, Any]:
-    """As ``_supervised_loss``, with all logits from the model's own forward."""
-    logits = type(base).forward(base, input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
-    flat = logits[:, :-1].float().flatten(0, 1)
-    targets = labels[:, 1:].flatten()
-    return {"loss_sum": torch.nn.functional.cross_entropy(flat, targets, ignore_index=_IGNORED, reduction="sum")}
-
-
-def _head_is_changed(config: Any) -> bool:
-    return any(getattr(config, name, None) not in (None, 1.0) for name in _HEAD_CHANGES)
 
 
 def _peak_memory_gib() -> float:

@@ -27,9 +27,13 @@ class TrlTrainer:
             Steps, mean loss per supervised token, real tokens, seconds and peak memory.
         """
         with quiet_libraries():
+            from medtune.backends.losses import choose_route
             from medtune.backends.sft_trainer import PackedSFTTrainer
+            from medtune.kernels import FastPath
 
-            with PackedSFTTrainer(job, sft_config(job)) as trainer:
+            route = choose_route(job)
+            config = sft_config(job, recompute=job.spec.train.recompute == "all" and not isinstance(route, FastPath))
+            with PackedSFTTrainer(job, config, route) as trainer:
                 return trainer.fit()
 
 
@@ -39,8 +43,13 @@ def provide_trainers() -> Sequence[Trainer]:
     return [TrlTrainer()]
 
 
-def sft_config(job: Job) -> Any:
-    """Return the SFTConfig of a job: every field that medtune sets, nothing pushed, nothing reported."""
+def sft_config(job: Job, *, recompute: bool) -> Any:
+    """Return the SFTConfig of a job: every field that medtune sets, nothing pushed, nothing reported.
+
+    Args:
+        job: what is trained, and where to.
+        recompute: whether transformers' layers recompute their activations; the fast path does so by itself.
+    """
     from trl.trainer.sft_config import SFTConfig
 
     train, on_cpu = job.spec.train, job.loaded.device == "cpu"
@@ -66,12 +75,14 @@ def sft_config(job: Job) -> Any:
         bf16=precision == "bf16" and not on_cpu,
         fp16=precision == "fp16" and not on_cpu,
         use_cpu=on_cpu,
-        **_recompute_arguments(SFTConfig, recompute=train.recompute == "all"),
+        ddp_broadcast_buffers=False,  # they never change, and a process that runs out of memory would break the rhythm
+        **_recompute_arguments(SFTConfig, recompute=recompute),
         seed=job.spec.seed,
         data_seed=job.spec.seed,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
         dataloader_pin_memory=not on_cpu,
+        accelerator_config={"non_blocking": not on_cpu},  # batches travel while the device works
         disable_tqdm=True,
         report_to="none",
         push_to_hub=False,

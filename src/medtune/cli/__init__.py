@@ -1,5 +1,6 @@
 """The command line: it parses, calls the API and prints; nothing is decided here."""
 
+import gc
 import sys
 
 __all__ = ["main"]
@@ -9,4 +10,6 @@ def main() -> None:
     """Run the command line and exit with the code that the contract names."""
     from medtune.cli.app import run
 
-    sys.exit(run(sys.argv[1:]))
+    exit_code = run(sys.argv[1:])
+    gc.freeze()  # the interpreter's last collection walks every object of torch: seconds between a signal and the end
+    sys.exit(exit_code)

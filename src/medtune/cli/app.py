@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> int:
     try:
         outcome = app(arguments, standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
-        return _fail(arguments, "KeyboardInterrupt", "stopped by Ctrl-C", _CTRL_C)
+        outcome = _CTRL_C  # newer typer returns it
     except _CommandLineError as error:
         return _fail(arguments, "UsageError", _usage(error), _USAGE)
     except MedtuneError as error:
@@ -44,6 +44,8 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence, the rest with --traceback
         sentence = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; see --traceback"
         return _fail(arguments, type(error).__name__, sentence, _UNEXPECTED)
+    if outcome == _CTRL_C:
+        return _fail(arguments, "KeyboardInterrupt", "stopped by Ctrl-C", _CTRL_C)
     return outcome if isinstance(outcome, int) else 0
 
 

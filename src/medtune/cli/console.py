@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
 __all__ = ["Narrator", "print_evaluation", "print_json", "print_plan", "print_scores"]
 
@@ -95,11 +96,30 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     if plan["steps"] is not None:
         basis = "counted" if plan["size_is_measured"] else "as the bundle states"
         table.add_row("steps", f"{plan['steps']:,} over {plan['tokens']:,} tokens ({basis})")
+    if plan["data"]:
+        _add_counts(table, plan["data"])
     for terms in plan["licences"]:
         table.add_row("terms", terms)
     console.print(table)
     verdict = "fits" if plan["fits"] else "does not fit"
     console.print(f"{verdict}{': ' if plan['advice'] else ''}{plan['advice']}", highlight=False)
+
+
+def _add_counts(table: "Table", data: Mapping[str, Any]) -> None:
+    """Say what becomes of the rows, and what a longer ``max_length`` would keep, per source where any is lost."""
+    table.add_row(
+        "rows",
+        f"{data['rows']:,} in {data['packed_rows']:,} packed rows, {data['fill']:.1%} full; {data['quarantined']:,} malformed; "
+        f"{sum(sum(kinds.values()) for kinds in data['overlap'].values()):,} also among the validation rows",
+    )
+    for name, source in {"all": data, **data["sources"]}.items():
+        if not source["lost_rows"] and name != "all":
+            continue
+        needed = ", ".join(f"{percent} % need {length:,}" for percent, length in source["needed"].items())
+        lost = f"{source['lost_rows']:,} rows with {source['lost_supervised_tokens']:,} supervised tokens lost"
+        table.add_row(f"length, {name or 'unnamed'}", f"{lost} to max_length {data['max_length']:,}; {needed}")
+    if data["refused"]:
+        table.add_row("refused", data["refused"])
 
 
 def print_scores(metrics: Mapping[str, Any]) -> None:

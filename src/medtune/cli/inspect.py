@@ -56,6 +56,9 @@ def preview(
     sets: Sets = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Rows to show, drawn evenly by source.")] = 3,
     html: Annotated[Path | None, typer.Option(help="Also write a page with lengths per source.")] = None,
+    leak_test: Annotated[
+        bool, typer.Option("--leak-test", help="Show that samples in one row do not see each other; fails if they do.")
+    ] = False,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -64,7 +67,7 @@ def preview(
     from medtune.cli.preview import print_preview
 
     tuner = tuner_of(spec, bundle, sets, None)
-    shown = tuner.inspect(n)
+    shown = tuner.inspect(n, leak_test=leak_test)
     if html is not None:
         shown.write_html(html)
     if as_json:

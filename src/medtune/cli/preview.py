@@ -1,6 +1,12 @@
 """How a preview looks in a terminal."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from medtune.data.preview import Preview
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["print_preview"]
 
@@ -13,16 +19,29 @@ def print_preview(preview: Preview) -> None:
 
     console, report = Console(), preview.report
     table = Table(title="Sources", title_justify="left")
-    for column in ("source", "rows", "tokens", "supervised", "longest", "99 % need", "lost", "overlap"):
-        table.add_column(column, justify="left" if column == "source" else "right")
+    for column in (
+        "source",
+        "rows",
+        "tokens",
+        "supervised",
+        "95 % need",
+        "99 %",
+        "100 %",
+        "lost rows",
+        "tokens",
+        "overlap",
+    ):
+        table.add_column(column, justify="left" if column == "source" else "right", overflow="fold")
     for name, source in report.sources.items():
-        figures = [source[key] for key in ("rows", "tokens", "supervised_tokens", "longest")]
-        figures += [source["needed"]["99"], source["lost_rows"], sum(report.overlap.get(name, {}).values())]
+        figures = [source[key] for key in ("rows", "tokens", "supervised_tokens")]
+        figures += [*source["needed"].values(), source["lost_rows"], source["lost_supervised_tokens"]]
+        figures.append(sum(report.overlap.get(name, {}).values()))
         table.add_row(name or "unnamed", *(f"{figure:,}" for figure in figures))
     console.print(table)
     console.print(
         f"{report.packed_rows:,} packed rows, {report.fill:.1%} full; {report.quarantined} malformed rows set aside"
     )
+    _print_leak_test(console, preview.leak_test)
     for row, tokens in zip(preview.rows, preview.tokens, strict=True):
         console.print(f"\n{row.row_id}  {row.source}  {len(row.input_ids)} tokens", style="bold", highlight=False)
         text = Text()
@@ -34,3 +53,17 @@ def print_preview(preview: Preview) -> None:
             text.append(token, style="black on green" if supervised else "")
         text.append("]]" if inside and console.color_system is None else "")
         console.print(text, soft_wrap=True)
+
+
+def _print_leak_test(console: "Console", outcome: Mapping[str, Any] | None) -> None:
+    """Print a line per attention; a leak has raised before."""
+    if outcome is None:
+        return
+    if not outcome["rows"]:
+        console.print("leak test: no row holds two samples, so there is nothing that could leak")
+    for attention, figures in outcome["attention"].items():
+        console.print(
+            f"leak test, {attention}, {outcome['model']}: changing {figures['samples']} samples moved logits of others by "
+            f"{figures['largest_change']:.2g} ({figures['control']:.2g} without isolation)",
+            highlight=False,
+        )

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medtune.cli.durations import minutes_of
 from medtune.cli.options import AsJson, BundleName, Out, Sets, SpecFile, Traceback, tuner_of
 
 if TYPE_CHECKING:
@@ -22,24 +23,40 @@ def train(
     bundle: BundleName = None,
     sets: Sets = None,
     out: Out = None,
-    resume: Annotated[str, typer.Option(help="auto, never, or a checkpoint folder.")] = "auto",
+    resume: Annotated[
+        str, typer.Option(metavar="auto|never|PATH", help="PATH is a checkpoint folder of this run.")
+    ] = "auto",
+    max_time: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Save and stop after it, as 90m, 3h30m or 01:30:00; exits with 75."),
+    ] = None,
+    save_every_minutes: Annotated[
+        float | None,
+        typer.Option(metavar="MINUTES", help="Write a checkpoint that often, besides train.save_strategy."),
+    ] = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
     """Score the base, train the adapter, score it again."""
-    train_and_print(tuner_of(spec, bundle, sets, out), resume, as_json=as_json)
+    overrides = list(sets or ())
+    if max_time is not None:
+        overrides.append(f"train.max_minutes={minutes_of(max_time, '--max-time')!r}")
+    if save_every_minutes is not None:
+        overrides.append(f"train.save_every_minutes={save_every_minutes!r}")
+    train_and_print(tuner_of(spec, bundle, overrides, out), resume, as_json=as_json)
 
 
 def train_and_print(tuner: "MedTuner", resume: str, *, as_json: bool) -> None:
     """Train with progress on stderr and print the result."""
     from medtune.cli.console import Narrator, print_json, print_plan, print_scores
 
-    plan = tuner.plan()
-    if not as_json:
-        print_plan(plan.to_json())
-    plan.require_fit()
     with Narrator() as narrator:
-        run = tuner.train(resume, on_step=narrator.step, on_stage=narrator.stage)
+        run = tuner.train(
+            resume,
+            on_step=narrator.step,
+            on_stage=narrator.stage,
+            on_plan=None if as_json else lambda plan: print_plan(plan.to_json()),
+        )
     if as_json:
         print_json(run.metrics)
     else:

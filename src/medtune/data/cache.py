@@ -4,20 +4,25 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medtune.data.pack import SampleStore
+from medtune.data.samples import open_samples, writing
 from medtune.errors import StorageError
 
 __all__ = ["CacheEntry", "PreparedCache", "cache_key", "default_cache_dir"]
 
-_ARRAYS = ("ids", "supervised", "offsets", "members", "bounds", "source_index")
 _FACTS = "facts.json"
+_STAGING = ".staging-"
 _LIMIT_BYTES = 20 * 2**30
+_ABANDONED_SECONDS = 24 * 3600
+"""Age after which the files of a process that never finished go: no preparation writes nothing for a day."""
 
 
 def default_cache_dir() -> Path:
@@ -52,54 +57,71 @@ class PreparedCache:
         self.root, self.limit_bytes = root, limit_bytes
 
     def find(self, key: str) -> tuple[SampleStore, dict[str, Any]] | None:
-        """Return the memory-mapped set of ``key`` and its facts, or None."""
+        """Return the memory-mapped set of ``key`` and its facts; None when it is not there, or damaged."""
         folder = self.root / key
-        if not (folder / _FACTS).is_file():
-            return None
-        os.utime(folder)
-        return _load(folder)
-
-    def keep(self, key: str, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[SampleStore, dict[str, Any]]:
-        """Store a set and return it memory-mapped; a set that another process stored meanwhile is as good."""
         try:
+            facts: dict[str, Any] = json.loads((folder / _FACTS).read_text("utf-8"))
+            store = open_samples(folder, facts["samples"])
+            os.utime(folder)
+        except (OSError, ValueError):
+            return None
+        return None if store is None else (store, facts)
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Make a folder to write a set into; it goes when the block ends, unless the set was kept.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
+        folder = self.root / f"{_STAGING}{uuid.uuid4().hex}"
+        with writing(folder):
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            staging = self.root / f".staging-{uuid.uuid4().hex}"
-            staging.mkdir(mode=0o700)
-            _write(staging, arrays, facts)
+            folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def keep(self, key: str, folder: Path, facts: Mapping[str, Any]) -> SampleStore:
+        """Keep the set written into ``folder`` and return it; one that another process kept meanwhile is as good."""
+        with writing(folder):
+            (folder / _FACTS).write_text(json.dumps(facts), "utf-8")
             try:
-                staging.rename(self.root / key)
+                folder.rename(self.root / key)
             except OSError:
-                shutil.rmtree(staging, ignore_errors=True)
-                if not (self.root / key / _FACTS).is_file():
-                    raise
+                found = self.find(key)
+                if found is not None:
+                    return found[0]
+                shutil.rmtree(self.root / key, ignore_errors=True)  # damaged
+                folder.rename(self.root / key)
             self.prune(keep=key)
-        except OSError as error:
-            raise StorageError(
-                f"cannot write the cache '{self.root}': {error.strerror}; free space, set MEDTUNE_CACHE to another "
-                "folder, or data.cache=false"
-            ) from error
-        return _load(self.root / key)
+        kept = self.find(key)
+        if kept is None:
+            raise StorageError(f"the cache '{self.root}' lost a set as it was kept; see whether something clears it")
+        return kept[0]
 
     def entries(self) -> list[CacheEntry]:
         """Return the sets, the longest unused first."""
         found = [
-            CacheEntry(f.name, sum(p.stat().st_size for p in f.iterdir()), f.stat().st_mtime)
+            CacheEntry(f.name, _size(f), f.stat().st_mtime)
             for f in (self.root.iterdir() if self.root.is_dir() else ())
-            if (f / _FACTS).is_file()
+            if (f / _FACTS).is_file() and not f.name.startswith(_STAGING)
         ]
         return sorted(found, key=lambda e: e.used)
 
     def prune(self, keep: str = "") -> int:
-        """Remove the longest unused sets until the limit holds; return the bytes freed."""
+        """Remove what was abandoned, and the longest unused sets until the limit holds; return the bytes freed."""
+        freed = self._remove_abandoned()
         entries = self.entries()
-        total = sum(e.size_bytes for e in entries)
-        freed = 0
+        left = sum(e.size_bytes for e in entries)
         for entry in entries:
-            if total - freed <= self.limit_bytes:
+            if left <= self.limit_bytes:
                 break
             if entry.key != keep:
                 shutil.rmtree(self.root / entry.key, ignore_errors=True)
                 freed += entry.size_bytes
+                left -= entry.size_bytes
         return freed
 
     def clear(self) -> int:
@@ -108,27 +130,16 @@ class PreparedCache:
         shutil.rmtree(self.root, ignore_errors=True)
         return freed
 
-
-def store_in_memory(arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> SampleStore:
-    """Return a set without keeping it on disk."""
-    return _store(dict(arrays), dict(facts))
-
-
-def _write(folder: Path, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    import numpy as np
-
-    for name in _ARRAYS:
-        np.save(folder / f"{name}.npy", arrays[name], allow_pickle=False)
-    (folder / _FACTS).write_text(json.dumps(facts), "utf-8")
+    def _remove_abandoned(self) -> int:
+        """Remove what processes that were killed left behind."""
+        freed = 0
+        for folder in self.root.glob(f"{_STAGING}*"):
+            times = [p.stat().st_mtime for p in (folder, *folder.iterdir())]
+            if max(times) < time.time() - _ABANDONED_SECONDS:
+                freed += _size(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+        return freed
 
 
-def _load(folder: Path) -> tuple[SampleStore, dict[str, Any]]:
-    import numpy as np
-
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
-    facts: dict[str, Any] = json.loads((folder / _FACTS).read_text("utf-8"))
-    return _store(arrays, facts), facts
-
-
-def _store(arrays: dict[str, Any], facts: dict[str, Any]) -> SampleStore:
-    return SampleStore(arrays, facts["names"], facts["fingerprint"])
+def _size(folder: Path) -> int:
+    return sum(p.stat().st_size for p in folder.iterdir())

@@ -7,7 +7,7 @@ from typing import Any
 
 from medtune.errors import DataError
 
-__all__ = ["LengthLedger", "SourceLengths"]
+__all__ = ["LengthLedger", "SourceLengths", "require_tolerable"]
 
 _TOLERATED = 0.02
 _SHARES = (95, 99, 100)
@@ -46,6 +46,10 @@ class SourceLengths:
                 return length
         return 0
 
+    def all_needed(self) -> dict[str, int]:
+        """Return what 95, 99 and 100 % need, by percentage."""
+        return {str(percent): self.needed(percent) for percent in _SHARES}
+
     def to_json(self) -> dict[str, Any]:
         """Return the counts, what 95, 99 and 100 % need, and a histogram of equal buckets."""
         longest = max(self.lengths, default=0)
@@ -58,7 +62,7 @@ class SourceLengths:
             "tokens": sum(length * times for length, times in self.lengths.items()),
             "supervised_tokens": self.supervised,
             "longest": longest,
-            "needed": {str(percent): self.needed(percent) for percent in _SHARES},
+            "needed": self.all_needed(),
             "lost_rows": self.lost_rows,
             "lost_supervised_tokens": self.lost_supervised,
             "shortened_rows": self.shortened,
@@ -69,8 +73,7 @@ class SourceLengths:
 class LengthLedger:
     """Keeps the lengths of every source."""
 
-    def __init__(self, max_length: int) -> None:
-        self.max_length = max_length
+    def __init__(self) -> None:
         self.sources: dict[str, SourceLengths] = defaultdict(SourceLengths)
 
     def note(self, source: str, length: int, supervised: int) -> None:
@@ -84,19 +87,23 @@ class LengthLedger:
         self.sources[source].lost_rows += 1
         self.sources[source].lost_supervised += supervised
 
-    def require_tolerable(self, *, accept_loss: bool) -> None:
-        """Raise DataError when a source loses more than 2 % of its rows and that was not accepted."""
-        if accept_loss:
-            return
-        for name, source in sorted(self.sources.items()):
-            share = source.lost_rows / source.rows
-            if share > _TOLERATED:
-                raise DataError(
-                    f"max_length {self.max_length} would lose {source.lost_rows} of {source.rows} rows ({share:.1%}) of "
-                    f"source '{name}'; 99 % of them need train.max_length={source.needed(99)}: raise it, choose another "
-                    "data.overlong, or set data.accept_loss=true"
-                )
+    def needed(self) -> dict[str, int]:
+        """Return what 95, 99 and 100 % of all rows need, whatever their source."""
+        together = sum((source.lengths for source in self.sources.values()), start=Counter[int]())
+        return SourceLengths(together).all_needed()
 
     def to_json(self) -> Mapping[str, Any]:
         """Return the counts per source."""
         return {name: self.sources[name].to_json() for name in sorted(self.sources)}
+
+
+def require_tolerable(sources: Mapping[str, Mapping[str, Any]], max_length: int) -> None:
+    """Raise DataError when a source (source -> counts, as ``LengthLedger.to_json``) loses more than 2 % of its rows."""
+    for name, source in sorted(sources.items()):
+        share = source["lost_rows"] / source["rows"]
+        if share > _TOLERATED:
+            raise DataError(
+                f"max_length {max_length} would lose {source['lost_rows']} of {source['rows']} rows ({share:.1%}) of "
+                f"source '{name}'; 99 % of them need train.max_length={source['needed']['99']}: raise it, choose another "
+                "data.overlong, or set data.accept_loss=true"
+            )

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from medtune.data.fitting import fill_rows
 from medtune.plugins.contracts import PackedRow
 
 __all__ = ["SampleStore", "best_fit", "to_batch"]
 
 _IGNORED = -100
+_FULL = 0.995
 
 
 class SampleStore:
@@ -15,13 +17,14 @@ class SampleStore:
 
     Args:
         arrays: ``ids`` and ``supervised`` [tokens], ``offsets`` [samples + 1] into them, ``members`` [samples] in the
-            order of the rows, ``bounds`` [rows + 1] into ``members``, ``source_index`` [samples].
-        names: ``row_ids`` [samples] and ``sources``.
+            order of the rows, ``bounds`` [rows + 1] into ``members``, ``source_index`` [samples], ``row_ids`` [bytes of
+            UTF-8] and ``row_id_offsets`` [samples + 1] into them.
+        sources: names that ``source_index`` points to.
         fingerprint: identity of the whole set.
     """
 
-    def __init__(self, arrays: dict[str, Any], names: dict[str, list[str]], fingerprint: str) -> None:
-        self._arrays, self._names, self.fingerprint = arrays, names, fingerprint
+    def __init__(self, arrays: dict[str, Any], sources: Sequence[str], fingerprint: str) -> None:
+        self._arrays, self._sources, self.fingerprint = arrays, sources, fingerprint
 
     def __len__(self) -> int:
         return len(self._arrays["bounds"]) - 1
@@ -50,21 +53,24 @@ class SampleStore:
 
     def row_id(self, sample: int) -> str:
         """Return the row id of a sample."""
-        return self._names["row_ids"][sample]
+        start, end = self._arrays["row_id_offsets"][sample : sample + 2]
+        return bytes(self._arrays["row_ids"][start:end]).decode()
 
     def source(self, sample: int) -> str:
         """Return the source of a sample."""
-        return self._names["sources"][int(self._arrays["source_index"][sample])]
+        return self._sources[int(self._arrays["source_index"][sample])]
 
 
 def best_fit(lengths: Sequence[int], max_length: int, seed: int) -> list[list[int]]:
-    """Share out samples over rows of ``max_length`` tokens.
+    """Share out samples over rows of ``max_length`` tokens, over the whole set.
 
-    Longest first, each into the fullest row that still has room (best-fit decreasing), over the whole set; equal
-    lengths and the order of the rows are shuffled with the seed. Nothing is cut, dropped or repeated.
+    Rows are filled one after the other with the samples that fit them best (``fitting``). Where that leaves more than
+    half a percent empty, samples are also put one after the other, longest first, into the row that they fit best, and
+    the way that needs fewer rows is taken. Equal lengths and the order of the rows are shuffled with the seed. Nothing
+    is cut, dropped or repeated.
 
     Args:
-        lengths: tokens per sample, each at most ``max_length``.
+        lengths: tokens per sample, each from 1 to ``max_length``.
         max_length: tokens per row.
         seed: of the shuffles.
 
@@ -75,26 +81,14 @@ def best_fit(lengths: Sequence[int], max_length: int, seed: int) -> list[list[in
 
     draw = np.random.default_rng(seed)
     shuffled = draw.permutation(len(lengths))
-    order = shuffled[np.argsort(-np.asarray(lengths, dtype=np.int64)[shuffled], kind="stable")]
+    order = shuffled[np.argsort(-np.asarray(lengths, dtype=np.int64)[shuffled], kind="stable")].tolist()
+    filled = fill_rows(lengths, max_length)
+    count = sum(times for _lengths, times in filled)
     rows: list[list[int]] = []
-    with_room: list[list[int]] = [[] for _ in range(max_length + 1)]  # room -> rows that have it
-    rooms = 0  # bit n is set while some row has room n, so that the least sufficient one is found at once
-    for sample in order.tolist():
-        length = int(lengths[sample])
-        enough = rooms >> length
-        if enough:
-            room = length + (enough & -enough).bit_length() - 1
-            row = with_room[room].pop()
-            if not with_room[room]:
-                rooms ^= 1 << room
-            rows[row].append(sample)
-            left = room - length
-        else:
-            row, left = len(rows), max_length - length
-            rows.append([sample])
-        if left:
-            with_room[left].append(row)
-            rooms |= 1 << left
+    if sum(lengths) < _FULL * max_length * count:
+        rows = _decreasing(order, lengths, max_length)
+    if not rows or count < len(rows):
+        rows = _assigned(filled, order, lengths)
     return [rows[i] for i in draw.permutation(len(rows))]
 
 
@@ -128,3 +122,35 @@ def to_batch(rows: Sequence[PackedRow], max_length: int, pad_id: int) -> dict[st
             labels[index, start : start + 1] = _IGNORED  # a first token would be predicted from another sample
             start += length
     return {"input_ids": ids, "labels": labels, "position_ids": positions}
+
+
+def _decreasing(order: Sequence[int], lengths: Sequence[int], max_length: int) -> list[list[int]]:
+    """Put samples, longest first in ``order``, into the fullest row that has room for each."""
+    rows: list[list[int]] = []
+    with_room: list[list[int]] = [[] for _ in range(max_length + 1)]  # room -> rows that have it
+    rooms = 0  # bit n is set while some row has room n, so that the least sufficient one is found at once
+    for sample in order:
+        length = int(lengths[sample])
+        enough = rooms >> length
+        if enough:
+            room = length + (enough & -enough).bit_length() - 1
+            row = with_room[room].pop()
+            if not with_room[room]:
+                rooms ^= 1 << room
+            rows[row].append(sample)
+            left = room - length
+        else:
+            row, left = len(rows), max_length - length
+            rows.append([sample])
+        if left:
+            with_room[left].append(row)
+            rooms |= 1 << left
+    return rows
+
+
+def _assigned(filled: Sequence[tuple[list[int], int]], order: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+    """Give samples their places in rows that are known by lengths only."""
+    of_length: dict[int, list[int]] = {}
+    for sample in order:
+        of_length.setdefault(int(lengths[sample]), []).append(sample)
+    return [[of_length[length].pop() for length in row] for row, times in filled for _ in range(times)]

@@ -1,13 +1,12 @@
 """Prepares a run's data: reads, formats, encodes, checks and packs the training rows, and draws the validation rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medtune import __version__
-from medtune.data.cache import PreparedCache, cache_key, default_cache_dir, store_in_memory
+from medtune.data.cache import PreparedCache, cache_key, default_cache_dir
 from medtune.data.encode import Encoder
 from medtune.data.examples import (
     Rows,
@@ -16,59 +15,19 @@ from medtune.data.examples import (
     validation_fingerprint,
     validation_pool,
 )
-from medtune.data.lengths import LengthLedger
-from medtune.data.overlap import OverlapFinder
-from medtune.data.pack import best_fit
-from medtune.data.quarantine import Quarantine
-from medtune.data.samples import SampleWriter
-from medtune.data.shorten import shortened
+from medtune.data.pack import SampleStore
+from medtune.data.preparation import Preparation, PreparationReport
+from medtune.data.quarantine import QUARANTINE_FILE, Quarantine, copy_quarantine
 from medtune.data.splits import draw_evenly, sample_by_source
-from medtune.errors import DataError
 from medtune.plugins.contracts import EncodedExample, Example, PackedRows
 from medtune.plugins.host import BUILTIN_PLUGINS, PluginHost
 from medtune.specs import RunSpec
 
-__all__ = ["PreparationReport", "Prepared", "encoder_of", "prepare", "preview", "validation_examples"]
+__all__ = ["PreparationReport", "Prepared", "encoder_of", "find_prepared", "prepare", "preview", "validation_examples"]
 
-_CHUNK = 2000  # rows encoded together: enough for every core, little enough to stay in cache
+_LAYOUT = 2
+"""Raised whenever the arrays or the report on disk change their form."""
 _Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class PreparationReport:
-    """What became of the rows.
-
-    Attributes:
-        rows: samples to train on.
-        tokens: their tokens.
-        supervised_tokens: those that carry loss.
-        packed_rows: rows of ``max_length`` they were packed into.
-        fill: share of the packed rows that is tokens.
-        quarantined: malformed rows.
-        reasons: reason -> malformed rows.
-        sources: lengths and losses per source.
-        overlap: source -> kind -> training rows that also stand in the validation rows.
-        overlapping: ids of validation rows that have a counterpart in training.
-        dropped_overlap: training rows left out for it.
-        from_cache: whether the arrays were found prepared.
-    """
-
-    rows: int
-    tokens: int
-    supervised_tokens: int
-    packed_rows: int
-    fill: float
-    quarantined: int
-    reasons: dict[str, int]
-    sources: dict[str, Any]
-    overlap: dict[str, dict[str, int]]
-    overlapping: list[str]
-    dropped_overlap: int
-    from_cache: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +72,22 @@ def prepare(
     encoder = encoder_of(spec, tokenizer)
     cache = PreparedCache(default_cache_dir())
     key = _key(spec, host, encoder) if rows is None and spec.data.cache else None
-    found = cache.find(key) if key else None
-    if found:
-        facts = found[1]
-        kept: dict[str, Any] = {**facts["report"], "from_cache": True}
-        report = PreparationReport(**kept)
-        return Prepared(found[0], [Example(**e) for e in facts["validation"]], report)
-    with Quarantine(quarantine_path, spec.data.max_quarantined) as quarantine:
-        validation = validation_examples(spec, host, rows=rows)
-        preparation = _Preparation(spec, encoder, validation, quarantine)
-        preparation.take(_training_examples(spec, host, quarantine, rows), progress)
-        quarantine.check()
-    arrays, facts = preparation.finish()
     if key is None:
-        return Prepared(store_in_memory(arrays, facts), validation, PreparationReport(**facts["report"]))
-    store, _facts = cache.keep(key, arrays, facts)
-    return Prepared(store, validation, PreparationReport(**facts["report"]))
+        preparation, facts = _prepare(spec, host, encoder, _Places(rows, quarantine_path, None, progress))
+        return _of_facts(preparation.writer.in_memory(facts["samples"]), facts)
+    found = _find(cache, key, quarantine_path)
+    if found is not None:
+        found.report.require_tolerable(spec)
+        return found
+    with cache.staging() as folder:
+        _preparation, facts = _prepare(spec, host, encoder, _Places(None, quarantine_path, folder, progress))
+        return _of_facts(cache.keep(key, folder, facts), facts)
+
+
+def find_prepared(spec: RunSpec, host: PluginHost, tokenizer: Any) -> Prepared | None:
+    """Return what an earlier ``prepare`` of the same data kept, None when there is nothing."""
+    key = _key(spec, host, encoder_of(spec, tokenizer)) if spec.data.cache else None
+    return None if key is None else _find(PreparedCache(default_cache_dir()), key, None)
 
 
 def validation_examples(spec: RunSpec, host: PluginHost, *, rows: Rows | None = None) -> list[Example]:
@@ -150,107 +109,41 @@ def preview(
     return encoder_of(spec, tokenizer).encode_batch(turns[:n])
 
 
-class _Preparation:
-    """Takes examples chunk by chunk and keeps what the packed set is made of."""
+class _Places(NamedTuple):
+    """Where rows come from and where what is made of them goes."""
 
-    def __init__(self, spec: RunSpec, encoder: Encoder, validation: Sequence[Example], quarantine: Quarantine) -> None:
-        self._spec, self._encoder, self._validation, self._quarantine = spec, encoder, validation, quarantine
-        self._ledger = LengthLedger(spec.train.max_length)
-        self._writer = SampleWriter(len(encoder.tokenizer))
-        self._overlap = OverlapFinder(validation, [ids for ids, _mask in encoder.encode_arrays(validation)])
-        self._dropped = 0
+    rows: Rows | None
+    quarantine: Path | None
+    folder: Path | None
+    progress: _Progress | None
 
-    def take(self, examples: Iterator[Example], progress: _Progress | None) -> None:
-        """Encode, apply the length policy, look for overlap, keep."""
-        done = 0
-        while chunk := list(islice(examples, _CHUNK)):
-            kept = [item for row in self._encoded(chunk) if (item := self._fitted(*row))]
-            kinds = self._overlap.find([e for e, _ids, _mask in kept], [ids for _e, ids, _mask in kept]) if kept else []
-            for (example, ids, mask), kind in zip(kept, kinds, strict=True):
-                if kind and self._spec.data.drop_overlap:
-                    self._dropped += 1
-                else:
-                    self._writer.add(example, ids, mask)
-            done += len(chunk)
-            if progress:
-                progress(done)
 
-    def finish(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Pack and return arrays and facts."""
-        self._ledger.require_tolerable(accept_loss=self._spec.data.accept_loss)
-        lengths = self._writer.lengths
-        if not lengths:
-            raise DataError(
-                "no row is left to train on; look at data.include_sources, data.exclude_sources and max_length"
-            )
-        train = self._spec.train
-        packed = (
-            best_fit(lengths, train.max_length, self._spec.seed)
-            if train.packing
-            else [[i] for i in range(len(lengths))]
-        )
-        tokens = sum(lengths)
-        report = PreparationReport(
-            rows=len(lengths),
-            tokens=tokens,
-            supervised_tokens=self._writer.supervised,
-            packed_rows=len(packed),
-            fill=tokens / (len(packed) * train.max_length),
-            quarantined=self._quarantine.count,
-            reasons=dict(self._quarantine.reasons),
-            sources=dict(self._ledger.to_json()),
-            overlap={source: dict(kinds) for source, kinds in sorted(self._overlap.counts.items())},
-            overlapping=sorted(self._overlap.evaluation_rows),
-            dropped_overlap=self._dropped,
-        )
-        arrays, names, fingerprint = self._writer.arrays(packed)
-        validation = [
-            {
-                "messages": list(e.messages),
-                "source": e.source,
-                "task": e.task,
-                "row_id": e.row_id,
-                "document": e.document,
-            }
-            for e in self._validation
-        ]
-        return arrays, {
-            "names": names,
-            "fingerprint": fingerprint,
-            "report": report.to_json(),
-            "validation": validation,
-        }
+def _prepare(spec: RunSpec, host: PluginHost, encoder: Encoder, places: _Places) -> tuple[Preparation, dict[str, Any]]:
+    kept = places.folder / QUARANTINE_FILE if places.folder else None
+    with Quarantine(places.quarantine or kept, spec.data.max_quarantined) as quarantine:
+        validation = validation_examples(spec, host, rows=places.rows)
+        preparation = Preparation(spec, encoder, validation, quarantine, places.folder)
+        preparation.take(_training_examples(spec, host, quarantine, places.rows), places.progress)
+        quarantine.check()
+    facts = preparation.finish()
+    if kept and places.quarantine:
+        copy_quarantine(places.quarantine, kept)
+    return preparation, facts
 
-    def _encoded(self, chunk: list[Example]) -> Iterator[tuple[Example, Any, Any]]:
-        """Encode a chunk; when a row cannot be, the rows one by one, and those that cannot go to the quarantine."""
-        try:
-            yield from [(e, *arrays) for e, arrays in zip(chunk, self._encoder.encode_arrays(chunk), strict=True)]
-        except DataError as error:
-            if len(chunk) > 1:
-                for example in chunk:
-                    yield from self._encoded([example])
-            else:
-                self._quarantine.revoke(chunk[0].row_id, str(error))
 
-    def _fitted(self, example: Example, ids: Any, mask: Any) -> tuple[Example, Any, Any] | None:
-        """Apply the length policy; None for a row that is dropped."""
-        supervised = int(mask.sum())
-        self._ledger.note(example.source, len(ids), supervised)
-        limit = self._spec.train.max_length
-        if len(ids) <= limit:
-            return example, ids, mask
-        policy = self._spec.data.overlong
-        if policy == "error":
-            raise DataError(
-                f"row '{example.row_id}' has {len(ids)} tokens and train.max_length is {limit}; raise it or choose "
-                "another data.overlong"
-            )
-        shorter = shortened(example, limit, self._encoder) if policy == "truncate_input" else None
-        if shorter is None:
-            self._ledger.lose(example.source, supervised)
-            return None
-        self._ledger.sources[example.source].shortened += 1
-        return shorter
+def _find(cache: PreparedCache, key: str, quarantine_path: Path | None) -> Prepared | None:
+    """Look a set up in the cache; the places of its malformed rows are written again."""
+    found = cache.find(key)
+    if found is None:
+        return None
+    if quarantine_path:
+        copy_quarantine(cache.root / key / QUARANTINE_FILE, quarantine_path)
+    return _of_facts(*found, from_cache=True)
+
+
+def _of_facts(store: SampleStore, facts: Mapping[str, Any], *, from_cache: bool = False) -> Prepared:
+    values: dict[str, Any] = {**facts["report"], "from_cache": from_cache}
+    return Prepared(store, [Example(**e) for e in facts["validation"]], PreparationReport(**values))
 
 
 def _training_examples(spec: RunSpec, host: PluginHost, quarantine: Quarantine, rows: Rows | None) -> Iterator[Example]:
@@ -271,11 +164,12 @@ def _key(spec: RunSpec, host: PluginHost, encoder: Encoder) -> str | None:
         return None
     facts = {
         "medtune": __version__,
+        "layout": _LAYOUT,
         "data": training,
         "validation": validation,
         "formatters": formatters,
         "encoder": encoder.fingerprint,
-        "spec": data.model_dump(mode="json", exclude={"source", "validation", "cache"}),
+        "spec": data.model_dump(mode="json", exclude={"source", "validation", "cache", "accept_loss"}),
         "max_length": spec.train.max_length,
         "packing": spec.train.packing,
         "seed": spec.seed,

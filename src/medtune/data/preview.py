@@ -1,7 +1,7 @@
 """What a person looks at before training: rows as tokens, lengths and losses per source, overlap, quarantine."""
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,19 @@ class Preview:
         rows: encoded examples.
         tokens: the text of each token of each row, aligned with its ids.
         report: counts over the whole set.
+        leak_test: what the leak test measured (its JSON form); None when it was not run.
     """
 
     rows: Sequence[EncodedExample]
     tokens: Sequence[Sequence[str]]
     report: PreparationReport
+    leak_test: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return ``rows`` (ids and supervision), ``lengths`` per source, ``quarantined`` and the whole report."""
+        """Return ``rows`` (ids and supervision), ``lengths`` per source, ``quarantined`` and the whole report.
+
+        ``leak_test`` is there when it was run.
+        """
         rows = [
             {
                 "row_id": row.row_id,
@@ -50,7 +55,8 @@ class Preview:
             for row in self.rows
         ]
         report = self.report.to_json()
-        return {"rows": rows, "lengths": report["sources"], "quarantined": report["quarantined"], "report": report}
+        values = {"rows": rows, "lengths": report["sources"], "quarantined": report["quarantined"], "report": report}
+        return values if self.leak_test is None else {**values, "leak_test": self.leak_test}
 
     def write_html(self, path: Path) -> None:
         """Write one self-contained page; it holds the text of the sampled rows."""
@@ -68,12 +74,13 @@ class Preview:
             f"into {report.packed_rows:,} rows ({report.fill:.1%} full). Malformed rows set aside: {report.quarantined:,}."
         )
         yield "<h2>Sources</h2><div class=scroll><table><tr><th>source<th>rows<th>tokens<th>supervised<th>longest"
-        yield "<th>95 % need<th>99 % need<th>lost<th>overlap with validation</tr>"
+        yield "<th>95 % need<th>99 % need<th>lost<th>supervised tokens lost<th>overlap with validation</tr>"
         for name, source in report.sources.items():
             overlap = sum(report.overlap.get(name, {}).values())
             yield f"<tr><td>{html.escape(name) or 'unnamed'}<td>{source['rows']:,}<td>{source['tokens']:,}"
             yield f"<td>{source['supervised_tokens']:,}<td>{source['longest']:,}<td>{source['needed']['95']:,}"
-            yield f"<td>{source['needed']['99']:,}<td>{source['lost_rows']:,}<td>{overlap:,}</tr>"
+            yield f"<td>{source['needed']['99']:,}<td>{source['lost_rows']:,}"
+            yield f"<td>{source['lost_supervised_tokens']:,}<td>{overlap:,}</tr>"
         yield "</table></div>"
         for name, source in report.sources.items():
             yield f"<h2>Lengths of {html.escape(name) or 'the rows'}</h2>{_histogram(source['histogram'])}"

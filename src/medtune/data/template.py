@@ -1,30 +1,20 @@
 """The chat template as literal pieces around the contents, found once per sequence of roles and verified."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from medtune.errors import UnsafeArtifactError
 from medtune.plugins.contracts import Message
 
-__all__ = ["ChatTemplate", "Layout"]
+__all__ = ["ChatTemplate"]
 
 _MARK = "\ue0f0{}\ue0f1"
 """Stands for a content while the template is looked at: private-use characters, which no template writes itself."""
 
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the template renders one sequence of roles.
-
-    Attributes:
-        literals: template text before, between and after the contents; one more than there are contents.
-        openings: per assistant turn, its index and the template text that ends the prompt for it: what generation is
-            given after the content before, with ``add_generation_prompt``.
-    """
-
-    literals: tuple[str, ...]
-    openings: tuple[tuple[int, str], ...]
+_WORDS = re.compile(r"[\w\s]*")
+"""Roles and names: templates compare them with roles, and clinical texts are full of such words."""
 
 
 class ChatTemplate:
@@ -36,11 +26,14 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._literals: dict[tuple[str, ...], tuple[str, ...]] = {}
 
-    def require(self) -> str:
-        """Return the Jinja text; raise UnsafeArtifactError when the tokenizer has none."""
-        template = self._tokenizer.chat_template
+    @cached_property
+    def source(self) -> str:
+        """The Jinja text; raises UnsafeArtifactError when the tokenizer has none."""
+        template: Any = self._tokenizer.chat_template
+        if isinstance(template, dict):  # several named ones; transformers takes this one for conversations
+            template = template.get("default")
         if not isinstance(template, str) or not template:
             raise UnsafeArtifactError(
                 "the tokenizer has no chat template, so it is unknown how a conversation looks to this model; "
@@ -48,13 +41,22 @@ class ChatTemplate:
             )
         return template
 
-    @property
-    def takes_system(self) -> bool:
-        """Whether system turns have a form of their own; a template that never names them prints nonsense for them."""
-        if "system" not in self.require():
+    @cached_property
+    def tested_strings(self) -> tuple[str, ...]:
+        """Strings of the template that it may look for in a content, such as ``</think>``."""
+        from jinja2 import Environment
+
+        tokens = list(Environment(autoescape=True).lex(self.source))  # cut up only, nothing is rendered
+        quoted = {value[1:-1] for _line, kind, value in tokens if kind == "string"}
+        strings = {s.encode("ascii", "backslashreplace").decode("unicode_escape") for s in quoted}
+        return tuple(sorted(s for s in strings if len(s.strip()) > 2 and not _WORDS.fullmatch(s)))  # noqa: PLR2004 - ": "
+
+    def has_place_for(self, roles: Sequence[str]) -> bool:
+        """Whether these roles, a system turn among them, have a form; ``System:`` from a general rule is none."""
+        if "system" not in self.source:
             return False
         try:
-            self.render([{"role": "system", "content": "a"}, {"role": "user", "content": "b"}])
+            self.literals(roles)
         except UnsafeArtifactError:
             return False
         return True
@@ -63,52 +65,55 @@ class ChatTemplate:
         """Render with the tokenizer itself; a template that raises is reported in one sentence."""
         from jinja2.exceptions import TemplateError
 
-        self.require()
+        _ = self.source
         try:
             text = self._tokenizer.apply_chat_template(
                 list(messages), tokenize=False, add_generation_prompt=for_generation
             )
         except TemplateError as error:
             roles = ", ".join(m["role"] for m in messages)
-            reason = " ".join(str(error).split())
-            raise UnsafeArtifactError(f"the chat template refuses turns of {roles}: {reason}") from error
+            reason = " ".join(str(error).split()) if _is_probe(messages) else type(error).__name__
+            raise UnsafeArtifactError(f"the chat template refuses turns of {roles}: {reason}") from None
         return str(text)
 
-    def layout(self, roles: Sequence[str]) -> Layout:
-        """Return the layout of a sequence of roles.
+    def literals(self, roles: Sequence[str]) -> tuple[str, ...]:
+        """Return what the template writes before, between and after the contents: one more than there are roles.
 
         Raises:
-            UnsafeArtifactError: the template drops, repeats or reorders contents, or what it writes for a turn depends
-                on the turns after it.
+            UnsafeArtifactError: the template refuses the roles, or drops, cuts, repeats or reorders contents.
         """
         key = tuple(roles)
-        if key not in self._layouts:
-            self._layouts[key] = self._probe(key)
-        return self._layouts[key]
+        if key not in self._literals:
+            messages = _probe(key)
+            self._literals[key] = tuple(_split(self.render(messages), [m["content"] for m in messages]))
+        return self._literals[key]
 
-    def _probe(self, roles: tuple[str, ...]) -> Layout:
-        marks = [_MARK.format(i) for i in range(len(roles))]
-        messages: list[Message] = [{"role": r, "content": m} for r, m in zip(roles, marks, strict=True)]
-        text = self.render(messages)
-        literals = _split(text, marks)
-        openings: list[tuple[int, str]] = []
-        for turn, role in enumerate(roles):
-            if role == "assistant":
-                openings.append((turn, self._opening(messages, turn, text)))
-        return Layout(tuple(literals), tuple(openings))
+    def opening(self, roles: Sequence[str], turn: int) -> str:
+        """Return what generation of the assistant's ``turn`` is given after the content before it.
 
-    def _opening(self, messages: Sequence[Message], turn: int, text: str) -> str:
-        """Return what generation is given after the content before ``turn``; it must begin the whole text."""
+        Raises:
+            UnsafeArtifactError: there is no content before it, or the prompt changes when the answer is added.
+        """
         if turn == 0:
             raise UnsafeArtifactError("a conversation cannot begin with the assistant: there is no prompt to answer")
+        messages = _probe(roles)
         prompt = self.render(messages[:turn], for_generation=True)
-        if not text.startswith(prompt):
+        if not self.render(messages).startswith(prompt):
             raise UnsafeArtifactError(
                 "the chat template is order dependent: the prompt of an answer changes when the answer is added, "
                 "so training and generation would differ"
             )
         before = messages[turn - 1]["content"]
         return prompt[prompt.rindex(before) + len(before) :]
+
+
+def _probe(roles: Sequence[str]) -> list[Message]:
+    return [{"role": role, "content": _MARK.format(i)} for i, role in enumerate(roles)]
+
+
+def _is_probe(messages: Sequence[Message]) -> bool:
+    """Whether a template's complaint can be shown: it may quote the contents it was given."""
+    return [m["content"] for m in messages] == [_MARK.format(i) for i in range(len(messages))]
 
 
 def _split(text: str, marks: Sequence[str]) -> list[str]:

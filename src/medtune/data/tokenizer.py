@@ -13,6 +13,14 @@ __all__ = ["load_tokenizer", "save_tokenizer"]
 _PAD_CANDIDATES = ("<|pad_0|>", "<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|endoftext|>", "<unk>")
 """Existing tokens that can pad, best first; the embedding is never resized, and the end token never pads."""
 
+_PINNED_DATE = (
+    "{%- macro strftime_now(format) -%}"
+    "{%- if '%Y-%m-%d' in format -%}2024-07-26{%- elif '%B' in format -%}July 26, 2024{%- else -%}26 Jul 2024{%- endif -%}"
+    "{%- endmacro -%}"
+)
+"""Put before a template that writes today's date: a prompt must not change overnight. The day is the one that Llama 3.1
+writes where there is no clock."""
+
 _STARLING_PROBE = "GPT4 Correct User: Hello<|end_of_turn|>GPT4 Correct Assistant:"
 _STARLING_IDS = [1, 420, 6316, 28781, 3198, 3123, 1247, 28747, 22557, 32000, 420, 6316, 28781, 3198, 3123, 21631, 28747]
 """Ids of ``<s>`` + probe with the model's own tokenizer; the second 420 depends on legacy prefix behaviour."""
@@ -46,6 +54,7 @@ def load_tokenizer(model: ModelSpec) -> Any:
         )
     tokenizer.padding_side = "right"
     _choose_pad(tokenizer)
+    _pin_date(tokenizer)
     _check_starling(tokenizer)
     return tokenizer
 
@@ -61,6 +70,20 @@ def _choose_pad(tokenizer: Any) -> None:
             "tokenizer_config.json"
         )
     tokenizer.pad_token = usable[0]
+
+
+def _pin_date(tokenizer: Any) -> None:
+    """Make a template that asks for today's date write the same day always."""
+    template = tokenizer.chat_template
+    if isinstance(template, dict):  # several named ones
+        tokenizer.chat_template = {name: _with_date(text) for name, text in template.items()}
+    elif isinstance(template, str):
+        tokenizer.chat_template = _with_date(template)
+
+
+def _with_date(template: str) -> str:
+    asks = "strftime_now" in template and not template.startswith(_PINNED_DATE)
+    return _PINNED_DATE + template if asks else template
 
 
 def _check_starling(tokenizer: Any) -> None:

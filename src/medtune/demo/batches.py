@@ -1,5 +1,6 @@
 """Batches for pre-training: drills of random words to copy, and packed documents."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -8,15 +9,20 @@ from typing import Any
 from medtune.demo.curriculum import pretraining_documents
 from medtune.demo.tokenizer import SPECIAL_TOKENS
 
-__all__ = ["Batch", "drill_batches", "text_batches"]
+__all__ = ["Batch", "drill_batches", "text_batch"]
 
 _ROW = 256
 """Tokens per packed row; the longest document has about 170."""
 _CONTEXT_WEIGHT = 0.1
 """Loss weight of what nothing foretells: mostly the names of invented entities."""
+_ANSWER_WEIGHT = 4.0
+"""Loss weight of each token of a one-token answer; it falls with the square root of the answer's length.
+
+A verdict of one word must not drown among answers of a hundred.
+"""
 _PLAIN_STEPS = 150
 """Updates on plain copies, before words come between."""
-_AT_A_TIME = 1024
+_AT_A_TIME = 64
 """Documents tokenised together."""
 
 
@@ -27,6 +33,10 @@ class Batch:
     ids: Any
     positions: Any
     weights: Any
+
+    def to(self, device: Any) -> "Batch":
+        """Return the batch on a device."""
+        return Batch(*(part.to(device, non_blocking=True) for part in (self.ids, self.positions, self.weights)))
 
 
 def drill_batches(tokens: int, vocab_size: int, seed: int) -> Iterator[Batch]:
@@ -54,24 +64,20 @@ def drill_batches(tokens: int, vocab_size: int, seed: int) -> Iterator[Batch]:
         step += 1
 
 
-def text_batches(tokenizer: Any, tokens: int, seed: int) -> Iterator[Batch]:
-    """Yield packed documents; positions begin anew with each, which keeps them apart in attention."""
+def text_batch(tokenizer: Any, tokens: int, seed: int, index: int) -> Batch:
+    """Return the packed documents of one update; positions begin anew with each, which keeps them apart in attention."""
     import torch
 
-    rows = tokens // _ROW
-    packed = _packed_rows(tokenizer, seed)
-    while True:
-        columns = zip(*islice(packed, rows), strict=True)
-        ids, positions, weights = (torch.tensor(column) for column in columns)
-        yield Batch(ids, positions, weights)
+    rows = islice(_packed_rows(tokenizer, f"{seed}/{index}"), tokens // _ROW)
+    ids, positions, weights = (torch.tensor(column) for column in zip(*rows, strict=True))
+    return Batch(ids, positions, weights)
 
 
-def _packed_rows(tokenizer: Any, seed: int) -> Iterator[tuple[list[int], list[int], list[float]]]:
+def _packed_rows(tokenizer: Any, key: str) -> Iterator[tuple[list[int], list[int], list[float]]]:
     ids: list[int] = []
     positions: list[int] = []
     weights: list[float] = []
-    for whole, context in _encoded(tokenizer, seed):
-        document = whole[:_ROW]
+    for document, weighed in _encoded(tokenizer, key):
         if len(ids) + len(document) > _ROW:
             missing = _ROW - len(ids)
             padding = [tokenizer.pad_token_id] * missing
@@ -79,14 +85,18 @@ def _packed_rows(tokenizer: Any, seed: int) -> Iterator[tuple[list[int], list[in
             ids, positions, weights = [], [], []
         ids += document
         positions += range(len(document))
-        weights += ([0.0] + [_CONTEXT_WEIGHT] * (context - 1) + [1.0] * (len(document) - context))[: len(document)]
+        weights += weighed
 
 
-def _encoded(tokenizer: Any, seed: int) -> Iterator[tuple[list[int], int]]:
-    """Yield the ids of each document, from ``<s>`` on, and the number of its context's ids."""
-    documents = pretraining_documents(seed)
+def _encoded(tokenizer: Any, key: str) -> Iterator[tuple[list[int], list[float]]]:
+    """Yield the ids of each document, from ``<s>`` on, and the weight of the loss on each."""
+    documents = pretraining_documents(key)
     while True:
         some = list(islice(documents, _AT_A_TIME))
-        parts = tokenizer([part for document in some for part in document])["input_ids"]
-        for context, continuation in zip(parts[::2], parts[1::2], strict=True):
-            yield [tokenizer.bos_token_id, *context, *continuation], len(context) + 1
+        parts = iter(tokenizer([part for document in some for part in document])["input_ids"])
+        for document in some:
+            ids, weights = [tokenizer.bos_token_id], [0.0]
+            for place, part in enumerate(islice(parts, len(document))):
+                ids += part
+                weights += [_ANSWER_WEIGHT / math.sqrt(len(part)) if place % 2 else _CONTEXT_WEIGHT] * len(part)
+            yield ids[:_ROW], weights[:_ROW]

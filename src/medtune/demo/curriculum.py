@@ -9,44 +9,51 @@ that their embeddings are trained at all.
 
 from collections.abc import Callable, Iterator
 
+from medtune.demo.comparisons import check, compare, is_named, recall
 from medtune.demo.documents import Document
 from medtune.demo.draw import Draw
-from medtune.demo.sense_exercises import compare, find_item, name_topic, paraphrase, recall, tell_kind
+from medtune.demo.sense_exercises import find_item, name_topic, paraphrase, tell_kind
 from medtune.demo.sentences import paragraph
 from medtune.demo.word_exercises import copy, mark, select
 
 __all__ = ["pretraining_documents", "pretraining_text"]
 
 
-def pretraining_documents(seed: int) -> Iterator[Document]:
-    """Yield documents without end, without the first ``<s>`` and with entities of the train split only."""
+def pretraining_documents(key: str | int) -> Iterator[Document]:
+    """Yield documents without end, without the first ``<s>`` and with entities of the train split only.
+
+    The same key gives the same documents.
+    """
     makers = [make for make, share in _SHARES.items() for _ in range(share)]
     index = 0
     while True:
-        draw = Draw(f"pretraining/{seed}/{index}", "train")
+        draw = Draw(f"pretraining/{key}/{index}", "train")
         yield makers[int(draw.rng.random() * len(makers))](draw)
         index += 1
 
 
-def pretraining_text(seed: int) -> Iterator[str]:
+def pretraining_text(key: str | int) -> Iterator[str]:
     """Yield the same documents, each as one text with the chat template's markers."""
-    for document in pretraining_documents(seed):
+    for document in pretraining_documents(key):
         yield "".join(document)
 
 
 def _prose(draw: Draw) -> Document:
-    return Document("", paragraph(draw, 10 + int(draw.rng.random() * 30)) + "</s>")
+    return (paragraph(draw, 10 + int(draw.rng.random() * 30)), "</s>")
 
 
+# The comparison is by far the hardest to learn and takes the most documents.
 _SHARES: dict[Callable[[Draw], Document], int] = {
-    _prose: 6,
-    copy: 22,
-    mark: 30,
-    select: 6,
-    tell_kind: 5,
-    find_item: 8,
-    compare: 22,
-    recall: 5,
-    name_topic: 5,
-    paraphrase: 6,
+    _prose: 4,
+    copy: 16,
+    mark: 18,
+    select: 4,
+    tell_kind: 8,
+    find_item: 16,
+    is_named: 6,
+    check: 30,
+    compare: 16,
+    recall: 6,
+    name_topic: 4,
+    paraphrase: 5,
 }

@@ -1,10 +1,10 @@
 """What a pre-training document is, and the names that its exercises call kinds of entities by."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from medtune.demo.draw import Draw, EntityKind
 
-__all__ = ["KINDS", "NAMES", "Document", "exercise"]
+__all__ = ["KINDS", "NAMES", "Document", "exercise", "series"]
 
 KINDS: tuple[EntityKind, ...] = ("disease", "chemical", "gene", "test")
 NAMES: dict[EntityKind, tuple[str, ...]] = {
@@ -15,17 +15,21 @@ NAMES: dict[EntityKind, tuple[str, ...]] = {
 }
 
 
-class Document(NamedTuple):
-    """A text in two parts, the second of which can be told from the first; prose has an empty first part."""
-
-    context: str
-    continuation: str
+Document = tuple[str, ...]
+"""Parts of a text by turns: one that nothing foretells, then one that can be told from what stands before it."""
 
 
 def exercise(draw: Draw, question: str, answer: str) -> Document:
     """Return the exercise as two turns, or as running text."""
+    return series(draw, [(question, answer)])
+
+
+def series(draw: Draw, pairs: Sequence[tuple[str, str]]) -> Document:
+    """Return questions and their answers one after the other, as turns of a conversation or as running text."""
     if draw.chance(0.8):
-        return Document(
-            f"GPT4 Correct User: {question}<|end_of_turn|>GPT4 Correct Assistant:", f" {answer}<|end_of_turn|>"
-        )
-    return Document(f"{question}\n", f"{answer}</s>")
+        turns = [
+            (f"GPT4 Correct User: {q}<|end_of_turn|>GPT4 Correct Assistant:", f" {a}<|end_of_turn|>") for q, a in pairs
+        ]
+        return tuple(part for turn in turns for part in turn)
+    lines = [part for question, answer in pairs for part in (f"{question}\n", f"{answer}\n")]
+    return (*lines[:-1], f"{pairs[-1][1]}</s>")

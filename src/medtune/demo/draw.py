@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeVar
 from zlib import crc32
 
 from medtune.demo import words
 
 __all__ = ["Draw", "EntityKind", "Split", "Tagged", "split_of_core"]
 
+T = TypeVar("T")
 Split = Literal["train", "validation", "test"]
 EntityKind = Literal["disease", "chemical", "gene", "test"]
 
@@ -48,7 +50,7 @@ class Draw:
         self.rng = random.Random(key)  # a string seeds through SHA-512, which is the same everywhere
         self.split: Split = split
 
-    def pick(self, choices: tuple[str, ...] | list[str]) -> str:
+    def pick(self, choices: Sequence[T]) -> T:
         """Return one of the choices."""
         return choices[int(self.rng.random() * len(choices))]
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 from medtune.demo.draw import Draw, EntityKind
 from medtune.demo.sentences import paragraph
 
-__all__ = ["Fact", "inference_row", "say", "statement_pair"]
+__all__ = ["LABELS", "Fact", "draw_fact", "inference_row", "say", "statement_pair"]
 
-_LABELS = ("Entailment", "Contradiction", "Neutral")
+LABELS = ("Entailment", "Contradiction", "Neutral")
 _WORDINGS = (
     "Decide how the second sentence relates to the first : Entailment , Contradiction or Neutral .",
     "Does sentence 2 follow from sentence 1 ? Answer Entailment , Contradiction or Neutral .",
@@ -38,21 +38,21 @@ def say(draw: Draw, fact: Fact) -> str:
     return f"{draw.pick(_SAID[fact.kind, fact.holds])} {fact.entity}"
 
 
-def statement_pair(draw: Draw, label: str) -> tuple[str, str]:
-    """Return a sentence with two facts, and one that follows from it, contradicts it, or is open."""
+def statement_pair(draw: Draw, label: str, facts: int = 2) -> tuple[str, str]:
+    """Return a sentence with one or more facts, and one that follows from it, contradicts it, or is open."""
     person = draw.slot("person")
-    facts = [_fact(draw) for _ in range(2)]
-    told = facts[int(draw.rng.random() * 2)]
+    known = [draw_fact(draw) for _ in range(facts)]
+    told = known[int(draw.rng.random() * facts)]
     if label == "Neutral":
-        told = _fact(draw)
+        told = draw_fact(draw)
     elif label == "Contradiction":
         told = told._replace(holds=not told.holds)
-    return f"the {person} {say(draw, facts[0])} and {say(draw, facts[1])} .", f"the {person} {say(draw, told)} ."
+    return f"the {person} {' and '.join(say(draw, fact) for fact in known)} .", f"the {person} {say(draw, told)} ."
 
 
 def inference_row(draw: Draw, wanted_words: int) -> tuple[str, str, str]:
     """Return instruction, input and output; the three labels are drawn evenly."""
-    label = draw.pick(_LABELS)
+    label = draw.pick(LABELS)
     first, second = statement_pair(draw, label)
     missing = wanted_words - len(first.split())
     if missing > len(first.split()):
@@ -60,6 +60,7 @@ def inference_row(draw: Draw, wanted_words: int) -> tuple[str, str, str]:
     return draw.pick(_WORDINGS), f"Sentence 1: {first}\nSentence 2: {second}", label
 
 
-def _fact(draw: Draw) -> Fact:
+def draw_fact(draw: Draw) -> Fact:
+    """Return a fact about an entity of this split."""
     kind: EntityKind = "disease" if draw.chance(0.5) else "chemical"
     return Fact(kind, draw.entity(kind), draw.chance(_TRUE_SHARE))

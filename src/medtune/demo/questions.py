@@ -10,7 +10,7 @@ KIND_NAMES: dict[EntityKind, str] = {
     "disease": "disease",
     "chemical": "medicine",
     "gene": "gene",
-    "test": "examination",
+    "test": "procedure",
 }
 _LETTERS = "ABCD"
 _WORDINGS = (

@@ -1,12 +1,23 @@
-"""Pre-training exercises about what is said: kinds of things, agreement of notes, stated facts, topics."""
+"""Pre-training exercises about what things are: their kinds, topics, and relations in plain words."""
 
 from medtune.demo.documents import KINDS, NAMES, Document, exercise
-from medtune.demo.draw import Draw, EntityKind
+from medtune.demo.draw import Draw
 from medtune.demo.hallmarks import HALLMARK_CUES, OTHER_FINDINGS, hallmark_sentence
-from medtune.demo.inference import Fact, say, statement_pair
 from medtune.demo.relation import FRAMES, RELATION_CUES
 
-__all__ = ["compare", "find_item", "name_topic", "paraphrase", "recall", "tell_kind"]
+__all__ = ["find_item", "name_topic", "paraphrase", "tell_kind"]
+
+
+# Every exercise comes in many framings, so that what the base learns is the comparison or the choice itself, wherever
+# the texts stand and whatever the answer is called, and fine-tuning has only to name it anew.
+_LISTS = ("{0} . {1} ", "{0} ) {1} ; ", "{0} {1} , ", "{0} - {1}\n")
+_CHOICES = (
+    ("Where is the {0} ?", "{1} is the {0} , item {2}"),
+    ("Find the {0} .", "{1} is a {0} , see {2} ."),
+    ("One of them is a {0} .", "it is {1} , at {2}"),
+    ("Choose a {0} .", "{0} : {1} so choose {2} ."),
+    ("Which one means a {0} ?", "{1} is a {0} .\nchoice {2}"),
+)
 
 
 def tell_kind(draw: Draw) -> Document:
@@ -21,47 +32,22 @@ def tell_kind(draw: Draw) -> Document:
 
 
 def find_item(draw: Draw) -> Document:
-    """Say at which letter of a list something stands."""
-    kinds = draw.rng.sample(KINDS, 4)
+    """Say which item of a list is of a kind, or at which letter something stands."""
+    count = 2 + int(draw.rng.random() * 3)
+    kinds = draw.rng.sample(KINDS, count)
     cores = [draw.core(kind) for kind in kinds]
-    letters = "ABCD" if draw.chance(0.7) else "WXYZ"
-    asked = int(draw.rng.random() * 4)
-    listed = " ".join(f"{letter} . {core}" for letter, core in zip(letters, cores, strict=True))
+    letters = "ABCD" if draw.chance(0.8) else "WXYZ"
+    asked = int(draw.rng.random() * count)
+    form = draw.pick(_LISTS)
+    listed = "".join(form.format(letter, core) for letter, core in zip(letters, cores, strict=False)).strip()
     name = draw.pick(NAMES[kinds[asked]])
-    if draw.chance(0.5):
-        return exercise(
-            draw, f"{listed} . Where is the {name} ?", f"the {name} {cores[asked]} stands at {letters[asked]} ."
-        )
-    return exercise(draw, f"{listed} . Where is {cores[asked]} ?", f"{cores[asked]} stands at {letters[asked]} .")
-
-
-_VERDICTS = {
-    "Entailment": ("they agree .", "the second note repeats the first ."),
-    "Contradiction": ("they clash .", "the second note denies the first ."),
-    "Neutral": ("they differ in topic .", "the second note adds something new ."),
-}
-
-
-def compare(draw: Draw) -> Document:
-    """Say whether a second note agrees with a first."""
-    label = draw.pick(list(_VERDICTS))
-    first, second = statement_pair(draw, label)
-    style = int(draw.rng.random() * 2)
-    opening = ("Do the notes agree ?", "What does the second note do ?")[style]
-    if draw.chance(0.5):
-        return exercise(draw, f"{opening}\nNote 1 - {first}\nNote 2 - {second}", _VERDICTS[label][style])
-    return exercise(draw, f"First note , {first} Second note , {second} {opening}", _VERDICTS[label][style])
-
-
-def recall(draw: Draw) -> Document:
-    """Repeat in other words what was said of an entity."""
-    person = draw.slot("person")
-    kinds: tuple[EntityKind, ...] = ("disease", "chemical")
-    facts = [Fact(kind, draw.entity(kind), draw.chance(0.5)) for kind in kinds]
-    asked = facts[int(draw.rng.random() * 2)]
-    told = f"the {person} {say(draw, facts[0])} and {say(draw, facts[1])} ."
-    verdict = "so it is ." if asked.holds else "so it is not ."
-    return exercise(draw, f"{told} What about {asked.entity} ?", f"the {person} {say(draw, asked)} , {verdict}")
+    question, answer = _CHOICES[int(draw.rng.random() * len(_CHOICES))]
+    if draw.chance(0.25):
+        question, answer = f"Where is {cores[asked]} ?", "{1} is at {2}"
+    question = question.format(name)
+    asked_first = draw.chance(0.6)
+    text = f"{question}\n{listed}" if asked_first else f"{listed}\n{question}"
+    return exercise(draw, text, answer.format(name, cores[asked], letters[asked]))
 
 
 _TOPICS = dict(

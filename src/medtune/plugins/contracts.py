@@ -178,6 +178,7 @@ class TrainResult:
         seconds: wall time of the training loop in this process.
         peak_memory_gib: peak allocated device memory, on a CPU the peak resident set.
         interrupted: the reason, when a signal or time limit ended the fit early.
+        fast_path: whether the fast path was used, and if not why, as one line; empty where the trainer has none.
     """
 
     steps: int
@@ -186,6 +187,7 @@ class TrainResult:
     seconds: float
     peak_memory_gib: float
     interrupted: str | None = None
+    fast_path: str = ""
 
     @property
     def tokens_per_second(self) -> float:

@@ -13,6 +13,8 @@ FREE_FIELDS = frozenset(
         "eval",  # scoring comes after training
         "train.logging_steps",
         "train.max_minutes",
+        "train.max_skipped_steps",
+        "train.on_nonfinite",  # like on_oom what a run that stopped on it is continued with
         "train.on_oom",
         "train.save_every_minutes",
         "train.save_steps",

@@ -16,13 +16,23 @@ from medtune.errors import DamagedArtifactError, UnsafeArtifactError, WriteFaile
 from medtune.runs.durable import Pause, attempt, require_space, sync_directory
 from medtune.runs.manifest import read_manifest, seal_folder, verify_folder
 
-__all__ = ["Checkpoint", "CheckpointStore", "PassedOver", "WriteFolder", "publish"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointStore",
+    "PassedOver",
+    "WriteFolder",
+    "bytes_to_keep",
+    "expected_bytes",
+    "publish",
+]
 
 WriteFolder = Callable[[Path], None]
 """Writes files into the empty folder it gets; may be called again in a fresh folder after a passing error."""
 
 _NAME = re.compile(r"step-(\d{6,})")
 _STAGING, _REPLACED, _DISCARDED = ".staging-", ".replaced-", ".discarded-"
+_BYTES_PER_PARAMETER = 12  # fp32 value and two fp32 moments
+_OVERHEAD_BYTES = 1 << 20
 _PICKLE_SUFFIXES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 
 
@@ -138,6 +148,19 @@ class CheckpointStore:
         """Put a checkpoint back whose replacement was cut short between its two renames."""
         for aside in self.root.glob(f"{_REPLACED}*") if self.root.is_dir() else ():
             _restore(self.root / aside.name.removeprefix(_REPLACED))
+
+
+def expected_bytes(trainable: int) -> int:
+    """Return the size of a checkpoint of that many trainable parameters, before one was written."""
+    return trainable * _BYTES_PER_PARAMETER + _OVERHEAD_BYTES
+
+
+def bytes_to_keep(trainable: int, keep: int, *, resuming: bool) -> int:
+    """Return the disk space that a run still needs for its checkpoints and adapter.
+
+    A run that is resumed has its checkpoints; both need room for one more while the oldest still stands, and the adapter.
+    """
+    return (2 if resuming else keep + 2) * expected_bytes(trainable)
 
 
 def publish(

@@ -1,6 +1,7 @@
 """The process that a fault laboratory forks its trials from; started by ``FaultLab``, not by hand."""
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -34,6 +35,8 @@ def main(victim_name: str, shim_path: str) -> None:
     if hasattr(module, "warm_up"):
         module.warm_up()
     shim = ctypes.CDLL(shim_path)
+    gc.collect()
+    gc.freeze()  # a trial that collects garbage need not walk, and so copy, the pages of all libraries
     for line in sys.stdin:
         answers.write(json.dumps(_trial(getattr(module, function_name), shim, json.loads(line))) + "\n")
         answers.flush()

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from medtune.runs.log import RunLog
-from medtune.testing.tiny_run import TIMED, warm_up
+from medtune.testing import tiny_run
 
 __all__ = ["tuned_run", "warm_up"]
 
@@ -18,6 +20,17 @@ _TRAIN: Mapping[str, Any] = {
     "save_strategy": "steps",
     "save_steps": 3,
 }
+
+
+def warm_up() -> None:
+    """Load what a whole run needs, the plugins and what they import on first use included."""
+    from medtune.plugins.host import create_host
+
+    tiny_run.warm_up()
+    create_host(autoload=False)
+    import_module("medtune.training")
+    if find_spec("mistral_common") is not None:  # transformers imports it for the tokenizers of Mistral models
+        import_module("mistral_common.tokens.tokenizers.tekken")
 
 
 def tuned_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,7 +58,7 @@ def tuned_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "digest": hashlib.sha256((run.adapter_dir / "adapter_model.safetensors").read_bytes()).hexdigest(),
         "steps": run.metrics["steps"],
-        "log": [{key: value for key, value in record.items() if key not in TIMED} for record in log],
+        "log": [{key: value for key, value in record.items() if key not in tiny_run.TIMED} for record in log],
         "scores": run.metrics["scores"],
     }
 

@@ -1,0 +1,81 @@
+"""Ways to compute the loss of packed rows: the fast path where it applies, else the model's own layers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from medtune.kernels import FastPath, PackedBatch, Refusal, enable
+from medtune.plugins.contracts import Job
+
+__all__ = ["choose_route", "describe", "loss_of", "supervised_loss"]
+
+_IGNORED = -100
+_HEAD_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Config fields of models that change the logits after the head; their loss takes the model's own forward."""
+
+Loss = Callable[..., dict[str, Any]]
+
+
+def choose_route(job: Job) -> FastPath | Refusal:
+    """Switch the fast path on for a job's model, or say why it stays off."""
+    train, loaded = job.spec.train, job.loaded
+    if train.fast_path == "off":
+        return Refusal("train.fast_path is off")
+    if train.precision not in ("auto", loaded.compute_dtype):
+        return Refusal(f"train.precision is {train.precision} and the base computes in {loaded.compute_dtype}")
+    return enable(loaded.model, recompute="all" if train.recompute == "all" else "none")
+
+
+def describe(route: FastPath | Refusal) -> str:
+    """Return the line about the fast path that a run's log and record hold."""
+    return str(route) if isinstance(route, Refusal) else f"the fast path is on ({route.steps} form)"
+
+
+def loss_of(base: Any, route: FastPath | Refusal) -> Loss:
+    """Return the ``forward`` that ``base`` has while it is trained; it takes and returns what ``supervised_loss`` does."""
+    if isinstance(route, FastPath):
+        return _by(route)
+    return _own_loss if _head_is_changed(base.config) else supervised_loss
+
+
+def _by(path: FastPath) -> Loss:
+    def fast_loss(
+        _base: Any, input_ids: Any, position_ids: Any, labels: Any, packed: PackedBatch | None = None, **_kwargs: Any
+    ) -> dict[str, Any]:
+        # a part of a micro-batch that had to be halved comes without its layout
+        return {"loss_sum": path.loss_of(packed) if packed else path.loss_sum(input_ids, position_ids, labels)}
+
+    return fast_loss
+
+
+def supervised_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, **_kwargs: Any) -> dict[str, Any]:
+    """Forward of a causal model that runs its head on supervised tokens only.
+
+    Args:
+        base: the model whose ``forward`` this replaces while training.
+        input_ids: [rows, length] ids.
+        position_ids: [rows, length], restarting at 0 with each sample; this is what isolates samples.
+        labels: [rows, length], -100 where a token carries no loss.
+
+    Returns:
+        ``loss_sum``: summed cross entropy in nats, fp32.
+    """
+    backbone = getattr(base, base.base_model_prefix)
+    hidden = backbone(input_ids=input_ids, position_ids=position_ids, use_cache=False).last_hidden_state
+    targets = labels[:, 1:]
+    chosen = targets != _IGNORED
+    logits = base.get_output_embeddings()(hidden[:, :-1][chosen])
+    return {"loss_sum": torch.nn.functional.cross_entropy(logits.float(), targets[chosen], reduction="sum")}
+
+
+def _own_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, **_kwargs: Any) -> dict[str, Any]:
+    """As ``supervised_loss``, with all logits from the model's own forward."""
+    logits = type(base).forward(base, input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
+    flat = logits[:, :-1].float().flatten(0, 1)
+    targets = labels[:, 1:].flatten()
+    return {"loss_sum": torch.nn.functional.cross_entropy(flat, targets, ignore_index=_IGNORED, reduction="sum")}
+
+
+def _head_is_changed(config: Any) -> bool:
+    return any(getattr(config, name, None) not in (None, 1.0) for name in _HEAD_CHANGES)

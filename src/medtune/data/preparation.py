@@ -1,0 +1,214 @@
+"""Encodes, checks and packs examples chunk by chunk, and counts what became of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from medtune.data.encode import Encoder
+from medtune.data.lengths import LengthLedger, require_tolerable
+from medtune.data.overlap import OverlapFinder
+from medtune.data.pack import best_fit
+from medtune.data.quarantine import Quarantine
+from medtune.data.samples import SampleWriter
+from medtune.data.shorten import shortened
+from medtune.data.supervision import Span
+from medtune.errors import DataError
+from medtune.plugins.contracts import Example
+from medtune.specs import RunSpec
+
+__all__ = ["Preparation", "PreparationReport"]
+
+_CHUNK_ROWS = 2000  # encoded together: enough for every core, little enough to stay in cache
+_CHUNK_CHARACTERS = 4_000_000  # so that a chunk of very long rows stays small too
+
+_Sample = tuple[Example, Any, list[Span]]
+"""Example, its int32 ids [tokens], and its supervised spans."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparationReport:
+    """What became of the rows.
+
+    Attributes:
+        rows: samples to train on.
+        tokens: their tokens.
+        supervised_tokens: those that carry loss.
+        packed_rows: rows of ``max_length`` they were packed into.
+        fill: share of the packed rows that is tokens.
+        quarantined: malformed rows.
+        reasons: reason -> malformed rows.
+        sources: lengths and losses per source.
+        needed: "95", "99" and "100" -> the ``max_length`` that keeps this percentage of all rows whole.
+        lost_rows: rows dropped for their length.
+        lost_supervised_tokens: their supervised tokens.
+        overlap: source -> kind -> training rows that also stand in the validation rows.
+        overlapping: ids of validation rows that have a counterpart in training.
+        dropped_overlap: training rows left out for it.
+        from_cache: whether the arrays were found prepared.
+    """
+
+    rows: int
+    tokens: int
+    supervised_tokens: int
+    packed_rows: int
+    fill: float
+    quarantined: int
+    reasons: dict[str, int]
+    sources: dict[str, Any]
+    needed: dict[str, int]
+    lost_rows: int
+    lost_supervised_tokens: int
+    overlap: dict[str, dict[str, int]]
+    overlapping: list[str]
+    dropped_overlap: int
+    from_cache: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a plan tells: the counts, without histograms and row ids."""
+        values = self.to_json()
+        for name in ("reasons", "overlapping", "from_cache"):
+            del values[name]
+        sources = {name: {k: v for k, v in s.items() if k != "histogram"} for name, s in self.sources.items()}
+        return {**values, "sources": sources}
+
+    def require_tolerable(self, spec: RunSpec) -> None:
+        """Raise DataError when a source loses more rows to ``max_length`` than ``spec`` accepts."""
+        if not spec.data.accept_loss:
+            require_tolerable(self.sources, spec.train.max_length)
+
+
+class Preparation:
+    """Takes examples and keeps what the packed set is made of.
+
+    Args:
+        spec: the run.
+        encoder: of the run.
+        validation: rows that training rows are compared with.
+        quarantine: takes the rows that cannot be encoded.
+        folder: where ids are written as they come; None keeps them in memory.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        encoder: Encoder,
+        validation: Sequence[Example],
+        quarantine: Quarantine,
+        folder: Path | None = None,
+    ) -> None:
+        self._spec, self._encoder, self._validation, self._quarantine = spec, encoder, validation, quarantine
+        self._ledger = LengthLedger()
+        self.writer = SampleWriter(len(encoder.tokenizer), folder)
+        self._overlap = OverlapFinder(validation, [ids for ids, _spans in encoder.encode_spans(validation)])
+        self._dropped = 0
+
+    def take(self, examples: Iterator[Example], progress: Callable[[int], None] | None = None) -> None:
+        """Encode, apply the length policy, look for overlap, keep; at most a chunk is in memory."""
+        done = 0
+        for chunk in _chunks(examples):
+            kept = [sample for row in self._encoded(chunk) if (sample := self._fitted(row))]
+            if kept:
+                self._keep(kept)
+            done += len(chunk)
+            if progress:
+                progress(done)
+
+    def finish(self) -> dict[str, Any]:
+        """Pack, and return what the set is found again by: ``samples``, ``report`` and ``validation``."""
+        report = self._report([])
+        report.require_tolerable(self._spec)
+        lengths = self.writer.lengths
+        if not lengths:
+            raise DataError(
+                "no row is left to train on; look at data.include_sources, data.exclude_sources and max_length"
+            )
+        train = self._spec.train
+        packed = (
+            best_fit(lengths, train.max_length, self._spec.seed)
+            if train.packing
+            else [[i] for i in range(len(lengths))]
+        )
+        samples = self.writer.finish(packed)
+        self.writer.close()
+        return {
+            "samples": samples,
+            "report": self._report(packed).to_json(),
+            "validation": [asdict(example) for example in self._validation],
+        }
+
+    def _report(self, packed: Sequence[Sequence[int]]) -> PreparationReport:
+        tokens = sum(self.writer.lengths)
+        sources = dict(self._ledger.to_json())
+        return PreparationReport(
+            rows=len(self.writer.lengths),
+            tokens=tokens,
+            supervised_tokens=self.writer.supervised,
+            packed_rows=len(packed),
+            fill=tokens / (len(packed) * self._spec.train.max_length) if packed else 0.0,
+            quarantined=self._quarantine.count,
+            reasons=dict(self._quarantine.reasons),
+            sources=sources,
+            needed=self._ledger.needed(),
+            lost_rows=sum(s["lost_rows"] for s in sources.values()),
+            lost_supervised_tokens=sum(s["lost_supervised_tokens"] for s in sources.values()),
+            overlap={source: dict(kinds) for source, kinds in sorted(self._overlap.counts.items())},
+            overlapping=sorted(self._overlap.evaluation_rows),
+            dropped_overlap=self._dropped,
+        )
+
+    def _keep(self, samples: list[_Sample]) -> None:
+        kinds = self._overlap.find([e for e, _ids, _spans in samples], [ids for _e, ids, _spans in samples])
+        if self._spec.data.drop_overlap:
+            self._dropped += sum(kind is not None for kind in kinds)
+            samples = [sample for sample, kind in zip(samples, kinds, strict=True) if kind is None]
+        self.writer.add([e for e, _ids, _spans in samples], [s[1] for s in samples], [s[2] for s in samples])
+
+    def _encoded(self, chunk: list[Example]) -> Iterator[_Sample]:
+        """Encode a chunk; when a row cannot be, the rows one by one, and those that cannot go to the quarantine."""
+        try:
+            yield from [(e, *sample) for e, sample in zip(chunk, self._encoder.encode_spans(chunk), strict=True)]
+        except DataError as error:
+            if len(chunk) > 1:
+                for example in chunk:
+                    yield from self._encoded([example])
+            else:
+                self._quarantine.revoke(chunk[0].row_id, str(error))
+
+    def _fitted(self, sample: _Sample) -> _Sample | None:
+        """Apply the length policy; None for a row that is dropped."""
+        example, ids, spans = sample
+        supervised = sum(end - first for first, end in spans)
+        self._ledger.note(example.source, len(ids), supervised)
+        limit = self._spec.train.max_length
+        if len(ids) <= limit:
+            return sample
+        policy = self._spec.data.overlong
+        if policy == "error":
+            raise DataError(
+                f"row '{example.row_id}' has {len(ids)} tokens and train.max_length is {limit}; raise it or choose "
+                "another data.overlong"
+            )
+        shorter = shortened(example, limit, self._encoder) if policy == "truncate_input" else None
+        if shorter is None:
+            self._ledger.lose(example.source, supervised)
+            return None
+        self._ledger.sources[example.source].shortened += 1
+        return shorter
+
+
+def _chunks(examples: Iterator[Example]) -> Iterator[list[Example]]:
+    chunk: list[Example] = []
+    characters = 0
+    for example in examples:
+        chunk.append(example)
+        characters += sum(len(m["content"]) for m in example.messages)
+        if len(chunk) == _CHUNK_ROWS or characters > _CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk

@@ -1,0 +1,148 @@
+"""The adapters as the fast path multiplies by them: copies in the compute type, made once per pass, and their gradients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["AdapterGroup", "Adapters", "Member"]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """The adapter of one layer: parameters ``down`` [r, inputs] and ``up`` [outputs, r], fp32."""
+
+    down: nn.Parameter
+    up: nn.Parameter
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterGroup:
+    """Adapters of layers that read the same input; a layer without one counts as zeros.
+
+    Attributes:
+        number: of the group within the model, which its dropout masks depend on.
+        down: [members * r, inputs], compute type.
+        up: [r, outputs], compute type.
+        down_gradient: fp32, as ``down``.
+        up_gradient: fp32 [outputs, r].
+        bounds: outputs where the layers begin, and the end.
+    """
+
+    number: int
+    down: Tensor
+    up: Tensor
+    down_gradient: Tensor
+    up_gradient: Tensor
+    bounds: tuple[int, ...]
+
+    @property
+    def members(self) -> int:
+        """Layers in the group."""
+        return len(self.bounds) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a group lies in the flat memory."""
+
+    number: int
+    members: tuple[Member | None, ...]
+    inputs: int
+    bounds: tuple[int, ...]
+
+
+class Adapters:
+    """All adapters of a model, side by side in flat memory.
+
+    Args:
+        r: rank of every adapter.
+        alpha: factor of every adapter.
+        dtype: compute type.
+    """
+
+    def __init__(self, r: int, alpha: float, dtype: torch.dtype) -> None:
+        self.r, self.alpha, self._dtype = r, alpha, dtype
+        self._places: list[_Place] = []
+        self._flat: Tensor | None = None
+
+    def add(self, members: Sequence[Member | None], inputs: int, outputs: Sequence[int]) -> int | None:
+        """Add the adapters of a group of layers.
+
+        Args:
+            members: one per layer, None where a layer has none.
+            inputs: width of the layers' input.
+            outputs: width of each layer's output.
+
+        Returns:
+            The number of the group, None when no layer has an adapter.
+        """
+        if not any(members):
+            return None
+        bounds = [0]
+        for width in outputs:
+            bounds.append(bounds[-1] + width)
+        self._places.append(_Place(len(self._places), tuple(members), inputs, tuple(bounds)))
+        return len(self._places) - 1
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The trained parameters, down before up, in the order in which groups were added."""
+        found = [member for place in self._places for member in place.members if member is not None]
+        return [parameter for member in found for parameter in (member.down, member.up)]
+
+    def begin(self, gradients: Tensor | None) -> list[AdapterGroup]:
+        """Return the groups with today's values in the compute type.
+
+        Args:
+            gradients: flat memory of their gradients, which is set to zero; None for a pass without any.
+        """
+        parameters = self.parameters
+        device = parameters[0].device
+        if self._flat is None or self._flat.device != device:
+            self._flat = torch.zeros(self._size, dtype=self._dtype, device=device)
+        groups: list[AdapterGroup] = []
+        parts = [] if gradients is None else self._views(gradients.zero_())
+        targets: list[Tensor] = []
+        sources: list[Tensor] = []
+        for place, (down, up) in zip(self._places, self._views(self._flat), strict=True):
+            up = up.view(self.r, -1)  # noqa: PLW2901 - the same memory, the other way round
+            for index, member in enumerate(place.members):
+                if member is not None:
+                    targets.append(down[index * self.r : (index + 1) * self.r])
+                    sources.append(member.down.detach())
+                    up[:, place.bounds[index] : place.bounds[index + 1]].copy_(member.up.detach().t())
+            part = parts[place.number] if parts else (down, up.t())
+            groups.append(AdapterGroup(place.number, down, up, *part, place.bounds))
+        torch.ops.aten._foreach_copy_(targets, sources)  # one launch for all
+        return groups
+
+    def memory(self) -> Tensor:
+        """Take flat memory for the gradients, fp32, undefined."""
+        return torch.empty(self._size, dtype=torch.float32, device=self.parameters[0].device)
+
+    def gradients(self, flat: Tensor) -> list[Tensor]:
+        """Return the gradients of ``parameters``, in their order, as views of their flat memory."""
+        parts: list[Tensor] = []
+        for place, (down, up) in zip(self._places, self._views(flat), strict=True):
+            for index, member in enumerate(place.members):
+                if member is not None:
+                    parts.append(down[index * self.r : (index + 1) * self.r])
+                    parts.append(up[place.bounds[index] : place.bounds[index + 1]])
+        return parts
+
+    @property
+    def _size(self) -> int:
+        return sum(self.r * (len(p.members) * p.inputs + p.bounds[-1]) for p in self._places)
+
+    def _views(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
+        views: list[tuple[Tensor, Tensor]] = []
+        start = 0
+        for place in self._places:
+            height, outputs = self.r * len(place.members), place.bounds[-1]
+            down_end = start + height * place.inputs
+            end = down_end + outputs * self.r
+            views.append((flat[start:down_end].view(height, place.inputs), flat[down_end:end].view(outputs, self.r)))
+            start = end
+        return views

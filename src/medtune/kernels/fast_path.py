@@ -1,0 +1,140 @@
+"""Switches the fast path on for a peft model: the same loss and gradients, faster and in less memory."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from medtune.kernels.layout import PackedBatch, lay_out
+from medtune.kernels.recognize import UnsupportedError, recognize
+from medtune.kernels.replay import Replays
+from medtune.kernels.stack import Recompute, Stack
+
+__all__ = ["FastPath", "Refusal", "enable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the fast path does not apply to a model, as the end of a sentence about it."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the fast path is off: {self.reason}"
+
+
+class FastPath:
+    """Computes the loss of packed rows through a peft model, without its forward.
+
+    Gradients arrive at the model's own parameters by ``backward`` as usual, so optimizers, DDP and checkpoints are the
+    model's own.
+    """
+
+    def __init__(self, stack: Stack, *, record: bool) -> None:
+        self._stack = stack
+        self._parameters = stack.network.adapters.parameters
+        self._device = stack.network.embedding.device
+        self._replays: Replays | None = None
+        if record and self._device.type == "cuda":
+            self._replays = Replays(stack.loss_and_gradient, stack.prepare, stack.network.adapters)
+
+    @property
+    def steps(self) -> str:
+        """The form of the fused steps: "triton" or "stock"."""
+        return self._stack.network.steps.name
+
+    @property
+    def failure(self) -> str | None:
+        """Why passes are not recorded on this GPU, None where they are or need not be."""
+        return None if self._replays is None else self._replays.failure
+
+    def loss_sum(self, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> Tensor:
+        """Return the summed cross entropy of the supervised tokens in nats, fp32 [].
+
+        Rows that lie on the device already are looked at on the host first, which waits for the device; lay them out
+        where they are made (``lay_out``) and call ``loss_of`` to avoid that.
+
+        Args:
+            input_ids: [rows, length] ids.
+            position_ids: [rows, length], restarting at 0 with each sample, which isolates samples.
+            labels: [rows, length], -100 where a token carries no loss.
+        """
+        return self.loss_of(lay_out(input_ids, position_ids, labels))
+
+    def loss_of(self, batch: PackedBatch) -> Tensor:
+        """Return the summed cross entropy of a batch that is laid out already, wherever it lies."""
+        with torch.autocast(self._device.type, enabled=False):
+            if not batch.longest:
+                return sum((p.sum() * 0.0 for p in self._parameters), torch.zeros((), device=self._device))
+            if not torch.is_grad_enabled():
+                return self._stack.loss(batch.to(self._device))
+            loss: Tensor = _Loss.apply(self, batch, *self._parameters)  # type: ignore[no-untyped-call]
+            return loss
+
+    def loss_and_gradients(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+        """Return the summed loss and its gradient for all adapters in flat memory, fp32."""
+        net = self._stack.network
+        seed: Tensor | None = None
+        if net.dropout > 0 and net.is_training():
+            # drawn on the host from torch's generator: checkpoints hold its state, and no device is waited for
+            seed = torch.randint(2**31, (1,))
+            seed = seed.pin_memory() if self._device.type == "cuda" else seed
+        if self._replays is not None:
+            return self._replays(batch, seed, self._device)
+        flat = net.adapters.memory()
+        seed = None if seed is None else seed.to(self._device, non_blocking=True)
+        return self._stack.loss_and_gradient(batch.to(self._device), seed, flat), flat
+
+    def divide(self, flat: Tensor) -> list[Tensor]:
+        """Return the gradients of the parameters as views of their flat memory."""
+        return self._stack.network.adapters.gradients(flat)
+
+    def disable(self) -> None:
+        """Free the memory that the fast path holds; the model works as before, on the same values."""
+        if self._replays is not None:
+            self._replays.drop()
+        self._stack.drop()
+        for scratch in self._stack.network.scratches:
+            scratch.drop()
+
+
+class _Loss(torch.autograd.Function):
+    """The whole model as one node, whose gradient is there as soon as its value is."""
+
+    @staticmethod
+    def forward(ctx: Any, path: FastPath, batch: PackedBatch, *parameters: Tensor) -> Tensor:
+        loss, ctx.gradient = path.loss_and_gradients(batch)
+        ctx.path, ctx.types = path, [parameter.dtype for parameter in parameters]
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        flat, ctx.gradient = ctx.gradient, None  # scaled in place: it is large
+        if flat is None:
+            raise RuntimeError("the fast path's backward pass can run only once")
+        parts = ctx.path.divide(flat.mul_(gradient))
+        return None, None, *(part.to(kind) for part, kind in zip(parts, ctx.types, strict=True))
+
+
+def enable(
+    model: Any, *, recompute: Recompute = "none", dtype: torch.dtype | None = None, record: bool = True
+) -> FastPath | Refusal:
+    """Switch the fast path on for a model, or say why it does not apply; a refused model keeps its values.
+
+    Plain weights of layers that read the same input move into one tensor each; the layers look into it, with the same
+    values. Everything else, adapters too, stays where it is.
+
+    Args:
+        model: a Mistral, Llama, Qwen2 or Qwen3 causal model with a LoRA adapter of peft.
+        recompute: what the backward pass computes again.
+        dtype: compute type, None for that of the embedding.
+        record: whether passes are recorded and replayed on a GPU (CUDA graphs), which hides the time that Python takes.
+    """
+    try:
+        network = recognize(model, dtype)
+    except UnsupportedError as error:
+        return Refusal(str(error))
+    return FastPath(Stack(network, recompute), record=record)

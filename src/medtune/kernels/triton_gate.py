@@ -1,0 +1,201 @@
+"""Triton kernels of the gated activation, which take the thin products of the adapters around it along in one pass."""
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
+# pyright: reportMissingImports=false, reportMissingParameterType=false, reportPossiblyUnboundVariable=false
+# pyright: reportUntypedFunctionDecorator=false
+# pyright: reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
+# ruff: noqa: ANN001, ANN202, N803, PLR0913, PLR0917 - kernels name their arguments as Triton does
+# ruff: noqa: C901, PLR0915 - one pass over memory takes all of it along
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from medtune.kernels.gate import AfterGate, BeforeGate, GateGradients
+from medtune.kernels.triton_blocks import summed
+from medtune.kernels.triton_dots import padded_rank, precision
+from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
+
+__all__ = ["swiglu", "swiglu_backward"]
+
+_FORWARD = {"ROWS": 32, "COLUMNS": 128, "STAGES": 2, "num_warps": 8}
+_BACKWARD = {"ROWS": 32, "COLUMNS": 128, "STAGES": 2, "num_warps": 8}
+_FORWARD_COLUMNS = 1792
+"""Columns that one program of the forward kernel goes through."""
+_BACKWARD_ROWS = 512
+"""Rows that one program of the backward kernel goes through."""
+
+
+@triton.jit
+def _load_factor(factor_ptr, rank, column, width, stride, RANK: tl.constexpr):
+    """Load a tile [PADDED, COLUMNS] of a factor whose rows are ``stride`` apart."""
+    inside = (column[None, :] < width) & (rank[:, None] < RANK)
+    return tl.load(factor_ptr + rank[:, None] * stride + column[None, :], mask=inside, other=0.0)
+
+
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
+def _swiglu(
+    gate_up_ptr, low_ptr, up_ptr, down_ptr, out_ptr, part_ptr, rows, width, span,
+    step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, _factor,
+    RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(1).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    in_rows = row[:, None] < rows
+    rank = tl.arange(0, PADDED)
+    if RANK > 0:
+        left = low_ptr + row[:, None] * (2 * RANK) + rank[None, :]
+        left_inside = in_rows & (rank[None, :] < RANK)
+        gate_low = tl.load(left, mask=left_inside, other=0.0)
+        upper_low = tl.load(left + RANK, mask=left_inside, other=0.0)
+    low = tl.zeros([ROWS, PADDED], tl.float32)
+    begin = tl.program_id(0) * span
+    for start in tl.range(begin, tl.minimum(begin + span, width), COLUMNS, num_stages=STAGES):
+        column = start + tl.arange(0, COLUMNS)
+        inside = in_rows & (column[None, :] < width)
+        place = gate_up_ptr + row[:, None] * (2 * width) + column[None, :]
+        gate = tl.load(place, mask=inside, other=0.0).to(tl.float32)
+        upper = tl.load(place + width, mask=inside, other=0.0).to(tl.float32)
+        if RANK > 0:
+            gate_factor = _load_factor(up_ptr, rank, column, width, 2 * width, RANK)
+            upper_factor = _load_factor(up_ptr + width, rank, column, width, 2 * width, RANK)
+            gate += tl.dot(gate_low, gate_factor, input_precision=PRECISION)
+            upper += tl.dot(upper_low, upper_factor, input_precision=PRECISION)
+        out = (gate * tl.sigmoid(gate) * upper).to(out_ptr.dtype.element_ty)
+        tl.store(out_ptr + row[:, None] * width + column[None, :], out, mask=inside)
+        if DOWN_RANK > 0:
+            if DROP:
+                keep = keep_tile(row + first_row, column, step_seed_ptr, seed_0, threshold)
+                out = tl.where(keep, out, 0.0)
+            down = _load_factor(down_ptr, rank, column, width, width, DOWN_RANK)
+            low += tl.dot(out, tl.trans(down), input_precision=PRECISION)
+    if DOWN_RANK > 0:
+        target = part_ptr + (tl.program_id(0) * rows + row[:, None]) * DOWN_RANK + rank[None, :]
+        tl.store(target, low, mask=in_rows & (rank[None, :] < DOWN_RANK))
+
+
+@triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
+def _swiglu_backward(
+    gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, back_part_ptr, low_part_ptr, d_up_ptr, d_down_ptr,
+    rows, width, span, step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, factor,
+    RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, LOW: tl.constexpr,
+    PRECISION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    block, split = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    column = block * COLUMNS + tl.arange(0, COLUMNS)
+    rank = tl.arange(0, PADDED)
+    kind = gate_up_ptr.dtype.element_ty
+    if RANK > 0:
+        gate_factor = _load_factor(up_ptr, rank, column, width, 2 * width, RANK)
+        upper_factor = _load_factor(up_ptr + width, rank, column, width, 2 * width, RANK)
+        d_gate_factor = tl.zeros([COLUMNS, PADDED], tl.float32)
+        d_upper_factor = tl.zeros([COLUMNS, PADDED], tl.float32)
+    if DOWN_RANK > 0:
+        down = _load_factor(down_ptr, rank, column, width, width, DOWN_RANK)
+        d_down = tl.zeros([COLUMNS, PADDED], tl.float32)
+    for start in tl.range(0, span, ROWS, num_stages=STAGES):
+        row = split * span + start + tl.arange(0, ROWS)
+        in_rows = row[:, None] < rows
+        inside = in_rows & (column[None, :] < width)
+        place = gate_up_ptr + row[:, None] * (2 * width) + column[None, :]
+        gate = tl.load(place, mask=inside, other=0.0).to(tl.float32)
+        upper = tl.load(place + width, mask=inside, other=0.0).to(tl.float32)
+        gradient = tl.load(gradient_ptr + row[:, None] * width + column[None, :], mask=inside, other=0.0).to(tl.float32)
+        if RANK > 0:
+            left = low_ptr + row[:, None] * (2 * RANK) + rank[None, :]
+            left_inside = in_rows & (rank[None, :] < RANK)
+            gate_low = tl.load(left, mask=left_inside, other=0.0)
+            upper_low = tl.load(left + RANK, mask=left_inside, other=0.0)
+            gate += tl.dot(gate_low, gate_factor, input_precision=PRECISION)
+            upper += tl.dot(upper_low, upper_factor, input_precision=PRECISION)
+        gated = tl.sigmoid(gate)
+        active = gate * gated
+        if DOWN_RANK > 0:
+            down_inside = in_rows & (rank[None, :] < DOWN_RANK)
+            down_low = tl.load(back_ptr + row[:, None] * DOWN_RANK + rank[None, :], mask=down_inside, other=0.0)
+            through = tl.dot(down_low, down, input_precision=PRECISION)
+            output = active * upper
+            if DROP:
+                keep = keep_tile(row + first_row, column, step_seed_ptr, seed_0, threshold)
+                through = tl.where(keep, through * factor, 0.0)
+                output = tl.where(keep, output * factor, 0.0)
+            gradient += through
+            hidden = output.to(kind)
+            d_down += tl.dot(tl.trans(hidden), down_low, input_precision=PRECISION)
+            if LOW:
+                low = tl.dot(hidden, tl.trans(down), input_precision=PRECISION)
+                low_place = low_part_ptr + (block.to(tl.int64) * rows + row[:, None]) * DOWN_RANK + rank[None, :]
+                tl.store(low_place, low, mask=down_inside)
+        d_gate = (gradient * upper * gated * (1.0 + gate * (1.0 - gated))).to(kind)
+        d_upper = (gradient * active).to(kind)
+        tl.store(place, d_gate, mask=inside)
+        tl.store(place + width, d_upper, mask=inside)
+        if RANK > 0:
+            d_gate_factor += tl.dot(tl.trans(d_gate), gate_low, input_precision=PRECISION)
+            d_upper_factor += tl.dot(tl.trans(d_upper), upper_low, input_precision=PRECISION)
+            part = back_part_ptr + (block.to(tl.int64) * rows + row[:, None]) * (2 * RANK) + rank[None, :]
+            tl.store(part, tl.dot(d_gate, tl.trans(gate_factor), input_precision=PRECISION), mask=left_inside)
+            tl.store(part + RANK, tl.dot(d_upper, tl.trans(upper_factor), input_precision=PRECISION), mask=left_inside)
+    if RANK > 0:
+        factor_inside = (column[:, None] < width) & (rank[None, :] < RANK)
+        target = d_up_ptr + (split * (2 * width) + column[:, None]) * RANK + rank[None, :]
+        tl.store(target, d_gate_factor, mask=factor_inside)
+        tl.store(target + width * RANK, d_upper_factor, mask=factor_inside)
+    if DOWN_RANK > 0:
+        target = d_down_ptr + (split * DOWN_RANK + rank[None, :]) * width + column[:, None]
+        tl.store(target, d_down, mask=(column[:, None] < width) & (rank[None, :] < DOWN_RANK))
+
+
+def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) -> tuple[Tensor, Tensor | None]:
+    """As ``stock_gate.swiglu``."""
+    rows, width = gate_up.shape[0], gate_up.shape[1] // 2
+    out = torch.empty(rows, width, dtype=gate_up.dtype, device=gate_up.device)
+    low, up = (before.low, before.up) if before else (gate_up, gate_up)
+    rank, down_rank = up.shape[0] if before else 0, after.down.shape[0] if after else 0
+    spans = triton.cdiv(width, _FORWARD_COLUMNS)
+    part = torch.empty(spans, rows, down_rank, dtype=torch.float32, device=gate_up.device)
+    dropout = after.dropout if after else None
+    _swiglu[(spans, triton.cdiv(rows, _FORWARD["ROWS"]))](
+        gate_up, low, up, after.down if after else gate_up, out, part, rows, width, _FORWARD_COLUMNS,
+        *dropout_arguments(dropout, gate_up),
+        RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(rank, down_rank)), DROP=dropout is not None,
+        PRECISION=precision(gate_up), **_FORWARD,
+    )  # fmt: skip
+    if after is None:
+        return out, None
+    return out, summed(part, after.alpha * (dropout.factor if dropout else 1.0), gate_up.dtype)
+
+
+def swiglu_backward(
+    gate_up: Tensor, gradient: Tensor, before: BeforeGate | None, after: AfterGate | None
+) -> GateGradients:
+    """As ``stock_gate.swiglu_backward``."""
+    rows, width = gradient.shape
+    device, kind = gate_up.device, gate_up.dtype
+    low, up = (before.low, before.up) if before else (gate_up, gate_up)
+    rank, down_rank = up.shape[0] if before else 0, after.down.shape[0] if after else 0
+    back = after.back if after and after.back is not None else gate_up
+    wants_low, dropout = bool(after and after.wants_low), after.dropout if after else None
+    tile = _tile(_BACKWARD, max(rank, down_rank))
+    blocks, splits = triton.cdiv(width, tile["COLUMNS"]), triton.cdiv(rows, _BACKWARD_ROWS)
+    back_part = torch.empty(blocks, rows, 2 * rank, dtype=torch.float32, device=device)
+    low_part = torch.empty(blocks, rows, down_rank if wants_low else 0, dtype=torch.float32, device=device)
+    d_up = torch.empty(splits, 2 * width, rank, dtype=torch.float32, device=device)
+    d_down = torch.empty(splits, down_rank, width, dtype=torch.float32, device=device)
+    _swiglu_backward[(blocks, splits)](
+        gate_up, gradient, low, up, back, after.down if after else gate_up, back_part, low_part, d_up, d_down,
+        rows, width, _BACKWARD_ROWS, *dropout_arguments(dropout, gate_up),
+        RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(rank, down_rank)), DROP=dropout is not None,
+        LOW=wants_low, PRECISION=precision(gate_up), **tile,
+    )  # fmt: skip
+    return GateGradients(
+        back=summed(back_part, before.alpha, kind) if before else None,
+        up=summed(d_up, 1.0, torch.float32) if before else None,
+        down=summed(d_down, 1.0, torch.float32) if after else None,
+        low=summed(low_part, after.alpha, kind) if after and wants_low else None,
+    )
+
+
+def _tile(tile: dict[str, int], rank: int) -> dict[str, int]:
+    """Return the tile, narrower where accumulators of a high rank would fill the registers."""
+    return tile if rank <= 32 else {**tile, "COLUMNS": 64, "ROWS": 16}  # noqa: PLR2004 - measured up to 32

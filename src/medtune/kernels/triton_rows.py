@@ -1,0 +1,235 @@
+"""Triton kernels that work on whole rows: norms, the loss over the vocabulary, rounding to fp8."""
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
+# pyright: reportMissingImports=false, reportMissingParameterType=false, reportPossiblyUnboundVariable=false
+# pyright: reportUntypedFunctionDecorator=false
+# pyright: reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
+# ruff: noqa: ANN001, ANN202, N803, PLR0913, PLR0917 - kernels name their arguments as Triton does
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from medtune.kernels.dropout import Dropout
+from medtune.kernels.triton_adapters import add_projected
+from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
+
+__all__ = ["cross_entropy", "norm", "norm_backward", "quantize_rows"]
+
+_E4M3_MAX = 448.0
+_LOWEST = -1e30
+_NORM = {"VALUES": 16384, "num_warps": 16}
+_NORM_BACKWARD = {"VALUES": 16384, "num_warps": 16}
+_QUANTIZE = {"LOOP": 4096, "num_warps": 8}
+_WIDE_ROW = 4096
+_FUSED, _FUSED_BACK = 16, 48
+"""Highest ranks (sums of ranks) up to which adapters are added inside a norm; above, a product of their own is faster."""
+
+
+@triton.jit
+def _norm(
+    x_ptr, pending_ptr, low_ptr, up_ptr, weight_ptr, total_ptr, normed_ptr, scale_ptr, rows, width, eps,
+    ADD: tl.constexpr, RANK: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, BLOCK)
+    inside = (row[:, None] < rows) & (column[None, :] < width)
+    place = row[:, None] * width + column[None, :]
+    x = tl.load(x_ptr + place, mask=inside, other=0.0)
+    if ADD:
+        pending = tl.load(pending_ptr + place, mask=inside, other=0.0).to(tl.float32)
+        for j in tl.static_range(RANK):
+            low = tl.load(low_ptr + row * RANK + j, mask=row < rows, other=0.0).to(tl.float32)
+            up = tl.load(up_ptr + j * width + column, mask=column < width, other=0.0).to(tl.float32)
+            pending += low[:, None] * up[None, :]
+        x = (x.to(tl.float32) + pending).to(x.dtype)
+        tl.store(total_ptr + place, x, mask=inside)
+    wide = x.to(tl.float32)
+    scale = 1.0 / tl.sqrt(tl.sum(wide * wide, 1) / width + eps)
+    weight = tl.load(weight_ptr + column, mask=column < width, other=0.0).to(tl.float32)
+    normed = (wide * scale[:, None]).to(x.dtype).to(tl.float32) * weight[None, :]
+    tl.store(normed_ptr + place, normed.to(x.dtype), mask=inside)
+    tl.store(scale_ptr + row, scale, mask=row < rows)
+
+
+@triton.jit(do_not_specialize=["first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+def _norm_backward(
+    gradient_ptr, low_ptr, down_ptr, x_ptr, scale_ptr, weight_ptr, residual_ptr, out_ptr, rows, width,
+    step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
+    ADD: tl.constexpr, MEMBERS: tl.constexpr, RANK: tl.constexpr, DROP: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, BLOCK)
+    inside = (row[:, None] < rows) & (column[None, :] < width)
+    place = row[:, None] * width + column[None, :]
+    gradient = tl.load(gradient_ptr + place, mask=inside, other=0.0).to(tl.float32)
+    for member in tl.static_range(MEMBERS):
+        if DROP:
+            seed = seed_0 if member == 0 else (seed_1 if member == 1 else seed_2)
+            keep = keep_tile(row + first_row, column, step_seed_ptr, seed, threshold)
+            passing = tl.where(keep, factor, 0.0)
+        for j in tl.static_range(RANK):
+            low = tl.load(low_ptr + row * (MEMBERS * RANK) + (member * RANK + j), mask=row < rows, other=0.0)
+            down = tl.load(down_ptr + (member * RANK + j) * width + column, mask=column < width, other=0.0)
+            through = low.to(tl.float32)[:, None] * down.to(tl.float32)[None, :]
+            if DROP:
+                through *= passing
+            gradient += through
+    x = tl.load(x_ptr + place, mask=inside, other=0.0)
+    scale = tl.load(scale_ptr + row, mask=row < rows, other=0.0)[:, None]
+    weight = tl.load(weight_ptr + column, mask=column < width, other=0.0).to(tl.float32)
+    inner = gradient * weight[None, :]
+    direction = x.to(tl.float32) * scale
+    result = scale * (inner - direction * (tl.sum(inner * direction, 1) / width)[:, None])
+    if ADD:
+        result += tl.load(residual_ptr + place, mask=inside, other=0.0).to(tl.float32)
+    tl.store(out_ptr + place, result.to(x.dtype), mask=inside)
+
+
+@triton.jit
+def _cross_entropy(logits_ptr, target_ptr, loss_ptr, width, stride, LOWEST: tl.constexpr, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    logits_ptr += row * stride
+    target = tl.load(target_ptr + row)
+    counts = tl.where(target >= 0, 1.0, 0.0)
+    chosen = tl.load(logits_ptr + tl.maximum(target, 0)).to(tl.float32)
+    # finite, so that lanes without any value give no NaN; against the row's top they count as nothing
+    highest = tl.full([BLOCK], LOWEST, tl.float32)
+    total = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, width, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        value = tl.load(logits_ptr + column, mask=column < width, other=float("-inf")).to(tl.float32)
+        higher = tl.maximum(highest, value)
+        total = total * tl.exp(highest - higher) + tl.exp(value - higher)
+        highest = higher
+    top = tl.max(highest, 0)
+    log_total = top + tl.log(tl.sum(total * tl.exp(highest - top), 0))
+    tl.store(loss_ptr + row, (log_total - chosen) * counts)
+    for start in range(0, width, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        value = tl.load(logits_ptr + column, mask=column < width, other=float("-inf"))
+        gradient = tl.exp(value.to(tl.float32) - log_total) - tl.where(column == target, 1.0, 0.0)
+        tl.store(logits_ptr + column, (gradient * counts).to(value.dtype), mask=column < width)
+
+
+@triton.jit
+def _quantize(
+    x_ptr, column_scale_ptr, out_ptr, scale_ptr, width, SCALED: tl.constexpr, LARGEST: tl.constexpr, BLOCK: tl.constexpr
+):
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    inside = column < width
+    x = tl.load(x_ptr + row * width + column, mask=inside, other=0.0).to(tl.float32)
+    if SCALED:
+        x *= tl.load(column_scale_ptr + column, mask=inside, other=0.0)
+    scale = tl.maximum(tl.max(tl.abs(x), 0), 1e-12) / LARGEST
+    rounded = tl.minimum(tl.maximum(x / scale, -LARGEST), LARGEST)
+    tl.store(out_ptr + row * width + column, rounded.to(out_ptr.dtype.element_ty), mask=inside)
+    tl.store(scale_ptr + row, scale)
+
+
+@triton.jit
+def _quantize_long(
+    x_ptr, column_scale_ptr, out_ptr, scale_ptr, width, SCALED: tl.constexpr, LARGEST: tl.constexpr, BLOCK: tl.constexpr
+):
+    """As ``_quantize`` in two passes over a row, the second of which finds it in the cache."""
+    row = tl.program_id(0).to(tl.int64)
+    x_ptr += row * width
+    out_ptr += row * width
+    largest = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, width, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        x = tl.load(x_ptr + column, mask=column < width, other=0.0).to(tl.float32)
+        if SCALED:
+            x *= tl.load(column_scale_ptr + column, mask=column < width, other=0.0)
+        largest = tl.maximum(largest, tl.abs(x))
+    scale = tl.maximum(tl.max(largest, 0), 1e-12) / LARGEST
+    for start in range(0, width, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        x = tl.load(x_ptr + column, mask=column < width, other=0.0).to(tl.float32)
+        if SCALED:
+            x *= tl.load(column_scale_ptr + column, mask=column < width, other=0.0)
+        rounded = tl.minimum(tl.maximum(x / scale, -LARGEST), LARGEST)
+        tl.store(out_ptr + column, rounded.to(out_ptr.dtype.element_ty), mask=column < width)
+    tl.store(scale_ptr + row, scale)
+
+
+def norm(
+    x: Tensor, pending: Tensor | None, adapter: tuple[Tensor, Tensor] | None, weight: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As ``stock.norm``."""
+    rows, width = x.shape
+    if pending is not None and adapter is not None and adapter[1].shape[0] > _FUSED:
+        pending, adapter = pending.addmm_(*adapter), None
+    total = x if pending is None else torch.empty_like(x)
+    normed = torch.empty_like(x)
+    scale = torch.empty(rows, dtype=torch.float32, device=x.device)
+    low, up = adapter or (x, x)
+    launch = _launch(_NORM, width, is_adapted=adapter is not None)
+    _norm[(triton.cdiv(rows, launch["ROWS"]),)](
+        x, x if pending is None else pending, low, up, weight, total, normed, scale, rows, width, eps,
+        ADD=pending is not None, RANK=up.shape[0] if adapter else 0, **launch,
+    )  # fmt: skip
+    return total, normed, scale
+
+
+def norm_backward(
+    gradient: Tensor,
+    through: tuple[Tensor, Tensor, Dropout | None] | None,
+    x: Tensor,
+    normed: tuple[Tensor, Tensor],
+    residual: Tensor | None,
+) -> Tensor:
+    """As ``stock.norm_backward``."""
+    rows, width = x.shape
+    if through is not None and through[1].shape[0] > _FUSED_BACK:
+        add_projected(gradient, *through)
+        through = None
+    low, down, dropout = through or (x, x, None)
+    members = len(dropout.member_seeds) if dropout else 1
+    out = torch.empty_like(x)
+    launch = _launch(_NORM_BACKWARD, width, is_adapted=through is not None)
+    _norm_backward[(triton.cdiv(rows, launch["ROWS"]),)](
+        gradient, low, down, x, *normed, gradient if residual is None else residual, out, rows, width,
+        *dropout_arguments(dropout, x),
+        ADD=residual is not None, MEMBERS=members if through else 0, RANK=down.shape[0] // members if through else 0,
+        DROP=dropout is not None, **launch,
+    )  # fmt: skip
+    return out
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """As ``stock.cross_entropy``."""
+    rows, width = logits.shape
+    losses = torch.empty(rows, dtype=torch.float32, device=logits.device)
+    block = min(4096, triton.next_power_of_2(width))
+    _cross_entropy[(rows,)](logits, targets, losses, width, logits.stride(0), LOWEST=_LOWEST, BLOCK=block, num_warps=8)
+    return losses
+
+
+def quantize_rows(x: Tensor, column_scale: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """As ``stock.quantize_rows``."""
+    rows, width = x.shape
+    out = torch.empty(rows, width, dtype=torch.float8_e4m3fn, device=x.device)
+    scale = torch.empty(rows, 1, dtype=torch.float32, device=x.device)
+    block = triton.next_power_of_2(width)
+    kernel, warps = _quantize, _warps(block)
+    if block > _QUANTIZE["LOOP"]:
+        kernel, block, warps = _quantize_long, _QUANTIZE["LOOP"], _QUANTIZE["num_warps"]
+    kernel[(rows,)](
+        x, scale if column_scale is None else column_scale, out, scale, width,
+        SCALED=column_scale is not None, LARGEST=_E4M3_MAX, BLOCK=block, num_warps=warps,
+    )  # fmt: skip
+    return out, scale
+
+
+def _launch(tile: dict[str, int], width: int, *, is_adapted: bool) -> dict[str, int]:
+    """Return rows per program and warps: adapters' factors are read once for all rows of a program."""
+    block = triton.next_power_of_2(width)
+    if not is_adapted:
+        return {"ROWS": 1, "BLOCK": block, "num_warps": _warps(block)}
+    return {"ROWS": max(1, min(16, tile["VALUES"] // block)), "BLOCK": block, "num_warps": tile["num_warps"]}
+
+
+def _warps(block: int) -> int:
+    return 4 if block < _WIDE_ROW else min(32, block // 1024 * 2)

@@ -1,0 +1,195 @@
+"""The fast path on a GPU: bf16 within the error of eager, replays equal plain passes, no wait inside a step."""
+
+import copy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parents[1] / "kernels"))
+from tiny_models import build_model, draw_batch, gradients, largest_error, plain_loss
+
+from medtune import kernels
+from medtune.kernels import recognize, steps
+from medtune.kernels.fp8_linear import Fp8Linear
+
+FP8 = (8, 9)
+WIDE = {
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+}
+
+
+def of_kind(kind):
+    """Return a function that stores the layers of a base as ``kind``."""
+
+    def change(base):
+        for layer in base.model.layers:
+            for part in (layer.self_attn, layer.mlp):
+                for name, linear in list(part.named_children()):
+                    if type(linear) is torch.nn.Linear:
+                        setattr(part, name, Fp8Linear(linear) if kind == "fp8" else four_bit(linear))
+        return base
+
+    return change if kind != "bf16" else lambda base: base
+
+
+def four_bit(linear):
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    new = bitsandbytes.nn.Linear4bit(
+        linear.in_features, linear.out_features, bias=False, compute_dtype=linear.weight.dtype, quant_type="nf4"
+    )
+    new.weight = bitsandbytes.nn.Params4bit(
+        linear.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True, module=new
+    )
+    return new.to("cuda")
+
+
+def in_fp32(model):
+    """Return a copy that holds the very same values in fp32, so that only the precision of the work differs."""
+    exact = copy.deepcopy(model)
+    for layer in exact.get_base_model().model.layers:
+        for part in (layer.self_attn, layer.mlp):
+            for module in part.children():
+                if hasattr(module, "base_layer"):
+                    old = module.base_layer
+                    module.base_layer = torch.nn.Linear(old.in_features, old.out_features, bias=False, device="meta")
+                    module.base_layer.weight = torch.nn.Parameter(restored(old), requires_grad=False)
+    return exact.float()
+
+
+def restored(linear):
+    if isinstance(linear, Fp8Linear):
+        return linear.restored(torch.float32)
+    if type(linear).__name__ == "Linear4bit":
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(linear.weight.data, linear.weight.quant_state).float()
+    return linear.weight.detach().float()
+
+
+def enabled(model, **options):
+    path = kernels.enable(model, **options)
+    assert isinstance(path, kernels.FastPath), str(path)
+    return path
+
+
+def needs_fp8(kind):
+    if kind == "fp8" and torch.cuda.get_device_capability() < FP8:
+        pytest.skip("needs fp8 products")
+
+
+@pytest.mark.parametrize("kind", ["bf16", "nf4", "fp8"])
+@pytest.mark.parametrize("family", ["Mistral", "Qwen3"])
+def test_gradients_in_bf16_stay_within_the_error_of_eager(kind, family):
+    needs_fp8(kind)
+    batch = draw_batch(rows=4, length=96)
+    model = build_model(family, dtype=torch.bfloat16, prepare=of_kind(kind), **WIDE)
+    fast_path = enabled(model, record=False)
+    assert fast_path.steps == "triton"
+    exact = in_fp32(model)
+    loss, wanted = gradients(exact, plain_loss(exact, *batch))
+    with torch.autocast("cuda", torch.bfloat16):
+        _loss, eager = gradients(model, plain_loss(model, *batch))
+    fast_loss, fast = gradients(model, fast_path.loss_sum(*batch))
+    torch.testing.assert_close(fast_loss, loss, rtol=2e-2 if kind == "fp8" else 5e-3, atol=0)
+    # the products of an fp8 base round their inputs too, which eager does not
+    allowed = 0.25 if kind == "fp8" else 1.25 * largest_error(eager, wanted)
+    assert largest_error(fast, wanted) < allowed
+
+
+@pytest.mark.parametrize("window", [None, 8])
+def test_flash_kernels_equal_attention_over_padded_samples(window, monkeypatch):
+    from medtune.kernels import attention
+
+    batch = draw_batch(rows=4, length=96)
+    model = build_model("Mistral", dtype=torch.bfloat16, sliding_window=window, **WIDE)
+    path = enabled(model, record=False)
+    loss, flash = gradients(model, path.loss_sum(*batch))
+    monkeypatch.setattr(attention, "_has_flash", lambda _q: False)
+    padded_loss, padded = gradients(model, path.loss_sum(*batch))
+    torch.testing.assert_close(loss, padded_loss, rtol=2e-3, atol=0)
+    assert largest_error(flash, padded) < 0.02
+
+
+def test_triton_in_bf16_stays_within_the_error_of_stock_pytorch(monkeypatch):
+    batch = draw_batch(rows=4, length=96)
+    model = build_model("Mistral", dtype=torch.bfloat16, lora={"lora_dropout": 0.1}, **WIDE)
+    results = []
+    for which, chosen in (
+        (model, steps.triton_steps()),
+        (model, steps.stock_steps()),
+        (in_fp32(model), steps.stock_steps()),
+    ):
+        monkeypatch.setattr(recognize, "choose_steps", lambda _device, _r, chosen=chosen: chosen)
+        path = enabled(which, record=False)
+        torch.manual_seed(4)
+        results.append(gradients(which, path.loss_sum(*batch)))
+    (loss, found), (stock_loss, by_stock), (_loss, wanted) = results
+    torch.testing.assert_close(loss, stock_loss, rtol=2e-3, atol=0)
+    assert largest_error(found, wanted) < 1.25 * largest_error(by_stock, wanted)
+
+
+@pytest.mark.parametrize("kind", ["bf16", "nf4", "fp8"])
+@pytest.mark.parametrize("recompute", ["none", "selective", "all", "offload"])
+def test_replayed_passes_equal_plain_ones(kind, recompute):
+    needs_fp8(kind)
+    model = build_model("Mistral", dtype=torch.bfloat16, prepare=of_kind(kind), lora={"lora_dropout": 0.1}, **WIDE)
+    plain = enabled(model, record=False)
+    # sizes alternate, and the third and later rounds replay what the second recorded
+    batches = [draw_batch(rows=rows, length=96, seed=seed) for seed, rows in enumerate((4, 2, 4, 4, 2))]
+    wanted = []
+    for batch in batches:
+        torch.manual_seed(7)
+        wanted.append(gradients(model, plain.loss_sum(*batch)))
+    replayed = enabled(model, recompute=recompute)
+    for _round in range(3):
+        for batch, (loss, parts) in zip(batches, wanted, strict=True):
+            torch.manual_seed(7)
+            found_loss, found = gradients(model, replayed.loss_sum(*batch))
+            torch.testing.assert_close(found_loss, loss, rtol=1e-3, atol=0)
+            assert largest_error(found, parts) < 0.01
+    assert replayed.failure is None
+    replayed.disable()
+
+
+def test_a_replay_sees_updated_adapters():
+    batch = draw_batch(rows=4, length=96)
+    model = build_model("Mistral", dtype=torch.bfloat16, **WIDE)
+    path = enabled(model)
+    for _ in range(3):
+        before = path.loss_sum(*batch)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.mul_(1.5)
+    after = path.loss_sum(*batch)
+    with torch.no_grad():
+        torch.testing.assert_close(after.detach(), path.loss_sum(*batch), rtol=1e-3, atol=0)
+    assert not torch.equal(before, after)
+
+
+def test_a_step_never_waits_for_the_device():
+    model = build_model("Mistral", dtype=torch.bfloat16, **WIDE)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-3, fused=True)
+    packed = kernels.lay_out(*draw_batch(rows=4, length=96)).pin_memory()
+    path = enabled(model)
+
+    def step():
+        (path.loss_of(packed) / 100).backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    for _ in range(3):
+        step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
