@@ -101,6 +101,7 @@ def main():
     figures.show(device=torch.cuda.get_device_name() if CUDA else "cpu", torch=torch.__version__)
     for family in FAMILIES:
         figures.part(f"equality {family}", equality, family)
+    kept = None
     for scheme in options.schemes:
         loaded = figures.part(f"build {scheme}", starling, scheme, tiny=options.tiny)
         if loaded:
@@ -115,7 +116,7 @@ def main():
         else:
             del loaded
         free()
-    if "none" in options.schemes and CUDA:  # last, because its compilation takes as long as all the rest
+    if kept and CUDA:  # last, because its compilation takes as long as all the rest
         figures.part("plain, static cache", plain_static, kept, requests(256, options.new))
     figures.show(part="end", seconds=round(options.seconds - (figures.end - time.monotonic()), 1))
 
