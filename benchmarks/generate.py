@@ -101,6 +101,7 @@ def main():
     figures.show(device=torch.cuda.get_device_name() if CUDA else "cpu", torch=torch.__version__)
     for family in FAMILIES:
         figures.part(f"equality {family}", equality, family)
+    kept = None
     for scheme in options.schemes:
         loaded = figures.part(f"build {scheme}", starling, scheme, tiny=options.tiny)
         if loaded:
@@ -115,7 +116,7 @@ def main():
         else:
             del loaded
         free()
-    if "none" in options.schemes and CUDA:  # last, because its compilation takes as long as all the rest
+    if kept and CUDA:  # last, because its compilation takes as long as all the rest
         figures.part("plain, static cache", plain_static, kept, requests(256, options.new))
     figures.show(part="end", seconds=round(options.seconds - (figures.end - time.monotonic()), 1))
 
@@ -181,22 +182,23 @@ def step_times(figures, loaded, prompts):
             seconds, _ = timed(lambda d=decoding, w=waiting: d._admit(w, by_key, {}, list(range(len(prompts)))))  # noqa: SLF001
             tokens = sum(len(p.input_ids) for p in prompts)
             figures.show(part="prompts", run=run, tokens=tokens, ms=round(1e3 * seconds, 1))
+        step = decoding.steps()
         for run in ("as written", "captured"):
-            seconds, _ = timed(lambda: decoding._step(len(prompts)))  # noqa: SLF001
+            seconds, _ = timed(lambda: step(len(prompts)))
             figures.show(part="step", run=run, ms=round(1e3 * seconds, 2))
         steps = 40
-        seconds, _ = timed(lambda: [decoding._step(len(prompts)) for _ in range(steps)])  # noqa: SLF001
+        seconds, _ = timed(lambda: [step(len(prompts)) for _ in range(steps)])
         figures.show(part="step", run="replayed", scheme=loaded.scheme, ms=round(1e3 * seconds / steps, 3))
         if CUDA:
-            figures.part("profile", profile, decoding, len(prompts), seconds / steps)
+            figures.part("profile", profile, step, len(prompts), seconds / steps)
 
 
-def profile(figures, decoding, rows, step_seconds):
+def profile(figures, step, rows, step_seconds):
     """Show the kernels of a step by their share, and how long the device waits between them."""
     steps = 5
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
         for _ in range(steps):
-            decoding._step(rows)  # noqa: SLF001
+            step(rows)
         torch.cuda.synchronize()
     kernels = [e for e in seen.key_averages() if e.self_device_time_total > 0]
     kernels.sort(key=lambda e: -e.self_device_time_total)

@@ -78,7 +78,7 @@ def provide_generators() -> Sequence[Generator]:
 def _import_vllm() -> Any:
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     try:
-        import vllm
+        import vllm  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         if error.name != "vllm":
             raise
@@ -154,6 +154,6 @@ def _sampling(vllm: Any, loaded: Loaded, prompt: GenerationRequest) -> Any:
 
 
 def _lora_request(adapter: Path) -> Any:
-    from vllm.lora.request import LoRARequest
+    from vllm.lora.request import LoRARequest  # pyright: ignore[reportMissingImports]
 
     return LoRARequest("adapter", 1, str(adapter))

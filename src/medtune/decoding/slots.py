@@ -38,7 +38,6 @@ class Decoding:
         self._decoder, self._device, self._prompt_tokens = decoder, weight.device, prompt_tokens
         self._cache = SlotCache(len(decoder.layers), decoder.heads, size, weight.dtype, weight.device)
         self._state = DecodeState(*size, stop_ids, weight.device)
-        self._step: RunStep = CapturedSteps(self._run_step) if weight.is_cuda else self._run_step
 
     def run(self, requests: Mapping[int, GenerationRequest], answers: dict[int, list[int]]) -> None:
         """Decode requests.
@@ -47,6 +46,7 @@ class Decoding:
             requests: by any key; those with the longest answers begin first, so that the last ones end together.
             answers: filled with the answers' ids under the same keys, stop id included, each as soon as it is whole.
         """
+        step = self.steps()
         waiting = deque(sorted(requests, key=lambda k: (-requests[k].max_new_tokens, -len(requests[k].input_ids))))
         inside: dict[int, int] = {}
         rows = self._cache.slots
@@ -57,12 +57,19 @@ class Decoding:
             elif not waiting:
                 rows = self._shrink(rows, inside, requests)
             for _ in range(_STEPS_BETWEEN_LOOKS):
-                self._step(rows)
+                step(rows)
             goes_on = self._state.going_on()
             done = [slot for slot in inside if not goes_on[slot]]
             for slot, answer in zip(done, self._state.answers(done), strict=True):
                 answers[inside.pop(slot)] = answer
                 heapq.heappush(free, slot)
+
+    def steps(self) -> RunStep:
+        """Return what runs a step: captured on a GPU.
+
+        It is not kept here: the two would hold each other, and the cache stay in memory until Python finds the circle.
+        """
+        return CapturedSteps(self._run_step) if self._device.type == "cuda" else self._run_step
 
     def _admit(
         self,
