@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from medtune.data.prepare import encoder_of
+from medtune.data.splits import draw_evenly
 from medtune.errors import SpecError
 from medtune.evaluation.predict import predict
 from medtune.evaluation.predictions import write_predictions
-from medtune.evaluation.scoring import Evaluation, score_predictions
+from medtune.evaluation.scoring import Evaluation, find_task, score_predictions
 from medtune.plugins.contracts import AnswerScorer, Example, Loaded, Prediction
 from medtune.plugins.host import PluginHost
 from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.specs import RunSpec
 
-__all__ = ["assess", "scores_table"]
+__all__ = ["assess", "rows_in_training", "score_briefly", "scores_table"]
 
 
 def assess(
@@ -38,16 +39,8 @@ def assess(
         out: evaluation folder and "base" or "tuned": where ``NAME.json`` and ``predictions-NAME.jsonl`` are written.
     """
     folder, name = out
-    generator = host.find("generator", spec.eval.backend)
-    tasks = host.all("task")
-    predictions = predict(
-        examples,
-        prompt_ids=encoder_of(spec, loaded.tokenizer).prompt_ids,
-        generate=lambda requests: generator.generate(loaded, requests, spec.eval),
-        tasks=tasks,
-        max_new_tokens=spec.eval.max_new_tokens,
-    )
-    evaluation = score_predictions(predictions, tasks, seed=spec.seed, overlapping=overlapping)
+    predictions = _answers(loaded, examples, spec, host)
+    evaluation = score_predictions(predictions, host.all("task"), seed=spec.seed, overlapping=overlapping)
     if spec.eval.closed_answers:
         evaluation = replace(evaluation, closed=_closed(loaded, predictions, spec, host))
     attempt(lambda: folder.mkdir(parents=True, exist_ok=True), "the scores", folder)
@@ -76,6 +69,47 @@ def _closed(
         log_probabilities=lambda requests: generator.log_probabilities(loaded, requests, spec.eval),
         tasks=host.all("task"),
         seed=spec.seed,
+    )
+
+
+def score_briefly(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> dict[str, Any]:
+    """Answer and score examples during training: no intervals, nothing kept.
+
+    Returns:
+        ``evaluation``: task -> its primary figure; ``macro``: their mean.
+    """
+    scored = score_predictions(_answers(loaded, examples, spec, host), host.all("task"), resamples=0, seed=spec.seed)
+    return {
+        "evaluation": {task: score.metrics[score.primary] for task, score in scored.tasks.items()},
+        "macro": scored.macro_score,
+    }
+
+
+def rows_in_training(examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> list[Example]:
+    """Draw the examples that are scored during training, equally many of each source.
+
+    Raises:
+        SpecError: none of them is of the task that ``spec.eval.keep_best`` names.
+    """
+    drawn, name = draw_evenly(examples, spec.eval.rows_in_training, spec.seed), spec.eval.keep_best
+    tasks = host.all("task")
+    found = (find_task(example, tasks) for example in drawn)
+    known = ["macro", *sorted({task.name for task in found if task is not None})]
+    if name is not None and name not in known:
+        raise SpecError(
+            f"eval.keep_best is '{name}', of which no validation row is scored; use one of {', '.join(known)}"
+        )
+    return drawn
+
+
+def _answers(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> list[Prediction]:
+    generator = host.find("generator", spec.eval.backend)
+    return predict(
+        examples,
+        prompt_ids=encoder_of(spec, loaded.tokenizer).prompt_ids,
+        generate=lambda requests: generator.generate(loaded, requests, spec.eval),
+        tasks=host.all("task"),
+        max_new_tokens=spec.eval.max_new_tokens,
     )
 
 

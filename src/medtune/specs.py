@@ -242,8 +242,24 @@ class EvalSpec(_Spec):
     """Longest answer in tokens; "auto" takes it from each task and input."""
     closed_answers: bool = False
     """Whether closed questions are also answered from their allowed answers alone, and how calibrated that is."""
+    every: Literal["never", "epoch"] | Positive = "epoch"
+    """When the adapter is scored during training: at the end of each epoch, after that many updates, or never."""
+    rows_in_training: Positive = 100
+    """Validation rows scored each time during training, evenly by source, drawn with the seed."""
+    keep_best: str | None = None
+    """Figure by which the best scored checkpoint becomes the adapter: "macro" or a task's name; None takes the last."""
+    patience: Positive | None = None
+    """Scores in a row that may be no better than the best (by ``keep_best``, else "macro") before training ends."""
     backend: str = "transformers"
     """Name of the registered generator."""
+
+    @model_validator(mode="after")
+    def _scores_for_choices(self) -> Self:
+        if (self.keep_best or self.patience) and (self.every == "never" or not self.enabled):
+            raise ValueError(
+                "keep_best and patience need scores during training: set enabled, and every to epoch or steps"
+            )
+        return self
 
 
 class RunSpec(_Spec):

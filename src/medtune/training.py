@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from medtune.assessment import assess, scores_table
+from medtune.assessment import assess, rows_in_training, score_briefly, scores_table
 from medtune.counting import size_of
 from medtune.data.contract import write_contract
 from medtune.data.prepare import Prepared, encoder_of, prepare
@@ -87,6 +87,8 @@ class Training:
         result = self._fit(loaded, prepared, checkpoint, on_step)
         if not is_first_rank():
             return Run.open(self.folder.path, plugins=self.host)
+        if result.stopped_early:
+            on_stage(f"training ended early: {result.stopped_early}")
         on_stage("saving the adapter")
         publish(self.folder.adapter_dir, lambda path: self._write_adapter(path, loaded))
         with self._stop.at_once():
@@ -167,7 +169,7 @@ class Training:
     def _require_space(self, *, resuming: bool) -> None:
         """Refuse a disk on which the planned checkpoints cannot fit, before hours of scoring and training."""
         if is_first_rank() and self.plan.trainable_parameters is not None:
-            kept = self.spec.train.save_total_limit
+            kept = self.spec.train.save_total_limit + (self.spec.eval.keep_best is not None)
             require_space(self.folder.path, bytes_to_keep(self.plan.trainable_parameters, kept, resuming=resuming))
 
     def _chosen(self, checkpoint: Path) -> Path:
@@ -219,6 +221,7 @@ class Training:
             resume_from=checkpoint,
             on_log=lambda record: self._log(record, steps, on_step),
             on_step=lambda step: self._note_step(step, steps, on_step),
+            on_evaluate=self._scorer(loaded, prepared, steps, on_step),
             stop_reason=lambda: self._stop.reason,
         )
         self._update("running", error=None)
@@ -229,6 +232,22 @@ class Training:
             self._update("interrupted")
             raise RunInterruptedError(str(self.folder.path), result.steps, result.interrupted)
         return result
+
+    def _scorer(self, loaded: Loaded, prepared: Prepared, steps: int, on_step: Tell) -> Callable[[int], float] | None:
+        """Return what scores the adapter during training, None where nothing is to be scored."""
+        wanted = self.spec.eval
+        if not (wanted.enabled and prepared.validation) or wanted.every == "never":
+            return None
+        rows = rows_in_training(prepared.validation, self.spec, self.host)
+
+        def score(step: int) -> float:
+            found = score_briefly(loaded, rows, self.spec, self.host)
+            self._log({"step": step, **found}, steps, on_step)
+            return float(
+                found["macro"] if wanted.keep_best in (None, "macro") else found["evaluation"][wanted.keep_best]
+            )
+
+        return score
 
     def _note_step(self, step: int, steps: int, on_step: Tell) -> None:
         self._steps_done = step

@@ -44,7 +44,8 @@ def _by(path: FastPath) -> Loss:
         _base: Any, input_ids: Any, position_ids: Any, labels: Any, packed: PackedBatch | None = None, **_kwargs: Any
     ) -> dict[str, Any]:
         # a part of a micro-batch that had to be halved comes without its layout
-        return {"loss_sum": path.loss_of(packed) if packed else path.loss_sum(input_ids, position_ids, labels)}
+        loss = path.loss_of(packed) if packed else path.loss_sum(input_ids, position_ids, labels)
+        return {"loss_sum": loss, "token_losses": path.token_losses}
 
     return fast_loss
 
@@ -59,22 +60,28 @@ def supervised_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, *
         labels: [rows, length], -100 where a token carries no loss.
 
     Returns:
-        ``loss_sum``: summed cross entropy in nats, fp32.
+        ``loss_sum``: summed cross entropy in nats, fp32; ``token_losses``: of each supervised token, fp32 [supervised],
+        without a graph.
     """
     backbone = getattr(base, base.base_model_prefix)
     hidden = backbone(input_ids=input_ids, position_ids=position_ids, use_cache=False).last_hidden_state
     targets = labels[:, 1:]
     chosen = targets != _IGNORED
     logits = base.get_output_embeddings()(hidden[:, :-1][chosen])
-    return {"loss_sum": torch.nn.functional.cross_entropy(logits.float(), targets[chosen], reduction="sum")}
+    return _summed(logits.float(), targets[chosen])
 
 
 def _own_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, **_kwargs: Any) -> dict[str, Any]:
     """As ``supervised_loss``, with all logits from the model's own forward."""
     logits = type(base).forward(base, input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
-    flat = logits[:, :-1].float().flatten(0, 1)
-    targets = labels[:, 1:].flatten()
-    return {"loss_sum": torch.nn.functional.cross_entropy(flat, targets, ignore_index=_IGNORED, reduction="sum")}
+    targets = labels[:, 1:]
+    chosen = targets != _IGNORED
+    return _summed(logits[:, :-1][chosen].float(), targets[chosen])
+
+
+def _summed(logits: Any, targets: Any) -> dict[str, Any]:
+    losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    return {"loss_sum": losses.sum(), "token_losses": losses.detach()}
 
 
 def _head_is_changed(config: Any) -> bool:

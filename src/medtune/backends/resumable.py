@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from transformers import Trainer, TrainerCallback, TrainerState
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -25,6 +25,7 @@ from medtune.backends.exact_state import (
     save_trainable,
     write_tree,
 )
+from medtune.backends.interim import InterimScores, undisturbed
 from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
 from medtune.errors import SpecError
 from medtune.plugins.contracts import Job
@@ -73,7 +74,10 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         self._averages_late = world > 1 and job.spec.train.on_oom == "halve"
         self._trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self.store = CheckpointStore(checkpoints, job.spec.train.save_total_limit, expected_bytes(self._trainable))
+        self.scores = InterimScores(job)
         self.interrupted: str | None = None
+        self.stopped_early = ""
+        self.adapter_step: int | None = None
         self._resumed_progress: dict[str, Any] | None = None
         self._saved_step = -1
         self.add_callback(_Pacemaker(self))
@@ -87,19 +91,54 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         """
         resume = self.job.resume_from
         if self.is_world_process_zero():
-            keep = self.job.spec.train.save_total_limit
+            keep = self.job.spec.train.save_total_limit + self.scores.keeps_best
             require_space(Path(self.job.run_dir), bytes_to_keep(self._trainable, keep, resuming=resume is not None))
         if resume is not None:
             done = TrainerState.load_from_json(str(resume / _TRAINER_STATE))
-            if done.global_step >= self.job.total_steps:  # only what comes after training is left
+            progress = read_tree(resume, _STATE)["progress"]
+            self.scores.restore(progress["scores"])
+            if done.global_step >= self.job.total_steps or self.scores.is_exhausted:  # only what follows is left
                 load_trainable(resume, self.model)
                 self.state = done
-                self.restore_progress(read_tree(resume, _STATE)["progress"])
+                self.restore_progress(progress)
                 self._total_loss_scalar += self._tr_loss.item()
-                return self._mean_loss()
+                return self._finish()
         self.train(resume_from_checkpoint=str(resume) if resume else None)
         self.store.settle()
+        return self._finish()
+
+    def _finish(self) -> float:
+        """Take the best adapter where that is wished, and return the mean loss of the run.
+
+        Raises:
+            DamagedArtifactError: the best checkpoint is not what was saved.
+        """
+        self.adapter_step, best = self.state.global_step, self.scores.best_step
+        if self.interrupted is None and self.scores.is_exhausted and self.adapter_step < self.job.total_steps:
+            self.stopped_early = f"no better score than that of step {best} in {self.scores.since_best} scorings"
+        if self.interrupted is None and self.scores.keeps_best and best not in (None, self.adapter_step):
+            folder = self.store.path_of(best)
+            self.store.verify(folder)
+            load_trainable(folder, self.model)
+            self.adapter_step = best
         return self._mean_loss()
+
+    def score_if_due(self) -> tuple[bool, bool]:
+        """Score the model when it is time, and say whether to save it and whether to end the training."""
+        step = self.state.global_step
+        if not self.scores.are_due(step, self.state.epoch):
+            return False, False
+        told: list[Any] = [None]
+        with undisturbed(self.job.loaded.model):
+            if self.is_world_process_zero() and self.job.on_evaluate is not None:
+                told[0] = self.job.on_evaluate(step)
+            if self.args.world_size > 1:
+                broadcast_object_list(told)  # the others wait here
+        is_best = self.scores.note(step, told[0])
+        if is_best and self.scores.keeps_best:
+            self.store.pinned = step
+            return True, False
+        return self.scores.is_exhausted, self.scores.is_exhausted
 
     def progress(self) -> dict[str, Any]:
         """Return the counters of the run so far, as JSON values."""
@@ -109,6 +148,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
             "logged_step": self._globalstep_last_logged,
             "skipped": self.guard.skipped,
             "parts": self.splitter.parts,
+            "scores": self.scores.to_json(),
         }
 
     def restore_progress(self, progress: Mapping[str, Any]) -> None:
@@ -118,6 +158,12 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         self._globalstep_last_logged = progress["logged_step"]
         self._initial_global_step = 0  # so that the mean loss is that of the whole run
         self.guard.skipped, self.splitter.parts = progress["skipped"], progress["parts"]
+        self.scores.restore(progress["scores"])
+        best = self.scores.best_step
+        if self.scores.keeps_best and best is not None and self.store.path_of(best).is_dir():
+            self.store.pinned = best
+        elif self.scores.keeps_best:  # nothing was kept before, or somebody removed it: the next score is the best
+            self.scores.forget()
 
     def begin(self) -> None:
         """Start the counters, after transformers has set its own to zero."""
@@ -129,6 +175,9 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
     def begin_update(self, samples: list[list[int]]) -> None:
         """Tell the guard which samples the micro-batches of the next update hold."""
         self.guard.begin_update(samples, self._tr_loss)
+
+    def forget_update(self) -> None:
+        """Take back what was counted of an update that is refused."""
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Run one micro-batch forward and backward and return its share of the loss."""
@@ -156,6 +205,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         scaler = self.accelerator.scaler
         if not self.guard.accepts(self.state.global_step + 1, norm, scaler):
             self.guard.forget_loss(self._tr_loss)
+            self.forget_update()
             if scaler is None:  # a scaler leaves the update out by itself
                 model.zero_grad(set_to_none=True)
         return norm
@@ -236,13 +286,15 @@ class _Pacemaker(TrainerCallback):  # type: ignore[misc]  # transformers ships n
     def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> Any:  # noqa: ARG002 - their signature
         trainer, job = self._trainer, self._trainer.job
         job.on_step(state.global_step)
+        is_best, is_enough = trainer.score_if_due()
         reason, minutes = job.stop_reason(), job.spec.train.save_every_minutes
         is_time = minutes is not None and time.monotonic() - self._saved_at >= minutes * 60
         stop, save = trainer.agreed([reason is not None, is_time])
-        if stop and state.global_step < state.max_steps:
+        if stop and not is_enough and state.global_step < state.max_steps:
             trainer.interrupted = reason or "another process was stopped"
             control.should_training_stop = True
-        control.should_save = control.should_save or stop or save
+        control.should_training_stop = control.should_training_stop or is_enough
+        control.should_save = control.should_save or stop or save or is_best
         return control
 
     def on_save(self, *_events: Any, **_kwargs: Any) -> None:

@@ -7,6 +7,7 @@ is trl's documented way out. Imported inside ``TrlTrainer.fit`` only: it loads t
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import MethodType, TracebackType
 from typing import Any, Self
@@ -16,16 +17,18 @@ from datasets import Dataset
 from transformers import PrinterCallback, ProgressCallback
 from trl.trainer.sft_config import SFTConfig
 
+from medtune.backends.by_source import SourceLosses
 from medtune.backends.losses import describe, loss_of
 from medtune.backends.resumable import ResumableSFTTrainer
 from medtune.data.pack import to_batch
 from medtune.kernels import FastPath, Refusal, lay_out
-from medtune.plugins.contracts import Job, TrainResult
+from medtune.plugins.contracts import Job, PackedRow, TrainResult
 
 __all__ = ["PackedSFTTrainer"]
 
 _IGNORED = -100
 _GIB = 1024**3
+_SOURCES = ("sources", "chosen_sources")
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -43,11 +46,12 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         model = job.loaded.model
         adapter = [p for p in model.parameters() if p.requires_grad]
         kept = [p.detach().clone() for p in adapter]
+        self._by_source = SourceLosses()
         super().__init__(
             job,
             model=model,
             args=config,
-            data_collator=_Collator(job, lay_out if isinstance(route, FastPath) else None),
+            data_collator=_Collator(job, lay_out if isinstance(route, FastPath) else None, self._by_source),
             train_dataset=Dataset.from_dict({"row": range(len(job.rows))}),
             processing_class=job.loaded.tokenizer,
         )
@@ -58,8 +62,9 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self._tokens = self._supervised = self._resumed_tokens = 0
-        self._logged_tokens, self._logged_time = 0, 0.0
+        self._logged_tokens, self._logged_time, self._scoring_seconds = 0, 0.0, 0.0
         self._logged_step = self._logged_skipped = 0
+        self._supervised_by_source: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         base = self.job.loaded.model.get_base_model()
@@ -86,6 +91,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             self.job.on_log({"fast_path": describe(self._route)})
         started = self._logged_time = time.perf_counter()
         loss = self.train_resumably()
+        started += self._scoring_seconds
         return TrainResult(
             steps=self.state.global_step,
             train_loss=loss,
@@ -94,18 +100,25 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             peak_memory_gib=_peak_memory_gib(),
             interrupted=self.interrupted,
             fast_path=describe(self._route),
+            best_step=self.scores.best_step,
+            adapter_step=self.adapter_step,
+            stopped_early=self.stopped_early,
         )
 
     def progress(self) -> dict[str, Any]:
         """Return the counters of the run, those of tokens included."""
         own = {"tokens": self._tokens, "supervised": self._supervised}
-        return {**super().progress(), **own, "logged_skipped": self._logged_skipped}
+        sources = {"supervised_by_source": dict(self._supervised_by_source), "by_source": self._by_source.to_json()}
+        return {**super().progress(), **own, **sources, "logged_skipped": self._logged_skipped}
 
     def restore_progress(self, progress: Mapping[str, Any]) -> None:
         """Continue the counters of the run, those of tokens included."""
         super().restore_progress(progress)
         self._tokens = self._resumed_tokens = self._logged_tokens = progress["tokens"]
         self._supervised = progress["supervised"]
+        self._supervised_by_source = Counter(progress["supervised_by_source"])
+        if self.is_world_process_zero():  # the saved sums are those of all processes
+            self._by_source.restore(progress["by_source"])
         self._logged_step, self._logged_skipped = progress["logged_step"], progress["logged_skipped"]
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Any:
@@ -117,10 +130,37 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         self._tokens += sum(batch.pop("tokens") for batch in batch_samples)
         supervised = sum(batch.pop("supervised") for batch in batch_samples)
         self._supervised += supervised
+        counts = sum((batch.pop("supervised_by_source") for batch in batch_samples), Counter[str]())
+        self._supervised_by_source += counts
+        self._by_source.begin_update(counts, device)
         if self.args.world_size > 1:
-            counts: Any = self.accelerator.gather(torch.tensor(supervised, device=device))
-            return counts.sum()
+            gathered: Any = self.accelerator.gather(torch.tensor(supervised, device=device))
+            return gathered.sum()
         return supervised
+
+    def score_if_due(self) -> tuple[bool, bool]:
+        """Score as the base class does, and leave its time out of the speed of training."""
+        began = time.perf_counter()
+        outcome = super().score_if_due()
+        took = time.perf_counter() - began
+        self._logged_time += took
+        self._scoring_seconds += took
+        return outcome
+
+    def forget_update(self) -> None:
+        """Take back the losses of an update that is refused."""
+        self._by_source.forget_update()
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """Run one micro-batch, and add its losses to those of their sources."""
+        rows = len(inputs["input_ids"])
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self._by_source.keep_last(rows)
+        return loss
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self._by_source.gather(self.args.world_size, first=self.is_world_process_zero())
+        super()._save_checkpoint(model, trial)
 
     def compute_loss(
         self,
@@ -132,7 +172,10 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         """Return the summed loss of the supervised tokens over their number in the whole update."""
         if return_outputs:
             raise TypeError("PackedSFTTrainer computes losses only; logits come from the generators")
-        loss = model(**inputs)["loss_sum"]
+        given = {name: value for name, value in inputs.items() if name not in _SOURCES}
+        output = model(**given)
+        loss = output["loss_sum"]
+        self._by_source.note(output["token_losses"], _numbers_of(inputs), len(inputs["input_ids"]))
         if num_items_in_batch is not None:
             # DDP averages gradients over ranks, while the count already spans them.
             loss = loss * self.args.world_size / num_items_in_batch
@@ -141,7 +184,10 @@ class PackedSFTTrainer(ResumableSFTTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Turn a log of transformers into a record."""
         super().log(logs, start_time)
-        if "loss" not in logs or not self.is_world_process_zero():
+        if "loss" not in logs:
+            return
+        self._by_source.gather(self.args.world_size, first=self.is_world_process_zero())
+        if not self.is_world_process_zero():
             return
         now = time.perf_counter()
         tokens, seconds = self._tokens - self._logged_tokens, now - self._logged_time
@@ -156,6 +202,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             "supervised_tokens": self._supervised,
             "tokens_per_second": tokens / seconds if seconds > 0 else 0.0,
             "memory_gib": _peak_memory_gib(),
+            "loss_by_source": self._by_source.means(),
+            "supervised_by_source": dict(sorted(self._supervised_by_source.items())),
         }
         self.job.on_log({key: float(v) if isinstance(v, torch.Tensor) else v for key, v in record.items()})
 
@@ -172,9 +220,11 @@ class _Collator:
     Args:
         job: whose rows.
         arrange: lays the tensors out for the fast path while they are on the host; None where it is off.
+        by_source: numbers the sources.
     """
 
-    def __init__(self, job: Job, arrange: Callable[[Any, Any, Any], Any] | None) -> None:
+    def __init__(self, job: Job, arrange: Callable[[Any, Any, Any], Any] | None, by_source: SourceLosses) -> None:
+        self._by_source = by_source
         self._arrange = arrange
         self._rows = job.rows
         self._max_length = job.spec.train.max_length
@@ -187,9 +237,32 @@ class _Collator:
         if self._arrange is not None:
             batch["packed"] = self._arrange(batch["input_ids"], batch["position_ids"], batch["labels"])
         batch["tokens"] = sum(len(row.input_ids) for row in rows)
-        batch["supervised"] = int((arrays["labels"][:, 1:] != _IGNORED).sum())
+        batch["sources"] = torch.from_numpy(self._sources_of(rows))
+        numbers = batch["sources"][:, 1:][batch["labels"][:, 1:] != _IGNORED]
+        if self._arrange is not None:  # chosen on the host, where nothing waits
+            batch["chosen_sources"] = [numbers]
+        names, counts = list(self._by_source.numbers), torch.bincount(numbers).tolist()
+        batch["supervised"] = len(numbers)
+        batch["supervised_by_source"] = Counter({names[place]: n for place, n in enumerate(counts) if n})
         batch["samples"] = [sample for row in rows for sample in row.samples]
         return batch
+
+    def _sources_of(self, rows: Sequence[PackedRow]) -> Any:
+        """Return the number of each token's source, int64 [rows, max_length]; padding has any."""
+        import numpy as np
+
+        numbers = np.zeros((len(rows), self._max_length), dtype=np.int64)
+        for row, line in zip(rows, numbers, strict=True):
+            own = [self._by_source.number_of(self._rows.source(sample)) for sample in row.samples]
+            line[: len(row.input_ids)] = np.repeat(own, row.lengths)
+        return numbers
+
+
+def _numbers_of(inputs: Mapping[str, Any]) -> Any:
+    """Return the number of the source of each supervised token, int64 [supervised]."""
+    if "chosen_sources" in inputs:
+        return inputs["chosen_sources"][0]
+    return inputs["sources"][:, 1:][inputs["labels"][:, 1:] != _IGNORED]
 
 
 def _peak_memory_gib() -> float:

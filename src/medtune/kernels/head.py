@@ -14,7 +14,7 @@ _GRAIN = 8
 
 
 def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, with_gradient: bool) -> Tensor:
-    """Return the summed cross entropy in nats, fp32 [].
+    """Return the cross entropy of every token in nats, fp32 [supervised].
 
     Args:
         hidden: [supervised, width]; with a gradient it turns into it, in place.
@@ -28,15 +28,15 @@ def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, 
     # rows of logits begin at multiples of 16 bytes, which the fast matrix products demand
     # zeros, since a CPU's 16-bit product may read the gap between rows, where NaN would not vanish
     memory = torch.zeros(rows, -(-vocabulary // _GRAIN) * _GRAIN, dtype=hidden.dtype, device=hidden.device)
-    total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+    losses = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
     for start in range(0, hidden.shape[0], rows):
         part = hidden[start : start + rows]
         logits = memory[: part.shape[0], :vocabulary]
         torch.mm(part, weight.t(), out=logits)
-        total += steps.cross_entropy(logits, targets[start : start + rows]).sum()
+        losses[start : start + rows] = steps.cross_entropy(logits, targets[start : start + rows])
         if with_gradient:
             _multiply_back(logits, weight, part)
-    return total
+    return losses
 
 
 def _multiply_back(gradient: Tensor, weight: Tensor, out: Tensor) -> None:

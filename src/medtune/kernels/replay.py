@@ -53,7 +53,7 @@ class Replays:
         return self._failure
 
     def __call__(self, batch: PackedBatch, seed: Tensor | None, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return loss and gradient of a batch, wherever it lies; the seed lies on the host."""
+        """Return losses and gradient of a batch, wherever it lies; the seed lies on the host."""
         batch = batch.to(device).padded()
         places = tuple(parameter.data_ptr() for parameter in self._adapters.parameters)
         if places != self._places:  # a recording would read where they were

@@ -71,7 +71,7 @@ class Stack:
         self._shelf = Shelf()
 
     def loss(self, batch: PackedBatch) -> Tensor:
-        """Return the summed loss of the batch, fp32 []."""
+        """Return the loss of every supervised token of the batch, fp32 [supervised]."""
         net = self.network
         during = self._begin(batch, None, None)
         x: Tensor = torch.nn.functional.embedding(batch.ids, net.embedding)
@@ -83,7 +83,7 @@ class Stack:
         return head_loss(hidden, net.head, batch.targets, net.steps, with_gradient=False)
 
     def loss_and_gradient(self, batch: PackedBatch, seed: Tensor | None, flat: Tensor) -> Tensor:
-        """Return the summed loss, fp32 []; leave its gradient for all adapters in ``flat``.
+        """Return the loss of every supervised token, fp32 [supervised]; leave their sum's gradient in ``flat``.
 
         Args:
             batch: the tokens.

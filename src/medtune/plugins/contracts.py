@@ -153,6 +153,8 @@ class Job:
         resume_from: a verified checkpoint folder to continue from, or None.
         on_log: called with every log record (step, loss, learning_rate, grad_norm, tokens, tokens_per_second, ...).
         on_step: called with the number of updates done, after each.
+        on_evaluate: scores the model as it answers now and returns the figure that ``spec.eval`` chooses by; called with
+            the number of updates done when ``spec.eval.every`` says so, on the first process; None where nothing scores.
         stop_reason: asked after each update; a reason makes the trainer save, and return with it as ``interrupted``.
     """
 
@@ -164,6 +166,7 @@ class Job:
     resume_from: Path | None = None
     on_log: Callable[[Mapping[str, Any]], None] = lambda _record: None
     on_step: Callable[[int], None] = lambda _step: None
+    on_evaluate: Callable[[int], float] | None = None
     stop_reason: Callable[[], str | None] = lambda: None
 
 
@@ -179,6 +182,9 @@ class TrainResult:
         peak_memory_gib: peak allocated device memory, on a CPU the peak resident set.
         interrupted: the reason, when a signal or time limit ended the fit early.
         fast_path: whether the fast path was used, and if not why, as one line; empty where the trainer has none.
+        best_step: update after which a score during training was best, None without such scores.
+        adapter_step: update whose adapter the model holds now: ``best_step`` when the best one is kept, else ``steps``.
+        stopped_early: why training ended before its last update although nothing interrupted it; empty when it did not.
     """
 
     steps: int
@@ -188,6 +194,9 @@ class TrainResult:
     peak_memory_gib: float
     interrupted: str | None = None
     fast_path: str = ""
+    best_step: int | None = None
+    adapter_step: int | None = None
+    stopped_early: str = ""
 
     @property
     def tokens_per_second(self) -> float:

@@ -64,6 +64,8 @@ class CheckpointStore:
 
     def __init__(self, root: Path, keep: int, expected_bytes: int = 0, pause: Pause = time.sleep) -> None:
         self.root, self.keep, self.expected_bytes, self._pause = root, keep, expected_bytes, pause
+        self.pinned: int | None = None
+        """Step whose checkpoint stays, besides the ``keep`` newest ones."""
         self._rotation: Future[None] | None = None
 
     def save(self, step: int, write: WriteFolder) -> Path:
@@ -74,7 +76,7 @@ class CheckpointStore:
             WriteFailedError: the system refused a write; the checkpoints that were there still are.
         """
         self.settle()
-        target = self.root / f"step-{step:06d}"
+        target = self.path_of(step)
         attempt(self._clear_leftovers, "a checkpoint", self.root, self._pause)
         require_space(self.root, self.expected_bytes)
         publish(target, write, {"step": step}, self._pause)
@@ -89,6 +91,10 @@ class CheckpointStore:
         rotation, self._rotation = self._rotation, None
         if rotation is not None:
             rotation.result()
+
+    def path_of(self, step: int) -> Path:
+        """Return where the checkpoint of a step lies."""
+        return self.root / f"step-{step:06d}"
 
     def newest_whole(self) -> tuple[Checkpoint | None, list[PassedOver]]:
         """Return the newest checkpoint that verifies, and the newer ones that do not; needs the run's lock."""
@@ -116,11 +122,11 @@ class CheckpointStore:
         Checkpoints of later steps are of a history that this run left, or damaged: they go too.
         """
         steps = self._steps()
-        older = [path for step, path in steps if step < newest]
+        older = [path for step, path in steps if step < newest and step != self.pinned]
         surplus = older[: max(0, len(older) - (self.keep - 1))] + [path for step, path in steps if step > newest]
         if not surplus:
             return
-        path = self.root / f"step-{newest:06d}"
+        path = self.path_of(newest)
         _forget_cached_pages(path)
         try:
             self.verify(path)

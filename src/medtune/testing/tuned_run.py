@@ -38,7 +38,7 @@ def tuned_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         folder: where the run lies.
-        options: ``base`` (folder of ``tiny_base``), ``train`` (fields to change) and ``scheme``.
+        options: ``base`` (folder of ``tiny_base``), ``train`` and ``eval`` (fields to change) and ``scheme``.
 
     Returns:
         ``digest`` of the adapter's file, ``steps``, ``log`` (without measured times) and ``scores``.
@@ -50,7 +50,7 @@ def tuned_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         data={"source": "rows", "validation_fraction": 0.2},
         quant={"scheme": options.get("scheme", "none")},
         train={**_TRAIN, **options.get("train", {})},
-        eval={"rows_per_source": 2, "max_new_tokens": 4},
+        eval={"rows_per_source": 2, "max_new_tokens": 4, **options.get("eval", {})},
         output_dir=str(folder / "run"),
     )
     run = MedTuner(composed.spec, rows=_rows()).train()
