@@ -114,7 +114,7 @@ def test_the_fast_path_is_expected_only_where_it_applies():
     assert path(machine_with("h200"), stored("nf4", fast_path="off")) == "plain"
     assert path(machine_with("h200"), RunSpec(lora=LoraSpec(use_dora=True))) == "plain"
     assert path(machine_with("t4"), stored("nf4")) == "plain"
-    assert path(Machine(4, 64, ()), stored("none")) == "plain"
+    assert path(Machine(4, 64, ()), stored("none")) == "fast"
 
 
 def test_a_model_that_no_setting_fits_has_no_nearest_one():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 from medtune.cards import Card, card_of, cards
-from medtune.hardware import Accelerator, Machine, compute_dtype
+from medtune.hardware import Machine, compute_dtype
 from medtune.memory import Memory, Path, Recompute, Setting, Shape, estimate_memory
 from medtune.memory.setting import SUPERVISED
 from medtune.specs import QuantSpec, RunSpec, TrainSpec
@@ -144,7 +144,7 @@ class Choices:
             spec=spec,
             dtype=dtype,
             recompute=policy,
-            path=_path(self.shape, spec, dtype, accelerator),
+            path=_path(self.shape, spec, dtype),
             rows=rows,
             eval_batch=_prompts(spec),
             supervised=self.supervised,
@@ -170,7 +170,7 @@ class Choices:
             return [cast("Recompute", spec.train.recompute)]
         known = get_args(TrainSpec.model_fields["recompute"].annotation)
         dtype = compute_dtype(spec.quant.compute_dtype, self.machine.accelerator)
-        is_fast = _path(self.shape, spec, dtype, self.machine.accelerator) == "fast"
+        is_fast = _path(self.shape, spec, dtype) == "fast"
         return [policy for policy in known if policy != "auto" and (is_fast or policy in ("none", "all"))]
 
 
@@ -179,12 +179,11 @@ def available_gib(machine: Machine) -> float:
     return _USABLE * (machine.accelerator.memory_gib if machine.accelerator else machine.memory_gib)
 
 
-def _path(shape: Shape, spec: RunSpec, dtype: str, accelerator: Accelerator | None) -> Path:
+def _path(shape: Shape, spec: RunSpec, dtype: str) -> Path:
     """Return how layers are computed, by what the fast path asks of a model."""
     lora, train = spec.lora, spec.train
     applies = (
-        accelerator is not None
-        and train.fast_path == "auto"
+        train.fast_path == "auto"
         and (train.backend, lora.backend) == ("trl", "peft")
         and shape.model_type in _FAMILIES
         and dtype != "fp16"
