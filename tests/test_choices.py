@@ -78,8 +78,9 @@ def test_small_micro_batches_of_the_plain_path_wait_for_python():
 
     assert speed(1, "plain").tokens_per_second == pytest.approx(1315, rel=0.25)  # measured
     assert "held up by Python" in speed(1, "plain").basis
-    assert speed(16, "fast", "none").tokens_per_second == pytest.approx(16_805, rel=0.05)  # measured
-    assert speed(16, "fast").tokens_per_second == pytest.approx(11_353, rel=0.05)  # measured
+    assert speed(16, "fast", "none").tokens_per_second == pytest.approx(18_409, rel=0.06)  # measured, as the next two
+    assert speed(4, "fast", "none").tokens_per_second == pytest.approx(16_001, rel=0.06)
+    assert speed(16, "fast").tokens_per_second == pytest.approx(12_957, rel=0.06)
     assert estimate_speed(STARLING, Setting(RunSpec(), "bf16", "all"), None) is None
 
 
