@@ -128,8 +128,9 @@ class DataSpec(SourceSpec):
 class QuantSpec(_Spec):
     """How the frozen base is stored."""
 
-    scheme: Literal["nf4", "fp4", "int8", "fp8", "none"] = "nf4"
-    """Storage of the linear layers. Source: the tutorial, arXiv 2305.14314 for NF4."""
+    scheme: Literal["nf4", "fp4", "int8", "fp8", "none", "auto"] = "nf4"
+    """Storage of the linear layers; "auto" is fp8, none or nf4 by memory and hardware, as the plan says. Source: the
+    tutorial, arXiv 2305.14314 for NF4."""
     double_quant: bool = True
     """Whether the scales of a 4-bit scheme are quantized too (saves 0.4 bit per parameter). Source: the tutorial."""
     compute_dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
@@ -173,6 +174,9 @@ class TrainSpec(_Spec):
     """Packed rows (samples without packing) per forward pass and device. Source: the tutorial."""
     gradient_accumulation_steps: Positive = 4
     """Forward passes per update. Source: the tutorial."""
+    micro_batch: Literal["auto", "as_written"] = "auto"
+    """Whether a GPU takes the rows of an update in other portions than the two fields above say, as many at once as is
+    fastest in its memory; their product, the effective batch, stays. The plan says how many."""
     optim: str = "paged_adamw_32bit"
     """Optimizer by transformers' name. Source: the tutorial; on a CPU it is adamw_torch, the same arithmetic."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4

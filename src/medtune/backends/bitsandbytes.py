@@ -20,6 +20,7 @@ class BitsAndBytesQuantizer:
     """Frozen base in nf4, fp4, int8 or unquantized; weights come from safetensors only, code only from transformers."""
 
     name = "bitsandbytes"
+    schemes = SCHEMES
 
     @quiet_libraries()
     def load(self, model: ModelSpec, spec: QuantSpec) -> Loaded:

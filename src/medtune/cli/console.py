@@ -86,16 +86,25 @@ def print_plan(plan: Mapping[str, Any]) -> None:
 
     console, memory = Console(), plan["memory_gib"]
     table = Table(title="Plan", show_header=False, title_justify="left")
-    table.add_row("device", f"{plan['device']}, {plan['compute_dtype']}, recompute {plan['recompute']}")
+    table.add_row(
+        "device", f"{plan['device']}, {plan['compute_dtype']}, recompute {plan['recompute']}, {plan['path']} path"
+    )
+    why = f": {plan['scheme_reason']}" if plan["scheme_reason"] else ""
+    table.add_row("base stored as", f"{plan['scheme']}{why}")
+    micro, times = plan["micro_batch_rows"], plan["gradient_accumulation_steps"]
+    table.add_row("update", f"{micro * times} rows of {micro} at a time")
     table.add_row("backends", ", ".join(f"{kind} {name}" for kind, name in plan["backends"].items()))
     if memory["peak"] is not None:
         parts = ", ".join(f"{name} {gib:.2f}" for name, gib in memory["parts"].items() if gib >= 0.005)  # noqa: PLR2004
         table.add_row("memory", f"about {memory['peak']:.2f} GiB ({parts})")
+        table.add_row("by phase", ", ".join(f"{name} {gib:.2f}" for name, gib in memory["phases"].items()))
     if plan["parameters"]:
         table.add_row("parameters", f"{plan['parameters']:,} base, {plan['trainable_parameters']:,} trainable")
     if plan["steps"] is not None:
         basis = "counted" if plan["size_is_measured"] else "as the bundle states"
         table.add_row("steps", f"{plan['steps']:,} over {plan['tokens']:,} tokens ({basis})")
+    if plan["tokens_per_second"]:
+        _add_time(table, plan)
     if plan["data"]:
         _add_counts(table, plan["data"])
     for terms in plan["licences"]:
@@ -120,6 +129,14 @@ def _add_counts(table: "Table", data: Mapping[str, Any]) -> None:
         table.add_row(f"length, {name or 'unnamed'}", f"{lost} to max_length {data['max_length']:,}; {needed}")
     if data["refused"]:
         table.add_row("refused", data["refused"])
+
+
+def _add_time(table: "Table", plan: Mapping[str, Any]) -> None:
+    """Add rows on time and cost: estimates, with what they rest on."""
+    took = "" if plan["seconds"] is None else f"{plan['seconds'] / 3600:.2f} h of training at "
+    table.add_row("time", f"about {took}{plan['tokens_per_second']:,.0f} tokens/s ({plan['speed_basis']})")
+    if plan["cost"] is not None:
+        table.add_row("cost", f"about {plan['cost']:.2f} at the price given, scoring not included")
 
 
 def print_scores(metrics: Mapping[str, Any]) -> None:
