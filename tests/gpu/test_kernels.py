@@ -152,7 +152,8 @@ def test_replayed_passes_equal_plain_ones(kind, recompute):
             torch.manual_seed(7)
             found_loss, found = gradients(model, replayed.loss_sum(*batch))
             torch.testing.assert_close(found_loss, loss, rtol=1e-3, atol=0)
-            assert largest_error(found, parts) < 0.01
+            # what is computed again may round to the next bf16 value, and fp8 makes more of that; its own error is 0.1
+            assert largest_error(found, parts) < (0.03 if kind == "fp8" else 0.01)
     assert replayed.failure is None
     replayed.disable()
 

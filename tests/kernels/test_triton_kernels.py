@@ -94,10 +94,8 @@ def test_loss_over_a_vocabulary_wider_than_a_block(draw, assert_close):
     assert not logits[2].any()
 
 
-@pytest.mark.parametrize("loop", [64, 128])
 @pytest.mark.parametrize("scaled", [True, False])
-def test_rounding_rows_to_fp8(draw, scaled, loop, monkeypatch):
-    monkeypatch.setitem(triton_rows._QUANTIZE, "LOOP", loop)  # a row of 100 in two parts, or in one
+def test_rounding_rows_to_fp8(draw, scaled):
     x = draw(4, 100)
     columns = draw(100, dtype=torch.float32).abs() + 0.5 if scaled else None
     (found, found_scale), (wanted, wanted_scale) = (m.quantize_rows(x, columns) for m in (triton_rows, stock))
@@ -126,14 +124,17 @@ def test_rotation_and_its_gradient(draw, assert_close, normed, width, rank):
 
 @pytest.mark.parametrize("rank", [0, 8, 20])
 @pytest.mark.parametrize("dropout", [None, DROPOUT], ids=["whole", "dropped"])
-@pytest.mark.parametrize(("rows", "width"), [(37, 136), (530, 24)])
-def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, rows, width):
+@pytest.mark.parametrize("wants_low", [True, False])
+def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, wants_low, monkeypatch):
+    monkeypatch.setattr(triton_gate, "_BACKWARD_ROWS", 32)  # so that sums over rows and columns come in parts
+    monkeypatch.setattr(triton_gate, "_FORWARD_COLUMNS", 64)
+    rows, width = 37, 136
     gate_up, gradient = draw(rows, 2 * width), draw(rows, width)
     dropout = None if dropout is None else replace(dropout, member_seeds=dropout.member_seeds[:1])
     before = after = None
     if rank:
         before = BeforeGate(draw(rows, 2 * rank), draw(rank, 2 * width), 0.5)
-        after = AfterGate(draw(rank, width), 2.0, dropout, draw(rows, rank), wants_low=width == 136)
+        after = AfterGate(draw(rank, width), 2.0, dropout, draw(rows, rank), wants_low=wants_low)
     for found, wanted in zip(*(m.swiglu(gate_up, before, after) for m in (triton_gate, stock_gate)), strict=True):
         assert_same(found, wanted, assert_close)
     results = []

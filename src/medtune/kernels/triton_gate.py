@@ -35,6 +35,14 @@ def _load_factor(factor_ptr, rank, column, width, stride, RANK: tl.constexpr):
     return tl.load(factor_ptr + rank[:, None] * stride + column[None, :], mask=inside, other=0.0)
 
 
+@triton.jit
+def _load_half(factor_ptr, rank, column, width, first, RANK: tl.constexpr):
+    """Load the factor of one of two members that share a tile of ranks: its rows begin at ``first``, others are zero."""
+    inside = (column[None, :] < width) & (rank[:, None] >= first) & (rank[:, None] < first + RANK)
+    place = factor_ptr + (rank[:, None] - first) * (2 * width) + column[None, :]
+    return tl.load(place, mask=inside, other=0.0)
+
+
 @triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
 def _swiglu(
     gate_up_ptr, low_ptr, up_ptr, down_ptr, out_ptr, part_ptr, rows, width, span,
@@ -88,8 +96,8 @@ def _swiglu_backward(
     rank = tl.arange(0, PADDED)
     kind = gate_up_ptr.dtype.element_ty
     if RANK > 0:
-        gate_factor = _load_factor(up_ptr, rank, column, width, 2 * width, RANK)
-        upper_factor = _load_factor(up_ptr + width, rank, column, width, 2 * width, RANK)
+        gate_factor = _load_half(up_ptr, rank, column, width, 0, RANK)
+        upper_factor = _load_half(up_ptr + width, rank, column, width, RANK, RANK)
     if THIN:
         d_gate_factor = tl.zeros([COLUMNS, PADDED], tl.float32)
         d_upper_factor = tl.zeros([COLUMNS, PADDED], tl.float32)
@@ -105,12 +113,10 @@ def _swiglu_backward(
         upper = tl.load(place + width, mask=inside, other=0.0).to(tl.float32)
         gradient = tl.load(gradient_ptr + row[:, None] * width + column[None, :], mask=inside, other=0.0).to(tl.float32)
         if RANK > 0:
-            left = low_ptr + row[:, None] * (2 * RANK) + rank[None, :]
-            left_inside = in_rows & (rank[None, :] < RANK)
-            gate_low = tl.load(left, mask=left_inside, other=0.0)
-            upper_low = tl.load(left + RANK, mask=left_inside, other=0.0)
-            gate += tl.dot(gate_low, gate_factor, input_precision=PRECISION)
-            upper += tl.dot(upper_low, upper_factor, input_precision=PRECISION)
+            low_inside = in_rows & (rank[None, :] < 2 * RANK)
+            low = tl.load(low_ptr + row[:, None] * (2 * RANK) + rank[None, :], mask=low_inside, other=0.0)
+            gate += tl.dot(low, gate_factor, input_precision=PRECISION)
+            upper += tl.dot(low, upper_factor, input_precision=PRECISION)
         gated = tl.sigmoid(gate)
         active = gate * gated
         if DOWN_RANK > 0:
@@ -126,24 +132,26 @@ def _swiglu_backward(
             hidden = output.to(kind)
             d_down += tl.dot(tl.trans(hidden), down_low, input_precision=PRECISION)
             if LOW:
-                low = tl.dot(hidden, tl.trans(down), input_precision=PRECISION)
+                low_again = tl.dot(hidden, tl.trans(down), input_precision=PRECISION)
                 low_place = low_part_ptr + (block.to(tl.int64) * rows + row[:, None]) * DOWN_RANK + rank[None, :]
-                tl.store(low_place, low, mask=down_inside)
+                tl.store(low_place, low_again, mask=down_inside)
         d_gate = (gradient * upper * gated * (1.0 + gate * (1.0 - gated))).to(kind)
         d_upper = (gradient * active).to(kind)
         tl.store(place, d_gate, mask=inside)
         tl.store(place + width, d_upper, mask=inside)
         if THIN:
-            d_gate_factor += tl.dot(tl.trans(d_gate), gate_low, input_precision=PRECISION)
-            d_upper_factor += tl.dot(tl.trans(d_upper), upper_low, input_precision=PRECISION)
+            d_gate_factor += tl.dot(tl.trans(d_gate), low, input_precision=PRECISION)
+            d_upper_factor += tl.dot(tl.trans(d_upper), low, input_precision=PRECISION)
+            back = tl.dot(d_gate, tl.trans(gate_factor), input_precision=PRECISION)
+            back = tl.dot(d_upper, tl.trans(upper_factor), back, input_precision=PRECISION)
             part = back_part_ptr + (block.to(tl.int64) * rows + row[:, None]) * (2 * RANK) + rank[None, :]
-            tl.store(part, tl.dot(d_gate, tl.trans(gate_factor), input_precision=PRECISION), mask=left_inside)
-            tl.store(part + RANK, tl.dot(d_upper, tl.trans(upper_factor), input_precision=PRECISION), mask=left_inside)
+            tl.store(part, back, mask=low_inside)
     if THIN:
-        factor_inside = (column[:, None] < width) & (rank[None, :] < RANK)
+        in_columns = column[:, None] < width
         target = d_up_ptr + (split * (2 * width) + column[:, None]) * RANK + rank[None, :]
-        tl.store(target, d_gate_factor, mask=factor_inside)
-        tl.store(target + width * RANK, d_upper_factor, mask=factor_inside)
+        tl.store(target, d_gate_factor, mask=in_columns & (rank[None, :] < RANK))
+        target += width * RANK - RANK  # the columns of the second member count from RANK on
+        tl.store(target, d_upper_factor, mask=in_columns & (rank[None, :] >= RANK) & (rank[None, :] < 2 * RANK))
     if DOWN_RANK > 0:
         target = d_down_ptr + (split * DOWN_RANK + rank[None, :]) * width + column[:, None]
         tl.store(target, d_down, mask=(column[:, None] < width) & (rank[None, :] < DOWN_RANK))
@@ -188,7 +196,7 @@ def swiglu_backward(
     _swiglu_backward[(blocks, splits)](
         gate_up, gradient, low, up, back, after.down if after else gate_up, back_part, low_part, d_up, d_down,
         rows, width, _BACKWARD_ROWS, *dropout_arguments(dropout, gate_up),
-        RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(rank, down_rank)), DROP=dropout is not None,
+        RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(2 * rank, down_rank)), DROP=dropout is not None,
         LOW=wants_low, THIN=thin, PRECISION=precision(gate_up), **tile,
     )  # fmt: skip
     back_sum = up_sum = None
@@ -205,5 +213,5 @@ def swiglu_backward(
 
 
 def _tile(tile: dict[str, int], rank: int) -> dict[str, int]:
-    """Return the tile, narrower where accumulators of a high rank would fill the registers."""
-    return tile if rank <= 32 else {**tile, "COLUMNS": 64, "ROWS": 16}  # noqa: PLR2004 - measured up to 32
+    """Return the tile, lower where accumulators of a high rank would fill the registers."""
+    return tile if rank <= 32 else {**tile, "ROWS": 16}  # noqa: PLR2004 - measured up to 32
