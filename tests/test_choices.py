@@ -156,4 +156,4 @@ def test_the_nearest_setting_really_fits_and_keeps_the_effective_batch(case):
     best = choices.best(found)
     assert best.fits
     assert best.memory.peak <= available_gib(choices.machine)
-    assert best.setting.rows * best.accumulation == case["rows"] * found.train.gradient_accumulation_steps
+    assert best.setting.rows * best.accumulation == case["rows"] * spec.train.gradient_accumulation_steps

@@ -106,6 +106,7 @@ class Choices:
             _eval_auto,
             _recompute_all,
             _micro_batch_auto,
+            _row_by_row,
             _four_bits,
             *[_halve_length] * 8,
             *[_halve_rank] * 4,
@@ -219,6 +220,12 @@ def _recompute_all(spec: RunSpec) -> RunSpec | None:
 
 def _micro_batch_auto(spec: RunSpec) -> RunSpec | None:
     return None if spec.train.micro_batch == "auto" else _train(spec, micro_batch="auto")
+
+
+def _row_by_row(spec: RunSpec) -> RunSpec | None:
+    """Take one row at a time, for as many more times: what a GPU chooses by itself and a CPU does not."""
+    rows, times = spec.train.per_device_batch_size, spec.train.gradient_accumulation_steps
+    return None if rows == 1 else _train(spec, per_device_batch_size=1, gradient_accumulation_steps=rows * times)
 
 
 def _four_bits(spec: RunSpec) -> RunSpec | None:
