@@ -35,16 +35,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "rows.parquet"
         write_rows(data, options.rows)
+        sizes = row_sizes(data)
+        print(f"{options.rows:,} rows of {sizes:,.0f} bytes on average, max_length {options.max_length}")
         results = [measured(engine, data, options, folder) for engine in ENGINES]
-    raw = next(r for r in results if r["engine"] == "tokenizers")
-    print(f"{'engine':<12}{'rows':>9}{'CPU s':>9}{'wall s':>9}{'rows/CPU s':>12}{'of raw':>9}{'GiB':>7}{'fill':>8}")
-    for result in results:
-        rate = result["rows"] / result["cpu"]
-        share = rate / (raw["rows"] / raw["cpu"])
-        fill = f"{result['fill']:.2%}" if result.get("fill") else ""
-        row = f"{result['rows']:>9,}{result['cpu']:>9.1f}{result['wall']:>9.1f}{rate:>12,.0f}{share:>9.2f}"
-        print(f"{result['engine']:<12}{row}{result['gib']:>7.2f}{fill:>8}")
+    print_table(results)
     print(json.dumps({"max_length": options.max_length, "results": results}))
+
+
+def print_table(results: list[dict]) -> None:
+    """Print figures, and rates as multiples of the raw tokenizer's and of trl's."""
+    rates = {r["engine"]: r["rows"] / r["cpu"] for r in results}
+    columns = f"{'CPU s':>9}{'wall s':>9}{'rows/CPU s':>12}{'x raw':>8}{'x trl':>8}{'GiB':>7}{'fill':>8}{'lost':>6}"
+    print(f"{'engine':<12}{'rows':>9}{columns}")
+    for result in results:
+        rate = rates[result["engine"]]
+        fill = f"{result['fill']:.2%}" if result.get("fill") else ""
+        row = f"{result['rows']:>9,}{result['cpu']:>9.1f}{result['wall']:>9.1f}{rate:>12,.0f}"
+        row += f"{rate / rates['tokenizers']:>8.2f}{rate / rates['trl']:>8.2f}{result['gib']:>7.2f}{fill:>8}"
+        print(f"{result['engine']:<12}{row}{result.get('lost_to_packing', ''):>6}")
 
 
 def write_rows(path: Path, count: int) -> None:
@@ -62,6 +70,15 @@ def write_rows(path: Path, count: int) -> None:
         for start in range(0, count, 20_000):
             batch = list(islice(rows, min(20_000, count - start)))
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+
+
+def row_sizes(path: Path) -> float:
+    """Return the mean bytes of instruction, input and output together."""
+    from pyarrow import compute, parquet
+
+    table = parquet.read_table(path)
+    parts = (compute.sum(compute.binary_length(table[name])).as_py() for name in ("instruction", "input", "output"))
+    return sum(parts) / table.num_rows
 
 
 def measured(engine: str, data: Path, options: argparse.Namespace, folder: str) -> dict:

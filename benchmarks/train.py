@@ -6,11 +6,11 @@ Rows, packing and counting follow docs/speed: packed rows of samples with log-no
 r 8 on all seven linear layers, AdamW, bf16 compute, samples isolated. A step is forward, backward, clipping and update.
 The first steps record the sizes that come and are discarded; the figure is the median of the rest. Before that the loss
 and the gradient norm are compared with plain eager peft on the same weights. A line per configuration as it is done;
-OUT.json is rewritten each time. ``--quick`` runs three configurations, ``--tiny`` a small model, also on a CPU.
+OUT.json is rewritten each time. ``--quick`` runs five configurations, ``--tiny`` a small model, also on a CPU.
 """
 
 import argparse
-import gc
+import itertools
 import json
 import statistics
 import sys
@@ -19,24 +19,25 @@ import traceback
 from pathlib import Path
 from types import MethodType
 
-import numpy as np
 import torch
+from starling import CUDA, DEVICE, free, make_batch, make_model, useful_work
 
 from medtune import kernels
 from medtune.backends.losses import supervised_loss
 from medtune.kernels import recognize
-from medtune.kernels.fp8_linear import Fp8Linear
 from medtune.kernels.steps import stock_steps
 
-CUDA = torch.cuda.is_available()
-DEVICE = "cuda" if CUDA else "cpu"
 PEAK = 790e12  # bf16 products per second that this GPU reaches
-FULL = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8}
-SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
 BATCHES = 4
 GIB = 2**30
 # base, recompute, rows, length; those that matter most first
-QUICK = [("nf4", "none", 16, 512), ("nf4", "offload", 16, 512), ("fp8", "none", 16, 512)]
+QUICK = [
+    ("nf4", "none", 16, 512),
+    ("nf4", "offload", 16, 512),
+    ("nf4", "none", 4, 512),
+    ("fp8", "none", 16, 512),
+    ("bf16", "none", 16, 512),
+]
 ALL = [
     ("nf4", "none", 16, 512),
     ("nf4", "offload", 16, 512),
@@ -51,93 +52,6 @@ ALL = [
     ("bf16", "all", 16, 512),
     ("bf16", "none", 1, 8192),
 ]
-
-
-def make_model(base, tiny):
-    """Return a peft model with random weights whose frozen layers are stored as ``base``."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import MistralConfig, MistralForCausalLM
-
-    wide = {"intermediate_size": 128} if tiny else {"intermediate_size": 14336}
-    config = MistralConfig(
-        vocab_size=32002, max_position_embeddings=8192, sliding_window=None, **(SMALL if tiny else FULL), **wide
-    )
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        with torch.device(DEVICE):
-            model = MistralForCausalLM(config)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    model.requires_grad_(requires_grad=False)
-    if base != "bf16":
-        for part in [p for layer in model.model.layers for p in (layer.self_attn, layer.mlp)]:
-            for name, linear in list(part.named_children()):
-                if type(linear) is torch.nn.Linear:
-                    setattr(part, name, Fp8Linear(linear) if base == "fp8" else four_bit(linear))
-    lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, task_type="CAUSAL_LM", target_modules="all-linear")
-    model = get_peft_model(model, lora).train()
-    for parameter in model.parameters():
-        if parameter.requires_grad:  # second factors are not zero, so that all gradients are checked
-            parameter.data = torch.randn_like(parameter, dtype=torch.float32) * 0.01
-    free()
-    return model
-
-
-def four_bit(linear):
-    """Return the layer in NF4 with double quantization."""
-    import bitsandbytes as bnb
-
-    new = bnb.nn.Linear4bit(
-        linear.in_features,
-        linear.out_features,
-        bias=False,
-        compute_dtype=torch.bfloat16,
-        quant_type="nf4",
-        device="meta",
-    )
-    new.support_avx512bf16_for_cpu = False
-    new.weight = bnb.nn.Params4bit(
-        linear.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True, module=new
-    )
-    new.weight = new.weight.to(DEVICE)
-    return new
-
-
-def make_batch(rows, length, seed):
-    """Return ids, positions and labels of packed rows, and the lengths of their samples."""
-    rng = np.random.default_rng(seed)
-    free, samples = [length] * rows, [[] for _ in range(rows)]
-    for _ in range(rows * length // 40):
-        n = int(np.clip(rng.lognormal(5.6, 0.55), 40, length))
-        fits = [i for i in range(rows) if free[i] >= n]
-        if fits:
-            best = min(fits, key=lambda i: free[i])
-            free[best] -= n
-            samples[best].append(n)
-    ids = torch.from_numpy(rng.integers(3, 32000, (rows, length)))
-    positions, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-    for row, lengths in enumerate(samples):
-        start = 0
-        for n in lengths:
-            positions[row, start : start + n] = torch.arange(n)
-            answer = start + n - int(n * 0.45)
-            labels[row, answer : start + n] = ids[row, answer : start + n]
-            start += n
-        positions[row, start:] = torch.arange(length - start)
-    return (ids, positions, labels), [n for lengths in samples for n in lengths]
-
-
-def useful_work(model, lengths, supervised):
-    """Return the floating point operations that a step is worth; recomputing is none."""
-    config = model.get_base_model().config
-    head = config.vocab_size * config.hidden_size
-    keys = config.num_key_value_heads * config.hidden_size // config.num_attention_heads
-    block = config.hidden_size * (2 * config.hidden_size + 2 * keys + 3 * config.intermediate_size)
-    adapter = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    attention = 2 * config.hidden_size * config.num_hidden_layers * sum(n * n for n in lengths)
-    tokens = sum(lengths)
-    return tokens * (4 * block * config.num_hidden_layers + 6 * adapter) + 4 * head * supervised + 3 * attention
 
 
 def compare(model, tiny):
@@ -197,7 +111,7 @@ def time_steps(model, shape, arguments):
             optimizer.zero_grad(set_to_none=True)
             return loss.detach(), norm
 
-        seconds, last = clocked(step, BATCHES + 1 + (2 if arguments.tiny else 2 * BATCHES))
+        seconds, last = clocked(step, BATCHES + 1 + (2 if arguments.tiny else 2 * BATCHES), BATCHES + 1)
         median = statistics.median(seconds[BATCHES + 1 :])
         tokens = statistics.mean(sum(lengths) for _batch, lengths in made)
         work = statistics.mean(
@@ -221,18 +135,29 @@ def time_steps(model, shape, arguments):
         path.disable()
 
 
-def clocked(step, count):
-    """Return the seconds of each of ``count`` steps, and what the last returned."""
+def clocked(step, count, discarded):
+    """Return the seconds of each of ``count`` steps, and what the last returned.
+
+    The first ``discarded`` are waited for one by one. The rest follow each other as in training, where nothing waits for
+    the device between steps: events on the device bound them.
+    """
     if CUDA:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-    seconds, last = [], None
+    seconds, last, events = [], None, []
     for number in range(count):
         begin = time.perf_counter()
         last = step(number)
-        if CUDA:
+        if CUDA and number >= discarded - 1:
+            events.append(torch.cuda.Event(enable_timing=True))
+            events[-1].record()
+        elif CUDA:
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begin)
+        if not CUDA or number < discarded:
+            seconds.append(time.perf_counter() - begin)
+    if CUDA:
+        torch.cuda.synchronize()
+        seconds += [one.elapsed_time(other) / 1e3 for one, other in itertools.pairwise(events)]
     return seconds, last
 
 
@@ -287,13 +212,6 @@ def attempt(row, work, *given):
             recognize.choose_steps = kept
             free()
     return None
-
-
-def free():
-    """Give back memory that nobody holds."""
-    gc.collect()
-    if CUDA:
-        torch.cuda.empty_cache()
 
 
 def main():

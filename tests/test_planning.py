@@ -6,15 +6,17 @@ import math
 import pytest
 
 from medtune import LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec
+from medtune.cards import machine_with
 from medtune.errors import OutOfMemoryError, UnknownNameError
 from medtune.hardware import Accelerator, Machine, compute_dtype
-from medtune.memory import Shape, estimate_memory
+from medtune.memory import Shape
 from medtune.planning import DataSize, make_plan, total_steps
 from medtune.plugins.host import create_host
 
 H200 = Machine(16, 128, (Accelerator("H200", 139.8, (9, 0)),))
 T4 = Machine(8, 32, (Accelerator("T4", 14.6, (7, 5)),))
 SMALL_GPU = Machine(8, 32, (Accelerator("GTX 1050", 3.9, (6, 1)),))
+SMALL_GPU_24 = machine_with("24GiB")
 LAPTOP = Machine(2, 24, ())
 
 
@@ -63,9 +65,54 @@ def test_a_gpu_without_bf16_computes_in_fp16(host):
 
 
 def test_recompute_is_chosen_when_memory_is_short(host):
-    spec = RunSpec(train=TrainSpec(per_device_batch_size=4))
+    spec = RunSpec(train=TrainSpec(per_device_batch_size=4, micro_batch="as_written"))
     assert make_plan(spec, host, machine=T4).recompute == "all"
     assert make_plan(spec, host, machine=H200).recompute == "none"
+
+
+def test_a_gpu_takes_all_rows_of_an_update_at_once_and_a_cpu_those_of_the_spec(host):
+    plan = make_plan(RunSpec(), host, machine=H200)
+    assert (plan.micro_batch_rows, plan.gradient_accumulation_steps) == (4, 1)
+    settled = plan.settle(RunSpec()).train
+    assert (settled.per_device_batch_size, settled.gradient_accumulation_steps, settled.recompute) == (4, 1, "none")
+    plan = make_plan(RunSpec(), host, machine=LAPTOP)
+    assert (plan.micro_batch_rows, plan.gradient_accumulation_steps) == (1, 4)
+
+
+def test_rows_as_written_are_taken_as_written(host):
+    plan = make_plan(RunSpec(train=TrainSpec(micro_batch="as_written")), host, machine=H200)
+    assert (plan.micro_batch_rows, plan.gradient_accumulation_steps) == (1, 4)
+
+
+def test_several_processes_take_the_rows_of_the_spec(host, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert make_plan(RunSpec(), host, machine=H200).micro_batch_rows == 1
+
+
+def test_a_continued_run_keeps_its_storage_and_its_micro_batch(host):
+    spec = RunSpec(quant=QuantSpec(scheme="auto"))
+    begun = make_plan(spec, host, machine=SMALL_GPU_24).to_json()
+    assert (begun["scheme"], begun["micro_batch_rows"]) == ("none", 4)
+    begun |= {"scheme": "nf4", "micro_batch_rows": 2}
+    plan = make_plan(spec, host, machine=H200, kept=begun)
+    assert (plan.scheme, plan.micro_batch_rows, plan.gradient_accumulation_steps) == ("nf4", 2, 2)
+    assert "began with it" in plan.scheme_reason
+
+
+def test_time_and_cost_come_with_what_they_rest_on(host):
+    plan = make_plan(RunSpec(), host, machine=machine_with("h200")).with_price(4.0)
+    assert plan.seconds == pytest.approx(plan.tokens / plan.tokens_per_second)
+    assert plan.cost == pytest.approx(plan.seconds / 3600 * 4)
+    assert "989 TFLOP/s" in plan.speed_basis
+    assert make_plan(RunSpec(), host, machine=SMALL_GPU_24).with_price(4.0).cost is None
+
+
+def test_the_advice_names_a_setting_that_fits(host):
+    spec = RunSpec(train=TrainSpec(max_length=8192, recompute="none"))
+    plan = make_plan(spec, host, machine=T4)
+    assert not plan.fits
+    assert "nearest setting that fits is --set train.recompute=all" in plan.advice
+    assert make_plan(RunSpec(train=TrainSpec(max_length=8192, recompute="all")), host, machine=T4).fits
 
 
 def test_a_gpu_that_is_too_small_is_named_with_what_it_lacks(host):
@@ -139,19 +186,6 @@ def test_a_measured_size_replaces_the_stated_one(host):
 )
 def test_steps_count_the_last_partial_window(train, rows, world, steps):
     assert total_steps(RunSpec(train=train), rows, world) == steps
-
-
-def test_four_bit_storage_is_a_quarter_of_sixteen_bit_plus_scales(starling):
-    nf4 = estimate_memory(starling, RunSpec(), "bf16", recompute="all")
-    plain = estimate_memory(starling, RunSpec(quant=QuantSpec(scheme="none")), "bf16", recompute="all")
-    assert nf4["base"] == plain["base"] / 4
-    assert 0 < nf4["scales"] < nf4["base"] / 16
-    assert plain["scales"] == 0
-
-
-def test_recomputing_keeps_fewer_activations(starling):
-    kept = {policy: estimate_memory(starling, RunSpec(), "bf16", recompute=policy) for policy in ("none", "all")}
-    assert kept["all"]["activations"] < kept["none"]["activations"] / 8
 
 
 def test_the_compute_type_follows_the_hardware():

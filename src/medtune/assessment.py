@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from medtune.errors import SpecError
 from medtune.evaluation.predict import predict
 from medtune.evaluation.predictions import write_predictions
 from medtune.evaluation.scoring import Evaluation, find_task, score_predictions
-from medtune.plugins.contracts import Example, Loaded, Prediction
+from medtune.plugins.contracts import AnswerScorer, Example, Loaded, Prediction
 from medtune.plugins.host import PluginHost
 from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.specs import RunSpec
@@ -40,12 +41,35 @@ def assess(
     folder, name = out
     predictions = _answers(loaded, examples, spec, host)
     evaluation = score_predictions(predictions, host.all("task"), seed=spec.seed, overlapping=overlapping)
+    if spec.eval.closed_answers:
+        evaluation = replace(evaluation, closed=_closed(loaded, predictions, spec, host))
     attempt(lambda: folder.mkdir(parents=True, exist_ok=True), "the scores", folder)
     kept = folder / f"predictions-{name}.jsonl"
     replace_written(kept, lambda path: write_predictions(path, predictions), "the predictions")
     # Last: a run that is resumed takes the predictions as whole when the scores are there.
     replace_file(folder / f"{name}.json", json.dumps(evaluation.to_json(), indent=1).encode(), "the scores")
     return evaluation, predictions
+
+
+def _closed(
+    loaded: Loaded, predictions: Sequence[Prediction], spec: RunSpec, host: PluginHost
+) -> dict[str, dict[str, Any]]:
+    from medtune.evaluation.closed_answers import score_closed
+
+    generator = host.find("generator", spec.eval.backend)
+    if not isinstance(generator, AnswerScorer):
+        raise SpecError(
+            f"eval.closed_answers needs probabilities, which eval.backend '{spec.eval.backend}' cannot give"
+        )
+    encoder = encoder_of(spec, loaded.tokenizer)
+    return score_closed(
+        predictions,
+        prompt_ids=encoder.prompt_ids,
+        encode=encoder.encode_batch,
+        log_probabilities=lambda requests: generator.log_probabilities(loaded, requests, spec.eval),
+        tasks=host.all("task"),
+        seed=spec.seed,
+    )
 
 
 def score_briefly(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> dict[str, Any]:

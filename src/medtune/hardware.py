@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 _GIB = 1024**3
 _BF16_CAPABILITY = 8  # Ampere; earlier chips emulate bf16
+_FP8_CAPABILITY = (8, 9)  # Ada and Hopper
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,20 @@ class Accelerator:
     def has_bf16(self) -> bool:
         """Whether bf16 matrix products run in hardware."""
         return self.capability[0] >= _BF16_CAPABILITY
+
+    @property
+    def has_fp8(self) -> bool:
+        """Whether fp8 matrix products run in hardware."""
+        return self.capability >= _FP8_CAPABILITY
+
+    @property
+    def without_fp8(self) -> str:
+        """What to tell a user who asks for fp8 on a device that lacks it."""
+        has, needs = (f"{major}.{minor}" for major, minor in (self.capability, _FP8_CAPABILITY))
+        return (
+            f"quant.scheme 'fp8' needs a GPU of compute capability {needs} (Ada, Hopper or newer) and {self.name} has "
+            f"{has}; use quant.scheme=nf4 or none"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,9 +96,11 @@ def _require_isolated(attention: str, figures: LeakFigures, rows: list[PackedRow
 
 def _model(spec: RunSpec, host: PluginHost, tokenizer: Any) -> tuple[Any, str]:
     # int8 rounds the outliers of all tokens of a batch together, so every change moves every logit a little.
-    if spec.quant.scheme != "int8" and _weights_are_here(spec.model) and make_plan(spec, host).fits:
-        quantizer: Quantizer = host.find("quantizer", spec.quant.backend)
-        return quantizer.load(spec.model, spec.quant).model, spec.model.name
+    plan = make_plan(spec, host)
+    if plan.scheme != "int8" and _weights_are_here(spec.model) and plan.fits:
+        quant = plan.settle(spec).quant
+        quantizer: Quantizer = host.find("quantizer", quant.quantizer)
+        return quantizer.load(spec.model, quant).model, spec.model.path or spec.model.name
     return _tiny_of_family(model_config(spec, host.all("bundle")), tokenizer)
 
 

@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medtune.errors import OutOfMemoryError
-from medtune.hardware import Machine, compute_dtype, describe_machine
-from medtune.memory import Shape, estimate_memory
+from medtune.choices import Choice, Choices, available_gib
+from medtune.hardware import Machine, compute_dtype, describe_machine, world_size
+from medtune.memory import Shape
+from medtune.memory.setting import SUPERVISED
+from medtune.plan import DataSize, Plan
 from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import PluginHost
 from medtune.specs import RunSpec
@@ -18,76 +19,16 @@ __all__ = ["DataSize", "Plan", "make_plan", "require_backends", "total_steps"]
 
 _CPU_PARAMETERS = 1_000_000_000
 """A base larger than this is refused on a CPU: one epoch would take months."""
-_USABLE = 0.94
-"""Share of a device's memory that a plan may fill; the rest is fragmentation and what others hold."""
 _SMALLER = "a smaller base model (--set model.path=FOLDER), or `medtune demo` to see the whole story on a CPU"
 
 
-@dataclass(frozen=True, slots=True)
-class DataSize:
-    """Packed rows and tokens of the training set; ``measured`` is false for a figure that a bundle states."""
-
-    rows: int
-    tokens: int
-    measured: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run will use and need.
-
-    Attributes:
-        backends: quantizer, adapter, trainer, generator and formatter by name.
-        memory_gib: estimated GiB by part on the device that trains; empty when the model's dimensions are unknown.
-        fits: whether the run can be done on this machine.
-        advice: one sentence on what to do, empty when nothing needs doing.
-        steps: updates, None when the data set's size is unknown before it is read.
-        tokens: training tokens over all steps, None likewise.
-        licences: terms of the model and data set.
-        device: name of the device that trains.
-        compute_dtype: type of the matrix products.
-        recompute: "none" or "all".
-        parameters: parameters of the base, None when unknown.
-        trainable_parameters: parameters of the adapter, None when unknown.
-        size_is_measured: whether ``steps`` and ``tokens`` were counted on the rows themselves.
-    """
-
-    backends: Mapping[str, str]
-    memory_gib: Mapping[str, float]
-    fits: bool
-    advice: str
-    steps: int | None
-    tokens: int | None
-    licences: tuple[str, ...]
-    device: str
-    compute_dtype: str
-    recompute: str
-    parameters: int | None = None
-    trainable_parameters: int | None = None
-    size_is_measured: bool = False
-    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-    @property
-    def peak_gib(self) -> float | None:
-        """Estimated peak in GiB, None when the model's dimensions are unknown."""
-        return sum(self.memory_gib.values()) if self.memory_gib else None
-
-    def require_fit(self) -> None:
-        """Raise OutOfMemoryError with the advice when the run cannot be done here."""
-        if not self.fits:
-            raise OutOfMemoryError(self.advice)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as JSON values; ``memory_gib`` is ``{"peak", "parts"}``."""
-        values = asdict(self)
-        parts = {name: round(gib, 4) for name, gib in self.memory_gib.items()}
-        peak = self.peak_gib
-        values["memory_gib"] = {"peak": None if peak is None else round(peak, 4), "parts": parts}
-        values["licences"] = list(self.licences)
-        return values
-
-
-def make_plan(spec: RunSpec, host: PluginHost, size: DataSize | None = None, machine: Machine | None = None) -> Plan:
+def make_plan(
+    spec: RunSpec,
+    host: PluginHost,
+    size: DataSize | None = None,
+    machine: Machine | None = None,
+    kept: Mapping[str, Any] | None = None,
+) -> Plan:
     """Decide how ``spec`` runs on ``machine`` (this one by default).
 
     Args:
@@ -95,6 +36,7 @@ def make_plan(spec: RunSpec, host: PluginHost, size: DataSize | None = None, mac
         host: looks up the backends; a missing one is an error here, before anything is loaded.
         size: rows and tokens when they were counted; a bundle's statement is used otherwise.
         machine: the machine to plan for.
+        kept: the plan of a run that is continued, as JSON values: its storage stays, and its micro-batch where it fits.
 
     Raises:
         UnknownNameError: a backend of the spec is not registered.
@@ -102,26 +44,100 @@ def make_plan(spec: RunSpec, host: PluginHost, size: DataSize | None = None, mac
     machine = machine or describe_machine()
     bundles: list[Bundle] = host.all("bundle")
     shape = Shape.of(model_config(spec, bundles))
-    dtype = compute_dtype(spec.quant.compute_dtype, machine.accelerator)
-    recompute, parts = _choose_recompute(spec, shape, dtype, machine)
-    fits, advice = _judge(shape, parts, machine)
     size = size or _stated_size(spec, bundles)
+    choices = None if shape is None else _choices(shape, machine, host, size)
+    spec, reason = _with_scheme(spec, choices, kept or {})
+    choice = None if choices is None else _choose(choices, spec, kept or {})
+    fits, advice = _judge(choices, choice, spec)
     steps = None if size is None else total_steps(spec, size.rows)
     return Plan(
         backends=require_backends(spec, host),
-        memory_gib=parts,
         fits=fits,
         advice=advice,
         steps=steps,
         tokens=_tokens(spec, size, steps),
         licences=_licences(spec, bundles),
         device=machine.accelerator.name if machine.accelerator else "CPU",
-        compute_dtype=dtype,
-        recompute=recompute,
+        compute_dtype=compute_dtype(spec.quant.compute_dtype, machine.accelerator),
         parameters=shape.parameters if shape else None,
         trainable_parameters=shape.adapter_parameters(spec) if shape else None,
         size_is_measured=size is not None and size.measured,
+        data=size.facts if size else {},
+        scheme=spec.quant.scheme,
+        scheme_reason=reason,
+        **_decided(choice, spec, machine),
+        **_timed(choice, _tokens(spec, size, steps)),
     )
+
+
+def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | None) -> Choices:
+    supervised = SUPERVISED
+    if size is not None and size.measured and size.tokens:
+        supervised = size.facts.get("supervised_tokens", SUPERVISED * size.tokens) / size.tokens
+    stores_fp8 = (name for name, (q, _owner) in host.provided("quantizer").items() if _has_fp8(name, q))
+    return Choices(shape, machine, min(supervised, 1.0), world_size() == 1, next(stores_fp8, None))
+
+
+def _has_fp8(name: str, quantizer: Any) -> bool:
+    """Whether a quantizer stores in fp8: its ``schemes`` say so, or its name where it has none."""
+    return "fp8" in getattr(quantizer, "schemes", (name,))
+
+
+def _with_scheme(spec: RunSpec, choices: Choices | None, kept: Mapping[str, Any]) -> tuple[RunSpec, str]:
+    """Return the spec with its storage resolved, and why."""
+    if spec.quant.scheme != "auto":
+        return spec, ""
+    if kept.get("scheme", "auto") != "auto":
+        backend = kept.get("backends", {}).get("quantizer", spec.quant.backend)
+        quant, why = spec.quant.model_copy_with(scheme=kept["scheme"], backend=backend), "the run began with it"
+    elif choices is None:
+        quant, why = spec.quant.model_copy_with(scheme="nf4"), "the model's dimensions are unknown, and it needs least"
+    else:
+        quant, why = choices.scheme(spec)
+    return spec.model_copy_with(quant=quant), why
+
+
+def _choose(choices: Choices, spec: RunSpec, kept: Mapping[str, Any]) -> Choice:
+    rows = kept.get("micro_batch_rows")
+    effective = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
+    if rows and effective % rows == 0:
+        changes = {"per_device_batch_size": rows, "gradient_accumulation_steps": effective // rows}
+        train = spec.train.model_copy_with(**changes, micro_batch="as_written")
+        choice = choices.best(spec.model_copy_with(train=train))
+        if choice.fits or spec.train.micro_batch == "as_written":
+            return choice
+    return choices.best(spec)
+
+
+def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str, Any]:
+    """Return the fields of a plan that come from a choice."""
+    if choice is None:
+        wanted = spec.train.recompute
+        return {
+            "memory_gib": {},
+            "recompute": ("all" if machine.accelerator else "none") if wanted == "auto" else wanted,
+            "micro_batch_rows": spec.train.per_device_batch_size,
+            "gradient_accumulation_steps": spec.train.gradient_accumulation_steps,
+        }
+    memory = choice.memory
+    return {
+        "memory_gib": memory.parts,
+        "phases_gib": {name: memory.of(name) for name in memory.phases},
+        "allocated_gib": memory.allocated("training"),
+        "recompute": choice.setting.recompute,
+        "path": choice.setting.path,
+        "micro_batch_rows": choice.setting.rows,
+        "gradient_accumulation_steps": choice.accumulation,
+    }
+
+
+def _timed(choice: Choice | None, tokens: int | None) -> dict[str, Any]:
+    """Return the fields of a plan that say how long it takes."""
+    if choice is None or choice.speed is None:
+        return {}
+    speed = choice.speed.tokens_per_second
+    seconds = None if tokens is None else tokens / speed
+    return {"tokens_per_second": speed, "speed_basis": choice.speed.basis, "seconds": seconds}
 
 
 def total_steps(spec: RunSpec, rows: int, world_size: int = 1) -> int:
@@ -152,41 +168,29 @@ def _read_json(file: Path) -> dict[str, Any]:
     return values
 
 
-def _choose_recompute(spec: RunSpec, shape: Shape | None, dtype: str, machine: Machine) -> tuple[str, dict[str, float]]:
-    """Recompute nothing where it fits, else everything."""
-    wanted = spec.train.recompute
-    if shape is None:
-        return ("all" if wanted == "auto" and machine.accelerator else wanted.replace("auto", "none")), {}
-    policies = ("none", "all") if wanted == "auto" else (wanted,)
-    parts: dict[str, float] = {}
-    for policy in policies:
-        parts = estimate_memory(shape, spec, dtype, recompute=policy)
-        if sum(parts.values()) <= _available_gib(machine):
-            return policy, parts
-    return policies[-1], parts
-
-
-def _judge(shape: Shape | None, parts: Mapping[str, float], machine: Machine) -> tuple[bool, str]:
-    if shape is None:
+def _judge(choices: Choices | None, choice: Choice | None, spec: RunSpec) -> tuple[bool, str]:
+    if choices is None or choice is None:
         return True, "the model's dimensions are unknown before its config.json is local, so memory was not estimated"
-    needed, available = sum(parts.values()), _available_gib(machine)
-    billions = shape.parameters / 1e9
-    if machine.accelerator is None and shape.parameters > _CPU_PARAMETERS:
+    machine, needed = choices.machine, choice.memory.peak
+    billions = choices.shape.parameters / 1e9
+    if machine.accelerator is None and choices.shape.parameters > _CPU_PARAMETERS:
         return False, (
             f"this machine has no CUDA GPU, and training a base of {billions:.1f} billion parameters needs one with about "
             f"{needed:.0f} GiB; run it on such a machine, or use {_SMALLER}"
         )
-    if needed > available:
-        place = machine.accelerator.name if machine.accelerator else "this machine"
-        return False, (
-            f"the run needs about {needed:.1f} GiB and {place} has {available:.1f} GiB usable; lower "
-            f"train.per_device_batch_size or train.max_length, set quant.scheme=nf4 and train.recompute=all, or use {_SMALLER}"
-        )
-    return True, ""
-
-
-def _available_gib(machine: Machine) -> float:
-    return _USABLE * (machine.accelerator.memory_gib if machine.accelerator else machine.memory_gib)
+    if spec.quant.scheme == "fp8" and machine.accelerator is not None and not machine.accelerator.has_fp8:
+        return False, machine.accelerator.without_fp8
+    if choice.fits:
+        emulated = spec.quant.scheme == "fp8" and machine.accelerator is None
+        return True, "fp8 is emulated on a CPU, which is slow and meant for tests" if emulated else ""
+    place = machine.accelerator.name if machine.accelerator else "this machine"
+    lacks = f"the run needs about {needed:.1f} GiB and {place} has {available_gib(machine):.1f} GiB usable"
+    nearest = choices.nearest(spec)
+    if nearest is None:
+        return False, f"{lacks}; no setting near it fits; use {_SMALLER}, or a larger GPU"
+    found, changes = nearest
+    sets = " ".join(f"--set {change}" for change in changes)
+    return False, f"{lacks}; the nearest setting that fits is {sets} ({choices.best(found).memory.peak:.1f} GiB)"
 
 
 def _stated_size(spec: RunSpec, bundles: list[Bundle]) -> DataSize | None:
@@ -218,7 +222,7 @@ def _epochs(spec: RunSpec, size: DataSize, steps: int) -> float:
 def require_backends(spec: RunSpec, host: PluginHost) -> dict[str, str]:
     """Return kind -> name of the backends in use; raise UnknownNameError for one that is not registered."""
     chosen = {
-        "quantizer": spec.quant.backend,
+        "quantizer": spec.quant.quantizer,
         "adapter": spec.lora.backend,
         "trainer": spec.train.backend,
         "generator": spec.eval.backend,

@@ -10,7 +10,7 @@ from medtune.errors import DataError, StorageError
 from medtune.plugins.contracts import GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, create_host
 from medtune.runs.folder import RunFolder
-from medtune.specs import RunSpec
+from medtune.specs import QuantSpec, RunSpec
 
 __all__ = ["Run"]
 
@@ -79,7 +79,8 @@ class Run:
             raise StorageError(
                 f"run '{self.path}' is {self.state} and has no adapter yet; finish it with `medtune train`"
             )
-        base = self._host.find("quantizer", self.spec.quant.backend).load(self.spec.model, self.spec.quant)
+        quant = self._quant()
+        base = self._host.find("quantizer", quant.quantizer).load(self.spec.model, quant)
         check_contract(self.adapter_dir, self._encoder(base.tokenizer))
         plain = self.spec.lora.model_copy_with(init="default")
         loaded: Loaded = self._host.find("adapter", self.spec.lora.backend).attach(base, plain)
@@ -134,6 +135,13 @@ class Run:
                 messages.append({"role": "assistant", "content": self.generate(messages)})
                 print(messages[-1]["content"], file=sink)
             print("> ", end="", file=sink, flush=True)
+
+    def _quant(self) -> QuantSpec:
+        """Return the storage that the run was trained on, where its spec left the choice to the plan."""
+        quant, plan = self.spec.quant, self._record["plan"]
+        if quant.scheme != "auto":
+            return quant
+        return quant.model_copy_with(scheme=plan["scheme"], backend=plan["backends"]["quantizer"])
 
     def _encoder(self, tokenizer: Any) -> Any:
         from medtune.data.prepare import encoder_of

@@ -128,14 +128,20 @@ class DataSpec(SourceSpec):
 class QuantSpec(_Spec):
     """How the frozen base is stored."""
 
-    scheme: Literal["nf4", "fp4", "int8", "fp8", "none"] = "nf4"
-    """Storage of the linear layers. Source: the tutorial, arXiv 2305.14314 for NF4."""
+    scheme: Literal["nf4", "fp4", "int8", "fp8", "none", "auto"] = "nf4"
+    """Storage of the linear layers; "auto" is fp8, none or nf4 by memory and hardware, as the plan says. Source: the
+    tutorial, arXiv 2305.14314 for NF4."""
     double_quant: bool = True
     """Whether the scales of a 4-bit scheme are quantized too (saves 0.4 bit per parameter). Source: the tutorial."""
     compute_dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Type of the matrix products: "auto" is bf16 where the hardware has it, else fp16, on a CPU fp32."""
     backend: str = "bitsandbytes"
-    """Name of the registered quantizer."""
+    """Name of the registered quantizer; the default leaves the scheme "fp8" to the quantizer of that name."""
+
+    @property
+    def quantizer(self) -> str:
+        """Name of the quantizer that loads the base."""
+        return "fp8" if (self.scheme, self.backend) == ("fp8", "bitsandbytes") else self.backend
 
 
 class LoraSpec(_Spec):
@@ -168,6 +174,9 @@ class TrainSpec(_Spec):
     """Packed rows (samples without packing) per forward pass and device. Source: the tutorial."""
     gradient_accumulation_steps: Positive = 4
     """Forward passes per update. Source: the tutorial."""
+    micro_batch: Literal["auto", "as_written"] = "auto"
+    """Whether a GPU takes the rows of an update in other portions than the two fields above say, as many at once as is
+    fastest in its memory; their product, the effective batch, stays. The plan says how many."""
     optim: str = "paged_adamw_32bit"
     """Optimizer by transformers' name. Source: the tutorial; on a CPU it is adamw_torch, the same arithmetic."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
@@ -229,10 +238,14 @@ class EvalSpec(_Spec):
     """Whether ``train`` scores the base before and the adapter after training."""
     rows_per_source: Positive = 50
     """Validation rows scored per source, drawn with the seed."""
-    batch_size: Positive = 64
-    """Prompts generated together."""
+    batch_size: Positive | Literal["auto"] = "auto"
+    """Prompts generated together; "auto" takes as many as pay and fit into memory."""
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
+    """Most memory in GiB that generation may take beside the loaded model; None is what the device has left."""
     max_new_tokens: Positive | Literal["auto"] = "auto"
     """Longest answer in tokens; "auto" takes it from each task and input."""
+    closed_answers: bool = False
+    """Whether closed questions are also answered from their allowed answers alone, and how calibrated that is."""
     every: Literal["never", "epoch"] | Positive = "epoch"
     """When the adapter is scored during training: at the end of each epoch, after that many updates, or never."""
     rows_in_training: Positive = 100

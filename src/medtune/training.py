@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.assessment import assess, rows_in_training, score_briefly, scores_table
+from medtune.counting import size_of
 from medtune.data.contract import write_contract
 from medtune.data.prepare import Prepared, encoder_of, prepare
 from medtune.data.tokenizer import load_tokenizer, save_tokenizer
@@ -18,7 +19,7 @@ from medtune.evaluation.scoring import Evaluation, score_predictions
 from medtune.export.card import write_card
 from medtune.export.report import write_report
 from medtune.hardware import first_rank_says, is_first_rank, seed_all, world_size
-from medtune.planning import DataSize, Plan, make_plan, total_steps
+from medtune.planning import Plan, make_plan, total_steps
 from medtune.plugins.contracts import Adapter, Job, Loaded, Prediction, Quantizer, Trainer, TrainResult
 from medtune.plugins.host import PluginHost
 from medtune.run import Run
@@ -102,13 +103,13 @@ class Training:
         prepared = prepare(
             self.spec, self.host, tokenizer, rows=self._rows, quarantine_path=self.folder.path / "quarantine.jsonl"
         )
-        size = DataSize(len(prepared.rows), prepared.report.tokens, measured=True)
-        self.plan = make_plan(self.spec, self.host, size)
+        kept = first_rank_says(self.folder.read()["plan"] if is_first_rank() and self.folder.exists else None)
+        self.plan = make_plan(self.spec, self.host, size_of(prepared, self.spec), kept=kept)
         checkpoint = first_rank_says(self._open_record(resume, prepared, tokenizer) if is_first_rank() else None)
         for passed in self._passed_over:
             on_stage(f"passing over checkpoint '{passed.path.name}': {passed.reason}")
         self._require_space(resuming=checkpoint is not None)
-        on_stage(f"loading the base model ({self.spec.quant.scheme})")
+        on_stage(f"loading the base model ({self.plan.scheme})")
         loaded = self._load()
         return prepared, checkpoint, loaded, self._score_base(loaded, prepared, on_stage)
 
@@ -157,6 +158,7 @@ class Training:
             self.folder.create(self._spec_values(), self.plan.to_json(), prints)
             return None
         refuse_changes(str(self.folder.path), self.folder.read(), self._spec_values(), prints)
+        self.folder.update(plan=self.plan.to_json())
         if resume != "auto":
             return self._chosen(Path(resume))
         store = CheckpointStore(self.folder.checkpoints_dir, self.spec.train.save_total_limit)
@@ -181,9 +183,10 @@ class Training:
 
     def _load(self) -> Loaded:
         seed_all(self.spec.seed)
-        quantizer: Quantizer = self.host.find("quantizer", self.spec.quant.backend)
+        quant = self.plan.settle(self.spec).quant
+        quantizer: Quantizer = self.host.find("quantizer", quant.quantizer)
         adapter: Adapter = self.host.find("adapter", self.spec.lora.backend)
-        return adapter.attach(quantizer.load(self.spec.model, self.spec.quant), self.spec.lora)
+        return adapter.attach(quantizer.load(self.spec.model, quant), self.spec.lora)
 
     def _score_base(self, loaded: Loaded, prepared: Prepared, on_stage: Tell) -> Evaluation | None:
         if not (self.spec.eval.enabled and prepared.validation and is_first_rank()):
@@ -211,9 +214,8 @@ class Training:
 
     def _fit(self, loaded: Loaded, prepared: Prepared, checkpoint: Path | None, on_step: Tell) -> TrainResult:
         steps = total_steps(self.spec, len(prepared.rows), world_size())
-        train = self.spec.train.model_copy_with(recompute=self.plan.recompute)
         job = Job(
-            spec=self.spec.model_copy_with(train=train),
+            spec=self.plan.settle(self.spec),
             loaded=loaded,
             rows=prepared.rows,
             run_dir=self.folder.path,
@@ -271,7 +273,7 @@ class Training:
             loaded.save_adapter(path)
         save_tokenizer(loaded.tokenizer, path)
         write_contract(path, encoder_of(self.spec, loaded.tokenizer))
-        write_card(path / "README.md", self.spec, self.plan.licences)
+        write_card(path / "README.md", self.plan.settle(self.spec), self.plan.licences)
 
     def _tell_failure(self, error: BaseException) -> None:
         """Keep the state and tell the plugins; neither may hide the error itself."""

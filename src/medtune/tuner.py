@@ -123,9 +123,23 @@ class MedTuner:
         if self.spec.model.path is not None and not Path(self.spec.model.path).is_dir():
             raise SpecError(f"model.path '{self.spec.model.path}' is no folder")
 
-    def plan(self) -> Plan:
-        """Decide how the run is done here and whether it fits; downloads nothing and loads no weights."""
-        return make_plan(self.spec, self.host)
+    def plan(self, gpu: str | None = None) -> Plan:
+        """Decide how the run is done and whether it fits; downloads nothing and loads no weights.
+
+        Rows are counted where they and the tokenizer are on this machine and that is quick, or was done before.
+
+        Args:
+            gpu: plan for this GPU instead of this machine: a known card such as "h200", or a size such as "24GiB".
+
+        Raises:
+            DataError: the rows cannot be used as asked.
+            SpecError: the GPU is not known.
+        """
+        from medtune.cards import machine_with
+        from medtune.counting import count_rows
+
+        machine = None if gpu is None else machine_with(gpu)
+        return make_plan(self.spec, self.host, count_rows(self.spec, self.host, self._rows), machine)
 
     def preview(self, n: int = 3) -> list[EncodedExample]:
         """Return ``n`` training rows, drawn evenly by source, as the exact ids and supervision the trainer will see."""
@@ -182,7 +196,7 @@ class MedTuner:
         with ExitStack() as held:
             if is_first_rank():
                 held.enter_context(RunLock(Path(self.spec.output_dir)))
-            plan = self.plan()
+            plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
             (on_plan or _ignore)(plan)
             plan.require_fit()
             from medtune.training import Training

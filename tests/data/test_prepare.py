@@ -1,18 +1,22 @@
 """Preparing data accounts for every row: trained on, held out, set aside, lost to length or left out for overlap."""
 
 import json
+import os
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
 from chat_templates import TEMPLATES, make_tokenizer
 
 from medtune import DataSpec, EvalSpec, Example, RunSpec, TrainSpec, hookimpl
+from medtune.data import preparation
 from medtune.data.cache import PreparedCache
 from medtune.data.contract import check_contract, write_contract
 from medtune.data.encode import Encoder
 from medtune.data.prepare import encoder_of, prepare, preview, validation_examples
 from medtune.demo.generator import generate_rows
-from medtune.errors import DataError, UnsafeArtifactError
+from medtune.errors import DataError, StorageError, UnsafeArtifactError
 from medtune.plugins.host import create_host
 
 
@@ -222,6 +226,92 @@ def test_validation_rows_found_prepared_keep_their_document(tokenizer, rows, tmp
     assert second.report.from_cache
     assert {e.document for e in second.validation} <= {f"note-{i}" for i in range(5)}
     assert second.validation == first.validation
+
+
+def test_rows_found_prepared_bring_the_places_of_the_malformed_ones_back(host, tokenizer, rows, tmp_path):
+    path = file_of(tmp_path, [*rows, {"instruction": "x", "input": "", "output": None}])
+    spec = spec_of(path, max_quarantined=0.05)
+    for number in range(3):
+        quarantine = tmp_path / f"q{number}.jsonl" if number else None
+        prepared = prepare(spec, host, tokenizer, quarantine_path=quarantine)
+        assert prepared.report.from_cache == bool(number)
+    assert json.loads((tmp_path / "q1.jsonl").read_text())["place"] == f"{path}:121"
+    assert (tmp_path / "q1.jsonl").read_text() == (tmp_path / "q2.jsonl").read_text()
+    file_of(tmp_path, rows)
+    for _ in range(2):
+        prepare(spec_of(path), host, tokenizer, quarantine_path=tmp_path / "q1.jsonl")
+    assert not (tmp_path / "q1.jsonl").exists()
+
+
+def test_accepting_a_loss_later_finds_the_same_set_and_not_accepting_it_is_refused_still(
+    host, tokenizer, rows, tmp_path
+):
+    path = file_of(tmp_path, rows)
+    assert not prepare(spec_of(path, max_length=150), host, tokenizer).report.from_cache
+    assert prepare(spec_of(path, max_length=150), host, tokenizer).report.from_cache
+    with pytest.raises(DataError, match="would lose"):
+        prepare(spec_of(path, max_length=150, accept_loss=False), host, tokenizer)
+
+
+def test_a_damaged_entry_is_prepared_anew(host, tokenizer, rows, tmp_path):
+    path = file_of(tmp_path, rows)
+    whole = ids_of(prepare(spec_of(path), host, tokenizer))
+    (entry,) = PreparedCache(tmp_path / "cache").entries()
+    ids = tmp_path / "cache" / entry.key / "ids.bin"
+    ids.write_bytes(ids.read_bytes()[:-2])
+    again = prepare(spec_of(path), host, tokenizer)
+    assert not again.report.from_cache
+    assert ids_of(again) == whole
+    assert prepare(spec_of(path), host, tokenizer).report.from_cache
+
+
+def test_a_preparation_that_fails_leaves_nothing_behind(host, tokenizer, rows, tmp_path):
+    path = file_of(tmp_path, rows)
+    with pytest.raises(DataError):
+        prepare(spec_of(path, max_length=150, overlong="error"), host, tokenizer)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_a_killed_process_left_goes_after_a_day(tmp_path):
+    cache = PreparedCache(tmp_path / "cache")
+    for name, age in ((".staging-old", 25 * 3600), (".staging-new", 60)):
+        folder = tmp_path / "cache" / name
+        folder.mkdir(parents=True)
+        (folder / "ids.bin").write_bytes(b"x" * 10)
+        for path in (folder / "ids.bin", folder):
+            os.utime(path, (time.time() - age,) * 2)
+    assert cache.prune() == 10
+    assert [f.name for f in (tmp_path / "cache").iterdir()] == [".staging-new"]
+
+
+def test_a_cache_that_cannot_be_written_is_named(host, tokenizer, rows, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(StorageError, match=r"cannot write the cache .*set MEDTUNE_CACHE"):
+        prepare(spec_of(file_of(tmp_path, rows)), host, tokenizer)
+
+
+def peak_of(spec, host, tokenizer):
+    """Return the peak of what Python and numpy allocate while a set is prepared."""
+    tracemalloc.start()
+    try:
+        prepare(spec, host, tokenizer)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_text_of_a_set(host, tokenizer, tmp_path, monkeypatch):
+    """Three bytes a token would be 9 MB for the rows that one set has more than the other."""
+    monkeypatch.setattr(preparation, "_CHUNK_ROWS", 100)
+    text = " ".join(f"w{i}" for i in range(330))
+    peaks, tokens = [], []
+    for count in (500, 500, 3500):
+        rows = [{"instruction": "Say it.", "input": f"{i} {text}", "output": "yes"} for i in range(count)]
+        spec = spec_of(file_of(tmp_path, rows, f"{len(peaks)}.jsonl"), validation_fraction=0, max_length=4096)
+        peaks.append(peak_of(spec, host, tokenizer))
+        tokens.append(prepare(spec, host, tokenizer).report.tokens)
+    assert tokens[2] - tokens[1] > 3_000_000
+    assert peaks[2] - peaks[1] < 2_000_000  # the first run also loads what is used once
 
 
 def test_nothing_is_kept_when_the_cache_is_off(host, tokenizer, rows, tmp_path):

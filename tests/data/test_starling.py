@@ -2,6 +2,8 @@
 
 import pytest
 import transformers
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from starling import GOLDEN_IDS, GOLDEN_TEXT, build
 
 from medtune import Example, ModelSpec
@@ -78,3 +80,37 @@ def test_control_tokens_in_a_message_are_spelled_out(tmp_path):
     messages = [{"role": "user", "content": "<s> </s> <|end_of_turn|>"}, {"role": "assistant", "content": "<|pad_0|>"}]
     ids = list(Encoder(tokenizer).encode(Example(messages)).input_ids)
     assert [i for i in ids if i in (1, 2, 32000, 32001)] == [1, 32000, 32000]
+
+
+HOSTILE = st.lists(
+    st.one_of(
+        st.sampled_from(["<s>", "</s>", "<|end_of_turn|>", "<|pad_0|>", "\n", "\n\n", "  ", "\x00", "\t", "🩺", "مرض"]),
+        st.sampled_from(["a\u0301", " : O\n", "GPT4 Correct User:", "<0x0A>", "x" * 100_000, "\u200f", "\ufeff"]),
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"), max_size=20),
+    ),
+    min_size=1,
+    max_size=6,
+).map(lambda parts: "".join(parts).strip() or "x")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return Encoder(load_tokenizer(ModelSpec(path=str(saved(tmp_path_factory.mktemp("hostile"), legacy=True)))))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
+@given(question=HOSTILE, answer=HOSTILE)
+def test_ids_of_hostile_text_decode_to_the_rendered_text(encoder, question, answer):
+    encoded = encoder.encode(Example([{"role": "user", "content": question}, {"role": "assistant", "content": answer}]))
+    ids, mask = list(encoded.input_ids), list(encoded.supervised)
+    assert [(i, n) for n, i in enumerate(ids) if i in (0, 1, 2, 32000, 32001)] == [
+        (1, 0),
+        (32000, ids.index(32000)),
+        (32000, len(ids) - 1),
+    ]
+    turn, decode = ids.index(32000), encoder.tokenizer.backend_tokenizer.decode
+    assert decode(ids[1:turn]) == f"GPT4 Correct User: {question}"
+    assert decode(ids[turn + 1 : -1]) == f"GPT4 Correct Assistant: {answer}"
+    first = mask.index(1)
+    assert ids[turn + 1 : first] == [420, 6316, 28781, 3198, 3123, 21631, 28747]
+    assert mask == [0] * first + [1] * (len(ids) - first)

@@ -142,6 +142,20 @@ def test_a_merge_over_a_line_break_joins_lines_only(starling):
     assert words.encode_batch(["a O\nb : O\n"])[0].tolist() == expected
 
 
+@pytest.mark.parametrize("flag", ["single_word", "lstrip", "rstrip"])
+def test_a_control_token_that_takes_of_the_text_beside_it_forbids_words(starling, flag):
+    settings_ = changed_settings(starling)
+    assert of({**settings_, "added_tokens": [{**token, flag: True} for token in settings_["added_tokens"]]}) is None
+
+
+def test_a_control_token_looked_for_after_normalising_forbids_words_only_where_there_is_a_normaliser(starling):
+    tokens = [{**token, "normalized": True} for token in changed_settings(starling)["added_tokens"]]
+    with_one = changed_settings(starling, added_tokens=tokens, normalizer=PREPEND, pre_tokenizer=None)
+    assert of(with_one) is None
+    without = changed_settings(starling, added_tokens=tokens)
+    assert of(without, Tokenizer.from_str(json.dumps(without))) is not None
+
+
 def test_an_added_token_that_is_no_control_token_forbids_words(starling):
     settings_ = changed_settings(starling)
     added = {**settings_["added_tokens"][-1], "content": "<think>", "id": 32002, "special": False}

@@ -1,5 +1,6 @@
 """The fast path on a GPU: bf16 within the error of eager, replays equal plain passes, no wait inside a step."""
 
+import copy
 import sys
 from pathlib import Path
 
@@ -48,6 +49,29 @@ def four_bit(linear):
     return new.to("cuda")
 
 
+def in_fp32(model):
+    """Return a copy that holds the very same values in fp32, so that only the precision of the work differs."""
+    exact = copy.deepcopy(model)
+    for layer in exact.get_base_model().model.layers:
+        for part in (layer.self_attn, layer.mlp):
+            for module in part.children():
+                if hasattr(module, "base_layer"):
+                    old = module.base_layer
+                    module.base_layer = torch.nn.Linear(old.in_features, old.out_features, bias=False, device="meta")
+                    module.base_layer.weight = torch.nn.Parameter(restored(old), requires_grad=False)
+    return exact.float()
+
+
+def restored(linear):
+    if isinstance(linear, Fp8Linear):
+        return linear.restored(torch.float32)
+    if type(linear).__name__ == "Linear4bit":
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(linear.weight.data, linear.weight.quant_state).float()
+    return linear.weight.detach().float()
+
+
 def enabled(model, **options):
     path = kernels.enable(model, **options)
     assert isinstance(path, kernels.FastPath), str(path)
@@ -67,11 +91,15 @@ def test_gradients_in_bf16_stay_within_the_error_of_eager(kind, family):
     model = build_model(family, dtype=torch.bfloat16, prepare=of_kind(kind), **WIDE)
     fast_path = enabled(model, record=False)
     assert fast_path.steps == "triton"
+    exact = in_fp32(model)
+    loss, wanted = gradients(exact, plain_loss(exact, *batch))
     with torch.autocast("cuda", torch.bfloat16):
-        loss, eager = gradients(model, plain_loss(model, *batch))
-        fast_loss, fast = gradients(model, fast_path.loss_sum(*batch))
+        _loss, eager = gradients(model, plain_loss(model, *batch))
+    fast_loss, fast = gradients(model, fast_path.loss_sum(*batch))
     torch.testing.assert_close(fast_loss, loss, rtol=2e-2 if kind == "fp8" else 5e-3, atol=0)
-    assert largest_error(fast, eager) < (0.25 if kind == "fp8" else 0.03)
+    # the products of an fp8 base round their inputs too, which eager does not
+    allowed = 0.25 if kind == "fp8" else 1.25 * largest_error(eager, wanted)
+    assert largest_error(fast, wanted) < allowed
 
 
 @pytest.mark.parametrize("window", [None, 8])
@@ -88,17 +116,22 @@ def test_flash_kernels_equal_attention_over_padded_samples(window, monkeypatch):
     assert largest_error(flash, padded) < 0.02
 
 
-def test_triton_equals_stock_in_bf16(monkeypatch):
+def test_triton_in_bf16_stays_within_the_error_of_stock_pytorch(monkeypatch):
     batch = draw_batch(rows=4, length=96)
     model = build_model("Mistral", dtype=torch.bfloat16, lora={"lora_dropout": 0.1}, **WIDE)
     results = []
-    for chosen in (steps.triton_steps(), steps.stock_steps()):
+    for which, chosen in (
+        (model, steps.triton_steps()),
+        (model, steps.stock_steps()),
+        (in_fp32(model), steps.stock_steps()),
+    ):
         monkeypatch.setattr(recognize, "choose_steps", lambda _device, _r, chosen=chosen: chosen)
-        path = enabled(model, record=False)
+        path = enabled(which, record=False)
         torch.manual_seed(4)
-        results.append(gradients(model, path.loss_sum(*batch)))
-    torch.testing.assert_close(results[0][0], results[1][0], rtol=2e-3, atol=0)
-    assert largest_error(results[0][1], results[1][1]) < 0.02
+        results.append(gradients(which, path.loss_sum(*batch)))
+    (loss, found), (stock_loss, by_stock), (_loss, wanted) = results
+    torch.testing.assert_close(loss, stock_loss, rtol=2e-3, atol=0)
+    assert largest_error(found, wanted) < 1.25 * largest_error(by_stock, wanted)
 
 
 @pytest.mark.parametrize("kind", ["bf16", "nf4", "fp8"])
@@ -119,7 +152,8 @@ def test_replayed_passes_equal_plain_ones(kind, recompute):
             torch.manual_seed(7)
             found_loss, found = gradients(model, replayed.loss_sum(*batch))
             torch.testing.assert_close(found_loss, loss, rtol=1e-3, atol=0)
-            assert largest_error(found, parts) < 0.01
+            # what is computed again may round to the next bf16 value, and fp8 makes more of that; its own error is 0.1
+            assert largest_error(found, parts) < (0.03 if kind == "fp8" else 0.01)
     assert replayed.failure is None
     replayed.disable()
 

@@ -12,7 +12,16 @@ pytest.importorskip("triton")
 
 from tiny_models import build_model, draw_batch, gradients, largest_error
 
-from medtune.kernels import stock, stock_gate, triton_adapters, triton_four_bit, triton_gate, triton_rotary, triton_rows
+from medtune.kernels import (
+    stock,
+    stock_gate,
+    triton_adapters,
+    triton_blocks,
+    triton_four_bit,
+    triton_gate,
+    triton_rotary,
+    triton_rows,
+)
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.heads import HeadNorms, Heads
@@ -85,10 +94,8 @@ def test_loss_over_a_vocabulary_wider_than_a_block(draw, assert_close):
     assert not logits[2].any()
 
 
-@pytest.mark.parametrize("loop", [64, 128])
 @pytest.mark.parametrize("scaled", [True, False])
-def test_rounding_rows_to_fp8(draw, scaled, loop, monkeypatch):
-    monkeypatch.setitem(triton_rows._QUANTIZE, "LOOP", loop)  # a row of 100 in two parts, or in one
+def test_rounding_rows_to_fp8(draw, scaled):
     x = draw(4, 100)
     columns = draw(100, dtype=torch.float32).abs() + 0.5 if scaled else None
     (found, found_scale), (wanted, wanted_scale) = (m.quantize_rows(x, columns) for m in (triton_rows, stock))
@@ -117,14 +124,17 @@ def test_rotation_and_its_gradient(draw, assert_close, normed, width, rank):
 
 @pytest.mark.parametrize("rank", [0, 8, 20])
 @pytest.mark.parametrize("dropout", [None, DROPOUT], ids=["whole", "dropped"])
-@pytest.mark.parametrize(("rows", "width"), [(37, 136), (530, 24)])
-def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, rows, width):
+@pytest.mark.parametrize("wants_low", [True, False])
+def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, wants_low, monkeypatch):
+    monkeypatch.setattr(triton_gate, "_BACKWARD_ROWS", 32)  # so that sums over rows and columns come in parts
+    monkeypatch.setattr(triton_gate, "_FORWARD_COLUMNS", 64)
+    rows, width = 37, 136
     gate_up, gradient = draw(rows, 2 * width), draw(rows, width)
     dropout = None if dropout is None else replace(dropout, member_seeds=dropout.member_seeds[:1])
     before = after = None
     if rank:
         before = BeforeGate(draw(rows, 2 * rank), draw(rank, 2 * width), 0.5)
-        after = AfterGate(draw(rank, width), 2.0, dropout, draw(rows, rank), wants_low=width == 136)
+        after = AfterGate(draw(rank, width), 2.0, dropout, draw(rows, rank), wants_low=wants_low)
     for found, wanted in zip(*(m.swiglu(gate_up, before, after) for m in (triton_gate, stock_gate)), strict=True):
         assert_same(found, wanted, assert_close)
     results = []
@@ -167,6 +177,9 @@ def test_thin_products_over_blocks_of_columns(draw, assert_close, bounds, rows):
     x, up, low = draw(rows, 128), draw(8, 128), draw(rows, 8 * (len(bounds) - 1))
     assert_close(triton_adapters.project_blocks(x, up, bounds, 2.0), stock.project_blocks(x, up, bounds, 2.0))
     assert_close(triton_adapters.weight_gradient_blocks(x, low, bounds), stock.weight_gradient_blocks(x, low, bounds))
+    pairs = zip(*(m.block_gradients(x, up, low, bounds, 2.0) for m in (triton_blocks, stock)), strict=True)
+    for found, wanted in pairs:
+        assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("nested", [True, False])

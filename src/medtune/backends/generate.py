@@ -1,36 +1,55 @@
-"""Generates answers greedily with transformers, in batches of like length."""
+"""Generates answers greedily with a transformers model: by slots where the model's family is known, else as it does."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import logging
+from collections.abc import Sequence
 
-from medtune.plugins.contracts import Completion, GenerationRequest, Generator, Loaded
+from medtune.libraries import quiet_libraries
+from medtune.plugins.contracts import AnswerRequest, Completion, GenerationRequest, Generator, Loaded
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import EvalSpec
 
-__all__ = ["TransformersGenerator", "provide_generators"]
+__all__ = ["TransformersGenerator", "completion", "provide_generators"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class TransformersGenerator:
-    """Greedy decoding with a key-value cache: left-padded batches, every stop id, no logits kept."""
+    """Greedy decoding that keeps no logits.
+
+    Mistral, Llama, Qwen2 and Qwen3 models, with or without a LoRA adapter, plain or 4-bit, decode many sequences
+    together, each leaving as it ends; on CUDA a step is one captured graph. Any other model goes through transformers'
+    own ``generate``, and the log says why. Both give the same answers up to rounding.
+    """
 
     name = "transformers"
 
+    @quiet_libraries()
     def generate(self, loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> Sequence[Completion]:
         """Answer each prompt.
 
         Args:
             loaded: model and tokenizer.
             prompts: token ids and the most new tokens of each.
-            spec: ``batch_size`` is the number of prompts decoded together.
+            spec: ``batch_size`` is the number of prompts decoded together, ``memory_gib`` bounds what that takes.
 
         Returns:
             One completion per prompt in the order of ``prompts``; ``truncated`` when no stop id came in time.
+
+        Raises:
+            ValueError: a prompt has no tokens.
         """
-        answers: dict[int, Completion] = {}
-        for indices in _batches(prompts, spec.batch_size):
-            batch = [prompts[i] for i in indices]
-            answers.update(zip(indices, _decode(loaded, batch), strict=True))
-        return [answers[i] for i in range(len(prompts))]
+        if not all(prompt.input_ids for prompt in prompts):
+            raise ValueError("a prompt has no tokens")
+        return [completion(loaded, ids) for ids in _answers(loaded, prompts, spec)] if prompts else []
+
+    @quiet_libraries()
+    def log_probabilities(
+        self, loaded: Loaded, requests: Sequence[AnswerRequest], spec: EvalSpec
+    ) -> Sequence[Sequence[Sequence[float]]]:
+        """Return for each request and each of its answers the log-probability of each token, in nats."""
+        from medtune.backends.answer_scores import answer_log_probabilities
+
+        return answer_log_probabilities(loaded, requests, spec)
 
 
 @hookimpl
@@ -39,38 +58,21 @@ def provide_generators() -> Sequence[Generator]:
     return [TransformersGenerator()]
 
 
-def _batches(prompts: Sequence[GenerationRequest], size: int) -> Iterator[list[int]]:
-    """Yield indices in groups of like answer and prompt length, so that little is decoded or padded in vain."""
-    order = sorted(range(len(prompts)), key=lambda i: (prompts[i].max_new_tokens, len(prompts[i].input_ids)))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+def _answers(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
+    from medtune.backends.fast_generate import fast_generate
+    from medtune.backends.stock_generate import stock_generate
+    from medtune.decoding.reading import UnreadableError
+
+    try:
+        return fast_generate(loaded, prompts, spec)
+    except UnreadableError as error:
+        _LOG.warning("answering through transformers' own generate, which is slower: %s", error)
+    return stock_generate(loaded, prompts, spec)
 
 
-def _decode(loaded: Loaded, batch: Sequence[GenerationRequest]) -> Iterator[Completion]:
-    import torch
-    from transformers import GenerationConfig
-
-    width = max(len(p.input_ids) for p in batch)
-    pad = loaded.tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (width - len(p.input_ids)) + list(p.input_ids) for p in batch])
-    seen = torch.tensor([[0] * (width - len(p.input_ids)) + [1] * len(p.input_ids) for p in batch])
-    config = GenerationConfig(
-        max_new_tokens=max(p.max_new_tokens for p in batch),
-        do_sample=False,
-        eos_token_id=list(loaded.stop_ids),
-        pad_token_id=pad,
-        use_cache=True,
-    )
-    with torch.inference_mode():
-        output = loaded.model.generate(
-            input_ids=ids.to(loaded.device), attention_mask=seen.to(loaded.device), generation_config=config
-        )
-    for prompt, row in zip(batch, output[:, width:].tolist(), strict=True):
-        yield _completion(loaded.tokenizer, row[: prompt.max_new_tokens], loaded.stop_ids)
-
-
-def _completion(tokenizer: Any, ids: list[int], stop_ids: Sequence[int]) -> Completion:
-    """Cut at the first stop id and decode."""
-    end = next((i for i, token in enumerate(ids) if token in stop_ids), None)
-    kept = ids if end is None else ids[:end]
-    return Completion(kept, tokenizer.decode(kept, skip_special_tokens=True), truncated=end is None)
+def completion(loaded: Loaded, ids: Sequence[int]) -> Completion:
+    """Return ids as an answer: cut at the first stop id, and decoded."""
+    end = next((i for i, token in enumerate(ids) if token in loaded.stop_ids), None)
+    kept = list(ids if end is None else ids[:end])
+    text: str = loaded.tokenizer.decode(kept, skip_special_tokens=True)
+    return Completion(kept, text, truncated=end is None)

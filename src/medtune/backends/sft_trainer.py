@@ -136,8 +136,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         self._supervised_by_source.update(by_source)
         self._by_source.begin_update(by_source, device)
         if self.args.world_size > 1:
-            counts: Any = self.accelerator.gather(torch.tensor(supervised, device=device))
-            return counts.sum()
+            gathered: Any = self.accelerator.gather(torch.tensor(supervised, device=device))
+            return gathered.sum()
         return supervised
 
     def score_if_due(self) -> tuple[bool, bool]:

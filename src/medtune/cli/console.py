@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
 __all__ = ["Narrator", "print_evaluation", "print_json", "print_plan", "print_scores"]
 
@@ -88,21 +89,57 @@ def print_plan(plan: Mapping[str, Any]) -> None:
 
     console, memory = Console(), plan["memory_gib"]
     table = Table(title="Plan", show_header=False, title_justify="left")
-    table.add_row("device", f"{plan['device']}, {plan['compute_dtype']}, recompute {plan['recompute']}")
+    table.add_row(
+        "device", f"{plan['device']}, {plan['compute_dtype']}, recompute {plan['recompute']}, {plan['path']} path"
+    )
+    why = f": {plan['scheme_reason']}" if plan["scheme_reason"] else ""
+    table.add_row("base stored as", f"{plan['scheme']}{why}")
+    micro, times = plan["micro_batch_rows"], plan["gradient_accumulation_steps"]
+    table.add_row("update", f"{micro * times} rows of {micro} at a time")
     table.add_row("backends", ", ".join(f"{kind} {name}" for kind, name in plan["backends"].items()))
     if memory["peak"] is not None:
         parts = ", ".join(f"{name} {gib:.2f}" for name, gib in memory["parts"].items() if gib >= 0.005)  # noqa: PLR2004
         table.add_row("memory", f"about {memory['peak']:.2f} GiB ({parts})")
+        table.add_row("by phase", ", ".join(f"{name} {gib:.2f}" for name, gib in memory["phases"].items()))
     if plan["parameters"]:
         table.add_row("parameters", f"{plan['parameters']:,} base, {plan['trainable_parameters']:,} trainable")
     if plan["steps"] is not None:
         basis = "counted" if plan["size_is_measured"] else "as the bundle states"
         table.add_row("steps", f"{plan['steps']:,} over {plan['tokens']:,} tokens ({basis})")
+    if plan["tokens_per_second"]:
+        _add_time(table, plan)
+    if plan["data"]:
+        _add_counts(table, plan["data"])
     for terms in plan["licences"]:
         table.add_row("terms", terms)
     console.print(table)
     verdict = "fits" if plan["fits"] else "does not fit"
     console.print(f"{verdict}{': ' if plan['advice'] else ''}{plan['advice']}", highlight=False)
+
+
+def _add_counts(table: "Table", data: Mapping[str, Any]) -> None:
+    """Say what becomes of the rows, and what a longer ``max_length`` would keep, per source where any is lost."""
+    table.add_row(
+        "rows",
+        f"{data['rows']:,} in {data['packed_rows']:,} packed rows, {data['fill']:.1%} full; {data['quarantined']:,} malformed; "
+        f"{sum(sum(kinds.values()) for kinds in data['overlap'].values()):,} also among the validation rows",
+    )
+    for name, source in {"all": data, **data["sources"]}.items():
+        if not source["lost_rows"] and name != "all":
+            continue
+        needed = ", ".join(f"{percent} % need {length:,}" for percent, length in source["needed"].items())
+        lost = f"{source['lost_rows']:,} rows with {source['lost_supervised_tokens']:,} supervised tokens lost"
+        table.add_row(f"length, {name or 'unnamed'}", f"{lost} to max_length {data['max_length']:,}; {needed}")
+    if data["refused"]:
+        table.add_row("refused", data["refused"])
+
+
+def _add_time(table: "Table", plan: Mapping[str, Any]) -> None:
+    """Add rows on time and cost: estimates, with what they rest on."""
+    took = "" if plan["seconds"] is None else f"{plan['seconds'] / 3600:.2f} h of training at "
+    table.add_row("time", f"about {took}{plan['tokens_per_second']:,.0f} tokens/s ({plan['speed_basis']})")
+    if plan["cost"] is not None:
+        table.add_row("cost", f"about {plan['cost']:.2f} at the price given, scoring not included")
 
 
 def print_scores(metrics: Mapping[str, Any]) -> None:

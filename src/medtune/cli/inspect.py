@@ -40,14 +40,21 @@ def plan(
     bundle: BundleName = None,
     sets: Sets = None,
     out: Out = None,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", metavar="CARD", help="Plan for this GPU: h200, rtx4090, ..., or 24GiB.")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option("--price-per-hour", min=0, help="Also say what training costs at this price.")
+    ] = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
-    """Say how the run would be done here: backends, memory by part, steps, licence notices; downloads nothing."""
+    """Say how the run would be done: backends, memory by part, steps, time, licence notices; downloads nothing."""
     from medtune.cli.console import print_json, print_plan
 
-    planned = tuner_of(spec, bundle, sets, out).plan().to_json()
-    (print_json if as_json else print_plan)(planned)
+    planned = tuner_of(spec, bundle, sets, out).plan(gpu)
+    values = (planned if price is None else planned.with_price(price)).to_json()
+    (print_json if as_json else print_plan)(values)
 
 
 def preview(

@@ -19,11 +19,23 @@ def print_preview(preview: Preview) -> None:
 
     console, report = Console(), preview.report
     table = Table(title="Sources", title_justify="left")
-    for column in ("source", "rows", "tokens", "supervised", "longest", "99 % need", "lost", "overlap"):
-        table.add_column(column, justify="left" if column == "source" else "right")
+    for column in (
+        "source",
+        "rows",
+        "tokens",
+        "supervised",
+        "95 % need",
+        "99 %",
+        "100 %",
+        "lost rows",
+        "tokens",
+        "overlap",
+    ):
+        table.add_column(column, justify="left" if column == "source" else "right", overflow="fold")
     for name, source in report.sources.items():
-        figures = [source[key] for key in ("rows", "tokens", "supervised_tokens", "longest")]
-        figures += [source["needed"]["99"], source["lost_rows"], sum(report.overlap.get(name, {}).values())]
+        figures = [source[key] for key in ("rows", "tokens", "supervised_tokens")]
+        figures += [*source["needed"].values(), source["lost_rows"], source["lost_supervised_tokens"]]
+        figures.append(sum(report.overlap.get(name, {}).values()))
         table.add_row(name or "unnamed", *(f"{figure:,}" for figure in figures))
     console.print(table)
     console.print(

@@ -68,6 +68,14 @@ class PreparationReport:
         """Return JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
+    def summary(self) -> dict[str, Any]:
+        """Return what a plan tells: the counts, without histograms and row ids."""
+        values = self.to_json()
+        for name in ("reasons", "overlapping", "from_cache"):
+            del values[name]
+        sources = {name: {k: v for k, v in s.items() if k != "histogram"} for name, s in self.sources.items()}
+        return {**values, "sources": sources}
+
     def require_tolerable(self, spec: RunSpec) -> None:
         """Raise DataError when a source loses more rows to ``max_length`` than ``spec`` accepts."""
         if not spec.data.accept_loss:

@@ -17,13 +17,13 @@ from medtune.data.examples import (
 )
 from medtune.data.pack import SampleStore
 from medtune.data.preparation import Preparation, PreparationReport
-from medtune.data.quarantine import Quarantine
+from medtune.data.quarantine import QUARANTINE_FILE, Quarantine, copy_quarantine
 from medtune.data.splits import draw_evenly, sample_by_source
 from medtune.plugins.contracts import EncodedExample, Example, PackedRows
 from medtune.plugins.host import BUILTIN_PLUGINS, PluginHost
 from medtune.specs import RunSpec
 
-__all__ = ["PreparationReport", "Prepared", "encoder_of", "prepare", "preview", "validation_examples"]
+__all__ = ["PreparationReport", "Prepared", "encoder_of", "find_prepared", "prepare", "preview", "validation_examples"]
 
 _LAYOUT = 2
 """Raised whenever the arrays or the report on disk change their form."""
@@ -72,17 +72,22 @@ def prepare(
     encoder = encoder_of(spec, tokenizer)
     cache = PreparedCache(default_cache_dir())
     key = _key(spec, host, encoder) if rows is None and spec.data.cache else None
-    found = cache.find(key) if key else None
-    if found:
-        prepared = _of_facts(*found, from_cache=True)
-        prepared.report.require_tolerable(spec)
-        return prepared
     if key is None:
         preparation, facts = _prepare(spec, host, encoder, _Places(rows, quarantine_path, None, progress))
         return _of_facts(preparation.writer.in_memory(facts["samples"]), facts)
+    found = _find(cache, key, quarantine_path)
+    if found is not None:
+        found.report.require_tolerable(spec)
+        return found
     with cache.staging() as folder:
         _preparation, facts = _prepare(spec, host, encoder, _Places(None, quarantine_path, folder, progress))
         return _of_facts(cache.keep(key, folder, facts), facts)
+
+
+def find_prepared(spec: RunSpec, host: PluginHost, tokenizer: Any) -> Prepared | None:
+    """Return what an earlier ``prepare`` of the same data kept, None when there is nothing."""
+    key = _key(spec, host, encoder_of(spec, tokenizer)) if spec.data.cache else None
+    return None if key is None else _find(PreparedCache(default_cache_dir()), key, None)
 
 
 def validation_examples(spec: RunSpec, host: PluginHost, *, rows: Rows | None = None) -> list[Example]:
@@ -114,12 +119,26 @@ class _Places(NamedTuple):
 
 
 def _prepare(spec: RunSpec, host: PluginHost, encoder: Encoder, places: _Places) -> tuple[Preparation, dict[str, Any]]:
-    with Quarantine(places.quarantine, spec.data.max_quarantined) as quarantine:
+    kept = places.folder / QUARANTINE_FILE if places.folder else None
+    with Quarantine(places.quarantine or kept, spec.data.max_quarantined) as quarantine:
         validation = validation_examples(spec, host, rows=places.rows)
         preparation = Preparation(spec, encoder, validation, quarantine, places.folder)
         preparation.take(_training_examples(spec, host, quarantine, places.rows), places.progress)
         quarantine.check()
-    return preparation, preparation.finish()
+    facts = preparation.finish()
+    if kept and places.quarantine:
+        copy_quarantine(places.quarantine, kept)
+    return preparation, facts
+
+
+def _find(cache: PreparedCache, key: str, quarantine_path: Path | None) -> Prepared | None:
+    """Look a set up in the cache; the places of its malformed rows are written again."""
+    found = cache.find(key)
+    if found is None:
+        return None
+    if quarantine_path:
+        copy_quarantine(cache.root / key / QUARANTINE_FILE, quarantine_path)
+    return _of_facts(*found, from_cache=True)
 
 
 def _of_facts(store: SampleStore, facts: Mapping[str, Any], *, from_cache: bool = False) -> Prepared:

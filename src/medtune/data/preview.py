@@ -74,12 +74,13 @@ class Preview:
             f"into {report.packed_rows:,} rows ({report.fill:.1%} full). Malformed rows set aside: {report.quarantined:,}."
         )
         yield "<h2>Sources</h2><div class=scroll><table><tr><th>source<th>rows<th>tokens<th>supervised<th>longest"
-        yield "<th>95 % need<th>99 % need<th>lost<th>overlap with validation</tr>"
+        yield "<th>95 % need<th>99 % need<th>lost<th>supervised tokens lost<th>overlap with validation</tr>"
         for name, source in report.sources.items():
             overlap = sum(report.overlap.get(name, {}).values())
             yield f"<tr><td>{html.escape(name) or 'unnamed'}<td>{source['rows']:,}<td>{source['tokens']:,}"
             yield f"<td>{source['supervised_tokens']:,}<td>{source['longest']:,}<td>{source['needed']['95']:,}"
-            yield f"<td>{source['needed']['99']:,}<td>{source['lost_rows']:,}<td>{overlap:,}</tr>"
+            yield f"<td>{source['needed']['99']:,}<td>{source['lost_rows']:,}"
+            yield f"<td>{source['lost_supervised_tokens']:,}<td>{overlap:,}</tr>"
         yield "</table></div>"
         for name, source in report.sources.items():
             yield f"<h2>Lengths of {html.escape(name) or 'the rows'}</h2>{_histogram(source['histogram'])}"

@@ -1,14 +1,16 @@
 """Rows that cannot be used: set aside with their place and the reason, never with their content."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Self
 
 from medtune.errors import DataError, StorageError
 
-__all__ = ["Quarantine"]
+__all__ = ["QUARANTINE_FILE", "Quarantine", "copy_quarantine"]
 
+QUARANTINE_FILE = "quarantine.jsonl"
 _ENOUGH_ROWS = 100
 """Rows after which the share of malformed ones means something."""
 _UNWRITTEN = 1000
@@ -104,3 +106,15 @@ class Quarantine:
             raise StorageError(f"cannot write '{self._path}': {error.strerror}") from error
         self._lines.clear()
         self._mode = "a"
+
+
+def copy_quarantine(source: Path, target: Path) -> None:
+    """Copy what was set aside in an earlier preparation; without any, nothing is left at ``target``."""
+    try:
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        else:
+            target.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write '{target}': {error.strerror}") from error

@@ -148,7 +148,10 @@ def open_samples(folder: Path, facts: dict[str, Any]) -> SampleStore | None:
     files = {name: folder / f"{name}.bin" for name in facts["dtypes"]}
     if any(not files[name].is_file() or files[name].stat().st_size != size for name, size in facts["sizes"].items()):
         return None
-    arrays = {name: np.memmap(files[name], dtype=kind, mode="r") for name, kind in facts["dtypes"].items()}
+    arrays: dict[str, Any] = {
+        name: np.memmap(files[name], dtype=kind, mode="r") if facts["sizes"][name] else np.empty(0, dtype=kind)
+        for name, kind in facts["dtypes"].items()
+    }
     return SampleStore(arrays, facts["sources"], facts["fingerprint"])
 
 

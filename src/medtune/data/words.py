@@ -15,7 +15,7 @@ _CUT = "\x01"
 """Marks where a text is cut; texts that hold it themselves are cut by a pattern instead."""
 _KEPT_WORDS = 300_000  # about 60 MB
 _KEPT_LENGTH = 64  # characters; longer words hardly come again
-_NO_FLAG = ("single_word", "lstrip", "rstrip", "normalized")
+_ENTANGLING = ("single_word", "lstrip", "rstrip")
 _PROBES = (
     "Aspirin : O\nhelps : B", " a", "  two  spaces ", "\n\n b\n", "tab\tand\x01", "\u2581\u2581x \u2581", "\U0001fa7a\u0301 \u0645",
     "x", " ", "\n", "1 234 , 56.7 (p < 0.05)", "\ue0f2 \ue0f3", "no-break\u00a0space\u3000wide \x00 nul",
@@ -59,9 +59,9 @@ class WordTokenizer:
         model = settings["model"]
         if prefix is None or not controls or not _has_borders(model):
             return None
-        if len(settings["added_tokens"]) != len(controls) or any(
-            t[f] for t in settings["added_tokens"] for f in _NO_FLAG
-        ):
+        if len(settings["added_tokens"]) != len(controls) or any(map(_is_entangled, settings["added_tokens"])):
+            return None
+        if settings["normalizer"] and any(token["normalized"] for token in settings["added_tokens"]):
             return None
         breaks_lines = not any(right.startswith("\n") for _left, right in _merges(model))
         words = cls(_bare(model), controls, prefix, breaks_lines=breaks_lines)
@@ -145,6 +145,11 @@ def _has_borders(model: Mapping[str, Any]) -> bool:
         return False
     whole = model.get("byte_fallback") and all(f"<0x{byte:02X}>" in model["vocab"] for byte in range(256))
     return bool(whole) and not any(right[0] == _SPACE and left.strip(_SPACE) for left, right in _merges(model))
+
+
+def _is_entangled(token: Mapping[str, Any]) -> bool:
+    """Whether an added token changes with the text beside it."""
+    return any(token[flag] for flag in _ENTANGLING)
 
 
 def _merges(model: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -22,12 +22,14 @@ class Evaluation:
         sources: source -> task -> score, for rows that name their source.
         unmatched: predictions that belong to no task and are not scored.
         without_overlap: task -> score on the rows that do not also stand in the training rows; empty when all are such.
+        closed: task -> JSON values of its closed questions, from ``score_closed``; empty when that was not asked for.
     """
 
     tasks: Mapping[str, TaskScore]
     sources: Mapping[str, Mapping[str, TaskScore]] = field(default_factory=dict[str, Mapping[str, TaskScore]])
     unmatched: int = 0
     without_overlap: Mapping[str, TaskScore] = field(default_factory=dict[str, TaskScore])
+    closed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property
     def macro_score(self) -> float:
@@ -48,6 +50,8 @@ class Evaluation:
         }
         if self.without_overlap:
             values["without_overlap"] = {name: _to_json(score) for name, score in self.without_overlap.items()}
+        if self.closed:
+            values["closed"] = {name: dict(found) for name, found in self.closed.items()}
         return values
 
 

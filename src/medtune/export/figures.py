@@ -7,7 +7,7 @@ from typing import Any
 from medtune.export.charts import duels
 from medtune.export.page import ABSENT, Cell, figure, interval, join, section, signed_points, table
 
-__all__ = ["every_figure", "failure_table", "verdicts"]
+__all__ = ["closed_questions", "every_figure", "failure_table", "verdicts"]
 
 _Scores = Mapping[str, Any]
 _CSS = {"better": "better", "worse": "worse"}
@@ -47,6 +47,27 @@ def verdicts(base: _Scores, tuned: _Scores, comparison: Mapping[str, Any]) -> st
         _by_source(base, tuned),
         join(f"<h3>Rows that do not also stand in the training rows</h3>{overlap}") if overlap else "",
     )
+
+
+def closed_questions(base: _Scores, tuned: _Scores) -> str:
+    """Return the scores of closed questions by free and by constrained answers, and their calibration."""
+    rows: list[list[Cell]] = []
+    for task in _names(base.get("closed", {}), tuned.get("closed", {})):
+        for model, scores in (("base", base), ("tuned", tuned)):
+            if found := scores.get("closed", {}).get(task):
+                metric = found["free"].get("primary", "")
+                ways = (found[way].get("metrics", {}).get(metric) for way in ("free", "constrained", "most_probable"))
+                first = (Cell.text(value) for value in (task, _words(metric), model))
+                error = Cell(figure(found["calibration"]["ece"]))
+                rows.append([*first, Cell.text(found["rows"]), *(Cell(figure(way)) for way in ways), error])
+    heads = ("task", "metric", "model", "rows", "free", "constrained", "most probable", "calibration error")
+    shown = table(heads, rows, left=3)
+    note = (
+        "Free answers are decoded without restriction; constrained ones may only spell an allowed answer; the most "
+        "probable is the allowed answer with the greatest probability as a whole. The calibration error is the mean gap "
+        "between that answer's probability among the allowed ones and how often it is right."
+    )
+    return section("Closed questions", "closed", shown, f'<p class="note">{note}</p>') if shown else ""
 
 
 def failure_table(base: _Scores, tuned: _Scores) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from medtune.errors import StorageError
 from medtune.evaluation.predictions import read_predictions
 from medtune.export.answers import mistake_table, samples
-from medtune.export.figures import every_figure, failure_table, verdicts
+from medtune.export.figures import closed_questions, every_figure, failure_table, verdicts
 from medtune.export.page import join, page, section
 from medtune.export.provenance import data_section, settings_section, training_section
 from medtune.plugins.contracts import Prediction
@@ -64,6 +64,7 @@ def write_report(
     body = join(
         _head(title, record, comparison),
         verdicts(scores["base"], scores["tuned"], comparison),
+        closed_questions(scores["base"], scores["tuned"]),
         _failures(scores, answers, show_texts=show_texts),
         training_section(log),
         data_section(record.get("preparation") or {}),

@@ -84,12 +84,11 @@ class AttentionHalf:
     ) -> Tensor | None:
         """Add the adapters' gradients and return that of the half's input, residual included, if it is wanted."""
         adapter = during.group(self.groups[1])
-        back = during.back(gradient, adapter)
+        back = during.back(gradient, adapter, kept.low_o)
         inner = self.o.product_back(gradient)
         through = during.through(back, adapter)
-        if adapter is not None and through is not None and kept.low_o is not None:
-            weight = during.steps.weight_gradient(kept.context, through[0], through[2], None)
-            during.note(adapter, weight, gradient, kept.low_o)
+        if adapter is not None and through is not None:
+            adapter.down_gradient.add_(during.steps.weight_gradient(kept.context, through[0], through[2], None))
             during.steps.add_projected(inner, *through)
         if rows is not None:
             inner, gradient = _spread(inner, rows, kept.x), _spread(gradient, rows, kept.x)
@@ -104,10 +103,9 @@ class AttentionHalf:
         """Go from the gradient of queries, keys and values to that of the input; no further without ``residual``."""
         adapter = during.group(self.groups[0])
         normed = (kept.scale, self.norm.weight)
-        through = during.through(during.back(qkv, adapter), adapter)
-        if adapter is not None and through is not None and kept.low_qkv is not None:
-            weight = during.steps.weight_gradient(kept.x, through[0], through[2], normed)
-            during.note(adapter, weight, qkv, kept.low_qkv)
+        through = during.through(during.back(qkv, adapter, kept.low_qkv), adapter)
+        if adapter is not None and through is not None:
+            adapter.down_gradient.add_(during.steps.weight_gradient(kept.x, through[0], through[2], normed))
         if residual is None:
             return None
         return during.steps.norm_backward(self.qkv.product_back(qkv), through, kept.x, normed, residual)

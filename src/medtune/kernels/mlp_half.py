@@ -91,15 +91,17 @@ class MlpHalf:
         gate_up = self._wide_again(kept, during, start) if kept.gate_up is None else kept.gate_up
         kept.gate_up, low = None, kept.low_gate_up
         hidden = self.down.product_back(gradient)
-        after = during.after_gate(down, start, during.back(gradient, down), wants_low=kept.low_down is None)
+        after = during.after_gate(
+            down, start, during.back(gradient, down, kept.low_down), wants_low=kept.low_down is None
+        )
         before = None if wide is None or low is None else BeforeGate(low, wide.up, during.alpha)
         found = during.steps.swiglu_backward(gate_up, hidden, before, after)
         del hidden
         # from here on gate_up is its own gradient
-        low_down = found.low if kept.low_down is None else kept.low_down
-        if down is not None and found.down is not None and low_down is not None:
+        if down is not None and found.down is not None:
             down.down_gradient.add_(found.down)
-            down.up_gradient.add_(during.steps.weight_gradient_blocks(gradient, low_down, down.bounds))
+        if down is not None and found.low is not None:
+            down.up_gradient.add_(during.steps.weight_gradient_blocks(gradient, found.low, down.bounds))
         if wide is not None and found.up is not None:
             wide.up_gradient.add_(found.up)
         return self._to_input(gate_up, gradient, kept, (found.back, start), during)

@@ -91,17 +91,21 @@ class Pass:
             return None
         return AfterGate(group.down, self.alpha, self.dropout(group, first_row), back, wants_low)
 
-    def back(self, gradient: Tensor, group: AdapterGroup | None) -> Tensor | None:
-        """Return the gradient of the adapters' low-rank values, from that of their outputs."""
-        return None if group is None else self.steps.project_blocks(gradient, group.up, group.bounds, self.alpha)
+    def back(self, gradient: Tensor, group: AdapterGroup | None, low: Tensor | None) -> Tensor | None:
+        """Return the gradient of the adapters' low-rank values, from that of their outputs.
+
+        The gradient of their second factors is added on the way where ``low`` holds these values.
+        """
+        if group is None:
+            return None
+        if low is None:
+            return self.steps.project_blocks(gradient, group.up, group.bounds, self.alpha)
+        back, up_gradient = self.steps.block_gradients(gradient, group.up, low, group.bounds, self.alpha)
+        group.up_gradient.add_(up_gradient)
+        return back
 
     def through(
         self, back: Tensor | None, group: AdapterGroup | None, first_row: int = 0
     ) -> tuple[Tensor, Tensor, Dropout | None] | None:
         """Return what flows through the adapters to their input, in factors."""
         return None if back is None or group is None else (back, group.down, self.dropout(group, first_row))
-
-    def note(self, group: AdapterGroup, down_gradient: Tensor, gradient: Tensor, low: Tensor) -> None:
-        """Add the gradients of both factors: of the first as given, of the second from ``gradient`` and ``low``."""
-        group.down_gradient.add_(down_gradient)
-        group.up_gradient.add_(self.steps.weight_gradient_blocks(gradient, low, group.bounds))

@@ -34,6 +34,7 @@ class Steps:
     add_projected: Callable[[Tensor, Tensor, Tensor, Dropout | None], None]
     weight_gradient: Callable[[Tensor, Tensor, Dropout | None, _Pair | None], Tensor]
     weight_gradient_blocks: Callable[[Tensor, Tensor, tuple[int, ...]], Tensor]
+    block_gradients: Callable[[Tensor, Tensor, Tensor, tuple[int, ...], float], _Pair]
     rotate: Callable[[Tensor, _Pair | None, _Pair, Heads, HeadNorms | None], Tensor]
     rotate_backward: Callable[[tuple[Tensor, Tensor, Tensor], _Pair, Heads, tuple[Tensor, HeadNorms] | None], Tensor]
     swiglu: Callable[[Tensor, BeforeGate | None, AfterGate | None], tuple[Tensor, Tensor | None]]
@@ -52,7 +53,7 @@ def choose_steps(device: torch.device, r: int) -> Steps:
 
 def triton_steps() -> Steps:
     """Return the Triton kernels."""
-    from medtune.kernels import triton_adapters, triton_four_bit, triton_gate, triton_rotary, triton_rows
+    from medtune.kernels import triton_adapters, triton_blocks, triton_four_bit, triton_gate, triton_rotary, triton_rows
 
     return Steps(
         "triton",
@@ -63,6 +64,7 @@ def triton_steps() -> Steps:
         add_projected=triton_adapters.add_projected,
         weight_gradient=triton_adapters.weight_gradient,
         weight_gradient_blocks=triton_adapters.weight_gradient_blocks,
+        block_gradients=triton_blocks.block_gradients,
         rotate=triton_rotary.rotate,
         rotate_backward=triton_rotary.rotate_backward,
         swiglu=triton_gate.swiglu,
@@ -76,4 +78,6 @@ def triton_steps() -> Steps:
 def stock_steps() -> Steps:
     """Return the forms in stock PyTorch."""
     names = (name for name in Steps.__slots__ if name != "name")
-    return Steps("stock", **{name: getattr(stock_gate if name in stock_gate.__all__ else stock, name) for name in names})
+    return Steps(
+        "stock", **{name: getattr(stock_gate if name in stock_gate.__all__ else stock, name) for name in names}
+    )

@@ -11,6 +11,7 @@ from medtune.kernels.heads import HeadNorms, Heads
 
 __all__ = [
     "add_projected",
+    "block_gradients",
     "cross_entropy",
     "norm",
     "norm_backward",
@@ -143,6 +144,11 @@ def weight_gradient_blocks(x: Tensor, low: Tensor, bounds: tuple[int, ...]) -> T
     """Return ``x[:, block].T @ low[:, member]`` in fp32 for every block of columns, [width, r]."""
     parts = low.chunk(len(bounds) - 1, 1)
     return torch.cat([x[:, a:b].t() @ p for a, b, p in zip(bounds[:-1], bounds[1:], parts, strict=True)]).float()
+
+
+def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...], alpha: float) -> tuple[Tensor, Tensor]:
+    """Return ``project_blocks(x, up, ...)`` and ``weight_gradient_blocks(x, low, ...)``, for which ``x`` is read once."""
+    return project_blocks(x, up, bounds, alpha), weight_gradient_blocks(x, low, bounds)
 
 
 def rotate(qkv: Tensor, adapter: _Pair | None, angles: _Pair, heads: Heads, norms: HeadNorms | None) -> Tensor:

@@ -16,10 +16,10 @@ from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
 
 __all__ = ["add_projected", "project", "project_blocks", "weight_gradient", "weight_gradient_blocks"]
 
-_PROJECT = {"ROWS": 32, "COLUMNS": 128, "num_warps": 4, "num_stages": 4}
-_GRADIENT = {"ROWS": 128, "COLUMNS": 64, "num_warps": 4, "num_stages": 3}
+_PROJECT = {"ROWS": 16, "COLUMNS": 128, "num_warps": 2, "num_stages": 5}
+_GRADIENT = {"ROWS": 64, "COLUMNS": 128, "num_warps": 8, "num_stages": 3}
 _ADD = {"ROWS": 32, "COLUMNS": 128, "num_warps": 4}
-_ROWS_PER_SPLIT = 1024
+_ROWS_PER_SPLIT = 512
 
 
 @triton.jit

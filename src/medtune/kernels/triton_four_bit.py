@@ -13,7 +13,7 @@ from torch import Tensor
 
 __all__ = ["restore"]
 
-_TILE = {"BYTES": 4096, "num_warps": 4}
+_TILE = {"BYTES": 2048, "num_warps": 4}
 
 
 @triton.jit

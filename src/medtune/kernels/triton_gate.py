@@ -4,6 +4,7 @@
 # pyright: reportUntypedFunctionDecorator=false
 # pyright: reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
 # ruff: noqa: ANN001, ANN202, N803, PLR0913, PLR0917 - kernels name their arguments as Triton does
+# ruff: noqa: C901, PLR0915 - one pass over memory takes all of it along
 
 import torch
 import triton
@@ -11,18 +12,20 @@ import triton.language as tl
 from torch import Tensor
 
 from medtune.kernels.gate import AfterGate, BeforeGate, GateGradients
+from medtune.kernels.triton_blocks import block_gradients, summed
 from medtune.kernels.triton_dots import padded_rank, precision
 from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
 
 __all__ = ["swiglu", "swiglu_backward"]
 
-_FORWARD = {"ROWS": 32, "COLUMNS": 128, "STAGES": 2, "num_warps": 8}
-_BACKWARD = {"ROWS": 32, "COLUMNS": 128, "STAGES": 2, "num_warps": 8}
+_FORWARD = {"ROWS": 64, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
+_BACKWARD = {"ROWS": 32, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
 _FORWARD_COLUMNS = 1792
 """Columns that one program of the forward kernel goes through."""
-_BACKWARD_ROWS = 512
+_BACKWARD_ROWS = 1024
 """Rows that one program of the backward kernel goes through."""
-_SUM_BLOCK = 256
+_THIN_INSIDE = False
+"""Whether the backward kernel takes the thin products of gate and up along, or another pass over its result does."""
 
 
 @triton.jit
@@ -32,10 +35,18 @@ def _load_factor(factor_ptr, rank, column, width, stride, RANK: tl.constexpr):
     return tl.load(factor_ptr + rank[:, None] * stride + column[None, :], mask=inside, other=0.0)
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit
+def _load_half(factor_ptr, rank, column, width, first, RANK: tl.constexpr):
+    """Load the factor of one of two members that share a tile of ranks: its rows begin at ``first``, others are zero."""
+    inside = (column[None, :] < width) & (rank[:, None] >= first) & (rank[:, None] < first + RANK)
+    place = factor_ptr + (rank[:, None] - first) * (2 * width) + column[None, :]
+    return tl.load(place, mask=inside, other=0.0)
+
+
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
 def _swiglu(
     gate_up_ptr, low_ptr, up_ptr, down_ptr, out_ptr, part_ptr, rows, width, span,
-    step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
+    step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, _factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -73,20 +84,21 @@ def _swiglu(
         tl.store(target, low, mask=in_rows & (rank[None, :] < DOWN_RANK))
 
 
-@triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
 def _swiglu_backward(
     gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, back_part_ptr, low_part_ptr, d_up_ptr, d_down_ptr,
-    rows, width, span, step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
+    rows, width, span, step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, LOW: tl.constexpr,
-    PRECISION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
+    THIN: tl.constexpr, PRECISION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     block, split = tl.program_id(0), tl.program_id(1).to(tl.int64)
     column = block * COLUMNS + tl.arange(0, COLUMNS)
     rank = tl.arange(0, PADDED)
     kind = gate_up_ptr.dtype.element_ty
     if RANK > 0:
-        gate_factor = _load_factor(up_ptr, rank, column, width, 2 * width, RANK)
-        upper_factor = _load_factor(up_ptr + width, rank, column, width, 2 * width, RANK)
+        gate_factor = _load_half(up_ptr, rank, column, width, 0, RANK)
+        upper_factor = _load_half(up_ptr + width, rank, column, width, RANK, RANK)
+    if THIN:
         d_gate_factor = tl.zeros([COLUMNS, PADDED], tl.float32)
         d_upper_factor = tl.zeros([COLUMNS, PADDED], tl.float32)
     if DOWN_RANK > 0:
@@ -101,12 +113,10 @@ def _swiglu_backward(
         upper = tl.load(place + width, mask=inside, other=0.0).to(tl.float32)
         gradient = tl.load(gradient_ptr + row[:, None] * width + column[None, :], mask=inside, other=0.0).to(tl.float32)
         if RANK > 0:
-            left = low_ptr + row[:, None] * (2 * RANK) + rank[None, :]
-            left_inside = in_rows & (rank[None, :] < RANK)
-            gate_low = tl.load(left, mask=left_inside, other=0.0)
-            upper_low = tl.load(left + RANK, mask=left_inside, other=0.0)
-            gate += tl.dot(gate_low, gate_factor, input_precision=PRECISION)
-            upper += tl.dot(upper_low, upper_factor, input_precision=PRECISION)
+            low_inside = in_rows & (rank[None, :] < 2 * RANK)
+            low = tl.load(low_ptr + row[:, None] * (2 * RANK) + rank[None, :], mask=low_inside, other=0.0)
+            gate += tl.dot(low, gate_factor, input_precision=PRECISION)
+            upper += tl.dot(low, upper_factor, input_precision=PRECISION)
         gated = tl.sigmoid(gate)
         active = gate * gated
         if DOWN_RANK > 0:
@@ -122,38 +132,29 @@ def _swiglu_backward(
             hidden = output.to(kind)
             d_down += tl.dot(tl.trans(hidden), down_low, input_precision=PRECISION)
             if LOW:
-                low = tl.dot(hidden, tl.trans(down), input_precision=PRECISION)
+                low_again = tl.dot(hidden, tl.trans(down), input_precision=PRECISION)
                 low_place = low_part_ptr + (block.to(tl.int64) * rows + row[:, None]) * DOWN_RANK + rank[None, :]
-                tl.store(low_place, low, mask=down_inside)
+                tl.store(low_place, low_again, mask=down_inside)
         d_gate = (gradient * upper * gated * (1.0 + gate * (1.0 - gated))).to(kind)
         d_upper = (gradient * active).to(kind)
         tl.store(place, d_gate, mask=inside)
         tl.store(place + width, d_upper, mask=inside)
-        if RANK > 0:
-            d_gate_factor += tl.dot(tl.trans(d_gate), gate_low, input_precision=PRECISION)
-            d_upper_factor += tl.dot(tl.trans(d_upper), upper_low, input_precision=PRECISION)
+        if THIN:
+            d_gate_factor += tl.dot(tl.trans(d_gate), low, input_precision=PRECISION)
+            d_upper_factor += tl.dot(tl.trans(d_upper), low, input_precision=PRECISION)
+            back = tl.dot(d_gate, tl.trans(gate_factor), input_precision=PRECISION)
+            back = tl.dot(d_upper, tl.trans(upper_factor), back, input_precision=PRECISION)
             part = back_part_ptr + (block.to(tl.int64) * rows + row[:, None]) * (2 * RANK) + rank[None, :]
-            tl.store(part, tl.dot(d_gate, tl.trans(gate_factor), input_precision=PRECISION), mask=left_inside)
-            tl.store(part + RANK, tl.dot(d_upper, tl.trans(upper_factor), input_precision=PRECISION), mask=left_inside)
-    if RANK > 0:
-        factor_inside = (column[:, None] < width) & (rank[None, :] < RANK)
+            tl.store(part, back, mask=low_inside)
+    if THIN:
+        in_columns = column[:, None] < width
         target = d_up_ptr + (split * (2 * width) + column[:, None]) * RANK + rank[None, :]
-        tl.store(target, d_gate_factor, mask=factor_inside)
-        tl.store(target + width * RANK, d_upper_factor, mask=factor_inside)
+        tl.store(target, d_gate_factor, mask=in_columns & (rank[None, :] < RANK))
+        target += width * RANK - RANK  # the columns of the second member count from RANK on
+        tl.store(target, d_upper_factor, mask=in_columns & (rank[None, :] >= RANK) & (rank[None, :] < 2 * RANK))
     if DOWN_RANK > 0:
         target = d_down_ptr + (split * DOWN_RANK + rank[None, :]) * width + column[:, None]
         tl.store(target, d_down, mask=(column[:, None] < width) & (rank[None, :] < DOWN_RANK))
-
-
-@triton.jit(do_not_specialize=["size", "parts"])
-def _sum_parts(part_ptr, out_ptr, size, parts, factor, BLOCK: tl.constexpr):
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    total = tl.zeros([BLOCK], tl.float32)
-    part_ptr += place
-    for _part in range(parts):
-        total += tl.load(part_ptr, mask=place < size, other=0.0)
-        part_ptr += size
-    tl.store(out_ptr + place, (total * factor).to(out_ptr.dtype.element_ty), mask=place < size)
 
 
 def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) -> tuple[Tensor, Tensor | None]:
@@ -173,7 +174,7 @@ def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) 
     )  # fmt: skip
     if after is None:
         return out, None
-    return out, _summed(part, after.alpha * (dropout.factor if dropout else 1.0), gate_up.dtype)
+    return out, summed(part, after.alpha * (dropout.factor if dropout else 1.0), gate_up.dtype)
 
 
 def swiglu_backward(
@@ -186,35 +187,31 @@ def swiglu_backward(
     rank, down_rank = up.shape[0] if before else 0, after.down.shape[0] if after else 0
     back = after.back if after and after.back is not None else gate_up
     wants_low, dropout = bool(after and after.wants_low), after.dropout if after else None
-    tile = _tile(_BACKWARD, max(rank, down_rank))
+    tile, thin = _tile(_BACKWARD, max(rank, down_rank)), _THIN_INSIDE and rank > 0
     blocks, splits = triton.cdiv(width, tile["COLUMNS"]), triton.cdiv(rows, _BACKWARD_ROWS)
-    back_part = torch.empty(blocks, rows, 2 * rank, dtype=torch.float32, device=device)
+    back_part = torch.empty(blocks, rows, 2 * rank if thin else 0, dtype=torch.float32, device=device)
     low_part = torch.empty(blocks, rows, down_rank if wants_low else 0, dtype=torch.float32, device=device)
-    d_up = torch.empty(splits, 2 * width, rank, dtype=torch.float32, device=device)
+    d_up = torch.empty(splits, 2 * width, rank if thin else 0, dtype=torch.float32, device=device)
     d_down = torch.empty(splits, down_rank, width, dtype=torch.float32, device=device)
     _swiglu_backward[(blocks, splits)](
         gate_up, gradient, low, up, back, after.down if after else gate_up, back_part, low_part, d_up, d_down,
         rows, width, _BACKWARD_ROWS, *dropout_arguments(dropout, gate_up),
-        RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(rank, down_rank)), DROP=dropout is not None,
-        LOW=wants_low, PRECISION=precision(gate_up), **tile,
+        RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(2 * rank, down_rank)), DROP=dropout is not None,
+        LOW=wants_low, THIN=thin, PRECISION=precision(gate_up), **tile,
     )  # fmt: skip
+    back_sum = up_sum = None
+    if before is not None and thin:
+        back_sum, up_sum = summed(back_part, before.alpha, kind), summed(d_up, 1.0, torch.float32)
+    elif before is not None:
+        back_sum, up_sum = block_gradients(gate_up, before.up, before.low, (0, width, 2 * width), before.alpha)
     return GateGradients(
-        back=_summed(back_part, before.alpha, kind) if before else None,
-        up=_summed(d_up, 1.0, torch.float32) if before else None,
-        down=_summed(d_down, 1.0, torch.float32) if after else None,
-        low=_summed(low_part, after.alpha, kind) if after and wants_low else None,
+        back=back_sum,
+        up=up_sum,
+        down=summed(d_down, 1.0, torch.float32) if after else None,
+        low=summed(low_part, after.alpha, kind) if after and wants_low else None,
     )
-
-
-def _summed(part: Tensor, factor: float, dtype: torch.dtype) -> Tensor:
-    """Return the sum over the first dimension times ``factor``."""
-    out = torch.empty(part.shape[1:], dtype=dtype, device=part.device)
-    _sum_parts[(triton.cdiv(out.numel(), _SUM_BLOCK),)](
-        part, out, out.numel(), part.shape[0], factor, BLOCK=_SUM_BLOCK, num_warps=4
-    )
-    return out
 
 
 def _tile(tile: dict[str, int], rank: int) -> dict[str, int]:
-    """Return the tile, narrower where accumulators of a high rank would fill the registers."""
-    return tile if rank <= 32 else {**tile, "COLUMNS": 64, "ROWS": 16}  # noqa: PLR2004 - measured up to 32
+    """Return the tile, lower where accumulators of a high rank would fill the registers."""
+    return tile if rank <= 32 else {**tile, "ROWS": 16}  # noqa: PLR2004 - measured up to 32

@@ -15,7 +15,7 @@ from medtune.kernels.triton_dots import SMALLEST_DOT, padded_rank, precision
 
 __all__ = ["rotate", "rotate_backward"]
 
-_ROTATE_ROWS = 32
+_ROTATE_ROWS = 64
 _FUSED = 64
 """Highest rank up to which adapters are added inside the rotation."""
 

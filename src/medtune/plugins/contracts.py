@@ -10,6 +10,8 @@ from medtune.specs import EvalSpec, LoraSpec, ModelSpec, QuantSpec, RunSpec
 
 __all__ = [
     "Adapter",
+    "AnswerRequest",
+    "AnswerScorer",
     "Bundle",
     "Completion",
     "EncodedExample",
@@ -211,6 +213,14 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """A prompt as token ids, and whole answers to it as token ids, each with the token that ends it."""
+
+    input_ids: Sequence[int]
+    answers: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """An answer: its ids without the stop id, its text, and whether the limit cut it off."""
 
@@ -331,6 +341,19 @@ class Generator(Protocol):
 
     def generate(self, loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> Sequence[Completion]:
         """Return one completion per prompt, in order."""
+        ...
+
+
+@runtime_checkable
+class AnswerScorer(Protocol):
+    """A generator that can also say how probable given answers are; ``eval.closed_answers`` needs one."""
+
+    name: str
+
+    def log_probabilities(
+        self, loaded: Loaded, requests: Sequence[AnswerRequest], spec: EvalSpec
+    ) -> Sequence[Sequence[Sequence[float]]]:
+        """Return for each request and each of its answers the log-probability of each token, in nats."""
         ...
 
 

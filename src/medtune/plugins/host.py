@@ -20,9 +20,11 @@ AUTOLOAD_SWITCH = "MEDTUNE_DISABLE_PLUGIN_AUTOLOAD"
 
 BUILTIN_PLUGINS = (
     "medtune.backends.bitsandbytes",
+    "medtune.backends.fp8",
     "medtune.backends.peft",
     "medtune.backends.trl",
     "medtune.backends.generate",
+    "medtune.backends.vllm",
     "medtune.data.formatters",
     "medtune.evaluation.tasks",
     "medtune.bundles",

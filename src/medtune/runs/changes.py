@@ -14,6 +14,7 @@ FREE_FIELDS = frozenset(
         "train.logging_steps",
         "train.max_minutes",
         "train.max_skipped_steps",
+        "train.micro_batch",  # a run goes on with the portions it began with
         "train.on_nonfinite",  # like on_oom what a run that stopped on it is continued with
         "train.on_oom",
         "train.save_every_minutes",

@@ -1,0 +1,92 @@
+"""Log-probabilities of given answers under a transformers model: each prompt is read once for all of its answers."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from medtune.plugins.contracts import AnswerRequest, Loaded
+from medtune.specs import EvalSpec
+
+__all__ = ["answer_log_probabilities"]
+
+_ROWS = 64
+"""Answers that run through the model together where the spec says "auto"; each holds its logits for a moment."""
+
+
+def answer_log_probabilities(
+    loaded: Loaded, requests: Sequence[AnswerRequest], spec: EvalSpec
+) -> list[list[list[float]]]:
+    """Return, for each request and each of its answers, the log-probability in nats of each token after those before.
+
+    Args:
+        loaded: model and tokenizer; an adapter counts as it is now.
+        requests: prompts with their answers; every answer has at least one token.
+        spec: ``batch_size`` is the number of answers that run together.
+    """
+    import torch
+
+    found: dict[int, list[list[float]]] = {}
+    was_training = loaded.model.training
+    loaded.model.eval()
+    try:
+        with torch.inference_mode():
+            for indices in _batches(requests, _ROWS if spec.batch_size == "auto" else spec.batch_size):
+                found.update(zip(indices, _score(loaded, [requests[i] for i in indices]), strict=True))
+    finally:
+        loaded.model.train(was_training)
+    return [found[i] for i in range(len(requests))]
+
+
+def _batches(requests: Sequence[AnswerRequest], rows: int) -> Iterator[list[int]]:
+    """Yield indices of requests with equally many answers and prompts of like length."""
+    order = sorted(range(len(requests)), key=lambda i: (len(requests[i].answers), len(requests[i].input_ids)))
+    batch: list[int] = []
+    for index in order:
+        answers = len(requests[index].answers)
+        if batch and (answers != len(requests[batch[0]].answers) or (len(batch) + 1) * answers > rows):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _score(loaded: Loaded, batch: Sequence[AnswerRequest]) -> Iterator[list[list[float]]]:
+    import torch
+
+    count = len(batch[0].answers)
+    prompts, seen = _padded([request.input_ids for request in batch], loaded.device, left=True)
+    places = (seen.cumsum(1) - 1).clamp(min=0)
+    read: Any = loaded.model(
+        input_ids=prompts, attention_mask=seen, position_ids=places, use_cache=True, logits_to_keep=1
+    )
+    answers, real = _padded([ids for request in batch for ids in request.answers], loaded.device, left=False)
+    logits = read.logits.repeat_interleave(count, 0)
+    if answers.shape[1] > 1:
+        cache = read.past_key_values
+        cache.batch_repeat_interleave(count)
+        first = seen.sum(1).repeat_interleave(count)[:, None]
+        more: Any = loaded.model(
+            input_ids=answers[:, :-1],
+            attention_mask=torch.cat([seen.repeat_interleave(count, 0), real[:, :-1]], 1),
+            position_ids=first + torch.arange(answers.shape[1] - 1, device=first.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits = torch.cat([logits, more.logits], 1)
+    chosen = logits.float().log_softmax(-1).gather(2, answers[:, :, None])[:, :, 0].tolist()
+    rows = iter(chosen)
+    for request in batch:
+        yield [next(rows)[: len(ids)] for ids in request.answers]
+
+
+def _padded(rows: Sequence[Sequence[int]], device: str, *, left: bool) -> tuple[Any, Any]:
+    """Return ids and a 0/1 mask [rows, longest], int64; pads are id 0, which the mask hides."""
+    import torch
+
+    longest = max(map(len, rows))
+    ids, real = [], []
+    for row in rows:
+        pad = [0] * (longest - len(row))
+        ids.append([*pad, *row] if left else [*row, *pad])
+        real.append([*pad, *[1] * len(row)] if left else [*[1] * len(row), *pad])
+    return torch.tensor(ids, device=device), torch.tensor(real, device=device)

@@ -1,0 +1,85 @@
+"""Loads a frozen base and its tokenizer through transformers, for every quantizer alike."""
+
+from collections.abc import Callable
+from typing import Any
+
+from medtune.errors import HubUnreachableError, SpecError
+from medtune.plugins.contracts import Loaded
+from medtune.specs import ModelSpec, QuantSpec
+
+__all__ = ["load_base"]
+
+
+def load_base(
+    model: ModelSpec, spec: QuantSpec, place: str, quantization: Callable[[Any], Any] = lambda _dtype: None
+) -> Loaded:
+    """Load base and tokenizer; weights come from safetensors only, code only from transformers.
+
+    Args:
+        model: repository and commit, or a local folder.
+        spec: storage scheme and compute type.
+        place: torch device that the weights are loaded to.
+        quantization: returns transformers' quantization config for a torch dtype, or None.
+
+    Returns:
+        The model in evaluation mode with every parameter frozen.
+
+    Raises:
+        SpecError: the folder holds no model.
+        HubUnreachableError: the files are neither local nor reachable.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from medtune.data.tokenizer import load_tokenizer
+    from medtune.hardware import compute_dtype, describe_machine
+
+    dtype_name = compute_dtype(spec.compute_dtype, describe_machine().accelerator)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype_name]
+    tokenizer = load_tokenizer(model)
+    try:
+        base = AutoModelForCausalLM.from_pretrained(
+            model.path or model.name,
+            revision=None if model.path else model.revision,
+            dtype=dtype,
+            # Named explicitly: a name in the config could otherwise load kernels from the hub.
+            attn_implementation="eager" if model.attn_implementation == "eager" else "sdpa",
+            quantization_config=quantization(dtype),
+            device_map={"": place},
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except OSError as error:
+        raise _missing(model) from error
+    base.requires_grad_(requires_grad=False)
+    base.eval()
+    _name_special_tokens(base, tokenizer)
+    return Loaded(base, tokenizer, place, dtype_name, _stop_ids(base, tokenizer), spec.scheme)
+
+
+def _missing(model: ModelSpec) -> Exception:
+    if model.path:
+        return SpecError(
+            f"model.path '{model.path}' holds no model that can be loaded; it needs config.json, the tokenizer files "
+            "and *.safetensors weights"
+        )
+    return HubUnreachableError("model", model.name, "--set model.path=FOLDER")
+
+
+def _name_special_tokens(base: Any, tokenizer: Any) -> None:
+    """Make model and tokenizer agree on pad and end, so that transformers has nothing to guess or to warn of."""
+    for config in (base.config, base.generation_config):
+        config.pad_token_id = tokenizer.pad_token_id
+    for sampling_only in ("temperature", "top_p", "top_k"):
+        if hasattr(base.generation_config, sampling_only):
+            setattr(base.generation_config, sampling_only, None)
+    base.generation_config.do_sample = False
+
+
+def _stop_ids(base: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Return the ids that end an answer: the tokenizer's end, the model's, and a plain ``</s>`` where there is one."""
+    found: list[int] = [tokenizer.eos_token_id]
+    configured = base.generation_config.eos_token_id
+    found += configured if isinstance(configured, list) else [configured]
+    classic = tokenizer.get_vocab().get("</s>")
+    return tuple(dict.fromkeys(i for i in [*found, classic] if i is not None))

@@ -1,0 +1,104 @@
+"""Decodes through medtune's own decoder: plans by memory, reads the model, decodes group after group."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from medtune.plugins.contracts import GenerationRequest, Loaded
+from medtune.specs import EvalSpec
+
+__all__ = ["fast_generate"]
+
+_GIB = 2**30
+_USABLE = 0.9
+"""Share of a GPU's free memory that may be taken: allocators round up, libraries take some of their own."""
+_USABLE_OF_HOST = 0.5
+_CPU_SLOTS = 64
+
+
+def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
+    """Return the ids of each answer, its stop id included.
+
+    Args:
+        loaded: model and tokenizer.
+        prompts: token ids and the most new tokens of each.
+        spec: ``batch_size`` is the number of sequences decoded together, ``memory_gib`` bounds the memory taken.
+
+    Raises:
+        UnreadableError: the model is none that the decoder can run.
+        torch.OutOfMemoryError: not even one sequence fits.
+    """
+    import torch
+
+    from medtune.decoding.reading import survey
+
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[loaded.compute_dtype]
+    device = torch.device(loaded.device)
+    found = survey(loaded.model, dtype)
+    wanted = spec.batch_size if spec.batch_size != "auto" else None if device.type == "cuda" else _CPU_SLOTS
+    answers: dict[int, list[int]] = {}
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        while len(answers) < len(prompts):
+            try:
+                _decode(
+                    loaded, found, {i: p for i, p in enumerate(prompts) if i not in answers}, answers, (spec, wanted)
+                )
+            except torch.OutOfMemoryError:
+                if wanted == 1:
+                    raise
+                wanted = max(1, (wanted or min(len(prompts), _CPU_SLOTS * 8)) // 2)
+            if device.type == "cuda":
+                torch.cuda.empty_cache()  # so that training finds the memory in one piece
+    return [answers[i] for i in range(len(prompts))]
+
+
+def _decode(
+    loaded: Loaded,
+    found: Any,
+    requests: dict[int, GenerationRequest],
+    answers: dict[int, list[int]],
+    settings: tuple[EvalSpec, int | None],
+) -> None:
+    import torch
+
+    from medtune.decoding.plan import plan_decoding
+    from medtune.decoding.reading import read_decoder
+    from medtune.decoding.slots import Decoding
+
+    spec, wanted = settings
+    dtype = found.base.lm_head.weight.dtype
+    keys = list(requests)
+    needs = [len(requests[key].input_ids) + requests[key].max_new_tokens for key in keys]
+    plan = plan_decoding(_shape(found, dtype), needs, _budget(torch.device(loaded.device), spec), wanted)
+    decoder = read_decoder(found, dtype, restore=plan.restore)
+    for members, slots, capacity in plan.groups:
+        decoding = Decoding(decoder, (slots, capacity), plan.prompt_tokens, loaded.stop_ids)
+        decoding.run({keys[i]: requests[keys[i]] for i in members}, answers)
+        del decoding
+
+
+def _shape(found: Any, dtype: Any) -> Any:
+    from medtune.decoding.cache import bytes_per_token
+    from medtune.decoding.plan import Shape
+
+    work = dtype.itemsize * (8 * found.width + 3 * found.heads.total + 4 * found.mlp_width)
+    logits = 2 * dtype.itemsize * found.base.lm_head.weight.shape[0]
+    return Shape(
+        cache_per_token=bytes_per_token(found.layers, found.heads, dtype),
+        work_per_token=work,
+        restored=found.restored_bytes,
+        scratch=found.largest_bytes,
+        per_slot=work + logits,
+    )
+
+
+def _budget(device: Any, spec: EvalSpec) -> int:
+    """Return the bytes that may be taken."""
+    import torch
+
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free = int((torch.cuda.mem_get_info(device)[0] + unused) * _USABLE)
+    else:
+        free = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * _USABLE_OF_HOST)
+    return free if spec.memory_gib is None else min(free, int(spec.memory_gib * _GIB))

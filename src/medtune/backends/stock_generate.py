@@ -1,0 +1,66 @@
+"""Decodes through transformers' own ``generate``: any architecture, left-padded batches of like length."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from medtune.plugins.contracts import GenerationRequest, Loaded
+from medtune.specs import EvalSpec
+
+__all__ = ["stock_generate"]
+
+_BATCH = 64
+
+
+def stock_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
+    """Return the ids of each answer, at most as many as its prompt allows; ids after a stop id mean nothing.
+
+    Args:
+        loaded: model and tokenizer.
+        prompts: token ids and the most new tokens of each.
+        spec: ``batch_size`` is the number of prompts decoded together, "auto" is 64.
+    """
+    answers: dict[int, list[int]] = {}
+    was_training = loaded.model.training
+    loaded.model.eval()
+    try:
+        for indices in _batches(prompts, _BATCH if spec.batch_size == "auto" else spec.batch_size):
+            rows = _decode(loaded, [prompts[i] for i in indices])
+            answers.update((i, row[: prompts[i].max_new_tokens]) for i, row in zip(indices, rows, strict=True))
+    finally:
+        loaded.model.train(was_training)
+    return [answers[i] for i in range(len(prompts))]
+
+
+def _batches(prompts: Sequence[GenerationRequest], size: int) -> Iterator[list[int]]:
+    """Yield indices in groups of like answer and prompt length, so that little is decoded or padded in vain."""
+    order = sorted(range(len(prompts)), key=lambda i: (prompts[i].max_new_tokens, len(prompts[i].input_ids)))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def _decode(loaded: Loaded, batch: Sequence[GenerationRequest]) -> list[list[int]]:
+    import torch
+    from transformers import GenerationConfig
+
+    width = max(len(p.input_ids) for p in batch)
+    pad = loaded.tokenizer.pad_token_id
+    ids = torch.tensor([[pad] * (width - len(p.input_ids)) + list(p.input_ids) for p in batch])
+    seen = torch.tensor([[0] * (width - len(p.input_ids)) + [1] * len(p.input_ids) for p in batch])
+    config = GenerationConfig(
+        max_new_tokens=max(p.max_new_tokens for p in batch),
+        do_sample=False,
+        num_beams=1,
+        # Said outright, because what is left open comes from the model: Qwen2 would punish repetition, and an answer
+        # that labels every token of a sentence repeats itself.
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        eos_token_id=list(loaded.stop_ids),
+        pad_token_id=pad,
+        use_cache=True,
+    )
+    with torch.inference_mode():
+        output: Any = loaded.model.generate(
+            input_ids=ids.to(loaded.device), attention_mask=seen.to(loaded.device), generation_config=config
+        )
+    rows: list[list[int]] = output[:, width:].tolist()
+    return rows

@@ -1,0 +1,90 @@
+"""GPUs that a run can be planned for without having one: what they hold and how fast they are."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import pairwise
+from typing import Any
+
+from medtune.errors import SpecError
+from medtune.hardware import Accelerator, Machine
+
+__all__ = ["Card", "card_of", "cards", "machine_with"]
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*gi?b", re.IGNORECASE)
+_FP8_CAPABILITY = (8, 9)
+_REFERENCE = "a100-80"
+"""Card whose number formats a mere memory size is given."""
+_HOST_GIB = 64.0
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A GPU as its maker describes it.
+
+    Attributes:
+        name: as CUDA reports it, or nearly.
+        memory_gib: total memory in GiB as CUDA reports it.
+        capability: compute capability.
+        tflops: dense 16-bit products in 10^12 operations per second; 0 when unknown.
+        fp8_tflops: the same in fp8; 0 without fp8.
+        bandwidth_gbs: memory bandwidth in 10^9 bytes per second; 0 when unknown.
+    """
+
+    name: str
+    memory_gib: float
+    capability: tuple[int, int]
+    tflops: float = 0.0
+    fp8_tflops: float = 0.0
+    bandwidth_gbs: float = 0.0
+
+    @property
+    def has_fp8(self) -> bool:
+        """Whether fp8 matrix products run in hardware."""
+        return self.capability >= _FP8_CAPABILITY
+
+
+@cache
+def cards() -> dict[str, Card]:
+    """Return the known cards by their short names."""
+    tables: dict[str, dict[str, Any]] = tomllib.loads(files("medtune").joinpath("cards.toml").read_text("utf-8"))
+    return {key: Card(capability=tuple(values.pop("capability")), **values) for key, values in tables.items()}
+
+
+def card_of(accelerator: Accelerator | None) -> Card | None:
+    """Return what is known of a GPU by its name; an unknown one has its own memory and no speeds."""
+    if accelerator is None:
+        return None
+    words = _words(accelerator.name)
+    alike = [
+        c for key, c in cards().items() if key.partition("-")[0] in words and c.capability == accelerator.capability
+    ]
+    near = min(alike, key=lambda c: abs(c.memory_gib - accelerator.memory_gib), default=None)
+    speeds = (near.tflops, near.fp8_tflops, near.bandwidth_gbs) if near else (0.0, 0.0, 0.0)
+    return Card(accelerator.name, accelerator.memory_gib, accelerator.capability, *speeds)
+
+
+def machine_with(gpu: str) -> Machine:
+    """Return a machine with one GPU: a known card such as "h200", or one of a size such as "24GiB".
+
+    A size alone is taken for what torch would report as total, on a card with bf16 and without fp8.
+
+    Raises:
+        SpecError: neither.
+    """
+    size = _SIZE.fullmatch(gpu.strip())
+    if size:
+        gib = float(size.group(1))
+        return Machine(8, _HOST_GIB, (Accelerator(f"a GPU of {gib:g} GiB", gib, cards()[_REFERENCE].capability),))
+    card = cards().get(gpu.strip().lower())
+    if card is None:
+        raise SpecError(f"unknown GPU '{gpu}'; known: {', '.join(cards())}, or a size such as 24GiB")
+    return Machine(8, _HOST_GIB, (Accelerator(card.name, card.memory_gib, card.capability),))
+
+
+def _words(name: str) -> set[str]:
+    """Return the words of a GPU's name, and neighbours joined: "RTX 4090" is "rtx4090" in the table."""
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    return {*words, *(first + second for first, second in pairwise(words))}

@@ -1,0 +1,62 @@
+"""Causal attention within prompts that stand one after the other."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from medtune.decoding.shape import Window
+
+__all__ = ["Prompts", "attend"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Prompts without padding.
+
+    Attributes:
+        count: number of prompts.
+        longest: tokens of the longest one.
+        places: [tokens] int64, position of each token in its prompt.
+        numbers: [tokens] int64, number of each token's prompt.
+    """
+
+    count: int
+    longest: int
+    places: Tensor
+    numbers: Tensor
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, prompts: Prompts, window: Window) -> Tensor:
+    """Attend within every prompt; only here are they padded, at their ends, which no earlier token sees.
+
+    Args:
+        q: [tokens, heads, width].
+        k: [tokens, key heads, width]; a key head is shared by consecutive query heads.
+        v: as ``k``.
+        prompts: say where each token belongs.
+        window: scale and reach.
+
+    Returns:
+        [tokens, heads, width].
+    """
+    place = prompts.numbers * prompts.longest + prompts.places
+    mask = None
+    if window.tokens is not None and window.tokens < prompts.longest:
+        step = torch.arange(prompts.longest, device=q.device)
+        distance = step[:, None] - step
+        mask = (distance >= 0) & (distance < window.tokens)
+        # The kernels that take a mask and keep no scores want a key head for every query head.
+        k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
+    padded = [_padded(part, place, prompts) for part in (q, k, v)]
+    out = functional.scaled_dot_product_attention(
+        padded[0], padded[1], padded[2], attn_mask=mask, is_causal=mask is None, scale=window.scale, enable_gqa=True
+    )
+    return out.transpose(1, 2).flatten(0, 1).index_select(0, place)
+
+
+def _padded(part: Tensor, place: Tensor, prompts: Prompts) -> Tensor:
+    """Return [prompts, heads, longest, width] with zeros after each prompt's end."""
+    blank = part.new_zeros(prompts.count * prompts.longest, part.shape[1], part.shape[2])
+    return blank.index_copy_(0, place, part).view(prompts.count, prompts.longest, *part.shape[1:]).transpose(1, 2)

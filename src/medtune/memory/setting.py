@@ -1,0 +1,59 @@
+"""What memory depends on beside the model's dimensions."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from medtune.specs import RunSpec
+
+__all__ = ["DTYPE_BYTES", "SUPERVISED", "Path", "Recompute", "Setting"]
+
+Path = Literal["plain", "fast"]
+"""How layers are computed: peft's layers as autograd runs them, or medtune's own pass over them."""
+Recompute = Literal["none", "selective", "all", "offload"]
+
+DTYPE_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
+SUPERVISED = 0.5
+"""Share of tokens that carry loss, until rows are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A spec and the decisions about it.
+
+    Attributes:
+        spec: the run; its quant.scheme is not "auto".
+        dtype: compute type, "bf16", "fp16" or "fp32".
+        recompute: what the backward pass computes again.
+        path: how layers are computed.
+        rows: packed rows of a micro-batch.
+        eval_batch: prompts generated together at the least; 0 when nothing is scored.
+        supervised: share of tokens that carry loss.
+        on_gpu: whether the device is a GPU.
+        big_workspace: whether matrix products reserve what they do from capability 9.0 on.
+    """
+
+    spec: RunSpec
+    dtype: str
+    recompute: Recompute
+    path: Path = "plain"
+    rows: int = 1
+    eval_batch: int = 0
+    supervised: float = SUPERVISED
+    on_gpu: bool = True
+    big_workspace: bool = True
+
+    @property
+    def width(self) -> int:
+        """Bytes of a value in the compute type."""
+        return DTYPE_BYTES[self.dtype]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a micro-batch, padding included."""
+        return self.rows * self.spec.train.max_length
+
+    @property
+    def supervised_tokens(self) -> int:
+        """Tokens of a micro-batch that carry loss."""
+        return math.ceil(self.tokens * self.supervised)

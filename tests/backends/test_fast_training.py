@@ -1,0 +1,109 @@
+"""Training by the fast path keeps the trainer's promises: it stops on NaN, halves when memory is short, and spans ranks."""
+
+import shutil
+import sys
+
+import pytest
+import torch
+
+from medtune.backends.peft import PeftAdapter
+from medtune.backends.trl import TrlTrainer
+from medtune.errors import NonFiniteLossError
+from medtune.hardware import seed_all
+from medtune.kernels import FastPath
+from medtune.planning import total_steps
+from medtune.plugins.contracts import Job
+from medtune.specs import RunSpec
+from medtune.testing.faults import FaultLab
+from medtune.testing.tiny import RandomRows, tiny_base
+
+TRAIN = {"max_length": 24, "num_train_epochs": 1, "gradient_accumulation_steps": 2, "logging_steps": 1}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tmp_path_factory.mktemp("base")
+
+
+@pytest.fixture
+def fit(base, tmp_path):
+    """Return a function that trains a tiny model and returns what was done, its adapter's values and its log."""
+
+    def train(**changes):
+        spec = RunSpec.model_validate(
+            {"train": {**TRAIN, "optim": "adamw_torch", "save_strategy": "no", **changes}, "lora": {"dropout": 0}}
+        )
+        seed_all(spec.seed)
+        loaded, rows, logs = PeftAdapter().attach(tiny_base(base), spec.lora), RandomRows(), []
+        job = Job(spec, loaded, rows, tmp_path / "run", total_steps(spec, len(rows)), on_log=logs.append)
+        result = TrlTrainer().fit(job)
+        values = [p.detach().flatten() for p in loaded.model.parameters() if p.requires_grad]
+        return result, torch.cat(values), [record for record in logs if "loss" in record]
+
+    return train
+
+
+def change_loss(monkeypatch, change):
+    kept = FastPath.loss_of
+    monkeypatch.setattr(FastPath, "loss_of", lambda self, batch: change(kept(self, batch), batch))
+
+
+def test_the_fast_path_trains_to_the_same_values_as_plain_peft(fit):
+    fast, plain = fit(), fit(fast_path="off")
+    assert fast[0].fast_path == "the fast path is on (stock form)"
+    assert plain[0].fast_path == "the fast path is off: train.fast_path is off"
+    torch.testing.assert_close(fast[1], plain[1], rtol=0, atol=1e-5)
+    assert [r["loss"] for r in fast[2]] == pytest.approx([r["loss"] for r in plain[2]], rel=1e-5)
+
+
+def test_a_nan_loss_of_the_fast_path_stops_the_run_and_names_its_rows(fit, monkeypatch):
+    seen = []
+
+    def spoil(loss, _batch):
+        seen.append(loss)
+        return loss * float("nan") if len(seen) == 6 else loss  # second micro-batch of the third update
+
+    change_loss(monkeypatch, spoil)
+    with pytest.raises(NonFiniteLossError) as caught:
+        fit()
+    assert (caught.value.step, caught.value.quantity) == (3, "loss")
+    assert len(caught.value.row_ids) == 3
+
+
+def test_halved_micro_batches_of_the_fast_path_give_the_same_update(fit, monkeypatch):
+    _result, wanted, records = fit(per_device_batch_size=4)
+
+    def starve(loss, batch):
+        if len(batch.ids) > 40:  # two rows of up to 24 tokens may not
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return loss
+
+    change_loss(monkeypatch, starve)
+    result, found, halved = fit(per_device_batch_size=4, on_oom="halve")
+    assert "is on" in result.fast_path
+    assert [r["loss"] for r in halved] == pytest.approx([r["loss"] for r in records], rel=1e-5)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or not (shutil.which("cc") or shutil.which("gcc")),
+    reason="the laboratory that starts ranks needs Linux and a C compiler",
+)
+def test_two_ranks_on_the_fast_path_train_as_one_with_twice_the_micro_batches(base, tmp_path):
+    logs = []
+    with FaultLab("medtune.testing.tiny_run:tiny_run") as lab:
+        for ranks, accumulation in ((1, 2), (2, 1)):
+            folder = tmp_path / str(ranks)
+            folder.mkdir()
+            train = {"num_train_epochs": 1, "gradient_accumulation_steps": accumulation, "logging_steps": 1}
+            options = {"base": str(base), "train": train, "lora": {"dropout": 0}, "rows": {"count": 12}}
+            run = lab.run(folder, options=options, ranks=ranks)
+            assert set(run.status) == {0}
+            logs.append(run.result["log"])
+    assert not any("fast_path" in record for record in logs[0] + logs[1])  # it is logged where it is off
+    one, two = ([(r["loss"], r["grad_norm"]) for r in log if "loss" in r] for log in logs)
+    assert len(one) == 6
+    for (loss, norm), (other_loss, other_norm) in zip(one, two, strict=True):
+        assert other_norm == pytest.approx(norm, rel=1e-4)
+        assert other_loss == pytest.approx(loss, rel=1e-4)

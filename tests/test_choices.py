@@ -1,0 +1,159 @@
+"""Cards, speeds and what is chosen for them."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medtune import LoraSpec, QuantSpec, RunSpec, TrainSpec
+from medtune.cards import card_of, cards, machine_with
+from medtune.choices import Choices, available_gib
+from medtune.errors import SpecError
+from medtune.hardware import Accelerator, Machine
+from medtune.memory import Setting, Shape
+from medtune.speed import estimate_speed, useful_work
+
+STARLING = Shape.of(
+    {
+        "model_type": "mistral",
+        "hidden_size": 4096,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "intermediate_size": 14336,
+        "vocab_size": 32002,
+    }
+)
+LLAMA_70B = Shape.of(
+    {
+        "model_type": "llama",
+        "hidden_size": 8192,
+        "num_hidden_layers": 80,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 8,
+        "intermediate_size": 28672,
+        "vocab_size": 128256,
+    }
+)
+
+
+def stored(scheme, **train):
+    return RunSpec(quant=QuantSpec(scheme=scheme), train=TrainSpec(**train))
+
+
+@pytest.mark.parametrize("key", ["h200", "h100", "a100-80", "a100-40", "l40s", "l4", "rtx4090", "rtx3090", "t4"])
+def test_every_card_is_found_by_its_short_name_and_by_the_name_that_cuda_reports(key):
+    card = cards()[key]
+    machine = machine_with(key.upper())
+    assert machine.accelerator == Accelerator(card.name, card.memory_gib, card.capability)
+    assert card_of(machine.accelerator) == card
+
+
+def test_a_card_that_cuda_names_otherwise_gets_the_speed_of_its_kind():
+    assert card_of(Accelerator("NVIDIA A100-SXM4-40GB", 39.5, (8, 0))).bandwidth_gbs == 1555
+    assert card_of(Accelerator("NVIDIA H100 80GB HBM3", 79.2, (9, 0))).tflops == 989
+    assert card_of(Accelerator("NVIDIA L40", 44.5, (8, 9))).tflops == 0
+    assert card_of(Accelerator("Some other GPU", 44.5, (8, 9))).tflops == 0
+    assert card_of(None) is None
+
+
+def test_a_size_is_a_gpu_and_anything_else_is_refused():
+    assert machine_with("24GiB").accelerator.memory_gib == 24
+    assert machine_with("7.5 gb").accelerator.memory_gib == 7.5
+    with pytest.raises(SpecError, match="known: h200, h100"):
+        machine_with("h2000")
+
+
+def test_the_useful_work_of_a_token_is_counted_without_recomputing():
+    spec = RunSpec(train=TrainSpec(max_length=512))
+    work = {policy: useful_work(STARLING, Setting(spec, "bf16", policy, supervised=0.45)) for policy in ("none", "all")}
+    assert work["none"] == work["all"]
+    # four times the frozen linears, of which 26,900 tokens/s are 790 TFLOP/s
+    assert work["none"] == pytest.approx(790e12 / 26_900, rel=0.03)
+
+
+def test_small_micro_batches_of_the_plain_path_wait_for_python():
+    def speed(rows, path, recompute="all"):
+        setting = Setting(RunSpec(), "bf16", recompute, path, rows)
+        return estimate_speed(STARLING, setting, cards()["h200"])
+
+    assert speed(1, "plain").tokens_per_second == pytest.approx(1315, rel=0.25)  # measured
+    assert "held up by Python" in speed(1, "plain").basis
+    assert speed(16, "fast", "none").tokens_per_second == pytest.approx(18_409, rel=0.06)  # measured, as the next two
+    assert speed(4, "fast", "none").tokens_per_second == pytest.approx(16_001, rel=0.06)
+    assert speed(16, "fast").tokens_per_second == pytest.approx(12_957, rel=0.06)
+    assert estimate_speed(STARLING, Setting(RunSpec(), "bf16", "all"), None) is None
+
+
+def test_rows_of_an_update_are_divided_until_they_fit():
+    choices = Choices(STARLING, machine_with("t4"))
+    train = TrainSpec(per_device_batch_size=64, gradient_accumulation_steps=1, max_length=2048)
+    small = choices.best(RunSpec(train=train))
+    assert small.fits
+    assert small.setting.rows < 64
+    assert small.setting.rows * small.accumulation == 64
+    assert small.setting.recompute == "all"
+
+
+def test_auto_takes_fp8_where_it_can_be_had_plain_weights_where_they_fit_and_else_four_bits():
+    spec = RunSpec(quant=QuantSpec(scheme="auto"))
+    quant, why = Choices(STARLING, machine_with("h100"), fp8_backend="rounded").scheme(spec)
+    assert (quant.scheme, quant.backend) == ("fp8", "rounded")
+    assert "fastest" in why
+    assert Choices(STARLING, machine_with("a100-80"), fp8_backend="rounded").scheme(spec)[0].scheme == "none"
+    assert Choices(STARLING, machine_with("h100")).scheme(spec)[0].scheme == "none"
+    assert Choices(STARLING, machine_with("t4")).scheme(spec)[0].scheme == "nf4"
+    assert Choices(STARLING, Machine(4, 64, ())).scheme(spec)[0].scheme == "none"
+    assert Choices(STARLING, Machine(4, 8, ())).scheme(spec)[0].scheme == "nf4"
+
+
+def test_the_fast_path_is_expected_only_where_it_applies():
+    def path(machine, spec):
+        return Choices(STARLING, machine).best(spec).setting.path
+
+    assert path(machine_with("h200"), stored("nf4")) == "fast"
+    assert path(machine_with("h200"), stored("int8")) == "plain"
+    assert path(machine_with("h200"), stored("nf4", fast_path="off")) == "plain"
+    assert path(machine_with("h200"), RunSpec(lora=LoraSpec(use_dora=True))) == "plain"
+    assert path(machine_with("t4"), stored("nf4")) == "plain"
+    assert path(Machine(4, 64, ()), stored("none")) == "fast"
+
+
+def test_a_model_that_no_setting_fits_has_no_nearest_one():
+    assert Choices(LLAMA_70B, machine_with("t4")).nearest(RunSpec()) is None
+
+
+CASES = {
+    "shape": st.sampled_from((STARLING, LLAMA_70B)),
+    "gpu": st.sampled_from(tuple(cards())),
+    "scheme": st.sampled_from(("nf4", "int8", "none")),
+    "length": st.sampled_from((512, 4096, 32_768)),
+    "rows": st.integers(1, 12),
+    "r": st.sampled_from((8, 256)),
+    "prompts": st.sampled_from(("auto", 64)),
+    "micro_batch": st.sampled_from(("auto", "as_written")),
+}
+
+
+@settings(deadline=None, max_examples=40)
+@given(case=st.fixed_dictionaries(CASES))
+def test_the_nearest_setting_really_fits_and_keeps_the_effective_batch(case):
+    train = {
+        "max_length": case["length"],
+        "per_device_batch_size": case["rows"],
+        "recompute": "none",
+        "micro_batch": case["micro_batch"],
+    }
+    values = {"quant": {"scheme": case["scheme"]}, "lora": {"r": case["r"]}, "eval": {"batch_size": case["prompts"]}}
+    spec = RunSpec(train=train, **values)
+    choices = Choices(case["shape"], machine_with(case["gpu"]))
+    if choices.best(spec).fits:
+        return
+    nearest = choices.nearest(spec)
+    if nearest is None:
+        return
+    found, changes = nearest
+    assert changes
+    best = choices.best(found)
+    assert best.fits
+    assert best.memory.peak <= available_gib(choices.machine)
+    assert best.setting.rows * best.accumulation == case["rows"] * spec.train.gradient_accumulation_steps
