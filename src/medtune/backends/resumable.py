@@ -213,7 +213,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         step = self.state.global_step
         if step == self._saved_step:  # the end of an epoch can fall on a step that was saved
             return
-        states = random_states()
+        states = {**random_states(), "running_loss": self._tr_loss.item()}  # what differs between processes
         all_states = gather_object([states]) if self.args.world_size > 1 else [states]
         if self.is_world_process_zero():
             self.store.save(step, lambda folder: self._write(folder, all_states))
@@ -246,7 +246,8 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
                 f"start it with {writers}, or choose another output_dir"
             )
         load_trainable(folder, self.model)
-        self._resumed_progress = self._resumed["progress"]
+        own = self._resumed["random"][self.args.process_index]["running_loss"]
+        self._resumed_progress = {**self._resumed["progress"], "running_loss": own}
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
