@@ -168,7 +168,7 @@ class Choices:
 
     def _policies(self, spec: RunSpec) -> list[Recompute]:
         if spec.train.recompute != "auto":
-            return [cast("Recompute", spec.train.recompute)]
+            return [spec.train.recompute]
         known = get_args(TrainSpec.model_fields["recompute"].annotation)
         dtype = compute_dtype(spec.quant.compute_dtype, self.machine.accelerator)
         is_fast = _path(self.shape, spec, dtype) == "fast"

@@ -217,8 +217,11 @@ class TrainSpec(_Spec):
     """What to do when the device is out of memory: stop with advice, or halve the micro-batch, double accumulation."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Autocast of the trainable part: "auto" is bf16 where the hardware has it, else fp16, on a CPU fp32."""
-    recompute: Literal["auto", "none", "all"] = "auto"
-    """Activations recomputed in the backward pass: none, all (least memory), or by the memory there is."""
+    recompute: Literal["auto", "none", "selective", "all", "offload"] = "auto"
+    """Activations recomputed in the backward pass: none, the widest, all, all with layer inputs kept on the host, or by memory.
+
+    "selective" and "offload" are the fast path's; without it they mean "all".
+    """
     fast_path: Literal["auto", "off"] = "auto"
     """Whether medtune's own pass over LoRA models is used where it applies: the same gradients, faster."""
     backend: str = "trl"

@@ -24,7 +24,7 @@ def choose_route(job: Job) -> FastPath | Refusal:
         return Refusal("train.fast_path is off")
     if train.precision not in ("auto", loaded.compute_dtype):
         return Refusal(f"train.precision is {train.precision} and the base computes in {loaded.compute_dtype}")
-    return enable(loaded.model, recompute="all" if train.recompute == "all" else "none")
+    return enable(loaded.model, recompute="none" if train.recompute == "auto" else train.recompute)
 
 
 def describe(route: FastPath | Refusal) -> str:

@@ -146,7 +146,7 @@ class MicroBatchSplitter:
         train = self._job.spec.train
         smaller = f"lower train.per_device_batch_size (now {rows})" if rows > 1 else "lower train.max_length"
         halve = ", set train.on_oom=halve" if rows > 1 and train.on_oom != "halve" else ""
-        recompute = ", set train.recompute=all" if train.recompute != "all" else ""
+        recompute = ", set train.recompute=all" if train.recompute not in ("all", "offload") else ""
         return (
             f"the device ran out of memory with {rows} row(s) of {train.max_length} tokens; {smaller}{halve}{recompute}, "
             "or use a smaller quant.scheme; the last checkpoint is kept"

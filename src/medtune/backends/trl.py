@@ -32,7 +32,8 @@ class TrlTrainer:
             from medtune.kernels import FastPath
 
             route = choose_route(job)
-            config = sft_config(job, recompute=job.spec.train.recompute == "all" and not isinstance(route, FastPath))
+            plain = not isinstance(route, FastPath)
+            config = sft_config(job, recompute=plain and job.spec.train.recompute not in ("auto", "none"))
             with PackedSFTTrainer(job, config, route) as trainer:
                 return trainer.fit()
 

@@ -14,7 +14,7 @@ from medtune.kernels.triton_dots import padded_rank, precision
 
 __all__ = ["block_gradients", "summed"]
 
-_TILE = {"ROWS": 64, "COLUMNS": 64, "STAGES": 3, "num_warps": 4}
+_TILE = {"ROWS": 64, "COLUMNS": 128, "STAGES": 3, "num_warps": 4}
 _SPLIT = 1024
 """Rows that one program goes through."""
 _SUM_BLOCK = 256

@@ -4,7 +4,6 @@
 # pyright: reportUntypedFunctionDecorator=false
 # pyright: reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
 # ruff: noqa: ANN001, ANN202, N803, PLR0913, PLR0917 - kernels name their arguments as Triton does
-# ruff: noqa: C901, PLR0915 - one pass over memory takes all of it along
 
 import torch
 import triton
@@ -19,13 +18,11 @@ from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
 __all__ = ["swiglu", "swiglu_backward"]
 
 _FORWARD = {"ROWS": 64, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
-_BACKWARD = {"ROWS": 32, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
+_BACKWARD = {"ROWS": 16, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
 _FORWARD_COLUMNS = 1792
 """Columns that one program of the forward kernel goes through."""
-_BACKWARD_ROWS = 1024
+_BACKWARD_ROWS = 512
 """Rows that one program of the backward kernel goes through."""
-_THIN_INSIDE = False
-"""Whether the backward kernel takes the thin products of gate and up along, or another pass over its result does."""
 
 
 @triton.jit
@@ -86,10 +83,10 @@ def _swiglu(
 
 @triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
 def _swiglu_backward(
-    gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, back_part_ptr, low_part_ptr, d_up_ptr, d_down_ptr,
+    gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, low_part_ptr, d_down_ptr,
     rows, width, span, step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, LOW: tl.constexpr,
-    THIN: tl.constexpr, PRECISION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
+    PRECISION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     block, split = tl.program_id(0), tl.program_id(1).to(tl.int64)
     column = block * COLUMNS + tl.arange(0, COLUMNS)
@@ -98,9 +95,6 @@ def _swiglu_backward(
     if RANK > 0:
         gate_factor = _load_half(up_ptr, rank, column, width, 0, RANK)
         upper_factor = _load_half(up_ptr + width, rank, column, width, RANK, RANK)
-    if THIN:
-        d_gate_factor = tl.zeros([COLUMNS, PADDED], tl.float32)
-        d_upper_factor = tl.zeros([COLUMNS, PADDED], tl.float32)
     if DOWN_RANK > 0:
         down = _load_factor(down_ptr, rank, column, width, width, DOWN_RANK)
         d_down = tl.zeros([COLUMNS, PADDED], tl.float32)
@@ -139,19 +133,6 @@ def _swiglu_backward(
         d_upper = (gradient * active).to(kind)
         tl.store(place, d_gate, mask=inside)
         tl.store(place + width, d_upper, mask=inside)
-        if THIN:
-            d_gate_factor += tl.dot(tl.trans(d_gate), low, input_precision=PRECISION)
-            d_upper_factor += tl.dot(tl.trans(d_upper), low, input_precision=PRECISION)
-            back = tl.dot(d_gate, tl.trans(gate_factor), input_precision=PRECISION)
-            back = tl.dot(d_upper, tl.trans(upper_factor), back, input_precision=PRECISION)
-            part = back_part_ptr + (block.to(tl.int64) * rows + row[:, None]) * (2 * RANK) + rank[None, :]
-            tl.store(part, back, mask=low_inside)
-    if THIN:
-        in_columns = column[:, None] < width
-        target = d_up_ptr + (split * (2 * width) + column[:, None]) * RANK + rank[None, :]
-        tl.store(target, d_gate_factor, mask=in_columns & (rank[None, :] < RANK))
-        target += width * RANK - RANK  # the columns of the second member count from RANK on
-        tl.store(target, d_upper_factor, mask=in_columns & (rank[None, :] >= RANK) & (rank[None, :] < 2 * RANK))
     if DOWN_RANK > 0:
         target = d_down_ptr + (split * DOWN_RANK + rank[None, :]) * width + column[:, None]
         tl.store(target, d_down, mask=(column[:, None] < width) & (rank[None, :] < DOWN_RANK))
@@ -187,22 +168,18 @@ def swiglu_backward(
     rank, down_rank = up.shape[0] if before else 0, after.down.shape[0] if after else 0
     back = after.back if after and after.back is not None else gate_up
     wants_low, dropout = bool(after and after.wants_low), after.dropout if after else None
-    tile, thin = _tile(_BACKWARD, max(rank, down_rank)), _THIN_INSIDE and rank > 0
+    tile = _tile(_BACKWARD, max(rank, down_rank))
     blocks, splits = triton.cdiv(width, tile["COLUMNS"]), triton.cdiv(rows, _BACKWARD_ROWS)
-    back_part = torch.empty(blocks, rows, 2 * rank if thin else 0, dtype=torch.float32, device=device)
     low_part = torch.empty(blocks, rows, down_rank if wants_low else 0, dtype=torch.float32, device=device)
-    d_up = torch.empty(splits, 2 * width, rank if thin else 0, dtype=torch.float32, device=device)
     d_down = torch.empty(splits, down_rank, width, dtype=torch.float32, device=device)
     _swiglu_backward[(blocks, splits)](
-        gate_up, gradient, low, up, back, after.down if after else gate_up, back_part, low_part, d_up, d_down,
+        gate_up, gradient, low, up, back, after.down if after else gate_up, low_part, d_down,
         rows, width, _BACKWARD_ROWS, *dropout_arguments(dropout, gate_up),
         RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(2 * rank, down_rank)), DROP=dropout is not None,
-        LOW=wants_low, THIN=thin, PRECISION=precision(gate_up), **tile,
+        LOW=wants_low, PRECISION=precision(gate_up), **tile,
     )  # fmt: skip
     back_sum = up_sum = None
-    if before is not None and thin:
-        back_sum, up_sum = summed(back_part, before.alpha, kind), summed(d_up, 1.0, torch.float32)
-    elif before is not None:
+    if before is not None:  # in a pass of its own: with these accumulators too, few programs fit a processor at a time
         back_sum, up_sum = block_gradients(gate_up, before.up, before.low, (0, width, 2 * width), before.alpha)
     return GateGradients(
         back=back_sum,
