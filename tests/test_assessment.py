@@ -41,3 +41,18 @@ def test_a_generator_without_probabilities_is_refused(folder, monkeypatch):
     monkeypatch.delattr(TransformersGenerator, "log_probabilities")
     with pytest.raises(SpecError, match=r"which eval\.backend 'transformers' cannot give"):
         Run.open(folder).evaluate()
+
+
+def test_the_rows_are_asked_again_in_other_words(folder):
+    from medtune.run import Run
+
+    run = Run.open(folder)
+    asked = []
+    result = run.evaluate(rows_per_source=1, wordings=2)
+    for task, found in result["wordings"].items():
+        assert len(found["values"]) == 2
+        assert found["values"][0] == result["tasks"][task]["metrics"][found["metric"]]
+        assert found["lowest"] <= found["mean"] <= found["highest"]
+        asked.append(task)
+    assert sorted(asked) == sorted(result["tasks"])
+    assert "wordings" not in run.evaluate(rows_per_source=1)

@@ -11,6 +11,7 @@ from medtune.data.splits import draw_evenly
 from medtune.errors import SpecError
 from medtune.evaluation.predict import predict
 from medtune.evaluation.predictions import write_predictions
+from medtune.evaluation.rewording import reworded, spread
 from medtune.evaluation.scoring import Evaluation, find_task, score_predictions
 from medtune.plugins.contracts import AnswerScorer, Example, Loaded, Prediction
 from medtune.plugins.host import PluginHost
@@ -83,6 +84,27 @@ def score_briefly(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, ho
         "evaluation": {task: score.metrics[score.primary] for task, score in scored.tasks.items()},
         "macro": scored.macro_score,
     }
+
+
+def score_wordings(
+    loaded: Loaded, first: tuple[Sequence[Example], Evaluation], spec: RunSpec, host: PluginHost, wordings: int
+) -> dict[str, dict[str, Any]]:
+    """Answer and score examples again in other words.
+
+    Args:
+        loaded: model and tokenizer.
+        first: the examples, and how they were scored as they are.
+        spec: the run.
+        host: finds the generator and the tasks.
+        wordings: how many, the first one included.
+
+    Returns:
+        Task -> ``metric``, ``values`` (one for each wording), ``lowest``, ``highest`` and ``mean``.
+    """
+    examples, scored = first
+    others = (_answers(loaded, again, spec, host) for again in reworded(examples, wordings)[1:])
+    tasks = host.all("task")
+    return spread([scored, *(score_predictions(found, tasks, resamples=0, seed=spec.seed) for found in others)])
 
 
 def rows_in_training(examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> list[Example]:

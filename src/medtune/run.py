@@ -89,17 +89,21 @@ class Run:
         loaded.load_adapter(self.adapter_dir)
         return loaded
 
-    def evaluate(self, *, baseline: bool = False, rows_per_source: int | None = None) -> dict[str, Any]:
+    def evaluate(
+        self, *, baseline: bool = False, rows_per_source: int | None = None, wordings: int = 1
+    ) -> dict[str, Any]:
         """Score the run on its validation rows.
 
         Args:
             baseline: also score the base without the adapter, and compare.
             rows_per_source: validation rows per source; None as in the run's spec.
+            wordings: how often the rows are asked, each time with the next of the instructions that their source uses.
 
         Returns:
-            ``tasks`` and ``sources`` of the tuned model; with ``baseline`` also ``base`` and ``comparison``.
+            ``tasks`` and ``sources`` of the tuned model; with ``baseline`` also ``base`` and ``comparison``; with two or
+            more ``wordings`` also how the main figure of each task varies over them.
         """
-        from medtune.assessment import assess
+        from medtune.assessment import assess, score_wordings
         from medtune.data.prepare import validation_examples
         from medtune.evaluation.comparison import compare
 
@@ -110,6 +114,8 @@ class Run:
             raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
         tuned, answers = assess(self.loaded, examples, spec, self._host, (self._folder.evaluation_dir, "tuned"))
         result = tuned.to_json()
+        if wordings > 1:
+            result["wordings"] = score_wordings(self.loaded, (examples, tuned), spec, self._host, wordings)
         if baseline:
             with self.loaded.base_only():
                 base, before = assess(self.loaded, examples, spec, self._host, (self._folder.evaluation_dir, "base"))

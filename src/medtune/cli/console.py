@@ -185,3 +185,10 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
             before = (f"{base[name]:.3f}" if name in base else "",) if base else ()
             table.add_row(name, *before, f"{value:.3f}", shown)
         console.print(table)
+    if wordings := result.get("wordings"):
+        table = Table(title="the same rows in other words", title_justify="left")
+        for column in ("task", "metric", "lowest", "mean", "highest"):
+            table.add_column(column, justify="left" if column in {"task", "metric"} else "right")
+        for task, found in wordings.items():
+            table.add_row(task, found["metric"], *(f"{found[name]:.3f}" for name in ("lowest", "mean", "highest")))
+        console.print(table)

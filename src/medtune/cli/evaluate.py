@@ -22,6 +22,9 @@ def evaluate(
     run: RunFolderArgument,
     baseline: Annotated[bool, typer.Option("--baseline", help="Also score the base, and compare.")] = False,
     rows: Annotated[int | None, typer.Option(min=1, help="Validation rows per source.")] = None,
+    wordings: Annotated[
+        int, typer.Option(min=1, help="Ask the rows so often, each time in other words of their source.")
+    ] = 1,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -29,7 +32,7 @@ def evaluate(
     from medtune.cli.console import print_evaluation, print_json
     from medtune.run import Run
 
-    result = Run.open(run).evaluate(baseline=baseline, rows_per_source=rows)
+    result = Run.open(run).evaluate(baseline=baseline, rows_per_source=rows, wordings=wordings)
     (print_json if as_json else print_evaluation)(result)
 
 
