@@ -55,4 +55,7 @@ def test_the_rows_are_asked_again_in_other_words(folder):
         assert found["lowest"] <= found["mean"] <= found["highest"]
         asked.append(task)
     assert sorted(asked) == sorted(result["tasks"])
+    kept = json.loads((run.path / "evaluation" / "wordings.json").read_text())
+    assert kept == {"rows": kept["rows"], "tasks": result["wordings"]}
+    assert kept["rows"] == sum(task["rows"] for task in result["tasks"].values())
     assert "wordings" not in run.evaluate(rows_per_source=1)

@@ -9,11 +9,12 @@ from typing import Any
 from medtune.data.prepare import encoder_of
 from medtune.data.splits import draw_evenly
 from medtune.errors import SpecError
+from medtune.evaluation.comparison import Comparison, compare, unlike_row
 from medtune.evaluation.predict import predict
-from medtune.evaluation.predictions import write_predictions
+from medtune.evaluation.predictions import read_predictions, write_predictions
 from medtune.evaluation.rewording import reworded, spread
 from medtune.evaluation.scoring import Evaluation, find_task, score_predictions
-from medtune.plugins.contracts import AnswerScorer, Example, Loaded, Prediction
+from medtune.plugins.contracts import AnswerScorer, Example, Loaded, Prediction, Task
 from medtune.plugins.host import PluginHost
 from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.specs import RunSpec
@@ -105,6 +106,24 @@ def score_wordings(
     others = (_answers(loaded, again, spec, host) for again in reworded(examples, wordings)[1:])
     tasks = host.all("task")
     return spread([scored, *(score_predictions(found, tasks, resamples=0, seed=spec.seed) for found in others)])
+
+
+def compare_kept(folder: Path, tasks: Sequence[Task], seed: int) -> Comparison | None:
+    """Compare the answers kept in an evaluation folder; None when the base is missing or answered other rows.
+
+    Args:
+        folder: where ``assess`` left the predictions of both.
+        tasks: the registered tasks.
+        seed: the same seed gives the same figures.
+    """
+    files = [folder / f"predictions-{name}.jsonl" for name in ("base", "tuned")]
+    if not all(file.is_file() for file in files):
+        return None
+    base, tuned = (read_predictions(file, tasks) for file in files)
+    if unlike_row(base, tuned):
+        return None
+    before, after = (score_predictions(found, tasks, resamples=0, seed=seed) for found in (base, tuned))
+    return compare(before, after, base, tuned, tasks=tasks, seed=seed)
 
 
 def rows_in_training(examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> list[Example]:

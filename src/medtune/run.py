@@ -1,16 +1,22 @@
 """A run folder opened for use: its figures, its adapter, scoring it again, talking to it."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from medtune.errors import DataError, StorageError
 from medtune.plugins.contracts import GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, create_host
+from medtune.runs.durable import replace_file
 from medtune.runs.folder import RunFolder
+from medtune.runs.log import RunLog
 from medtune.specs import QuantSpec, RunSpec
+
+if TYPE_CHECKING:
+    from medtune.runs.verification import Checked
 
 __all__ = ["Run"]
 
@@ -115,13 +121,35 @@ class Run:
         tuned, answers = assess(self.loaded, examples, spec, self._host, (self._folder.evaluation_dir, "tuned"))
         result = tuned.to_json()
         if wordings > 1:
-            result["wordings"] = score_wordings(self.loaded, (examples, tuned), spec, self._host, wordings)
+            found = score_wordings(self.loaded, (examples, tuned), spec, self._host, wordings)
+            result["wordings"] = found
+            kept = json.dumps({"rows": len(examples), "tasks": found}, indent=1).encode()
+            replace_file(self._folder.evaluation_dir / "wordings.json", kept, "the scores")
         if baseline:
             with self.loaded.base_only():
                 base, before = assess(self.loaded, examples, spec, self._host, (self._folder.evaluation_dir, "base"))
             comparison = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
             result |= {"base": base.to_json(), "comparison": comparison.to_json()}
         return result
+
+    def report(self, *, show_texts: bool = False) -> Path:
+        """Write ``report.html`` anew from what the run folder holds, and return its path.
+
+        Args:
+            show_texts: whether sampled inputs and answers are shown; they may be patients' texts.
+        """
+        from medtune.assessment import compare_kept
+        from medtune.export.report import write_report
+
+        kept = compare_kept(self._folder.evaluation_dir, self._host.all("task"), self.spec.seed)
+        record = {**self._record, "comparison": kept.to_json() if kept is not None else {}}
+        return write_report(self.path, record=record, log=RunLog(self._folder.log_path).read(), show_texts=show_texts)
+
+    def verify(self) -> "list[Checked]":
+        """Hold the adapter and every checkpoint against their manifests, SHA-256 by SHA-256."""
+        from medtune.runs.verification import verify_run
+
+        return verify_run(self._folder)
 
     def generate(self, messages: Sequence[Message], max_new_tokens: int = _CHAT_TOKENS) -> str:
         """Answer a conversation greedily with the tuned model; the last message is the user's."""

@@ -222,3 +222,25 @@ def test_any_values_have_a_curve(values):
 def test_a_single_point_has_no_curve():
     assert curve([(1, 2.0)], "loss", "step") == ""
     assert histogram([0, 0], "lengths") == ""
+
+
+def test_answers_in_other_words_have_a_table_of_their_own(tmp_path):
+    fill(tmp_path)
+    write_report(tmp_path, record=RECORD, log=LOG)
+    assert "In other words" not in read(tmp_path)[0]
+    found = {"metric": "accuracy", "values": [0.5, 0.75], "lowest": 0.5, "highest": 0.75, "mean": 0.625}
+    (tmp_path / "evaluation" / "wordings.json").write_text(json.dumps({"rows": 30, "tasks": {"nli": found}}))
+    write_report(tmp_path, record=RECORD, log=LOG)
+    text = " ".join(read(tmp_path)[1].text)
+    assert re.search(
+        r"In other words .* nli\s+accuracy\s+2\s+0\.500\s+0\.625\s+0\.750 .* same 30 rows", text, re.DOTALL
+    )
+
+
+def test_scores_on_different_rows_are_not_held_against_each_other(tmp_path):
+    fill(tmp_path)
+    kept = tmp_path / "evaluation" / "predictions-tuned.jsonl"
+    kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:-1]))
+    write_report(tmp_path, record=RECORD, log=LOG)
+    text = " ".join(read(tmp_path)[1].text)
+    assert "The base is left out: it was scored on other rows" in text

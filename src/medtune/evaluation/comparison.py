@@ -9,7 +9,7 @@ from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.scoring import Evaluation, group_by_task, units_of
 from medtune.plugins.contracts import Prediction, Task, TaskScore
 
-__all__ = ["Comparison", "TaskComparison", "compare"]
+__all__ = ["Comparison", "TaskComparison", "compare", "unlike_row"]
 
 _SIGNIFICANCE = 0.05
 
@@ -120,6 +120,15 @@ def compare(
     )
 
 
+def unlike_row(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> int | None:
+    """Return the first place, from 1 on, where the two do not answer the same row; None where all rows are the same."""
+    for place, (one, other) in enumerate(zip(base, tuned, strict=False), 1):
+        same_gold = answer_of(one.example) == answer_of(other.example)
+        if not same_gold or question_of(one.example) != question_of(other.example):
+            return place
+    return None if len(base) == len(tuned) else min(len(base), len(tuned)) + 1
+
+
 def _compared(base: TaskScore, tuned: TaskScore, found: Any, p_value: float | None) -> TaskComparison:
     figures = base.metrics[tuned.primary], tuned.metrics[tuned.primary]
     interval = found.interval if found else None
@@ -132,12 +141,8 @@ def _require_same_rows(base: Sequence[Prediction], tuned: Sequence[Prediction]) 
         raise DataError(
             f"the base answered {len(base)} rows and the tuned model {len(tuned)}; score both on the same rows"
         )
-    for place, (one, other) in enumerate(zip(base, tuned, strict=True), 1):
-        same_gold = answer_of(one.example) == answer_of(other.example)
-        if not same_gold or question_of(one.example) != question_of(other.example):
-            raise DataError(
-                f"row {place} of the base is not row {place} of the tuned model; score both on the same rows"
-            )
+    if place := unlike_row(base, tuned):
+        raise DataError(f"row {place} of the base is not row {place} of the tuned model; score both on the same rows")
 
 
 def _test(task: Task, base: Sequence[Prediction], tuned: Sequence[Prediction], seed: int) -> Any:

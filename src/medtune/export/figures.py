@@ -7,7 +7,7 @@ from typing import Any
 from medtune.export.charts import duels
 from medtune.export.page import ABSENT, Cell, figure, interval, join, section, signed_points, table
 
-__all__ = ["closed_questions", "every_figure", "failure_table", "verdicts"]
+__all__ = ["closed_questions", "every_figure", "failure_table", "other_words", "verdicts"]
 
 _Scores = Mapping[str, Any]
 _CSS = {"better": "better", "worse": "worse"}
@@ -68,6 +68,25 @@ def closed_questions(base: _Scores, tuned: _Scores) -> str:
         "between that answer's probability among the allowed ones and how often it is right."
     )
     return section("Closed questions", "closed", shown, f'<p class="note">{note}</p>') if shown else ""
+
+
+def other_words(wordings: Mapping[str, Any]) -> str:
+    """Return how the main figure of each task varies when the same rows are asked in other words."""
+    rows = [
+        [
+            Cell.text(task),
+            Cell.text(_words(found["metric"])),
+            Cell(str(len(found["values"]))),
+            *(Cell(figure(found[name])) for name in ("lowest", "mean", "highest")),
+        ]
+        for task, found in sorted(wordings.get("tasks", {}).items())
+    ]
+    shown = table(("task", "metric", "wordings", "lowest", "mean", "highest"), rows, left=2)
+    note = (
+        f"The tuned model answered the same {wordings.get('rows', 0):,} rows again under each of the instructions that "
+        "their source uses. A task that is learned does not depend on the words it is asked in."
+    )
+    return section("In other words", "wordings", shown, f'<p class="note">{note}</p>') if shown else ""
 
 
 def failure_table(base: _Scores, tuned: _Scores) -> str:

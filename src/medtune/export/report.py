@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import StorageError
+from medtune.evaluation.comparison import unlike_row
 from medtune.evaluation.predictions import read_predictions
 from medtune.export.answers import mistake_table, samples
-from medtune.export.figures import closed_questions, every_figure, failure_table, verdicts
+from medtune.export.figures import closed_questions, every_figure, failure_table, other_words, verdicts
 from medtune.export.page import join, page, section
 from medtune.export.provenance import data_section, settings_section, training_section
 from medtune.plugins.contracts import Prediction
@@ -36,6 +37,10 @@ _ON_TAGGING = (
     "only. Validation rows of tagging sets are usually official development sets: their scores are not comparable with "
     "published test scores."
 )
+_OTHER_ROWS = (
+    "The base is left out: it was scored on other rows than the tuned model. "
+    "medtune evaluate RUN --baseline scores both on the same rows."
+)
 
 
 def write_report(
@@ -56,15 +61,15 @@ def write_report(
         StorageError: an evaluation cannot be read, or the report not written.
         DataError: a file of predictions is damaged.
     """
-    folder = run_dir / "evaluation"
-    scores = {name: _scores(folder / f"{name}.json") for name in ("base", "tuned")}
-    answers = {name: _answers(folder / f"predictions-{name}.jsonl") for name in ("base", "tuned")}
+    scores, answers, left_out = _evaluations(run_dir / "evaluation")
     comparison: Mapping[str, Any] = record.get("comparison") or {}
     title = str(record.get("spec", {}).get("model", {}).get("name", run_dir.name))
     body = join(
         _head(title, record, comparison),
+        left_out,
         verdicts(scores["base"], scores["tuned"], comparison),
         closed_questions(scores["base"], scores["tuned"]),
+        other_words(_scores(run_dir / "evaluation" / "wordings.json")),
         _failures(scores, answers, show_texts=show_texts),
         training_section(log),
         data_section(record.get("preparation") or {}),
@@ -78,6 +83,15 @@ def write_report(
     except OSError as error:
         raise StorageError(f"'{path}' cannot be written: {error.strerror}") from error
     return path
+
+
+def _evaluations(folder: Path) -> tuple[dict[str, Mapping[str, Any]], dict[str, list[Prediction]], str]:
+    """Return scores and answers of base and tuned, and a note where the two cannot be held against each other."""
+    scores = {name: _scores(folder / f"{name}.json") for name in ("base", "tuned")}
+    answers = {name: _answers(folder / f"predictions-{name}.jsonl") for name in ("base", "tuned")}
+    if all(answers.values()) and unlike_row(answers["base"], answers["tuned"]):
+        return {**scores, "base": {}}, {**answers, "base": []}, f'<p class="note">{_OTHER_ROWS}</p>'
+    return scores, answers, ""
 
 
 def _scores(path: Path) -> Mapping[str, Any]:

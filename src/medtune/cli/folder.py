@@ -1,0 +1,63 @@
+"""``medtune report`` and ``verify``: look at a finished run again, and prove that it is what was saved."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medtune.cli.options import AsJson, Traceback
+
+__all__ = ["add_to"]
+
+RunFolderArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (report, verify):
+        app.command()(command)
+
+
+def report(
+    run: RunFolderArgument,
+    show_texts: Annotated[
+        bool, typer.Option("--show-texts", help="Show sampled inputs and answers; they may be patients' texts.")
+    ] = False,
+    as_json: AsJson = False,
+    traceback: Traceback = False,
+) -> None:
+    """Write report.html anew from what the run folder holds; without texts unless asked for."""
+    from medtune.cli.console import print_json
+    from medtune.run import Run
+
+    path = Run.open(run).report(show_texts=show_texts)
+    if as_json:
+        print_json({"report": str(path), "shows_texts": show_texts})
+    else:
+        typer.echo(path)
+
+
+def verify(run: RunFolderArgument, as_json: AsJson = False, traceback: Traceback = False) -> None:
+    """Hold adapter and checkpoints against their manifests, byte for byte; exit code 4 when anything differs."""
+    from medtune.cli.console import print_json
+    from medtune.errors import UnsafeArtifactError
+    from medtune.run import Run
+
+    checked = Run.open(run).verify()
+    damaged = [found for found in checked if found.problem]
+    sentence = f"run '{run}' is damaged: " + "; ".join(f"'{found.path}': {found.problem}" for found in damaged)
+    result = {"run": str(run), "whole": not damaged, "checked": [asdict(found) for found in checked]}
+    code = UnsafeArtifactError.exit_code
+    if as_json:
+        error = {"type": "DamagedArtifactError", "message": sentence, "exit_code": code}
+        print_json(result | ({"error": error} if damaged else {}))
+    else:
+        for found in checked:
+            typer.echo(f"{found.path:<28} {found.problem or f'whole, {found.files} files'}")
+        if not checked:
+            typer.echo("nothing is saved yet")
+    if damaged:
+        print(f"medtune: {sentence}", file=sys.stderr)
+        raise typer.Exit(code)

@@ -1,0 +1,113 @@
+"""``medtune verify`` and ``report`` work on a run folder as it lies there, and load no machine learning library."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from medtune.cli.app import run
+from medtune.evaluation.comparison import compare
+from medtune.evaluation.predictions import write_predictions
+from medtune.evaluation.scoring import score_predictions
+from medtune.evaluation.tasks import provide_tasks
+from medtune.plugins.contracts import Example, Prediction
+from medtune.plugins.host import create_host
+from medtune.runs.folder import RunFolder
+from medtune.runs.log import RunLog
+from medtune.runs.store import publish
+from medtune.specs import RunSpec
+
+SECRET = "the patient Ada Lovelace coughs"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a finished run whose tuned model answers better than its base."""
+    folder = RunFolder(tmp_path / "run")
+    folder.create(RunSpec(seed=7).model_dump(mode="json"), {"steps": 1}, {})
+    publish(folder.adapter_dir, lambda path: (path / "adapter.safetensors").write_bytes(b"values"))
+    RunLog(folder.log_path).append({"step": 1, "loss": 2.0})
+    folder.evaluation_dir.mkdir()
+    answers = {name: keep_answers(folder, name, 12) for name in ("base", "tuned")}
+    scores = {name: score_predictions(found, provide_tasks(), seed=7) for name, found in answers.items()}
+    found = compare(scores["base"], scores["tuned"], *answers.values(), tasks=create_host().all("task"), seed=7)
+    folder.update("finished", comparison=found.to_json())
+    return folder
+
+
+def keep_answers(folder, name, rows):
+    """Keep that many answers of a model in the evaluation folder, and their scores."""
+    answers = [
+        Prediction(
+            Example(
+                [
+                    {"role": "user", "content": f"Sentence 1: {SECRET} {row}\nSentence 2: a"},
+                    {"role": "assistant", "content": "Neutral"},
+                ],
+                task="nli",
+                row_id=str(row),
+            ),
+            "Neutral" if name == "tuned" else "Contradiction",
+        )
+        for row in range(rows)
+    ]
+    write_predictions(folder.evaluation_dir / f"predictions-{name}.jsonl", answers)
+    scores = score_predictions(answers, provide_tasks(), seed=7).to_json()
+    (folder.evaluation_dir / f"{name}.json").write_text(json.dumps(scores))
+    return answers
+
+
+def test_verify_says_what_is_whole(folder, capsys):
+    assert run(["verify", str(folder.path), "--json"]) == 0
+    whole = {"path": "adapter", "files": 1, "problem": ""}
+    assert json.loads(capsys.readouterr().out) == {"run": str(folder.path), "whole": True, "checked": [whole]}
+    assert run(["verify", str(folder.path)]) == 0
+    assert "whole, 1 files" in capsys.readouterr().out
+
+
+def test_verify_ends_with_code_4_and_one_sentence_when_a_file_was_changed(folder, capsys):
+    (folder.adapter_dir / "adapter.safetensors").write_bytes(b"valueZ")
+    assert run(["verify", str(folder.path), "--json"]) == 4
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert not result["whole"]
+    assert result["error"]["exit_code"] == 4
+    assert "'adapter.safetensors' was changed" in err
+    assert err == f"medtune: {result['error']['message']}\n"
+
+
+def test_the_report_leaves_texts_out_unless_they_are_asked_for(folder, capsys):
+    assert run(["report", str(folder.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"report": str(folder.path / "report.html"), "shows_texts": False}
+    page = (folder.path / "report.html").read_text()
+    assert SECRET not in page
+    assert "Texts were left out" in page
+    assert run(["report", str(folder.path), "--show-texts"]) == 0
+    assert SECRET in (folder.path / "report.html").read_text()
+    assert capsys.readouterr().out == f"{folder.path / 'report.html'}\n"
+
+
+def test_the_report_compares_what_is_kept_now(folder):
+    assert run(["report", str(folder.path)]) == 0
+    before = (folder.path / "report.html").read_text()
+    record = folder.read()
+    assert f"The tuned model is {record['comparison']['summary']}." in before
+    folder.update(comparison={"tasks": {}, "summary": "stale"})
+    assert run(["report", str(folder.path)]) == 0
+    assert (folder.path / "report.html").read_text() == before
+
+
+def test_a_base_that_answered_other_rows_is_left_out_and_the_report_says_so(folder):
+    keep_answers(folder, "tuned", 5)
+    assert run(["report", str(folder.path)]) == 0
+    page = (folder.path / "report.html").read_text()
+    assert "The base is left out: it was scored on other rows" in page
+    assert "The tuned model is" not in page
+
+
+def test_verify_and_report_load_no_machine_learning_library(folder):
+    for command in ("verify", "report"):
+        script = f"from medtune.cli.app import run; assert run([{command!r}, {str(folder.path)!r}]) == 0"
+        check = "import sys; assert not {'torch', 'transformers', 'peft', 'trl', 'datasets'} & set(sys.modules)"
+        subprocess.run([sys.executable, "-c", f"{script}; {check}"], check=True, capture_output=True)
