@@ -63,6 +63,16 @@ def test_a_size_is_a_gpu_and_anything_else_is_refused():
         machine_with("h2000")
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("h2000", "'h200'"), ("RTX 4090", "'rtx4090'"), ("a100", "'a100-80' or 'a100-40'"), ("nvidia", None)],
+)
+def test_a_mistyped_card_is_answered_with_those_that_come_near(typed, meant):
+    with pytest.raises(SpecError) as caught:
+        machine_with(typed)
+    assert (f"did you mean {meant}" if meant else f"'{typed}'; known:") in str(caught.value)
+
+
 def test_the_useful_work_of_a_token_is_counted_without_recomputing():
     spec = RunSpec(train=TrainSpec(max_length=512))
     work = {policy: useful_work(STARLING, Setting(spec, "bf16", policy, supervised=0.45)) for policy in ("none", "all")}

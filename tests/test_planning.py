@@ -84,6 +84,13 @@ def test_rows_as_written_are_taken_as_written(host):
     assert (plan.micro_batch_rows, plan.gradient_accumulation_steps) == (1, 4)
 
 
+def test_a_run_that_ran_out_of_memory_goes_on_with_the_rows_as_written(host):
+    begun = make_plan(RunSpec(), host, machine=H200).to_json()
+    assert begun["micro_batch_rows"] == 4
+    spec = RunSpec(train=TrainSpec(micro_batch="as_written"))
+    assert make_plan(spec, host, machine=H200, kept=begun).micro_batch_rows == 1
+
+
 def test_several_processes_take_the_rows_of_the_spec(host, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert make_plan(RunSpec(), host, machine=H200).micro_batch_rows == 1

@@ -1,5 +1,6 @@
 """GPUs that a run can be planned for without having one: what they hold and how fast they are."""
 
+import difflib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -78,9 +79,13 @@ def machine_with(gpu: str) -> Machine:
     if size:
         gib = float(size.group(1))
         return Machine(8, _HOST_GIB, (Accelerator(f"a GPU of {gib:g} GiB", gib, cards()[_REFERENCE].capability),))
-    card = cards().get(gpu.strip().lower())
+    wanted = gpu.strip().lower()
+    card = cards().get(wanted)
     if card is None:
-        raise SpecError(f"unknown GPU '{gpu}'; known: {', '.join(cards())}, or a size such as 24GiB")
+        sizes = [name for name in cards() if name.startswith(f"{wanted}-")]
+        close = sizes or difflib.get_close_matches(wanted, cards(), n=1, cutoff=0.65)
+        meant = f"did you mean {' or '.join(repr(name) for name in close)}? " if close else ""
+        raise SpecError(f"unknown GPU '{gpu}'; {meant}known: {', '.join(cards())}, or a size such as 24GiB")
     return Machine(8, _HOST_GIB, (Accelerator(card.name, card.memory_gib, card.capability),))
 
 

@@ -100,11 +100,11 @@ def _with_scheme(spec: RunSpec, choices: Choices | None, kept: Mapping[str, Any]
 def _choose(choices: Choices, spec: RunSpec, kept: Mapping[str, Any]) -> Choice:
     rows = kept.get("micro_batch_rows")
     effective = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
-    if rows and effective % rows == 0:
+    if rows and effective % rows == 0 and spec.train.micro_batch == "auto":
         changes = {"per_device_batch_size": rows, "gradient_accumulation_steps": effective // rows}
         train = spec.train.model_copy_with(**changes, micro_batch="as_written")
         choice = choices.best(spec.model_copy_with(train=train))
-        if choice.fits or spec.train.micro_batch == "as_written":
+        if choice.fits:
             return choice
     return choices.best(spec)
 

@@ -151,6 +151,22 @@ class Run:
 
         return verify_run(self._folder)
 
+    def harness(
+        self, tasks: Sequence[str], *, baseline: bool = False, limit: int | None = None
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        """Run tasks of lm-evaluation-harness; see ``medtune.harness.run_harness``.
+
+        Returns:
+            ``tuned``, and with ``baseline`` also ``base``: task -> figure -> value.
+        """
+        from medtune.harness import run_harness
+
+        found = {"tuned": run_harness(self.loaded, tasks, limit=limit)}
+        if baseline:
+            with self.loaded.base_only():
+                found["base"] = run_harness(self.loaded, tasks, limit=limit)
+        return found
+
     def generate(self, messages: Sequence[Message], max_new_tokens: int = _CHAT_TOKENS) -> str:
         """Answer a conversation greedily with the tuned model; the last message is the user's."""
         prompt = self._encoder(self.loaded.tokenizer).prompt_ids(messages)

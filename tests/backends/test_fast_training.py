@@ -56,6 +56,23 @@ def test_the_fast_path_trains_to_the_same_values_as_plain_peft(fit):
     assert [r["loss"] for r in fast[2]] == pytest.approx([r["loss"] for r in plain[2]], rel=1e-5)
 
 
+@pytest.mark.parametrize("fast_path", ["auto", "off"])
+def test_an_update_is_the_same_in_whatever_portions_its_rows_are_taken(fit, fast_path):
+    portions = [(1, 4), (2, 2), (4, 1)]
+    runs = [
+        fit(per_device_batch_size=rows, gradient_accumulation_steps=times, fast_path=fast_path, learning_rate=1e-2)
+        for rows, times in portions
+    ]
+    losses = [[record["loss"] for record in logs] for _result, _values, logs in runs]
+    assert len(losses[0]) > 1
+    assert losses[0][0] != pytest.approx(losses[0][-1], rel=1e-3)  # the updates do something
+    for result, values, logs in runs[1:]:
+        assert result.steps == runs[0][0].steps
+        assert [record["loss"] for record in logs] == pytest.approx(losses[0], rel=1e-6)
+        assert [record["tokens"] for record in logs] == [record["tokens"] for record in runs[0][2]]
+        torch.testing.assert_close(values, runs[0][1], rtol=0, atol=1e-4)
+
+
 def test_a_nan_loss_of_the_fast_path_stops_the_run_and_names_its_rows(fit, monkeypatch):
     seen = []
 

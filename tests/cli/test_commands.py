@@ -155,3 +155,28 @@ def test_doctor_says_what_this_machine_can_run(medtune):
     assert found["cpu_cores"] >= 1
     assert found["packages"]["torch"] == {"version": found["packages"]["torch"]["version"], "problem": ""}
     assert found["can_run"]["demo"]
+
+
+def test_a_plan_for_another_gpu_says_what_it_needs_there_and_what_it_costs(medtune):
+    code, out, _err = medtune("plan", "--gpu", "rtx4090", "--price-per-hour", "2.5", "--json")
+    plan = json.loads(out)
+    assert (code, plan["device"], plan["fits"]) == (0, "NVIDIA GeForce RTX 4090", True)
+    assert plan["micro_batch_rows"] * plan["gradient_accumulation_steps"] == 4
+    assert plan["cost"] == pytest.approx(plan["seconds"] / 3600 * 2.5)
+    assert medtune("plan", "--gpu", "rtx4090")[1].count("plain path") == 0
+
+
+def test_the_setting_that_a_plan_advises_is_one_that_fits_when_it_is_given(medtune):
+    long = ("plan", "--gpu", "l4", "--set", "train.max_length=65536", "--set", "train.recompute=none")
+    code, out, _err = medtune(*long, "--json")
+    plan = json.loads(out)
+    assert (code, plan["fits"]) == (0, False)
+    advised = plan["advice"].split("the nearest setting that fits is ")[1].rpartition(" (")[0].split()
+    assert advised[::2] == ["--set"] * (len(advised) // 2)
+    assert json.loads(medtune(*long, *advised, "--json")[1])["fits"]
+
+
+def test_an_unknown_gpu_is_a_usage_error_that_names_the_nearest_one(medtune):
+    code, out, err = medtune("plan", "--gpu", "rtx-4090")
+    assert (code, out) == (2, "")
+    assert "did you mean 'rtx4090'" in err

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
 
-__all__ = ["Narrator", "print_evaluation", "print_json", "print_plan", "print_scores"]
+__all__ = ["Narrator", "print_evaluation", "print_harness", "print_json", "print_plan", "print_scores"]
 
 
 def print_json(value: Any) -> None:
@@ -192,3 +192,17 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
         for task, found in wordings.items():
             table.add_row(task, found["metric"], *(f"{found[name]:.3f}" for name in ("lowest", "mean", "highest")))
         console.print(table)
+
+
+def print_harness(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Print the figures that lm-evaluation-harness gave, the base's beside them where it was asked."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title_justify="left")
+    for column in ("task", "figure", *found):
+        table.add_column(column, justify="left" if column in {"task", "figure"} else "right")
+    for task, figures in found["tuned"].items():
+        for name in figures:
+            table.add_row(task, name, *(f"{by_task[task][name]:.3f}" for by_task in found.values()))
+    Console().print(table)

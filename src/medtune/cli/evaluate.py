@@ -25,13 +25,22 @@ def evaluate(
     wordings: Annotated[
         int, typer.Option(min=1, help="Ask the rows so often, each time in other words of their source.")
     ] = 1,
+    harness: Annotated[
+        str | None, typer.Option(help="Tasks of lm-evaluation-harness instead, such as medqa_4options,pubmedqa.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions per task of the harness.")] = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
     """Score a run's adapter (and with --baseline its base) per task."""
-    from medtune.cli.console import print_evaluation, print_json
+    from medtune.cli.console import print_evaluation, print_harness, print_json
     from medtune.run import Run
 
+    if harness is not None:
+        names = [name.strip() for name in harness.split(",") if name.strip()]
+        figures = Run.open(run).harness(names, baseline=baseline, limit=limit)
+        (print_json if as_json else print_harness)(figures)
+        return
     result = Run.open(run).evaluate(baseline=baseline, rows_per_source=rows, wordings=wordings)
     (print_json if as_json else print_evaluation)(result)
 

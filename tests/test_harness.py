@@ -1,0 +1,43 @@
+"""Tasks of lm-evaluation-harness run on a loaded model; where the harness is not installed one sentence says so."""
+
+import json
+from importlib.util import find_spec
+
+import pytest
+
+from medtune.errors import SpecError
+from medtune.harness import run_harness
+from medtune.testing.tiny import tiny_base
+
+TASK = """
+task: colours
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {file}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{question}}}}"
+doc_to_choice: ["yes", "no"]
+doc_to_target: answer
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+"""
+
+
+@pytest.mark.skipif(find_spec("lm_eval") is not None, reason="lm-evaluation-harness is installed")
+def test_without_the_harness_one_sentence_says_what_to_install(tmp_path):
+    with pytest.raises(SpecError, match=r"'lm_eval' is not installed: pip install 'medtune\[lm-eval\]'"):
+        run_harness(tiny_base(tmp_path), ["medmcqa"])
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.skipif(find_spec("lm_eval") is None, reason="needs the extra lm-eval")
+def test_a_task_of_local_rows_gives_its_figures_and_a_mistyped_one_its_neighbours(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"question": f"is {i} even", "answer": i % 2}) + "\n" for i in range(4)))
+    (tmp_path / "colours.yaml").write_text(TASK.format(file=rows))
+    loaded = tiny_base(tmp_path / "base")
+    figures = run_harness(loaded, ["colours"], folder=str(tmp_path))["colours"]
+    assert figures["rows"] == 4
+    assert 0 <= figures["acc"] <= 1
+    assert run_harness(loaded, ["colours"], limit=2, folder=str(tmp_path))["colours"]["rows"] == 2
+    with pytest.raises(SpecError, match="has no task 'medmcq'; near it are medmcqa"):
+        run_harness(loaded, ["medmcq"])
