@@ -1,8 +1,10 @@
 """Runs tasks of lm-evaluation-harness (the extra ``lm-eval``) on a model that is loaded already, with its adapter."""
 # pyright: reportMissingImports=false
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -38,7 +40,7 @@ def run_harness(
         SpecError: the harness is not installed, or does not know a task.
         HubUnreachableError: the data of a task are not here and the hub cannot be reached.
     """
-    with quiet_libraries():
+    with quiet_libraries(), _quiet_harness():
         try:
             from lm_eval.evaluator import simple_evaluate
             from lm_eval.models.huggingface import HFLM
@@ -50,7 +52,7 @@ def run_harness(
         manager = TaskManager(include_path=folder)
         for task in tasks:
             if task not in manager.all_tasks:
-                near = get_close_matches(task, [*MEDICAL_TASKS, *manager.all_tasks])
+                near = get_close_matches(task, sorted({*MEDICAL_TASKS, *manager.all_tasks}))
                 raise SpecError(f"lm-evaluation-harness has no task '{task}'; near it are {', '.join(near) or 'none'}")
         model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=8)
         try:
@@ -68,6 +70,18 @@ def run_harness(
                 "the data of", ", ".join(tasks), "a filled hub cache (HF_HOME) and HF_HUB_OFFLINE=1"
             ) from None
     return {task: _figures(found, task) for task in found["results"]}
+
+
+@contextmanager
+def _quiet_harness() -> Iterator[None]:
+    """Silence what the harness warns of whenever it is handed a loaded model; its errors still show."""
+    log = logging.getLogger("lm_eval")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _figures(found: Any, task: str) -> dict[str, float]:

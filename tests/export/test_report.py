@@ -244,3 +244,27 @@ def test_scores_on_different_rows_are_not_held_against_each_other(tmp_path):
     write_report(tmp_path, record=RECORD, log=LOG)
     text = " ".join(read(tmp_path)[1].text)
     assert "The base is left out: it was scored on other rows" in text
+
+
+def test_each_source_has_its_losses_and_its_share_of_the_supervised_tokens(tmp_path):
+    log = [
+        {"step": 1, "loss": 2.0, "loss_by_source": {"a": 3.0}, "supervised_by_source": {"a": 10}},
+        {"step": 2, "loss": 1.0, "loss_by_source": {"a": 1.5, "": 0.5}, "supervised_by_source": {"a": 30, "": 10}},
+        {"step": 3, "event": "out of memory"},
+    ]
+    write_report(tmp_path, record=RECORD, log=log)
+    text = " ".join(" ".join(read(tmp_path)[1].text).split())
+    assert "unnamed 0.500 0.500 10 25.0% a 3.000 1.500 30 75.0%" in text
+
+
+def test_one_token_is_no_tokens(tmp_path):
+    gold = "no : O\nchest : B\npain : I"
+    asked = replace(
+        ROWS[0][0],
+        messages=[{"role": "user", "content": "Tag it .\n\nno chest pain"}, {"role": "assistant", "content": gold}],
+    )
+    (tmp_path / "evaluation").mkdir()
+    answers = [Prediction(asked, "no : O\nchest : B\nand : O")]
+    write_predictions(tmp_path / "evaluation" / "predictions-tuned.jsonl", answers)
+    write_report(tmp_path, record=RECORD, log=[])
+    assert "(1 token without a line, 1 line beyond the input)" in " ".join(" ".join(read(tmp_path)[1].text).split())

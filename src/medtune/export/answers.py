@@ -117,10 +117,14 @@ def _marked_answer(prediction: Prediction) -> str:
     more = "".join(
         f' <mark class="bad">{escape(_clipped(text))}<sup>not in the input</sup></mark>' for text in invented[:5]
     )
-    notes = [f"{answer.unaligned} tokens without a line"] if answer.unaligned else []
+    notes = [f"{_counted_as('token', answer.unaligned)} without a line"] if answer.unaligned else []
     beyond = sum(map(len, answer.surplus))
-    notes += [f"{beyond} lines beyond the input"] if beyond else []
+    notes += [f"{_counted_as('line', beyond)} beyond the input"] if beyond else []
     return f"<dd>{shown}{more}{' <span class=soft>(' + ', '.join(notes) + ')</span>' if notes else ''}</dd>"
+
+
+def _counted_as(thing: str, count: int) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _marked(tokens: Sequence[str], labels: Sequence[Label], css: Mapping[int, str]) -> str:

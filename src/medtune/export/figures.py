@@ -81,10 +81,10 @@ def other_words(wordings: Mapping[str, Any]) -> str:
         ]
         for task, found in sorted(wordings.get("tasks", {}).items())
     ]
-    shown = table(("task", "metric", "wordings", "lowest", "mean", "highest"), rows, left=2)
+    shown = table(("task", "metric", "wordings", "lowest", "mean", "highest"), rows, left=2, stack=True)
     note = (
-        f"The tuned model answered the same {wordings.get('rows', 0):,} rows again under each of the instructions that "
-        "their source uses. A task that is learned does not depend on the words it is asked in."
+        f"The tuned model answered the same {wordings.get('rows', 0):,} rows once under each wording; the instructions of "
+        "a source take turns. A task that is learned does not depend on the words it is asked in."
     )
     return section("In other words", "wordings", shown, f'<p class="note">{note}</p>') if shown else ""
 

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from medtune.export.charts import curve, histogram
-from medtune.export.page import Cell, join, section, table
+from medtune.export.page import ABSENT, Cell, join, section, table
 
 __all__ = ["data_section", "settings_section", "training_section"]
 
@@ -103,13 +103,29 @@ def _series(log: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, flo
 
 
 def _loss_by_source(log: Sequence[Mapping[str, Any]]) -> str:
-    """Return first and last logged loss of each source, when the log has them."""
+    """Return first and last logged loss of each source, and its share of the tokens that carried loss."""
     kept = [record["loss_by_source"] for record in log if isinstance(record.get("loss_by_source"), Mapping)]
     if not kept:
         return ""
-    ends = {name: [part[name] for part in kept if isinstance(part.get(name), int | float)] for name in kept[-1]}
-    rows = [[Cell.text(name), Cell(f"{of[0]:.3f}"), Cell(f"{of[-1]:.3f}")] for name, of in sorted(ends.items()) if of]
-    return join("<h3>Loss by source</h3>", table(("source", "first logged", "last logged"), rows)) if rows else ""
+    names = sorted({name for part in kept for name in part})
+    losses = {name: [part[name] for part in kept if isinstance(part.get(name), int | float)] for name in names}
+    counts: Mapping[str, int] = next(
+        (found for record in reversed(log) if isinstance(found := record.get("supervised_by_source"), Mapping)), {}
+    )
+    total = sum(counts.values()) or 1
+    rows = [
+        [
+            Cell.text(name or "unnamed"),
+            Cell(f"{of[0]:.3f}"),
+            Cell(f"{of[-1]:.3f}"),
+            Cell(f"{counts[name]:,}" if name in counts else ABSENT),
+            Cell(f"{counts[name] / total:.1%}" if name in counts else ABSENT),
+        ]
+        for name, of in losses.items()
+        if of
+    ]
+    columns = ("source", "first logged", "last logged", "supervised tokens", "share of them")
+    return join("<h3>Loss by source</h3>", table(columns, rows)) if rows else ""
 
 
 def _set_aside(preparation: Mapping[str, Any]) -> str:
