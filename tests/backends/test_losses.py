@@ -45,12 +45,12 @@ def rows_of(encoded, packing):
 
 def loss_of(base, rows):
     """Return mean loss per supervised token, and their number, through the trainer's own forward."""
-    from medtune.backends.sft_trainer import _supervised_loss
+    from medtune.backends.losses import supervised_loss
 
     batch = {name: torch.from_numpy(array) for name, array in to_batch(rows, WIDTH, 0).items()}
     count = int((batch["labels"][:, 1:] != -100).sum())
     with torch.no_grad():
-        return float(_supervised_loss(base.model, **batch)["loss_sum"]) / count, count
+        return float(supervised_loss(base.model, **batch)["loss_sum"]) / count, count
 
 
 @pytest.mark.parametrize(("attention", "supervise"), [("sdpa", "last"), ("sdpa", "all"), ("eager", "all")])

@@ -1,6 +1,7 @@
 """A whole small run, started or resumed by the same call: the victim of the fault laboratory."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib import import_module
@@ -53,7 +54,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         folder: where the run lies, and beside it the files of its base model.
-        options: ``train`` and ``lora`` (fields of their specs to change), ``scheme`` ("none" or "nf4"), ``rows`` (of RandomRows),
+        options: ``train`` and ``lora`` (fields of the spec to change), ``scheme`` ("none" or "nf4"), ``rows`` (of RandomRows),
             ``stop_after`` (updates after which the run interrupts itself), ``forget`` (a generator that is not
             restored: the negative control), ``starve`` (by rank, rows of a pass beyond which memory runs out, or None),
             ``export`` (write the merged model too), ``base`` (folder of the base).
@@ -61,8 +62,8 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         ``digest`` of the adapter's values, ``steps``, ``log`` (without measured times) and ``passed_over``.
     """
-    changed = {"train": {**_TRAIN, **options.get("train", {})}, "lora": options.get("lora", {})}
-    spec = RunSpec.model_validate({**changed, "output_dir": str(folder / "run")})
+    train, lora = {**_TRAIN, **options.get("train", {})}, options.get("lora", {})
+    spec = RunSpec.model_validate({"train": train, "lora": lora, "output_dir": str(folder / "run")})
     rows = RandomRows(**options.get("rows", {}))
     place, log = RunFolder(spec.output_dir), RunLog(folder / "run" / "log.jsonl")
     first = is_first_rank()
@@ -117,6 +118,8 @@ def _fit(job: Job, place: RunFolder, options: Mapping[str, Any], *, first: bool)
 
     if options.get("forget"):
         setattr(resumable, "restore_random_states", _forgetting(options["forget"]))  # noqa: B010 - not its own name
+    if options.get("starve"):
+        _starve(job.loaded, options["starve"][int(os.environ.get("RANK", "0"))])
     if first:
         place.update("running")
     seed_all(job.spec.seed)
@@ -148,6 +151,17 @@ def _save_adapter(path: Path, loaded: Loaded) -> None:
 
 def _save_merged(path: Path, loaded: Loaded) -> None:
     loaded.model.merge_and_unload().save_pretrained(path)
+
+
+def _starve(loaded: Loaded, most_rows: int | None) -> None:
+    """Let memory run out in the second half of every forward pass with more rows."""
+    import torch
+
+    def check(_layer: Any, arguments: Any) -> None:
+        if most_rows is not None and len(arguments[0]) > most_rows:
+            raise torch.OutOfMemoryError("there is no room for so many rows")
+
+    loaded.model.get_base_model().model.layers[-1].register_forward_pre_hook(check)
 
 
 def _forgetting(name: str) -> Any:
