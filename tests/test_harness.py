@@ -40,5 +40,5 @@ def test_a_task_of_local_rows_gives_its_figures_and_a_mistyped_one_its_neighbour
     assert 0 <= figures["acc"] <= 1
     assert run_harness(loaded, ["colours"], limit=2, folder=str(tmp_path))["colours"]["rows"] == 2
     assert [record.name for record in caplog.records if record.name.startswith("lm_eval")] == []
-    with pytest.raises(SpecError, match="has no task 'medmcq'; near it are medmcqa, [^m]"):
+    with pytest.raises(SpecError, match=r"has no task 'medmcq'; near it are medmcqa, [^m]"):
         run_harness(loaded, ["medmcq"])

@@ -244,6 +244,7 @@ def test_scores_on_different_rows_are_not_held_against_each_other(tmp_path):
     write_report(tmp_path, record=RECORD, log=LOG)
     text = " ".join(read(tmp_path)[1].text)
     assert "The base is left out: it was scored on other rows" in text
+    assert "→" not in text
 
 
 def test_each_source_has_its_losses_and_its_share_of_the_supervised_tokens(tmp_path):
