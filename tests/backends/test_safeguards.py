@@ -162,7 +162,7 @@ def test_running_out_of_memory_stops_with_advice(job_of):
     job, _logs = job_of(per_device_batch_size=4)
     starve(job, 1, "forward")
     with pytest.raises(
-        OutOfMemoryError, match=r"lower train.per_device_batch_size \(now 4\).*train.on_oom=halve"
+        OutOfMemoryError, match=r"micro_batch=as_written, lower train.per_device_batch_size, set train.on_oom=halve"
     ) as caught:
         TrlTrainer().fit(job)
     assert caught.value.exit_code == 8

@@ -144,7 +144,9 @@ class MicroBatchSplitter:
 
     def _advice(self, rows: int) -> str:
         train = self._job.spec.train
-        smaller = f"lower train.per_device_batch_size (now {rows})" if rows > 1 else "lower train.max_length"
+        smaller = "lower train.per_device_batch_size" if rows > 1 else "lower train.max_length"
+        if rows > 1 and train.micro_batch == "auto":  # the plan may have put several micro-batches together
+            smaller = f"set train.micro_batch=as_written, {smaller}"
         halve = ", set train.on_oom=halve" if rows > 1 and train.on_oom != "halve" else ""
         recompute = ", set train.recompute=all" if train.recompute not in ("all", "offload") else ""
         return (
