@@ -59,19 +59,3 @@ def test_the_rows_are_asked_again_in_other_words(folder):
     assert kept == {"rows": kept["rows"], "tasks": result["wordings"]}
     assert kept["rows"] == sum(task["rows"] for task in result["tasks"].values())
     assert "wordings" not in run.evaluate(rows_per_source=1)
-
-
-def test_a_report_is_written_anew_without_texts_where_they_may_not_be_shown(folder, capsys):
-    from medtune.cli.app import run
-
-    lines = (folder / "evaluation" / "predictions-tuned.jsonl").read_text().splitlines()
-    inputs = [json.loads(line)["input"].split("\n")[-1][:40] for line in lines]
-
-    def shown(*options):
-        assert run(["report", str(folder), "--json", *options]) == 0
-        report = folder / "report.html"
-        assert json.loads(capsys.readouterr().out) == {"report": str(report)}
-        return [text for text in inputs if text in report.read_text()]
-
-    assert shown("--texts")
-    assert not shown("--no-texts")

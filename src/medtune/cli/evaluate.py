@@ -1,4 +1,4 @@
-"""``medtune evaluate``, ``score``, ``report`` and ``chat``: what a model answers and what that is worth."""
+"""``medtune evaluate``, ``score`` and ``chat``: what a model answers and what that is worth."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ RunFolderArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run fold
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (evaluate, score, report, chat):
+    for command in (evaluate, score, chat):
         app.command()(command)
 
 
@@ -59,28 +59,6 @@ def score(
     tasks = create_host().all("task")
     result = score_predictions(read_predictions(file, tasks), tasks).to_json()
     (print_json if as_json else print_evaluation)(result)
-
-
-def report(
-    run: RunFolderArgument,
-    texts: Annotated[
-        bool, typer.Option("--texts/--no-texts", help="Show sampled inputs and answers; they may be patients' texts.")
-    ] = True,
-    as_json: AsJson = False,
-    traceback: Traceback = False,
-) -> None:
-    """Write a run's report.html anew, from what its folder holds."""
-    from medtune.cli.console import print_json
-    from medtune.export.report import write_report
-    from medtune.runs.folder import RunFolder
-    from medtune.runs.log import RunLog
-
-    folder = RunFolder(run)
-    path = write_report(folder.path, record=folder.read(), log=RunLog(folder.log_path).read(), show_texts=texts)
-    if as_json:
-        print_json({"report": str(path)})
-    else:
-        typer.echo(path)
 
 
 def chat(
