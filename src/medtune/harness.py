@@ -50,10 +50,7 @@ def run_harness(
                 f"tasks of lm-evaluation-harness need it, and '{error.name}' is not installed: pip install 'medtune[lm-eval]'"
             ) from None
         manager = TaskManager(include_path=folder)
-        for task in tasks:
-            if task not in manager.all_tasks:
-                near = get_close_matches(task, sorted({*MEDICAL_TASKS, *manager.all_tasks}))
-                raise SpecError(f"lm-evaluation-harness has no task '{task}'; near it are {', '.join(near) or 'none'}")
+        _require_known(tasks, manager.all_tasks)
         model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=8)
         try:
             found: Any = simple_evaluate(
@@ -70,6 +67,13 @@ def run_harness(
                 "the data of", ", ".join(tasks), "a filled hub cache (HF_HOME) and HF_HUB_OFFLINE=1"
             ) from None
     return {task: _figures(found, task) for task in found["results"]}
+
+
+def _require_known(tasks: Sequence[str], known: Sequence[str]) -> None:
+    for task in tasks:
+        if task not in known:
+            near = get_close_matches(task, sorted({*MEDICAL_TASKS, *known}))
+            raise SpecError(f"lm-evaluation-harness has no task '{task}'; near it are {', '.join(near) or 'none'}")
 
 
 @contextmanager

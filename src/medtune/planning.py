@@ -50,12 +50,13 @@ def make_plan(
     choice = None if choices is None else _choose(choices, spec, kept or {})
     fits, advice = _judge(choices, choice, spec)
     steps = None if size is None else total_steps(spec, size.rows)
+    tokens = _tokens(spec, size, steps)
     return Plan(
         backends=require_backends(spec, host),
         fits=fits,
         advice=advice,
         steps=steps,
-        tokens=_tokens(spec, size, steps),
+        tokens=tokens,
         licences=_licences(spec, bundles),
         device=machine.accelerator.name if machine.accelerator else "CPU",
         compute_dtype=compute_dtype(spec.quant.compute_dtype, machine.accelerator),
@@ -66,7 +67,7 @@ def make_plan(
         scheme=spec.quant.scheme,
         scheme_reason=reason,
         **_decided(choice, spec, machine),
-        **_timed(choice, _tokens(spec, size, steps)),
+        **_timed(choice, tokens),
     )
 
 

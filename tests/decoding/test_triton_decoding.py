@@ -6,8 +6,9 @@ import os
 import pytest
 import torch
 
+from medtune.decoder import Heads, Norm
 from medtune.decoding.cache import SlotCache
-from medtune.decoding.shape import HeadNorms, Heads, Norm, Window
+from medtune.decoding.shape import HeadNorms, Window
 from medtune.decoding.steps import STOCK
 
 if not torch.cuda.is_available():

@@ -12,6 +12,7 @@ pytest.importorskip("triton")
 
 from tiny_models import build_model, draw_batch, gradients, largest_error
 
+from medtune.decoder import Heads
 from medtune.kernels import (
     stock,
     stock_gate,
@@ -24,7 +25,7 @@ from medtune.kernels import (
 )
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.gate import AfterGate, BeforeGate
-from medtune.kernels.heads import HeadNorms, Heads
+from medtune.kernels.heads import HeadNorms
 
 # the interpreter itself uses what NumPy deprecates
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medtune.decoding.shape import Heads, Window
+from medtune.decoder import Heads
+from medtune.decoding.shape import Window
 
 __all__ = ["SlotCache", "bytes_per_token"]
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medtune.decoder import Heads, Norm
 from medtune.decoding.products import Product
-from medtune.decoding.shape import HeadNorms, Heads, Norm, Window
+from medtune.decoding.shape import HeadNorms, Window
 from medtune.decoding.steps import Steps
 
 __all__ = ["Attend", "Decoder", "DecoderLayer"]

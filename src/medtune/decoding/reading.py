@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medtune.decoder import Heads, Norm, reach
 from medtune.decoding.model import Decoder, DecoderLayer
 from medtune.decoding.products import LowRank, Product, Scratch, bytes_when_restored, store
-from medtune.decoding.shape import HeadNorms, Heads, Norm, Window
+from medtune.decoding.shape import HeadNorms, Window
 from medtune.decoding.steps import choose_steps
 
 __all__ = ["Unread", "UnreadableError", "read_decoder", "survey"]
@@ -124,7 +125,7 @@ def _layer(layer: Any, config: Any, dtype: torch.dtype, scratch: Scratch | None)
         norm=_norm(layer.input_layernorm),
         qkv=_product([q, k, v], dtype, scratch),
         head_norms=head_norms,
-        window=Window(float(attention.scaling), _reach(attention, config)),
+        window=Window(float(attention.scaling), reach(attention, config)),
         o=_product([o], dtype, scratch),
         mlp_norm=_norm(layer.post_attention_layernorm),
         gate_up=_product([gate, up], dtype, scratch),
@@ -228,15 +229,6 @@ def _active(module: Any) -> Iterator[tuple[Tensor, Tensor, float]]:
         if name in getattr(module, "lora_variant", {}) or down.bias is not None or up.bias is not None:
             raise UnreadableError("its adapter is of a special kind, such as DoRA")
         yield down.weight, up.weight, float(module.scaling[name])
-
-
-def _reach(attention: Any, config: Any) -> int | None:
-    """Return how many tokens back a layer sees, None for all: Mistral says so in its config, Qwen for each layer."""
-    if hasattr(attention, "sliding_window"):
-        reach = attention.sliding_window
-    else:
-        reach = config.sliding_window if config.model_type == "mistral" else None
-    return None if reach is None else int(reach)
 
 
 def _norm(module: Any) -> Norm:

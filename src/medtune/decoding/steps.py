@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medtune.decoding.shape import HeadNorms, Heads, Norm
+from medtune.decoder import Heads, Norm
+from medtune.decoding.shape import HeadNorms
 
 __all__ = ["STOCK", "Steps", "choose_steps"]
 

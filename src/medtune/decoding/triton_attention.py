@@ -9,7 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.decoding.shape import Heads, Window
+from medtune.decoder import Heads
+from medtune.decoding.shape import Window
 
 __all__ = ["attend"]
 
@@ -23,6 +24,7 @@ _LEAST_SHARED = 48 * 1024
 _KEPT_SHARED = 8 * 1024
 
 
+# One function: scores, their running maximum and the weighted values stay in registers.
 @triton.jit
 def _attend(
     qkv_ptr, keys_ptr, values_ptr, lengths_ptr, out_ptr, parts_ptr, weights_ptr, slot_stride, head_stride, scale, window,

@@ -9,7 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.decoding.shape import HeadNorms, Heads, Norm
+from medtune.decoder import Heads, Norm
+from medtune.decoding.shape import HeadNorms
 
 __all__ = ["gate", "norm", "rotate"]
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from medtune.decoder import Heads, Norm
 from medtune.kernels.attention import Attended, Window, attend, attend_backward
 from medtune.kernels.frozen import Frozen
-from medtune.kernels.heads import HeadNorms, Heads
-from medtune.kernels.passing import Norm, Pass, Pending
+from medtune.kernels.heads import HeadNorms
+from medtune.kernels.passing import Pass, Pending
 
 __all__ = ["AttentionHalf", "AttentionTrace"]
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medtune.decoder import Norm
 from medtune.kernels.frozen import Frozen
 from medtune.kernels.gate import BeforeGate
-from medtune.kernels.passing import Norm, Pass, Pending
+from medtune.kernels.passing import Pass, Pending
 
 __all__ = ["MlpHalf", "MlpTrace"]
 

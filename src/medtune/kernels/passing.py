@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from medtune.decoder import Norm
 from medtune.kernels.adapters import AdapterGroup
 from medtune.kernels.dropout import Dropout, DropoutSeeds
 from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.layout import PackedBatch
 from medtune.kernels.steps import Steps
 
-__all__ = ["Norm", "Pass", "Pending"]
+__all__ = ["Pass", "Pending"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +21,6 @@ class Pending:
 
     out: Tensor
     adapter: tuple[Tensor, Tensor] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """Weight [width] and eps of a root-mean-square norm."""
-
-    weight: Tensor
-    eps: float
 
 
 @dataclass(frozen=True, slots=True)

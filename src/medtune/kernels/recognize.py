@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medtune.decoder import Heads, Norm, reach
 from medtune.kernels.adapters import Adapters, Member
 from medtune.kernels.attention import Window
 from medtune.kernels.attention_half import AttentionHalf
 from medtune.kernels.block import Block
 from medtune.kernels.frozen import Frozen, Scratch, freeze
-from medtune.kernels.heads import HeadNorms, Heads
+from medtune.kernels.heads import HeadNorms
 from medtune.kernels.mlp_half import MlpHalf
-from medtune.kernels.passing import Norm
 from medtune.kernels.stack import Network
 from medtune.kernels.steps import Steps, choose_steps
 
@@ -106,7 +106,7 @@ class _Builder:
         width = int(attention.head_dim)
         half = AttentionHalf(
             heads=Heads(_outputs(qkv[0].base) // width, _outputs(qkv[1].base) // width, width),
-            window=Window(float(attention.scaling), _reach(attention, self._config)),
+            window=Window(float(attention.scaling), reach(attention, self._config)),
             norm=_norm(layer.input_layernorm),
             qkv=self._freeze(qkv),
             bias=_joint_bias(qkv, self._dtype),
@@ -230,15 +230,6 @@ def _joint_bias(parts: Sequence[_Adapted], dtype: torch.dtype) -> Tensor | None:
     device = next(bias.device for bias in biases if bias is not None)
     blanks = [torch.zeros(_outputs(part.base), dtype=dtype, device=device) for part in parts]
     return torch.cat([b if bias is None else bias.data.to(dtype) for b, bias in zip(blanks, biases, strict=True)])
-
-
-def _reach(attention: Any, config: Any) -> int | None:
-    """Return how many tokens back a layer sees, None for all: Mistral says so in its config, Qwen for each layer."""
-    if hasattr(attention, "sliding_window"):
-        reach = attention.sliding_window
-    else:
-        reach = config.sliding_window if config.model_type == "mistral" else None
-    return None if reach is None else int(reach)
 
 
 def _inputs(layer: Any) -> int:

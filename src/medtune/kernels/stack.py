@@ -6,13 +6,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from medtune.decoder import Norm
 from medtune.kernels.adapters import Adapters
 from medtune.kernels.block import Block, Keep, Trace
 from medtune.kernels.dropout import DropoutSeeds
 from medtune.kernels.frozen import Scratch
 from medtune.kernels.head import head_loss
 from medtune.kernels.layout import PackedBatch
-from medtune.kernels.passing import Norm, Pass, Pending
+from medtune.kernels.passing import Pass, Pending
 from medtune.kernels.shelf import Shelf
 from medtune.kernels.steps import Steps
 

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medtune.decoder import Heads
 from medtune.kernels import stock, stock_gate
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.gate import AfterGate, BeforeGate, GateGradients
-from medtune.kernels.heads import HeadNorms, Heads
+from medtune.kernels.heads import HeadNorms
 
 __all__ = ["Steps", "choose_steps", "stock_steps", "triton_steps"]
 

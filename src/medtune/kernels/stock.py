@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medtune.decoder import Heads
 from medtune.kernels.dropout import Dropout, keep_mask
-from medtune.kernels.heads import HeadNorms, Heads
+from medtune.kernels.heads import HeadNorms
 
 __all__ = [
     "add_projected",

@@ -81,6 +81,7 @@ def _swiglu(
         tl.store(target, low, mask=in_rows & (rank[None, :] < DOWN_RANK))
 
 
+# One function, since one pass over memory takes all of it along.
 @triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
 def _swiglu_backward(
     gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, low_part_ptr, d_down_ptr,

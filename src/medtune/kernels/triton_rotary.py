@@ -10,7 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.kernels.heads import HeadNorms, Heads
+from medtune.decoder import Heads
+from medtune.kernels.heads import HeadNorms
 from medtune.kernels.triton_dots import SMALLEST_DOT, padded_rank, precision
 
 __all__ = ["rotate", "rotate_backward"]

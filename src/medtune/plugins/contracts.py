@@ -1,4 +1,5 @@
 """What the parts of medtune hand to each other: plain values, and the protocols that backends satisfy."""
+# Longer than other files: a plugin author reads one contract in one place.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
