@@ -14,7 +14,7 @@ FULL = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
 
 
-def make_model(base, tiny):
+def make_model(base, tiny, dropout=0.0):
     """Return a peft model with random weights whose frozen layers are stored as ``base``."""
     from peft import LoraConfig, get_peft_model
     from transformers import MistralConfig, MistralForCausalLM
@@ -36,7 +36,7 @@ def make_model(base, tiny):
             for name, linear in list(part.named_children()):
                 if type(linear) is torch.nn.Linear:
                     setattr(part, name, Fp8Linear(linear) if base == "fp8" else four_bit(linear))
-    lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, task_type="CAUSAL_LM", target_modules="all-linear")
+    lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=dropout, task_type="CAUSAL_LM", target_modules="all-linear")
     model = get_peft_model(model, lora).train()
     for parameter in model.parameters():
         if parameter.requires_grad:  # second factors are not zero, so that all gradients are checked

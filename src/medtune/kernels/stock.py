@@ -90,7 +90,7 @@ def project(x: Tensor, down: Tensor, alpha: float, dropout: Dropout | None) -> T
     """
     if dropout is None:
         return torch.mm(x, down.t()) * alpha
-    parts = [_dropped(x, dropout, m) @ block.t() for m, block in enumerate(down.chunk(len(dropout.member_seeds)))]
+    parts = [_dropped(x, dropout, m) @ block.t() for m, block in enumerate(down.chunk(dropout.members))]
     return torch.cat(parts, 1) * alpha
 
 
@@ -119,7 +119,7 @@ def add_projected(y: Tensor, low: Tensor, down: Tensor, dropout: Dropout | None)
     if dropout is None:
         y.addmm_(low, down)
         return
-    members = len(dropout.member_seeds)
+    members = dropout.members
     for m, (part, block) in enumerate(zip(low.chunk(members, 1), down.chunk(members), strict=True)):
         y += (part @ block) * keep_mask(dropout, m, (y.shape[0], y.shape[1]), y.device) * dropout.factor
 
@@ -137,7 +137,7 @@ def weight_gradient(x: Tensor, low: Tensor, dropout: Dropout | None, normed: _Pa
         x = _normed(x, *normed)
     if dropout is None:
         return torch.mm(low.t(), x).float()
-    parts = [part.t() @ _dropped(x, dropout, m) for m, part in enumerate(low.chunk(len(dropout.member_seeds), 1))]
+    parts = [part.t() @ _dropped(x, dropout, m) for m, part in enumerate(low.chunk(dropout.members, 1))]
     return torch.cat(parts).float()
 
 

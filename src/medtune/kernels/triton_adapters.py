@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.triton_dots import SMALLEST_DOT, padded_rank, precision
-from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
+from medtune.kernels.triton_dropout import dropout_arguments, draw_words, kept
 
 __all__ = ["add_projected", "project", "project_blocks", "weight_gradient", "weight_gradient_blocks"]
 
@@ -27,48 +27,51 @@ def _pick(index, a, b, c):
     return tl.where(index == 0, a, tl.where(index == 1, b, c))
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
 def _project(
-    x_ptr, m_ptr, out_ptr, rows, x_row, m_column, m_rank, m_member, out_row, bound_0, bound_1, bound_2, bound_3, alpha,
-    step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
-    RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, BLOCKS: tl.constexpr, PRECISION: tl.constexpr,
+    x_ptr, m_ptr, out_ptr, rows, x_row, m_column, m_rank, out_row, bound_0, bound_1, bound_2, bound_3, alpha,
+    step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
+    RANK: tl.constexpr, PADDED: tl.constexpr, MEMBERS: tl.constexpr, BLOCKS: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    member = tl.program_id(0)
+    block = tl.program_id(0)
     row = tl.program_id(1).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     rank = tl.arange(0, PADDED)
-    begin = _pick(member, bound_0, bound_1, bound_2) if BLOCKS else bound_0
-    end = _pick(member, bound_1, bound_2, bound_3) if BLOCKS else bound_1
-    m_ptr += member * m_member
+    begin = _pick(block, bound_0, bound_1, bound_2) if BLOCKS else bound_0
+    end = _pick(block, bound_1, bound_2, bound_3) if BLOCKS else bound_1
     total = tl.zeros([ROWS, PADDED], tl.float32)
     for start in range(begin, end, COLUMNS):
         column = start + tl.arange(0, COLUMNS)
         inside = (row[:, None] < rows) & (column[None, :] < end)
         x = tl.load(x_ptr + row[:, None] * x_row + column[None, :], mask=inside, other=0.0)
-        if DROP:
-            seed = _pick(member, seed_0, seed_1, seed_2)
-            x = tl.where(keep_tile(row + first_row, column, step_seed_ptr, seed, threshold), x, 0.0)
         m_place = m_ptr + column[:, None].to(tl.int64) * m_column + rank[None, :] * m_rank
         m = tl.load(m_place, mask=(column[:, None] < end) & (rank[None, :] < RANK), other=0.0)
-        total += tl.dot(x, m, input_precision=PRECISION)
-    place = out_ptr + row[:, None] * out_row + member * RANK + rank[None, :]
+        if MEMBERS == 0:
+            total += tl.dot(x, m, input_precision=PRECISION)
+        for member in tl.static_range(MEMBERS):
+            if member % 2 == 0:
+                words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
+            left = tl.where(kept(words, member, threshold), x, 0.0)
+            right = tl.where(rank[None, :] // (RANK // MEMBERS) == member, m, 0.0)
+            total += tl.dot(left, right, input_precision=PRECISION)
+    place = out_ptr + row[:, None] * out_row + block * RANK + rank[None, :]
     result = (total * (alpha * factor)).to(out_ptr.dtype.element_ty)
     tl.store(place, result, mask=(row[:, None] < rows) & (rank[None, :] < RANK))
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
 def _weight_gradient(
-    x_ptr, low_ptr, scale_ptr, weight_ptr, out_ptr, rows, width, x_row, low_row, out_split, out_column, out_rank, out_member,
-    bound_1, bound_2, step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
-    RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, NORM: tl.constexpr, BLOCKS: tl.constexpr,
+    x_ptr, low_ptr, scale_ptr, weight_ptr, out_ptr, rows, width, x_row, low_row, out_split, out_column, out_rank,
+    bound_1, bound_2, step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
+    RANK: tl.constexpr, PADDED: tl.constexpr, MEMBERS: tl.constexpr, NORM: tl.constexpr, BLOCKS: tl.constexpr,
     PRECISION: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    split = tl.program_id(2).to(tl.int64)
-    member = tl.program_id(0)
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    split = tl.program_id(1).to(tl.int64)
+    block = 0
     if BLOCKS:
-        begin = tl.program_id(1) * COLUMNS
-        member = (begin >= bound_1).to(tl.int32) + (begin >= bound_2).to(tl.int32)
+        begin = tl.program_id(0) * COLUMNS
+        block = (begin >= bound_1).to(tl.int32) + (begin >= bound_2).to(tl.int32)
     rank = tl.arange(0, PADDED)
     total = tl.zeros([COLUMNS, PADDED], tl.float32)
     for start in range(0, SPLIT, ROWS):
@@ -80,26 +83,23 @@ def _weight_gradient(
             weight = tl.load(weight_ptr + column, mask=column < width, other=0.0)
             direction = (x.to(tl.float32) * scale[:, None]).to(x.dtype)
             x = (direction.to(tl.float32) * weight[None, :].to(tl.float32)).to(x.dtype)
-        if DROP:
-            seed = _pick(member, seed_0, seed_1, seed_2)
-            x = tl.where(keep_tile(row + first_row, column, step_seed_ptr, seed, threshold), x, 0.0)
-        low_place = low_ptr + row[:, None] * low_row + member * RANK + rank[None, :]
+        low_place = low_ptr + row[:, None] * low_row + block * RANK + rank[None, :]
         low = tl.load(low_place, mask=(row[:, None] < rows) & (rank[None, :] < RANK), other=0.0)
-        total += tl.dot(tl.trans(x), low, input_precision=PRECISION)
-    out_member_place = 0 if BLOCKS else member * out_member
-    place = (
-        out_ptr
-        + split * out_split
-        + out_member_place
-        + column[:, None].to(tl.int64) * out_column
-        + rank[None, :] * out_rank
-    )
+        if MEMBERS == 0:
+            total += tl.dot(tl.trans(x), low, input_precision=PRECISION)
+        for member in tl.static_range(MEMBERS):
+            if member % 2 == 0:
+                words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
+            left = tl.where(kept(words, member, threshold), x, 0.0)
+            right = tl.where(rank[None, :] // (RANK // MEMBERS) == member, low, 0.0)
+            total += tl.dot(tl.trans(left), right, input_precision=PRECISION)
+    place = out_ptr + split * out_split + column[:, None].to(tl.int64) * out_column + rank[None, :] * out_rank
     tl.store(place, total * factor, mask=(column[:, None] < width) & (rank[None, :] < RANK))
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
 def _add_projected(
-    y_ptr, low_ptr, down_ptr, rows, width, low_row, step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
+    y_ptr, low_ptr, down_ptr, rows, width, low_row, step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
     RANK: tl.constexpr, PADDED: tl.constexpr, MEMBERS: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -117,9 +117,9 @@ def _add_projected(
         right = tl.load(right_place, mask=right_inside, other=0.0)
         through = tl.dot(left, right, input_precision=PRECISION)
         if DROP:
-            seed = seed_0 if member == 0 else (seed_1 if member == 1 else seed_2)
-            keep = keep_tile(row + first_row, column, step_seed_ptr, seed, threshold)
-            through = tl.where(keep, through * factor, 0.0)
+            if member % 2 == 0:
+                words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
+            through = tl.where(kept(words, member, threshold), through * factor, 0.0)
         total += through
     tl.store(place, total.to(y_ptr.dtype.element_ty), mask=inside)
 
@@ -127,29 +127,26 @@ def _add_projected(
 def project(x: Tensor, down: Tensor, alpha: float, dropout: Dropout | None) -> Tensor:
     """As ``stock.project``."""
     width = x.shape[1]
-    parts = len(dropout.member_seeds) if dropout else 1
-    rank = down.shape[0] // parts
-    strides = (1, width, rank * width)
-    return _run_project(x, down, strides, (0, width, width, width), (parts, rank), alpha, dropout)
+    return _run_project(x, down, (1, width), (0, width, width, width), (1, down.shape[0]), alpha, dropout)
 
 
 def project_blocks(x: Tensor, up: Tensor, bounds: tuple[int, ...], alpha: float) -> Tensor:
     """As ``stock.project_blocks``."""
     padded = (*bounds, *(bounds[-1:] * (4 - len(bounds))))
-    return _run_project(x, up, (1, x.shape[1], 0), padded, (len(bounds) - 1, up.shape[0]), alpha, None)
+    return _run_project(x, up, (1, x.shape[1]), padded, (len(bounds) - 1, up.shape[0]), alpha, None)
 
 
 def _run_project(
-    x: Tensor, m: Tensor, strides: tuple[int, int, int], bounds: tuple[int, ...], parts: tuple[int, int], alpha: float,
+    x: Tensor, m: Tensor, strides: tuple[int, int], bounds: tuple[int, ...], parts: tuple[int, int], alpha: float,
     dropout: Dropout | None,
 ) -> Tensor:  # fmt: skip
     rows = x.shape[0]
-    members, rank = parts
-    out = torch.empty(rows, members * rank, dtype=x.dtype, device=x.device)
-    _project[(members, triton.cdiv(rows, _PROJECT["ROWS"]))](
+    blocks, rank = parts
+    out = torch.empty(rows, blocks * rank, dtype=x.dtype, device=x.device)
+    _project[(blocks, triton.cdiv(rows, _PROJECT["ROWS"]))](
         x, m, out, rows, x.stride(0), *strides, out.stride(0), *bounds, alpha, *dropout_arguments(dropout, x),
-        RANK=rank, PADDED=padded_rank(rank), DROP=dropout is not None, BLOCKS=strides[2] == 0, PRECISION=precision(x),
-        **_staged(_PROJECT, rank),
+        RANK=rank, PADDED=padded_rank(rank), MEMBERS=dropout.members if dropout else 0, BLOCKS=blocks > 1,
+        PRECISION=precision(x), **_staged(_PROJECT, rank),
     )  # fmt: skip
     return out
 
@@ -157,7 +154,7 @@ def _run_project(
 def add_projected(y: Tensor, low: Tensor, down: Tensor, dropout: Dropout | None) -> None:
     """As ``stock.add_projected``."""
     rows, width = y.shape
-    members = len(dropout.member_seeds) if dropout else 1
+    members = dropout.members if dropout else 1
     rank = down.shape[0] // members
     if dropout is None and rank > SMALLEST_DOT:
         y.addmm_(low, down)
@@ -173,25 +170,20 @@ def weight_gradient(
 ) -> Tensor:
     """As ``stock.weight_gradient``."""
     width, total = x.shape[1], low.shape[1]
-    parts = len(dropout.member_seeds) if dropout else 1
-    rank = total // parts
-    place = ((total, width), (1, width, rank * width))
-    return _run_weight_gradient(x, low, place, (parts, rank), dropout, normed, bounds=None)
+    return _run_weight_gradient(x, low, ((total, width), (1, width)), total, dropout, normed, bounds=None)
 
 
 def weight_gradient_blocks(x: Tensor, low: Tensor, bounds: tuple[int, ...]) -> Tensor:
     """As ``stock.weight_gradient_blocks``."""
     rank = low.shape[1] // (len(bounds) - 1)
-    place = ((x.shape[1], rank), (rank, 1, 0))
-    return _run_weight_gradient(x, low, place, (1, rank), None, None, bounds=bounds)
+    return _run_weight_gradient(x, low, ((x.shape[1], rank), (rank, 1)), rank, None, None, bounds=bounds)
 
 
 def _run_weight_gradient(
-    x: Tensor, low: Tensor, place: tuple[tuple[int, int], tuple[int, int, int]], parts: tuple[int, int],
+    x: Tensor, low: Tensor, place: tuple[tuple[int, int], tuple[int, int]], rank: int,
     dropout: Dropout | None, normed: tuple[Tensor, Tensor] | None, *, bounds: tuple[int, ...] | None,
 ) -> Tensor:  # fmt: skip
     rows, width = x.shape
-    members, rank = parts
     shape, strides = place
     # a tile of columns must not reach over two members
     columns = min(_GRADIENT["COLUMNS"], *(bound & -bound for bound in (bounds or ())[1:]), _GRADIENT["COLUMNS"])
@@ -199,11 +191,12 @@ def _run_weight_gradient(
     out = torch.empty(splits, *shape, dtype=torch.float32, device=x.device)
     scale, weight = normed or (x, x)
     starts = (*bounds[1:-1], width, width)[:2] if bounds else (width, width)
-    _weight_gradient[(members, triton.cdiv(width, columns), splits)](
+    _weight_gradient[(triton.cdiv(width, columns), splits)](
         x, low, scale, weight, out, rows, width, x.stride(0), low.stride(0), out.stride(0), *strides, *starts,
         *dropout_arguments(dropout, x),
-        RANK=rank, PADDED=padded_rank(rank), DROP=dropout is not None, NORM=normed is not None, BLOCKS=bounds is not None,
-        PRECISION=precision(x), SPLIT=_ROWS_PER_SPLIT, **{**_staged(_GRADIENT, rank), "COLUMNS": columns},
+        RANK=rank, PADDED=padded_rank(rank), MEMBERS=dropout.members if dropout else 0, NORM=normed is not None,
+        BLOCKS=bounds is not None, PRECISION=precision(x), SPLIT=_ROWS_PER_SPLIT,
+        **{**_staged(_GRADIENT, rank), "COLUMNS": columns},
     )  # fmt: skip
     return out.sum(0) if splits > 1 else out[0]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.triton_adapters import add_projected
-from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
+from medtune.kernels.triton_dropout import dropout_arguments, draw_words, kept
 
 __all__ = ["cross_entropy", "norm", "norm_backward", "quantize_rows"]
 
@@ -50,10 +50,10 @@ def _norm(
     tl.store(scale_ptr + row, scale, mask=row < rows)
 
 
-@triton.jit(do_not_specialize=["first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["first_row", "seed_0", "seed_1", "threshold"])
 def _norm_backward(
     gradient_ptr, low_ptr, down_ptr, x_ptr, scale_ptr, weight_ptr, residual_ptr, out_ptr, rows, width,
-    step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
+    step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
     ADD: tl.constexpr, MEMBERS: tl.constexpr, RANK: tl.constexpr, DROP: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -63,9 +63,9 @@ def _norm_backward(
     gradient = tl.load(gradient_ptr + place, mask=inside, other=0.0).to(tl.float32)
     for member in tl.static_range(MEMBERS):
         if DROP:
-            seed = seed_0 if member == 0 else (seed_1 if member == 1 else seed_2)
-            keep = keep_tile(row + first_row, column, step_seed_ptr, seed, threshold)
-            passing = tl.where(keep, factor, 0.0)
+            if member % 2 == 0:
+                words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
+            passing = tl.where(kept(words, member, threshold), factor, 0.0)
         for j in tl.static_range(RANK):
             low = tl.load(low_ptr + row * (MEMBERS * RANK) + (member * RANK + j), mask=row < rows, other=0.0)
             down = tl.load(down_ptr + (member * RANK + j) * width + column, mask=column < width, other=0.0)
@@ -158,7 +158,7 @@ def norm_backward(
         add_projected(gradient, *through)
         through = None
     low, down, dropout = through or (x, x, None)
-    members = len(dropout.member_seeds) if dropout else 1
+    members = dropout.members if dropout else 1
     out = torch.empty_like(x)
     launch = _launch(width, is_adapted=through is not None)
     _norm_backward[(triton.cdiv(rows, launch["ROWS"]),)](
