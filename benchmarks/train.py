@@ -220,7 +220,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--budget", type=float, default=140, help="seconds after which no further configuration starts")
-    parser.add_argument("--dropout", type=float, default=0.0, help="of the adapters' inputs; the comparison is left out then")
+    parser.add_argument(
+        "--dropout", type=float, default=0.0, help="of the adapters' inputs; the comparison is left out then"
+    )
     for flag in ("--quick", "--tiny", "--no-profile", "--no-record"):
         parser.add_argument(flag, action="store_true")
     arguments = parser.parse_args()

@@ -1,5 +1,7 @@
-"""Attention within the samples of a packed batch, causal: by Triton kernels, the flash kernels that come with PyTorch, or
-stock attention over padded samples."""
+"""Attention within the samples of a packed batch, causal, by one of three forms.
+
+Triton kernels of our own, the flash kernels that come with PyTorch, or stock attention over padded samples.
+"""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -114,14 +116,14 @@ def attend_backward_turned(
 def _by_triton(
     gradient: Tensor, done: Attended, batch: PackedBatch, window: Window, angles: tuple[Tensor, Tensor] | None
 ) -> Tensor:
-    from medtune.kernels import triton_attention
+    from medtune.kernels import triton_attention_backward
 
     if done.log_sum is None:
         raise ValueError("the attention was not computed by these kernels")
     back = _tokens_back(batch, window)
     kept = done.q, done.k, done.v, done.out, done.log_sum
     reach = window.scale, None if back < 0 else back
-    return triton_attention.attend_backward(gradient, kept, batch.offsets, reach, angles)
+    return triton_attention_backward.attend_backward(gradient, kept, batch.offsets, reach, angles)
 
 
 def _form_of(q: Tensor, k: Tensor) -> Form:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.triton_dots import SMALLEST_DOT, padded_rank, precision
-from medtune.kernels.triton_dropout import dropout_arguments, draw_words, kept
+from medtune.kernels.triton_dropout import draw_words, dropout_arguments, kept
 
 __all__ = ["add_projected", "project", "project_blocks", "weight_gradient", "weight_gradient_blocks"]
 

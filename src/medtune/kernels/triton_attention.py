@@ -1,88 +1,35 @@
-"""Triton kernels of causal attention within the samples of a packed batch, forward and backward.
+"""Triton kernel of causal attention within the samples of a packed batch.
 
-The two passes of backward recompute the scores and add nothing across programs, so that gradients come out the same
-every time. Query heads that share a key head are worked on as one tile, so that short samples fill it.
+Query heads that share a key head are worked on as one tile, so that short samples fill it.
 """
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
 # pyright: reportMissingImports=false, reportMissingParameterType=false, reportUntypedFunctionDecorator=false
 # pyright: reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
 # ruff: noqa: ANN001, ANN202, N803, PLR0913, PLR0917 - kernels name their arguments as Triton does
 
-import math
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["attend", "attend_backward", "is_fit"]
+from medtune.kernels.triton_tiles import (
+    LOG2,
+    compiled_for,
+    find_sample,
+    key_range,
+    most_tiles,
+    packed_heads,
+    row_stride,
+    tile_of,
+    visible,
+)
+
+__all__ = ["attend", "is_fit"]
 
 _WIDTHS = (16, 32, 64, 128)
-_MOST_PACKED = 4
-_FORWARD = {"ROWS": 128, "COLUMNS": 32, "num_warps": 4, "num_stages": 4}
-_QUERIES = {"ROWS": 128, "COLUMNS": 32, "num_warps": 4, "num_stages": 3}
-_KEYS = {"ROWS": 32, "COLUMNS": 64, "num_warps": 4, "num_stages": 3}
+_TILE = {"ROWS": 128, "COLUMNS": 32, "num_warps": 4, "num_stages": 4}
 """Queries (positions times packed heads) and keys that a program works on at once: the fastest of a dozen on an H200."""
-_SMALL = {"ROWS": 64, "COLUMNS": 32, "num_warps": 4, "num_stages": 2}
-"""The same where the GPU has less than ``_SHARED`` bytes of shared memory for a program."""
-_SHARED = 160 * 1024
-
-_LOG2 = 1 / math.log(2)
-
-
-@triton.jit
-def _find(offsets_ptr, samples, tile, SAMPLES: tl.constexpr, SIZE: tl.constexpr):
-    """Return begin and end of the sample that a tile lies in, and its first token; begin and end are 0 for none."""
-    place = tl.arange(0, SAMPLES)
-    begins = tl.load(offsets_ptr + place, mask=place < samples, other=0)
-    ends = tl.load(offsets_ptr + place + 1, mask=place < samples, other=0)
-    tiles = (ends - begins + SIZE - 1) // SIZE
-    reached = tl.cumsum(tiles, 0)
-    is_mine = (tile < reached) & (tile >= reached - tiles)
-    begin = tl.sum(tl.where(is_mine, begins, 0), 0)
-    first = begin + tl.sum(tl.where(is_mine, tile - (reached - tiles), 0), 0) * SIZE
-    return begin, tl.sum(tl.where(is_mine, ends, 0), 0), first
-
-
-@triton.jit
-def _visible(query, key, reach, WINDOW: tl.constexpr):
-    """Say which keys a query sees, itself and ``reach`` tokens back."""
-    seen = query >= key
-    if WINDOW:
-        seen = seen & (query - key <= reach)
-    return seen
-
-
-@triton.jit
-def _key_range(begin, first, reach, WINDOW: tl.constexpr, COLUMNS: tl.constexpr):
-    """Return where the keys of a query tile begin, and up to where all of its queries see all of them."""
-    if WINDOW:
-        start = begin + tl.maximum(first - reach - begin, 0) // COLUMNS * COLUMNS
-        whole = start
-    else:
-        start = begin
-        whole = begin + (first - begin + 1) // COLUMNS * COLUMNS
-    return start, whole
-
-
-@triton.jit
-def _store_turned(
-    out_ptr, gradient, place, head, inside, cos_ptr, sin_ptr, out_row,
-    TURN: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
-):  # fmt: skip
-    """Store a tile of the joint gradient, turned back by the angles of its positions."""
-    if TURN:
-        HALF: tl.constexpr = WIDTH // 2
-        column = tl.arange(0, HALF)
-        a, b = tl.split(tl.permute(tl.reshape(gradient, (ROWS, 2, HALF)), (0, 2, 1)))
-        cos = tl.load(cos_ptr + place[:, None] * HALF + column[None, :])
-        sin = tl.load(sin_ptr + place[:, None] * HALF + column[None, :])
-        target = out_ptr + place[:, None] * out_row + (head * WIDTH)[:, None] + column[None, :]
-        tl.store(target, (a * cos + b * sin).to(out_ptr.dtype.element_ty), mask=inside[:, None])
-        tl.store(target + HALF, (b * cos - a * sin).to(out_ptr.dtype.element_ty), mask=inside[:, None])
-    else:
-        target = out_ptr + place[:, None] * out_row + (head * WIDTH)[:, None] + tl.arange(0, WIDTH)[None, :]
-        tl.store(target, gradient.to(out_ptr.dtype.element_ty), mask=inside[:, None])
+_MASKED, _UNSEEN = tl.constexpr(-1.0e30), tl.constexpr(-1.0e29)
 
 
 @triton.jit
@@ -97,11 +44,11 @@ def _soften(
     k = tl.load(k_ptr + kept[:, None] * k_row + column[None, :])
     scores = tl.dot(q, tl.trans(k)) * scale
     if MASKED:
-        scores = tl.where(_visible(query[:, None], key[None, :], reach, WINDOW), scores, -1.0e30)
+        scores = tl.where(visible(query[:, None], key[None, :], reach, WINDOW), scores, _MASKED)
     peak = tl.maximum(highest, tl.max(scores, 1))
     shares = tl.exp2(scores - peak[:, None])
     if WINDOW:
-        shares = tl.where(scores > -1.0e29, shares, 0.0)  # a tile's first keys may be out of reach of all of a row
+        shares = tl.where(scores > _UNSEEN, shares, 0.0)  # a tile's first keys may be out of reach of all of a row
     fading = tl.exp2(highest - peak)
     v = tl.load(v_ptr + kept[:, None] * v_row + column[None, :])
     result = tl.dot(shares.to(v.dtype), v, result * fading[:, None])
@@ -114,7 +61,7 @@ def _attend(
     WIDTH: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, PACK: tl.constexpr, SAMPLES: tl.constexpr,
     WINDOW: tl.constexpr, POSITIONS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    begin, end, first = _find(offsets_ptr, samples, tl.program_id(1), SAMPLES, POSITIONS)
+    begin, end, first = find_sample(offsets_ptr, samples, tl.program_id(1), SAMPLES, POSITIONS)
     if first >= end:
         return
     key_head = tl.program_id(0) * PACK // GROUP
@@ -126,10 +73,10 @@ def _attend(
     q = tl.load(q_ptr + place[:, None] * q_row + (head * WIDTH)[:, None] + column[None, :])
     k_ptr += key_head * WIDTH
     v_ptr += key_head * WIDTH
-    highest = tl.full([PACK * POSITIONS], -1.0e30, tl.float32)
+    highest = tl.full([PACK * POSITIONS], _MASKED, tl.float32)
     total = tl.zeros([PACK * POSITIONS], tl.float32)
     result = tl.zeros([PACK * POSITIONS, WIDTH], tl.float32)
-    start, whole = _key_range(begin, first, reach, WINDOW, COLUMNS)
+    start, whole = key_range(begin, first, reach, WINDOW, COLUMNS)
     for at in range(start, whole, COLUMNS):
         highest, total, result = _soften(
             q, k_ptr, v_ptr, query, highest, total, result, at, tokens, k_row, v_row, scale, reach,
@@ -146,140 +93,12 @@ def _attend(
     tl.store(log_ptr + head.to(tl.int64) * tokens + place, highest + tl.log2(total), mask=inside)
 
 
-@triton.jit
-def _query_step(
-    dq, q, gradient, k_ptr, v_ptr, query, log, delta, start, tokens, k_row, v_row, scale, reach,
-    WIDTH: tl.constexpr, COLUMNS: tl.constexpr, MASKED: tl.constexpr, WINDOW: tl.constexpr,
-):  # fmt: skip
-    """Add what the keys from ``start`` contribute to the gradient of a query tile."""
-    column = tl.arange(0, WIDTH)
-    key = start + tl.arange(0, COLUMNS)
-    kept = tl.minimum(key, tokens - 1).to(tl.int64)
-    k = tl.load(k_ptr + kept[:, None] * k_row + column[None, :])
-    v = tl.load(v_ptr + kept[:, None] * v_row + column[None, :])
-    shares = tl.exp2(tl.dot(q, tl.trans(k)) * scale - log[:, None])
-    if MASKED:
-        shares = tl.where(_visible(query[:, None], key[None, :], reach, WINDOW), shares, 0.0)
-    ds = shares * (tl.dot(gradient, tl.trans(v)) - delta[:, None])
-    return tl.dot(ds.to(k.dtype), k, dq)
-
-
-@triton.jit
-def _query_gradients(
-    q_ptr, k_ptr, v_ptr, out_ptr, gradient_ptr, log_ptr, delta_ptr, joint_ptr, cos_ptr, sin_ptr, offsets_ptr,
-    tokens, samples, q_row, k_row, v_row, joint_row, scale, factor, reach, TURN: tl.constexpr,
-    WIDTH: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, PACK: tl.constexpr, SAMPLES: tl.constexpr,
-    WINDOW: tl.constexpr, POSITIONS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    begin, end, first = _find(offsets_ptr, samples, tl.program_id(1), SAMPLES, POSITIONS)
-    if first >= end:
-        return
-    key_head = tl.program_id(0) * PACK // GROUP
-    member = tl.arange(0, PACK * POSITIONS)
-    head = tl.program_id(0) * PACK + member // POSITIONS
-    query = first + member % POSITIONS
-    column = tl.arange(0, WIDTH)
-    inside = query < end
-    place = tl.minimum(query, tokens - 1).to(tl.int64)
-    dense = place[:, None] * (HEADS * WIDTH) + (head * WIDTH)[:, None] + column[None, :]
-    gradient = tl.load(gradient_ptr + dense)
-    delta = tl.sum(gradient.to(tl.float32) * tl.load(out_ptr + dense).to(tl.float32), 1)
-    by_head = head.to(tl.int64) * tokens + place
-    tl.store(delta_ptr + by_head, delta, mask=inside)
-    log = tl.load(log_ptr + by_head)
-    q = tl.load(q_ptr + place[:, None] * q_row + (head * WIDTH)[:, None] + column[None, :])
-    k_ptr += key_head * WIDTH
-    v_ptr += key_head * WIDTH
-    dq = tl.zeros([PACK * POSITIONS, WIDTH], tl.float32)
-    start, whole = _key_range(begin, first, reach, WINDOW, COLUMNS)
-    for at in range(start, whole, COLUMNS):
-        dq = _query_step(
-            dq, q, gradient, k_ptr, v_ptr, query, log, delta, at, tokens, k_row, v_row, scale, reach,
-            WIDTH, COLUMNS, False, WINDOW,
-        )  # fmt: skip
-    for at in range(whole, tl.minimum(first + POSITIONS, end), COLUMNS):
-        dq = _query_step(
-            dq, q, gradient, k_ptr, v_ptr, query, log, delta, at, tokens, k_row, v_row, scale, reach,
-            WIDTH, COLUMNS, True, WINDOW,
-        )  # fmt: skip
-    _store_turned(joint_ptr, dq * factor, place, head, inside, cos_ptr, sin_ptr, joint_row, TURN, PACK * POSITIONS, WIDTH)
-
-
-@triton.jit
-def _key_step(
-    dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, start, end, tokens, q_row, scale, reach,
-    WIDTH: tl.constexpr, HEADS: tl.constexpr, PACK: tl.constexpr, POSITIONS: tl.constexpr, MASKED: tl.constexpr,
-    WINDOW: tl.constexpr,
-):  # fmt: skip
-    """Add what the queries from ``start`` contribute to the gradients of a key tile."""
-    column = tl.arange(0, WIDTH)
-    member = tl.arange(0, PACK * POSITIONS)
-    heads = head + member // POSITIONS
-    query = start + member % POSITIONS
-    place = tl.minimum(query, tokens - 1).to(tl.int64)
-    q = tl.load(q_ptr + place[:, None] * q_row + (heads * WIDTH)[:, None] + column[None, :])
-    by_head = heads.to(tl.int64) * tokens + place
-    log = tl.load(log_ptr + by_head, mask=query < end, other=float("inf"))  # no share for the next sample's queries
-    shares = tl.exp2(tl.dot(k, tl.trans(q)) * scale - log[None, :])
-    if MASKED:
-        shares = tl.where(_visible(query[None, :], key[:, None], reach, WINDOW), shares, 0.0)
-    gradient = tl.load(gradient_ptr + place[:, None] * (HEADS * WIDTH) + (heads * WIDTH)[:, None] + column[None, :])
-    dv = tl.dot(shares.to(q.dtype), gradient, dv)
-    delta = tl.load(delta_ptr + by_head)
-    ds = shares * (tl.dot(v, tl.trans(gradient)) - delta[None, :])
-    return tl.dot(ds.to(q.dtype), q, dk), dv
-
-
-@triton.jit
-def _key_gradients(
-    q_ptr, k_ptr, v_ptr, gradient_ptr, log_ptr, delta_ptr, joint_ptr, cos_ptr, sin_ptr, offsets_ptr,
-    tokens, samples, q_row, k_row, v_row, joint_row, scale, factor, reach, TURN: tl.constexpr,
-    WIDTH: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, PACK: tl.constexpr, SAMPLES: tl.constexpr,
-    WINDOW: tl.constexpr, POSITIONS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    _begin, end, first = _find(offsets_ptr, samples, tl.program_id(1), SAMPLES, COLUMNS)
-    if first >= end:
-        return
-    key_head = tl.program_id(0)
-    key = first + tl.arange(0, COLUMNS)
-    column = tl.arange(0, WIDTH)
-    place = tl.minimum(key, tokens - 1).to(tl.int64)
-    k = tl.load(k_ptr + place[:, None] * k_row + key_head * WIDTH + column[None, :])
-    v = tl.load(v_ptr + place[:, None] * v_row + key_head * WIDTH + column[None, :])
-    dk = tl.zeros([COLUMNS, WIDTH], tl.float32)
-    dv = tl.zeros([COLUMNS, WIDTH], tl.float32)
-    last = end
-    crossing = tl.minimum(first + (COLUMNS + POSITIONS - 2) // POSITIONS * POSITIONS, end)
-    if WINDOW:
-        last = tl.minimum(end, first + COLUMNS + reach)
-        crossing = last
-    for pack in range(GROUP // PACK):
-        head = key_head * GROUP + pack * PACK
-        for at in range(first, crossing, POSITIONS):
-            dk, dv = _key_step(
-                dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, at, end, tokens, q_row, scale, reach,
-                WIDTH, HEADS, PACK, POSITIONS, True, WINDOW,
-            )  # fmt: skip
-        for at in range(crossing, last, POSITIONS):
-            dk, dv = _key_step(
-                dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, at, end, tokens, q_row, scale, reach,
-                WIDTH, HEADS, PACK, POSITIONS, False, WINDOW,
-            )  # fmt: skip
-    inside = key < end
-    side = tl.zeros([COLUMNS], tl.int32) + HEADS + key_head
-    _store_turned(joint_ptr, dk * factor, place, side, inside, cos_ptr, sin_ptr, joint_row, TURN, COLUMNS, WIDTH)
-    side += HEADS // GROUP
-    _store_turned(joint_ptr, dv, place, side, inside, cos_ptr, sin_ptr, joint_row, False, COLUMNS, WIDTH)
-
-
 def is_fit(q: Tensor, k: Tensor) -> bool:
     """Say whether the kernels take these heads, each [tokens, heads, width]."""
     return q.dtype != torch.float32 and q.shape[-1] in _WIDTHS and q.shape[1] % k.shape[1] == 0
 
 
-def attend(
-    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, window: tuple[float, int | None]
-) -> tuple[Tensor, Tensor]:
+def attend(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, window: tuple[float, int | None]) -> tuple[Tensor, Tensor]:
     """Return the attention [tokens, heads, width] and the logarithms (base 2) of its sums, fp32 [heads, tokens].
 
     Args:
@@ -292,82 +111,9 @@ def attend(
     (scale, reach), (tokens, heads, width) = window, q.shape
     out = torch.empty(tokens, heads, width, dtype=q.dtype, device=q.device)
     log = torch.empty(heads, tokens, dtype=torch.float32, device=q.device)
-    pack, tile = _packed(q, k), _tile(_FORWARD, q, _packed(q, k))
-    _attend[heads // pack, _tiles(offsets, tokens, tile["POSITIONS"])](
-        q, k, v, out, log, offsets, tokens, len(offsets) - 1, *(_row(t) for t in (q, k, v)), scale * _LOG2, reach or 0,
-        **_shape(q, k, pack, offsets, reach), **tile,
+    pack, tile = packed_heads(q, k), tile_of(_TILE, q, packed_heads(q, k))
+    _attend[heads // pack, most_tiles(offsets, tokens, tile["POSITIONS"])](
+        q, k, v, out, log, offsets, tokens, len(offsets) - 1, *(row_stride(t) for t in (q, k, v)), scale * LOG2, reach or 0,
+        **compiled_for(q, k, pack, offsets, reach), **tile,
     )  # fmt: skip
     return out, log
-
-
-def attend_backward(
-    gradient: Tensor,
-    done: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
-    offsets: Tensor,
-    window: tuple[float, int | None],
-    angles: tuple[Tensor, Tensor] | None,
-) -> Tensor:
-    """Return the gradients of queries, keys and values side by side, [tokens, (heads + 2 * key heads) * width].
-
-    Args:
-        gradient: of the attention, [tokens, heads, width].
-        done: queries, keys, values, attention and logarithms of its sums, from ``attend``.
-        offsets: as there.
-        window: as there.
-        angles: cosines and sines, fp32 [tokens, width / 2], that queries and keys were turned by, to turn their gradients
-            back; None leaves them.
-    """
-    q, k, v, out, log = done
-    tokens, heads, width = q.shape
-    (scale, reach), delta = window, torch.empty_like(log)
-    joint = torch.empty(tokens, (heads + 2 * k.shape[1]) * width, dtype=q.dtype, device=q.device)
-    pack, gradient = _packed(q, k), gradient.contiguous()
-    shape = _shape(q, k, pack, offsets, reach) | {"TURN": angles is not None}
-    rest = (
-        log, delta, joint, *(angles or (log, log)), offsets, tokens, len(offsets) - 1, *(_row(t) for t in (q, k, v)),
-        joint.shape[1], scale * _LOG2, scale, reach or 0,
-    )  # fmt: skip
-    # the first pass leaves what the second needs of gradient times attention
-    tile = _tile(_QUERIES, q, pack)
-    _query_gradients[heads // pack, _tiles(offsets, tokens, tile["POSITIONS"])](
-        q, k, v, out, gradient, *rest, **shape, **tile
-    )
-    tile = _tile(_KEYS, q, pack)
-    _key_gradients[k.shape[1], _tiles(offsets, tokens, tile["COLUMNS"])](q, k, v, gradient, *rest, **shape, **tile)
-    return joint
-
-
-def _packed(q: Tensor, k: Tensor) -> int:
-    """Return how many query heads, all of one key head, make a tile."""
-    return math.gcd(q.shape[1] // k.shape[1], _MOST_PACKED)
-
-
-def _tile(wanted: dict[str, int], q: Tensor, pack: int) -> dict[str, int]:
-    """Return the tile as kernels take it."""
-    is_small = q.is_cuda and torch.cuda.get_device_properties(q.device).shared_memory_per_block_optin < _SHARED
-    tile = dict(_SMALL if is_small else wanted)
-    return {"POSITIONS": tile.pop("ROWS") // pack, **tile}
-
-
-def _tiles(offsets: Tensor, tokens: int, size: int) -> int:
-    """Return how many tiles of ``size`` tokens the samples take at most; none crosses from one to the next."""
-    return tokens // size + len(offsets) - 1
-
-
-def _row(heads: Tensor) -> int:
-    tokens, heads_apart, apart = heads.stride()
-    if apart != 1 or heads_apart != heads.shape[2]:
-        raise ValueError("the values of a token's heads must lie one after the other")
-    return tokens
-
-
-def _shape(q: Tensor, k: Tensor, pack: int, offsets: Tensor, reach: int | None) -> dict[str, int | bool]:
-    """Return what the kernels are compiled for."""
-    return {
-        "WIDTH": q.shape[2],
-        "HEADS": q.shape[1],
-        "GROUP": q.shape[1] // k.shape[1],
-        "PACK": pack,
-        "SAMPLES": triton.next_power_of_2(len(offsets) - 1),
-        "WINDOW": reach is not None,
-    }

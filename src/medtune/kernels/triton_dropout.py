@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medtune.kernels.dropout import Dropout
 
-__all__ = ["dropout_arguments", "draw_words", "kept"]
+__all__ = ["draw_words", "dropout_arguments", "kept"]
 
 _COLUMN_STEP = tl.constexpr(0x9E3779B1)
 _MIX_1, _MIX_2 = tl.constexpr(0x85EBCA6B), tl.constexpr(0xC2B2AE35)

@@ -13,7 +13,7 @@ from torch import Tensor
 from medtune.kernels.gate import AfterGate, BeforeGate, GateGradients
 from medtune.kernels.triton_blocks import block_gradients, summed
 from medtune.kernels.triton_dots import padded_rank, precision
-from medtune.kernels.triton_dropout import dropout_arguments, draw_words, kept
+from medtune.kernels.triton_dropout import draw_words, dropout_arguments, kept
 
 __all__ = ["swiglu", "swiglu_backward"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.triton_adapters import add_projected
-from medtune.kernels.triton_dropout import dropout_arguments, draw_words, kept
+from medtune.kernels.triton_dropout import draw_words, dropout_arguments, kept
 
 __all__ = ["cross_entropy", "norm", "norm_backward", "quantize_rows"]
 
