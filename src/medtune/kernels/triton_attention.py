@@ -88,6 +88,7 @@ def _attend(
             WIDTH, COLUMNS, True, WINDOW,
         )  # fmt: skip
     inside = query < end
+    total = tl.where(inside, total, 1.0)  # queries beyond the sample may have seen no key
     target = out_ptr + place[:, None] * (HEADS * WIDTH) + (head * WIDTH)[:, None] + column[None, :]
     tl.store(target, (result / total[:, None]).to(q.dtype), mask=inside[:, None])
     tl.store(log_ptr + head.to(tl.int64) * tokens + place, highest + tl.log2(total), mask=inside)

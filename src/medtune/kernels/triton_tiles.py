@@ -5,7 +5,6 @@
 # ruff: noqa: ANN001, ANN201, N803 - kernels name their arguments as Triton does
 
 import math
-from typing import Any
 
 import torch
 import triton
@@ -73,8 +72,8 @@ def packed_heads(q: Tensor, k: Tensor) -> int:
 
 def tile_of(wanted: dict[str, int], q: Tensor, pack: int) -> dict[str, int]:
     """Return the tile as kernels take it."""
-    device: Any = torch.cuda.get_device_properties(q.device) if q.is_cuda else None
-    is_small = device is not None and device.shared_memory_per_block_optin < _SHARED
+    chip = torch.cuda.get_device_properties(q.device) if q.is_cuda else None
+    is_small = chip is not None and getattr(chip, "shared_memory_per_block_optin", 0) < _SHARED
     tile = dict(_SMALL if is_small else wanted)
     return {"POSITIONS": tile.pop("ROWS") // pack, **tile}
 
