@@ -91,7 +91,7 @@ def _query_gradients(
     delta = tl.sum(gradient.to(tl.float32) * tl.load(out_ptr + dense).to(tl.float32), 1)
     by_head = head.to(tl.int64) * tokens + place
     tl.store(delta_ptr + by_head, delta, mask=inside)
-    log = tl.load(log_ptr + by_head)
+    log = tl.load(log_ptr + by_head, mask=inside, other=float("inf"))  # no share for the next sample's queries
     q = tl.load(q_ptr + place[:, None] * q_row + (head * WIDTH)[:, None] + column[None, :])
     k_ptr += key_head * WIDTH
     v_ptr += key_head * WIDTH
@@ -126,7 +126,7 @@ def _key_step(
     place = tl.minimum(query, tokens - 1).to(tl.int64)
     q = tl.load(q_ptr + place[:, None] * q_row + (heads * WIDTH)[:, None] + column[None, :])
     by_head = heads.to(tl.int64) * tokens + place
-    log = tl.load(log_ptr + by_head, mask=query < end, other=float("inf"))  # no share for the next sample's queries
+    log = tl.load(log_ptr + by_head, mask=query < end, other=float("inf"))
     shares = tl.exp2(tl.dot(k, tl.trans(q)) * scale - log[None, :])
     if MASKED:
         shares = tl.where(visible(query[None, :], key[:, None], reach, WINDOW), shares, 0.0)
