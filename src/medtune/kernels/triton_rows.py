@@ -19,69 +19,99 @@ __all__ = ["cross_entropy", "norm", "norm_backward", "quantize_rows"]
 _E4M3_MAX = 448.0
 _LOWEST = -1e30
 _NORM = {"VALUES": 8192, "num_warps": 8}  # tiles here and in the other rooms: the fastest of ten on an H200
+_ROUND = {(32768, True): {"SPAN": 1, "num_warps": 8, "maxnreg": 128}}
 _WIDE_ROW = 4096
 _FUSED, _FUSED_BACK = 16, 48
 """Highest ranks (sums of ranks) up to which adapters are added inside a norm; above, a product of their own is faster."""
 
 
 @triton.jit
+def _tile(first, rows, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return rows that exist, columns, which columns exist [1, BLOCK], places and which of them exist.
+
+    A row beyond the end counts as the last one: that takes fewer instructions than a mask on every load.
+    """
+    row = first + tl.arange(0, ROWS)
+    there = tl.minimum(row, rows - 1)
+    column = tl.arange(0, BLOCK)
+    inside = tl.full([BLOCK], 1, tl.int1) if WIDTH == BLOCK else column < WIDTH
+    return there, column, inside, there[:, None] * WIDTH + column[None, :], (row[:, None] < rows) & inside[None, :]
+
+
+@triton.jit
+def _load(place, inside, FULL: tl.constexpr):
+    """Load past the first cache, which keeps the factors that all rows share."""
+    if FULL:
+        return tl.load(place, cache_modifier=".cg")
+    return tl.load(place, mask=inside, other=0.0, cache_modifier=".cg")
+
+
+@triton.jit
+def _load_shared(place, inside, FULL: tl.constexpr):
+    """Load what all rows share, as fp32."""
+    if FULL:
+        return tl.load(place).to(tl.float32)
+    return tl.load(place, mask=inside, other=0.0).to(tl.float32)
+
+
+@triton.jit(do_not_specialize=["rows"])
 def _norm(
-    x_ptr, pending_ptr, low_ptr, up_ptr, weight_ptr, total_ptr, normed_ptr, scale_ptr, rows, width, eps,
-    ADD: tl.constexpr, RANK: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    x_ptr, pending_ptr, low_ptr, up_ptr, weight_ptr, total_ptr, normed_ptr, scale_ptr, rows, eps,
+    ADD: tl.constexpr, RANK: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    column = tl.arange(0, BLOCK)
-    inside = (row[:, None] < rows) & (column[None, :] < width)
-    place = row[:, None] * width + column[None, :]
-    x = tl.load(x_ptr + place, mask=inside, other=0.0)
+    FULL: tl.constexpr = WIDTH == BLOCK
+    first = tl.program_id(0).to(tl.int64) * ROWS
+    row, column, inside, place, target = _tile(first, rows, WIDTH, ROWS, BLOCK)
+    x = _load(x_ptr + place, inside[None, :], FULL)
     if ADD:
-        pending = tl.load(pending_ptr + place, mask=inside, other=0.0).to(tl.float32)
+        pending = _load(pending_ptr + place, inside[None, :], FULL).to(tl.float32)
         for j in tl.static_range(RANK):
-            low = tl.load(low_ptr + row * RANK + j, mask=row < rows, other=0.0).to(tl.float32)
-            up = tl.load(up_ptr + j * width + column, mask=column < width, other=0.0).to(tl.float32)
-            pending += low[:, None] * up[None, :]
+            low = tl.load(low_ptr + row * RANK + j).to(tl.float32)
+            pending += low[:, None] * _load_shared(up_ptr + j * WIDTH + column, inside, FULL)[None, :]
         x = (x.to(tl.float32) + pending).to(x.dtype)
-        tl.store(total_ptr + place, x, mask=inside)
+        tl.store(total_ptr + place, x, mask=target)
     wide = x.to(tl.float32)
-    scale = 1.0 / tl.sqrt(tl.sum(wide * wide, 1) / width + eps)
-    weight = tl.load(weight_ptr + column, mask=column < width, other=0.0).to(tl.float32)
+    scale = 1.0 / tl.sqrt(tl.sum(wide * wide, 1) / WIDTH + eps)
+    weight = _load_shared(weight_ptr + column, inside, FULL)
     normed = (wide * scale[:, None]).to(x.dtype).to(tl.float32) * weight[None, :]
-    tl.store(normed_ptr + place, normed.to(x.dtype), mask=inside)
-    tl.store(scale_ptr + row, scale, mask=row < rows)
+    tl.store(normed_ptr + place, normed.to(x.dtype), mask=target)
+    tl.store(scale_ptr + row, scale)
 
 
-@triton.jit(do_not_specialize=["first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
 def _norm_backward(
-    gradient_ptr, low_ptr, down_ptr, x_ptr, scale_ptr, weight_ptr, residual_ptr, out_ptr, rows, width,
+    gradient_ptr, low_ptr, down_ptr, x_ptr, scale_ptr, weight_ptr, residual_ptr, out_ptr, rows,
     step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
-    ADD: tl.constexpr, MEMBERS: tl.constexpr, RANK: tl.constexpr, DROP: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    ADD: tl.constexpr, MEMBERS: tl.constexpr, RANK: tl.constexpr, DROP: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    column = tl.arange(0, BLOCK)
-    inside = (row[:, None] < rows) & (column[None, :] < width)
-    place = row[:, None] * width + column[None, :]
-    gradient = tl.load(gradient_ptr + place, mask=inside, other=0.0).to(tl.float32)
+    FULL: tl.constexpr = WIDTH == BLOCK
+    first = tl.program_id(0).to(tl.int64) * ROWS
+    row, column, inside, place, target = _tile(first, rows, WIDTH, ROWS, BLOCK)
+    # asked for at once: loads stay in their order
+    gradient = _load(gradient_ptr + place, inside[None, :], FULL).to(tl.float32)
+    x = _load(x_ptr + place, inside[None, :], FULL)
+    if ADD:
+        residual = _load(residual_ptr + place, inside[None, :], FULL)
+    scale = tl.load(scale_ptr + row)[:, None]
     for member in tl.static_range(MEMBERS):
         if DROP:
             seed = seed_0 if member == 0 else (seed_1 if member == 1 else seed_2)
             keep = keep_tile(row + first_row, column, step_seed_ptr, seed, threshold)
             passing = tl.where(keep, factor, 0.0)
         for j in tl.static_range(RANK):
-            low = tl.load(low_ptr + row * (MEMBERS * RANK) + (member * RANK + j), mask=row < rows, other=0.0)
-            down = tl.load(down_ptr + (member * RANK + j) * width + column, mask=column < width, other=0.0)
-            through = low.to(tl.float32)[:, None] * down.to(tl.float32)[None, :]
+            low = tl.load(low_ptr + row * (MEMBERS * RANK) + (member * RANK + j)).to(tl.float32)
+            down = _load_shared(down_ptr + (member * RANK + j) * WIDTH + column, inside, FULL)
             if DROP:
-                through *= passing
-            gradient += through
-    x = tl.load(x_ptr + place, mask=inside, other=0.0)
-    scale = tl.load(scale_ptr + row, mask=row < rows, other=0.0)[:, None]
-    weight = tl.load(weight_ptr + column, mask=column < width, other=0.0).to(tl.float32)
-    inner = gradient * weight[None, :]
+                gradient += low[:, None] * down[None, :] * passing
+            else:
+                gradient += low[:, None] * down[None, :]
+    inner = gradient * _load_shared(weight_ptr + column, inside, FULL)[None, :]
     direction = x.to(tl.float32) * scale
-    result = scale * (inner - direction * (tl.sum(inner * direction, 1) / width)[:, None])
+    result = scale * (inner - direction * (tl.sum(inner * direction, 1) / WIDTH)[:, None])
     if ADD:
-        result += tl.load(residual_ptr + place, mask=inside, other=0.0).to(tl.float32)
-    tl.store(out_ptr + place, result.to(x.dtype), mask=inside)
+        result += residual.to(tl.float32)
+    tl.store(out_ptr + place, result.to(x.dtype), mask=target)
 
 
 @triton.jit
@@ -110,20 +140,37 @@ def _cross_entropy(logits_ptr, target_ptr, loss_ptr, width, stride, LOWEST: tl.c
         tl.store(logits_ptr + column, (gradient * counts).to(value.dtype), mask=column < width)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _quantize(
-    x_ptr, column_scale_ptr, out_ptr, scale_ptr, width, SCALED: tl.constexpr, LARGEST: tl.constexpr, BLOCK: tl.constexpr
-):
-    row = tl.program_id(0).to(tl.int64)
+    x_ptr, column_scale_ptr, out_ptr, scale_ptr, rows,
+    SCALED: tl.constexpr, LARGEST: tl.constexpr, WIDTH: tl.constexpr, SPAN: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    FULL: tl.constexpr = WIDTH == BLOCK
+    row = tl.program_id(0).to(tl.int64) * SPAN
     column = tl.arange(0, BLOCK)
-    inside = column < width
-    x = tl.load(x_ptr + row * width + column, mask=inside, other=0.0).to(tl.float32)
-    if SCALED:
-        x *= tl.load(column_scale_ptr + column, mask=inside, other=0.0)
-    scale = tl.maximum(tl.max(tl.abs(x), 0), 1e-12) / LARGEST
-    rounded = tl.minimum(tl.maximum(x / scale, -LARGEST), LARGEST)
-    tl.store(out_ptr + row * width + column, rounded.to(out_ptr.dtype.element_ty), mask=inside)
-    tl.store(scale_ptr + row, scale)
+    inside = column < WIDTH
+    x = _load(x_ptr + row * WIDTH + column, inside, FULL)
+    for step in range(SPAN):
+        if SPAN > 1:  # the next row is on its way while this one is rounded
+            ahead = _load(x_ptr + tl.minimum(row + 1, rows - 1) * WIDTH + column, inside, FULL)
+        wide = x.to(tl.float32)
+        if SCALED:
+            wide *= _load_shared(column_scale_ptr + column, inside, FULL)
+        scale = tl.maximum(tl.max(tl.abs(wide), 0), 1e-12) / LARGEST
+        wide = x.to(tl.float32)
+        factor = 1.0 / scale
+        if SCALED:  # read again rather than held: registers are short
+            by = tl.load(column_scale_ptr + column, mask=inside, other=0.0, cache_modifier=".ca")
+            wide *= by * factor
+        else:
+            wide *= factor
+        # the largest exceeds LARGEST by errors of fp32 only, which rounding to e4m3 takes away
+        rounded = wide.to(out_ptr.dtype.element_ty)
+        tl.store(out_ptr + row * WIDTH + column, rounded, mask=inside & (row < rows))
+        tl.store(scale_ptr + row, scale, mask=row < rows)
+        row += 1
+        if SPAN > 1:
+            x = ahead
 
 
 def norm(
@@ -139,8 +186,8 @@ def norm(
     low, up = adapter or (x, x)
     launch = _launch(width, is_adapted=adapter is not None)
     _norm[(triton.cdiv(rows, launch["ROWS"]),)](
-        x, x if pending is None else pending, low, up, weight, total, normed, scale, rows, width, eps,
-        ADD=pending is not None, RANK=up.shape[0] if adapter else 0, **launch,
+        x, x if pending is None else pending, low, up, weight, total, normed, scale, rows, eps,
+        ADD=pending is not None, RANK=up.shape[0] if adapter else 0, WIDTH=width, **launch,
     )  # fmt: skip
     return total, normed, scale
 
@@ -162,10 +209,10 @@ def norm_backward(
     out = torch.empty_like(x)
     launch = _launch(width, is_adapted=through is not None)
     _norm_backward[(triton.cdiv(rows, launch["ROWS"]),)](
-        gradient, low, down, x, *normed, gradient if residual is None else residual, out, rows, width,
+        gradient, low, down, x, *normed, gradient if residual is None else residual, out, rows,
         *dropout_arguments(dropout, x),
         ADD=residual is not None, MEMBERS=members if through else 0, RANK=down.shape[0] // members if through else 0,
-        DROP=dropout is not None, **launch,
+        DROP=dropout is not None, WIDTH=width, **launch,
     )  # fmt: skip
     return out
 
@@ -185,9 +232,10 @@ def quantize_rows(x: Tensor, column_scale: Tensor | None = None) -> tuple[Tensor
     out = torch.empty(rows, width, dtype=torch.float8_e4m3fn, device=x.device)
     scale = torch.empty(rows, 1, dtype=torch.float32, device=x.device)
     block = triton.next_power_of_2(width)
-    _quantize[(rows,)](
-        x, scale if column_scale is None else column_scale, out, scale, width,
-        SCALED=column_scale is not None, LARGEST=_E4M3_MAX, BLOCK=block, num_warps=_warps(block),
+    launch = _round_launch(block, is_scaled=column_scale is not None)
+    _quantize[(triton.cdiv(rows, launch["SPAN"]),)](
+        x, scale if column_scale is None else column_scale, out, scale, rows,
+        SCALED=column_scale is not None, LARGEST=_E4M3_MAX, WIDTH=width, BLOCK=block, **launch,
     )  # fmt: skip
     return out, scale
 
@@ -198,6 +246,11 @@ def _launch(width: int, *, is_adapted: bool) -> dict[str, int]:
     if not is_adapted:
         return {"ROWS": 1, "BLOCK": block, "num_warps": _warps(block)}
     return {"ROWS": max(1, min(16, _NORM["VALUES"] // block)), "BLOCK": block, "num_warps": _NORM["num_warps"]}
+
+
+def _round_launch(block: int, *, is_scaled: bool) -> dict[str, int]:
+    """Return rows per program, warps and highest number of registers of the rounding to fp8."""
+    return _ROUND.get((block, is_scaled), {"SPAN": 1, "num_warps": _warps(block)})
 
 
 def _warps(block: int) -> int:
