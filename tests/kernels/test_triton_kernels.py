@@ -125,8 +125,7 @@ def test_rotation_and_its_gradient(draw, assert_close, normed, width, rank):
 
 @pytest.mark.parametrize("rank", [0, 8, 20])
 @pytest.mark.parametrize("dropout", [None, DROPOUT], ids=["whole", "dropped"])
-@pytest.mark.parametrize("wants_low", [True, False])
-def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, wants_low, monkeypatch):
+def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, monkeypatch):
     monkeypatch.setattr(triton_gate, "_BACKWARD_ROWS", 32)  # so that sums over rows and columns come in parts
     monkeypatch.setattr(triton_gate, "_FORWARD_COLUMNS", 64)
     rows, width = 37, 136
@@ -135,14 +134,14 @@ def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, wa
     before = after = None
     if rank:
         before = BeforeGate(draw(rows, 2 * rank), draw(rank, 2 * width), 0.5)
-        after = AfterGate(draw(rank, width), 2.0, dropout, draw(rows, rank), wants_low=wants_low)
+        after = AfterGate(draw(rank, width), 2.0, dropout, draw(rows, rank))
     for found, wanted in zip(*(m.swiglu(gate_up, before, after) for m in (triton_gate, stock_gate)), strict=True):
         assert_same(found, wanted, assert_close)
     results = []
     for module in (triton_gate, stock_gate):
         changed = gate_up.clone()
         gradients = module.swiglu_backward(changed, gradient.clone(), before, after)
-        results.append((changed, gradients.back, gradients.up, gradients.down, gradients.low))
+        results.append((changed, gradients.back, gradients.up, gradients.down))
     for found, wanted in zip(*results, strict=True):
         assert_same(found, wanted, assert_close)
 

@@ -27,14 +27,12 @@ class AfterGate:
         alpha: its factor.
         dropout: masks of its inputs, None for none.
         back: gradient [rows, r] of its low-rank values; None in the forward step.
-        wants_low: whether its low-rank values are computed again.
     """
 
     down: Tensor
     alpha: float
     dropout: Dropout | None
     back: Tensor | None = None
-    wants_low: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +43,8 @@ class GateGradients:
         back: gradient [rows, 2 * r] of the low-rank values of gate and up.
         up: gradient of their second factor, fp32 [2 * width, r].
         down: gradient of the first factor of the layer after, fp32 [r, width].
-        low: low-rank values [rows, r] of the layer after, where they were wanted.
     """
 
     back: Tensor | None
     up: Tensor | None
     down: Tensor | None
-    low: Tensor | None

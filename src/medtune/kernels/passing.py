@@ -76,13 +76,11 @@ class Pass:
         pair = self.down(x, group, first_row)
         return None if pair is None else BeforeGate(*pair, self.alpha)
 
-    def after_gate(
-        self, group: AdapterGroup | None, first_row: int, back: Tensor | None = None, *, wants_low: bool = False
-    ) -> AfterGate | None:
+    def after_gate(self, group: AdapterGroup | None, first_row: int, back: Tensor | None = None) -> AfterGate | None:
         """Return the adapter of the layer after the activation, with the gradient of its low-rank values."""
         if group is None:
             return None
-        return AfterGate(group.down, self.alpha, self.dropout(group, first_row), back, wants_low)
+        return AfterGate(group.down, self.alpha, self.dropout(group, first_row), back)
 
     def back(self, gradient: Tensor, group: AdapterGroup | None, low: Tensor | None) -> Tensor | None:
         """Return the gradient of the adapters' low-rank values, from that of their outputs.

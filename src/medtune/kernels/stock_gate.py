@@ -52,7 +52,7 @@ def swiglu_backward(
     active = gate * gated
     hidden = (active * upper if mask is None else active * upper * mask).to(gradient.dtype)
     gate_up.copy_(torch.cat([total * upper * gated * (1 + gate * (1 - gated)), total * active], 1))
-    back = up = down = low = None
+    back = up = down = None
     if before is not None:
         width = gradient.shape[1]
         bounds = (0, width, 2 * width)
@@ -60,8 +60,7 @@ def swiglu_backward(
         up = weight_gradient_blocks(gate_up, before.low, bounds)
     if after is not None and after.back is not None:
         down = weight_gradient(hidden, after.back, None)
-        low = project(hidden, after.down, after.alpha, None) if after.wants_low else None
-    return GateGradients(back, up, down, low)
+    return GateGradients(back, up, down)
 
 
 def _adapted(gate_up: Tensor, before: BeforeGate | None) -> tuple[Tensor, Tensor]:

@@ -84,10 +84,10 @@ def _swiglu(
 # One function, since one pass over memory takes all of it along.
 @triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
 def _swiglu_backward(
-    gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, low_part_ptr, d_down_ptr,
+    gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, d_down_ptr,
     rows, width, span, step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, factor,
-    RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, LOW: tl.constexpr,
-    PRECISION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
+    RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     block, split = tl.program_id(0), tl.program_id(1).to(tl.int64)
     column = block * COLUMNS + tl.arange(0, COLUMNS)
@@ -126,10 +126,6 @@ def _swiglu_backward(
             gradient += through
             hidden = output.to(kind)
             d_down += tl.dot(tl.trans(hidden), down_low, input_precision=PRECISION)
-            if LOW:
-                low_again = tl.dot(hidden, tl.trans(down), input_precision=PRECISION)
-                low_place = low_part_ptr + (block.to(tl.int64) * rows + row[:, None]) * DOWN_RANK + rank[None, :]
-                tl.store(low_place, low_again, mask=down_inside)
         d_gate = (gradient * upper * gated * (1.0 + gate * (1.0 - gated))).to(kind)
         d_upper = (gradient * active).to(kind)
         tl.store(place, d_gate, mask=inside)
@@ -164,20 +160,18 @@ def swiglu_backward(
 ) -> GateGradients:
     """As ``stock_gate.swiglu_backward``."""
     rows, width = gradient.shape
-    device, kind = gate_up.device, gate_up.dtype
     low, up = (before.low, before.up) if before else (gate_up, gate_up)
     rank, down_rank = up.shape[0] if before else 0, after.down.shape[0] if after else 0
     back = after.back if after and after.back is not None else gate_up
-    wants_low, dropout = bool(after and after.wants_low), after.dropout if after else None
+    dropout = after.dropout if after else None
     tile = _tile(_BACKWARD, max(rank, down_rank))
     blocks, splits = triton.cdiv(width, tile["COLUMNS"]), triton.cdiv(rows, _BACKWARD_ROWS)
-    low_part = torch.empty(blocks, rows, down_rank if wants_low else 0, dtype=torch.float32, device=device)
-    d_down = torch.empty(splits, down_rank, width, dtype=torch.float32, device=device)
+    d_down = torch.empty(splits, down_rank, width, dtype=torch.float32, device=gate_up.device)
     _swiglu_backward[(blocks, splits)](
-        gate_up, gradient, low, up, back, after.down if after else gate_up, low_part, d_down,
+        gate_up, gradient, low, up, back, after.down if after else gate_up, d_down,
         rows, width, _BACKWARD_ROWS, *dropout_arguments(dropout, gate_up),
         RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(2 * rank, down_rank)), DROP=dropout is not None,
-        LOW=wants_low, PRECISION=precision(gate_up), **tile,
+        PRECISION=precision(gate_up), **tile,
     )  # fmt: skip
     back_sum = up_sum = None
     if before is not None:  # in a pass of its own: with these accumulators too, few programs fit a processor at a time
@@ -186,7 +180,6 @@ def swiglu_backward(
         back=back_sum,
         up=up_sum,
         down=summed(d_down, 1.0, torch.float32) if after else None,
-        low=summed(low_part, after.alpha, kind) if after and wants_low else None,
     )
 
 

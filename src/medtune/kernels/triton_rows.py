@@ -59,7 +59,7 @@ def _norm(
     x_ptr, pending_ptr, low_ptr, up_ptr, weight_ptr, total_ptr, normed_ptr, scale_ptr, rows, eps,
     ADD: tl.constexpr, RANK: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    FULL: tl.constexpr = WIDTH == BLOCK
+    FULL: tl.constexpr = WIDTH == BLOCK  # noqa: N806 - a constant
     first = tl.program_id(0).to(tl.int64) * ROWS
     row, column, inside, place, target = _tile(first, rows, WIDTH, ROWS, BLOCK)
     x = _load(x_ptr + place, inside[None, :], FULL)
@@ -85,7 +85,7 @@ def _norm_backward(
     ADD: tl.constexpr, MEMBERS: tl.constexpr, RANK: tl.constexpr, DROP: tl.constexpr, WIDTH: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    FULL: tl.constexpr = WIDTH == BLOCK
+    FULL: tl.constexpr = WIDTH == BLOCK  # noqa: N806 - a constant
     first = tl.program_id(0).to(tl.int64) * ROWS
     row, column, inside, place, target = _tile(first, rows, WIDTH, ROWS, BLOCK)
     # asked for at once: loads stay in their order
@@ -145,12 +145,12 @@ def _quantize(
     x_ptr, column_scale_ptr, out_ptr, scale_ptr, rows,
     SCALED: tl.constexpr, LARGEST: tl.constexpr, WIDTH: tl.constexpr, SPAN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    FULL: tl.constexpr = WIDTH == BLOCK
+    FULL: tl.constexpr = WIDTH == BLOCK  # noqa: N806 - a constant
     row = tl.program_id(0).to(tl.int64) * SPAN
     column = tl.arange(0, BLOCK)
     inside = column < WIDTH
     x = _load(x_ptr + row * WIDTH + column, inside, FULL)
-    for step in range(SPAN):
+    for _step in range(SPAN):
         if SPAN > 1:  # the next row is on its way while this one is rounded
             ahead = _load(x_ptr + tl.minimum(row + 1, rows - 1) * WIDTH + column, inside, FULL)
         wide = x.to(tl.float32)
