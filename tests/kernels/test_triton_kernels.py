@@ -132,6 +132,7 @@ def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, mo
     gate_up, gradient = draw(rows, 2 * width), draw(rows, width)
     dropout = None if dropout is None else replace(dropout, member_seeds=dropout.member_seeds[:1])
     before = after = None
+    up_gradient, down_gradient = draw(2 * width, rank, dtype=torch.float32), draw(rank, width, dtype=torch.float32)
     if rank:
         before = BeforeGate(draw(rows, 2 * rank), draw(rank, 2 * width), 0.5)
         after = AfterGate(draw(rank, width), 2.0, dropout, draw(rows, rank))
@@ -139,9 +140,11 @@ def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, mo
         assert_same(found, wanted, assert_close)
     results = []
     for module in (triton_gate, stock_gate):
-        changed = gate_up.clone()
-        gradients = module.swiglu_backward(changed, gradient.clone(), before, after)
-        results.append((changed, gradients.back, gradients.up, gradients.down))
+        changed, up, down = gate_up.clone(), up_gradient.clone(), down_gradient.clone()
+        ends = (None, None)
+        if before is not None and after is not None:
+            ends = replace(before, up_gradient=up), replace(after, down_gradient=down)
+        results.append((module.swiglu_backward(changed, gradient.clone(), *ends), changed, up, down))
     for found, wanted in zip(*results, strict=True):
         assert_same(found, wanted, assert_close)
 
@@ -163,8 +166,11 @@ def test_thin_products_over_a_shared_input(draw, assert_close, dropout, members,
     x, down, low, y = draw(rows, width), draw(members * rank, width), draw(rows, members * rank), draw(rows, width)
     assert_close(triton_adapters.project(x, down, 0.5, dropout), stock.project(x, down, 0.5, dropout))
     for normed in (None, (draw(rows, dtype=torch.float32).abs(), draw(width))):
-        arguments = (x, low, dropout, normed)
-        assert_close(triton_adapters.weight_gradient(*arguments), stock.weight_gradient(*arguments))
+        found = draw(members * rank, width, dtype=torch.float32)
+        wanted = found.clone()
+        triton_adapters.weight_gradient(x, low, dropout, normed, found)
+        stock.weight_gradient(x, low, dropout, normed, wanted)
+        assert_close(found, wanted)
     other = y.clone()
     triton_adapters.add_projected(y, low, down, dropout)
     stock.add_projected(other, low, down, dropout)
@@ -175,11 +181,11 @@ def test_thin_products_over_a_shared_input(draw, assert_close, dropout, members,
 @pytest.mark.parametrize("rows", [39, 1100])
 def test_thin_products_over_blocks_of_columns(draw, assert_close, bounds, rows):
     x, up, low = draw(rows, 128), draw(8, 128), draw(rows, 8 * (len(bounds) - 1))
-    assert_close(triton_adapters.project_blocks(x, up, bounds, 2.0), stock.project_blocks(x, up, bounds, 2.0))
-    assert_close(triton_adapters.weight_gradient_blocks(x, low, bounds), stock.weight_gradient_blocks(x, low, bounds))
-    pairs = zip(*(m.block_gradients(x, up, low, bounds, 2.0) for m in (triton_blocks, stock)), strict=True)
-    for found, wanted in pairs:
-        assert_close(found, wanted)
+    found = draw(128, 8, dtype=torch.float32)
+    wanted = found.clone()
+    back = triton_blocks.block_gradients(x, up, low, bounds, 2.0, found)
+    assert_close(back, stock.block_gradients(x, up, low, bounds, 2.0, wanted))
+    assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("nested", [True, False])

@@ -93,15 +93,11 @@ class MlpHalf:
         kept.gate_up, low = None, kept.low_gate_up
         hidden = self.down.product_back(gradient)
         after = during.after_gate(down, start, during.back(gradient, down, kept.low_down))
-        before = None if wide is None or low is None else BeforeGate(low, wide.up, during.alpha)
-        found = during.steps.swiglu_backward(gate_up, hidden, before, after)
+        before = None if wide is None or low is None else BeforeGate(low, wide.up, during.alpha, wide.up_gradient)
+        back = during.steps.swiglu_backward(gate_up, hidden, before, after)
         del hidden
         # from here on gate_up is its own gradient
-        if down is not None and found.down is not None:
-            down.down_gradient.add_(found.down)
-        if wide is not None and found.up is not None:
-            wide.up_gradient.add_(found.up)
-        return self._to_input(gate_up, gradient, kept, (found.back, start), during)
+        return self._to_input(gate_up, gradient, kept, (back, start), during)
 
     def _to_input(
         self, gate_up: Tensor, residual: Tensor, kept: MlpTrace, back: tuple[Tensor | None, int], during: Pass
@@ -111,7 +107,7 @@ class MlpHalf:
         normed = (kept.scale, self.norm.weight)
         through = during.through(back[0], wide, back[1])
         if wide is not None and through is not None:
-            wide.down_gradient.add_(during.steps.weight_gradient(kept.x, through[0], through[2], normed))
+            during.steps.weight_gradient(kept.x, through[0], through[2], normed, wide.down_gradient)
         return during.steps.norm_backward(self.gate_up.product_back(gate_up), through, kept.x, normed, residual)
 
     def _wide_again(self, kept: MlpTrace, during: Pass, start: int) -> Tensor:

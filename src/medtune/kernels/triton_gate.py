@@ -10,8 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.kernels.gate import AfterGate, BeforeGate, GateGradients
-from medtune.kernels.triton_blocks import block_gradients, summed
+from medtune.kernels.gate import AfterGate, BeforeGate
+from medtune.kernels.triton_blocks import add_sum, block_gradients, summed
 from medtune.kernels.triton_dots import padded_rank, precision
 from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
 
@@ -157,7 +157,7 @@ def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) 
 
 def swiglu_backward(
     gate_up: Tensor, gradient: Tensor, before: BeforeGate | None, after: AfterGate | None
-) -> GateGradients:
+) -> Tensor | None:
     """As ``stock_gate.swiglu_backward``."""
     rows, width = gradient.shape
     low, up = (before.low, before.up) if before else (gate_up, gate_up)
@@ -173,14 +173,12 @@ def swiglu_backward(
         RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(2 * rank, down_rank)), DROP=dropout is not None,
         PRECISION=precision(gate_up), **tile,
     )  # fmt: skip
-    back_sum = up_sum = None
-    if before is not None:  # in a pass of its own: with these accumulators too, few programs fit a processor at a time
-        back_sum, up_sum = block_gradients(gate_up, before.up, before.low, (0, width, 2 * width), before.alpha)
-    return GateGradients(
-        back=back_sum,
-        up=up_sum,
-        down=summed(d_down, 1.0, torch.float32) if after else None,
-    )
+    if after is not None and after.down_gradient is not None:
+        add_sum(d_down, after.down_gradient)
+    if before is None or before.up_gradient is None:
+        return None
+    # in a pass of its own: with these accumulators too, few programs fit a processor at a time
+    return block_gradients(gate_up, before.up, before.low, (0, width, 2 * width), before.alpha, before.up_gradient)
 
 
 def _tile(tile: dict[str, int], rank: int) -> dict[str, int]:
