@@ -60,7 +60,7 @@ def _summed(part_ptr, count, size, place, COUNT: tl.constexpr, BLOCK: tl.constex
     return tl.sum(total, 0)
 
 
-@triton.jit(do_not_specialize=["size", "count"])
+@triton.jit(do_not_specialize=["count"])
 def _sum_parts(part_ptr, out_ptr, size, count, factor, ADD: tl.constexpr, COUNT: tl.constexpr, BLOCK: tl.constexpr):
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     total = _summed(part_ptr, count, size, place, COUNT, BLOCK) * factor
@@ -69,7 +69,7 @@ def _sum_parts(part_ptr, out_ptr, size, count, factor, ADD: tl.constexpr, COUNT:
     tl.store(out_ptr + place, total.to(out_ptr.dtype.element_ty), mask=place < size)
 
 
-@triton.jit(do_not_specialize=["rows", "bound_0", "bound_1", "bound_2", "bound_3", "size", "count"])
+@triton.jit(do_not_specialize=["rows", "bound_0", "bound_1", "bound_2", "bound_3", "count"])
 def _sum_blocks(
     part_ptr, out_ptr, rows, bound_0, bound_1, bound_2, bound_3, factor, up_part_ptr, into_ptr, size, count,
     WIDTH: tl.constexpr, MEMBERS: tl.constexpr, COUNT: tl.constexpr, BLOCK: tl.constexpr,
