@@ -110,7 +110,7 @@ class Adapters:
         groups: list[AdapterGroup] = []
         parts = [] if gradients is None else self._views(gradients.zero_())
         targets: list[Tensor] = []
-        ups = upright.split([self.r * place.bounds[-1] for place in self._places])
+        ups = torch.split(upright, [self.r * place.bounds[-1] for place in self._places])
         for place, (down, up), raw in zip(self._places, self._views(self._flat), ups, strict=True):
             for index, member in enumerate(place.members):
                 if member is not None:
