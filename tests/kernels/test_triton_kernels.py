@@ -177,7 +177,7 @@ def test_thin_products_over_a_shared_input(draw, assert_close, dropout, members,
     assert_close(y, other)
 
 
-@pytest.mark.parametrize("bounds", [(0, 64, 96, 128), (0, 64, 128), (0, 128)])
+@pytest.mark.parametrize("bounds", [(0, 64, 96, 128), (0, 64, 128), (0, 128), (0, 100, 128)])
 @pytest.mark.parametrize("rows", [39, 1100])
 def test_thin_products_over_blocks_of_columns(draw, assert_close, bounds, rows):
     x, up, low = draw(rows, 128), draw(8, 128), draw(rows, 8 * (len(bounds) - 1))

@@ -38,6 +38,7 @@ def _project(
     member = tl.program_id(0)
     row = tl.program_id(1).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     rank = tl.arange(0, PADDED)
+    down_ptr += member * (RANK * width)
     total = tl.zeros([ROWS, PADDED], tl.float32)
     for start in range(0, width, COLUMNS):
         column = start + tl.arange(0, COLUMNS)
@@ -46,7 +47,7 @@ def _project(
         if DROP:
             seed = _pick(member, seed_0, seed_1, seed_2)
             x = tl.where(keep_tile(row + first_row, column, step_seed_ptr, seed, threshold), x, 0.0)
-        down_place = down_ptr + (member * RANK + rank[None, :]) * width + column[:, None]
+        down_place = down_ptr + rank[None, :] * width + column[:, None]
         down = tl.load(down_place, mask=(column[:, None] < width) & (rank[None, :] < RANK), other=0.0)
         total += tl.dot(x, down, input_precision=PRECISION)
     place = out_ptr + row[:, None] * (MEMBERS * RANK) + member * RANK + rank[None, :]

@@ -10,7 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.kernels.triton_dots import padded_rank, precision
+from medtune.kernels import stock
+from medtune.kernels.triton_dots import SMALLEST_DOT, padded_rank, precision
 
 __all__ = ["add_sum", "block_gradients", "summed"]
 
@@ -97,6 +98,8 @@ def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...],
     (rows, width), rank, members = x.shape, up.shape[0], len(bounds) - 1
     # a tile of columns must not reach over two members
     columns = min(_TILE["COLUMNS"], *(bound & -bound for bound in bounds[1:]))
+    if columns < SMALLEST_DOT:
+        return stock.block_gradients(x, up, low, bounds, alpha, into)
     blocks, splits = triton.cdiv(width, columns), triton.cdiv(rows, _SPLIT)
     part = torch.empty(blocks, rows, rank, dtype=torch.float32, device=x.device)
     out = torch.empty(splits, width, rank, dtype=torch.float32, device=x.device)

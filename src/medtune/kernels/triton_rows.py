@@ -13,13 +13,16 @@ from torch import Tensor
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.triton_adapters import add_projected
 from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
+from medtune.kernels.triton_registers import register_bound
 
 __all__ = ["cross_entropy", "norm", "norm_backward", "quantize_rows"]
 
 _E4M3_MAX = 448.0
 _LOWEST = -1e30
 _NORM = {"VALUES": 8192, "num_warps": 8}  # tiles here and in the other rooms: the fastest of ten on an H200
-_ROUND = {(32768, True): {"SPAN": 1, "num_warps": 8, "maxnreg": 128}}
+_NORM_BACK_REGISTERS = 80
+"""As many as let three programs of the gradient of a norm with adapters share a processor, each thread with 32 values."""
+_BOUND_BLOCKS = (2048, 4096, 8192)
 _WIDE_ROW = 4096
 _FUSED, _FUSED_BACK = 16, 48
 """Highest ranks (sums of ranks) up to which adapters are added inside a norm; above, a product of their own is faster."""
@@ -88,11 +91,9 @@ def _norm_backward(
     FULL: tl.constexpr = WIDTH == BLOCK  # noqa: N806 - a constant
     first = tl.program_id(0).to(tl.int64) * ROWS
     row, column, inside, place, target = _tile(first, rows, WIDTH, ROWS, BLOCK)
-    # asked for at once: loads stay in their order
+    # both asked for at once, since loads stay in their order; the residual later, or registers would run short
     gradient = _load(gradient_ptr + place, inside[None, :], FULL).to(tl.float32)
     x = _load(x_ptr + place, inside[None, :], FULL)
-    if ADD:
-        residual = _load(residual_ptr + place, inside[None, :], FULL)
     scale = tl.load(scale_ptr + row)[:, None]
     for member in tl.static_range(MEMBERS):
         if DROP:
@@ -110,7 +111,7 @@ def _norm_backward(
     direction = x.to(tl.float32) * scale
     result = scale * (inner - direction * (tl.sum(inner * direction, 1) / WIDTH)[:, None])
     if ADD:
-        result += residual.to(tl.float32)
+        result += _load(residual_ptr + place, inside[None, :], FULL).to(tl.float32)
     tl.store(out_ptr + place, result.to(x.dtype), mask=target)
 
 
@@ -140,37 +141,24 @@ def _cross_entropy(logits_ptr, target_ptr, loss_ptr, width, stride, LOWEST: tl.c
         tl.store(logits_ptr + column, (gradient * counts).to(value.dtype), mask=column < width)
 
 
-@triton.jit(do_not_specialize=["rows"])
+@triton.jit
 def _quantize(
-    x_ptr, column_scale_ptr, out_ptr, scale_ptr, rows,
-    SCALED: tl.constexpr, LARGEST: tl.constexpr, WIDTH: tl.constexpr, SPAN: tl.constexpr, BLOCK: tl.constexpr,
+    x_ptr, column_scale_ptr, out_ptr, scale_ptr,
+    SCALED: tl.constexpr, LARGEST: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     FULL: tl.constexpr = WIDTH == BLOCK  # noqa: N806 - a constant
-    row = tl.program_id(0).to(tl.int64) * SPAN
+    row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     inside = column < WIDTH
-    x = _load(x_ptr + row * WIDTH + column, inside, FULL)
-    for _step in range(SPAN):
-        if SPAN > 1:  # the next row is on its way while this one is rounded
-            ahead = _load(x_ptr + tl.minimum(row + 1, rows - 1) * WIDTH + column, inside, FULL)
-        wide = x.to(tl.float32)
-        if SCALED:
-            wide *= _load_shared(column_scale_ptr + column, inside, FULL)
-        scale = tl.maximum(tl.max(tl.abs(wide), 0), 1e-12) / LARGEST
-        wide = x.to(tl.float32)
-        factor = 1.0 / scale
-        if SCALED:  # read again rather than held: registers are short
-            by = tl.load(column_scale_ptr + column, mask=inside, other=0.0, cache_modifier=".ca")
-            wide *= by * factor
-        else:
-            wide *= factor
-        # the largest exceeds LARGEST by errors of fp32 only, which rounding to e4m3 takes away
-        rounded = wide.to(out_ptr.dtype.element_ty)
-        tl.store(out_ptr + row * WIDTH + column, rounded, mask=inside & (row < rows))
-        tl.store(scale_ptr + row, scale, mask=row < rows)
-        row += 1
-        if SPAN > 1:
-            x = ahead
+    x = _load(x_ptr + row * WIDTH + column, inside, FULL).to(tl.float32)
+    if SCALED:
+        x *= _load_shared(column_scale_ptr + column, inside, FULL)
+    scale = tl.maximum(tl.max(tl.abs(x), 0), 1e-12) / LARGEST
+    # by a reciprocal, which spares a division for every value; the largest exceeds LARGEST by errors of fp32 only,
+    # which rounding to e4m3 takes away
+    rounded = (x * (1.0 / scale)).to(out_ptr.dtype.element_ty)
+    tl.store(out_ptr + row * WIDTH + column, rounded, mask=inside)
+    tl.store(scale_ptr + row, scale)
 
 
 def norm(
@@ -208,6 +196,8 @@ def norm_backward(
     members = len(dropout.member_seeds) if dropout else 1
     out = torch.empty_like(x)
     launch = _launch(width, is_adapted=through is not None)
+    if through is not None and dropout is None and launch["BLOCK"] in _BOUND_BLOCKS:  # masks take more
+        launch |= register_bound(x, _NORM_BACK_REGISTERS)
     _norm_backward[(triton.cdiv(rows, launch["ROWS"]),)](
         gradient, low, down, x, *normed, gradient if residual is None else residual, out, rows,
         *dropout_arguments(dropout, x),
@@ -232,10 +222,9 @@ def quantize_rows(x: Tensor, column_scale: Tensor | None = None) -> tuple[Tensor
     out = torch.empty(rows, width, dtype=torch.float8_e4m3fn, device=x.device)
     scale = torch.empty(rows, 1, dtype=torch.float32, device=x.device)
     block = triton.next_power_of_2(width)
-    launch = _round_launch(block, is_scaled=column_scale is not None)
-    _quantize[(triton.cdiv(rows, launch["SPAN"]),)](
-        x, scale if column_scale is None else column_scale, out, scale, rows,
-        SCALED=column_scale is not None, LARGEST=_E4M3_MAX, WIDTH=width, BLOCK=block, **launch,
+    _quantize[(rows,)](
+        x, scale if column_scale is None else column_scale, out, scale,
+        SCALED=column_scale is not None, LARGEST=_E4M3_MAX, WIDTH=width, BLOCK=block, num_warps=_warps(block),
     )  # fmt: skip
     return out, scale
 
@@ -246,11 +235,6 @@ def _launch(width: int, *, is_adapted: bool) -> dict[str, int]:
     if not is_adapted:
         return {"ROWS": 1, "BLOCK": block, "num_warps": _warps(block)}
     return {"ROWS": max(1, min(16, _NORM["VALUES"] // block)), "BLOCK": block, "num_warps": _NORM["num_warps"]}
-
-
-def _round_launch(block: int, *, is_scaled: bool) -> dict[str, int]:
-    """Return rows per program, warps and highest number of registers of the rounding to fp8."""
-    return _ROUND.get((block, is_scaled), {"SPAN": 1, "num_warps": _warps(block)})
 
 
 def _warps(block: int) -> int:
