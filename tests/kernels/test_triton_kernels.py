@@ -65,9 +65,10 @@ def draw_adapter(draw, rows, members, rank, width):
 
 @pytest.mark.parametrize("rank", [0, 8, 20])
 @pytest.mark.parametrize("with_pending", [True, False])
-def test_norm_adds_what_is_pending_with_its_adapter(draw, assert_close, with_pending, rank):
-    x, pending, weight = draw(5, 48), draw(5, 48) if with_pending else None, draw(48)
-    adapter = draw_adapter(draw, 5, 1, rank, 48) if with_pending else None
+@pytest.mark.parametrize("width", [48, 64])
+def test_norm_adds_what_is_pending_with_its_adapter(draw, assert_close, with_pending, rank, width):
+    x, pending, weight = draw(5, width), draw(5, width) if with_pending else None, draw(width)
+    adapter = draw_adapter(draw, 5, 1, rank, width) if with_pending else None
     copies = [None if pending is None else pending.clone() for _ in range(2)]
     results = [m.norm(x, copy, adapter, weight, 1e-5) for m, copy in zip((triton_rows, stock), copies, strict=True)]
     for found, wanted in zip(*results, strict=True):
@@ -77,10 +78,11 @@ def test_norm_adds_what_is_pending_with_its_adapter(draw, assert_close, with_pen
 @pytest.mark.parametrize("dropout", [None, DROPOUT], ids=["whole", "dropped"])
 @pytest.mark.parametrize("rank", [0, 8, 20])
 @pytest.mark.parametrize("with_residual", [True, False])
-def test_gradient_of_norm_takes_in_that_of_adapters(draw, assert_close, with_residual, rank, dropout):
-    x, gradient, residual = draw(19, 48), draw(19, 48), draw(19, 48) if with_residual else None
-    normed = (torch.rsqrt(x.float().square().mean(-1) + 1e-5), draw(48))
-    through = (draw(19, 3 * rank), draw(3 * rank, 48), dropout) if rank else None
+@pytest.mark.parametrize("width", [48, 64])
+def test_gradient_of_norm_takes_in_that_of_adapters(draw, assert_close, with_residual, rank, dropout, width):
+    x, gradient, residual = draw(19, width), draw(19, width), draw(19, width) if with_residual else None
+    normed = (torch.rsqrt(x.float().square().mean(-1) + 1e-5), draw(width))
+    through = (draw(19, 3 * rank), draw(3 * rank, width), dropout) if rank else None
     found, wanted = (m.norm_backward(gradient.clone(), through, x, normed, residual) for m in (triton_rows, stock))
     assert_close(found, wanted)
 
@@ -96,9 +98,10 @@ def test_loss_over_a_vocabulary_wider_than_a_block(draw, assert_close):
 
 
 @pytest.mark.parametrize("scaled", [True, False])
-def test_rounding_rows_to_fp8(draw, scaled):
-    x = draw(4, 100)
-    columns = draw(100, dtype=torch.float32).abs() + 0.5 if scaled else None
+@pytest.mark.parametrize("width", [100, 128])
+def test_rounding_rows_to_fp8(draw, scaled, width):
+    x = draw(4, width)
+    columns = draw(width, dtype=torch.float32).abs() + 0.5 if scaled else None
     (found, found_scale), (wanted, wanted_scale) = (m.quantize_rows(x, columns) for m in (triton_rows, stock))
     torch.testing.assert_close(found_scale, wanted_scale)
     if DEVICE == "cuda":  # the interpreter rounds up to a power of two wrongly
