@@ -1,7 +1,8 @@
 """The adapters as the fast path multiplies by them: copies in the compute type, made once per pass, and their gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -102,20 +103,24 @@ class Adapters:
         device = parameters[0].device
         if self._flat is None or self._flat.device != device:
             self._flat = torch.zeros(self._size, dtype=self._dtype, device=device)
+        # second factors lie the other way round: first in memory for this alone, then turned, many in one launch
+        upright = torch.zeros(
+            sum(self.r * place.bounds[-1] for place in self._places), dtype=self._dtype, device=device
+        )
         groups: list[AdapterGroup] = []
         parts = [] if gradients is None else self._views(gradients.zero_())
         targets: list[Tensor] = []
-        sources: list[Tensor] = []
-        for place, (down, up) in zip(self._places, self._views(self._flat), strict=True):
-            up = up.view(self.r, -1)  # noqa: PLW2901 - the same memory, the other way round
+        ups = torch.split(upright, [self.r * place.bounds[-1] for place in self._places])
+        for place, (down, up), raw in zip(self._places, self._views(self._flat), ups, strict=True):
             for index, member in enumerate(place.members):
                 if member is not None:
                     targets.append(down[index * self.r : (index + 1) * self.r])
-                    sources.append(member.down.detach())
-                    up[:, place.bounds[index] : place.bounds[index + 1]].copy_(member.up.detach().t())
-            part = parts[place.number] if parts else (down, up.t())
-            groups.append(AdapterGroup(place.number, down, up, *part, place.bounds))
-        torch.ops.aten._foreach_copy_(targets, sources)  # one launch for all
+                    targets.append(raw.view(-1, self.r)[place.bounds[index] : place.bounds[index + 1]])
+            part = parts[place.number] if parts else (down, up)
+            groups.append(AdapterGroup(place.number, down, up.view(self.r, -1), *part, place.bounds))
+        torch.ops.aten._foreach_copy_(targets, [parameter.detach() for parameter in parameters])  # one launch for all
+        for turned, raw in self._turns(self._flat, upright):
+            turned.copy_(raw)
         return groups
 
     def memory(self) -> Tensor:
@@ -131,6 +136,29 @@ class Adapters:
                     parts.append(down[index * self.r : (index + 1) * self.r])
                     parts.append(up[place.bounds[index] : place.bounds[index + 1]])
         return parts
+
+    def _turns(self, flat: Tensor, upright: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield where second factors lie, [groups, r, outputs], and the same places of ``upright``.
+
+        Groups of one shape that lie at equal distances, as those of a decoder's layers do, come together.
+        """
+        starts: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        at = raw = 0
+        for place in self._places:
+            outputs = place.bounds[-1]
+            at += self.r * len(place.members) * place.inputs
+            starts.setdefault((place.inputs, *place.bounds), []).append((at, raw))
+            at, raw = at + self.r * outputs, raw + self.r * outputs
+        for (_inputs, *_bounds, outputs), pairs in starts.items():
+            steps = {(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(pairs)}
+            runs = [pairs] if len(steps) <= 1 else [[pair] for pair in pairs]
+            step = steps.pop() if len(steps) == 1 else (0, 0)
+            for run in runs:
+                shape = (len(run), self.r, outputs)
+                yield (
+                    flat.as_strided(shape, (step[0], outputs, 1), run[0][0]),
+                    upright.as_strided(shape, (step[1], 1, self.r), run[0][1]),
+                )
 
     @property
     def _size(self) -> int:

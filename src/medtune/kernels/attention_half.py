@@ -89,7 +89,7 @@ class AttentionHalf:
         inner = self.o.product_back(gradient)
         through = during.through(back, adapter)
         if adapter is not None and through is not None:
-            adapter.down_gradient.add_(during.steps.weight_gradient(kept.context, through[0], through[2], None))
+            during.steps.weight_gradient(kept.context, through[0], through[2], None, adapter.down_gradient)
             during.steps.add_projected(inner, *through)
         if rows is not None:
             inner, gradient = _spread(inner, rows, kept.x), _spread(gradient, rows, kept.x)
@@ -114,7 +114,7 @@ class AttentionHalf:
         normed = (kept.scale, self.norm.weight)
         through = during.through(during.back(qkv, adapter, kept.low_qkv), adapter)
         if adapter is not None and through is not None:
-            adapter.down_gradient.add_(during.steps.weight_gradient(kept.x, through[0], through[2], normed))
+            during.steps.weight_gradient(kept.x, through[0], through[2], normed, adapter.down_gradient)
         if residual is None:
             return None
         return during.steps.norm_backward(self.qkv.product_back(qkv), through, kept.x, normed, residual)

@@ -12,14 +12,19 @@ from medtune.kernels.passing import Pass, Pending
 __all__ = ["Block", "Keep", "Trace"]
 
 Keep = Literal["everything", "narrow", "input"]
-"""What a block keeps: all its backward pass needs, all but the wide values inside its MLP, or its input only."""
+"""What a block keeps: all its backward pass needs, all but the wide values inside its MLP, or its input, beside which
+the MLP's low-rank values are thin and would demand a pass over the wide values."""
 
 
 @dataclass(slots=True)
 class Trace:
-    """What a block keeps for its backward pass; ``x`` is None while it lies elsewhere."""
+    """What a block keeps for its backward pass; ``x`` is None while it lies elsewhere.
+
+    ``low_down`` are the low-rank values that the MLP's trace would hold, where that is computed again.
+    """
 
     x: Tensor | None
+    low_down: Tensor | None = None
     attention: AttentionTrace | None = None
     mlp: MlpTrace | None = None
 
@@ -48,7 +53,7 @@ class Block:
         """
         residual, out, attention = self.attention.forward(x, pending, during, rows)
         residual, out, mlp = self.mlp.forward(residual, out, during, keep_wide=keep == "everything")
-        trace = Trace(attention.x)
+        trace = Trace(attention.x, mlp.low_down)
         if keep != "input":
             trace.attention, trace.mlp = attention, mlp
         return residual, out, trace
@@ -71,9 +76,9 @@ class Block:
             if trace.x is None:
                 raise RuntimeError("the fast path's backward pass can run only once")
             residual, out, attention = self.attention.forward(trace.x, None, during, rows)
-            mlp = self.mlp.again(residual, out, during)
+            mlp = self.mlp.again(residual, out, trace.low_down, during)
             del residual, out
-        trace.x = None
+        trace.x = trace.low_down = None
         gradient = self.mlp.backward(gradient, mlp, during)
         del mlp
         return self.attention.backward(gradient, attention, during, rows, to_input=to_input)

@@ -1,4 +1,4 @@
-"""What goes into the gated activation's backward step, and what comes out."""
+"""The adapters around the gated activation, as its steps take them."""
 
 from dataclasses import dataclass
 
@@ -6,16 +6,24 @@ from torch import Tensor
 
 from medtune.kernels.dropout import Dropout
 
-__all__ = ["AfterGate", "BeforeGate", "GateGradients"]
+__all__ = ["AfterGate", "BeforeGate"]
 
 
 @dataclass(frozen=True, slots=True)
 class BeforeGate:
-    """Adapters of gate and up: ``low`` [rows, 2 * r], second factor ``up`` [r, 2 * width]; ``alpha`` is their factor."""
+    """Adapters of gate and up.
+
+    Attributes:
+        low: their low-rank values [rows, 2 * r].
+        up: second factor [r, 2 * width].
+        alpha: their factor.
+        up_gradient: fp32 [2 * width, r], to which the backward step adds; None in the forward step.
+    """
 
     low: Tensor
     up: Tensor
     alpha: float
+    up_gradient: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +35,11 @@ class AfterGate:
         alpha: its factor.
         dropout: masks of its inputs, None for none.
         back: gradient [rows, r] of its low-rank values; None in the forward step.
-        wants_low: whether its low-rank values are computed again.
+        down_gradient: fp32 [r, width], to which the backward step adds; None in the forward step.
     """
 
     down: Tensor
     alpha: float
     dropout: Dropout | None
     back: Tensor | None = None
-    wants_low: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GateGradients:
-    """What the backward step leaves besides the gradient of gate and up; None where there is no such adapter.
-
-    Attributes:
-        back: gradient [rows, 2 * r] of the low-rank values of gate and up.
-        up: gradient of their second factor, fp32 [2 * width, r].
-        down: gradient of the first factor of the layer after, fp32 [r, width].
-        low: low-rank values [rows, r] of the layer after, where they were wanted.
-    """
-
-    back: Tensor | None
-    up: Tensor | None
-    down: Tensor | None
-    low: Tensor | None
+    down_gradient: Tensor | None = None

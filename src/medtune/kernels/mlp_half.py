@@ -15,13 +15,13 @@ __all__ = ["MlpHalf", "MlpTrace"]
 
 @dataclass(slots=True)
 class MlpTrace:
-    """What the backward pass needs: the residual stream at least; without ``gate_up`` the rest is computed again."""
+    """What the backward pass needs; without ``gate_up`` what lies between the two products is computed again."""
 
     x: Tensor
     scale: Tensor
+    low_down: Tensor | None = None
     gate_up: Tensor | None = None
     low_gate_up: Tensor | None = None
-    low_down: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,13 @@ class MlpHalf:
             del gate_up
             parts.append(Pending(self.down.product(hidden), None if down is None or low is None else (low, down.up)))
         out = _joined(parts)
-        if keep_wide and out.adapter is not None:
-            trace.low_down = out.adapter[0]
+        trace.low_down = None if out.adapter is None else out.adapter[0]  # thin: kept in any case
         return x, out, trace
 
-    def again(self, x: Tensor, pending: Pending, during: Pass) -> MlpTrace:
-        """Return the trace that ``forward`` would keep without the wide values."""
+    def again(self, x: Tensor, pending: Pending, low_down: Tensor | None, during: Pass) -> MlpTrace:
+        """Return the trace that ``forward`` would keep without the wide values, of which it kept ``low_down``."""
         x, _normed, scale = during.normalise(x, pending, self.norm)
-        return MlpTrace(x, scale)
+        return MlpTrace(x, scale, low_down)
 
     def backward(self, gradient: Tensor, kept: MlpTrace, during: Pass) -> Tensor:
         """Add the adapters' gradients and return that of the half's input, residual included."""
@@ -83,7 +82,8 @@ class MlpHalf:
             return self._backward_part(gradient, kept, during, 0)
         result = torch.empty_like(gradient)
         for start, end in during.parts(gradient.shape[0]):
-            part = MlpTrace(kept.x[start:end], kept.scale[start:end])
+            low = None if kept.low_down is None else kept.low_down[start:end]
+            part = MlpTrace(kept.x[start:end], kept.scale[start:end], low)
             result[start:end] = self._backward_part(gradient[start:end], part, during, start)
         return result
 
@@ -92,20 +92,12 @@ class MlpHalf:
         gate_up = self._wide_again(kept, during, start) if kept.gate_up is None else kept.gate_up
         kept.gate_up, low = None, kept.low_gate_up
         hidden = self.down.product_back(gradient)
-        after = during.after_gate(
-            down, start, during.back(gradient, down, kept.low_down), wants_low=kept.low_down is None
-        )
-        before = None if wide is None or low is None else BeforeGate(low, wide.up, during.alpha)
-        found = during.steps.swiglu_backward(gate_up, hidden, before, after)
+        after = during.after_gate(down, start, during.back(gradient, down, kept.low_down))
+        before = None if wide is None or low is None else BeforeGate(low, wide.up, during.alpha, wide.up_gradient)
+        back = during.steps.swiglu_backward(gate_up, hidden, before, after)
         del hidden
         # from here on gate_up is its own gradient
-        if down is not None and found.down is not None:
-            down.down_gradient.add_(found.down)
-        if down is not None and found.low is not None:
-            down.up_gradient.add_(during.steps.weight_gradient_blocks(gradient, found.low, down.bounds))
-        if wide is not None and found.up is not None:
-            wide.up_gradient.add_(found.up)
-        return self._to_input(gate_up, gradient, kept, (found.back, start), during)
+        return self._to_input(gate_up, gradient, kept, (back, start), during)
 
     def _to_input(
         self, gate_up: Tensor, residual: Tensor, kept: MlpTrace, back: tuple[Tensor | None, int], during: Pass
@@ -115,7 +107,7 @@ class MlpHalf:
         normed = (kept.scale, self.norm.weight)
         through = during.through(back[0], wide, back[1])
         if wide is not None and through is not None:
-            wide.down_gradient.add_(during.steps.weight_gradient(kept.x, through[0], through[2], normed))
+            during.steps.weight_gradient(kept.x, through[0], through[2], normed, wide.down_gradient)
         return during.steps.norm_backward(self.gate_up.product_back(gate_up), through, kept.x, normed, residual)
 
     def _wide_again(self, kept: MlpTrace, during: Pass, start: int) -> Tensor:

@@ -76,26 +76,21 @@ class Pass:
         pair = self.down(x, group, first_row)
         return None if pair is None else BeforeGate(*pair, self.alpha)
 
-    def after_gate(
-        self, group: AdapterGroup | None, first_row: int, back: Tensor | None = None, *, wants_low: bool = False
-    ) -> AfterGate | None:
+    def after_gate(self, group: AdapterGroup | None, first_row: int, back: Tensor | None = None) -> AfterGate | None:
         """Return the adapter of the layer after the activation, with the gradient of its low-rank values."""
         if group is None:
             return None
-        return AfterGate(group.down, self.alpha, self.dropout(group, first_row), back, wants_low)
+        gradient = None if back is None else group.down_gradient
+        return AfterGate(group.down, self.alpha, self.dropout(group, first_row), back, gradient)
 
     def back(self, gradient: Tensor, group: AdapterGroup | None, low: Tensor | None) -> Tensor | None:
-        """Return the gradient of the adapters' low-rank values, from that of their outputs.
+        """Return the gradient of the adapters' low-rank values ``low``, from that of their outputs.
 
-        The gradient of their second factors is added on the way where ``low`` holds these values.
+        The gradient of their second factors is added on the way.
         """
-        if group is None:
+        if group is None or low is None:
             return None
-        if low is None:
-            return self.steps.project_blocks(gradient, group.up, group.bounds, self.alpha)
-        back, up_gradient = self.steps.block_gradients(gradient, group.up, low, group.bounds, self.alpha)
-        group.up_gradient.add_(up_gradient)
-        return back
+        return self.steps.block_gradients(gradient, group.up, low, group.bounds, self.alpha, group.up_gradient)
 
     def through(
         self, back: Tensor | None, group: AdapterGroup | None, first_row: int = 0

@@ -11,7 +11,7 @@ from torch import Tensor
 from medtune.decoder import Heads
 from medtune.kernels import stock, stock_gate
 from medtune.kernels.dropout import Dropout
-from medtune.kernels.gate import AfterGate, BeforeGate, GateGradients
+from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.heads import HeadNorms
 
 __all__ = ["Steps", "choose_steps", "stock_steps", "triton_steps"]
@@ -31,15 +31,13 @@ class Steps:
         [Tensor, tuple[Tensor, Tensor, Dropout | None] | None, Tensor, _Pair, Tensor | None], Tensor
     ]
     project: Callable[[Tensor, Tensor, float, Dropout | None], Tensor]
-    project_blocks: Callable[[Tensor, Tensor, tuple[int, ...], float], Tensor]
     add_projected: Callable[[Tensor, Tensor, Tensor, Dropout | None], None]
-    weight_gradient: Callable[[Tensor, Tensor, Dropout | None, _Pair | None], Tensor]
-    weight_gradient_blocks: Callable[[Tensor, Tensor, tuple[int, ...]], Tensor]
-    block_gradients: Callable[[Tensor, Tensor, Tensor, tuple[int, ...], float], _Pair]
+    weight_gradient: Callable[[Tensor, Tensor, Dropout | None, _Pair | None, Tensor], None]
+    block_gradients: Callable[[Tensor, Tensor, Tensor, tuple[int, ...], float, Tensor], Tensor]
     rotate: Callable[[Tensor, _Pair | None, _Pair, Heads, HeadNorms | None], Tensor]
     rotate_backward: Callable[[tuple[Tensor, Tensor, Tensor], _Pair, Heads, tuple[Tensor, HeadNorms] | None], Tensor]
     swiglu: Callable[[Tensor, BeforeGate | None, AfterGate | None], tuple[Tensor, Tensor | None]]
-    swiglu_backward: Callable[[Tensor, Tensor, BeforeGate | None, AfterGate | None], GateGradients]
+    swiglu_backward: Callable[[Tensor, Tensor, BeforeGate | None, AfterGate | None], Tensor | None]
     cross_entropy: Callable[[Tensor, Tensor], Tensor]
     quantize_rows: Callable[[Tensor, Tensor | None], _Pair]
     restore: Callable[[Tensor, Any, Tensor], bool]
@@ -61,10 +59,8 @@ def triton_steps() -> Steps:
         norm=triton_rows.norm,
         norm_backward=triton_rows.norm_backward,
         project=triton_adapters.project,
-        project_blocks=triton_adapters.project_blocks,
         add_projected=triton_adapters.add_projected,
         weight_gradient=triton_adapters.weight_gradient,
-        weight_gradient_blocks=triton_adapters.weight_gradient_blocks,
         block_gradients=triton_blocks.block_gradients,
         rotate=triton_rotary.rotate,
         rotate_backward=triton_rotary.rotate_backward,

@@ -17,13 +17,11 @@ __all__ = [
     "norm",
     "norm_backward",
     "project",
-    "project_blocks",
     "quantize_rows",
     "restore",
     "rotate",
     "rotate_backward",
     "weight_gradient",
-    "weight_gradient_blocks",
 ]
 
 _E4M3_MAX = 448.0
@@ -94,19 +92,6 @@ def project(x: Tensor, down: Tensor, alpha: float, dropout: Dropout | None) -> T
     return torch.cat(parts, 1) * alpha
 
 
-def project_blocks(x: Tensor, up: Tensor, bounds: tuple[int, ...], alpha: float) -> Tensor:
-    """Return ``alpha * x[:, block] @ up[:, block].T`` for every block of columns, [rows, blocks * r].
-
-    Args:
-        x: [rows, width].
-        up: [r, width].
-        bounds: where the blocks begin, and ``width``.
-        alpha: factor.
-    """
-    pairs = pairwise(bounds)
-    return torch.cat([x[:, a:b] @ up[:, a:b].t() for a, b in pairs], 1) * alpha
-
-
 def add_projected(y: Tensor, low: Tensor, down: Tensor, dropout: Dropout | None) -> None:
     """Add the gradient that flows back through the adapters' first factor to ``y``, in place.
 
@@ -124,32 +109,39 @@ def add_projected(y: Tensor, low: Tensor, down: Tensor, dropout: Dropout | None)
         y += (part @ block) * keep_mask(dropout, m, (y.shape[0], y.shape[1]), y.device) * dropout.factor
 
 
-def weight_gradient(x: Tensor, low: Tensor, dropout: Dropout | None, normed: _Pair | None = None) -> Tensor:
-    """Return ``low.T @ dropped(x)`` in fp32, [members * r, width].
+def weight_gradient(x: Tensor, low: Tensor, dropout: Dropout | None, normed: _Pair | None, into: Tensor) -> None:
+    """Add ``low.T @ dropped(x)`` to ``into``, in place.
 
     Args:
         x: [rows, width].
         low: [rows, members * r].
         dropout: the masks of the forward pass, one per member; None for no dropout.
         normed: scale [rows] and weight [width] by which ``x`` is normalised first, None for not at all.
+        into: fp32 [members * r, width].
     """
     if normed is not None:
         x = _normed(x, *normed)
-    if dropout is None:
-        return torch.mm(low.t(), x).float()
-    parts = [part.t() @ _dropped(x, dropout, m) for m, part in enumerate(low.chunk(dropout.members, 1))]
-    return torch.cat(parts).float()
+    members = 1 if dropout is None else dropout.members
+    for m, (part, target) in enumerate(zip(low.chunk(members, 1), into.chunk(members), strict=True)):
+        target.add_(part.t() @ (x if dropout is None else _dropped(x, dropout, m)))
 
 
-def weight_gradient_blocks(x: Tensor, low: Tensor, bounds: tuple[int, ...]) -> Tensor:
-    """Return ``x[:, block].T @ low[:, member]`` in fp32 for every block of columns, [width, r]."""
-    parts = low.chunk(len(bounds) - 1, 1)
-    return torch.cat([x[:, a:b].t() @ p for a, b, p in zip(bounds[:-1], bounds[1:], parts, strict=True)]).float()
+def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...], alpha: float, into: Tensor) -> Tensor:
+    """Return ``alpha * x[:, block] @ up[:, block].T`` for every block of columns, [rows, blocks * r].
 
+    On the way ``x[:, block].T @ low[:, member]`` is added to ``into``, in place, so that ``x`` is read once.
 
-def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...], alpha: float) -> tuple[Tensor, Tensor]:
-    """Return ``project_blocks(x, up, ...)`` and ``weight_gradient_blocks(x, low, ...)``, for which ``x`` is read once."""
-    return project_blocks(x, up, bounds, alpha), weight_gradient_blocks(x, low, bounds)
+    Args:
+        x: [rows, width].
+        up: [r, width].
+        low: [rows, blocks * r].
+        bounds: where the blocks begin, and ``width``.
+        alpha: factor.
+        into: fp32 [width, r].
+    """
+    for (begin, end), part in zip(pairwise(bounds), low.chunk(len(bounds) - 1, 1), strict=True):
+        into[begin:end] += x[:, begin:end].t() @ part
+    return torch.cat([x[:, a:b] @ up[:, a:b].t() for a, b in pairwise(bounds)], 1) * alpha
 
 
 def rotate(qkv: Tensor, adapter: _Pair | None, angles: _Pair, heads: Heads, norms: HeadNorms | None) -> Tensor:

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from medtune.kernels.dropout import keep_mask
-from medtune.kernels.gate import AfterGate, BeforeGate, GateGradients
-from medtune.kernels.stock import project, project_blocks, weight_gradient, weight_gradient_blocks
+from medtune.kernels.gate import AfterGate, BeforeGate
+from medtune.kernels.stock import block_gradients, project, weight_gradient
 
 __all__ = ["swiglu", "swiglu_backward"]
 
@@ -28,15 +28,18 @@ def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) 
 
 def swiglu_backward(
     gate_up: Tensor, gradient: Tensor, before: BeforeGate | None, after: AfterGate | None
-) -> GateGradients:
-    """Turn ``gate_up`` into its gradient in place, and return the gradients of the adapters around it.
+) -> Tensor | None:
+    """Turn ``gate_up`` into its gradient in place, and add the gradients of the adapters around it to theirs.
 
     Args:
         gate_up: [rows, 2 * width] as given to ``swiglu``.
         gradient: [rows, width], of the output, without what flows through the adapter of the layer after; may be
             overwritten.
-        before: as given to ``swiglu``.
-        after: as given to ``swiglu``, with the gradient of its low-rank values.
+        before: as given to ``swiglu``, with where its gradient is added.
+        after: as given to ``swiglu``, with the gradient of its low-rank values and where its own is added.
+
+    Returns:
+        Gradient [rows, 2 * r] of the low-rank values of gate and up, None without ``before``.
     """
     gate, upper = _adapted(gate_up, before)
     total = gradient.float()
@@ -52,16 +55,12 @@ def swiglu_backward(
     active = gate * gated
     hidden = (active * upper if mask is None else active * upper * mask).to(gradient.dtype)
     gate_up.copy_(torch.cat([total * upper * gated * (1 + gate * (1 - gated)), total * active], 1))
-    back = up = down = low = None
-    if before is not None:
-        width = gradient.shape[1]
-        bounds = (0, width, 2 * width)
-        back = project_blocks(gate_up, before.up, bounds, before.alpha)
-        up = weight_gradient_blocks(gate_up, before.low, bounds)
-    if after is not None and after.back is not None:
-        down = weight_gradient(hidden, after.back, None)
-        low = project(hidden, after.down, after.alpha, None) if after.wants_low else None
-    return GateGradients(back, up, down, low)
+    if after is not None and after.back is not None and after.down_gradient is not None:
+        weight_gradient(hidden, after.back, None, None, after.down_gradient)
+    if before is None or before.up_gradient is None:
+        return None
+    width = gradient.shape[1]
+    return block_gradients(gate_up, before.up, before.low, (0, width, 2 * width), before.alpha, before.up_gradient)
 
 
 def _adapted(gate_up: Tensor, before: BeforeGate | None) -> tuple[Tensor, Tensor]:

@@ -10,14 +10,16 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.kernels.triton_dots import padded_rank, precision
+from medtune.kernels import stock
+from medtune.kernels.triton_dots import SMALLEST_DOT, padded_rank, precision
 
-__all__ = ["block_gradients", "summed"]
+__all__ = ["add_sum", "block_gradients", "summed"]
 
 _TILE = {"ROWS": 64, "COLUMNS": 128, "STAGES": 3, "num_warps": 4}
 _SPLIT = 1024
 """Rows that one program goes through."""
-_SUM_BLOCK = 256
+_SUM = {"COUNT": 8, "BLOCK": 256, "num_warps": 4}
+"""Parts and values that one program adds up at once."""
 _MEMBERS = 3
 
 
@@ -48,31 +50,56 @@ def _block_gradients(
     tl.store(place, total, mask=(column[:, None] < width) & (rank[None, :] < RANK))
 
 
-@triton.jit(do_not_specialize=["rows", "bound_0", "bound_1", "bound_2", "bound_3"])
-def _sum_blocks(
-    part_ptr, out_ptr, rows, bound_0, bound_1, bound_2, bound_3, factor,
-    WIDTH: tl.constexpr, MEMBERS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    member = tl.program_id(1)
-    begin = tl.where(member == 0, bound_0, tl.where(member == 1, bound_1, bound_2))
-    end = tl.where(member == 0, bound_1, tl.where(member == 1, bound_2, bound_3))
-    size = rows * WIDTH
+@triton.jit
+def _summed(part_ptr, count, size, place, COUNT: tl.constexpr, BLOCK: tl.constexpr):
+    """Return the sum of ``count`` parts, each of ``size`` values, at some places [BLOCK] of them."""
+    total = tl.zeros([COUNT, BLOCK], tl.float32)
+    for start in range(0, count, COUNT):
+        part = start + tl.arange(0, COUNT)
+        inside = (part[:, None] < count) & (place[None, :] < size)
+        total += tl.load(part_ptr + part[:, None].to(tl.int64) * size + place[None, :], mask=inside, other=0.0)
+    return tl.sum(total, 0)
+
+
+@triton.jit(do_not_specialize=["count"])
+def _sum_parts(part_ptr, out_ptr, size, count, factor, ADD: tl.constexpr, COUNT: tl.constexpr, BLOCK: tl.constexpr):
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = place < size
-    total = tl.zeros([BLOCK], tl.float32)
-    part_ptr += begin.to(tl.int64) * size + place
-    for _part in range(begin, end):
-        total += tl.load(part_ptr, mask=inside, other=0.0)
-        part_ptr += size
-    target = out_ptr + place // WIDTH * (MEMBERS * WIDTH) + member * WIDTH + place % WIDTH
-    tl.store(target, (total * factor).to(out_ptr.dtype.element_ty), mask=inside)
+    total = _summed(part_ptr, count, size, place, COUNT, BLOCK) * factor
+    if ADD:
+        total += tl.load(out_ptr + place, mask=place < size, other=0.0)
+    tl.store(out_ptr + place, total.to(out_ptr.dtype.element_ty), mask=place < size)
 
 
-def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...], alpha: float) -> tuple[Tensor, Tensor]:
+@triton.jit(do_not_specialize=["rows", "bound_0", "bound_1", "bound_2", "bound_3", "count"])
+def _sum_blocks(
+    part_ptr, out_ptr, rows, bound_0, bound_1, bound_2, bound_3, factor, up_part_ptr, into_ptr, size, count,
+    WIDTH: tl.constexpr, MEMBERS: tl.constexpr, COUNT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    blocks = tl.cdiv(rows * WIDTH, BLOCK)
+    program = tl.program_id(0)
+    if program < blocks * MEMBERS:
+        member = program // blocks
+        begin = tl.where(member == 0, bound_0, tl.where(member == 1, bound_1, bound_2))
+        end = tl.where(member == 0, bound_1, tl.where(member == 1, bound_2, bound_3))
+        place = (program - member * blocks) * BLOCK + tl.arange(0, BLOCK)
+        part_ptr += begin.to(tl.int64) * (rows * WIDTH)
+        total = _summed(part_ptr, end - begin, rows * WIDTH, place, COUNT, BLOCK) * factor
+        target = out_ptr + place // WIDTH * (MEMBERS * WIDTH) + member * WIDTH + place % WIDTH
+        tl.store(target, total.to(out_ptr.dtype.element_ty), mask=place < rows * WIDTH)
+    else:
+        place = (program - blocks * MEMBERS) * BLOCK + tl.arange(0, BLOCK)
+        total = _summed(up_part_ptr, count, size, place, COUNT, BLOCK)
+        total += tl.load(into_ptr + place, mask=place < size, other=0.0)
+        tl.store(into_ptr + place, total, mask=place < size)
+
+
+def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...], alpha: float, into: Tensor) -> Tensor:
     """As ``stock.block_gradients``."""
     (rows, width), rank, members = x.shape, up.shape[0], len(bounds) - 1
     # a tile of columns must not reach over two members
     columns = min(_TILE["COLUMNS"], *(bound & -bound for bound in bounds[1:]))
+    if columns < SMALLEST_DOT:
+        return stock.block_gradients(x, up, low, bounds, alpha, into)
     blocks, splits = triton.cdiv(width, columns), triton.cdiv(rows, _SPLIT)
     part = torch.empty(blocks, rows, rank, dtype=torch.float32, device=x.device)
     out = torch.empty(splits, width, rank, dtype=torch.float32, device=x.device)
@@ -82,18 +109,26 @@ def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...],
     )  # fmt: skip
     ends = [-(-bound // columns) for bound in bounds]
     back = torch.empty(rows, members * rank, dtype=x.dtype, device=x.device)
-    _sum_blocks[(triton.cdiv(rows * rank, _SUM_BLOCK), members)](
-        part, back, rows, *ends, *(ends[-1:] * (_MEMBERS - members)), alpha,
-        WIDTH=rank, MEMBERS=members, BLOCK=_SUM_BLOCK, num_warps=4,
+    programs = triton.cdiv(rows * rank, _SUM["BLOCK"]) * members + triton.cdiv(width * rank, _SUM["BLOCK"])
+    _sum_blocks[(programs,)](
+        part, back, rows, *ends, *(ends[-1:] * (_MEMBERS - members)), alpha, out, into, width * rank, splits,
+        WIDTH=rank, MEMBERS=members, **_SUM,
     )  # fmt: skip
-    return back, summed(out, 1.0, torch.float32)
+    return back
 
 
 def summed(part: Tensor, factor: float, dtype: torch.dtype) -> Tensor:
     """Return the sum over the first dimension times ``factor``."""
     out = torch.empty(part.shape[1:], dtype=dtype, device=part.device)
-    # the other dimensions count as rows of one value
-    _sum_blocks[(triton.cdiv(out.numel(), _SUM_BLOCK), 1)](
-        part, out, out.numel(), 0, part.shape[0], 0, 0, factor, WIDTH=1, MEMBERS=1, BLOCK=_SUM_BLOCK, num_warps=4
-    )
+    _run_sum(part, out, factor, add=False)
     return out
+
+
+def add_sum(part: Tensor, into: Tensor) -> None:
+    """Add the sum over the first dimension to ``into``, fp32 and of as many values, in place."""
+    _run_sum(part, into, 1.0, add=True)
+
+
+def _run_sum(part: Tensor, out: Tensor, factor: float, *, add: bool) -> None:
+    programs = triton.cdiv(out.numel(), _SUM["BLOCK"])
+    _sum_parts[(programs,)](part, out, out.numel(), part.shape[0], factor, ADD=add, **_SUM)

@@ -9,20 +9,34 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.language.extra import libdevice
 
-from medtune.kernels.gate import AfterGate, BeforeGate, GateGradients
-from medtune.kernels.triton_blocks import block_gradients, summed
+from medtune.kernels.gate import AfterGate, BeforeGate
+from medtune.kernels.triton_blocks import add_sum, block_gradients, summed
 from medtune.kernels.triton_dots import padded_rank, precision
 from medtune.kernels.triton_dropout import draw_words, dropout_arguments, kept
+from medtune.kernels.triton_registers import register_bound
 
 __all__ = ["swiglu", "swiglu_backward"]
 
+_FAST = not triton.knobs.runtime.interpret  # the interpreter knows no functions of the device
 _FORWARD = {"ROWS": 64, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
 _BACKWARD = {"ROWS": 16, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
+_FORWARD_REGISTERS = {32: 168}
+_BACKWARD_REGISTERS = {16: 72, 64: 128}
+"""By padded rank: without a bound the fast logistic function would cost one of the programs that share a processor."""
 _FORWARD_COLUMNS = 1792
 """Columns that one program of the forward kernel goes through."""
 _BACKWARD_ROWS = 512
 """Rows that one program of the backward kernel goes through."""
+
+
+@triton.jit
+def _sigmoid(x, FAST: tl.constexpr):
+    """Return the logistic function; the fast form spends no instructions on fp32's subnormal numbers."""
+    if FAST:
+        return libdevice.fast_dividef(1.0, 1.0 + libdevice.fast_expf(-x))
+    return tl.sigmoid(x)
 
 
 @triton.jit
@@ -45,7 +59,7 @@ def _swiglu(
     gate_up_ptr, low_ptr, up_ptr, down_ptr, out_ptr, part_ptr, rows, width, span,
     step_seed_ptr, first_row, seed_0, _seed_1, threshold, _factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
+    FAST: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(1).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     in_rows = row[:, None] < rows
@@ -68,7 +82,7 @@ def _swiglu(
             upper_factor = _load_factor(up_ptr + width, rank, column, width, 2 * width, RANK)
             gate += tl.dot(gate_low, gate_factor, input_precision=PRECISION)
             upper += tl.dot(upper_low, upper_factor, input_precision=PRECISION)
-        out = (gate * tl.sigmoid(gate) * upper).to(out_ptr.dtype.element_ty)
+        out = (gate * _sigmoid(gate, FAST) * upper).to(out_ptr.dtype.element_ty)
         tl.store(out_ptr + row[:, None] * width + column[None, :], out, mask=inside)
         if DOWN_RANK > 0:
             if DROP:
@@ -84,10 +98,10 @@ def _swiglu(
 # One function, since one pass over memory takes all of it along.
 @triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "_seed_1", "threshold"])
 def _swiglu_backward(
-    gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, low_part_ptr, d_down_ptr,
+    gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, d_down_ptr,
     rows, width, span, step_seed_ptr, first_row, seed_0, _seed_1, threshold, factor,
-    RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, LOW: tl.constexpr,
-    PRECISION: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
+    RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
+    FAST: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     block, split = tl.program_id(0), tl.program_id(1).to(tl.int64)
     column = block * COLUMNS + tl.arange(0, COLUMNS)
@@ -112,7 +126,7 @@ def _swiglu_backward(
             low = tl.load(low_ptr + row[:, None] * (2 * RANK) + rank[None, :], mask=low_inside, other=0.0)
             gate += tl.dot(low, gate_factor, input_precision=PRECISION)
             upper += tl.dot(low, upper_factor, input_precision=PRECISION)
-        gated = tl.sigmoid(gate)
+        gated = _sigmoid(gate, FAST)
         active = gate * gated
         if DOWN_RANK > 0:
             down_inside = in_rows & (rank[None, :] < DOWN_RANK)
@@ -126,10 +140,6 @@ def _swiglu_backward(
             gradient += through
             hidden = output.to(kind)
             d_down += tl.dot(tl.trans(hidden), down_low, input_precision=PRECISION)
-            if LOW:
-                low_again = tl.dot(hidden, tl.trans(down), input_precision=PRECISION)
-                low_place = low_part_ptr + (block.to(tl.int64) * rows + row[:, None]) * DOWN_RANK + rank[None, :]
-                tl.store(low_place, low_again, mask=down_inside)
         d_gate = (gradient * upper * gated * (1.0 + gate * (1.0 - gated))).to(kind)
         d_upper = (gradient * active).to(kind)
         tl.store(place, d_gate, mask=inside)
@@ -145,14 +155,15 @@ def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) 
     out = torch.empty(rows, width, dtype=gate_up.dtype, device=gate_up.device)
     low, up = (before.low, before.up) if before else (gate_up, gate_up)
     rank, down_rank = up.shape[0] if before else 0, after.down.shape[0] if after else 0
-    spans = triton.cdiv(width, _FORWARD_COLUMNS)
+    spans, padded = triton.cdiv(width, _FORWARD_COLUMNS), padded_rank(max(rank, down_rank))
     part = torch.empty(spans, rows, down_rank, dtype=torch.float32, device=gate_up.device)
     dropout = after.dropout if after else None
     _swiglu[(spans, triton.cdiv(rows, _FORWARD["ROWS"]))](
         gate_up, low, up, after.down if after else gate_up, out, part, rows, width, _FORWARD_COLUMNS,
         *dropout_arguments(dropout, gate_up),
-        RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(rank, down_rank)), DROP=dropout is not None,
-        PRECISION=precision(gate_up), **_FORWARD,
+        RANK=rank, DOWN_RANK=down_rank, PADDED=padded, DROP=dropout is not None,
+        PRECISION=precision(gate_up), FAST=_FAST, **_FORWARD,
+        **register_bound(out, _FORWARD_REGISTERS.get(padded) if rank and down_rank else None),
     )  # fmt: skip
     if after is None:
         return out, None
@@ -161,33 +172,31 @@ def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) 
 
 def swiglu_backward(
     gate_up: Tensor, gradient: Tensor, before: BeforeGate | None, after: AfterGate | None
-) -> GateGradients:
+) -> Tensor | None:
     """As ``stock_gate.swiglu_backward``."""
     rows, width = gradient.shape
-    device, kind = gate_up.device, gate_up.dtype
     low, up = (before.low, before.up) if before else (gate_up, gate_up)
     rank, down_rank = up.shape[0] if before else 0, after.down.shape[0] if after else 0
     back = after.back if after and after.back is not None else gate_up
-    wants_low, dropout = bool(after and after.wants_low), after.dropout if after else None
-    tile = _tile(_BACKWARD, max(rank, down_rank))
+    dropout = after.dropout if after else None
+    tile, padded = _tile(_BACKWARD, max(rank, down_rank)), padded_rank(max(2 * rank, down_rank))
     blocks, splits = triton.cdiv(width, tile["COLUMNS"]), triton.cdiv(rows, _BACKWARD_ROWS)
-    low_part = torch.empty(blocks, rows, down_rank if wants_low else 0, dtype=torch.float32, device=device)
-    d_down = torch.empty(splits, down_rank, width, dtype=torch.float32, device=device)
+    d_down = torch.empty(splits, down_rank, width, dtype=torch.float32, device=gate_up.device)
+    # adapters on one side only, or masks, leave or take other numbers of registers
+    most = _BACKWARD_REGISTERS.get(padded) if rank and down_rank and dropout is None else None
     _swiglu_backward[(blocks, splits)](
-        gate_up, gradient, low, up, back, after.down if after else gate_up, low_part, d_down,
+        gate_up, gradient, low, up, back, after.down if after else gate_up, d_down,
         rows, width, _BACKWARD_ROWS, *dropout_arguments(dropout, gate_up),
-        RANK=rank, DOWN_RANK=down_rank, PADDED=padded_rank(max(2 * rank, down_rank)), DROP=dropout is not None,
-        LOW=wants_low, PRECISION=precision(gate_up), **tile,
+        RANK=rank, DOWN_RANK=down_rank, PADDED=padded, DROP=dropout is not None,
+        PRECISION=precision(gate_up), FAST=_FAST, **tile,
+        **register_bound(gradient, most, generations=(9,)),
     )  # fmt: skip
-    back_sum = up_sum = None
-    if before is not None:  # in a pass of its own: with these accumulators too, few programs fit a processor at a time
-        back_sum, up_sum = block_gradients(gate_up, before.up, before.low, (0, width, 2 * width), before.alpha)
-    return GateGradients(
-        back=back_sum,
-        up=up_sum,
-        down=summed(d_down, 1.0, torch.float32) if after else None,
-        low=summed(low_part, after.alpha, kind) if after and wants_low else None,
-    )
+    if after is not None and after.down_gradient is not None:
+        add_sum(d_down, after.down_gradient)
+    if before is None or before.up_gradient is None:
+        return None
+    # in a pass of its own: with these accumulators too, few programs fit a processor at a time
+    return block_gradients(gate_up, before.up, before.low, (0, width, 2 * width), before.alpha, before.up_gradient)
 
 
 def _tile(tile: dict[str, int], rank: int) -> dict[str, int]:

@@ -13,75 +13,106 @@ from torch import Tensor
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.triton_adapters import add_projected
 from medtune.kernels.triton_dropout import draw_words, dropout_arguments, kept
+from medtune.kernels.triton_registers import register_bound
 
 __all__ = ["cross_entropy", "norm", "norm_backward", "quantize_rows"]
 
 _E4M3_MAX = 448.0
 _LOWEST = -1e30
 _NORM = {"VALUES": 8192, "num_warps": 8}  # tiles here and in the other rooms: the fastest of ten on an H200
+_NORM_BACK_REGISTERS = 80
+"""As many as let three programs of the gradient of a norm with adapters share a processor, each thread with 32 values."""
+_BOUND_BLOCKS = (2048, 4096, 8192)
 _WIDE_ROW = 4096
 _FUSED, _FUSED_BACK = 16, 48
 """Highest ranks (sums of ranks) up to which adapters are added inside a norm; above, a product of their own is faster."""
 
 
 @triton.jit
+def _tile(first, rows, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Return rows that exist, columns, which columns exist [1, BLOCK], places and which of them exist.
+
+    A row beyond the end counts as the last one: that takes fewer instructions than a mask on every load.
+    """
+    row = first + tl.arange(0, ROWS)
+    there = tl.minimum(row, rows - 1)
+    column = tl.arange(0, BLOCK)
+    inside = tl.full([BLOCK], 1, tl.int1) if WIDTH == BLOCK else column < WIDTH
+    return there, column, inside, there[:, None] * WIDTH + column[None, :], (row[:, None] < rows) & inside[None, :]
+
+
+@triton.jit
+def _load(place, inside, FULL: tl.constexpr):
+    """Load past the first cache, which keeps the factors that all rows share."""
+    if FULL:
+        return tl.load(place, cache_modifier=".cg")
+    return tl.load(place, mask=inside, other=0.0, cache_modifier=".cg")
+
+
+@triton.jit
+def _load_shared(place, inside, FULL: tl.constexpr):
+    """Load what all rows share, as fp32."""
+    if FULL:
+        return tl.load(place).to(tl.float32)
+    return tl.load(place, mask=inside, other=0.0).to(tl.float32)
+
+
+@triton.jit(do_not_specialize=["rows"])
 def _norm(
-    x_ptr, pending_ptr, low_ptr, up_ptr, weight_ptr, total_ptr, normed_ptr, scale_ptr, rows, width, eps,
-    ADD: tl.constexpr, RANK: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    x_ptr, pending_ptr, low_ptr, up_ptr, weight_ptr, total_ptr, normed_ptr, scale_ptr, rows, eps,
+    ADD: tl.constexpr, RANK: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    column = tl.arange(0, BLOCK)
-    inside = (row[:, None] < rows) & (column[None, :] < width)
-    place = row[:, None] * width + column[None, :]
-    x = tl.load(x_ptr + place, mask=inside, other=0.0)
+    FULL: tl.constexpr = WIDTH == BLOCK  # noqa: N806 - a constant
+    first = tl.program_id(0).to(tl.int64) * ROWS
+    row, column, inside, place, target = _tile(first, rows, WIDTH, ROWS, BLOCK)
+    x = _load(x_ptr + place, inside[None, :], FULL)
     if ADD:
-        pending = tl.load(pending_ptr + place, mask=inside, other=0.0).to(tl.float32)
+        pending = _load(pending_ptr + place, inside[None, :], FULL).to(tl.float32)
         for j in tl.static_range(RANK):
-            low = tl.load(low_ptr + row * RANK + j, mask=row < rows, other=0.0).to(tl.float32)
-            up = tl.load(up_ptr + j * width + column, mask=column < width, other=0.0).to(tl.float32)
-            pending += low[:, None] * up[None, :]
+            low = tl.load(low_ptr + row * RANK + j).to(tl.float32)
+            pending += low[:, None] * _load_shared(up_ptr + j * WIDTH + column, inside, FULL)[None, :]
         x = (x.to(tl.float32) + pending).to(x.dtype)
-        tl.store(total_ptr + place, x, mask=inside)
+        tl.store(total_ptr + place, x, mask=target)
     wide = x.to(tl.float32)
-    scale = 1.0 / tl.sqrt(tl.sum(wide * wide, 1) / width + eps)
-    weight = tl.load(weight_ptr + column, mask=column < width, other=0.0).to(tl.float32)
+    scale = 1.0 / tl.sqrt(tl.sum(wide * wide, 1) / WIDTH + eps)
+    weight = _load_shared(weight_ptr + column, inside, FULL)
     normed = (wide * scale[:, None]).to(x.dtype).to(tl.float32) * weight[None, :]
-    tl.store(normed_ptr + place, normed.to(x.dtype), mask=inside)
-    tl.store(scale_ptr + row, scale, mask=row < rows)
+    tl.store(normed_ptr + place, normed.to(x.dtype), mask=target)
+    tl.store(scale_ptr + row, scale)
 
 
-@triton.jit(do_not_specialize=["first_row", "seed_0", "seed_1", "threshold"])
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
 def _norm_backward(
-    gradient_ptr, low_ptr, down_ptr, x_ptr, scale_ptr, weight_ptr, residual_ptr, out_ptr, rows, width,
+    gradient_ptr, low_ptr, down_ptr, x_ptr, scale_ptr, weight_ptr, residual_ptr, out_ptr, rows,
     step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
-    ADD: tl.constexpr, MEMBERS: tl.constexpr, RANK: tl.constexpr, DROP: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    ADD: tl.constexpr, MEMBERS: tl.constexpr, RANK: tl.constexpr, DROP: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    column = tl.arange(0, BLOCK)
-    inside = (row[:, None] < rows) & (column[None, :] < width)
-    place = row[:, None] * width + column[None, :]
-    gradient = tl.load(gradient_ptr + place, mask=inside, other=0.0).to(tl.float32)
+    FULL: tl.constexpr = WIDTH == BLOCK  # noqa: N806 - a constant
+    first = tl.program_id(0).to(tl.int64) * ROWS
+    row, column, inside, place, target = _tile(first, rows, WIDTH, ROWS, BLOCK)
+    # both asked for at once, since loads stay in their order; the residual later, or registers would run short
+    gradient = _load(gradient_ptr + place, inside[None, :], FULL).to(tl.float32)
+    x = _load(x_ptr + place, inside[None, :], FULL)
+    scale = tl.load(scale_ptr + row)[:, None]
     for member in tl.static_range(MEMBERS):
         if DROP:
             if member % 2 == 0:
                 words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
             passing = tl.where(kept(words, member, threshold), factor, 0.0)
         for j in tl.static_range(RANK):
-            low = tl.load(low_ptr + row * (MEMBERS * RANK) + (member * RANK + j), mask=row < rows, other=0.0)
-            down = tl.load(down_ptr + (member * RANK + j) * width + column, mask=column < width, other=0.0)
-            through = low.to(tl.float32)[:, None] * down.to(tl.float32)[None, :]
+            low = tl.load(low_ptr + row * (MEMBERS * RANK) + (member * RANK + j)).to(tl.float32)
+            down = _load_shared(down_ptr + (member * RANK + j) * WIDTH + column, inside, FULL)
             if DROP:
-                through *= passing
-            gradient += through
-    x = tl.load(x_ptr + place, mask=inside, other=0.0)
-    scale = tl.load(scale_ptr + row, mask=row < rows, other=0.0)[:, None]
-    weight = tl.load(weight_ptr + column, mask=column < width, other=0.0).to(tl.float32)
-    inner = gradient * weight[None, :]
+                gradient += low[:, None] * down[None, :] * passing
+            else:
+                gradient += low[:, None] * down[None, :]
+    inner = gradient * _load_shared(weight_ptr + column, inside, FULL)[None, :]
     direction = x.to(tl.float32) * scale
-    result = scale * (inner - direction * (tl.sum(inner * direction, 1) / width)[:, None])
+    result = scale * (inner - direction * (tl.sum(inner * direction, 1) / WIDTH)[:, None])
     if ADD:
-        result += tl.load(residual_ptr + place, mask=inside, other=0.0).to(tl.float32)
-    tl.store(out_ptr + place, result.to(x.dtype), mask=inside)
+        result += _load(residual_ptr + place, inside[None, :], FULL).to(tl.float32)
+    tl.store(out_ptr + place, result.to(x.dtype), mask=target)
 
 
 @triton.jit
@@ -112,17 +143,21 @@ def _cross_entropy(logits_ptr, target_ptr, loss_ptr, width, stride, LOWEST: tl.c
 
 @triton.jit
 def _quantize(
-    x_ptr, column_scale_ptr, out_ptr, scale_ptr, width, SCALED: tl.constexpr, LARGEST: tl.constexpr, BLOCK: tl.constexpr
-):
+    x_ptr, column_scale_ptr, out_ptr, scale_ptr,
+    SCALED: tl.constexpr, LARGEST: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    FULL: tl.constexpr = WIDTH == BLOCK  # noqa: N806 - a constant
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
-    inside = column < width
-    x = tl.load(x_ptr + row * width + column, mask=inside, other=0.0).to(tl.float32)
+    inside = column < WIDTH
+    x = _load(x_ptr + row * WIDTH + column, inside, FULL).to(tl.float32)
     if SCALED:
-        x *= tl.load(column_scale_ptr + column, mask=inside, other=0.0)
+        x *= _load_shared(column_scale_ptr + column, inside, FULL)
     scale = tl.maximum(tl.max(tl.abs(x), 0), 1e-12) / LARGEST
-    rounded = tl.minimum(tl.maximum(x / scale, -LARGEST), LARGEST)
-    tl.store(out_ptr + row * width + column, rounded.to(out_ptr.dtype.element_ty), mask=inside)
+    # by a reciprocal, which spares a division for every value; the largest exceeds LARGEST by errors of fp32 only,
+    # which rounding to e4m3 takes away
+    rounded = (x * (1.0 / scale)).to(out_ptr.dtype.element_ty)
+    tl.store(out_ptr + row * WIDTH + column, rounded, mask=inside)
     tl.store(scale_ptr + row, scale)
 
 
@@ -139,8 +174,8 @@ def norm(
     low, up = adapter or (x, x)
     launch = _launch(width, is_adapted=adapter is not None)
     _norm[(triton.cdiv(rows, launch["ROWS"]),)](
-        x, x if pending is None else pending, low, up, weight, total, normed, scale, rows, width, eps,
-        ADD=pending is not None, RANK=up.shape[0] if adapter else 0, **launch,
+        x, x if pending is None else pending, low, up, weight, total, normed, scale, rows, eps,
+        ADD=pending is not None, RANK=up.shape[0] if adapter else 0, WIDTH=width, **launch,
     )  # fmt: skip
     return total, normed, scale
 
@@ -161,11 +196,13 @@ def norm_backward(
     members = dropout.members if dropout else 1
     out = torch.empty_like(x)
     launch = _launch(width, is_adapted=through is not None)
+    if through is not None and dropout is None and launch["BLOCK"] in _BOUND_BLOCKS:  # masks take more
+        launch |= register_bound(x, _NORM_BACK_REGISTERS)
     _norm_backward[(triton.cdiv(rows, launch["ROWS"]),)](
-        gradient, low, down, x, *normed, gradient if residual is None else residual, out, rows, width,
+        gradient, low, down, x, *normed, gradient if residual is None else residual, out, rows,
         *dropout_arguments(dropout, x),
         ADD=residual is not None, MEMBERS=members if through else 0, RANK=down.shape[0] // members if through else 0,
-        DROP=dropout is not None, **launch,
+        DROP=dropout is not None, WIDTH=width, **launch,
     )  # fmt: skip
     return out
 
@@ -186,8 +223,8 @@ def quantize_rows(x: Tensor, column_scale: Tensor | None = None) -> tuple[Tensor
     scale = torch.empty(rows, 1, dtype=torch.float32, device=x.device)
     block = triton.next_power_of_2(width)
     _quantize[(rows,)](
-        x, scale if column_scale is None else column_scale, out, scale, width,
-        SCALED=column_scale is not None, LARGEST=_E4M3_MAX, BLOCK=block, num_warps=_warps(block),
+        x, scale if column_scale is None else column_scale, out, scale,
+        SCALED=column_scale is not None, LARGEST=_E4M3_MAX, WIDTH=width, BLOCK=block, num_warps=_warps(block),
     )  # fmt: skip
     return out, scale
 

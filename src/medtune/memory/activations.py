@@ -73,9 +73,9 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     """Return the parts that the fast path adds at its worst moment.
 
     Per token, with key width k: a block keeps the residual stream before both halves 2 h, rotated queries, keys and
-    values q + 2 k and the attention's result q, low-rank values of four groups, and the joint product of gate and up
+    values q + 2 k and the attention's result q, low-rank values of five groups, and the joint product of gate and up
     2 f; models with normed heads keep the joint product before rotation too. "selective" leaves gate and up out, "all"
-    keeps the block's input h only, "offload" keeps that on the host. In the last block the MLP runs on supervised tokens
+    keeps the block's input h and the low-rank values of ``down``, "offload" keeps the former on the host. In the last block the MLP runs on supervised tokens
     only. Within a block's backward pass come the gradient of the activation f (in fp8 beside it a rounded row of 2 f
     bytes) and three hidden states; a recomputing one also holds what it computed again, the MLP 4,096 rows at a time.
 
@@ -86,8 +86,9 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     heads = shape.queries + 2 * shape.keys
     attention = (h + heads + shape.queries + (heads if shape.head_norms else 0)) * width
     attention += _FP32 * (shape.num_attention_heads + 1) + 4 * setting.spec.lora.r * width
-    mlp = h * width + _FP32
-    wide = 2 * f * width + 3 * setting.spec.lora.r * width
+    low = setting.spec.lora.r * width
+    mlp = h * width + _FP32 + low
+    wide = 2 * f * width + 2 * low
     last = setting.supervised
     layers = shape.num_hidden_layers
     beside = max(f * width, 2 * f if setting.spec.quant.scheme == "fp8" else 0) + 3 * h * width
@@ -99,7 +100,8 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
         working = float((beside + wide) * tokens)
     else:
         at_once = min(tokens, _MLP_ROWS)
-        kept = float((min(_IN_FLIGHT, layers) if setting.recompute == "offload" else layers) * h * width * tokens)
+        inputs = min(_IN_FLIGHT, layers) if setting.recompute == "offload" else layers
+        kept = float((inputs * h * width + layers * low) * tokens)
         working = float((attention + 4 * h * width) * tokens + (beside + wide) * at_once)
     values = shape.adapter_parameters(setting.spec)
     rows = min(max(256, 2**25 // shape.vocab_size), setting.supervised_tokens)
