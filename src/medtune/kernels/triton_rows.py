@@ -100,13 +100,16 @@ def _norm_backward(
             if member % 2 == 0:
                 words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
             passing = tl.where(kept(words, member, threshold), factor, 0.0)
+            through = tl.zeros([ROWS, BLOCK], tl.float32)
         for j in tl.static_range(RANK):
             low = tl.load(low_ptr + row * (MEMBERS * RANK) + (member * RANK + j)).to(tl.float32)
             down = _load_shared(down_ptr + (member * RANK + j) * WIDTH + column, inside, FULL)
             if DROP:
-                gradient += low[:, None] * down[None, :] * passing
+                through += low[:, None] * down[None, :]
             else:
                 gradient += low[:, None] * down[None, :]
+        if DROP:
+            gradient += through * passing
     inner = gradient * _load_shared(weight_ptr + column, inside, FULL)[None, :]
     direction = x.to(tl.float32) * scale
     result = scale * (inner - direction * (tl.sum(inner * direction, 1) / WIDTH)[:, None])
@@ -196,7 +199,9 @@ def norm_backward(
     members = dropout.members if dropout else 1
     out = torch.empty_like(x)
     launch = _launch(width, is_adapted=through is not None)
-    if through is not None and dropout is None and launch["BLOCK"] in _BOUND_BLOCKS:  # masks take more
+    if dropout is not None:  # masks take registers: half the values a thread
+        launch["num_warps"] = min(32, 2 * launch["num_warps"])
+    elif through is not None and launch["BLOCK"] in _BOUND_BLOCKS:
         launch |= register_bound(x, _NORM_BACK_REGISTERS)
     _norm_backward[(triton.cdiv(rows, launch["ROWS"]),)](
         gradient, low, down, x, *normed, gradient if residual is None else residual, out, rows,
