@@ -29,6 +29,7 @@ from pathlib import Path
 
 SHAPES = "16x512,4x512,4x2048,1x8192"
 HERE = Path(__file__).parent
+UNTIMED = ("checkpoint", "reference")
 LOSS_OFF, NORM_OFF = 0.01, 0.10
 
 
@@ -63,9 +64,9 @@ def contestants():
     return [
         Contestant("reference", "nf4", either),
         one("unsloth", "nf4", "no recompute", "none"),
-        one("trl", "nf4", "Liger, no recompute", "none", liger=True),
         Contestant("medtune", "nf4", own),
         one("unsloth", "nf4", "default, offloaded recompute", "offload"),
+        one("trl", "nf4", "Liger, no recompute", "none", liger=True),
         Contestant("reference", "bf16", either),
         Contestant("medtune", "fp8", own[:1]),
         Contestant("medtune", "bf16", own[:1]),
@@ -111,6 +112,15 @@ def log_of(contestant, number, arguments):
     folder = arguments.out.with_name(arguments.out.name + ".logs")
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{number}-{contestant.engine}-{contestant.base}.log"
+
+
+def wait_for_imports(field_, outs, limit):
+    """Wait until every process has imported what it needs or has failed: nothing may load while another is timed."""
+    began = time.monotonic()
+    waiting = list(zip(field_, outs, strict=True))
+    while waiting and time.monotonic() - began < limit:
+        time.sleep(0.1)
+        waiting = [(c, o) for c, o in waiting if c.process.poll() is None and not o.with_suffix(".ready").exists()]
 
 
 def let_run(contestant, out, log, limit, until):
@@ -178,7 +188,7 @@ def table(rows):
             cells += [f"{r['tokens_per_second']:,}", ratio, f"{r['mfu']:.2f}", peak, *off]
             lines.append("| " + " | ".join(cells) + " |")
     lines += [
-        f"no result: {r['engine']} {r['base']} {r.get('name', '')} {r.get('rows', '')} x {r.get('length', '')}: "
+        f"no result: {r['engine']} {r['base']} {r.get('name', '')} {r.get('rows', 'all')} x {r.get('length', 'all')}: "
         + r.get("failed", f"loss {r.get('loss_off', 0):+.2%}, gradient norm {r.get('grad_norm_off', 0):+.2%}")
         for r in rows
         if "failed" in r or r.get("agrees") is False
@@ -214,7 +224,12 @@ def main():
     until = time.time() + arguments.budget
     arguments.checkpoint = (arguments.checkpoint or folder / "checkpoint").absolute()
     wanted = [c for c in contestants() if any(text in c.name for text in arguments.only.split(","))]
-    rows = [{"engine": c.engine, "base": c.base, "failed": "not installed"} for c in wanted if not is_here(c)]
+    rows = [
+        {"engine": c.engine, "base": c.base, "name": setting["name"], "failed": "not installed"}
+        for c in wanted
+        if not is_here(c)
+        for setting in c.settings
+    ]
     field_ = [c for c in wanted if is_here(c)]
     if any(c.engine in ("trl", "unsloth") for c in field_):
         field_.insert(0, Contestant("checkpoint", "", [{"name": ""}]))
@@ -222,6 +237,8 @@ def main():
     try:
         outs = [start(c, number, arguments, folder) for number, c in enumerate(field_)]
         for number, contestant in enumerate(field_):
+            if contestant.engine not in UNTIMED:
+                wait_for_imports(field_, outs, arguments.limit)
             log = log_of(contestant, number, arguments)
             for row in let_run(contestant, outs[number], log, arguments.limit, until):
                 row = {"engine": contestant.engine, "base": contestant.base, **row}
