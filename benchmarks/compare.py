@@ -240,8 +240,8 @@ def main():
             if contestant.engine not in UNTIMED:
                 wait_for_imports(field_, outs, arguments.limit)
             log = log_of(contestant, number, arguments)
-            for row in let_run(contestant, outs[number], log, arguments.limit, until):
-                row = {"engine": contestant.engine, "base": contestant.base, **row}
+            for told in let_run(contestant, outs[number], log, arguments.limit, until):
+                row = {"engine": contestant.engine, "base": contestant.base, **told}
                 if row["engine"] != "checkpoint" or "failed" in row:
                     rows.append(row)
                 row["since_s"] = round(time.monotonic() - began, 1)

@@ -5,6 +5,7 @@ import json
 import statistics
 import time
 import zlib
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -17,9 +18,11 @@ DISCARDED = 4
 SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LORA = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0}
 RATE = 1e-5
+OPTIMIZER = "adamw_torch_fused" if CUDA else "adamw_torch"
 IGNORED = -100
 
 
+@cache
 def make_batches(rows, length):
     """Return the batches that every engine meets in turn, each as its tensors and the lengths of its samples."""
     return [make_batch(rows, length, seed) for seed in range(DISCARDED)]
@@ -98,6 +101,18 @@ def figures(model, batches, clock, first):
         "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
         **{name: float(value) for name, value in first.items()},
     }
+
+
+class Checkpoint:
+    """Writes the base to disk, for the engines that load it from there."""
+
+    def __init__(self, order):
+        self._order = order
+
+    def run(self, _setting, _shape):
+        """Write it."""
+        write_checkpoint(self._order["checkpoint"], self._order["tiny"])
+        return {}
 
 
 def write_checkpoint(folder, tiny):
