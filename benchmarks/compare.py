@@ -47,7 +47,12 @@ class Contestant:
     @property
     def name(self):
         """What ``--only`` looks at."""
-        return " ".join([self.engine, self.base, *(setting["name"] for setting in self.settings)])
+        return f"{self.engine} {self.base} {self.label}"
+
+    @property
+    def label(self):
+        """The names of its settings."""
+        return ", ".join(setting["name"] for setting in self.settings)
 
 
 def contestants():
@@ -96,13 +101,15 @@ def start(contestant, number, arguments, folder):
         "checkpoint": str(arguments.checkpoint),
         "out": str(folder / f"{number}.jsonl"),
     }
+    own = folder / str(number)  # unsloth writes the code that it generates to where it is started
+    own.mkdir()
     with log_of(contestant, number, arguments).open("w") as log:
         contestant.process = subprocess.Popen(
             [sys.executable, str(HERE / "contestant.py"), json.dumps(order)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            cwd=folder,
+            cwd=own,
         )
     return Path(order["out"])
 
@@ -125,6 +132,9 @@ def wait_for_imports(field_, outs, limit):
 
 def let_run(contestant, out, log, limit, until):
     """Let a contestant run, and yield its rows as they come."""
+    if time.time() > until:
+        yield {"failed": "not run: the budget was used up"}
+        return
     began, process = time.monotonic(), contestant.process
     with contextlib.suppress(BrokenPipeError):  # it failed while it was imported
         process.stdin.write(f"{until}\n".encode())
@@ -225,10 +235,9 @@ def main():
     arguments.checkpoint = (arguments.checkpoint or folder / "checkpoint").absolute()
     wanted = [c for c in contestants() if any(text in c.name for text in arguments.only.split(","))]
     rows = [
-        {"engine": c.engine, "base": c.base, "name": setting["name"], "failed": "not installed"}
+        {"engine": c.engine, "base": c.base, "name": c.label, "failed": "not installed"}
         for c in wanted
         if not is_here(c)
-        for setting in c.settings
     ]
     field_ = [c for c in wanted if is_here(c)]
     if any(c.engine in ("trl", "unsloth") for c in field_):
@@ -241,7 +250,7 @@ def main():
                 wait_for_imports(field_, outs, arguments.limit)
             log = log_of(contestant, number, arguments)
             for told in let_run(contestant, outs[number], log, arguments.limit, until):
-                row = {"engine": contestant.engine, "base": contestant.base, **told}
+                row = {"engine": contestant.engine, "base": contestant.base, "name": contestant.label, **told}
                 if row["engine"] != "checkpoint" or "failed" in row:
                     rows.append(row)
                 row["since_s"] = round(time.monotonic() - began, 1)

@@ -29,8 +29,6 @@ def load(order):
     """Import what the engine needs, and return its class."""
     os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", UNSLOTH_DISABLE_STATISTICS="1")
     if order["engine"] == "unsloth":
-        written = Path(order["out"]).parent / "unsloth_compiled"
-        os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(written))
         import_module("unsloth")  # before all that it patches
     module, name = ENGINES[order["engine"]]
     found = getattr(import_module(module), name)
@@ -89,7 +87,7 @@ def main():
     try:
         made = engine(order)
     except Exception as error:
-        tell({"name": order["settings"][0]["name"], "failed": f"{type(error).__name__}: {str(error)[:300]}"})
+        tell({"failed": f"{type(error).__name__}: {str(error)[:300]}"})
         raise
     run_all(made, order, float(line), tell)
 
