@@ -246,7 +246,7 @@ def main():
     try:
         outs = [start(c, number, arguments, folder) for number, c in enumerate(field_)]
         for number, contestant in enumerate(field_):
-            if contestant.engine not in UNTIMED:
+            if contestant.engine not in UNTIMED and time.time() < until:
                 wait_for_imports(field_, outs, arguments.limit)
             log = log_of(contestant, number, arguments)
             for told in let_run(contestant, outs[number], log, arguments.limit, until):
