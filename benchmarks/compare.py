@@ -7,7 +7,8 @@ The work: random weights of Starling's shape, four batches of packed rows in tur
 supervised), LoRA r 8 without dropout on all seven linear layers from the same adapter values, AdamW, bf16. Every engine
 runs in a process of its own. The first four steps are discarded; the figure is the median of the rest, in real tokens.
 medtune runs through the trainer that MedTuner.train() uses and isolates the samples of a row, with a bare loop of its
-kernels beside it; trl and unsloth run their trainer on the same rows, in which they let a sample see those before it.
+kernels beside it; trl and unsloth run their trainer on the same rows, in which they let a sample see those before it, which is
+their fast form; trl runs with the samples apart too.
 
 Loss and gradient norm of each first step are compared with plain eager peft on the same weights and rows, with samples
 isolated for medtune and not for the others; fp8 is compared with bf16. A run without a gradient, or further than 1 % in loss
@@ -60,7 +61,7 @@ def contestants():
     either = [{"name": "isolated", "isolated": True}, {"name": "as one text", "isolated": False}]
 
     def one(engine, base, name, recompute, **more):
-        return Contestant(engine, base, [{"name": name, "recompute": recompute, "isolated": False, **more}])
+        return Contestant(engine, base, [{"isolated": False, "name": name, "recompute": recompute, **more}])
 
     own = [
         {"name": "no recompute", "recompute": "none", "isolated": True},
@@ -78,6 +79,8 @@ def contestants():
         one("unsloth", "nf4", "no recompute, compiled blocks", "none", feeding="padded"),
         one("trl", "nf4", "default, recompute", "all"),
         one("trl", "bf16", "Liger, no recompute", "none", liger=True),
+        one("trl", "nf4", "apart, recompute", "all", isolated=True),
+        one("trl", "nf4", "apart by flex attention, recompute", "all", isolated=True, attention="flex_attention"),
     ]
 
 

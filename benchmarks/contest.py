@@ -29,11 +29,17 @@ def make_batches(rows, length):
 
 
 def rows_in_order(batches, steps):
-    """Return ids and labels of all rows of a run, in the order in which they are met."""
+    """Return ids, labels and lengths of the samples of all rows of a run, in the order in which they are met.
+
+    What fills a row up after its samples counts as one of them here.
+    """
     found = []
     for step in range(steps):
-        ids, _positions, labels = batches[step % len(batches)][0]
-        found += zip(ids.tolist(), labels.tolist(), strict=True)
+        ids, positions, labels = batches[step % len(batches)][0]
+        for row, place in enumerate(positions):
+            begins = (place == 0).nonzero().flatten().tolist()
+            lengths = [end - begin for begin, end in itertools.pairwise([*begins, len(place)])]
+            found.append((ids[row].tolist(), labels[row].tolist(), lengths))
     return found
 
 

@@ -39,7 +39,7 @@ class Trl:
         self.model = AutoModelForCausalLM.from_pretrained(
             order["checkpoint"],
             dtype=torch.bfloat16,
-            attn_implementation="sdpa",
+            attn_implementation=order["settings"][0].get("attention", "sdpa"),
             device_map={"": 0} if CUDA else None,
             quantization_config=four_bit if order["base"] == "nf4" else None,
         )
@@ -54,15 +54,11 @@ class Trl:
         """Return the figures of a run of the trainer."""
         batches = make_batches(*shape)
         rows = rows_in_order(batches, self.steps)
-        columns = {
-            "input_ids": [ids for ids, _labels in rows],
-            "completion_mask": [[int(label != IGNORED) for label in labels] for _ids, labels in rows],
-        }
         with TemporaryDirectory(prefix="compare-") as folder:
             trainer = trainer_class()(
                 model=self.model,
                 args=self._arguments(setting, shape, folder),
-                train_dataset=Dataset.from_dict(columns),
+                train_dataset=prepared(rows, isolated=setting["isolated"]),
                 processing_class=self.tokenizer,
                 peft_config=self.adapter(),
             )
@@ -80,7 +76,9 @@ class Trl:
         rows, length = shape
         # every row is exactly as long as is trained on: neither way of feeding changes what a step consists of
         feeding = {"packing": True, "packing_strategy": "wrapped"}
-        if setting.get("feeding") == "padded":
+        if setting["isolated"]:  # packed as trl would, and left as it is
+            feeding = {"packing": True, "packing_strategy": "bfd", "dataset_kwargs": {"skip_prepare_dataset": True}}
+        elif setting.get("feeding") == "padded":
             feeding = {"packing": False, "padding_free": False}
         return SFTConfig(
             output_dir=folder,
@@ -148,11 +146,20 @@ def trainer_class():
     return PlainLoss
 
 
+def prepared(rows, *, isolated):
+    """Return the rows as trl takes them: with the lengths of their samples where these are kept apart."""
+    ids, labels, lengths = (list(column) for column in zip(*rows, strict=True))
+    if isolated:
+        return Dataset.from_dict({"input_ids": ids, "labels": labels, "seq_lengths": lengths})
+    marks = [[int(label != IGNORED) for label in row] for row in labels]
+    return Dataset.from_dict({"input_ids": ids, "completion_mask": marks})
+
+
 def check_rows(trainer, rows):
     """Raise where the trainer's preparation has changed or reordered the rows."""
-    prepared = trainer.train_dataset
-    if len(prepared) != len(rows) or prepared[0]["input_ids"] != rows[0][0] or prepared[-1]["input_ids"] != rows[-1][0]:
-        raise RuntimeError(f"{len(rows)} rows were given and {len(prepared)} other ones would be trained on")
+    found = trainer.train_dataset
+    if len(found) != len(rows) or found[0]["input_ids"] != rows[0][0] or found[-1]["input_ids"] != rows[-1][0]:
+        raise RuntimeError(f"{len(rows)} rows were given and {len(found)} other ones would be trained on")
 
 
 class Watcher(TrainerCallback):

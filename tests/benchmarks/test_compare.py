@@ -125,12 +125,13 @@ def test_medtune_and_its_peers_meet_the_same_tokens_in_the_same_order(contest):
     batches = contest.make_batches(2, 128)
     whole, dealt = contest.rows_in_order(batches, 6), DealtRows(batches, 6)
     assert len(whole) == len(dealt) == 12
-    for place, (ids, labels) in enumerate(whole):
+    for place, (ids, labels, lengths) in enumerate(whole):
         row = dealt[11 - place]  # whichever is asked for
         real = len(row.input_ids)
         assert ids[:real] == row.input_ids
         assert [label != contest.IGNORED for label in labels] == [*map(bool, row.supervised), *[False] * (128 - real)]
         assert sum(row.lengths) == real
+        assert lengths == [*row.lengths, *([128 - real] if real < 128 else [])]
     assert whole[0] == whole[8]
     assert whole[0] != whole[2]
 
