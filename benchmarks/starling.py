@@ -14,9 +14,8 @@ FULL = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
 
 
-def make_model(base, tiny, dropout=0.0):
-    """Return a peft model with random weights whose frozen layers are stored as ``base``."""
-    from peft import LoraConfig, get_peft_model
+def make_base(tiny):
+    """Return the model with random weights in bf16, the same ones every time on the same kind of device."""
     from transformers import MistralConfig, MistralForCausalLM
 
     wide = {"intermediate_size": 128} if tiny else {"intermediate_size": 14336}
@@ -30,7 +29,14 @@ def make_model(base, tiny, dropout=0.0):
             model = MistralForCausalLM(config)
     finally:
         torch.set_default_dtype(torch.float32)
-    model.requires_grad_(requires_grad=False)
+    return model.requires_grad_(requires_grad=False)
+
+
+def make_model(base, tiny, dropout=0.0):
+    """Return a peft model with random weights whose frozen layers are stored as ``base``."""
+    from peft import LoraConfig, get_peft_model
+
+    model = make_base(tiny)
     if base != "bf16":
         for part in [p for layer in model.model.layers for p in (layer.self_attn, layer.mlp)]:
             for name, linear in list(part.named_children()):
