@@ -194,7 +194,7 @@ def norm_backward(
         through = None
     low, down, dropout = through or (x, x, None)
     members = len(dropout.member_seeds) if dropout else 1
-    out = torch.empty_like(x)
+    out = torch.empty_like(x) if residual is None else residual
     launch = _launch(width, is_adapted=through is not None)
     if through is not None and dropout is None and launch["BLOCK"] in _BOUND_BLOCKS:  # masks take more
         launch |= register_bound(x, _NORM_BACK_REGISTERS)
