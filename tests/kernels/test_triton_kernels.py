@@ -83,8 +83,14 @@ def test_gradient_of_norm_takes_in_that_of_adapters(draw, assert_close, with_res
     x, gradient, residual = draw(19, width), draw(19, width), draw(19, width) if with_residual else None
     normed = (torch.rsqrt(x.float().square().mean(-1) + 1e-5), draw(width))
     through = (draw(19, 3 * rank), draw(3 * rank, width), dropout) if rank else None
-    found, wanted = (m.norm_backward(gradient.clone(), through, x, normed, residual) for m in (triton_rows, stock))
+    copies = [None if residual is None else residual.clone() for _ in range(2)]
+    found, wanted = (
+        module.norm_backward(gradient.clone(), through, x, normed, copy)
+        for module, copy in zip((triton_rows, stock), copies, strict=True)
+    )
     assert_close(found, wanted)
+    if with_residual:
+        assert [copies[0].data_ptr(), copies[1].data_ptr()] == [found.data_ptr(), wanted.data_ptr()]
 
 
 def test_loss_over_a_vocabulary_wider_than_a_block(draw, assert_close):

@@ -77,15 +77,14 @@ class MlpHalf:
         return MlpTrace(x, scale, low_down)
 
     def backward(self, gradient: Tensor, kept: MlpTrace, during: Pass) -> Tensor:
-        """Add the adapters' gradients and return that of the half's input, residual included."""
+        """Add the adapters' gradients and turn ``gradient`` into that of the half's input, residual included."""
         if kept.gate_up is not None:
             return self._backward_part(gradient, kept, during, 0)
-        result = torch.empty_like(gradient)
         for start, end in during.parts(gradient.shape[0]):
             low = None if kept.low_down is None else kept.low_down[start:end]
             part = MlpTrace(kept.x[start:end], kept.scale[start:end], low)
-            result[start:end] = self._backward_part(gradient[start:end], part, during, start)
-        return result
+            self._backward_part(gradient[start:end], part, during, start)
+        return gradient
 
     def _backward_part(self, gradient: Tensor, kept: MlpTrace, during: Pass, start: int) -> Tensor:
         wide, down = during.group(self.groups[0]), during.group(self.groups[1])

@@ -66,7 +66,7 @@ def norm_backward(
             first factor [members * r, width] and masks; None for none.
         x: [rows, width] residual stream.
         normed: reciprocal root mean square [rows] and weight [width].
-        residual: [rows, width], None for none.
+        residual: [rows, width], None for none; the result is written over it.
     """
     if through is not None:
         add_projected(gradient, *through)
@@ -74,7 +74,7 @@ def norm_backward(
     direction = x.float() * scale[:, None]
     inner = gradient.float() * weight.float()
     result = scale[:, None] * (inner - direction * (inner * direction).mean(-1, keepdim=True))
-    return (result if residual is None else result + residual.float()).to(x.dtype)
+    return result.to(x.dtype) if residual is None else residual.copy_(result + residual.float())
 
 
 def project(x: Tensor, down: Tensor, alpha: float, dropout: Dropout | None) -> Tensor:

@@ -197,7 +197,7 @@ def norm_backward(
         through = None
     low, down, dropout = through or (x, x, None)
     members = dropout.members if dropout else 1
-    out = torch.empty_like(x)
+    out = torch.empty_like(x) if residual is None else residual
     launch = _launch(width, is_adapted=through is not None)
     if dropout is not None:  # masks take registers: half the values a thread
         launch["num_warps"] = min(32, 2 * launch["num_warps"])

@@ -75,9 +75,10 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     Per token, with key width k: a block keeps the residual stream before both halves 2 h, rotated queries, keys and
     values q + 2 k and the attention's result q, low-rank values of five groups, and the joint product of gate and up
     2 f; models with normed heads keep the joint product before rotation too. "selective" leaves gate and up out, "all"
-    keeps the block's input h and the low-rank values of ``down``, "offload" keeps the former on the host. In the last block the MLP runs on supervised tokens
-    only. Within a block's backward pass come the gradient of the activation f (in fp8 beside it a rounded row of 2 f
-    bytes) and three hidden states; a recomputing one also holds what it computed again, the MLP 4,096 rows at a time.
+    keeps the block's input h and the low-rank values of ``down``, "offload" keeps the former on the host. In the last
+    block the MLP runs on supervised tokens only. Within a block's backward pass come the gradient of the activation f
+    (in fp8 beside it a rounded row of 2 f bytes) and three hidden states; a recomputing one also holds what it computed
+    again, the MLP 4,096 rows at a time.
 
     4-bit weights are restored into two shared memories: gate and up, and the largest of the rest. Logits exist in parts
     of at most 2**25 values (or 256 rows). Adapters lie there once more in the compute type, their gradients once more.
