@@ -99,7 +99,10 @@ class FastPath:
         return self._stack.network.adapters.gradients(flat)
 
     def disable(self) -> None:
-        """Free the memory that the fast path holds; the model works as before, on the same values."""
+        """Free the memory that the fast path holds between passes; the model works as before, on the same values.
+
+        A later pass takes the memory again, and passes are recorded anew.
+        """
         if self._replays is not None:
             self._replays.drop()
         self._stack.drop()
@@ -127,7 +130,12 @@ class _Loss(torch.autograd.Function):
 
 
 def enable(
-    model: Any, *, recompute: Recompute = "none", dtype: torch.dtype | None = None, record: bool = True
+    model: Any,
+    *,
+    recompute: Recompute = "none",
+    keep_restored: bool = False,
+    dtype: torch.dtype | None = None,
+    record: bool = True,
 ) -> FastPath | Refusal:
     """Switch the fast path on for a model, or say why it does not apply; a refused model keeps its values.
 
@@ -137,11 +145,13 @@ def enable(
     Args:
         model: a Mistral, Llama, Qwen2 or Qwen3 causal model with a LoRA adapter of peft.
         recompute: what the backward pass computes again.
+        keep_restored: whether the weights of a 4-bit base are restored once and lie there in the compute type besides,
+            instead of being restored whenever a pass needs them; the same numbers, faster.
         dtype: compute type, None for that of the embedding.
         record: whether passes are recorded and replayed on a GPU (CUDA graphs), which hides the time that Python takes.
     """
     try:
-        network = recognize(model, dtype)
+        network = recognize(model, dtype, keep_restored=keep_restored)
     except UnsupportedError as error:
         return Refusal(str(error))
     return FastPath(Stack(network, recompute), record=record)

@@ -73,9 +73,10 @@ class Replays:
         return loss, self._gradient.clone()  # the next pass writes to the same place
 
     def drop(self) -> None:
-        """Forget all recordings and free their memory."""
+        """Forget all recordings and free their memory; the next pass is not recorded, since it takes memory to stay."""
         self._recordings.clear()
         self._pool = self._gradient = None
+        self._is_warm = False
 
     def _recorded(self, batch: PackedBatch, seed: Tensor | None, device: torch.device) -> _Recording | None:
         """Return the recording of a batch's size, None where a pass is to run as it is."""

@@ -42,7 +42,7 @@ class Network:
         dropout: probability.
         steps: the form of the fused steps.
         dtype: compute type.
-        scratches: where 4-bit weights are restored.
+        scratches: where 4-bit weights are restored: shared, or one for each product, which keeps them.
         is_training: says whether inputs are dropped now.
     """
 
@@ -55,7 +55,7 @@ class Network:
     dropout: float
     steps: Steps
     dtype: torch.dtype
-    scratches: tuple[Scratch, Scratch]
+    scratches: tuple[Scratch, ...]
     is_training: Any
 
 
@@ -144,7 +144,7 @@ class Stack:
     def _begin(self, batch: PackedBatch, seed: Tensor | None, flat: Tensor | None) -> Pass:
         net = self.network
         for scratch in net.scratches:
-            scratch.forget()
+            scratch.begin()
         kind = torch.empty(1, dtype=torch.float32, device=net.embedding.device)  # the angles come in its type
         cos, sin = net.rotary(kind, batch.positions[None])
         half = cos.shape[-1] // 2

@@ -79,7 +79,8 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     only. Within a block's backward pass come the gradient of the activation f (in fp8 beside it a rounded row of 2 f
     bytes) and three hidden states; a recomputing one also holds what it computed again, the MLP 4,096 rows at a time.
 
-    4-bit weights are restored into two shared memories: gate and up, and the largest of the rest. Logits exist in parts
+    4-bit weights are restored into two shared memories, unless they stay restored: gate and up, and the largest of the
+    rest. Logits exist in parts
     of at most 2**25 values (or 256 rows). Adapters lie there once more in the compute type, their gradients once more.
     """
     width, tokens, h, f = setting.width, setting.tokens, shape.hidden_size, shape.intermediate_size
@@ -102,11 +103,12 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
         kept = float((min(_IN_FLIGHT, layers) if setting.recompute == "offload" else layers) * h * width * tokens)
         working = float((attention + 4 * h * width) * tokens + (beside + wide) * at_once)
     values = shape.adapter_parameters(setting.spec)
+    restores = setting.spec.quant.scheme in ("nf4", "fp4") and not setting.keeps_restored
     rows = min(max(256, 2**25 // shape.vocab_size), setting.supervised_tokens)
     return {
         "activations": kept + working + tokens * shape.head_dim * _FP32,
         "logits": float(rows * shape.vocab_size * width),
-        "restored": float(_scratch(shape) * width) if setting.spec.quant.scheme in ("nf4", "fp4") else 0.0,
+        "restored": float(_scratch(shape) * width) if restores else 0.0,
         "casts": float(values * (width + _FP32)),
     }
 
