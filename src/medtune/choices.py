@@ -168,12 +168,12 @@ class Choices:
             dtype=dtype,
             recompute=policy,
             path=_path(self.shape, spec, dtype),
-            keeps_restored=keeps_restored,
             rows=rows,
             eval_batch=_prompts(spec),
             supervised=self.supervised,
             on_gpu=accelerator is not None,
             big_workspace=accelerator is not None and accelerator.capability >= _BIG_WORKSPACE,
+            keeps_restored=keeps_restored,
         )
         return self._weighed(setting, effective // rows)
 

@@ -26,24 +26,24 @@ class Setting:
         dtype: compute type, "bf16", "fp16" or "fp32".
         recompute: what the backward pass computes again.
         path: how layers are computed.
-        keeps_restored: whether the weights of a 4-bit base stay restored while the fast path trains.
         rows: packed rows of a micro-batch.
         eval_batch: prompts generated together at the least; 0 when nothing is scored.
         supervised: share of tokens that carry loss.
         on_gpu: whether the device is a GPU.
         big_workspace: whether matrix products reserve what they do from capability 9.0 on.
+        keeps_restored: whether the weights of a 4-bit base stay restored while the fast path trains.
     """
 
     spec: RunSpec
     dtype: str
     recompute: Recompute
     path: Path = "plain"
-    keeps_restored: bool = False
     rows: int = 1
     eval_batch: int = 0
     supervised: float = SUPERVISED
     on_gpu: bool = True
     big_workspace: bool = True
+    keeps_restored: bool = False
 
     @property
     def width(self) -> int:
