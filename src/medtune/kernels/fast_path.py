@@ -36,14 +36,14 @@ class FastPath:
             batch; what exceeds them is padding.
     """
 
-    def __init__(self, stack: Stack, *, record: bool) -> None:
+    def __init__(self, stack: Stack, *, record: bool, most_tokens: int = 0) -> None:
         self._stack = stack
         self._parameters = stack.network.adapters.parameters
         self._device = stack.network.embedding.device
         self._replays: Replays | None = None
         self.token_losses: Tensor = torch.zeros(0, device=self._device)
         if record and self._device.type == "cuda":
-            self._replays = Replays(stack.loss_and_gradient, stack.prepare, stack.network.adapters)
+            self._replays = Replays(stack.loss_and_gradient, stack.prepare, stack.network.adapters, most_tokens)
 
     @property
     def steps(self) -> str:
@@ -136,6 +136,7 @@ def enable(
     keep_restored: bool = False,
     dtype: torch.dtype | None = None,
     record: bool = True,
+    most_tokens: int = 0,
 ) -> FastPath | Refusal:
     """Switch the fast path on for a model, or say why it does not apply; a refused model keeps its values.
 
@@ -149,9 +150,11 @@ def enable(
             instead of being restored whenever a pass needs them; the same numbers, faster.
         dtype: compute type, None for that of the embedding.
         record: whether passes are recorded and replayed on a GPU (CUDA graphs), which hides the time that Python takes.
+        most_tokens: tokens of the largest batch to come, whose memory recorded passes take at once; 0 where that is not
+            known, which costs new recordings whenever a larger one comes.
     """
     try:
         network = recognize(model, dtype, keep_restored=keep_restored)
     except UnsupportedError as error:
         return Refusal(str(error))
-    return FastPath(Stack(network, recompute), record=record)
+    return FastPath(Stack(network, recompute), record=record, most_tokens=most_tokens)

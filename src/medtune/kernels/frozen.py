@@ -189,4 +189,6 @@ def _join(layers: Sequence[nn.Module], name: str) -> Tensor:
         part.copy_(weight.data)
         weight.data = part
         start += weight.shape[0]
+    if joint.is_cuda:  # nothing asks for memory of the parts' size again: kept, it would add up over the blocks
+        torch.cuda.empty_cache()
     return joint

@@ -24,6 +24,8 @@ Recompute = Literal["none", "selective", "all", "offload"]
 with these inputs in the host's memory."""
 
 _KEEP: dict[str, Keep] = {"none": "everything", "selective": "narrow", "all": "input", "offload": "input"}
+_PASSING = 2
+"""Values of the size of a block's input that come and go beside those that are kept."""
 _MLP_ROWS = 4096
 """Rows of an MLP at once where memory is short; a matrix product of this height is as fast as a higher one."""
 
@@ -94,6 +96,7 @@ class Stack:
         net = self.network
         during = self._begin(batch, seed, flat)
         x: Tensor = torch.nn.functional.embedding(batch.ids, net.embedding)
+        self._set_aside(x)
         x, pending, traces = self._forward(x, during)
         x, hidden, scale = during.normalise(x, pending, net.norm)
         del pending
@@ -113,6 +116,15 @@ class Stack:
     def drop(self) -> None:
         """Free what is kept between passes."""
         self._shelf.drop()
+
+    def _set_aside(self, x: Tensor) -> None:
+        """Have the allocator hold pieces of the size of the blocks' inputs, where these are what is kept.
+
+        Else they are cut out of larger pieces as those come free, and the rest of each is too small to be used again.
+        """
+        if self._recompute == "all" and x.device.type != "cpu":
+            pieces = [torch.empty_like(x) for _ in range(len(self.network.blocks) + _PASSING)]
+            del pieces
 
     def _forward(self, x: Tensor, during: Pass) -> tuple[Tensor, Pending | None, list[Trace]]:
         blocks, pending = self.network.blocks, None
