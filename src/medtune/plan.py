@@ -51,7 +51,8 @@ class Plan:
             rows, overlap with validation rows, and under ``refused`` why they could not be trained on; empty when the
             rows were not counted.
         phases_gib: estimated GiB by phase: load, training, optimizer, evaluation, save.
-        allocated_gib: what torch will count as its peak while training: without CUDA's context and paged states.
+        allocated_gib: what torch will count as its peak while training: without CUDA's context, paged states, and memory
+            that is reserved but not used.
         scheme: storage of the base, resolved.
         scheme_reason: why "auto" was resolved so; empty when the spec names a scheme.
         path: "fast" where medtune's own pass over the layers is expected to apply, else "plain".

@@ -48,8 +48,12 @@ class Memory:
         return sum(self.phases.get(phase, {}).values())
 
     def allocated(self, phase: str) -> float:
-        """Return the GiB of a phase as ``torch.cuda.max_memory_allocated`` counts: without context and paged states."""
-        return sum(gib for name, gib in self.phases.get(phase, {}).items() if name not in ("context", "paged"))
+        """Return the GiB of a phase as ``torch.cuda.max_memory_allocated`` counts.
+
+        That is without the context, paged states, and what is reserved without being used.
+        """
+        beside = ("context", "paged", "unused")
+        return sum(gib for name, gib in self.phases.get(phase, {}).items() if name not in beside)
 
 
 def estimate_memory(shape: Shape, setting: Setting) -> Memory:
