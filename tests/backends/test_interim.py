@@ -75,6 +75,16 @@ def test_losses_are_the_same_bit_for_bit_with_scores_and_without(job_of, route):
     assert (result.best_step, result.adapter_step) == (6, 8)
 
 
+def test_the_memory_of_the_fast_path_is_given_back_before_each_score(job_of, monkeypatch):
+    from medtune.kernels import FastPath
+
+    freed, kept = [], FastPath.disable
+    monkeypatch.setattr(FastPath, "disable", lambda self: (freed.append(len(digests)), kept(self)))
+    job, (_, digests) = job_of("run", dict.fromkeys(range(9), 0.5))
+    TrlTrainer().fit(job)
+    assert freed == [0, 1, 2, 3]  # the last at the end of training
+
+
 def test_scores_come_at_the_end_of_each_epoch(job_of):
     job, (_, digests) = job_of("run", dict.fromkeys(range(99), 0.5), every="epoch", train={"max_steps": 15})
     TrlTrainer().fit(job)
