@@ -121,7 +121,11 @@ MEASURED_PLAIN = [  # of the plain path on an H200, by the real trainer with the
 
 
 @pytest.mark.parametrize(("scheme", "recompute", "rows", "length", "gib"), MEASURED_PLAIN)
-def test_measured_peaks_of_the_plain_path_are_met_within_two_and_a_half_percent(scheme, recompute, rows, length, gib):
+def test_measured_peaks_of_the_plain_path_are_met_within_two_and_a_half_percent(
+    scheme, recompute, rows, length, gib, monkeypatch
+):
+    # they were measured while a state of any size was paged
+    monkeypatch.setattr("medtune.memory.weights.runs_as", lambda optim, *_trained, **_device: optim)
     spec = RunSpec(quant=QuantSpec(scheme=scheme), train=TrainSpec(max_length=length))
     found = setting(spec, recompute=recompute, rows=rows, supervised=0.44)
     assert estimate_memory(STARLING_SHAPE, found).allocated("training") == pytest.approx(gib, rel=0.025)
