@@ -1,11 +1,19 @@
-"""Closed questions are scored by their allowed answers when the spec asks for it, and the report shows it."""
+"""Closed questions, other wordings and the memory of scores on the way: what a run lets its model answer."""
 
 import json
+from dataclasses import replace
+from types import ModuleType
 
 import pytest
+import torch
 
-from medtune import MedTuner
+from medtune import Example, MedTuner, RunSpec, hookimpl
+from medtune.assessment import score_briefly
 from medtune.errors import SpecError
+from medtune.hardware import free_below_peak
+from medtune.plugins.contracts import Completion
+from medtune.plugins.host import create_host
+from medtune.testing.tiny import tiny_base
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +67,59 @@ def test_the_rows_are_asked_again_in_other_words(folder):
     assert kept == {"rows": kept["rows"], "tasks": result["wordings"]}
     assert kept["rows"] == sum(task["rows"] for task in result["tasks"].values())
     assert "wordings" not in run.evaluate(rows_per_source=1)
+
+
+class Recorder:
+    """A generator that only remembers how much memory it may take."""
+
+    name = "recorder"
+
+    def __init__(self):
+        self.bounds = []
+
+    def generate(self, loaded, prompts, spec):
+        self.bounds.append(spec.memory_gib)
+        return [Completion([], "", truncated=False) for _ in prompts]
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "own_base", "bound"),
+    [
+        ("cuda:0", None, False, 0.9 * 3.0),
+        ("cuda:0", 0.5, False, 0.5),
+        ("cuda:0", None, True, None),
+        ("cpu", None, False, None),
+    ],
+)
+def test_scores_on_the_way_may_take_what_the_peak_of_training_leaves(
+    monkeypatch, tmp_path, device, given, own_base, bound
+):
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _device: 8 * 2**30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 5 * 2**30)
+    recorder = Recorder()
+    recorder.loads_own_base = own_base
+    plugin = ModuleType("recording")
+    plugin.provide_generators = hookimpl(lambda: [recorder], specname="provide_generators")
+    loaded = replace(tiny_base(tmp_path), device=device)
+    spec = RunSpec.model_validate({"eval": {"backend": "recorder", "memory_gib": given}})
+    example = Example(
+        [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": "Entailment"}], "MedNLI", row_id="1"
+    )
+    score_briefly(loaded, [example], spec, create_host([plugin], autoload=False))
+    assert recorder.bounds == [bound]
+
+
+def test_a_peak_that_leaves_nothing_still_gives_a_bound(monkeypatch, tmp_path):
+    for meter in ("max_memory_allocated", "memory_allocated"):
+        monkeypatch.setattr(torch.cuda, meter, lambda _device: 2**30)
+    assert free_below_peak("cuda:0") == 0
+    recorder = Recorder()
+    plugin = ModuleType("recording")
+    plugin.provide_generators = hookimpl(lambda: [recorder], specname="provide_generators")
+    spec = RunSpec.model_validate({"eval": {"backend": "recorder"}})
+    example = Example(
+        [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": "Entailment"}], "MedNLI", row_id="1"
+    )
+    host = create_host([plugin], autoload=False)
+    score_briefly(replace(tiny_base(tmp_path), device="cuda:0"), [example], spec, host)
+    assert recorder.bounds == [0.001]

@@ -244,7 +244,10 @@ class EvalSpec(_Spec):
     batch_size: Positive | Literal["auto"] = "auto"
     """Prompts generated together; "auto" takes as many as pay and fit into memory."""
     memory_gib: Annotated[float, Field(gt=0)] | None = None
-    """Most memory in GiB that generation may take beside the loaded model; None is what the device has left."""
+    """Most memory in GiB that generation may take beside the loaded model; None is what the device has left.
+
+    During training None is what the peak of training so far leaves (not for "vllm", which loads the base itself).
+    """
     max_new_tokens: Positive | Literal["auto"] = "auto"
     """Longest answer in tokens; "auto" takes it from each task and input."""
     closed_answers: bool = False

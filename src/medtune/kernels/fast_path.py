@@ -98,10 +98,14 @@ class FastPath:
         """Return the gradients of the parameters as views of their flat memory."""
         return self._stack.network.adapters.gradients(flat)
 
-    def disable(self) -> None:
-        """Free the memory that the fast path holds; the model works as before, on the same values."""
+    def forget_recordings(self) -> None:
+        """Free the memory that recorded passes hold for themselves, so that something else may use it for a while."""
         if self._replays is not None:
             self._replays.drop()
+
+    def disable(self) -> None:
+        """Free the memory that the fast path holds; the model works as before, on the same values."""
+        self.forget_recordings()
         self._stack.drop()
         for scratch in self._stack.network.scratches:
             scratch.drop()

@@ -73,7 +73,7 @@ class Replays:
         return loss, self._gradient.clone()  # the next pass writes to the same place
 
     def drop(self) -> None:
-        """Forget all recordings and free their memory."""
+        """Forget all recordings and free their memory; passes are recorded anew as they come."""
         self._recordings.clear()
         self._pool = self._gradient = None
 
