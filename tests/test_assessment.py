@@ -13,6 +13,7 @@ from medtune.errors import SpecError
 from medtune.hardware import free_below_peak
 from medtune.plugins.contracts import Completion
 from medtune.plugins.host import create_host
+from medtune.run import Run
 from medtune.testing.tiny import tiny_base
 
 
@@ -44,7 +45,6 @@ def test_the_report_shows_them_side_by_side(folder):
 
 def test_a_generator_without_probabilities_is_refused(folder, monkeypatch):
     from medtune.backends.generate import TransformersGenerator
-    from medtune.run import Run
 
     monkeypatch.delattr(TransformersGenerator, "log_probabilities")
     with pytest.raises(SpecError, match=r"which eval\.backend 'transformers' cannot give"):
@@ -52,8 +52,6 @@ def test_a_generator_without_probabilities_is_refused(folder, monkeypatch):
 
 
 def test_the_rows_are_asked_again_in_other_words(folder):
-    from medtune.run import Run
-
     run = Run.open(folder)
     asked = []
     result = run.evaluate(rows_per_source=1, wordings=2)
@@ -123,3 +121,40 @@ def test_a_peak_that_leaves_nothing_still_gives_a_bound(monkeypatch, tmp_path):
     host = create_host([plugin], autoload=False)
     score_briefly(replace(tiny_base(tmp_path), device="cuda:0"), [example], spec, host)
     assert recorder.bounds == [0.001]
+
+
+@pytest.fixture(scope="module")
+def overlapping(tmp_path_factory):
+    """A run whose validation rows of one task stand in the training rows by half."""
+    from medtune.demo.generator import generate_rows
+
+    folder = tmp_path_factory.mktemp("overlap")
+    rows = [row for row in generate_rows("train", 24, 0) if row["source"] == "demo-nli"]
+    for name, chosen in (("train", rows[:16]), ("validation", rows[12:20])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chosen))
+    data = {"source": str(folder / "train.jsonl"), "validation": str(folder / "validation.jsonl")}
+    options = {"rows_per_source": 6, "max_new_tokens": 8}
+    more = {"train": {"max_steps": 1}, "eval": options, "output_dir": str(folder / "run")}
+    MedTuner.from_bundle("demo", data=data, **more).train()
+    return folder / "run"
+
+
+def test_an_evaluation_of_a_run_tells_the_rows_without_overlap_as_training_did(overlapping):
+    run = Run.open(overlapping)
+    ids = set(json.loads((overlapping / "run.json").read_text())["preparation"]["overlapping"])
+    trained = {
+        name: json.loads((overlapping / "evaluation" / f"{name}.json").read_text()) for name in ("base", "tuned")
+    }
+    again = run.evaluate(baseline=True)
+    apart = again["without_overlap"]["nli"]
+    assert 0 < len(ids) < 6
+    assert apart["rows"] == 6 - len(ids)
+    assert apart == trained["tuned"]["without_overlap"]["nli"]
+    assert again["base"]["without_overlap"] == trained["base"]["without_overlap"]
+
+
+def test_rows_that_training_never_compared_are_left_out_of_that_figure(overlapping):
+    found = Run.open(overlapping).evaluate(rows_per_source=8)
+    ids = json.loads((overlapping / "run.json").read_text())["preparation"]["overlapping"]
+    assert found["tasks"]["nli"]["rows"] == 8
+    assert found["without_overlap"]["nli"]["rows"] == 6 - len(ids)
