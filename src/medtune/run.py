@@ -135,11 +135,12 @@ class Run:
             result |= {"base": base.to_json(), "comparison": comparison.to_json()}
         return result
 
-    def report(self, *, show_texts: bool = False) -> Path:
+    def report(self, *, show_texts: bool | None = None) -> Path:
         """Write ``report.html`` anew from what the run folder holds, and return its path.
 
         Args:
-            show_texts: whether sampled inputs and answers are shown; they may be patients' texts.
+            show_texts: whether sampled inputs and answers are shown, which may be patients' texts; None is as the run's
+                spec says (``eval.show_texts``, by default not).
         """
         from medtune.assessment import compare_kept
         from medtune.export.report import write_report

@@ -260,6 +260,8 @@ class EvalSpec(_Spec):
     """Figure by which the best scored checkpoint becomes the adapter: "macro" or a task's name; None takes the last."""
     patience: Positive | None = None
     """Scores in a row that may be no better than the best (by ``keep_best``, else "macro") before training ends."""
+    show_texts: bool = False
+    """Whether report.html shows sampled inputs and answers, which may be patients' texts."""
     backend: str = "transformers"
     """Name of the registered generator."""
 

@@ -86,6 +86,13 @@ def test_the_report_leaves_texts_out_unless_they_are_asked_for(folder, capsys):
     assert run(["report", str(folder.path), "--show-texts"]) == 0
     assert SECRET in (folder.path / "report.html").read_text()
     assert capsys.readouterr().out == f"{folder.path / 'report.html'}\n"
+    spec = folder.read()["spec"]
+    folder.update(spec={**spec, "eval": {**spec.get("eval", {}), "show_texts": True}})
+    assert run(["report", str(folder.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["shows_texts"]
+    assert SECRET in (folder.path / "report.html").read_text()
+    assert run(["report", str(folder.path), "--hide-texts"]) == 0
+    assert SECRET not in (folder.path / "report.html").read_text()
 
 
 def test_the_report_compares_what_is_kept_now(folder):
