@@ -156,7 +156,13 @@ class Run:
         return verify_run(self._folder)
 
     def harness(
-        self, tasks: Sequence[str], *, baseline: bool = False, limit: int | None = None
+        self,
+        tasks: Sequence[str],
+        *,
+        baseline: bool = False,
+        limit: int | None = None,
+        chat: bool = False,
+        folder: str | None = None,
     ) -> dict[str, dict[str, dict[str, float]]]:
         """Run tasks of lm-evaluation-harness; see ``medtune.harness.run_harness``.
 
@@ -165,10 +171,10 @@ class Run:
         """
         from medtune.harness import run_harness
 
-        found = {"tuned": run_harness(self.loaded, tasks, limit=limit)}
+        found = {"tuned": run_harness(self.loaded, tasks, limit=limit, chat=chat, folder=folder)}
         if baseline:
             with self.loaded.base_only():
-                found["base"] = run_harness(self.loaded, tasks, limit=limit)
+                found["base"] = run_harness(self.loaded, tasks, limit=limit, chat=chat, folder=folder)
         return found
 
     def generate(self, messages: Sequence[Message], max_new_tokens: int = _CHAT_TOKENS) -> str:
