@@ -250,7 +250,10 @@ class EvalSpec(_Spec):
     batch_size: Positive | Literal["auto"] = "auto"
     """Prompts generated together; "auto" takes as many as pay and fit into memory."""
     memory_gib: Annotated[float, Field(gt=0)] | None = None
-    """Most memory in GiB that generation may take beside the loaded model; None is what the device has left."""
+    """Most memory in GiB that generation may take beside the loaded model; None is what the device has left.
+
+    During training None is what the peak of training so far leaves (not for "vllm", which loads the base itself).
+    """
     max_new_tokens: Positive | Literal["auto"] = "auto"
     """Longest answer in tokens; "auto" takes it from each task and input."""
     closed_answers: bool = False
@@ -263,6 +266,8 @@ class EvalSpec(_Spec):
     """Figure by which the best scored checkpoint becomes the adapter: "macro" or a task's name; None takes the last."""
     patience: Positive | None = None
     """Scores in a row that may be no better than the best (by ``keep_best``, else "macro") before training ends."""
+    show_texts: bool = False
+    """Whether report.html shows sampled inputs and answers, which may be patients' texts."""
     backend: str = "transformers"
     """Name of the registered generator."""
 
