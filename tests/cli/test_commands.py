@@ -163,7 +163,15 @@ def test_a_plan_for_another_gpu_says_what_it_needs_there_and_what_it_costs(medtu
     assert (code, plan["device"], plan["fits"]) == (0, "NVIDIA GeForce RTX 4090", True)
     assert plan["micro_batch_rows"] * plan["gradient_accumulation_steps"] == 4
     assert plan["cost"] == pytest.approx(plan["seconds"] / 3600 * 2.5)
-    assert medtune("plan", "--gpu", "rtx4090")[1].count("plain path") == 0
+    table = medtune("plan", "--gpu", "rtx4090")[1]
+    assert "plain path" not in table
+    assert "kept restored" not in table
+
+
+def test_a_plan_says_that_weights_stay_restored_and_what_that_takes(medtune):
+    table = medtune("plan", "--gpu", "h200")[1]
+    assert "kept restored while training" in table
+    assert "restored_weights 13.00" in table
 
 
 def test_the_setting_that_a_plan_advises_is_one_that_fits_when_it_is_given(medtune):

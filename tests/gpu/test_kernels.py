@@ -175,6 +175,41 @@ def test_replayed_passes_equal_plain_ones(kind, recompute):
     replayed.disable()
 
 
+def test_weights_that_stay_restored_give_the_same_losses_to_the_bit():
+    batch = draw_batch(rows=4, length=96)
+    model = build_model("Mistral", dtype=torch.bfloat16, prepare=of_kind("nf4"), **WIDE)
+    found = []
+    for keeps in (False, True):
+        path = enabled(model, keep_restored=keeps)
+        for _ in range(3):  # run as it is, recorded, replayed
+            loss, parts = gradients(model, path.loss_sum(*batch))
+        found.append((loss, parts))
+        assert path.failure is None
+        path.disable()
+        loss, _parts = gradients(model, path.loss_sum(*batch))
+        assert torch.equal(loss, found[0][0])
+        path.disable()
+    assert torch.equal(found[0][0], found[1][0])
+    assert largest_error(found[1][1], found[0][1]) < 1e-3  # flash kernels add up in any order
+
+
+def test_larger_batches_run_in_the_memory_that_the_first_recording_took():
+    model = build_model("Mistral", dtype=torch.bfloat16, **WIDE)
+    path = enabled(model, most_tokens=64 * 96)
+
+    def held():
+        segments = torch.cuda.memory_snapshot()
+        return sum(one["total_size"] for one in segments if tuple(one["segment_pool_id"]) != (0, 0))
+
+    taken = []
+    for rows in (8, 8, 16, 32, 64, 48):
+        path.loss_sum(*draw_batch(rows=rows, length=96, samples=1)).backward()
+        taken.append(held())
+    assert path.failure is None
+    assert 0 < taken[1] <= taken[-1] <= 1.3 * taken[1]
+    path.disable()
+
+
 def test_a_replay_sees_updated_adapters():
     batch = draw_batch(rows=4, length=96)
     model = build_model("Mistral", dtype=torch.bfloat16, **WIDE)

@@ -63,6 +63,10 @@ def test_the_first_recording_is_of_the_largest_batch_to_come(recorder):
     run = make(most_tokens=300)
     run((200,), (200,), (100,), (200,))
     assert recorded == [(320, 512), (256, 256), (128, 256)]  # the first pass warms up; more may be chosen
+    run = make(most_tokens=1000)
+    recorded.clear()
+    run((500,), (500,), (960, 400))
+    assert recorded == [(1024, 768), (512, 256), (1024, 512)]  # half of them, an eighth more, padded
 
 
 def test_a_larger_batch_than_any_before_begins_anew(recorder):

@@ -16,7 +16,7 @@ __all__ = ["Replays"]
 _MOST = 32
 """Recordings that are kept; they share their memory, so only their lists of launches add up."""
 _HEADROOM = 1.125
-"""More chosen tokens than in the batch at hand that memory is taken for: their share differs from batch to batch."""
+"""Share of chosen tokens over that of the batch at hand that memory is taken for: it differs from batch to batch."""
 
 Run = Callable[[PackedBatch, Tensor | None, Tensor], Tensor]
 
@@ -129,7 +129,8 @@ class Replays:
         known = self._room
         self._begin_anew()
         most = max(tokens, self._most_tokens, known[0])
-        most_chosen = max(chosen, known[1], padded_chosen(min(most, round(chosen * _HEADROOM))))
+        wanted = min(most, round(chosen * most / tokens * _HEADROOM))
+        most_chosen = max(chosen, known[1], padded_chosen(wanted))
         try:
             self._largest = self._record(batch.blank(most, most_chosen), seed)
             self._room = (most, most_chosen)
