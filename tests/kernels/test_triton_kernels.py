@@ -167,7 +167,7 @@ def assert_same(found, wanted, assert_close):
 
 
 @pytest.mark.parametrize("dropout", [None, DROPOUT], ids=["whole", "dropped"])
-@pytest.mark.parametrize(("members", "rank"), [(3, 8), (2, 5), (1, 33)])
+@pytest.mark.parametrize(("members", "rank"), [(3, 8), (2, 5), (1, 33), (3, 30)])
 def test_thin_products_over_a_shared_input(draw, assert_close, dropout, members, rank):
     rows, width = 39, 144
     if dropout is not None:

@@ -21,12 +21,15 @@ _PROJECT = {"ROWS": 16, "COLUMNS": 128, "num_warps": 2, "num_stages": 5}
 _GRADIENT = {"ROWS": 64, "COLUMNS": 128, "num_warps": 8, "num_stages": 3}
 _ADD = {"ROWS": 32, "COLUMNS": 128, "num_warps": 4}
 _ROWS_PER_SPLIT = 512
+_TOGETHER, _PORTION = 32, 64
+"""Most ranks in one pass, with dropout and without."""
 
 
 @triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
 def _project(
-    x_ptr, down_ptr, out_ptr, rows, width, x_row, alpha, step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
-    RANK: tl.constexpr, PADDED: tl.constexpr, MEMBERS: tl.constexpr, PRECISION: tl.constexpr,
+    x_ptr, down_ptr, out_ptr, rows, width, x_row, out_row, alpha,
+    step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
+    RANK: tl.constexpr, PADDED: tl.constexpr, FIRST: tl.constexpr, MEMBERS: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -40,13 +43,13 @@ def _project(
         down = tl.load(down_place, mask=(column[:, None] < width) & (rank[None, :] < RANK), other=0.0)
         if MEMBERS == 0:
             total += tl.dot(x, down, input_precision=PRECISION)
-        for member in tl.static_range(MEMBERS):
-            if member % 2 == 0:
-                words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
+        for member in tl.static_range(FIRST, FIRST + MEMBERS):
+            if member % 2 == 0 or member == FIRST:
+                words = draw_words(row + first_row, column, step_seed_ptr, seed_1 if member // 2 else seed_0)
             left = tl.where(kept(words, member, threshold), x, 0.0)
-            right = tl.where(rank[None, :] // (RANK // MEMBERS) == member, down, 0.0)
+            right = tl.where(rank[None, :] // (RANK // MEMBERS) == member - FIRST, down, 0.0)
             total += tl.dot(left, right, input_precision=PRECISION)
-    place = out_ptr + row[:, None] * RANK + rank[None, :]
+    place = out_ptr + row[:, None] * out_row + rank[None, :]
     result = (total * (alpha * factor)).to(out_ptr.dtype.element_ty)
     tl.store(place, result, mask=(row[:, None] < rows) & (rank[None, :] < RANK))
 
@@ -55,8 +58,8 @@ def _project(
 def _weight_gradient(
     x_ptr, low_ptr, scale_ptr, weight_ptr, out_ptr, rows, width, x_row, low_row,
     step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
-    RANK: tl.constexpr, PADDED: tl.constexpr, MEMBERS: tl.constexpr, NORM: tl.constexpr, PRECISION: tl.constexpr,
-    SPLIT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    RANK: tl.constexpr, PADDED: tl.constexpr, FIRST: tl.constexpr, MEMBERS: tl.constexpr, NORM: tl.constexpr,
+    PRECISION: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     split = tl.program_id(1).to(tl.int64)
@@ -75,11 +78,11 @@ def _weight_gradient(
         low = tl.load(low_place, mask=(row[:, None] < rows) & (rank[None, :] < RANK), other=0.0)
         if MEMBERS == 0:
             total += tl.dot(tl.trans(x), low, input_precision=PRECISION)
-        for member in tl.static_range(MEMBERS):
-            if member % 2 == 0:
-                words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
+        for member in tl.static_range(FIRST, FIRST + MEMBERS):
+            if member % 2 == 0 or member == FIRST:
+                words = draw_words(row + first_row, column, step_seed_ptr, seed_1 if member // 2 else seed_0)
             left = tl.where(kept(words, member, threshold), x, 0.0)
-            right = tl.where(rank[None, :] // (RANK // MEMBERS) == member, low, 0.0)
+            right = tl.where(rank[None, :] // (RANK // MEMBERS) == member - FIRST, low, 0.0)
             total += tl.dot(tl.trans(left), right, input_precision=PRECISION)
     place = out_ptr + (split * RANK + rank[None, :]) * width + column[:, None]
     tl.store(place, total * factor, mask=(column[:, None] < width) & (rank[None, :] < RANK))
@@ -115,13 +118,14 @@ def _add_projected(
 def project(x: Tensor, down: Tensor, alpha: float, dropout: Dropout | None) -> Tensor:
     """As ``stock.project``."""
     rows, width = x.shape
-    rank = down.shape[0]
-    out = torch.empty(rows, rank, dtype=x.dtype, device=x.device)
-    _project[(triton.cdiv(rows, _PROJECT["ROWS"]),)](
-        x, down, out, rows, width, x.stride(0), alpha, *dropout_arguments(dropout, x),
-        RANK=rank, PADDED=padded_rank(rank), MEMBERS=dropout.members if dropout else 0, PRECISION=precision(x),
-        **_staged(_PROJECT, rank),
-    )  # fmt: skip
+    out = torch.empty(rows, down.shape[0], dtype=x.dtype, device=x.device)
+    for first, members, begin, end in _parts(down.shape[0], dropout):
+        rank, part = end - begin, out[:, begin:]
+        _project[(triton.cdiv(rows, _PROJECT["ROWS"]),)](
+            x, down[begin:end], part, rows, width, x.stride(0), out.stride(0), alpha, *dropout_arguments(dropout, x),
+            RANK=rank, PADDED=padded_rank(rank), FIRST=first, MEMBERS=members, PRECISION=precision(x),
+            **_staged(_PROJECT, rank),
+        )  # fmt: skip
     return out
 
 
@@ -144,15 +148,30 @@ def weight_gradient(
 ) -> None:
     """As ``stock.weight_gradient``."""
     rows, width = x.shape
-    rank = low.shape[1]
     splits, scale_weight = triton.cdiv(rows, _ROWS_PER_SPLIT), normed or (x, x)
-    out = torch.empty(splits, rank, width, dtype=torch.float32, device=x.device)
-    _weight_gradient[(triton.cdiv(width, _GRADIENT["COLUMNS"]), splits)](
-        x, low, *scale_weight, out, rows, width, x.stride(0), low.stride(0), *dropout_arguments(dropout, x),
-        RANK=rank, PADDED=padded_rank(rank), MEMBERS=dropout.members if dropout else 0, NORM=normed is not None,
-        PRECISION=precision(x), SPLIT=_ROWS_PER_SPLIT, **_staged(_GRADIENT, rank),
-    )  # fmt: skip
-    add_sum(out, into)
+    for first, members, begin, end in _parts(low.shape[1], dropout):
+        rank = end - begin
+        out = torch.empty(splits, rank, width, dtype=torch.float32, device=x.device)
+        _weight_gradient[(triton.cdiv(width, _GRADIENT["COLUMNS"]), splits)](
+            x, low[:, begin:], *scale_weight, out, rows, width, x.stride(0), low.stride(0), *dropout_arguments(dropout, x),
+            RANK=rank, PADDED=padded_rank(rank), FIRST=first, MEMBERS=members, NORM=normed is not None,
+            PRECISION=precision(x), SPLIT=_ROWS_PER_SPLIT, **_staged(_GRADIENT, rank),
+        )  # fmt: skip
+        add_sum(out, into[begin:end])
+
+
+def _parts(ranks: int, dropout: Dropout | None) -> list[tuple[int, int, int, int]]:
+    """Return which ranks are worked on together: first member and members that drop, first rank and end.
+
+    Few go in one pass over the input. More would not fit a program's registers: then every member that drops has a pass of
+    its own, and others go in portions.
+    """
+    members = dropout.members if dropout else 0
+    if ranks <= (_TOGETHER if members else _PORTION):
+        return [(0, members, 0, ranks)]
+    size = ranks // members if members else _PORTION
+    starts = range(0, ranks, size)
+    return [(i if members else 0, min(members, 1), a, min(a + size, ranks)) for i, a in enumerate(starts)]
 
 
 def _staged(tile: dict[str, int], rank: int) -> dict[str, int]:
