@@ -1,18 +1,13 @@
 """The log tells the loss of each source, on both routes, and counts neither refused nor repeated work."""
 
-from dataclasses import replace
-
 import pytest
 import torch
+from recordings import record_on_a_cpu
 
-from medtune import kernels
-from medtune.backends import losses as route_module
 from medtune.backends.by_source import SourceLosses
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.trl import TrlTrainer
 from medtune.hardware import seed_all
-from medtune.kernels.layout import _TENSORS
-from medtune.kernels.replay import Replays, _Recording
 from medtune.planning import total_steps
 from medtune.plugins.contracts import Job
 from medtune.specs import RunSpec
@@ -74,46 +69,14 @@ def test_a_refused_update_and_a_repeated_pass_leave_no_trace():
     assert losses.means() == {}
 
 
-class Graph:
-    """Stands for a CUDA graph: runs the recorded pass again, on the same memory."""
-
-    replayed = 0
-
-    def __init__(self, run):
-        self._run = run
-
-    def replay(self):
-        Graph.replayed += 1
-        self._run()
-
-
-def recording_in_place(replays, batch, seed):
-    """Record a pass as a GPU would: its input and its losses keep their place, and whatever is replayed overwrites them."""
-    batch = replace(batch, **{name: getattr(batch, name).clone() for name in _TENSORS})
-    seed = None if seed is None else seed.clone()
-    losses = replays._run(batch, seed, replays._gradient)
-    return _Recording(Graph(lambda: losses.copy_(replays._run(batch, seed, replays._gradient))), batch, seed, losses)
-
-
 def test_replayed_passes_tell_the_same_losses_of_sources(base, tmp_path, monkeypatch):
     """The losses come out of a recording of padded size, whose input each micro-batch overwrites."""
-    replays = []
-
-    def enable_recorded(model, **options):
-        path = kernels.enable(model, **options)
-        network = path._stack.network
-        path._replays = Replays(path._stack.loss_and_gradient, path._stack.prepare, network.adapters)
-        replays.append(path._replays)
-        return path
-
     train = {"per_device_batch_size": 2, "gradient_accumulation_steps": 3, "num_train_epochs": 2}
     plain = logs_of(base, tmp_path / "plain", fast_path="off", **train)
-    monkeypatch.setattr(route_module, "enable", enable_recorded)
-    monkeypatch.setattr(Replays, "_record", recording_in_place)
+    events = record_on_a_cpu(monkeypatch)
     fast = logs_of(base, tmp_path / "fast", **train)
     assert len(fast) == len(plain) > 1
     for own, other in zip(fast, plain, strict=True):
         assert own["loss_by_source"] == pytest.approx(other["loss_by_source"], rel=1e-2)
         assert own["supervised_by_source"] == other["supervised_by_source"]
-    assert replays[0].failure is None
-    assert Graph.replayed > 2 * len(fast)
+    assert events.count("replayed") > 2 * len(fast)
