@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -192,6 +192,19 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
         for task, found in wordings.items():
             table.add_row(task, found["metric"], *(f"{found[name]:.3f}" for name in ("lowest", "mean", "highest")))
         console.print(table)
+    for sentence in _findings(result):
+        console.print(sentence, highlight=False, soft_wrap=True)
+
+
+def _findings(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the tables of an evaluation do not say: verdicts, rows without overlap, rows that were not scored."""
+    for task, found in result.get("comparison", {}).get("tasks", {}).items():
+        yield f"{task}: {found['verdict']}"
+    for task, score in result.get("without_overlap", {}).items():
+        value = score["metrics"][score["primary"]]
+        yield f"{task}: {score['primary']} {value:.3f} on the {score['rows']} rows that do not also stand in the training rows"
+    if unmatched := result.get("unmatched"):
+        yield f"rows that belong to no task and were not scored: {unmatched}"
 
 
 def print_harness(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
