@@ -127,10 +127,14 @@ def test_an_evaluation_is_put_into_words(folder, monkeypatch, capsys):
     odd = Prediction(Example([{"role": "user", "content": "Hello"}], row_id="odd"), "")
     scored = score_predictions([*rows, odd], provide_tasks(), seed=7, overlapping=["0", "1"]).to_json()
     verdicts = {"nli": {"verdict": "better than the base (+100.0 points)"}}
-    monkeypatch.setattr(Run, "evaluate", lambda *_, **__: {**scored, "comparison": {"tasks": verdicts}})
+    result = {**scored, "base": scored, "comparison": {"tasks": verdicts}}
+    monkeypatch.setattr(Run, "evaluate", lambda *_, **__: result)
     assert run(["evaluate", str(folder.path), "--baseline"]) == 0
-    said = capsys.readouterr().out.splitlines()[-3:]
-    assert said == [
+    out = capsys.readouterr().out
+    assert (
+        next(line for line in out.splitlines() if "invalid_answer" in line).count("0.000") == 4
+    )  # base, tuned, interval
+    assert out.splitlines()[-3:] == [
         "nli: better than the base (+100.0 points)",
         f"nli: accuracy 1.000 on the {len(rows) - 2} rows that do not also stand in the training rows",
         "rows that belong to no task and were not scored: 1",

@@ -175,7 +175,8 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
 
     console = Console()
     for task, score in result["tasks"].items():
-        base = result.get("base", {}).get("tasks", {}).get(task, {}).get("metrics", {})
+        other = result.get("base", {}).get("tasks", {}).get(task, {})
+        base = {**other.get("metrics", {}), **other.get("failures", {})}
         table = Table(title=f"{task}, {score['rows']} rows", title_justify="left")
         for column in ("metric", *(("base",) if base else ()), "value", "95 % interval"):
             table.add_column(column, justify="left" if column == "metric" else "right")
