@@ -17,7 +17,7 @@ def test_a_run_logs_its_scores_and_keeps_the_best(tmp_path):
     scored = [record for record in outcome["log"] if "evaluation" in record]
     assert [record["step"] for record in scored] == [2, 4]
     for record in scored:
-        assert set(record) == {"step", "evaluation", "macro"}
+        assert set(record) == {"step", "evaluation", "macro"}  # and the seconds, which differ from run to run
         assert set(record["evaluation"]) == {"ner", "nli"}
         assert record["macro"] == pytest.approx(sum(record["evaluation"].values()) / 2)
     assert (tmp_path / "run" / "checkpoints" / "step-000002" / "MANIFEST.json").is_file()

@@ -1,6 +1,7 @@
 """Lets a loaded model answer validation examples, scores the answers, and keeps both in the run folder."""
 
 import json
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,13 +84,15 @@ def score_briefly(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, ho
     """Answer and score examples during training: no intervals, nothing kept, no more memory than training takes.
 
     Returns:
-        ``evaluation``: task -> its primary figure; ``macro``: their mean.
+        ``evaluation``: task -> its primary figure; ``macro``: their mean; ``scoring_seconds``: how long it took.
     """
+    began = time.perf_counter()
     spec = _within_training(spec, host, loaded.device)
     scored = score_predictions(_answers(loaded, examples, spec, host), host.all("task"), resamples=0, seed=spec.seed)
     return {
         "evaluation": {task: score.metrics[score.primary] for task, score in scored.tasks.items()},
         "macro": scored.macro_score,
+        "scoring_seconds": round(time.perf_counter() - began, 3),
     }
 
 

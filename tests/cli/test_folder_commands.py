@@ -8,7 +8,7 @@ import pytest
 
 from medtune.cli.app import run
 from medtune.evaluation.comparison import compare
-from medtune.evaluation.predictions import write_predictions
+from medtune.evaluation.predictions import read_predictions, write_predictions
 from medtune.evaluation.scoring import score_predictions
 from medtune.evaluation.tasks import provide_tasks
 from medtune.plugins.contracts import Example, Prediction
@@ -118,6 +118,27 @@ def test_verify_and_report_load_no_machine_learning_library(folder):
         script = f"from medtune.cli.app import run; assert run([{command!r}, {str(folder.path)!r}]) == 0"
         check = "import sys; assert not {'torch', 'transformers', 'peft', 'trl', 'datasets'} & set(sys.modules)"
         subprocess.run([sys.executable, "-c", f"{script}; {check}"], check=True, capture_output=True)
+
+
+def test_an_evaluation_is_put_into_words(folder, monkeypatch, capsys):
+    from medtune.run import Run
+
+    rows = read_predictions(folder.evaluation_dir / "predictions-tuned.jsonl")
+    odd = Prediction(Example([{"role": "user", "content": "Hello"}], row_id="odd"), "")
+    scored = score_predictions([*rows, odd], provide_tasks(), seed=7, overlapping=["0", "1"]).to_json()
+    verdicts = {"nli": {"verdict": "better than the base (+100.0 points)"}}
+    result = {**scored, "base": scored, "comparison": {"tasks": verdicts}}
+    monkeypatch.setattr(Run, "evaluate", lambda *_, **__: result)
+    assert run(["evaluate", str(folder.path), "--baseline"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        next(line for line in out.splitlines() if "invalid_answer" in line).count("0.000") == 4
+    )  # base, tuned, interval
+    assert out.splitlines()[-3:] == [
+        "nli: better than the base (+100.0 points)",
+        f"nli: accuracy 1.000 on the {len(rows) - 2} rows that do not also stand in the training rows",
+        "rows that belong to no task and were not scored: 1",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -176,7 +176,8 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
 
     console = Console()
     for task, score in result["tasks"].items():
-        base = result.get("base", {}).get("tasks", {}).get(task, {}).get("metrics", {})
+        other = result.get("base", {}).get("tasks", {}).get(task, {})
+        base = {**other.get("metrics", {}), **other.get("failures", {})}
         table = Table(title=f"{task}, {score['rows']} rows", title_justify="left")
         for column in ("metric", *(("base",) if base else ()), "value", "95 % interval"):
             table.add_column(column, justify="left" if column == "metric" else "right")
@@ -193,6 +194,19 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
         for task, found in wordings.items():
             table.add_row(task, found["metric"], *(f"{found[name]:.3f}" for name in ("lowest", "mean", "highest")))
         console.print(table)
+    for sentence in _findings(result):
+        console.print(sentence, highlight=False, soft_wrap=True)
+
+
+def _findings(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the tables of an evaluation do not say: verdicts, rows without overlap, rows that were not scored."""
+    for task, found in result.get("comparison", {}).get("tasks", {}).items():
+        yield f"{task}: {found['verdict']}"
+    for task, score in result.get("without_overlap", {}).items():
+        value = score["metrics"][score["primary"]]
+        yield f"{task}: {score['primary']} {value:.3f} on the {score['rows']} rows that do not also stand in the training rows"
+    if unmatched := result.get("unmatched"):
+        yield f"rows that belong to no task and were not scored: {unmatched}"
 
 
 def print_harness(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:

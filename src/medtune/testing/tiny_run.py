@@ -33,7 +33,7 @@ _TRAIN: Mapping[str, Any] = {
     "save_steps": 2,
     "save_total_limit": 2,
 }
-TIMED = {"tokens_per_second", "memory_gib"}
+TIMED = {"tokens_per_second", "memory_gib", "scoring_seconds"}
 
 
 def warm_up() -> None:

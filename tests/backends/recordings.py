@@ -1,0 +1,57 @@
+"""Stands in for CUDA graphs, so that what is said of recorded passes can be tried on a CPU."""
+
+from dataclasses import fields, replace
+
+from torch import Tensor
+
+from medtune import kernels
+from medtune.backends import losses
+from medtune.kernels.replay import Replays, _Recording
+
+
+class _Graph:
+    """Runs the recorded pass again, on the same memory."""
+
+    def __init__(self, run):
+        self.replay = run
+
+
+class _InPlace(Replays):
+    """Records as a GPU would: input and losses keep their place, and whatever is replayed overwrites them."""
+
+    def __init__(self, *given, events):
+        super().__init__(*given)
+        self._events = events
+
+    def drop(self):
+        self._events.append("dropped")
+        super().drop()
+
+    def _record(self, batch, seed):
+        self._events.append("recorded")
+        if self._gradient is None:
+            self._gradient = self._adapters.memory()
+        own = {f.name: getattr(batch, f.name) for f in fields(batch)}
+        batch = replace(batch, **{name: part.clone() for name, part in own.items() if isinstance(part, Tensor)})
+        seed = None if seed is None else seed.clone()
+        memory, kept = self._gradient, self._run(batch, seed, self._gradient)
+
+        def replay():
+            self._events.append("replayed")
+            kept.copy_(self._run(batch, seed, memory))
+
+        return _Recording(_Graph(replay), batch, seed, kept)
+
+
+def record_on_a_cpu(monkeypatch):
+    """Let the fast path record its passes on a CPU; returns a list that fills with what happens to recordings."""
+    events = []
+
+    def enable(model, **options):
+        path = kernels.enable(model, **options)
+        stack = path._stack
+        path._replays = _InPlace(stack.loss_and_gradient, stack.prepare, stack.network.adapters, events=events)
+        return path
+
+    monkeypatch.setattr(losses, "enable", enable)
+    return events

@@ -1,0 +1,55 @@
+"""Losses by source on a GPU: recorded passes tell those of plain peft."""
+
+import math
+
+import pytest
+
+from medtune.backends.peft import PeftAdapter
+from medtune.backends.trl import TrlTrainer
+from medtune.hardware import seed_all
+from medtune.kernels.replay import Replays
+from medtune.planning import total_steps
+from medtune.plugins.contracts import Job
+from medtune.specs import RunSpec
+from medtune.testing.tiny import RandomRows, tiny_base
+
+TRAIN = {
+    "max_length": 24,
+    "per_device_batch_size": 4,
+    "gradient_accumulation_steps": 3,  # micro-batches of one update replay the same recording
+    "logging_steps": 2,
+    "num_train_epochs": 3,
+    "optim": "adamw_torch",
+    "save_strategy": "no",
+}
+
+
+def logs_of(base, folder, route):
+    spec = RunSpec.model_validate({"train": {**TRAIN, "fast_path": route}})
+    seed_all(spec.seed)
+    loaded = PeftAdapter().attach(tiny_base(base, "none", "cuda:0"), spec.lora)
+    rows, logs = RandomRows(count=26), []
+    TrlTrainer().fit(Job(spec, loaded, rows, folder, total_steps(spec, len(rows)), on_log=logs.append))
+    assert [record for record in logs if "fast_path" in record] == []
+    return [record for record in logs if "loss" in record]
+
+
+def test_recorded_passes_tell_the_losses_of_sources_that_plain_peft_does(tmp_path, monkeypatch, figures):
+    replayed = []
+    recorded = Replays._recorded
+    monkeypatch.setattr(
+        Replays,
+        "_recorded",
+        lambda self, *given: (found := recorded(self, *given), replayed.append(found is not None))[0],
+    )
+    plain = logs_of(tmp_path / "base", tmp_path / "plain", "off")
+    fast = logs_of(tmp_path / "base", tmp_path / "fast", "auto")
+    assert sum(replayed) > len(fast)
+    assert len(fast) == len(plain) > 2
+    for own, other in zip(fast, plain, strict=True):
+        assert own["loss_by_source"] == pytest.approx(other["loss_by_source"], rel=1e-2)
+        assert own["supervised_by_source"] == other["supervised_by_source"]
+    first = fast[0]
+    mean = math.fsum(first["loss_by_source"][name] * n for name, n in first["supervised_by_source"].items())
+    assert mean / first["supervised_tokens"] == pytest.approx(first["loss"], rel=1e-4)
+    figures(records=len(fast), replays=sum(replayed))
