@@ -69,11 +69,12 @@ class PackedBatch:
         def zeros(like: Tensor, size: int) -> Tensor:
             return torch.zeros(size, dtype=like.dtype, device=like.device)
 
+        starts = torch.arange(len(self.offsets) + _SAMPLE_GRAIN, dtype=self.offsets.dtype, device=self.offsets.device)
         return replace(
             self,
             ids=zeros(self.ids, tokens),
             positions=zeros(self.positions, tokens),
-            offsets=zeros(self.offsets, len(self.offsets) + _SAMPLE_GRAIN),
+            offsets=(starts * self.longest).clamp(max=tokens),
             chosen=zeros(self.chosen, chosen),
             targets=zeros(self.targets, chosen),
         )
