@@ -14,9 +14,8 @@ FULL = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
 
 
-def make_model(base, tiny):
-    """Return a peft model with random weights whose frozen layers are stored as ``base``."""
-    from peft import LoraConfig, get_peft_model
+def make_base(tiny):
+    """Return the model with random weights in bf16, the same ones every time on the same kind of device."""
     from transformers import MistralConfig, MistralForCausalLM
 
     wide = {"intermediate_size": 128} if tiny else {"intermediate_size": 14336}
@@ -30,13 +29,20 @@ def make_model(base, tiny):
             model = MistralForCausalLM(config)
     finally:
         torch.set_default_dtype(torch.float32)
-    model.requires_grad_(requires_grad=False)
+    return model.requires_grad_(requires_grad=False)
+
+
+def make_model(base, tiny, dropout=0.0):
+    """Return a peft model with random weights whose frozen layers are stored as ``base``."""
+    from peft import LoraConfig, get_peft_model
+
+    model = make_base(tiny)
     if base != "bf16":
         for part in [p for layer in model.model.layers for p in (layer.self_attn, layer.mlp)]:
             for name, linear in list(part.named_children()):
                 if type(linear) is torch.nn.Linear:
                     setattr(part, name, Fp8Linear(linear) if base == "fp8" else four_bit(linear))
-    lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, task_type="CAUSAL_LM", target_modules="all-linear")
+    lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=dropout, task_type="CAUSAL_LM", target_modules="all-linear")
     model = get_peft_model(model, lora).train()
     for parameter in model.parameters():
         if parameter.requires_grad:  # second factors are not zero, so that all gradients are checked

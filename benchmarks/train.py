@@ -1,6 +1,7 @@
 """Times LoRA training steps of a Starling-shaped model with random weights on one GPU, by medtune's fast path.
 
 Usage: python benchmarks/train.py OUT.json [--quick] [--budget SECONDS] [--tiny] [--no-profile] [--no-record]
+       [--dropout P]
 
 Rows, packing and counting follow docs/speed: packed rows of samples with log-normal lengths, 45 % of each supervised,
 r 8 on all seven linear layers, AdamW, bf16 compute, samples isolated. A step is forward, backward, clipping and update.
@@ -219,6 +220,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--budget", type=float, default=140, help="seconds after which no further configuration starts")
+    parser.add_argument(
+        "--dropout", type=float, default=0.0, help="of the adapters' inputs; the comparison is left out then"
+    )
     for flag in ("--quick", "--tiny", "--no-profile", "--no-record"):
         parser.add_argument(flag, action="store_true")
     arguments = parser.parse_args()
@@ -232,8 +236,8 @@ def main():
             if stored != base:
                 model = None
                 free()
-                model, stored = attempt(row, make_model, base, arguments.tiny), base
-                if model is not None:
+                model, stored = attempt(row, make_model, base, arguments.tiny, arguments.dropout), base
+                if model is not None and not arguments.dropout:
                     row.update(attempt(row, compare, model, arguments.tiny) or {})
             if model is not None:
                 row.update(attempt(row, time_steps, model, (recompute, count, length), arguments) or {})

@@ -147,12 +147,19 @@ def test_small_factors_of_a_paged_optimizer_stay_on_the_device():
         phases = estimate_memory(STARLING_SHAPE, setting(spec)).phases["optimizer"]
         return phases["optimizer"], phases["paged"]
 
-    fixed, paged = state(8, "paged_adamw_32bit")
+    fixed, paged = state(8, "paged_adamw_8bit")
     assert fixed > 0
     assert paged > 0
-    assert fixed + paged == pytest.approx(state(8, "adamw_torch")[0])
+    assert fixed + paged == pytest.approx(state(8, "adamw_8bit")[0])
     assert state(128, "paged_adamw_32bit")[0] == 0
+    assert state(128, "paged_adamw_32bit")[1] == pytest.approx(state(128, "adamw_torch")[0])
     assert state(128, "adamw_8bit")[0] < state(128, "adamw_torch")[0] / 3
+
+
+def test_a_32_bit_state_below_a_gibibyte_is_not_paged():
+    phases = estimate_memory(STARLING_SHAPE, setting(RunSpec(train=TrainSpec(optim="paged_adamw_32bit")))).phases
+    assert phases["optimizer"]["paged"] == 0
+    assert phases["optimizer"]["optimizer"] == pytest.approx(8 * 20_971_520 / 2**30)
 
 
 def test_the_peak_is_that_of_one_phase_and_its_parts_add_up():

@@ -178,7 +178,8 @@ class TrainSpec(_Spec):
     """Whether a GPU takes the rows of an update in other portions than the two fields above say, as many at once as is
     fastest in its memory; their product, the effective batch, stays. The plan says how many."""
     optim: str = "paged_adamw_32bit"
-    """Optimizer by transformers' name. Source: the tutorial; on a CPU it is adamw_torch, the same arithmetic."""
+    """Optimizer by transformers' name. Source: the tutorial; on a CPU it is adamw_torch, and on a GPU adamw_torch_fused as
+    long as its state takes less than 1 GiB: the same arithmetic."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     """Peak learning rate. Source: the tutorial."""
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"

@@ -49,7 +49,8 @@ def test_both_routes_log_the_same_losses_of_sources(base, tmp_path):
         assert own["supervised_by_source"] == other["supervised_by_source"]
 
 
-def test_a_refused_update_and_a_repeated_pass_leave_no_trace():
+@pytest.mark.parametrize("by_device", [False, True])
+def test_a_refused_update_and_a_repeated_pass_leave_no_trace(by_device):
     losses = SourceLosses()
     a, b = losses.number_of("a"), losses.number_of("b")
     losses.begin_update({"a": 1, "b": 1}, "cpu")
@@ -60,7 +61,12 @@ def test_a_refused_update_and_a_repeated_pass_leave_no_trace():
     losses.begin_update({"a": 5}, "cpu")
     losses.note(torch.tensor([float("nan")]), torch.tensor([a]), 1)
     losses.keep_last(1)
-    losses.forget_update()
+    if by_device:
+        undo = losses.forget_update_if(torch.tensor(1.0))
+        losses.begin_update({"b": 0}, "cpu")  # the host hears of it in the next update
+        undo()
+    else:
+        losses.forget_update()
     again = SourceLosses()
     again.number_of("b")  # another order of appearance after a resume
     again.restore(losses.to_json())

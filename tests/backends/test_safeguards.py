@@ -22,12 +22,14 @@ def base(tmp_path_factory):
     return tmp_path_factory.mktemp("base")
 
 
-@pytest.fixture
-def job_of(base, tmp_path):
+@pytest.fixture(params=["adamw_torch", "adamw_torch_fused"])
+def job_of(base, tmp_path, request):
+    """Make jobs; of the second optimizer the device leaves updates out by itself, and the host hears of it later."""
+
     def make(**train):
         spec = RunSpec.model_validate(
             {
-                "train": {**TRAIN, "optim": "adamw_torch", "save_strategy": "no", "fast_path": "off", **train},
+                "train": {**TRAIN, "optim": request.param, "save_strategy": "no", "fast_path": "off", **train},
                 "lora": {"dropout": 0},
             }
         )
@@ -110,6 +112,25 @@ def test_the_mean_of_an_interval_is_over_the_updates_that_were_applied(job_of):
     TrlTrainer().fit(job)
     fifth = next(record["loss"] for record in clean_logs if record["step"] == 5)
     assert next(r["loss"] for r in logs if r["step"] == 6 and "loss" in r) == pytest.approx(fifth, rel=1e-6)
+
+
+def test_without_records_in_between_updates_are_left_out_as_well(job_of):
+    job, logs = job_of(on_nonfinite="skip", logging_steps=100)
+    spoil_loss(job, {4, 9})
+    result = TrlTrainer().fit(job)
+    assert [record["step"] for record in logs if "event" in record] == [3, 5]
+    clean, clean_logs = job_of(on_nonfinite="skip")
+    spoil_loss(clean, {4, 9})
+    told = TrlTrainer().fit(clean)
+    assert torch.equal(values(job), values(clean))
+    assert result.train_loss == pytest.approx(told.train_loss, rel=1e-6)
+    assert sum(r["step"] in {3, 5} for r in clean_logs if "event" in r) == 2
+
+    job, logs = job_of(logging_steps=100)
+    spoil_loss(job, {4})
+    with pytest.raises(NonFiniteLossError, match="loss is not finite at step 3"):
+        TrlTrainer().fit(job)
+    assert logs[-1]["row_ids"]
 
 
 def test_a_skipped_update_changes_no_value(job_of):

@@ -163,7 +163,7 @@ def test_a_4_bit_base_answers_alike_restored_once_or_for_each_product(tmp_path, 
     assert found.restored_bytes > found.largest_bytes > 0
     decoder = read_decoder(found, torch.float32, restore=restore)
     answers = {}
-    decoding = slots.Decoding(decoder, (4, 128), 64, loaded.stop_ids)
+    decoding = slots.Decoding(decoder, (4, 128), (64, 256), loaded.stop_ids)
     decoding.run(dict(enumerate(prompts)), answers)
     assert [answers[i] for i in range(10)] == plain
 
@@ -212,17 +212,57 @@ def test_the_last_sequences_move_together_and_a_step_gets_smaller(monkeypatch):
 
 def test_prompts_run_in_pieces_that_bound_the_padded_tokens(monkeypatch):
     seen = []
-    read = slots.Decoding._read
-    monkeypatch.setattr(
-        slots.Decoding, "_read", lambda self, s, p, n: (seen.append(len(n) * max(n)), read(self, s, p, n))[1]
-    )
+    read = slots.PromptReader.read
+
+    def note(self, places, keys, requests):
+        seen.append(len(keys) * max(self.own_tokens(key, requests[key]) for key in keys))
+        return read(self, places, keys, requests)
+
+    monkeypatch.setattr(slots.PromptReader, "read", note)
     loaded, prompts = build("Llama"), ragged(12)
     answers = {}
     decoder = read_decoder(survey(loaded.model, torch.float32), torch.float32, restore=True)
-    slots.Decoding(decoder, (12, 64), 50, NEVER).run(dict(enumerate(prompts)), answers)
+    slots.Decoding(decoder, (12, 64), (50, 256), NEVER).run(dict(enumerate(prompts)), answers)
     assert [answers[i] for i in range(12)] == one_by_one(loaded, prompts)
     assert len(seen) > 1
     assert max(seen) <= 50
+
+
+def beginning_alike(count):
+    """Return prompts of which most begin with one of two wordings, one ends with it, and two are the same."""
+    draw = random.Random(3)
+    wordings = [[draw.randrange(2, VOCABULARY) for _ in range(n)] for n in (40, 21)]
+    prompts = [
+        GenerationRequest([*((*wordings, []))[n % 3], *p.input_ids], p.max_new_tokens)
+        for n, p in enumerate(ragged(count, longest=20, most=12))
+    ]
+    return [*prompts, GenerationRequest(wordings[0], 5), prompts[0]]
+
+
+@pytest.mark.parametrize(
+    ("family", "more"), [*((f, {}) for f in FAMILIES), ("Mistral", {"sliding_window": 25})], ids=str
+)
+def test_what_prompts_begin_with_alike_runs_once_and_changes_no_answer(family, more, monkeypatch):
+    prompts = beginning_alike(21)
+    loaded, plain = with_stops(adapted(build(family, **more)), prompts)
+    computed = []
+    run = slots.Decoder.next_ids
+
+    def note(self, ids, angles, attend, rows=None):
+        if rows is not None:
+            computed.append(len(ids))
+        return run(self, ids, angles, attend, rows)
+
+    monkeypatch.setattr(slots.Decoder, "next_ids", note)
+    assert fast_generate(loaded, prompts, EvalSpec(batch_size=6)) == plain
+    whole = sum(len(p.input_ids) for p in prompts)
+    assert sum(computed) <= whole - 8 * 39 - 6 * 21  # the longest is one that two prompts share whole
+    computed.clear()
+    answers = {}
+    decoder = read_decoder(survey(loaded.model, torch.float32), torch.float32, restore=True)
+    slots.Decoding(decoder, (6, 128), (64, 30), loaded.stop_ids).run(dict(enumerate(prompts)), answers)
+    assert [answers[i] for i in range(len(prompts))] == plain  # there is no room for both wordings
+    assert sum(computed) > whole - 8 * 39
 
 
 def test_the_cache_is_gone_with_the_answers(monkeypatch):

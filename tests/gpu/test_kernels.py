@@ -103,17 +103,34 @@ def test_gradients_in_bf16_stay_within_the_error_of_eager(kind, family):
 
 
 @pytest.mark.parametrize("window", [None, 8])
-def test_flash_kernels_equal_attention_over_padded_samples(window, monkeypatch):
+@pytest.mark.parametrize("family", ["Mistral", "Qwen3"])
+def test_every_form_of_attention_gives_the_same_gradients(family, window, monkeypatch):
     from medtune.kernels import attention
 
     batch = draw_batch(rows=4, length=96)
-    model = build_model("Mistral", dtype=torch.bfloat16, sliding_window=window, **WIDE)
+    reach = {"sliding_window": window} if family == "Mistral" else {}
+    model = build_model(family, dtype=torch.bfloat16, **reach, **WIDE)
     path = enabled(model, record=False)
-    loss, flash = gradients(model, path.loss_sum(*batch))
-    monkeypatch.setattr(attention, "_has_flash", lambda _q: False)
-    padded_loss, padded = gradients(model, path.loss_sum(*batch))
-    torch.testing.assert_close(loss, padded_loss, rtol=2e-3, atol=0)
-    assert largest_error(flash, padded) < 0.02
+    results = []
+    for form in ("padded", "flash", "triton"):
+        monkeypatch.setattr(attention, "_form_of", lambda _q, _k, form=form: form)
+        results.append(gradients(model, path.loss_sum(*batch)))
+    for loss, found in results[1:]:
+        torch.testing.assert_close(loss, results[0][0], rtol=2e-3, atol=0)
+        assert largest_error(found, results[0][1]) < 0.02
+
+
+def test_the_gradients_of_a_pass_are_the_same_every_time():
+    batch = draw_batch(rows=4, length=96)
+    model = build_model("Mistral", dtype=torch.bfloat16, lora={"lora_dropout": 0.1}, **WIDE)
+    path = enabled(model)
+    results = []
+    for _round in range(4):
+        torch.manual_seed(2)
+        results.append(gradients(model, path.loss_sum(*batch)))
+    for loss, found in results[1:]:
+        assert torch.equal(loss, results[0][0])
+        assert all(torch.equal(found[name], gradient) for name, gradient in results[0][1].items())
 
 
 def test_triton_in_bf16_stays_within_the_error_of_stock_pytorch(monkeypatch):

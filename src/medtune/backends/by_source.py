@@ -1,6 +1,6 @@
 """Sums the training loss by source, on the device: it is read only when a record is logged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ class SourceLosses:
         """Source -> its place in the sums, in the order of appearance."""
         self._sums = torch.zeros(0, dtype=torch.float64)
         self._counts: dict[str, int] = {}
-        self._before: tuple[Any, dict[str, int]] = (self._sums, {})
+        self._before: tuple[Any, Mapping[str, int]] = (self._sums, {})
         self._notes: list[tuple[Any, Any, int]] = []
 
     def number_of(self, source: str) -> int:
@@ -31,15 +31,24 @@ class SourceLosses:
 
     def begin_update(self, counts: Mapping[str, int], device: Any) -> None:
         """Remember the sums before an update whose sources have so many supervised tokens."""
-        blank = torch.zeros(len(self.numbers) - len(self._sums), dtype=torch.float64)
-        self._sums = torch.cat([self._sums, blank.to(self._sums.device)]).to(device)
-        self._before = self._sums.clone(), dict(self._counts)
+        more = len(self.numbers) - len(self._sums)
+        if more or self._sums.device != device:  # else nothing travels, and nobody waits
+            blank = torch.zeros(more, dtype=torch.float64)
+            self._sums = torch.cat([self._sums, blank.to(self._sums.device)]).to(device)
+        self._before = self._sums.clone(), counts
         for source, count in counts.items():
             self._counts[source] = self._counts.get(source, 0) + count
 
     def forget_update(self) -> None:
         """Go back to what was there before the update."""
-        self._sums, self._counts = self._before
+        self._sums, counts = self._before
+        self._uncount(counts)
+
+    def forget_update_if(self, bad: Any) -> Callable[[], None]:
+        """Go back on the device if ``bad`` [] is not 0 there; return what does so with the host's counts."""
+        before, counts = self._before
+        self._sums = torch.where(bad > 0, before, self._sums)
+        return lambda: self._uncount(counts)
 
     def note(self, losses: Any, numbers: Any, rows: int) -> None:
         """Remember the losses of a pass over some rows.
@@ -88,8 +97,12 @@ class SourceLosses:
         values = self._sums.tolist()
         return {name: values[place] for name, place in self.numbers.items() if place < len(values)}
 
+    def _uncount(self, counts: Mapping[str, int]) -> None:
+        left = {name: count - counts.get(name, 0) for name, count in self._counts.items()}
+        self._counts = {name: count for name, count in left.items() if count}
+
     def _clear(self) -> None:
-        self._sums, self._counts = torch.zeros(len(self.numbers), dtype=torch.float64), {}
+        self._sums, self._counts = self._sums.new_zeros(len(self.numbers)), {}
 
     def _add(self, losses: Mapping[str, float], counts: Mapping[str, int]) -> None:
         places = [self.number_of(name) for name in losses]

@@ -72,7 +72,7 @@ def _decode(
     plan = plan_decoding(_shape(found, dtype), needs, _budget(torch.device(loaded.device), spec), wanted)
     decoder = read_decoder(found, dtype, restore=plan.restore)
     for members, slots, capacity in plan.groups:
-        decoding = Decoding(decoder, (slots, capacity), plan.prompt_tokens, loaded.stop_ids)
+        decoding = Decoding(decoder, (slots, capacity), (plan.prompt_tokens, plan.prefix_tokens), loaded.stop_ids)
         decoding.run({keys[i]: requests[keys[i]] for i in members}, answers)
         del decoding
 

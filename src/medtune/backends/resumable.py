@@ -4,8 +4,7 @@ A subclass because transformers offers no other way to replace what a checkpoint
 ``TrlTrainer.fit`` only, like its subclass in ``sft_trainer``.
 """
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
-from transformers import Trainer, TrainerCallback, TrainerState
+from transformers import Trainer, TrainerState
 from trl.trainer.sft_trainer import SFTTrainer
 
 from medtune.backends.exact_state import (
@@ -26,6 +25,7 @@ from medtune.backends.exact_state import (
     write_tree,
 )
 from medtune.backends.interim import InterimScores, undisturbed
+from medtune.backends.pacemaker import Pacemaker
 from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
 from medtune.errors import SpecError
 from medtune.plugins.contracts import Job
@@ -72,7 +72,8 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         world = self.args.world_size
         self.guard, self.splitter = FiniteGuard(job, world), MicroBatchSplitter(job)
         self._averages_late = world > 1 and job.spec.train.on_oom == "halve"
-        self._trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        self.adapter = [p for p in self.model.parameters() if p.requires_grad]
+        self._trainable = sum(p.numel() for p in self.adapter)
         self.store = CheckpointStore(checkpoints, job.spec.train.save_total_limit, expected_bytes(self._trainable))
         self.scores = InterimScores(job)
         self.interrupted: str | None = None
@@ -80,7 +81,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         self.adapter_step: int | None = None
         self._resumed_progress: dict[str, Any] | None = None
         self._saved_step = -1
-        self.add_callback(_Pacemaker(self))
+        self.add_callback(Pacemaker(self))
 
     def train_resumably(self) -> float:
         """Train what is left of the run and return the mean loss over the whole run.
@@ -105,6 +106,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
                 self._total_loss_scalar += self._tr_loss.item()
                 return self._finish()
         self.train(resume_from_checkpoint=str(resume) if resume else None)
+        self.guard.settle()
         self.store.settle()
         return self._finish()
 
@@ -125,6 +127,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         step = self.state.global_step
         if not self.scores.are_due(step, self.state.epoch):
             return False, False
+        self.guard.settle()
         told: list[Any] = [None]
         with undisturbed(self.job.loaded.model):
             if self.is_world_process_zero() and (score := self.job.on_evaluate):
@@ -176,6 +179,11 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
     def forget_update(self) -> None:
         """Take back what was counted of an update that is refused."""
 
+    def forget_update_if(self, bad: Any) -> Callable[[], None]:
+        """Take back on the device what was counted there if ``bad`` [] is not 0; return what does so on the host."""
+        del bad
+        return self.forget_update
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Run one micro-batch forward and backward and return its share of the loss."""
         whole = super().training_step
@@ -198,9 +206,18 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         if self._averages_late:
             average_gradients(model, self.args.world_size)
             self.splitter.agree(self.args.device, self.state.global_step + 1)
-        norm = super()._clip_grad_norm(model)
         scaler = self.accelerator.scaler
-        if not self.guard.accepts(self.state.global_step + 1, norm, scaler):
+        if scaler is None:  # as transformers does, without a walk over the base
+            norm: Any = torch.nn.utils.clip_grad_norm_(self.adapter, self.args.max_grad_norm)
+        else:
+            norm = super()._clip_grad_norm(model)
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # accelerate wraps it
+        if scaler is None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            # the device leaves a bad update out, as for torch's own scaler; the next pass starts without a wait
+            bad = (~torch.isfinite(norm.detach())).float()
+            self.guard.watch(self.state.global_step + 1, bad, self._tr_loss, self.forget_update_if(bad))
+            optimizer.found_inf = bad
+        elif not self.guard.accepts(self.state.global_step + 1, norm, scaler):
             self.guard.forget_loss(self._tr_loss)
             self.forget_update()
             if scaler is None:  # a scaler leaves the update out by itself
@@ -213,6 +230,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         step = self.state.global_step
         if step == self._saved_step:  # the end of an epoch can fall on a step that was saved
             return
+        self.guard.settle()
         states = {**random_states(), "running_loss": self._tr_loss.item()}  # what differs between processes
         all_states = gather_object([states]) if self.args.world_size > 1 else [states]
         if self.is_world_process_zero():
@@ -268,32 +286,3 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
 
 def _ignore(_told: Any) -> None:
     """Take what only the first rank passes on."""
-
-
-class _Pacemaker(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
-    """After every update: reports it, saves when it is time, and stops when that is wished."""
-
-    def __init__(self, trainer: ResumableSFTTrainer) -> None:
-        self._trainer = trainer
-        self._saved_at = time.monotonic()
-
-    def on_train_begin(self, *_events: Any, **_kwargs: Any) -> None:
-        self._saved_at = time.monotonic()
-        self._trainer.begin()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_kwargs: Any) -> Any:  # noqa: ARG002 - their signature
-        trainer, job = self._trainer, self._trainer.job
-        job.on_step(state.global_step)
-        is_best, is_enough = trainer.score_if_due()
-        reason, minutes = job.stop_reason(), job.spec.train.save_every_minutes
-        is_time = minutes is not None and time.monotonic() - self._saved_at >= minutes * 60
-        stop, save = trainer.agreed([reason is not None, is_time])
-        if stop and not is_enough and state.global_step < state.max_steps:
-            trainer.interrupted = reason or "another process was stopped"
-            control.should_training_stop = True
-        control.should_training_stop = control.should_training_stop or is_enough
-        control.should_save = control.should_save or stop or save or is_best
-        return control
-
-    def on_save(self, *_events: Any, **_kwargs: Any) -> None:
-        self._saved_at = time.monotonic()

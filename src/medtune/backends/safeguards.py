@@ -1,6 +1,7 @@
 """What keeps a training honest from step to step: nothing is updated with NaN, and a micro-batch that is too big halves."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,8 +16,20 @@ __all__ = ["FiniteGuard", "MicroBatchSplitter", "average_gradients"]
 Pass = Callable[[Mapping[str, Any]], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """An update that the device has decided on, and what the host needs should it have been left out."""
+
+    step: int
+    is_bad: Any
+    is_known: Any
+    losses: list[Any]
+    samples: list[list[int]]
+    undo: Callable[[], None]
+
+
 class FiniteGuard:
-    """Looks at every update before it is applied.
+    """Looks at every update before it is applied, or lets the device look and asks it one update later.
 
     Args:
         job: names the rows, takes the log records, and says whether to stop or to skip.
@@ -32,6 +45,7 @@ class FiniteGuard:
         self._losses: list[Any] = []
         self._samples: list[list[int]] = []
         self._total_before: Any = None
+        self._watched: _Watched | None = None
 
     def begin_update(self, samples: list[list[int]], total: Any) -> None:
         """Remember the samples of each micro-batch, and the running loss before the update."""
@@ -55,15 +69,49 @@ class FiniteGuard:
             torch.distributed.all_reduce(finite, op=torch.distributed.ReduceOp.MIN)
         if finite.item():
             return True
-        bad = [not bool(torch.isfinite(loss)) for loss in self._losses]
-        self._refuse(step, "loss" if any(bad) else quantity, self._row_ids(bad))
+        self._refuse(step, quantity, self._losses, self._samples)
         return False
+
+    def watch(self, step: int, bad: Any, total: Any, undo: Callable[[], None]) -> None:
+        """Note an update that the device applies or leaves out by itself; ``settle`` asks it later.
+
+        Args:
+            step: number of the update.
+            bad: fp32 [], on the device, not 0 where the update is left out.
+            total: running loss, set back on the device then.
+            undo: takes back what the host counted of the update.
+        """
+        self.settle()
+        total.copy_(torch.where(bad > 0, self._total_before, total))
+        told, known = bad, None
+        if bad.is_cuda:
+            told, known = torch.empty(bad.shape, dtype=bad.dtype, pin_memory=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+            told.copy_(bad, non_blocking=True)
+            known.record()
+        self._watched = _Watched(step, told, known, self._losses, self._samples, undo)
+
+    def settle(self) -> None:
+        """Hear of the watched update, if there is one: it is over, or nearly so.
+
+        Raises:
+            NonFiniteLossError: as ``accepts``.
+        """
+        watched, self._watched = self._watched, None
+        if watched is None:
+            return
+        if watched.is_known is not None:
+            watched.is_known.synchronize()
+        if watched.is_bad.item():
+            watched.undo()
+            self._refuse(watched.step, "gradient norm", watched.losses, watched.samples)
 
     def forget_loss(self, total: Any) -> None:
         """Take the losses of a skipped update out of the running loss, in place."""
         total.copy_(self._total_before)
 
-    def _refuse(self, step: int, quantity: str, row_ids: list[str]) -> None:
+    def _refuse(self, step: int, quantity: str, losses: list[Any], samples: list[list[int]]) -> None:
+        bad = [not bool(torch.isfinite(loss)) for loss in losses]
+        quantity, row_ids = "loss" if any(bad) else quantity, self._row_ids(samples, bad)
         train = self._job.spec.train
         skip = train.on_nonfinite == "skip" and self.skipped < train.max_skipped_steps
         event = "skipped update" if skip else "stopped"
@@ -72,9 +120,9 @@ class FiniteGuard:
             raise NonFiniteLossError(step, quantity, row_ids)
         self.skipped += 1
 
-    def _row_ids(self, bad: list[bool]) -> list[str]:
+    def _row_ids(self, samples: list[list[int]], bad: list[bool]) -> list[str]:
         """Return the ids of the micro-batches with a bad loss, or of the whole update, over all processes."""
-        micro_batches = [s for s, is_bad in zip(self._samples, bad, strict=True) if is_bad] or self._samples
+        micro_batches = [s for s, is_bad in zip(samples, bad, strict=True) if is_bad] or samples
         mine = [self._job.rows.row_id(sample) for samples in micro_batches for sample in samples]
         return [str(row_id) for row_id in gather_object(mine)] if self._world_size > 1 else mine
 

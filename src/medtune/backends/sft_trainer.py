@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from types import MethodType, TracebackType
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from trl.trainer.sft_config import SFTConfig
 from medtune.backends.by_source import SourceLosses
 from medtune.backends.losses import describe, loss_of
 from medtune.backends.resumable import ResumableSFTTrainer
+from medtune.backends.shortcuts import shortcuts
 from medtune.data.pack import to_batch
 from medtune.kernels import FastPath, Refusal, lay_out
 from medtune.plugins.contracts import Job, PackedRow, TrainResult
@@ -46,7 +48,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         model = job.loaded.model
         adapter = [p for p in model.parameters() if p.requires_grad]
         kept = [p.detach().clone() for p in adapter]
-        self._by_source = SourceLosses()
+        self._by_source, self._shortcuts = SourceLosses(), ExitStack()
         super().__init__(
             job,
             model=model,
@@ -70,11 +72,13 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         base = self.job.loaded.model.get_base_model()
         base.__dict__.pop("forward", None)  # trl's fused head
         base.forward = MethodType(loss_of(base, self._route), base)
+        self._shortcuts.enter_context(shortcuts(self.job.loaded.model, self.adapter))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._shortcuts.close()
         model = self.accelerator.unwrap_model(self.model_wrapped, keep_fp32_wrapper=False)
         model.get_base_model().__dict__.pop("forward", None)
         if isinstance(self._route, FastPath):
@@ -153,6 +157,15 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         """Take back the losses of an update that is refused."""
         self._by_source.forget_update()
 
+    def forget_update_if(self, bad: Any) -> Callable[[], None]:
+        """Take them back on the device if ``bad`` [] is not 0 there; return what does so on the host."""
+        return self._by_source.forget_update_if(bad)
+
+    def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
+        """Return 0: transformers' estimate walks over the whole model at every step, and nobody reads it."""
+        del inputs
+        return 0
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Run one micro-batch, and add its losses to those of their sources."""
         rows = len(inputs["input_ids"])
@@ -185,6 +198,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Turn a log of transformers into a record."""
+        self.guard.settle()
         super().log(logs, start_time)
         if "loss" not in logs:
             return

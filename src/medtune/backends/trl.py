@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.libraries import quiet_libraries
+from medtune.optimizers import runs_as
 from medtune.plugins.contracts import Job, Trainer, TrainResult
 from medtune.plugins.hookspecs import hookimpl
 
@@ -54,12 +55,13 @@ def sft_config(job: Job, *, recompute: bool) -> Any:
     from trl.trainer.sft_config import SFTConfig
 
     train, on_cpu = job.spec.train, job.loaded.device == "cpu"
+    trained = sum(p.numel() for p in job.loaded.model.parameters() if p.requires_grad)
     precision = job.loaded.compute_dtype if train.precision == "auto" else train.precision
     return SFTConfig(
         output_dir=str(Path(job.run_dir) / "checkpoints"),
         per_device_train_batch_size=train.per_device_batch_size,
         gradient_accumulation_steps=train.gradient_accumulation_steps,
-        optim=train.optim,
+        optim=runs_as(train.optim, trained, on_gpu=not on_cpu),
         learning_rate=train.learning_rate,
         lr_scheduler_type=train.lr_scheduler_type,
         warmup_steps=round(train.warmup_ratio * job.total_steps),

@@ -28,18 +28,21 @@ class SlotCache:
         power_of_two = heads.width & (heads.width - 1) == 0 and heads.width >= 16  # noqa: PLR2004 - smallest dot
         self._fused = device.type == "cuda" and power_of_two and find_spec("triton") is not None
 
-    def fill(self, layer: int, qkv: Tensor, slots: Tensor, places: Tensor) -> None:
+    def fill(self, layer: int, kept: tuple[Tensor, Tensor], slots: Tensor, places: Tensor) -> None:
         """Keep keys and values of prompt tokens.
 
         Args:
             layer: number of the layer.
-            qkv: [tokens, heads.total], rotated.
+            kept: keys, rotated, and values, each [tokens, key heads, width].
             slots: [tokens] int64.
             places: [tokens] int64, position of each token in its sequence.
         """
-        _, keys, values = self.heads.split(qkv)
-        self._data[layer, 0][slots, :, places] = keys
-        self._data[layer, 1][slots, :, places] = values
+        for part, new in zip((0, 1), kept, strict=True):
+            self._data[layer, part][slots, :, places] = new
+
+    def sequences(self, layer: int, slots: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
+        """Return copies of keys and values of slots [n] int64, each [n, key heads, tokens, width]."""
+        return self._data[layer, 0, slots, :, :tokens], self._data[layer, 1, slots, :, :tokens]
 
     def attend(self, layer: int, qkv: Tensor, lengths: Tensor, window: Window) -> Tensor:
         """Append one token to each of the first slots and attend from it to its sequence.

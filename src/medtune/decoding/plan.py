@@ -11,6 +11,7 @@ _FEW_SLOTS = 64
 _PROMPT_TOKENS = 8192
 _FEWEST_PROMPT_TOKENS = 512
 _ROUND = 64
+_PREFIX_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,13 @@ class DecodePlan:
         restore: whether compressed weights are restored once for all steps.
         groups: requests (by their index) that share one cache, with its slots and its tokens per slot.
         prompt_tokens: most prompt tokens, padded, that run through the model at once.
+        prefix_tokens: most tokens of common beginnings of prompts whose keys and values are kept.
     """
 
     restore: bool
     groups: tuple[tuple[tuple[int, ...], int, int], ...]
     prompt_tokens: int
+    prefix_tokens: int
 
 
 def plan_decoding(shape: Shape, needs: Sequence[int], budget: int, wanted: int | None) -> DecodePlan:
@@ -67,10 +70,17 @@ def plan_decoding(shape: Shape, needs: Sequence[int], budget: int, wanted: int |
     left -= prompt_tokens * shape.work_per_token
     order = sorted(range(len(needs)), key=lambda i: needs[i])
     whole = _group(shape, order, needs, left, most)
-    if whole[1] >= most:
-        return DecodePlan(restore, (whole,), prompt_tokens)
-    groups = [_group(shape, part, needs, left, most) for part in _by_doubling(order, needs)]
-    return DecodePlan(restore, tuple(groups), prompt_tokens)
+    groups = (
+        [whole] if whole[1] >= most else [_group(shape, part, needs, left, most) for part in _by_doubling(order, needs)]
+    )
+    return DecodePlan(restore, tuple(groups), prompt_tokens, min(_spare_tokens(shape, group, left) for group in groups))
+
+
+def _spare_tokens(shape: Shape, group: tuple[tuple[int, ...], int, int], left: int) -> int:
+    """Return how many tokens of common beginnings fit beside a group's slots."""
+    _members, slots, capacity = group
+    spare = left - slots * (capacity * shape.cache_per_token + shape.per_slot)
+    return max(0, min(_PREFIX_TOKENS, spare // max(shape.cache_per_token, 1)))
 
 
 def _group(

@@ -8,24 +8,26 @@ from torch.nn import functional
 
 from medtune.decoding.shape import Window
 
-__all__ = ["Prompts", "attend"]
+__all__ = ["Prompts", "attend", "attend_to_kept"]
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Prompts without padding.
+    """Prompts, or what follows a part of them that was read before, without padding.
 
     Attributes:
         count: number of prompts.
-        longest: tokens of the longest one.
+        longest: tokens of the longest one, as far as they are here.
         places: [tokens] int64, position of each token in its prompt.
         numbers: [tokens] int64, number of each token's prompt.
+        rows: [tokens] int64, how many tokens of its prompt stand before it here.
     """
 
     count: int
     longest: int
     places: Tensor
     numbers: Tensor
+    rows: Tensor
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, prompts: Prompts, window: Window) -> Tensor:
@@ -41,7 +43,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, prompts: Prompts, window: Window) ->
     Returns:
         [tokens, heads, width].
     """
-    place = prompts.numbers * prompts.longest + prompts.places
+    place = prompts.numbers * prompts.longest + prompts.rows
     mask = None
     if window.tokens is not None and window.tokens < prompts.longest:
         step = torch.arange(prompts.longest, device=q.device)
@@ -52,6 +54,33 @@ def attend(q: Tensor, k: Tensor, v: Tensor, prompts: Prompts, window: Window) ->
     padded = [_padded(part, place, prompts) for part in (q, k, v)]
     out = functional.scaled_dot_product_attention(
         padded[0], padded[1], padded[2], attn_mask=mask, is_causal=mask is None, scale=window.scale, enable_gqa=True
+    )
+    return out.transpose(1, 2).flatten(0, 1).index_select(0, place)
+
+
+def attend_to_kept(q: Tensor, kept: tuple[Tensor, Tensor], prompts: Prompts, begins: Tensor, window: Window) -> Tensor:
+    """Attend from the last part of every prompt to all of it.
+
+    Args:
+        q: [tokens, heads, width].
+        kept: keys and values of whole prompts, each [prompts, key heads, n, width]; what lies beyond an end is not seen.
+        prompts: say where each token belongs.
+        begins: [prompts] int64, position of the first token that is here.
+        window: scale and reach.
+
+    Returns:
+        [tokens, heads, width].
+    """
+    place = prompts.numbers * prompts.longest + prompts.rows
+    positions = begins[:, None] + torch.arange(prompts.longest, device=q.device)
+    distance = positions[:, :, None] - torch.arange(kept[0].shape[2], device=q.device)
+    seen = distance >= 0
+    if window.tokens is not None:
+        seen &= distance < window.tokens
+    # The kernels that take a mask and keep no scores want a key head for every query head.
+    keys, values = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in kept)
+    out = functional.scaled_dot_product_attention(
+        _padded(q, place, prompts), keys, values, attn_mask=seen[:, None], scale=window.scale
     )
     return out.transpose(1, 2).flatten(0, 1).index_select(0, place)
 

@@ -4,13 +4,12 @@ import heapq
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from medtune.decoding.cache import SlotCache
 from medtune.decoding.capture import CapturedSteps, RunStep
 from medtune.decoding.model import Decoder
-from medtune.decoding.prompt_attention import Prompts, attend
+from medtune.decoding.prompts import PromptReader
 from medtune.decoding.state import Admitted, DecodeState
 from medtune.plugins.contracts import GenerationRequest
 
@@ -29,14 +28,18 @@ class Decoding:
     Args:
         decoder: the model.
         size: sequences decoded together, and most tokens of each, prompt and answer.
-        prompt_tokens: most prompt tokens, padded, that run through the model at once; a longer prompt runs alone.
+        at_once: most prompt tokens, padded, that run through the model at once (a longer prompt runs alone), and most
+            tokens of common beginnings of prompts that are kept.
         stop_ids: ids that end an answer.
     """
 
-    def __init__(self, decoder: Decoder, size: tuple[int, int], prompt_tokens: int, stop_ids: Sequence[int]) -> None:
+    def __init__(
+        self, decoder: Decoder, size: tuple[int, int], at_once: tuple[int, int], stop_ids: Sequence[int]
+    ) -> None:
         weight = decoder.embedding
-        self._decoder, self._device, self._prompt_tokens = decoder, weight.device, prompt_tokens
+        self._decoder, self._device, self._prompt_tokens = decoder, weight.device, at_once[0]
         self._cache = SlotCache(len(decoder.layers), decoder.heads, size, weight.dtype, weight.device)
+        self._reader = PromptReader(decoder, self._cache, *at_once)
         self._state = DecodeState(*size, stop_ids, weight.device)
 
     def run(self, requests: Mapping[int, GenerationRequest], answers: dict[int, list[int]]) -> None:
@@ -47,6 +50,7 @@ class Decoding:
             answers: filled with the answers' ids under the same keys, stop id included, each as soon as it is whole.
         """
         step = self.steps()
+        self._reader.share(requests)
         waiting = deque(sorted(requests, key=lambda k: (-requests[k].max_new_tokens, -len(requests[k].input_ids))))
         inside: dict[int, int] = {}
         rows = self._cache.slots
@@ -81,38 +85,18 @@ class Decoding:
         """Run waiting prompts through the model, as many as there are free slots."""
         while waiting and free:
             slots: list[int] = []
-            prompts: list[GenerationRequest] = []
+            keys: list[int] = []
             longest = 0
             while waiting and free:
-                prompt = requests[waiting[0]]
-                longest = max(longest, len(prompt.input_ids))
-                if prompts and longest * (len(prompts) + 1) > self._prompt_tokens:
+                longest = max(longest, self._reader.own_tokens(waiting[0], requests[waiting[0]]))
+                if keys and longest * (len(keys) + 1) > self._prompt_tokens:
                     break
                 slots.append(heapq.heappop(free))
-                inside[slots[-1]] = waiting.popleft()
-                prompts.append(prompt)
-            lengths = [len(prompt.input_ids) for prompt in prompts]
-            first = self._read(slots, prompts, lengths)
-            self._state.admit(Admitted(slots, lengths, [p.max_new_tokens for p in prompts], first))
-
-    def _read(self, slots: list[int], prompts: Sequence[GenerationRequest], lengths: list[int]) -> Tensor:
-        """Fill the cache with prompts, one after the other without padding; return the first token of each answer."""
-        counts = torch.tensor(lengths)
-        offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-        numbers = torch.repeat_interleave(torch.arange(len(slots)), counts)
-        places = torch.arange(int(offsets[-1])) - offsets[numbers]
-        ids = torch.tensor([i for prompt in prompts for i in prompt.input_ids])
-        # In one piece, because the device waits for every copy from the host.
-        sent = torch.stack([ids, places, numbers, torch.tensor(slots)[numbers]]).to(self._device)
-        last = (offsets[1:] - 1).to(self._device)
-        packed = Prompts(len(slots), max(lengths), sent[1], sent[2])
-
-        def attend_and_keep(layer: int, qkv: Tensor) -> Tensor:
-            self._cache.fill(layer, qkv, sent[3], sent[1])
-            window = self._decoder.layers[layer].window
-            return attend(*self._decoder.heads.split(qkv), packed, window).flatten(1)
-
-        return self._decoder.next_ids(sent[0], self._decoder.angles(sent[1]), attend_and_keep, last)
+                keys.append(waiting.popleft())
+                inside[slots[-1]] = keys[-1]
+            first = self._reader.read(slots, keys, requests)
+            lengths = [len(requests[key].input_ids) for key in keys]
+            self._state.admit(Admitted(slots, lengths, [requests[key].max_new_tokens for key in keys], first))
 
     def _run_step(self, rows: int) -> None:
         """Decode one token of each of the first rows."""

@@ -1,16 +1,22 @@
-"""Attention within the samples of a packed batch, causal, by flash kernels or by stock attention over padded samples."""
+"""Attention within the samples of a packed batch, causal, by one of three forms.
+
+Triton kernels of our own, the flash kernels that come with PyTorch, or stock attention over padded samples.
+"""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from medtune.decoder import Heads
 from medtune.kernels.layout import PackedBatch
 
-__all__ = ["Attended", "Window", "attend", "attend_backward"]
+__all__ = ["Attended", "Window", "attend", "attend_backward", "attend_backward_turned"]
 
-_FLASH_CAPABILITY = (8, 0)
+_HALF_CAPABILITY = (8, 0)
 _FLASH_WIDTH = 256
 
 
@@ -22,11 +28,15 @@ class Window:
     tokens: int | None
 
 
+Form = Literal["triton", "flash", "padded"]
+
+
 @dataclass(frozen=True, slots=True)
 class Attended:
     """Queries, keys, values and result of an attention, each [tokens, heads, width].
 
-    Flash kernels leave ``log_sum`` for the way back; else autograd recorded the way from the three to ``out``.
+    The kernels of ``form`` leave ``log_sum`` for the way back; of padded samples autograd recorded the way from the three
+    to ``out``.
     """
 
     q: Tensor
@@ -34,6 +44,7 @@ class Attended:
     v: Tensor
     out: Tensor
     log_sum: Tensor | None
+    form: Form
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) -> Attended:
@@ -46,16 +57,22 @@ def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) 
         batch: says where samples begin.
         window: scale and reach.
     """
-    if not _has_flash(q):
+    form = _form_of(q, k)
+    back = _tokens_back(batch, window)
+    if form == "padded":
         q, k, v = (t.detach().requires_grad_() for t in (q, k, v))
         with torch.enable_grad():
-            return Attended(q, k, v, _padded_attention(q, k, v, batch, window), None)
-    back = _tokens_back(batch, window)
+            return Attended(q, k, v, _padded_attention(q, k, v, batch, window), None, form)
+    if form == "triton":
+        from medtune.kernels import triton_attention
+
+        reach = window.scale, None if back < 0 else back
+        return Attended(q, k, v, *triton_attention.attend(q, k, v, batch.offsets, reach), form)
     out, log_sum, *_rest = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - varlen_attn lacks shared heads in 2.11
         q, k, v, batch.offsets, batch.offsets, batch.longest, batch.longest, 0.0, back < 0, return_debug_mask=False,
         scale=window.scale, window_size_left=back, window_size_right=0,
     )  # fmt: skip
-    return Attended(q, k, v, out, log_sum)
+    return Attended(q, k, v, out, log_sum, form)
 
 
 def attend_backward(
@@ -67,6 +84,9 @@ def attend_backward(
         dq, dk, dv = torch.autograd.grad(done.out, (q, k, v), gradient)
         return dq, dk, dv
     back = _tokens_back(batch, window)
+    if done.form == "triton":
+        heads = Heads(q.shape[1], k.shape[1], q.shape[2])
+        return heads.split(_by_triton(gradient, done, batch, window, None))
     unused = torch.zeros(2, dtype=torch.uint64, device=q.device)  # state of a dropout that is not used
     dq, dk, dv = torch.ops.aten._flash_attention_backward(  # noqa: SLF001 - as above
         gradient, q, k, v, done.out, done.log_sum, batch.offsets, batch.offsets, batch.longest, batch.longest, 0.0,
@@ -75,10 +95,46 @@ def attend_backward(
     return dq, dk, dv
 
 
-def _has_flash(q: Tensor) -> bool:
-    if not q.is_cuda or q.dtype == torch.float32 or q.shape[-1] > _FLASH_WIDTH or q.shape[-1] % 8:
-        return False
-    return torch.cuda.get_device_capability(q.device) >= _FLASH_CAPABILITY
+def attend_backward_turned(
+    gradient: Tensor, done: Attended, batch: PackedBatch, window: Window, angles: tuple[Tensor, Tensor]
+) -> Tensor | None:
+    """Return the gradients side by side, [tokens, (heads + 2 * key heads) * width], those of queries and keys turned back.
+
+    Args:
+        gradient: as in ``attend_backward``.
+        done: as there.
+        batch: as there.
+        window: as there.
+        angles: cosines and sines that queries and keys were turned by, fp32 [tokens, width / 2].
+
+    Returns:
+        None where the kernels of ``done`` cannot turn on the way.
+    """
+    return _by_triton(gradient, done, batch, window, angles) if done.form == "triton" else None
+
+
+def _by_triton(
+    gradient: Tensor, done: Attended, batch: PackedBatch, window: Window, angles: tuple[Tensor, Tensor] | None
+) -> Tensor:
+    from medtune.kernels import triton_attention_backward
+
+    if done.log_sum is None:
+        raise ValueError("the attention was not computed by these kernels")
+    back = _tokens_back(batch, window)
+    kept = done.q, done.k, done.v, done.out, done.log_sum
+    reach = window.scale, None if back < 0 else back
+    return triton_attention_backward.attend_backward(gradient, kept, batch.offsets, reach, angles)
+
+
+def _form_of(q: Tensor, k: Tensor) -> Form:
+    if not q.is_cuda or q.dtype == torch.float32 or torch.cuda.get_device_capability(q.device) < _HALF_CAPABILITY:
+        return "padded"
+    if find_spec("triton") is not None:
+        from medtune.kernels import triton_attention
+
+        if triton_attention.is_fit(q, k):
+            return "triton"
+    return "flash" if q.shape[-1] <= _FLASH_WIDTH and q.shape[-1] % 8 == 0 else "padded"
 
 
 def _tokens_back(batch: PackedBatch, window: Window) -> int:

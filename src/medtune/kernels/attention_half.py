@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from medtune.decoder import Heads, Norm
-from medtune.kernels.attention import Attended, Window, attend, attend_backward
+from medtune.kernels.attention import Attended, Window, attend, attend_backward, attend_backward_turned
 from medtune.kernels.frozen import Frozen
 from medtune.kernels.heads import HeadNorms
 from medtune.kernels.passing import Pass, Pending
@@ -93,12 +93,20 @@ class AttentionHalf:
             during.steps.add_projected(inner, *through)
         if rows is not None:
             inner, gradient = _spread(inner, rows, kept.x), _spread(gradient, rows, kept.x)
-        gradients = attend_backward(inner.view_as(kept.attended.out), kept.attended, during.batch, self.window)
+        qkv = self._before_attention(inner, kept, during)
         del inner
-        norms = None if self.head_norms is None or kept.before is None else (kept.before, self.head_norms)
-        qkv = during.steps.rotate_backward(gradients, during.angles, self.heads, norms)
-        del gradients
         return self._to_input(qkv, gradient if to_input else None, kept, during)
+
+    def _before_attention(self, gradient: Tensor, kept: AttentionTrace, during: Pass) -> Tensor:
+        """Return the gradient of the joint product of queries, keys and values from that of the attention."""
+        shared = gradient.view_as(kept.attended.out), kept.attended, during.batch, self.window
+        if self.head_norms is None or kept.before is None:
+            turned = attend_backward_turned(*shared, during.angles)
+            if turned is not None:
+                return turned
+            return during.steps.rotate_backward(attend_backward(*shared), during.angles, self.heads, None)
+        norms = kept.before, self.head_norms
+        return during.steps.rotate_backward(attend_backward(*shared), during.angles, self.heads, norms)
 
     def _to_input(self, qkv: Tensor, residual: Tensor | None, kept: AttentionTrace, during: Pass) -> Tensor | None:
         """Go from the gradient of queries, keys and values to that of the input; no further without ``residual``."""

@@ -7,9 +7,11 @@ from torch import Tensor
 
 __all__ = ["Dropout", "DropoutSeeds", "keep_mask"]
 
-_WORD = 0xFFFFFFFF
+_WORD, _HALF = 0xFFFFFFFF, 0xFFFF
 _COLUMN_STEP = 0x9E3779B1
 _MIX_1, _MIX_2 = 0x85EBCA6B, 0xC2B2AE35  # the finaliser of MurmurHash3, which passes avalanche tests
+_SHARED = 2
+"""Adapters that one word serves: each compares a half of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,26 +19,28 @@ class Dropout:
     """Dropout of the inputs of a group's adapters, each adapter with a mask of its own.
 
     Attributes:
-        probability: of dropping an input.
+        probability: of dropping an input; rounded to a multiple of 2**-16.
         step_seed: int64 [1], drawn anew for every micro-batch; on the device, so that a recorded pass can be replayed.
-        member_seeds: one per adapter of the group.
+        members: adapters in the group.
+        seeds: one for every two of them.
         first_row: number of the first row, when a part of the rows is worked on.
     """
 
     probability: float
     step_seed: Tensor
-    member_seeds: tuple[int, ...]
+    members: int
+    seeds: tuple[int, ...]
     first_row: int = 0
 
     @property
     def threshold(self) -> int:
-        """Hashes below it are dropped, out of 2**32."""
-        return round(self.probability * (_WORD + 1))
+        """Half words below it are dropped, out of 2**16."""
+        return min(round(self.probability * (_HALF + 1)), _HALF)
 
     @property
     def factor(self) -> float:
         """What kept inputs are multiplied by, so that the mean stays."""
-        return 1.0 / (1.0 - self.probability)
+        return 1.0 / (1.0 - self.threshold / (_HALF + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +60,22 @@ class DropoutSeeds:
         """
         if self.probability == 0.0:
             return None
-        seeds = tuple(_mix_number(_mix_number(8 * group + member) ^ _COLUMN_STEP) >> 1 for member in range(members))
-        return Dropout(self.probability, self.step_seed, seeds, first_row)
+        count = -(-members // _SHARED)
+        seeds = tuple(_mix_number(_mix_number(8 * group + number) ^ _COLUMN_STEP) >> 1 for number in range(count))
+        return Dropout(self.probability, self.step_seed, members, seeds, first_row)
 
 
 def keep_mask(dropout: Dropout, member: int, shape: tuple[int, int], device: torch.device) -> Tensor:
-    """Return the mask [rows, columns] of the inputs that ``member`` keeps."""
+    """Return the mask [rows, columns] of the inputs that ``member`` keeps.
+
+    Rows and columns are mixed thoroughly, which costs little, and their sums once more, which each input pays.
+    """
     rows = torch.arange(dropout.first_row, dropout.first_row + shape[0], dtype=torch.int64, device=device)
-    columns = torch.arange(shape[1], dtype=torch.int64, device=device)
-    keys = _mix(_mix(rows ^ dropout.step_seed) ^ dropout.member_seeds[member])
-    hashes = _mix((keys[:, None] + columns * _COLUMN_STEP) & _WORD)
-    return hashes >= dropout.threshold
+    columns = _mix(torch.arange(shape[1], dtype=torch.int64, device=device) ^ _COLUMN_STEP)
+    keys = _mix(_mix(rows ^ dropout.step_seed) ^ dropout.seeds[member // _SHARED])
+    words = ((keys[:, None] + columns) * _MIX_1) & _WORD
+    words = ((words ^ (words >> 15)) * _MIX_2) & _WORD
+    return ((words >> 16) if member % _SHARED else (words & _HALF)) >= dropout.threshold
 
 
 def _mix(value: Tensor) -> Tensor:

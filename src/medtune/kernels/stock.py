@@ -88,7 +88,7 @@ def project(x: Tensor, down: Tensor, alpha: float, dropout: Dropout | None) -> T
     """
     if dropout is None:
         return torch.mm(x, down.t()) * alpha
-    parts = [_dropped(x, dropout, m) @ block.t() for m, block in enumerate(down.chunk(len(dropout.member_seeds)))]
+    parts = [_dropped(x, dropout, m) @ block.t() for m, block in enumerate(down.chunk(dropout.members))]
     return torch.cat(parts, 1) * alpha
 
 
@@ -104,7 +104,7 @@ def add_projected(y: Tensor, low: Tensor, down: Tensor, dropout: Dropout | None)
     if dropout is None:
         y.addmm_(low, down)
         return
-    members = len(dropout.member_seeds)
+    members = dropout.members
     for m, (part, block) in enumerate(zip(low.chunk(members, 1), down.chunk(members), strict=True)):
         y += (part @ block) * keep_mask(dropout, m, (y.shape[0], y.shape[1]), y.device) * dropout.factor
 
@@ -121,7 +121,7 @@ def weight_gradient(x: Tensor, low: Tensor, dropout: Dropout | None, normed: _Pa
     """
     if normed is not None:
         x = _normed(x, *normed)
-    members = 1 if dropout is None else len(dropout.member_seeds)
+    members = 1 if dropout is None else dropout.members
     for m, (part, target) in enumerate(zip(low.chunk(members, 1), into.chunk(members), strict=True)):
         target.add_(part.t() @ (x if dropout is None else _dropped(x, dropout, m)))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.triton_blocks import add_sum
 from medtune.kernels.triton_dots import SMALLEST_DOT, padded_rank, precision
-from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
+from medtune.kernels.triton_dropout import draw_words, dropout_arguments, kept
 
 __all__ = ["add_projected", "project", "weight_gradient"]
 
@@ -23,48 +23,43 @@ _ADD = {"ROWS": 32, "COLUMNS": 128, "num_warps": 4}
 _ROWS_PER_SPLIT = 512
 
 
-@triton.jit
-def _pick(index, a, b, c):
-    return tl.where(index == 0, a, tl.where(index == 1, b, c))
-
-
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
 def _project(
-    x_ptr, down_ptr, out_ptr, rows, width, x_row, alpha,
-    step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
-    RANK: tl.constexpr, PADDED: tl.constexpr, MEMBERS: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
+    x_ptr, down_ptr, out_ptr, rows, width, x_row, alpha, step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
+    RANK: tl.constexpr, PADDED: tl.constexpr, MEMBERS: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    member = tl.program_id(0)
-    row = tl.program_id(1).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     rank = tl.arange(0, PADDED)
-    down_ptr += member * (RANK * width)
     total = tl.zeros([ROWS, PADDED], tl.float32)
     for start in range(0, width, COLUMNS):
         column = start + tl.arange(0, COLUMNS)
         inside = (row[:, None] < rows) & (column[None, :] < width)
         x = tl.load(x_ptr + row[:, None] * x_row + column[None, :], mask=inside, other=0.0)
-        if DROP:
-            seed = _pick(member, seed_0, seed_1, seed_2)
-            x = tl.where(keep_tile(row + first_row, column, step_seed_ptr, seed, threshold), x, 0.0)
         down_place = down_ptr + rank[None, :] * width + column[:, None]
         down = tl.load(down_place, mask=(column[:, None] < width) & (rank[None, :] < RANK), other=0.0)
-        total += tl.dot(x, down, input_precision=PRECISION)
-    place = out_ptr + row[:, None] * (MEMBERS * RANK) + member * RANK + rank[None, :]
+        if MEMBERS == 0:
+            total += tl.dot(x, down, input_precision=PRECISION)
+        for member in tl.static_range(MEMBERS):
+            if member % 2 == 0:
+                words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
+            left = tl.where(kept(words, member, threshold), x, 0.0)
+            right = tl.where(rank[None, :] // (RANK // MEMBERS) == member, down, 0.0)
+            total += tl.dot(left, right, input_precision=PRECISION)
+    place = out_ptr + row[:, None] * RANK + rank[None, :]
     result = (total * (alpha * factor)).to(out_ptr.dtype.element_ty)
     tl.store(place, result, mask=(row[:, None] < rows) & (rank[None, :] < RANK))
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
 def _weight_gradient(
     x_ptr, low_ptr, scale_ptr, weight_ptr, out_ptr, rows, width, x_row, low_row,
-    step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
-    RANK: tl.constexpr, PADDED: tl.constexpr, MEMBERS: tl.constexpr, DROP: tl.constexpr, NORM: tl.constexpr,
-    PRECISION: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
+    RANK: tl.constexpr, PADDED: tl.constexpr, MEMBERS: tl.constexpr, NORM: tl.constexpr, PRECISION: tl.constexpr,
+    SPLIT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    split = tl.program_id(2).to(tl.int64)
-    member = tl.program_id(0)
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    split = tl.program_id(1).to(tl.int64)
     rank = tl.arange(0, PADDED)
     total = tl.zeros([COLUMNS, PADDED], tl.float32)
     for start in range(0, SPLIT, ROWS):
@@ -76,19 +71,23 @@ def _weight_gradient(
             weight = tl.load(weight_ptr + column, mask=column < width, other=0.0)
             direction = (x.to(tl.float32) * scale[:, None]).to(x.dtype)
             x = (direction.to(tl.float32) * weight[None, :].to(tl.float32)).to(x.dtype)
-        if DROP:
-            seed = _pick(member, seed_0, seed_1, seed_2)
-            x = tl.where(keep_tile(row + first_row, column, step_seed_ptr, seed, threshold), x, 0.0)
-        low_place = low_ptr + row[:, None] * low_row + member * RANK + rank[None, :]
+        low_place = low_ptr + row[:, None] * low_row + rank[None, :]
         low = tl.load(low_place, mask=(row[:, None] < rows) & (rank[None, :] < RANK), other=0.0)
-        total += tl.dot(tl.trans(x), low, input_precision=PRECISION)
-    place = out_ptr + ((split * MEMBERS + member) * RANK + rank[None, :]) * width + column[:, None]
+        if MEMBERS == 0:
+            total += tl.dot(tl.trans(x), low, input_precision=PRECISION)
+        for member in tl.static_range(MEMBERS):
+            if member % 2 == 0:
+                words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
+            left = tl.where(kept(words, member, threshold), x, 0.0)
+            right = tl.where(rank[None, :] // (RANK // MEMBERS) == member, low, 0.0)
+            total += tl.dot(tl.trans(left), right, input_precision=PRECISION)
+    place = out_ptr + (split * RANK + rank[None, :]) * width + column[:, None]
     tl.store(place, total * factor, mask=(column[:, None] < width) & (rank[None, :] < RANK))
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
 def _add_projected(
-    y_ptr, low_ptr, down_ptr, rows, width, low_row, step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
+    y_ptr, low_ptr, down_ptr, rows, width, low_row, step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
     RANK: tl.constexpr, PADDED: tl.constexpr, MEMBERS: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -106,9 +105,9 @@ def _add_projected(
         right = tl.load(right_place, mask=right_inside, other=0.0)
         through = tl.dot(left, right, input_precision=PRECISION)
         if DROP:
-            seed = seed_0 if member == 0 else (seed_1 if member == 1 else seed_2)
-            keep = keep_tile(row + first_row, column, step_seed_ptr, seed, threshold)
-            through = tl.where(keep, through * factor, 0.0)
+            if member % 2 == 0:
+                words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
+            through = tl.where(kept(words, member, threshold), through * factor, 0.0)
         total += through
     tl.store(place, total.to(y_ptr.dtype.element_ty), mask=inside)
 
@@ -116,12 +115,11 @@ def _add_projected(
 def project(x: Tensor, down: Tensor, alpha: float, dropout: Dropout | None) -> Tensor:
     """As ``stock.project``."""
     rows, width = x.shape
-    members = len(dropout.member_seeds) if dropout else 1
-    rank = down.shape[0] // members
-    out = torch.empty(rows, members * rank, dtype=x.dtype, device=x.device)
-    _project[(members, triton.cdiv(rows, _PROJECT["ROWS"]))](
+    rank = down.shape[0]
+    out = torch.empty(rows, rank, dtype=x.dtype, device=x.device)
+    _project[(triton.cdiv(rows, _PROJECT["ROWS"]),)](
         x, down, out, rows, width, x.stride(0), alpha, *dropout_arguments(dropout, x),
-        RANK=rank, PADDED=padded_rank(rank), MEMBERS=members, DROP=dropout is not None, PRECISION=precision(x),
+        RANK=rank, PADDED=padded_rank(rank), MEMBERS=dropout.members if dropout else 0, PRECISION=precision(x),
         **_staged(_PROJECT, rank),
     )  # fmt: skip
     return out
@@ -130,7 +128,7 @@ def project(x: Tensor, down: Tensor, alpha: float, dropout: Dropout | None) -> T
 def add_projected(y: Tensor, low: Tensor, down: Tensor, dropout: Dropout | None) -> None:
     """As ``stock.add_projected``."""
     rows, width = y.shape
-    members = len(dropout.member_seeds) if dropout else 1
+    members = dropout.members if dropout else 1
     rank = down.shape[0] // members
     if dropout is None and rank > SMALLEST_DOT:
         y.addmm_(low, down)
@@ -146,13 +144,12 @@ def weight_gradient(
 ) -> None:
     """As ``stock.weight_gradient``."""
     rows, width = x.shape
-    members = len(dropout.member_seeds) if dropout else 1
-    rank = low.shape[1] // members
+    rank = low.shape[1]
     splits, scale_weight = triton.cdiv(rows, _ROWS_PER_SPLIT), normed or (x, x)
-    out = torch.empty(splits, low.shape[1], width, dtype=torch.float32, device=x.device)
-    _weight_gradient[(members, triton.cdiv(width, _GRADIENT["COLUMNS"]), splits)](
+    out = torch.empty(splits, rank, width, dtype=torch.float32, device=x.device)
+    _weight_gradient[(triton.cdiv(width, _GRADIENT["COLUMNS"]), splits)](
         x, low, *scale_weight, out, rows, width, x.stride(0), low.stride(0), *dropout_arguments(dropout, x),
-        RANK=rank, PADDED=padded_rank(rank), MEMBERS=members, DROP=dropout is not None, NORM=normed is not None,
+        RANK=rank, PADDED=padded_rank(rank), MEMBERS=dropout.members if dropout else 0, NORM=normed is not None,
         PRECISION=precision(x), SPLIT=_ROWS_PER_SPLIT, **_staged(_GRADIENT, rank),
     )  # fmt: skip
     add_sum(out, into)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from medtune.kernels.dropout import Dropout
 
-__all__ = ["dropout_arguments", "keep_tile"]
+__all__ = ["draw_words", "dropout_arguments", "kept"]
 
 _COLUMN_STEP = tl.constexpr(0x9E3779B1)
 _MIX_1, _MIX_2 = tl.constexpr(0x85EBCA6B), tl.constexpr(0xC2B2AE35)
@@ -29,30 +29,37 @@ def _mix(value):
 
 
 @triton.jit
-def keep_tile(row, column, step_seed_ptr, member_seed, threshold):
-    """Return which inputs of a tile are kept.
+def draw_words(row, column, step_seed_ptr, seed):
+    """Return a random word for every place of a tile, uint32 [ROWS, COLUMNS]; it serves two adapters.
 
     Args:
         row: [ROWS] numbers of its rows.
         column: [COLUMNS] numbers of its columns.
         step_seed_ptr: where the seed of the micro-batch lies.
-        member_seed: of the adapter.
-        threshold: hashes below it are dropped.
+        seed: of the two adapters.
     """
     step_seed = tl.load(step_seed_ptr).to(tl.uint32)
-    key = _mix(_mix(row.to(tl.uint32) ^ step_seed) ^ member_seed.to(tl.uint32))
-    value = _mix(key[:, None] + column.to(tl.uint32)[None, :] * _COLUMN_STEP)
-    return value.to(tl.int64) >= threshold.to(tl.int64)
+    key = _mix(_mix(row.to(tl.uint32) ^ step_seed) ^ seed.to(tl.uint32))
+    word = (key[:, None] + _mix(column.to(tl.uint32) ^ _COLUMN_STEP)[None, :]) * _MIX_1
+    return (word ^ (word >> 15)) * _MIX_2
+
+
+@triton.jit
+def kept(words, member: tl.constexpr, threshold):
+    """Return which places a member of the group keeps: those with a half word not below ``threshold``."""
+    if member % 2 == 0:
+        return (words & 0xFFFF) >= threshold.to(tl.uint32)
+    return (words >> 16) >= threshold.to(tl.uint32)
 
 
 def dropout_arguments(dropout: Dropout | None, anything: Tensor) -> tuple[Any, ...]:
-    """Return step seed, first row, three member seeds, threshold and factor as kernels take them.
+    """Return step seed, first row, two seeds, threshold and factor as kernels take them.
 
     Args:
         dropout: None for no dropout.
         anything: a tensor that stands for the seed then; it is not read.
     """
     if dropout is None:
-        return anything, 0, 0, 0, 0, 0, 1.0
-    seeds = (*dropout.member_seeds, 0, 0)[:3]
-    return dropout.step_seed, dropout.first_row, *seeds, dropout.threshold, dropout.factor
+        return anything, 0, 0, 0, 0, 1.0
+    first, second = (*dropout.seeds, 0)[:2]
+    return dropout.step_seed, dropout.first_row, first, second, dropout.threshold, dropout.factor

@@ -15,7 +15,7 @@ from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.triton_blocks import add_sum, block_gradients, summed
 from medtune.kernels.triton_device import HALF, generation, register_bound
 from medtune.kernels.triton_dots import padded_rank, precision
-from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
+from medtune.kernels.triton_dropout import draw_words, dropout_arguments, kept
 
 __all__ = ["swiglu", "swiglu_backward"]
 
@@ -57,10 +57,10 @@ def _load_half(factor_ptr, rank, column, width, first, RANK: tl.constexpr):
     return tl.load(place, mask=inside, other=0.0)
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "_seed_1", "threshold"])
 def _swiglu(
     gate_up_ptr, low_ptr, up_ptr, down_ptr, out_ptr, part_ptr, rows, width, span,
-    step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, _factor,
+    step_seed_ptr, first_row, seed_0, _seed_1, threshold, _factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
     FAST: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -89,7 +89,7 @@ def _swiglu(
         tl.store(out_ptr + row[:, None] * width + column[None, :], out, mask=inside)
         if DOWN_RANK > 0:
             if DROP:
-                keep = keep_tile(row + first_row, column, step_seed_ptr, seed_0, threshold)
+                keep = kept(draw_words(row + first_row, column, step_seed_ptr, seed_0), 0, threshold)
                 out = tl.where(keep, out, 0.0)
             down = _load_factor(down_ptr, rank, column, width, width, DOWN_RANK)
             low += tl.dot(out, tl.trans(down), input_precision=PRECISION)
@@ -99,10 +99,10 @@ def _swiglu(
 
 
 # One function, since one pass over memory takes all of it along.
-@triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "_seed_1", "_seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "_seed_1", "threshold"])
 def _swiglu_backward(
     gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, d_down_ptr,
-    rows, width, span, step_seed_ptr, first_row, seed_0, _seed_1, _seed_2, threshold, factor,
+    rows, width, span, step_seed_ptr, first_row, seed_0, _seed_1, threshold, factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
     FAST: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -137,7 +137,7 @@ def _swiglu_backward(
             through = tl.dot(down_low, down, input_precision=PRECISION)
             output = active * upper
             if DROP:
-                keep = keep_tile(row + first_row, column, step_seed_ptr, seed_0, threshold)
+                keep = kept(draw_words(row + first_row, column, step_seed_ptr, seed_0), 0, threshold)
                 through = tl.where(keep, through * factor, 0.0)
                 output = tl.where(keep, output * factor, 0.0)
             gradient += through

@@ -13,7 +13,7 @@ from torch import Tensor
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.triton_adapters import add_projected
 from medtune.kernels.triton_device import register_bound
-from medtune.kernels.triton_dropout import dropout_arguments, keep_tile
+from medtune.kernels.triton_dropout import draw_words, dropout_arguments, kept
 
 __all__ = ["cross_entropy", "norm", "norm_backward", "quantize_rows"]
 
@@ -81,10 +81,10 @@ def _norm(
     tl.store(scale_ptr + row, scale)
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "seed_2", "threshold"])
+@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
 def _norm_backward(
     gradient_ptr, low_ptr, down_ptr, x_ptr, scale_ptr, weight_ptr, residual_ptr, out_ptr, rows,
-    step_seed_ptr, first_row, seed_0, seed_1, seed_2, threshold, factor,
+    step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
     ADD: tl.constexpr, MEMBERS: tl.constexpr, RANK: tl.constexpr, DROP: tl.constexpr, WIDTH: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -97,16 +97,19 @@ def _norm_backward(
     scale = tl.load(scale_ptr + row)[:, None]
     for member in tl.static_range(MEMBERS):
         if DROP:
-            seed = seed_0 if member == 0 else (seed_1 if member == 1 else seed_2)
-            keep = keep_tile(row + first_row, column, step_seed_ptr, seed, threshold)
-            passing = tl.where(keep, factor, 0.0)
+            if member % 2 == 0:
+                words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
+            passing = tl.where(kept(words, member, threshold), factor, 0.0)
+            through = tl.zeros([ROWS, BLOCK], tl.float32)
         for j in tl.static_range(RANK):
             low = tl.load(low_ptr + row * (MEMBERS * RANK) + (member * RANK + j)).to(tl.float32)
             down = _load_shared(down_ptr + (member * RANK + j) * WIDTH + column, inside, FULL)
             if DROP:
-                gradient += low[:, None] * down[None, :] * passing
+                through += low[:, None] * down[None, :]
             else:
                 gradient += low[:, None] * down[None, :]
+        if DROP:
+            gradient += through * passing
     inner = gradient * _load_shared(weight_ptr + column, inside, FULL)[None, :]
     direction = x.to(tl.float32) * scale
     result = scale * (inner - direction * (tl.sum(inner * direction, 1) / WIDTH)[:, None])
@@ -193,10 +196,12 @@ def norm_backward(
         add_projected(gradient, *through)
         through = None
     low, down, dropout = through or (x, x, None)
-    members = len(dropout.member_seeds) if dropout else 1
+    members = dropout.members if dropout else 1
     out = torch.empty_like(x) if residual is None else residual
     launch = _launch(width, is_adapted=through is not None)
-    if through is not None and dropout is None and launch["BLOCK"] in _BOUND_BLOCKS:  # masks take more
+    if dropout is not None:  # masks take registers: half the values a thread
+        launch["num_warps"] = min(32, 2 * launch["num_warps"])
+    elif through is not None and launch["BLOCK"] in _BOUND_BLOCKS:
         launch |= register_bound(x, _NORM_BACK_REGISTERS)
     _norm_backward[(triton.cdiv(rows, launch["ROWS"]),)](
         gradient, low, down, x, *normed, gradient if residual is None else residual, out, rows,

@@ -4,6 +4,7 @@ import math
 
 from medtune.memory.setting import Setting
 from medtune.memory.shape import Shape
+from medtune.optimizers import runs_as
 
 __all__ = ["base_bytes", "optimizer_bytes"]
 
@@ -45,13 +46,15 @@ def optimizer_bytes(shape: Shape, setting: Setting) -> tuple[float, float]:
 
     AdamW keeps two moments per trained value: 8 bytes in fp32, 2 bytes and two fp32 scales per 256 values in 8 bits.
     bitsandbytes pages only tensors of at least 100,000 values, and rounds only those of at least 4,096: with a small rank
-    most factors are smaller, so a good part of a "paged" state stays.
+    most factors are smaller, so a good part of a "paged" state stays. ``optimizers`` says which one runs.
     """
     name = setting.spec.train.optim
     moments = next((count for prefix, count in _MOMENTS.items() if prefix in name), 2)
+    tensors = shape.adapter_tensors(setting.spec)
+    name = runs_as(name, sum(tensors) * shape.num_hidden_layers, on_gpu=setting.on_gpu)
     is_8bit, is_paged = "8bit" in name, name.startswith("paged") and setting.on_gpu
     fixed = paged = 0.0
-    for values in shape.adapter_tensors(setting.spec):
+    for values in tensors:
         per_value = 1 + _FP32 / _STATE_BLOCK if is_8bit and values >= _ROUNDED_FROM else _FP32
         state = moments * values * per_value
         if is_paged and values >= _PAGED_FROM:

@@ -1,0 +1,103 @@
+"""How Triton kernels of attention divide a packed batch: tiles that lie within one sample."""
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
+# pyright: reportMissingImports=false, reportMissingParameterType=false, reportUntypedFunctionDecorator=false
+# pyright: reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
+# ruff: noqa: ANN001, ANN201, N803 - kernels name their arguments as Triton does
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+__all__ = [
+    "LOG2",
+    "compiled_for",
+    "find_sample",
+    "key_range",
+    "most_tiles",
+    "packed_heads",
+    "row_stride",
+    "tile_of",
+    "visible",
+]
+
+LOG2 = 1 / math.log(2)
+_MOST_PACKED = 4
+_SMALL = {"ROWS": 64, "COLUMNS": 32, "num_warps": 4, "num_stages": 2}
+"""The tile where a GPU has less than ``_SHARED`` bytes of shared memory for a program."""
+_SHARED = 160 * 1024
+
+
+@triton.jit
+def find_sample(offsets_ptr, samples, tile, SAMPLES: tl.constexpr, SIZE: tl.constexpr):
+    """Return begin and end of the sample that a tile lies in, and its first token; begin and end are 0 for none."""
+    place = tl.arange(0, SAMPLES)
+    begins = tl.load(offsets_ptr + place, mask=place < samples, other=0)
+    ends = tl.load(offsets_ptr + place + 1, mask=place < samples, other=0)
+    tiles = (ends - begins + SIZE - 1) // SIZE
+    reached = tl.cumsum(tiles, 0)
+    is_mine = (tile < reached) & (tile >= reached - tiles)
+    begin = tl.sum(tl.where(is_mine, begins, 0), 0)
+    first = begin + tl.sum(tl.where(is_mine, tile - (reached - tiles), 0), 0) * SIZE
+    return begin, tl.sum(tl.where(is_mine, ends, 0), 0), first
+
+
+@triton.jit
+def visible(query, key, reach, WINDOW: tl.constexpr):
+    """Say which keys a query sees, itself and ``reach`` tokens back."""
+    seen = query >= key
+    if WINDOW:
+        seen = seen & (query - key <= reach)
+    return seen
+
+
+@triton.jit
+def key_range(begin, first, reach, WINDOW: tl.constexpr, COLUMNS: tl.constexpr):
+    """Return where the keys of a query tile begin, and up to where all of its queries see all of them."""
+    if WINDOW:
+        start = begin + tl.maximum(first - reach - begin, 0) // COLUMNS * COLUMNS
+        whole = start
+    else:
+        start = begin
+        whole = begin + (first - begin + 1) // COLUMNS * COLUMNS
+    return start, whole
+
+
+def packed_heads(q: Tensor, k: Tensor) -> int:
+    """Return how many query heads, all of one key head, make a tile."""
+    return math.gcd(q.shape[1] // k.shape[1], _MOST_PACKED)
+
+
+def tile_of(wanted: dict[str, int], q: Tensor, pack: int) -> dict[str, int]:
+    """Return the tile as kernels take it."""
+    chip = torch.cuda.get_device_properties(q.device) if q.is_cuda else None
+    is_small = chip is not None and getattr(chip, "shared_memory_per_block_optin", 0) < _SHARED
+    tile = dict(_SMALL if is_small else wanted)
+    return {"POSITIONS": tile.pop("ROWS") // pack, **tile}
+
+
+def most_tiles(offsets: Tensor, tokens: int, size: int) -> int:
+    """Return how many tiles of ``size`` tokens the samples take at most; none crosses from one to the next."""
+    return tokens // size + len(offsets) - 1
+
+
+def row_stride(heads: Tensor) -> int:
+    """Return how far tokens lie apart; their heads must lie one after the other."""
+    tokens, heads_apart, apart = heads.stride()
+    if apart != 1 or heads_apart != heads.shape[2]:
+        raise ValueError("the values of a token's heads must lie one after the other")
+    return tokens
+
+
+def compiled_for(q: Tensor, k: Tensor, pack: int, offsets: Tensor, reach: int | None) -> dict[str, int | bool]:
+    """Return what the kernels are compiled for."""
+    return {
+        "WIDTH": q.shape[2],
+        "HEADS": q.shape[1],
+        "GROUP": q.shape[1] // k.shape[1],
+        "PACK": pack,
+        "SAMPLES": triton.next_power_of_2(len(offsets) - 1),
+        "WINDOW": reach is not None,
+    }

@@ -1,0 +1,111 @@
+"""Attention within packed samples by Triton equals dense attention: compiled where there is a GPU, else interpreted."""
+
+import os
+
+import pytest
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+pytest.importorskip("triton")
+
+from medtune.decoder import Heads
+from medtune.kernels import stock, triton_attention, triton_attention_backward
+
+# the interpreter itself uses what NumPy deprecates
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+HALF = torch.bfloat16 if torch.cuda.is_available() else torch.float16
+ALLOWED = 1e-2 if torch.cuda.is_available() else 2e-3
+LENGTHS = (5, 1, 37, 70)
+
+
+@pytest.fixture
+def normal():
+    generator = torch.Generator().manual_seed(0)
+    return lambda *shape: torch.randn(*shape, generator=generator).to(DEVICE)
+
+
+def offsets_of(lengths):
+    """Return where samples begin, two empty ones last, as a padded batch has them."""
+    ends = torch.tensor(lengths).cumsum(0)
+    return torch.tensor([0, *ends.tolist(), *2 * [ends[-1].item()]], dtype=torch.int32, device=DEVICE)
+
+
+def dense(q, k, v, lengths, scale, reach):
+    """Return attention from all scores of all tokens, masked."""
+    sample = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(DEVICE)
+    place = torch.arange(len(sample), device=DEVICE)
+    apart = place[:, None] - place
+    seen = (sample[:, None] == sample) & (apart >= 0)
+    if reach is not None:
+        seen &= apart <= reach
+    shared = q.shape[1] // k.shape[1]
+    scores = torch.einsum("qhd,khd->hqk", q, k.repeat_interleave(shared, 1)) * scale
+    shares = scores.masked_fill(~seen, float("-inf")).softmax(-1)
+    return torch.einsum("hqk,khd->qhd", shares, v.repeat_interleave(shared, 1))
+
+
+def error(found, wanted):
+    return ((found.float() - wanted.float()).norm() / wanted.float().norm()).item()
+
+
+@pytest.mark.parametrize("heads", [Heads(4, 1, 16), Heads(14, 2, 16), Heads(3, 3, 32)], ids=str)
+@pytest.mark.parametrize("reach", [None, 3, 20])
+def test_attention_and_its_gradients_equal_dense_attention(normal, heads, reach):
+    tokens, scale = sum(LENGTHS), heads.width**-0.5
+    offsets = offsets_of(LENGTHS)
+    joint = normal(tokens, heads.total).to(HALF)
+    gradient = normal(tokens, heads.queries, heads.width).to(HALF)
+    q, k, v = heads.split(joint)
+    wide = joint.float().requires_grad_()
+    wanted = dense(*heads.split(wide), LENGTHS, scale, reach)
+    (wanted_gradient,) = torch.autograd.grad(wanted, wide, gradient.float())
+    wanted = wanted.detach()
+
+    out, log = triton_attention.attend(q, k, v, offsets, (scale, reach))
+    done = q, k, v, out, log
+    found = triton_attention_backward.attend_backward(gradient, done, offsets, (scale, reach), None)
+    assert error(out, wanted) < ALLOWED
+    for part, wanted_part in zip(heads.split(found), heads.split(wanted_gradient), strict=True):
+        assert error(part, wanted_part) < ALLOWED
+
+    angles = normal(tokens, heads.width // 2), normal(tokens, heads.width // 2)
+    turned = triton_attention_backward.attend_backward(gradient, done, offsets, (scale, reach), angles)
+    parts = heads.split(wanted_gradient)
+    assert error(turned, stock.rotate_backward(parts, angles, heads, None)) < ALLOWED
+
+
+def test_samples_do_not_see_each_other(normal):
+    heads, window = Heads(4, 2, 16), (0.25, None)
+    offsets, begin, end = offsets_of(LENGTHS), 6, 43
+    joint, gradient = (
+        normal(sum(LENGTHS), heads.total).to(HALF),
+        normal(sum(LENGTHS), heads.queries, heads.width).to(HALF),
+    )
+    results = []
+    for _ in range(2):
+        q, k, v = heads.split(joint)
+        out, log = triton_attention.attend(q, k, v, offsets, window)
+        back = triton_attention_backward.attend_backward(gradient, (q, k, v, out, log), offsets, window, None)
+        results.append((out[begin:end].clone(), back[begin:end].clone()))
+        outside = torch.ones(len(joint), dtype=torch.bool)
+        outside[begin:end] = False
+        joint[outside.to(DEVICE)] *= 3
+        gradient[outside.to(DEVICE)] *= -2
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_heads_of_a_token_that_lie_apart_are_refused(normal):
+    q = normal(4, 2, 32).to(HALF)[:, :, :16]
+    with pytest.raises(ValueError, match="one after the other"):
+        triton_attention.attend(q, q, q, offsets_of((4,)), (1.0, None))
+
+
+def test_other_heads_are_left_to_other_kernels(normal):
+    q, k = normal(4, 2, 16), normal(4, 1, 16)
+    assert triton_attention.is_fit(q.to(HALF), k.to(HALF))
+    assert not triton_attention.is_fit(q, k)
+    wide = normal(4, 2, 256).to(HALF)
+    assert not triton_attention.is_fit(wide, wide)
