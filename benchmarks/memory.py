@@ -26,20 +26,21 @@ from medtune.plugins.host import create_host
 GIB = 2**30
 STEPS = 3
 SHAPES = [(16, 512), (4, 2048)]
-# storage, recompute, rows, length, fast path; those that matter most first
+# storage, recompute, rows, length, fast path, restored weights; those that matter most first
 CASES = [
+    ("nf4", "none", 16, 512, "auto", "keep"),
     *(
-        (scheme, recompute, *shape, "auto")
+        (scheme, recompute, *shape, "auto", "each_pass")
         for scheme in ("nf4", "none", "fp8")
         for recompute in ("none", "all")
         for shape in SHAPES
     ),
-    ("nf4", "none", 1, 512, "off"),
-    ("nf4", "all", 1, 512, "off"),
-    ("nf4", "none", 4, 512, "off"),
-    ("nf4", "all", 4, 2048, "off"),
-    ("none", "none", 4, 512, "off"),
-    ("none", "all", 4, 2048, "off"),
+    ("nf4", "none", 1, 512, "off", "each_pass"),
+    ("nf4", "all", 1, 512, "off", "each_pass"),
+    ("nf4", "none", 4, 512, "off", "each_pass"),
+    ("nf4", "all", 4, 2048, "off", "each_pass"),
+    ("none", "none", 4, 512, "off", "each_pass"),
+    ("none", "all", 4, 2048, "off", "each_pass"),
 ]
 TINY = {
     "model_type": "mistral",
@@ -54,7 +55,7 @@ TINY = {
 
 def spec_of(case, folder):
     """Return the run of a case; ``folder`` holds a config.json, None takes Starling's shape."""
-    scheme, recompute, rows, length, fast_path = case
+    scheme, recompute, rows, length, fast_path, restored = case
     train = {
         "per_device_batch_size": rows,
         "gradient_accumulation_steps": 1,
@@ -62,6 +63,7 @@ def spec_of(case, folder):
         "max_length": length,
         "recompute": recompute,
         "fast_path": fast_path,
+        "restored_weights": restored,
     }
     model = {} if folder is None else {"path": str(folder)}
     return RunSpec(quant={"scheme": scheme}, train=train, model=model, eval={"enabled": False})
@@ -108,8 +110,8 @@ def main():
         folder.mkdir(exist_ok=True)
         (folder / "config.json").write_text(json.dumps(TINY))
     for case in CASES:
-        scheme, recompute, count, length, fast_path = case
-        name = f"{scheme} recompute={recompute} {count}x{length} fast_path={fast_path}"
+        scheme, recompute, count, length, fast_path, restored = case
+        name = f"{scheme} recompute={recompute} {count}x{length} fast_path={fast_path} restored_weights={restored}"
         if arguments.only not in name:
             continue
         row = {"case": name}

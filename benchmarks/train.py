@@ -7,7 +7,7 @@ Rows, packing and counting follow docs/speed: packed rows of samples with log-no
 r 8 on all seven linear layers, AdamW, bf16 compute, samples isolated. A step is forward, backward, clipping and update.
 The first steps record the sizes that come and are discarded; the figure is the median of the rest. Before that the loss
 and the gradient norm are compared with plain eager peft on the same weights. A line per configuration as it is done;
-OUT.json is rewritten each time. ``--quick`` runs five configurations, ``--tiny`` a small model, also on a CPU.
+OUT.json is rewritten each time. ``--quick`` runs seven configurations, ``--tiny`` a small model, also on a CPU.
 """
 
 import argparse
@@ -31,27 +31,31 @@ from medtune.kernels.steps import stock_steps
 PEAK = 790e12  # bf16 products per second that this GPU reaches
 BATCHES = 4
 GIB = 2**30
-# base, recompute, rows, length; those that matter most first
+# base, recompute, rows, length, and whether a 4-bit base stays restored; those that matter most first
 QUICK = [
-    ("nf4", "none", 16, 512),
-    ("nf4", "offload", 16, 512),
-    ("nf4", "none", 4, 512),
-    ("fp8", "none", 16, 512),
-    ("bf16", "none", 16, 512),
+    ("nf4", "none", 16, 512, "keep"),
+    ("nf4", "offload", 16, 512, "each_pass"),
+    ("nf4", "none", 4, 512, "keep"),
+    ("nf4", "none", 16, 512, "each_pass"),
+    ("nf4", "none", 4, 512, "each_pass"),
+    ("fp8", "none", 16, 512, "each_pass"),
+    ("bf16", "none", 16, 512, "each_pass"),
 ]
 ALL = [
-    ("nf4", "none", 16, 512),
-    ("nf4", "offload", 16, 512),
-    ("nf4", "all", 16, 512),
-    ("nf4", "none", 4, 512),
-    ("nf4", "none", 4, 2048),
-    ("nf4", "none", 1, 8192),
-    ("fp8", "none", 16, 512),
-    ("fp8", "all", 16, 512),
-    ("fp8", "none", 4, 512),
-    ("bf16", "none", 16, 512),
-    ("bf16", "all", 16, 512),
-    ("bf16", "none", 1, 8192),
+    ("nf4", "none", 16, 512, "keep"),
+    ("nf4", "none", 16, 512, "each_pass"),
+    ("nf4", "offload", 16, 512, "each_pass"),
+    ("nf4", "all", 16, 512, "each_pass"),
+    ("nf4", "none", 4, 512, "keep"),
+    ("nf4", "none", 4, 512, "each_pass"),
+    ("nf4", "none", 4, 2048, "keep"),
+    ("nf4", "none", 1, 8192, "keep"),
+    ("fp8", "none", 16, 512, "each_pass"),
+    ("fp8", "all", 16, 512, "each_pass"),
+    ("fp8", "none", 4, 512, "each_pass"),
+    ("bf16", "none", 16, 512, "each_pass"),
+    ("bf16", "all", 16, 512, "each_pass"),
+    ("bf16", "none", 1, 8192, "each_pass"),
 ]
 
 
@@ -92,8 +96,9 @@ def compare(model, tiny):
 
 def time_steps(model, shape, arguments):
     """Return the figures of one configuration."""
-    recompute, rows, length = shape
-    path = kernels.enable(model, recompute=recompute, record=not arguments.no_record)
+    recompute, rows, length, restored = shape
+    record = not arguments.no_record
+    path = kernels.enable(model, recompute=recompute, keep_restored=restored == "keep", record=record)
     if isinstance(path, kernels.Refusal):
         raise TypeError(str(path))
     try:
@@ -227,8 +232,8 @@ def main():
         parser.add_argument(flag, action="store_true")
     arguments = parser.parse_args()
     began, rows, model, stored = time.monotonic(), [], None, None
-    for base, recompute, count, length in QUICK if arguments.quick else ALL:
-        row = {"base": base, "recompute": recompute, "rows": count, "length": length}
+    for base, *shape in QUICK if arguments.quick else ALL:
+        row = {"base": base, **dict(zip(("recompute", "rows", "length", "restored_weights"), shape, strict=True))}
         rows.append(row)
         if time.monotonic() - began > arguments.budget:
             row["failed"] = "not run: the budget was used up"
@@ -240,7 +245,7 @@ def main():
                 if model is not None and not arguments.dropout:
                     row.update(attempt(row, compare, model, arguments.tiny) or {})
             if model is not None:
-                row.update(attempt(row, time_steps, model, (recompute, count, length), arguments) or {})
+                row.update(attempt(row, time_steps, model, shape, arguments) or {})
         row["at_s"] = round(time.monotonic() - began, 1)
         show(row)
         arguments.out.write_text(json.dumps({"rows": rows}, indent=1))

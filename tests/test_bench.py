@@ -90,6 +90,19 @@ def test_a_bench_on_four_bits_without_the_fast_path_trains_through_peft_s_own_la
     assert "off" in report.path
 
 
+def test_a_bench_keeps_the_restored_weights_of_four_bits_when_asked(host, folder, monkeypatch):
+    from medtune.backends import losses
+
+    asked, kept = [], losses.enable
+    monkeypatch.setattr(
+        losses, "enable", lambda model, **how: (asked.append(how["keep_restored"]), kept(model, **how))[1]
+    )
+    reports = [bench(small(folder, "nf4", restored_weights=wanted), host, steps=3) for wanted in ("keep", "auto")]
+    assert [report.settings["restored_weights"] for report in reports] == ["keep", "each_pass"]  # auto: on a GPU only
+    assert asked == [True, False]
+    assert all("is on" in report.path for report in reports)
+
+
 def test_a_bench_says_what_it_lacks(host, folder):
     with pytest.raises(SpecError, match="more than 2 steps"):
         bench(small(folder), host, steps=2)

@@ -1,5 +1,7 @@
 """Cards, speeds and what is chosen for them."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,6 +130,24 @@ def test_the_fast_path_is_expected_only_where_it_applies():
     assert path(Machine(4, 64, ()), stored("none")) == "fast"
 
 
+def test_weights_stay_restored_where_nothing_is_computed_again_and_memory_is_left():
+    def chosen(gpu, **train):
+        setting = Choices(STARLING, machine_with(gpu)).best(stored("nf4", **train)).setting
+        return setting.recompute, setting.keeps_restored
+
+    rows = {"per_device_batch_size": 16, "micro_batch": "as_written"}
+    assert chosen("h200", **rows) == ("none", True)
+    assert chosen("48GiB", **rows) == ("none", True)
+    assert chosen("40GiB", **rows) == ("none", False)
+    assert chosen("24GiB", **rows) == ("selective", False)
+    assert chosen("h200", **rows, recompute="all") == ("all", False)  # memory is what recomputing is for
+    assert chosen("h200", **rows, recompute="offload") == ("offload", False)
+    assert chosen("h200", **rows, recompute="offload", restored_weights="keep") == ("offload", True)
+    assert chosen("h200", **rows, restored_weights="each_pass") == ("none", False)
+    assert not Choices(STARLING, machine_with("h200")).best(stored("none")).setting.keeps_restored
+    assert not Choices(STARLING, Machine(4, 64, ())).best(stored("nf4")).setting.keeps_restored
+
+
 def test_a_model_that_no_setting_fits_has_no_nearest_one():
     assert Choices(LLAMA_70B, machine_with("t4")).nearest(RunSpec()) is None
 
@@ -142,6 +162,19 @@ CASES = {
     "prompts": st.sampled_from(("auto", 64)),
     "micro_batch": st.sampled_from(("auto", "as_written")),
 }
+
+
+@settings(deadline=None, max_examples=40)
+@given(case=st.fixed_dictionaries(CASES), gib=st.integers(6, 160))
+def test_weights_that_stay_restored_change_nothing_else_and_make_no_plan_unfit(case, gib):
+    train = {"max_length": case["length"], "per_device_batch_size": case["rows"], "micro_batch": case["micro_batch"]}
+    spec = RunSpec(quant={"scheme": case["scheme"]}, lora={"r": case["r"]}, train=train)
+    choices = Choices(case["shape"], machine_with(f"{gib}GiB"))
+    by_memory = choices.best(spec)
+    sparing = choices.best(spec.model_copy_with(train={**train, "restored_weights": "each_pass"}))
+    assert by_memory.fits == sparing.fits
+    assert replace(by_memory.setting, spec=spec, keeps_restored=False) == replace(sparing.setting, spec=spec)
+    assert by_memory.memory.peak <= max(sparing.memory.peak, available_gib(choices.machine))
 
 
 @settings(deadline=None, max_examples=40)

@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from pydantic import ValidationError
 
 from medtune import LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec
 from medtune.cards import machine_with
@@ -57,7 +58,37 @@ def test_the_default_bundle_on_a_large_gpu_fits_without_recompute(host):
     plan = make_plan(host.find("bundle", "starling-medtuned").spec, host, machine=H200)
     assert (plan.fits, plan.recompute, plan.compute_dtype) == (True, "none", "bf16")
     assert plan.advice == ""
-    assert 4 < plan.peak_gib < 20
+    assert 4 < plan.peak_gib - plan.memory_gib["restored_weights"] < 20
+
+
+def test_restored_weights_are_a_part_of_the_peak_and_travel_with_the_settled_spec(host, starling):
+    plan = make_plan(RunSpec(), host, machine=H200)
+    assert plan.restored_weights == plan.settle(RunSpec()).train.restored_weights == "keep"
+    assert plan.memory_gib["restored_weights"] * 2**30 == 2 * starling.linear_parameters
+    assert plan.to_json()["restored_weights"] == "keep"
+    sparing = RunSpec(train=TrainSpec(restored_weights="each_pass"))
+    other = make_plan(sparing, host, machine=H200)
+    assert other.restored_weights == other.settle(sparing).train.restored_weights == "each_pass"
+    assert plan.tokens_per_second > other.tokens_per_second
+    scratches = other.memory_gib["restored"]
+    assert plan.peak_gib == pytest.approx(other.peak_gib + plan.memory_gib["restored_weights"] - scratches)
+
+
+def test_weights_that_cannot_stay_restored_are_refused(host):
+    with pytest.raises(ValidationError, match=r"restored_weights=keep is for a base in 4 bits .* none and auto"):
+        RunSpec(quant=QuantSpec(scheme="none"), train=TrainSpec(restored_weights="keep"))
+    with pytest.raises(ValidationError, match="here they are nf4 and off"):
+        RunSpec(train=TrainSpec(restored_weights="keep", fast_path="off"))
+    wanted = RunSpec(train=TrainSpec(restored_weights="keep"), lora=LoraSpec(use_dora=True))
+    plan = make_plan(wanted, host, machine=H200)
+    assert not plan.fits
+    assert "fast path, which does not apply" in plan.advice
+
+
+def test_restored_weights_that_do_not_fit_are_left_to_memory_by_the_advice(host):
+    plan = make_plan(RunSpec(train=TrainSpec(restored_weights="keep")), host, machine=machine_with("16GiB"))
+    assert not plan.fits
+    assert "nearest setting that fits is --set train.restored_weights=auto" in plan.advice
 
 
 def test_a_gpu_without_bf16_computes_in_fp16(host):

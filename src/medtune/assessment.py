@@ -14,12 +14,17 @@ from medtune.evaluation.predict import predict
 from medtune.evaluation.predictions import read_predictions, write_predictions
 from medtune.evaluation.rewording import reworded, spread
 from medtune.evaluation.scoring import Evaluation, find_task, score_predictions
+from medtune.hardware import free_below_peak
 from medtune.plugins.contracts import AnswerScorer, Example, Loaded, Prediction, Task
 from medtune.plugins.host import PluginHost
 from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.specs import RunSpec
 
 __all__ = ["assess", "rows_in_training", "score_briefly", "scores_table"]
+
+_USABLE = 0.9
+"""Share of what the peak of training leaves that is planned with: what generation takes is an estimate."""
+_SOME_GIB = 0.001  # more than nothing, which a spec refuses: generation then takes the least that it can do with
 
 
 def assess(
@@ -75,16 +80,29 @@ def _closed(
 
 
 def score_briefly(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> dict[str, Any]:
-    """Answer and score examples during training: no intervals, nothing kept.
+    """Answer and score examples during training: no intervals, nothing kept, no more memory than training takes.
 
     Returns:
         ``evaluation``: task -> its primary figure; ``macro``: their mean.
     """
+    spec = _within_training(spec, host, loaded.device)
     scored = score_predictions(_answers(loaded, examples, spec, host), host.all("task"), resamples=0, seed=spec.seed)
     return {
         "evaluation": {task: score.metrics[score.primary] for task, score in scored.tasks.items()},
         "macro": scored.macro_score,
     }
+
+
+def _within_training(spec: RunSpec, host: PluginHost, device: str) -> RunSpec:
+    """Return the spec with a bound on the memory of generation, unless it has one: what the peak of training leaves."""
+    generator = host.find("generator", spec.eval.backend)
+    if spec.eval.memory_gib is not None or getattr(generator, "loads_own_base", False):
+        return spec
+    free = free_below_peak(device)
+    if free is None:
+        return spec
+    bound = max(free * _USABLE, _SOME_GIB)
+    return spec.model_copy_with(eval=spec.eval.model_copy_with(memory_gib=bound))
 
 
 def score_wordings(

@@ -92,7 +92,8 @@ class BenchReport:
 
     Attributes:
         device: name of the device.
-        settings: what was run: scheme, compute type, recompute, rows per micro-batch, micro-batches per update, length.
+        settings: what was run: scheme, compute type, recompute, restored weights, rows per micro-batch, micro-batches per
+            update, length.
         path: what the trainer says of its fast path.
         steps: updates that were timed.
         predicted: ``peak_gib`` (as torch counts) and ``tokens_per_second``; None where unknown.
@@ -194,6 +195,7 @@ def _report(plan: Plan, spec: RunSpec, result: TrainResult, speeds: list[float])
             "scheme": plan.scheme,
             "compute_dtype": plan.compute_dtype,
             "recompute": plan.recompute,
+            "restored_weights": plan.restored_weights,
             "micro_batch_rows": plan.micro_batch_rows,
             "gradient_accumulation_steps": plan.gradient_accumulation_steps,
             "max_length": train.max_length,

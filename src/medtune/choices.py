@@ -1,7 +1,7 @@
 """Chooses how a run uses a machine: path, micro-batch, recomputing and storage, by memory and speed."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
 from medtune.cards import Card, card_of, cards
@@ -66,8 +66,23 @@ class Choices:
     fp8_backend: str | None = None
 
     def best(self, spec: RunSpec) -> Choice:
-        """Return the fastest choice that fits, among nearly equal ones the smallest; if none fits, the smallest of all."""
-        choices = [self._choice(spec, rows, policy) for rows in self._rows(spec) for policy in self._policies(spec)]
+        """Return the fastest choice that fits, among nearly equal ones the smallest; if none fits, the smallest of all.
+
+        Where that leaves memory for it and nothing is computed again, a 4-bit base stays restored besides.
+        """
+        choice = self._best(spec, keeps_restored=spec.train.restored_weights == "keep")
+        if spec.train.restored_weights != "auto" or not (choice.fits and self._may_stay_restored(choice)):
+            return choice
+        setting = replace(choice.setting, keeps_restored=True)
+        keeping = self._weighed(setting, choice.accumulation)
+        return keeping if keeping.fits else choice
+
+    def _best(self, spec: RunSpec, *, keeps_restored: bool) -> Choice:
+        choices = [
+            self._choice(spec, rows, policy, keeps_restored=keeps_restored)
+            for rows in self._rows(spec)
+            for policy in self._policies(spec)
+        ]
         fitting = [choice for choice in choices if choice.fits]
         if not fitting:
             return min(choices, key=lambda choice: choice.memory.peak)
@@ -104,6 +119,7 @@ class Choices:
         """
         steps: list[Change] = [
             _eval_auto,
+            _restored_by_memory,
             _recompute_all,
             _micro_batch_auto,
             _row_by_row,
@@ -137,7 +153,13 @@ class Choices:
         speed = choice.speed or estimate_speed(self.shape, choice.setting, cards()["a100-80"])
         return speed.tokens_per_second if speed else 0.0
 
-    def _choice(self, spec: RunSpec, rows: int, policy: Recompute) -> Choice:
+    def _may_stay_restored(self, choice: Choice) -> bool:
+        """Whether weights are restored at all, on a GPU, and what recomputing saves is not spent on them."""
+        setting = choice.setting
+        is_restored = setting.path == "fast" and setting.spec.quant.scheme in ("nf4", "fp4")
+        return is_restored and setting.on_gpu and setting.recompute == "none"
+
+    def _choice(self, spec: RunSpec, rows: int, policy: Recompute, *, keeps_restored: bool) -> Choice:
         accelerator = self.machine.accelerator
         dtype = compute_dtype(spec.quant.compute_dtype, accelerator)
         effective = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
@@ -151,11 +173,16 @@ class Choices:
             supervised=self.supervised,
             on_gpu=accelerator is not None,
             big_workspace=accelerator is not None and accelerator.capability >= _BIG_WORKSPACE,
+            keeps_restored=keeps_restored,
         )
+        return self._weighed(setting, effective // rows)
+
+    def _weighed(self, setting: Setting, accumulation: int) -> Choice:
+        """Return a setting with what it needs and how fast it is."""
         memory = estimate_memory(self.shape, setting)
-        card: Card | None = card_of(accelerator)
+        card: Card | None = card_of(self.machine.accelerator)
         speed = estimate_speed(self.shape, setting, card)
-        return Choice(setting, memory, effective // rows, speed, memory.peak <= available_gib(self.machine))
+        return Choice(setting, memory, accumulation, speed, memory.peak <= available_gib(self.machine))
 
     def _rows(self, spec: RunSpec) -> list[int]:
         """Return the rows that a micro-batch may have, so that whole micro-batches make up an update."""
@@ -212,6 +239,10 @@ def _eval_auto(spec: RunSpec) -> RunSpec | None:
     if not spec.eval.enabled or spec.eval.batch_size == "auto":
         return None
     return spec.model_copy_with(eval=spec.eval.model_copy_with(batch_size="auto"))
+
+
+def _restored_by_memory(spec: RunSpec) -> RunSpec | None:
+    return _train(spec, restored_weights="auto") if spec.train.restored_weights == "keep" else None
 
 
 def _recompute_all(spec: RunSpec) -> RunSpec | None:

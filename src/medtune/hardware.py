@@ -10,6 +10,7 @@ __all__ = [
     "compute_dtype",
     "describe_machine",
     "first_rank_says",
+    "free_below_peak",
     "is_first_rank",
     "local_device",
     "seed_all",
@@ -82,6 +83,15 @@ def local_device() -> str:
     import torch
 
     return f"cuda:{int(os.environ.get('LOCAL_RANK', '0'))}" if torch.cuda.is_available() else "cpu"
+
+
+def free_below_peak(device: str) -> float | None:
+    """Return the GiB that may be taken while this process stays below the device memory it once held; None off a GPU."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return (torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device)) / _GIB
 
 
 def compute_dtype(wanted: str, accelerator: Accelerator | None) -> str:

@@ -43,6 +43,7 @@ class Plan:
         device: name of the device that trains.
         compute_dtype: type of the matrix products.
         recompute: what the backward pass computes again, such as "none" or "all".
+        restored_weights: "keep" where the weights of a 4-bit base stay restored for training, else "each_pass".
         parameters: parameters of the base, None when unknown.
         trainable_parameters: parameters of the adapter, None when unknown.
         size_is_measured: whether ``steps`` and ``tokens`` were counted on the rows themselves.
@@ -50,7 +51,8 @@ class Plan:
             rows, overlap with validation rows, and under ``refused`` why they could not be trained on; empty when the
             rows were not counted.
         phases_gib: estimated GiB by phase: load, training, optimizer, evaluation, save.
-        allocated_gib: what torch will count as its peak while training: without CUDA's context and paged states.
+        allocated_gib: what torch will count as its peak while training: without CUDA's context, paged states, and memory
+            that is reserved but not used.
         scheme: storage of the base, resolved.
         scheme_reason: why "auto" was resolved so; empty when the spec names a scheme.
         path: "fast" where medtune's own pass over the layers is expected to apply, else "plain".
@@ -81,6 +83,7 @@ class Plan:
     scheme: str = ""
     scheme_reason: str = ""
     path: str = "plain"
+    restored_weights: str = "each_pass"
     micro_batch_rows: int = 1
     gradient_accumulation_steps: int = 1
     tokens_per_second: float | None = None
@@ -107,6 +110,7 @@ class Plan:
         quant = {"scheme": self.scheme or spec.quant.scheme, "backend": self.backends["quantizer"]}
         train = {
             "recompute": self.recompute,
+            "restored_weights": self.restored_weights,
             "per_device_batch_size": self.micro_batch_rows,
             "gradient_accumulation_steps": self.gradient_accumulation_steps,
         }

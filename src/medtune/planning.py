@@ -117,6 +117,7 @@ def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str
         return {
             "memory_gib": {},
             "recompute": ("all" if machine.accelerator else "none") if wanted == "auto" else wanted,
+            "restored_weights": "keep" if spec.train.restored_weights == "keep" else "each_pass",
             "micro_batch_rows": spec.train.per_device_batch_size,
             "gradient_accumulation_steps": spec.train.gradient_accumulation_steps,
         }
@@ -127,6 +128,7 @@ def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str
         "allocated_gib": memory.allocated("training"),
         "recompute": choice.setting.recompute,
         "path": choice.setting.path,
+        "restored_weights": "keep" if choice.setting.keeps_restored else "each_pass",
         "micro_batch_rows": choice.setting.rows,
         "gradient_accumulation_steps": choice.accumulation,
     }
@@ -181,6 +183,11 @@ def _judge(choices: Choices | None, choice: Choice | None, spec: RunSpec) -> tup
         )
     if spec.quant.scheme == "fp8" and machine.accelerator is not None and not machine.accelerator.has_fp8:
         return False, machine.accelerator.without_fp8
+    if spec.train.restored_weights == "keep" and choice.setting.path != "fast":
+        return False, (
+            "train.restored_weights=keep is for the fast path, which does not apply to this run; leave it at auto, or "
+            "see docs/speed.md for where the fast path applies"
+        )
     if choice.fits:
         emulated = spec.quant.scheme == "fp8" and machine.accelerator is None
         return True, "fp8 is emulated on a CPU, which is slow and meant for tests" if emulated else ""

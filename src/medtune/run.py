@@ -2,13 +2,14 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from medtune.errors import DataError, StorageError
-from medtune.plugins.contracts import GenerationRequest, Loaded, Message
+from medtune.plugins.contracts import Example, GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, create_host
 from medtune.runs.durable import replace_file
 from medtune.runs.folder import RunFolder
@@ -106,8 +107,9 @@ class Run:
             wordings: how often the rows are asked, each time with the next of the instructions that their source uses.
 
         Returns:
-            ``tasks`` and ``sources`` of the tuned model; with ``baseline`` also ``base`` and ``comparison``; with two or
-            more ``wordings`` also how the main figure of each task varies over them.
+            ``tasks`` and ``sources`` of the tuned model, and ``without_overlap`` where some of the rows also stand in the
+            training rows; with ``baseline`` also ``base`` and ``comparison``; with two or more ``wordings`` also how the
+            main figure of each task varies over them.
         """
         from medtune.assessment import assess, score_wordings
         from medtune.data.prepare import validation_examples
@@ -118,25 +120,27 @@ class Run:
         examples = validation_examples(spec, self._host)
         if not examples:
             raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
-        tuned, answers = assess(self.loaded, examples, spec, self._host, (self._folder.evaluation_dir, "tuned"))
+        out, repeated = self._folder.evaluation_dir, self._not_apart(examples)
+        tuned, answers = assess(self.loaded, examples, spec, self._host, (out, "tuned"), repeated)
         result = tuned.to_json()
         if wordings > 1:
             found = score_wordings(self.loaded, (examples, tuned), spec, self._host, wordings)
             result["wordings"] = found
             kept = json.dumps({"rows": len(examples), "tasks": found}, indent=1).encode()
-            replace_file(self._folder.evaluation_dir / "wordings.json", kept, "the scores")
+            replace_file(out / "wordings.json", kept, "the scores")
         if baseline:
             with self.loaded.base_only():
-                base, before = assess(self.loaded, examples, spec, self._host, (self._folder.evaluation_dir, "base"))
+                base, before = assess(self.loaded, examples, spec, self._host, (out, "base"), repeated)
             comparison = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
             result |= {"base": base.to_json(), "comparison": comparison.to_json()}
         return result
 
-    def report(self, *, show_texts: bool = False) -> Path:
+    def report(self, *, show_texts: bool | None = None) -> Path:
         """Write ``report.html`` anew from what the run folder holds, and return its path.
 
         Args:
-            show_texts: whether sampled inputs and answers are shown; they may be patients' texts.
+            show_texts: whether sampled inputs and answers are shown, which may be patients' texts; None is as the run's
+                spec says (``eval.show_texts``, by default not).
         """
         from medtune.assessment import compare_kept
         from medtune.export.report import write_report
@@ -152,7 +156,13 @@ class Run:
         return verify_run(self._folder)
 
     def harness(
-        self, tasks: Sequence[str], *, baseline: bool = False, limit: int | None = None
+        self,
+        tasks: Sequence[str],
+        *,
+        baseline: bool = False,
+        limit: int | None = None,
+        chat: bool = False,
+        folder: str | None = None,
     ) -> dict[str, dict[str, dict[str, float]]]:
         """Run tasks of lm-evaluation-harness; see ``medtune.harness.run_harness``.
 
@@ -161,10 +171,10 @@ class Run:
         """
         from medtune.harness import run_harness
 
-        found = {"tuned": run_harness(self.loaded, tasks, limit=limit)}
+        found = {"tuned": run_harness(self.loaded, tasks, limit=limit, chat=chat, folder=folder)}
         if baseline:
             with self.loaded.base_only():
-                found["base"] = run_harness(self.loaded, tasks, limit=limit)
+                found["base"] = run_harness(self.loaded, tasks, limit=limit, chat=chat, folder=folder)
         return found
 
     def generate(self, messages: Sequence[Message], max_new_tokens: int = _CHAT_TOKENS) -> str:
@@ -185,6 +195,17 @@ class Run:
                 messages.append({"role": "assistant", "content": self.generate(messages)})
                 print(messages[-1]["content"], file=sink)
             print("> ", end="", file=sink, flush=True)
+
+    def _not_apart(self, examples: Sequence[Example]) -> set[str]:
+        """Return the ids of rows that stand in the training rows too, or that training did not compare with them."""
+        from medtune.data.prepare import validation_examples
+
+        found = set(self._record.get("preparation", {}).get("overlapping", []))
+        most = self.spec.eval.rows_per_source
+        if any(count > most for count in Counter(example.source for example in examples).values()):
+            compared = {example.row_id for example in validation_examples(self.spec, self._host)}
+            found |= {example.row_id for example in examples} - compared
+        return found
 
     def _quant(self) -> QuantSpec:
         """Return the storage that the run was trained on, where its spec left the choice to the plan."""

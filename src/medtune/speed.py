@@ -53,7 +53,8 @@ def estimate_speed(shape: Shape, setting: Setting, card: Card | None) -> Speed |
     work = useful_work(shape, setting)
     seconds = work * (1 + again) * setting.tokens / (share * peak * 1e12)
     moved = 1.0 if is_fp8 else float(setting.width)
-    moved += _RESTORED_BYTES if setting.spec.quant.scheme in ("nf4", "fp4", "int8") else 0.0
+    restores = setting.spec.quant.scheme in ("nf4", "fp4", "int8") and not setting.keeps_restored
+    moved += _RESTORED_BYTES if restores else 0.0
     seconds += (3 if again else 2) * shape.linear_parameters * moved / (card.bandwidth_gbs * 1e9)
     launching = _LAUNCH_SECONDS[setting.path] * shape.num_hidden_layers * (1.5 if again else 1.0)
     bound = "" if seconds >= launching else ", held up by Python's starting of kernels"

@@ -75,6 +75,18 @@ def test_losses_are_the_same_bit_for_bit_with_scores_and_without(job_of, route):
     assert (result.best_step, result.adapter_step) == (6, 8)
 
 
+def test_the_fast_path_gives_its_memory_back_before_each_score_only(job_of, monkeypatch):
+    from medtune.kernels import FastPath
+
+    job, (logs, _) = job_of("run", {2: 0.1, 4: 0.2, 6: 0.3})
+    monkeypatch.setattr(FastPath, "disable", lambda _path: logs.append({"forgotten": True}))
+    TrlTrainer().fit(job)
+    events = [
+        "forgotten" if "forgotten" in record else "score" for record in logs if {"forgotten", "macro"} & set(record)
+    ]
+    assert events == ["forgotten", "score"] * 3 + ["forgotten"]  # the last when training is over
+
+
 def test_scores_come_at_the_end_of_each_epoch(job_of):
     job, (_, digests) = job_of("run", dict.fromkeys(range(99), 0.5), every="epoch", train={"max_steps": 15})
     TrlTrainer().fit(job)

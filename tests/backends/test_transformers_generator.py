@@ -115,3 +115,29 @@ def test_the_memory_limit_reaches_the_plan(loaded, monkeypatch):
     generate(loaded, PROMPTS)
     assert budgets[0] == 2**28
     assert budgets[1] > budgets[0]
+
+
+def test_a_limit_that_not_one_sequence_keeps_is_named_in_one_line_and_answered_one_by_one(loaded, caplog, monkeypatch):
+    from medtune.decoding import slots
+
+    sizes, run = [], slots.Decoding.run
+    monkeypatch.setattr(slots.Decoding, "run", lambda self, *a: (sizes.append(self._cache.slots), run(self, *a))[1])
+    plain = generate(loaded, PROMPTS)
+    assert not caplog.messages
+    sizes.clear()
+    assert generate(loaded, PROMPTS, memory_gib=1e-6) == plain
+    assert set(sizes) == {1}
+    (line,) = caplog.messages
+    assert line.startswith("one answer at a time takes ")
+    assert line.endswith(" GiB, and 9.99e-07 GiB may be taken; it is done all the same")
+
+
+def test_other_models_answer_fewer_prompts_together_where_memory_is_short(unknown, monkeypatch):
+    from medtune.backends import stock_generate as module
+
+    batches, decode = [], module._decode
+    monkeypatch.setattr(module, "_decode", lambda model, batch: (batches.append(len(batch)), decode(model, batch))[1])
+    for memory_gib, size in ((None, 7), (1e-6, 1), (100.0, 7)):
+        batches.clear()
+        stock_generate(unknown, PROMPTS, EvalSpec(memory_gib=memory_gib))
+        assert max(batches) == size

@@ -180,3 +180,15 @@ def test_an_unknown_gpu_is_a_usage_error_that_names_the_nearest_one(medtune):
     code, out, err = medtune("plan", "--gpu", "rtx-4090")
     assert (code, out) == (2, "")
     assert "did you mean 'rtx4090'" in err
+
+
+@pytest.mark.parametrize(
+    ("sets", "shown"), [((), True), (("eval.show_texts=false",), False), (("data.limit=8",), False)]
+)
+def test_the_demo_shows_texts_of_its_own_rows_only(monkeypatch, sets, shown):
+    from medtune.cli import demo, train
+
+    specs = []
+    monkeypatch.setattr(train, "train_and_print", lambda tuner, *_, **__: specs.append(tuner.spec))
+    demo.demo(sets=list(sets))
+    assert [spec.eval.show_texts for spec in specs] == [shown]

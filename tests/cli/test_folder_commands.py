@@ -86,6 +86,13 @@ def test_the_report_leaves_texts_out_unless_they_are_asked_for(folder, capsys):
     assert run(["report", str(folder.path), "--show-texts"]) == 0
     assert SECRET in (folder.path / "report.html").read_text()
     assert capsys.readouterr().out == f"{folder.path / 'report.html'}\n"
+    spec = folder.read()["spec"]
+    folder.update(spec={**spec, "eval": {**spec.get("eval", {}), "show_texts": True}})
+    assert run(["report", str(folder.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["shows_texts"]
+    assert SECRET in (folder.path / "report.html").read_text()
+    assert run(["report", str(folder.path), "--hide-texts"]) == 0
+    assert SECRET not in (folder.path / "report.html").read_text()
 
 
 def test_the_report_compares_what_is_kept_now(folder):
@@ -111,3 +118,32 @@ def test_verify_and_report_load_no_machine_learning_library(folder):
         script = f"from medtune.cli.app import run; assert run([{command!r}, {str(folder.path)!r}]) == 0"
         check = "import sys; assert not {'torch', 'transformers', 'peft', 'trl', 'datasets'} & set(sys.modules)"
         subprocess.run([sys.executable, "-c", f"{script}; {check}"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--chat-template"], "--chat-template needs --harness"),
+        (["--limit", "3"], "--limit needs --harness"),
+        (["--task-folder", "."], "--task-folder needs --harness"),
+        (["--harness", "medmcqa", "--rows", "3"], "--rows does not go with --harness"),
+        (["--harness", "medmcqa", "--wordings", "2"], "--wordings does not go with --harness"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(folder, capsys, options, sentence):
+    assert run(["evaluate", str(folder.path), *options]) == 2
+    assert capsys.readouterr().err == f"medtune: {sentence}\n"
+
+
+def test_the_options_of_the_harness_reach_it(folder, monkeypatch, capsys, tmp_path):
+    from medtune import harness
+    from medtune.plugins.contracts import Loaded
+    from medtune.run import Run
+
+    asked = []
+    monkeypatch.setattr(Run, "loaded", Loaded(None, None, "cpu", "fp32", ()))
+    monkeypatch.setattr(harness, "run_harness", lambda _loaded, tasks, **how: (asked.append((tasks, how)), {})[1])
+    options = ["--harness", "colours, medmcqa", "--baseline", "--limit", "3", "--chat-template"]
+    assert run(["evaluate", str(folder.path), *options, "--task-folder", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"tuned": {}, "base": {}}
+    assert asked == [(["colours", "medmcqa"], {"limit": 3, "chat": True, "folder": str(tmp_path)})] * 2

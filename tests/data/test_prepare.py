@@ -159,6 +159,8 @@ def test_exact_changed_and_nearly_equal_rows_are_found_and_can_be_left_out(host,
     )
     assert kept.report.overlap == {"demo-ner-disease": {"exact": 1, "normalised": 1, "near": 1}}
     assert kept.report.rows == len(others) + 3
+    assert len(kept.report.overlapping) > 0
+    assert dropped.report.overlapping == []  # nothing of them was trained on
     assert dropped.report.dropped_overlap == 3
     assert dropped.report.rows == len(others)
 

@@ -1,5 +1,7 @@
 """The plan takes what memory there is: restored weights first, then slots, and short requests apart from long ones."""
 
+from dataclasses import replace
+
 from medtune.decoding.plan import Shape, plan_decoding
 
 MIB = 2**20
@@ -48,3 +50,17 @@ def test_short_requests_do_not_take_long_slots_when_memory_is_short():
 
 def test_there_is_always_one_slot():
     assert plan_decoding(SHAPE, [10_000], 1, None).groups[0][1] == 1
+
+
+def test_what_one_sequence_lacks_is_told_and_nothing_is_restored_then():
+    need = 128 * MIB + 10 * MIB + 512 * 1000 + 7
+    shape = replace(SHAPE, fixed=7)
+    assert plan_decoding(shape, [100] * 9, need, None).lacking == 0
+    short = plan_decoding(shape, [100] * 9, need - 1, None)
+    assert (short.lacking, short.restore, short.groups[0][1]) == (1, False, 1)
+
+
+def test_adapters_count_before_anything_else():
+    budget = 64 * 128 * MIB + 100 * MIB
+    assert plan_decoding(SHAPE, [100] * 1000, budget, None).groups[0][1] == 64
+    assert plan_decoding(replace(SHAPE, fixed=100 * MIB), [100] * 1000, budget, None).groups[0][1] == 63

@@ -75,3 +75,15 @@ def test_an_unknown_storage_is_refused_by_name(loaded):
 
     loaded.model.model.layers[1].mlp.down_proj = Rounded(128, 64, bias=False)
     refused(loaded.model, "its layers are stored as Rounded")
+
+
+def test_the_memory_of_the_adapters_copies_is_known_before_it_is_taken(loaded):
+    model = (
+        PeftAdapter().attach(loaded, LoraSpec(r=4, target_modules=["q_proj", "v_proj", "up_proj", "down_proj"])).model
+    )
+    found = survey(model, torch.float32)
+    read = read_decoder(found, torch.float32, restore=True)
+    kept = [p.adapters for layer in read.layers for p in (layer.qkv, layer.o, layer.gate_up, layer.down) if p.adapters]
+    copies = [t for low_rank in kept for t in (low_rank.down, low_rank.up, low_rank.narrow) if t is not None]
+    narrow = 4 * 4 * 2 * ((64 + 32 + 32) + (128 + 128))  # counted although not every layer there has an adapter
+    assert found.adapter_bytes == sum(t.nbytes for t in copies) + narrow

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import medtune
 from medtune import RunSpec
@@ -70,6 +71,11 @@ def test_toml_in_the_documents_is_a_spec_or_names_an_entry_point(is_run, text, t
         return
     values.pop("bundle", None)
     assert isinstance(validate_spec(merge({}, values), file), RunSpec)
+
+
+@pytest.mark.parametrize(("is_run", "text"), blocks("yaml"))
+def test_yaml_in_the_documents_is_a_task_of_the_harness(is_run, text):
+    assert yaml.safe_load(text).keys() >= {"task", "dataset_path", "doc_to_text", "doc_to_target", "metric_list"}
 
 
 def test_the_plugin_page_has_every_hook_with_its_signature():

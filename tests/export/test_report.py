@@ -116,7 +116,10 @@ def read(folder):
 @pytest.fixture
 def written(tmp_path):
     comparison = fill(tmp_path)
-    assert write_report(tmp_path, record={**RECORD, "comparison": comparison}, log=LOG) == tmp_path / "report.html"
+    assert (
+        write_report(tmp_path, record={**RECORD, "comparison": comparison}, log=LOG, show_texts=True)
+        == tmp_path / "report.html"
+    )
     return read(tmp_path)
 
 
@@ -162,13 +165,18 @@ def test_the_research_sentence_stands_once(written):
     assert "".join(written[1].text).count("medical advice") == 1
 
 
-def test_texts_can_be_left_out(tmp_path):
-    write_report(tmp_path, record={**RECORD, "comparison": fill(tmp_path)}, log=LOG, show_texts=False)
+@pytest.mark.parametrize(
+    ("wish", "given", "shown"),
+    [(None, None, False), (False, None, False), (True, None, True), (True, False, False), (None, True, True)],
+)
+def test_texts_are_left_out_unless_the_spec_or_the_caller_wants_them(tmp_path, wish, given, shown):
+    spec = {**RECORD["spec"], "eval": {} if wish is None else {"show_texts": wish}}
+    write_report(tmp_path, record={**RECORD, "spec": spec, "comparison": fill(tmp_path)}, log=LOG, show_texts=given)
     text = "".join(read(tmp_path)[1].text)
-    assert "alert" not in text
-    assert "chest" not in text
+    assert ("alert" in text) == shown
+    assert ("chest" in text) == shown
     assert "wrong label" in text
-    assert "Texts were left out" in text
+    assert ("Texts were left out" in text) != shown
 
 
 @pytest.mark.parametrize("systems", [(), ("base",), ("tuned",)])
@@ -267,5 +275,5 @@ def test_one_token_is_no_tokens(tmp_path):
     (tmp_path / "evaluation").mkdir()
     answers = [Prediction(asked, "no : O\nchest : B\nand : O")]
     write_predictions(tmp_path / "evaluation" / "predictions-tuned.jsonl", answers)
-    write_report(tmp_path, record=RECORD, log=[])
+    write_report(tmp_path, record=RECORD, log=[], show_texts=True)
     assert "(1 token without a line, 1 line beyond the input)" in " ".join(" ".join(read(tmp_path)[1].text).split())

@@ -136,6 +136,28 @@ def test_an_mlp_in_parts_restores_each_4_bit_weight_once_per_pass(build, batch, 
         assert sum(one is weight for one in restored) == 2 * 2  # forward and backward of two passes
 
 
+def test_weights_that_stay_restored_give_the_same_to_the_bit_and_are_restored_once(build, batch, monkeypatch):
+    from medtune.kernels import frozen
+
+    restored = []
+    kept = frozen._FourBit._restore_one
+    monkeypatch.setattr(frozen._FourBit, "_restore_one", lambda *given: (restored.append(given[1]), kept(*given)))
+    model = build(prepare=in_4_bits("nf4"))
+    loss, wanted = gradients(model, enabled(model).loss_sum(*batch))
+    restored.clear()
+    path = enabled(model, keep_restored=True)
+    assert not restored  # the first pass takes the memory
+    for passes in (2, 1):
+        for _ in range(passes):
+            found_loss, found = gradients(model, path.loss_sum(*batch))
+            assert torch.equal(found_loss, loss)
+            assert all(torch.equal(found[name], value) for name, value in wanted.items())
+        linears = 7 * len(model.get_base_model().model.layers)
+        assert len(restored) == len({id(one) for one in restored}) == linears
+        path.disable()  # a later pass restores them again
+        restored.clear()
+
+
 def test_the_gradient_scales_with_what_flows_in(build, batch):
     model = build()
     path = enabled(model)

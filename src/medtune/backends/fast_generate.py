@@ -1,5 +1,6 @@
 """Decodes through medtune's own decoder: plans by memory, reads the model, decodes group after group."""
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from medtune.specs import EvalSpec
 
 __all__ = ["fast_generate"]
 
+_LOG = logging.getLogger(__name__)
 _GIB = 2**30
 _USABLE = 0.9
 """Share of a GPU's free memory that may be taken: allocators round up, libraries take some of their own."""
@@ -69,7 +71,13 @@ def _decode(
     dtype = found.base.lm_head.weight.dtype
     keys = list(requests)
     needs = [len(requests[key].input_ids) + requests[key].max_new_tokens for key in keys]
-    plan = plan_decoding(_shape(found, dtype), needs, _budget(torch.device(loaded.device), spec), wanted)
+    budget = _budget(torch.device(loaded.device), spec)
+    plan = plan_decoding(_shape(found, dtype), needs, budget, wanted)
+    if plan.lacking and spec.memory_gib is not None:
+        needed, allowed = (budget + plan.lacking) / _GIB, budget / _GIB
+        _LOG.warning(
+            "one answer at a time takes %.3g GiB, and %.3g GiB may be taken; it is done all the same", needed, allowed
+        )
     decoder = read_decoder(found, dtype, restore=plan.restore)
     for members, slots, capacity in plan.groups:
         decoding = Decoding(decoder, (slots, capacity), (plan.prompt_tokens, plan.prefix_tokens), loaded.stop_ids)
@@ -89,6 +97,7 @@ def _shape(found: Any, dtype: Any) -> Any:
         restored=found.restored_bytes,
         scratch=found.largest_bytes,
         per_slot=work + logits,
+        fixed=found.adapter_bytes,
     )
 
 

@@ -73,6 +73,7 @@ class InterimScores:
 @contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
     """Let a model answer in the middle of its training: afterwards it is as it was, and so is every generator."""
+    _free_caches()
     base = model.get_base_model()
     states, was_training = random_states(), model.training
     forward = base.__dict__.pop("forward", None)  # that of training returns losses only

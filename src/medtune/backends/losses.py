@@ -24,7 +24,12 @@ def choose_route(job: Job) -> FastPath | Refusal:
         return Refusal("train.fast_path is off")
     if train.precision not in ("auto", loaded.compute_dtype):
         return Refusal(f"train.precision is {train.precision} and the base computes in {loaded.compute_dtype}")
-    return enable(loaded.model, recompute="none" if train.recompute == "auto" else train.recompute)
+    return enable(
+        loaded.model,
+        recompute="none" if train.recompute == "auto" else train.recompute,
+        keep_restored=train.restored_weights == "keep",
+        most_tokens=train.per_device_batch_size * train.max_length,
+    )
 
 
 def describe(route: FastPath | Refusal) -> str:

@@ -9,6 +9,7 @@ from medtune.specs import EvalSpec
 __all__ = ["stock_generate"]
 
 _BATCH = 64
+_GIB = 2**30
 
 
 def stock_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
@@ -17,18 +18,36 @@ def stock_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: E
     Args:
         loaded: model and tokenizer.
         prompts: token ids and the most new tokens of each.
-        spec: ``batch_size`` is the number of prompts decoded together, "auto" is 64.
+        spec: ``batch_size`` is the number of prompts decoded together, "auto" is 64, or fewer where ``memory_gib`` is
+            short; a given number is taken as it is.
     """
+    size = _affordable(loaded, prompts, spec) if spec.batch_size == "auto" else spec.batch_size
     answers: dict[int, list[int]] = {}
     was_training = loaded.model.training
     loaded.model.eval()
     try:
-        for indices in _batches(prompts, _BATCH if spec.batch_size == "auto" else spec.batch_size):
+        for indices in _batches(prompts, size):
             rows = _decode(loaded, [prompts[i] for i in indices])
             answers.update((i, row[: prompts[i].max_new_tokens]) for i, row in zip(indices, rows, strict=True))
     finally:
         loaded.model.train(was_training)
     return [answers[i] for i in range(len(prompts))]
+
+
+def _affordable(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> int:
+    """Return how many of the longest sequences fit into ``memory_gib`` with keys, values and activations, at least 1."""
+    if spec.memory_gib is None:
+        return _BATCH
+    config: Any = loaded.model.config.get_text_config()
+    heads = int(getattr(config, "num_attention_heads", None) or 1)
+    width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    kept = 2 * int(config.num_hidden_layers) * int(getattr(config, "num_key_value_heads", None) or heads) * width
+    inner = int(getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
+    work = 8 * int(config.hidden_size) + 4 * inner
+    longest = max(len(p.input_ids) + p.max_new_tokens for p in prompts)
+    values = longest * (2 * kept + work) + 4 * int(config.vocab_size)  # a cache that grows is there twice for a moment
+    itemsize = 4 if loaded.compute_dtype == "fp32" else 2
+    return max(1, min(_BATCH, int(spec.memory_gib * _GIB) // (values * itemsize)))
 
 
 def _batches(prompts: Sequence[GenerationRequest], size: int) -> Iterator[list[int]]:

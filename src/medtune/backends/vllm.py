@@ -32,6 +32,7 @@ class VllmGenerator:
     """
 
     name = "vllm"
+    loads_own_base = True
 
     def generate(self, loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> Sequence[Completion]:
         """Answer each prompt.

@@ -93,7 +93,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         "device", f"{plan['device']}, {plan['compute_dtype']}, recompute {plan['recompute']}, {plan['path']} path"
     )
     why = f": {plan['scheme_reason']}" if plan["scheme_reason"] else ""
-    table.add_row("base stored as", f"{plan['scheme']}{why}")
+    kept = "; kept restored while training" if plan["restored_weights"] == "keep" else ""
+    table.add_row("base stored as", f"{plan['scheme']}{why}{kept}")
     micro, times = plan["micro_batch_rows"], plan["gradient_accumulation_steps"]
     table.add_row("update", f"{micro * times} rows of {micro} at a time")
     table.add_row("backends", ", ".join(f"{kind} {name}" for kind, name in plan["backends"].items()))

@@ -16,4 +16,7 @@ def demo(sets: Sets = None, out: Out = None, as_json: AsJson = False, traceback:
     """Plan, score, train and score again on the built-in tiny model and sample data; needs no GPU and no network."""
     from medtune.cli.train import train_and_print
 
-    train_and_print(tuner_of(None, "demo", sets, out), "auto", as_json=as_json)
+    given = sets or []
+    if not any(each.startswith("data.") for each in given):  # rows that medtune made itself are nobody's texts
+        given = ["eval.show_texts=true", *given]
+    train_and_print(tuner_of(None, "demo", given, out), "auto", as_json=as_json)

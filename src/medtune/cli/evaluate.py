@@ -1,11 +1,13 @@
 """``medtune evaluate``, ``score`` and ``chat``: what a model answers and what that is worth."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from medtune.cli.options import AsJson, Traceback
+from medtune.errors import SpecError
 
 __all__ = ["add_to"]
 
@@ -29,6 +31,12 @@ def evaluate(
         str | None, typer.Option(help="Tasks of lm-evaluation-harness instead, such as medqa_4options,pubmedqa.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions per task of the harness.")] = None,
+    chat_template: Annotated[
+        bool, typer.Option("--chat-template", help="Put the harness' questions through the model's chat template.")
+    ] = False,
+    task_folder: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of your own tasks (YAML) for the harness.")
+    ] = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -36,13 +44,25 @@ def evaluate(
     from medtune.cli.console import print_evaluation, print_harness, print_json
     from medtune.run import Run
 
+    own = {"--rows": rows is not None, "--wordings": wordings > 1}
+    theirs = {"--limit": limit is not None, "--chat-template": chat_template, "--task-folder": task_folder is not None}
+    _refuse(theirs if harness is None else own, "needs" if harness is None else "does not go with")
     if harness is not None:
         names = [name.strip() for name in harness.split(",") if name.strip()]
-        figures = Run.open(run).harness(names, baseline=baseline, limit=limit)
+        folder = None if task_folder is None else str(task_folder)
+        opened = Run.open(run)
+        figures = opened.harness(names, baseline=baseline, limit=limit, chat=chat_template, folder=folder)
         (print_json if as_json else print_harness)(figures)
         return
     result = Run.open(run).evaluate(baseline=baseline, rows_per_source=rows, wordings=wordings)
     (print_json if as_json else print_evaluation)(result)
+
+
+def _refuse(given: Mapping[str, bool], why: str) -> None:
+    """Refuse options that would be ignored."""
+    for name, is_given in given.items():
+        if is_given:
+            raise SpecError(f"{name} {why} --harness")
 
 
 def score(

@@ -23,18 +23,24 @@ def add_to(app: typer.Typer) -> None:
 def report(
     run: RunFolderArgument,
     show_texts: Annotated[
-        bool, typer.Option("--show-texts", help="Show sampled inputs and answers; they may be patients' texts.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--show-texts/--hide-texts",
+            help="Sampled inputs and answers, which may be patients' texts; by default as the spec's eval.show_texts.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
-    """Write report.html anew from what the run folder holds; without texts unless asked for."""
+    """Write report.html anew from what the run folder holds; without texts unless they are asked for."""
     from medtune.cli.console import print_json
     from medtune.run import Run
 
-    path = Run.open(run).report(show_texts=show_texts)
+    opened = Run.open(run)
+    path = opened.report(show_texts=show_texts)
     if as_json:
-        print_json({"report": str(path), "shows_texts": show_texts})
+        shown = opened.spec.eval.show_texts if show_texts is None else show_texts
+        print_json({"report": str(path), "shows_texts": shown})
     else:
         typer.echo(path)
 

@@ -43,7 +43,7 @@ class PreparationReport:
         lost_rows: rows dropped for their length.
         lost_supervised_tokens: their supervised tokens.
         overlap: source -> kind -> training rows that also stand in the validation rows.
-        overlapping: ids of validation rows that have a counterpart in training.
+        overlapping: ids of validation rows that have a counterpart in training; none when it was left out there.
         dropped_overlap: training rows left out for it.
         from_cache: whether the arrays were found prepared.
     """
@@ -157,7 +157,7 @@ class Preparation:
             lost_rows=sum(s["lost_rows"] for s in sources.values()),
             lost_supervised_tokens=sum(s["lost_supervised_tokens"] for s in sources.values()),
             overlap={source: dict(kinds) for source, kinds in sorted(self._overlap.counts.items())},
-            overlapping=sorted(self._overlap.evaluation_rows),
+            overlapping=[] if self._spec.data.drop_overlap else sorted(self._overlap.evaluation_rows),
             dropped_overlap=self._dropped,
         )
 

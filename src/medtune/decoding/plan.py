@@ -24,6 +24,7 @@ class Shape:
         restored: weights that may be restored once.
         scratch: memory for restoring them layer by layer instead.
         per_slot: of one sequence besides its keys and values, such as a row of logits.
+        fixed: taken in any case, such as adapters in the compute type.
     """
 
     cache_per_token: int
@@ -31,6 +32,7 @@ class Shape:
     restored: int
     scratch: int
     per_slot: int
+    fixed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,14 @@ class DecodePlan:
         groups: requests (by their index) that share one cache, with its slots and its tokens per slot.
         prompt_tokens: most prompt tokens, padded, that run through the model at once.
         prefix_tokens: most tokens of common beginnings of prompts whose keys and values are kept.
+        lacking: bytes above the budget that one sequence at a time takes, 0 where it fits.
     """
 
     restore: bool
     groups: tuple[tuple[tuple[int, ...], int, int], ...]
     prompt_tokens: int
     prefix_tokens: int
+    lacking: int = 0
 
 
 def plan_decoding(shape: Shape, needs: Sequence[int], budget: int, wanted: int | None) -> DecodePlan:
@@ -60,12 +64,15 @@ def plan_decoding(shape: Shape, needs: Sequence[int], budget: int, wanted: int |
         wanted: slots, None for as many as pay.
     """
     most = min(wanted or _MOST_SLOTS, len(needs))
+    budget -= shape.fixed
     left = budget - shape.restored
     # Restored weights save 4 ms a step; they are not worth decoding fewer sequences together than a step can carry.
     smallest = min(most, _FEW_SLOTS) * (_rounded(max(needs)) * shape.cache_per_token + shape.per_slot)
     restore = shape.restored == 0 or left - _FEWEST_PROMPT_TOKENS * shape.work_per_token >= smallest
     left = left if restore else budget - shape.scratch
-    prompt_tokens = int(left * 0.3) // max(shape.work_per_token, 1)
+    one = _rounded(max(needs)) * shape.cache_per_token + shape.per_slot
+    lacking = max(0, one + _FEWEST_PROMPT_TOKENS * shape.work_per_token - left)
+    prompt_tokens = min(int(left * 0.3), left - one) // max(shape.work_per_token, 1)
     prompt_tokens = max(_FEWEST_PROMPT_TOKENS, min(_PROMPT_TOKENS, prompt_tokens))
     left -= prompt_tokens * shape.work_per_token
     order = sorted(range(len(needs)), key=lambda i: needs[i])
@@ -73,7 +80,8 @@ def plan_decoding(shape: Shape, needs: Sequence[int], budget: int, wanted: int |
     groups = (
         [whole] if whole[1] >= most else [_group(shape, part, needs, left, most) for part in _by_doubling(order, needs)]
     )
-    return DecodePlan(restore, tuple(groups), prompt_tokens, min(_spare_tokens(shape, group, left) for group in groups))
+    spare = min(_spare_tokens(shape, group, left) for group in groups)
+    return DecodePlan(restore, tuple(groups), prompt_tokens, spare, lacking)
 
 
 def _spare_tokens(shape: Shape, group: tuple[tuple[int, ...], int, int], left: int) -> int:

@@ -43,6 +43,7 @@ class Unread:
         mlp_width: of the MLP inside.
         restored_bytes: memory that compressed weights take once they are restored.
         largest_bytes: memory of the largest joint product's weights, restored.
+        adapter_bytes: memory of the adapters' copies in the compute type.
     """
 
     base: Any
@@ -52,6 +53,7 @@ class Unread:
     mlp_width: int
     restored_bytes: int
     largest_bytes: int
+    adapter_bytes: int
 
 
 def survey(model: Any, dtype: torch.dtype) -> Unread:
@@ -80,6 +82,7 @@ def survey(model: Any, dtype: torch.dtype) -> Unread:
         int(config.intermediate_size),
         sum(bytes_when_restored(each, dtype) for each in linears),
         bytes_when_restored(gate_up, dtype),
+        dtype.itemsize * sum(_adapter_values(modules) for layer in layers for modules in _products(layer)),
     )
 
 
@@ -116,20 +119,20 @@ def read_decoder(found: Unread, dtype: torch.dtype, *, restore: bool) -> Decoder
 
 
 def _layer(layer: Any, config: Any, dtype: torch.dtype, scratch: Scratch | None) -> DecoderLayer:
-    attention, (q, k, v, o, gate, up, down) = layer.self_attn, _linears(layer)
+    attention, (qkv, o, gate_up, down) = layer.self_attn, _products(layer)
     norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
     head_norms = None
     if norms[0] is not None and norms[1] is not None:
         head_norms = HeadNorms(_norm(norms[0]), _norm(norms[1]))
     return DecoderLayer(
         norm=_norm(layer.input_layernorm),
-        qkv=_product([q, k, v], dtype, scratch),
+        qkv=_product(qkv, dtype, scratch),
         head_norms=head_norms,
         window=Window(float(attention.scaling), reach(attention, config)),
-        o=_product([o], dtype, scratch),
+        o=_product(o, dtype, scratch),
         mlp_norm=_norm(layer.post_attention_layernorm),
-        gate_up=_product([gate, up], dtype, scratch),
-        down=_product([down], dtype, scratch),
+        gate_up=_product(gate_up, dtype, scratch),
+        down=_product(down, dtype, scratch),
     )
 
 
@@ -176,6 +179,19 @@ def _acting_hooks(module: Any) -> list[Any]:
 def _linears(layer: Any) -> list[Any]:
     """Return the linear modules of a layer, perhaps wrapped by peft: q, k, v, o, gate, up, down."""
     return [getattr(layer.self_attn, n) for n in _ATTENTION] + [getattr(layer.mlp, n) for n in _MLP]
+
+
+def _products(layer: Any) -> tuple[list[Any], ...]:
+    """Return the linear modules of a layer by the products that they join in: qkv, o, gate and up, down."""
+    q, k, v, o, gate, up, down = _linears(layer)
+    return [q, k, v], [o], [gate, up], [down]
+
+
+def _adapter_values(modules: Sequence[Any]) -> int:
+    """Return how many values ``_low_rank`` keeps of the adapters of joint layers."""
+    downs = [down for module in modules for down, _, _ in _active(module)]
+    ranks, outputs = [int(down.shape[0]) for down in downs], sum(_outputs(_frozen(module)) for module in modules)
+    return sum(ranks) * outputs + max(ranks, default=0) * outputs + sum(down.numel() for down in downs)
 
 
 def _frozen(module: Any) -> Any:

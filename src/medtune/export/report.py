@@ -42,9 +42,14 @@ _OTHER_ROWS = (
     "medtune evaluate RUN --baseline scores both on the same rows."
 )
 
+_WITHOUT_TEXTS = (
+    "Texts were left out of this report: eval.show_texts, or medtune report RUN --show-texts, shows sampled inputs and "
+    "answers."
+)
+
 
 def write_report(
-    run_dir: Path, *, record: Mapping[str, Any], log: Sequence[Mapping[str, Any]], show_texts: bool = True
+    run_dir: Path, *, record: Mapping[str, Any], log: Sequence[Mapping[str, Any]], show_texts: bool | None = None
 ) -> Path:
     """Write the report of a run from what its folder holds.
 
@@ -52,7 +57,8 @@ def write_report(
         run_dir: the run folder; ``evaluation/`` is read when there is one.
         record: content of ``run.json``.
         log: records of ``log.jsonl``.
-        show_texts: whether sampled inputs and answers are shown; they may be patients' texts.
+        show_texts: whether sampled inputs and answers are shown, which may be patients' texts; None as the spec in the
+            record says, and not at all where that says nothing.
 
     Returns:
         Path of the report.
@@ -63,6 +69,8 @@ def write_report(
     """
     scores, answers, left_out = _evaluations(run_dir / "evaluation")
     comparison: Mapping[str, Any] = record.get("comparison") or {}
+    if show_texts is None:
+        show_texts = bool(record.get("spec", {}).get("eval", {}).get("show_texts"))
     title = str(record.get("spec", {}).get("model", {}).get("name", run_dir.name))
     body = join(
         _head(title, record, comparison),
@@ -161,7 +169,7 @@ def _failures(
             '<mark class="bad">wrong claims</mark> are marked.</p>'
         )
     else:
-        shown, legend = '<p class="note">Texts were left out of this report on request.</p>', ""
+        shown, legend = f'<p class="note">{_WITHOUT_TEXTS}</p>', ""
     if not (rates or counted):
         return ""
     return section(

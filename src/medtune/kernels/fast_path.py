@@ -36,14 +36,14 @@ class FastPath:
             batch; what exceeds them is padding.
     """
 
-    def __init__(self, stack: Stack, *, record: bool) -> None:
+    def __init__(self, stack: Stack, *, record: bool, most_tokens: int = 0) -> None:
         self._stack = stack
         self._parameters = stack.network.adapters.parameters
         self._device = stack.network.embedding.device
         self._replays: Replays | None = None
         self.token_losses: Tensor = torch.zeros(0, device=self._device)
         if record and self._device.type == "cuda":
-            self._replays = Replays(stack.loss_and_gradient, stack.prepare, stack.network.adapters)
+            self._replays = Replays(stack.loss_and_gradient, stack.prepare, stack.network.adapters, most_tokens)
 
     @property
     def steps(self) -> str:
@@ -99,7 +99,10 @@ class FastPath:
         return self._stack.network.adapters.gradients(flat)
 
     def disable(self) -> None:
-        """Free the memory that the fast path holds; the model works as before, on the same values."""
+        """Free the memory that the fast path holds between passes; the model works as before, on the same values.
+
+        A later pass takes the memory again, and passes are recorded anew.
+        """
         if self._replays is not None:
             self._replays.drop()
         self._stack.drop()
@@ -127,7 +130,13 @@ class _Loss(torch.autograd.Function):
 
 
 def enable(
-    model: Any, *, recompute: Recompute = "none", dtype: torch.dtype | None = None, record: bool = True
+    model: Any,
+    *,
+    recompute: Recompute = "none",
+    keep_restored: bool = False,
+    dtype: torch.dtype | None = None,
+    record: bool = True,
+    most_tokens: int = 0,
 ) -> FastPath | Refusal:
     """Switch the fast path on for a model, or say why it does not apply; a refused model keeps its values.
 
@@ -137,11 +146,15 @@ def enable(
     Args:
         model: a Mistral, Llama, Qwen2 or Qwen3 causal model with a LoRA adapter of peft.
         recompute: what the backward pass computes again.
+        keep_restored: whether the weights of a 4-bit base are restored once and lie there in the compute type besides,
+            instead of being restored whenever a pass needs them; the same numbers, faster.
         dtype: compute type, None for that of the embedding.
         record: whether passes are recorded and replayed on a GPU (CUDA graphs), which hides the time that Python takes.
+        most_tokens: tokens of the largest batch to come, whose memory recorded passes take at once; 0 where that is not
+            known, which costs new recordings whenever a larger one comes.
     """
     try:
-        network = recognize(model, dtype)
+        network = recognize(model, dtype, keep_restored=keep_restored)
     except UnsupportedError as error:
         return Refusal(str(error))
-    return FastPath(Stack(network, recompute), record=record)
+    return FastPath(Stack(network, recompute), record=record, most_tokens=most_tokens)

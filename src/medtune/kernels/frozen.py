@@ -25,11 +25,17 @@ class Frozen(Protocol):
 
 
 class Scratch:
-    """Memory that 4-bit weights are restored into, shared by layers: a stream uses it for one at a time."""
+    """Memory that 4-bit weights are restored into: shared by layers, one at a time, or one product's own.
 
-    def __init__(self) -> None:
+    Args:
+        keeps: whether it is one product's own, where the weights stay restored from pass to pass.
+    """
+
+    def __init__(self, *, keeps: bool = False) -> None:
+        self.keeps = keeps
         self._memory: Tensor | None = None
         self._owner: object = None
+        self._fill: Callable[[], object] | None = None
 
     def take(self, shape: tuple[int, int], like: Tensor, dtype: torch.dtype, owner: object) -> tuple[Tensor, bool]:
         """Return a [rows, columns] tensor, valid until the next call, and whether it still holds what ``owner`` left."""
@@ -41,12 +47,19 @@ class Scratch:
         is_there, self._owner = self._owner is owner, owner
         return memory[:needed].view(shape), is_there
 
-    def forget(self) -> None:
-        """Count the content as undefined: a recorded pass must not rely on what another one left."""
-        self._owner = None
+    def fill_by(self, fill: Callable[[], object]) -> None:
+        """Have ``fill`` take the memory before each pass, so that it lies apart from what the pass takes and frees."""
+        self._fill = fill
+
+    def begin(self) -> None:
+        """Begin a pass, with shared content undefined: a recorded pass must not rely on what another one left."""
+        if self._fill is None:
+            self._owner = None
+        else:
+            self._fill()
 
     def drop(self) -> None:
-        """Free the memory."""
+        """Free the memory; the next pass takes it again."""
         self._memory = self._owner = None
 
 
@@ -59,7 +72,7 @@ def freeze(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch, st
     Args:
         layers: base layers, all of one kind.
         dtype: compute type.
-        scratch: where 4-bit weights are restored.
+        scratch: where 4-bit weights are restored; one that keeps them is for these layers alone.
         steps: the form of the fused steps.
     """
     kinds = {type(layer).__name__ for layer in layers}
@@ -101,6 +114,8 @@ class _FourBit:
         self._weights, self._dtype, self._scratch = weights, dtype, scratch
         self._heights = [int(weight.quant_state.shape[0]) for weight in weights]
         self._width = int(weights[0].quant_state.shape[1])
+        if scratch.keeps:
+            scratch.fill_by(self._weight)
 
     def product(self, x: Tensor) -> Tensor:
         return torch.mm(x, self._weight().t())
@@ -174,4 +189,6 @@ def _join(layers: Sequence[nn.Module], name: str) -> Tensor:
         part.copy_(weight.data)
         weight.data = part
         start += weight.shape[0]
+    if joint.is_cuda:  # nothing asks for memory of the parts' size again: kept, it would add up over the blocks
+        torch.cuda.empty_cache()
     return joint

@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-__all__ = ["PackedBatch", "lay_out"]
+__all__ = ["PackedBatch", "lay_out", "padded_chosen", "padded_tokens"]
 
 _IGNORED = -100
 _TENSORS = ("ids", "positions", "offsets", "chosen", "targets")
@@ -48,9 +48,9 @@ class PackedBatch:
         have target -1, which carries no loss.
         """
         tokens, samples, chosen = len(self.ids), len(self.offsets) - 1, len(self.chosen)
-        size = _up(tokens + 1, _TOKEN_GRAIN)
+        size = padded_tokens(tokens)
         blank = size - tokens
-        more_samples, more_chosen = _up(samples + 1, _SAMPLE_GRAIN) - samples, _up(chosen, _CHOSEN_GRAIN) - chosen
+        more_samples, more_chosen = _up(samples + 1, _SAMPLE_GRAIN) - samples, padded_chosen(chosen) - chosen
         pad = torch.nn.functional.pad
         counted = torch.arange(blank, device=self.ids.device)
         return replace(
@@ -61,6 +61,21 @@ class PackedBatch:
             longest=1 << (max(self.longest, blank) - 1).bit_length(),
             chosen=pad(self.chosen, (0, more_chosen), value=size - 1),
             targets=pad(self.targets, (0, more_chosen), value=-1),
+        )
+
+    def blank(self, tokens: int, chosen: int) -> Self:
+        """Return a batch of zeros with that many tokens and a few more samples, to find out what a pass over it takes."""
+
+        def zeros(like: Tensor, size: int) -> Tensor:
+            return torch.zeros(size, dtype=like.dtype, device=like.device)
+
+        return replace(
+            self,
+            ids=zeros(self.ids, tokens),
+            positions=zeros(self.positions, tokens),
+            offsets=zeros(self.offsets, len(self.offsets) + _SAMPLE_GRAIN),
+            chosen=zeros(self.chosen, chosen),
+            targets=zeros(self.targets, chosen),
         )
 
     @property
@@ -110,6 +125,16 @@ def lay_out(input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> PackedBa
         chosen=(kept.cumsum(0) - 1)[predicting],
         targets=labels.flatten()[predicting + 1],
     )
+
+
+def padded_tokens(tokens: int) -> int:
+    """Return the tokens that a batch has once it is padded: one more at least, which the added targets point at."""
+    return _up(tokens + 1, _TOKEN_GRAIN)
+
+
+def padded_chosen(chosen: int) -> int:
+    """Return the chosen tokens that a batch has once it is padded."""
+    return _up(chosen, _CHOSEN_GRAIN)
 
 
 def _up(size: int, grain: int) -> int:

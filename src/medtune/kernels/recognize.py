@@ -44,12 +44,13 @@ class _Adapted:
     settings: tuple[int, float, float] | None  # rank, factor, dropout
 
 
-def recognize(model: Any, dtype: torch.dtype | None) -> Network:
+def recognize(model: Any, dtype: torch.dtype | None, *, keep_restored: bool = False) -> Network:
     """Take a peft model apart; joined weights move into shared memory, values stay the same.
 
     Args:
         model: a causal model that peft wrapped with a LoRA adapter.
         dtype: compute type, None for that of the embedding.
+        keep_restored: whether 4-bit weights stay restored.
 
     Raises:
         UnsupportedError: the fast path cannot run it.
@@ -70,7 +71,7 @@ def recognize(model: Any, dtype: torch.dtype | None) -> Network:
     (rank, alpha, dropout) = found.pop()
     adapters = Adapters(rank, alpha, kind)
     steps = choose_steps(embedding.device, rank, kind)
-    build = _Builder(config, kind, adapters, steps)
+    build = _Builder(config, kind, adapters, steps, keep_restored=keep_restored)
     blocks = tuple(build.block(layer, parts) for layer, parts in zip(decoder.layers, layers, strict=True))
     _check_trained(model, adapters)
     norm = Norm(decoder.norm.weight.data, float(decoder.norm.variance_epsilon))
@@ -84,7 +85,7 @@ def recognize(model: Any, dtype: torch.dtype | None) -> Network:
         dropout=dropout,
         steps=steps,
         dtype=kind,
-        scratches=build.scratches,
+        scratches=tuple(build.scratches),
         is_training=lambda: model.training,
     )
 
@@ -92,10 +93,13 @@ def recognize(model: Any, dtype: torch.dtype | None) -> Network:
 class _Builder:
     """Builds blocks out of the layers of a model."""
 
-    def __init__(self, config: Any, dtype: torch.dtype, adapters: Adapters, steps: Steps) -> None:
+    def __init__(
+        self, config: Any, dtype: torch.dtype, adapters: Adapters, steps: Steps, *, keep_restored: bool
+    ) -> None:
         self._config, self._dtype = config, dtype
         self._adapters, self._steps = adapters, steps
-        self.scratches = (Scratch(), Scratch())
+        self.scratches = [] if keep_restored else [Scratch(), Scratch()]
+        self._keep_restored = keep_restored
 
     def block(self, layer: Any, parts: dict[str, _Adapted]) -> Block:
         """Return the block of a decoder layer."""
@@ -126,7 +130,10 @@ class _Builder:
         return self._adapters.add([p.member for p in parts], _inputs(parts[0].base), [_outputs(p.base) for p in parts])
 
     def _freeze(self, parts: Sequence[_Adapted], scratch: int = 0) -> Frozen:
-        frozen = freeze([p.base for p in parts], self._dtype, self.scratches[scratch], self._steps)
+        if self._keep_restored:
+            self.scratches.append(Scratch(keeps=True))
+        place = self.scratches[-1 if self._keep_restored else scratch]
+        frozen = freeze([p.base for p in parts], self._dtype, place, self._steps)
         if isinstance(frozen, str):
             raise UnsupportedError(frozen)
         return frozen

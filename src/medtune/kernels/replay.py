@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from medtune.kernels.adapters import Adapters
-from medtune.kernels.layout import PackedBatch
+from medtune.kernels.layout import PackedBatch, padded_chosen, padded_tokens
 
 __all__ = ["Replays"]
 
 _MOST = 32
 """Recordings that are kept; they share their memory, so only their lists of launches add up."""
+_HEADROOM = 1.125
+"""More chosen tokens than in the batch at hand that memory is taken for: their share differs from batch to batch."""
 
 Run = Callable[[PackedBatch, Tensor | None, Tensor], Tensor]
 
@@ -32,14 +34,24 @@ class _Recording:
 class Replays:
     """Runs passes by CUDA graphs.
 
+    Recordings share their memory, and none of it goes back while one of them is kept. A pass a little larger than those
+    before would fit into nothing they left and take all of its memory once more; so the first recording is one of the
+    largest pass to come, which is never run, and where that turns out too small all recordings begin anew.
+
     Args:
         run: the pass.
         prepare: takes what cannot be taken while a pass is recorded.
         adapters: whose parameters a recording reads in place, and whose gradients it leaves in one memory for all.
+        most_tokens: of a batch to come, 0 where that is not known.
     """
 
-    def __init__(self, run: Run, prepare: Callable[[PackedBatch], None], adapters: Adapters) -> None:
+    def __init__(
+        self, run: Run, prepare: Callable[[PackedBatch], None], adapters: Adapters, most_tokens: int = 0
+    ) -> None:
         self._run, self._prepare, self._adapters = run, prepare, adapters
+        self._most_tokens = padded_tokens(most_tokens) if most_tokens else 0
+        self._room = (0, 0)
+        self._largest: _Recording | None = None
         self._gradient: Tensor | None = None
         self._recordings: OrderedDict[tuple[Any, ...], _Recording] = OrderedDict()
         self._pool: Any = None
@@ -73,9 +85,15 @@ class Replays:
         return loss, self._gradient.clone()  # the next pass writes to the same place
 
     def drop(self) -> None:
-        """Forget all recordings and free their memory."""
+        """Forget all recordings and free their memory; the next pass is not recorded, since it takes memory to stay."""
+        self._begin_anew()
+        self._gradient = None
+        self._is_warm = False
+
+    def _begin_anew(self) -> None:
         self._recordings.clear()
-        self._pool = self._gradient = None
+        self._pool = self._largest = None
+        self._room = (0, 0)
 
     def _recorded(self, batch: PackedBatch, seed: Tensor | None, device: torch.device) -> _Recording | None:
         """Return the recording of a batch's size, None where a pass is to run as it is."""
@@ -87,9 +105,9 @@ class Replays:
         key = (*batch.size, seed is not None)
         if key not in self._recordings:
             try:
-                self._recordings[key] = self._record(
-                    batch, None if seed is None else seed.to(device, non_blocking=True)
-                )
+                seed = None if seed is None else seed.to(device, non_blocking=True)
+                self._make_room(batch, seed)
+                self._recordings[key] = self._record(batch, seed)
             except torch.OutOfMemoryError:
                 self.drop()  # smaller parts come next
                 raise
@@ -102,6 +120,22 @@ class Replays:
         if len(self._recordings) > _MOST:
             self._recordings.popitem(last=False)
         return self._recordings[key]
+
+    def _make_room(self, batch: PackedBatch, seed: Tensor | None) -> None:
+        """Take the memory of the largest pass to come, unless it was taken and is large enough for ``batch``."""
+        tokens, _samples, chosen, _longest = batch.size
+        if tokens <= self._room[0] and chosen <= self._room[1]:
+            return
+        known = self._room
+        self._begin_anew()
+        most = max(tokens, self._most_tokens, known[0])
+        most_chosen = max(chosen, known[1], padded_chosen(min(most, round(chosen * _HEADROOM))))
+        try:
+            self._largest = self._record(batch.blank(most, most_chosen), seed)
+            self._room = (most, most_chosen)
+        except torch.OutOfMemoryError:  # what comes may be smaller than it could be
+            self._begin_anew()
+            self._most_tokens, self._room = 0, (tokens, chosen)
 
     def _record(self, batch: PackedBatch, seed: Tensor | None) -> _Recording:
         self._prepare(batch)

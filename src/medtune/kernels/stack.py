@@ -24,6 +24,8 @@ Recompute = Literal["none", "selective", "all", "offload"]
 with these inputs in the host's memory."""
 
 _KEEP: dict[str, Keep] = {"none": "everything", "selective": "narrow", "all": "input", "offload": "input"}
+_PASSING = 2
+"""Values of the size of a block's input that come and go beside those that are kept."""
 _MLP_ROWS = 4096
 """Rows of an MLP at once where memory is short; a matrix product of this height is as fast as a higher one."""
 
@@ -42,7 +44,7 @@ class Network:
         dropout: probability.
         steps: the form of the fused steps.
         dtype: compute type.
-        scratches: where 4-bit weights are restored.
+        scratches: where 4-bit weights are restored: shared, or one for each product, which keeps them.
         is_training: says whether inputs are dropped now.
     """
 
@@ -55,7 +57,7 @@ class Network:
     dropout: float
     steps: Steps
     dtype: torch.dtype
-    scratches: tuple[Scratch, Scratch]
+    scratches: tuple[Scratch, ...]
     is_training: Any
 
 
@@ -94,6 +96,7 @@ class Stack:
         net = self.network
         during = self._begin(batch, seed, flat)
         x: Tensor = torch.nn.functional.embedding(batch.ids, net.embedding)
+        self._set_aside(x)
         x, pending, traces = self._forward(x, during)
         x, hidden, scale = during.normalise(x, pending, net.norm)
         del pending
@@ -113,6 +116,15 @@ class Stack:
     def drop(self) -> None:
         """Free what is kept between passes."""
         self._shelf.drop()
+
+    def _set_aside(self, x: Tensor) -> None:
+        """Have the allocator hold pieces of the size of the blocks' inputs, where these are what is kept.
+
+        Else they are cut out of larger pieces as those come free, and the rest of each is too small to be used again.
+        """
+        if self._recompute == "all" and x.device.type != "cpu":
+            pieces = [torch.empty_like(x) for _ in range(len(self.network.blocks) + _PASSING)]
+            del pieces
 
     def _forward(self, x: Tensor, during: Pass) -> tuple[Tensor, Pending | None, list[Trace]]:
         blocks, pending = self.network.blocks, None
@@ -144,7 +156,7 @@ class Stack:
     def _begin(self, batch: PackedBatch, seed: Tensor | None, flat: Tensor | None) -> Pass:
         net = self.network
         for scratch in net.scratches:
-            scratch.forget()
+            scratch.begin()
         kind = torch.empty(1, dtype=torch.float32, device=net.embedding.device)  # the angles come in its type
         cos, sin = net.rotary(kind, batch.positions[None])
         half = cos.shape[-1] // 2

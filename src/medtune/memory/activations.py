@@ -8,6 +8,9 @@ __all__ = ["fast_bytes", "plain_bytes", "plain_layer_bytes"]
 _FP32 = 4
 _MLP_ROWS = 4096  # rows that the fast path's MLP works on at once when it recomputes
 _IN_FLIGHT = 3  # blocks' inputs that are on their way to the host, or back
+_UNUSED, _UNUSED_SHARE = 0.2 * 2**30, {"selective": 0.11, "any": 0.04}
+"""Memory that recorded passes hold and cannot use: a part of their activations, and what libraries take once more. From
+torch's allocator, followed over all allocations of a pass at 512 to 8,192 tokens; allocated peaks come out as measured."""
 
 
 def plain_layer_bytes(shape: Shape, setting: Setting) -> int:
@@ -49,7 +52,8 @@ def plain_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     Kept are all blocks' values, or with recompute one hidden state per block and one block's values (as the backward
     pass is in it). On top comes the larger of two moments that exclude each other: the head's (logits in the compute
     type, their fp32 form and its log-softmax, on supervised tokens) or the last block's backward pass (gradients of the
-    MLP's input of ``down``, twice, and one restored weight). fp32 adapters are cast once per pass when nothing is
+    MLP's input of ``down``, twice, and one restored weight; peft's layers over a base that is not quantized by
+    bitsandbytes turn their input to fp32 besides, and drop that). fp32 adapters are cast once per pass when nothing is
     recomputed.
     """
     width, tokens = setting.width, setting.tokens
@@ -60,6 +64,8 @@ def plain_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     kept = float(layers * hidden) if recomputes else float(layers * layer)
     head = float(setting.supervised_tokens * shape.vocab_size * (width + 2 * _FP32))
     gradients = float(tokens * 2 * (shape.intermediate_size + shape.hidden_size) * width)
+    if width < _FP32 and setting.spec.quant.scheme in ("none", "fp8"):
+        gradients += tokens * shape.intermediate_size * _FP32 * (2 if setting.spec.lora.dropout > 0 else 1)
     restored = float(_largest(shape) * width) if _restores(setting) else 0.0
     casts = float(shape.adapter_parameters(setting.spec) * width) if width < _FP32 else 0.0
     casts = 0.0 if recomputes else casts
@@ -80,17 +86,22 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     (in fp8 beside it a rounded row of 2 f bytes) and three hidden states; a recomputing one also holds what it computed
     again, the MLP 4,096 rows at a time.
 
-    4-bit weights are restored into two shared memories: gate and up, and the largest of the rest. Logits exist in parts
+    4-bit weights are restored into two shared memories, unless they stay restored: gate and up, and the largest of the
+    rest. Logits exist in parts
     of at most 2**25 values (or 256 rows). Adapters lie there once more in the compute type, their gradients once more.
+
+    On a GPU memory is taken for the largest micro-batch, padded, and recorded passes keep it; "unused" is what they hold of
+    it in pieces that nothing fits into, which torch counts as reserved and not as allocated.
     """
-    width, tokens, h, f = setting.width, setting.tokens, shape.hidden_size, shape.intermediate_size
+    width, h, f = setting.width, shape.hidden_size, shape.intermediate_size
+    tokens, supervised = setting.largest_batch
     heads = shape.queries + 2 * shape.keys
     attention = (h + heads + shape.queries + (heads if shape.head_norms else 0)) * width
     attention += _FP32 * (shape.num_attention_heads + 1) + 4 * setting.spec.lora.r * width
     low = setting.spec.lora.r * width
     mlp = h * width + _FP32 + low
     wide = 2 * f * width + 2 * low
-    last = setting.supervised
+    last = supervised / tokens
     layers = shape.num_hidden_layers
     beside = max(f * width, 2 * f if setting.spec.quant.scheme == "fp8" else 0) + 3 * h * width
     if setting.recompute == "none":
@@ -105,11 +116,15 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
         kept = float((inputs * h * width + layers * low) * tokens)
         working = float((attention + 4 * h * width) * tokens + (beside + wide) * at_once)
     values = shape.adapter_parameters(setting.spec)
-    rows = min(max(256, 2**25 // shape.vocab_size), setting.supervised_tokens)
+    restores = setting.spec.quant.scheme in ("nf4", "fp4") and not setting.keeps_restored
+    rows = min(max(256, 2**25 // shape.vocab_size), supervised)
+    activations = kept + working + tokens * shape.head_dim * _FP32
+    unused = _UNUSED_SHARE["selective" if setting.recompute == "selective" else "any"] * activations + _UNUSED
     return {
-        "activations": kept + working + tokens * shape.head_dim * _FP32,
+        "activations": activations,
+        "unused": unused if setting.on_gpu else 0.0,
         "logits": float(rows * shape.vocab_size * width),
-        "restored": float(_scratch(shape) * width) if setting.spec.quant.scheme in ("nf4", "fp4") else 0.0,
+        "restored": float(_scratch(shape) * width) if restores else 0.0,
         "casts": float(values * (width + _FP32)),
     }
 

@@ -48,15 +48,20 @@ class Memory:
         return sum(self.phases.get(phase, {}).values())
 
     def allocated(self, phase: str) -> float:
-        """Return the GiB of a phase as ``torch.cuda.max_memory_allocated`` counts: without context and paged states."""
-        return sum(gib for name, gib in self.phases.get(phase, {}).items() if name not in ("context", "paged"))
+        """Return the GiB of a phase as ``torch.cuda.max_memory_allocated`` counts.
+
+        That is without the context, paged states, and what is reserved without being used.
+        """
+        beside = ("context", "paged", "unused")
+        return sum(gib for name, gib in self.phases.get(phase, {}).items() if name not in beside)
 
 
 def estimate_memory(shape: Shape, setting: Setting) -> Memory:
     """Return the estimate for a model and a setting.
 
     - load: the base, and while it is quantized four weights in 16 bits;
-    - training: base, fp32 adapter, its gradient, optimizer state that is not paged, and the path's activations;
+    - training: base, fp32 adapter, its gradient, optimizer state that is not paged, and the path's activations; 4-bit
+      weights that stay restored lie beside the base, and do so until the model is scored;
     - optimizer: all of the state, and one more fp32 copy of the gradient, which the unfused arithmetic takes;
     - evaluation: base, adapter, optimizer state, key-value cache of a batch of prompts of max_length tokens, and the
       widest moment of reading them: four MLP widths and four hidden states, norms in fp32;
@@ -68,11 +73,12 @@ def estimate_memory(shape: Shape, setting: Setting) -> Memory:
     workspace = float(_BIG_WORKSPACE if setting.big_workspace else _WORKSPACE) if setting.on_gpu else 0.0
     state = {**base, "adapter": values, "optimizer": fixed, "workspace": workspace}
     added = fast_bytes(shape, setting) if setting.path == "fast" else plain_bytes(shape, setting)
+    beside = {"restored_weights": float(shape.linear_parameters * setting.width)} if setting.keeps_restored else {}
     phases: dict[str, dict[str, float]] = {
         "load": {**base, "quantizing": _quantizing(shape, setting)},
-        "training": {**state, "gradients": values, **added},
-        "optimizer": {**state, "gradients": 2 * values, "paged": paged},
-        "save": state,
+        "training": {**state, **beside, "gradients": values, **added},
+        "optimizer": {**state, **beside, "gradients": 2 * values, "paged": paged},
+        "save": {**state, **beside},
     }
     if setting.eval_batch:
         phases["evaluation"] = {**state, **_evaluation(shape, setting)}

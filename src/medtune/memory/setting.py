@@ -15,6 +15,8 @@ Recompute = Literal["none", "selective", "all", "offload"]
 DTYPE_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 SUPERVISED = 0.5
 """Share of tokens that carry loss, until rows are counted."""
+_TOKEN_GRAIN, _SUPERVISED_GRAIN, _HEADROOM = 64, 256, 1.125
+"""How the fast path pads batches on a GPU, and how many more supervised tokens it takes memory for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Setting:
         supervised: share of tokens that carry loss.
         on_gpu: whether the device is a GPU.
         big_workspace: whether matrix products reserve what they do from capability 9.0 on.
+        keeps_restored: whether the weights of a 4-bit base stay restored while the fast path trains.
     """
 
     spec: RunSpec
@@ -42,6 +45,7 @@ class Setting:
     supervised: float = SUPERVISED
     on_gpu: bool = True
     big_workspace: bool = True
+    keeps_restored: bool = False
 
     @property
     def width(self) -> int:
@@ -57,3 +61,12 @@ class Setting:
     def supervised_tokens(self) -> int:
         """Tokens of a micro-batch that carry loss."""
         return math.ceil(self.tokens * self.supervised)
+
+    @property
+    def largest_batch(self) -> tuple[int, int]:
+        """Tokens, and those that carry loss, of the micro-batch that the fast path takes memory for."""
+        if not self.on_gpu:
+            return self.tokens, self.supervised_tokens
+        tokens = (self.tokens // _TOKEN_GRAIN + 1) * _TOKEN_GRAIN
+        wanted = min(tokens, self.supervised_tokens * _HEADROOM)
+        return tokens, min(tokens, math.ceil(wanted / _SUPERVISED_GRAIN) * _SUPERVISED_GRAIN)

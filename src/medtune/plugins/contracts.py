@@ -336,7 +336,11 @@ class Trainer(Protocol):
 
 @runtime_checkable
 class Generator(Protocol):
-    """Generates answers greedily."""
+    """Generates answers greedily.
+
+    May also have ``loads_own_base``, True where the base is loaded a second time to answer: scores during training are
+    then not held to the memory of training, which ``spec.memory_gib`` is otherwise set to.
+    """
 
     name: str
 
