@@ -134,10 +134,12 @@ def test_rotation_and_its_gradient(draw, assert_close, normed, width, rank):
 
 @pytest.mark.parametrize("rank", [0, 8, 20])
 @pytest.mark.parametrize("dropout", [None, DROPOUT], ids=["whole", "dropped"])
-def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, monkeypatch):
-    monkeypatch.setattr(triton_gate, "_BACKWARD_ROWS", 32)  # so that sums over rows and columns come in parts
+@pytest.mark.parametrize("generation", [8, 9])
+def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, generation, monkeypatch):
+    monkeypatch.setattr(triton_gate, "_BACKWARD_ROWS", 64)  # so that sums over rows and columns come in parts
     monkeypatch.setattr(triton_gate, "_FORWARD_COLUMNS", 64)
-    rows, width = 37, 136
+    monkeypatch.setattr(triton_gate, "generation", lambda _x: generation)
+    rows, width = 69, 136
     gate_up, gradient = draw(rows, 2 * width), draw(rows, width)
     dropout = None if dropout is None else replace(dropout, members=1)
     before = after = None
@@ -224,7 +226,7 @@ def test_whole_models_by_triton_equal_those_by_stock_pytorch(family, lora, monke
     results = []
     for name in ("stock", "triton"):
         chosen = steps.stock_steps() if name == "stock" else steps.triton_steps()
-        monkeypatch.setattr(recognize, "choose_steps", lambda _device, _r, chosen=chosen: chosen)
+        monkeypatch.setattr(recognize, "choose_steps", lambda _device, _r, _dtype, chosen=chosen: chosen)
         path = kernels.enable(model)
         assert path.steps == name
         torch.manual_seed(3)

@@ -70,7 +70,7 @@ def recognize(model: Any, dtype: torch.dtype | None, *, keep_restored: bool = Fa
         raise UnsupportedError("its adapters differ in rank, factor or dropout" if found else "it has no adapter")
     (rank, alpha, dropout) = found.pop()
     adapters = Adapters(rank, alpha, kind)
-    steps = choose_steps(embedding.device, rank)
+    steps = choose_steps(embedding.device, rank, kind)
     build = _Builder(config, kind, adapters, steps, keep_restored=keep_restored)
     blocks = tuple(build.block(layer, parts) for layer, parts in zip(decoder.layers, layers, strict=True))
     _check_trained(model, adapters)

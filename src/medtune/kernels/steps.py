@@ -14,10 +14,10 @@ from medtune.kernels.dropout import Dropout
 from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.heads import HeadNorms
 
-__all__ = ["Steps", "choose_steps", "stock_steps", "triton_steps"]
+__all__ = ["Steps", "choose_steps", "highest_rank", "stock_steps", "triton_steps"]
 
-_HIGHEST_RANK = 128
-"""Up to which the tiles of the Triton kernels fit a GPU's shared memory."""
+_ROOMY = 160 * 1024  # bytes of shared memory a program may take on data-centre cards; on others about 99 KiB
+_HALF = 2  # bytes of a value
 _Pair = tuple[Tensor, Tensor]
 
 
@@ -43,11 +43,26 @@ class Steps:
     restore: Callable[[Tensor, Any, Tensor], bool]
 
 
-def choose_steps(device: torch.device, r: int) -> Steps:
-    """Return the fastest form that runs on ``device`` with adapters of rank ``r``."""
-    if device.type != "cuda" or find_spec("triton") is None or r > _HIGHEST_RANK:
+def choose_steps(device: torch.device, r: int, dtype: torch.dtype) -> Steps:
+    """Return the fastest form that runs on ``device`` with adapters of rank ``r``, computing in ``dtype``."""
+    if device.type != "cuda" or find_spec("triton") is None:
         return stock_steps()
-    return triton_steps()
+    memory: int = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
+    return triton_steps() if r <= highest_rank(memory, dtype) else stock_steps()
+
+
+def highest_rank(memory: int, dtype: torch.dtype) -> int:
+    """Return the highest rank for which the tiles of the Triton kernels fit the shared memory, 0 for none.
+
+    Read off the kernels as compiled for GPUs of both kinds.
+
+    Args:
+        memory: bytes of shared memory that a program may take.
+        dtype: compute type.
+    """
+    if dtype.itemsize > _HALF:
+        return 64 if memory >= _ROOMY else 0
+    return 128 if memory >= _ROOMY else 64
 
 
 def triton_steps() -> Steps:

@@ -13,15 +13,18 @@ from triton.language.extra import libdevice
 
 from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.triton_blocks import add_sum, block_gradients, summed
+from medtune.kernels.triton_device import HALF, generation, register_bound
 from medtune.kernels.triton_dots import padded_rank, precision
 from medtune.kernels.triton_dropout import draw_words, dropout_arguments, kept
-from medtune.kernels.triton_registers import register_bound
 
 __all__ = ["swiglu", "swiglu_backward"]
 
 _FAST = not triton.knobs.runtime.interpret  # the interpreter knows no functions of the device
 _FORWARD = {"ROWS": 64, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
 _BACKWARD = {"ROWS": 16, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
+_BACKWARD_HALF = {"ROWS": 64, "COLUMNS": 32, "STAGES": 2, "num_warps": 4}
+"""In half precision elsewhere than on Hopper, where lower tiles would let all warps compute the same."""
+_HOPPER = 9
 _FORWARD_REGISTERS = {32: 168}
 _BACKWARD_REGISTERS = {16: 72, 64: 128}
 """By padded rank: without a bound the fast logistic function would cost one of the programs that share a processor."""
@@ -179,7 +182,9 @@ def swiglu_backward(
     rank, down_rank = up.shape[0] if before else 0, after.down.shape[0] if after else 0
     back = after.back if after and after.back is not None else gate_up
     dropout = after.dropout if after else None
-    tile, padded = _tile(_BACKWARD, max(rank, down_rank)), padded_rank(max(2 * rank, down_rank))
+    is_other = gradient.element_size() == HALF and generation(gradient) != _HOPPER
+    tile = _tile(_BACKWARD_HALF if is_other else _BACKWARD, max(rank, down_rank))
+    padded = padded_rank(max(2 * rank, down_rank))
     blocks, splits = triton.cdiv(width, tile["COLUMNS"]), triton.cdiv(rows, _BACKWARD_ROWS)
     d_down = torch.empty(splits, down_rank, width, dtype=torch.float32, device=gate_up.device)
     # adapters on one side only, or masks, leave or take other numbers of registers
@@ -189,7 +194,7 @@ def swiglu_backward(
         rows, width, _BACKWARD_ROWS, *dropout_arguments(dropout, gate_up),
         RANK=rank, DOWN_RANK=down_rank, PADDED=padded, DROP=dropout is not None,
         PRECISION=precision(gate_up), FAST=_FAST, **tile,
-        **register_bound(gradient, most, generations=(9,)),
+        **register_bound(gradient, most, generations=(_HOPPER,)),
     )  # fmt: skip
     if after is not None and after.down_gradient is not None:
         add_sum(d_down, after.down_gradient)

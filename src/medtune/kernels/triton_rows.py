@@ -12,8 +12,8 @@ from torch import Tensor
 
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.triton_adapters import add_projected
+from medtune.kernels.triton_device import register_bound
 from medtune.kernels.triton_dropout import draw_words, dropout_arguments, kept
-from medtune.kernels.triton_registers import register_bound
 
 __all__ = ["cross_entropy", "norm", "norm_backward", "quantize_rows"]
 
