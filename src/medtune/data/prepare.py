@@ -25,7 +25,7 @@ from medtune.specs import RunSpec
 
 __all__ = ["PreparationReport", "Prepared", "encoder_of", "find_prepared", "prepare", "preview", "validation_examples"]
 
-_LAYOUT = 2
+_LAYOUT = 3
 """Raised whenever the arrays or the report on disk change their form."""
 _Progress = Callable[[int], None]
 
