@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from starling import CUDA, make_base, make_batch, useful_work
+from starling_shape import CUDA, make_base, make_batch, useful_work
 
 PEAK = 790e12  # bf16 products per second that an H200 reaches; MFU is counted against it for all bases
 GIB = 2**30

@@ -15,7 +15,7 @@ from contest import (
     make_batches,
     stand_in_tokenizer,
 )
-from starling import CUDA, free, make_model
+from starling_shape import CUDA, free, make_model
 
 from medtune import RunSpec, kernels
 from medtune.backends.trl import TrlTrainer

@@ -19,7 +19,7 @@ from contest import (
 )
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
-from starling import CUDA
+from starling_shape import CUDA
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 

@@ -2,7 +2,7 @@
 
 import torch
 from contest import IGNORED, fill_adapters, make_batches
-from starling import DEVICE, make_model
+from starling_shape import DEVICE, make_model
 
 
 class Reference:

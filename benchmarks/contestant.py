@@ -52,7 +52,7 @@ def versions():
 
 def run_all(engine, order, until, tell):
     """Run the settings over the shapes."""
-    from starling import CUDA, free, torch
+    from starling_shape import CUDA, free, torch
 
     device = torch.cuda.get_device_name() if CUDA else "CPU"
     for shape, setting in [(tuple(shape), setting) for shape in order["shapes"] for setting in order["settings"]]:

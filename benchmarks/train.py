@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MethodType
 
 import torch
-from starling import CUDA, DEVICE, free, make_batch, make_model, useful_work
+from starling_shape import CUDA, DEVICE, free, make_batch, make_model, useful_work
 
 from medtune import kernels
 from medtune.backends.losses import supervised_loss

@@ -25,7 +25,7 @@ import traceback
 from pathlib import Path
 
 from contest import write_checkpoint
-from starling import free
+from starling_shape import free
 from train import time_steps
 
 from medtune import MedTuner, ModelSpec
