@@ -22,6 +22,8 @@ __all__ = ["BenchReport", "BenchRows", "bench"]
 _FIRST_ID = 3
 _WARM = 2
 """Steps that are not timed: the first compiles and loads kernels, the second may record them."""
+_RECORDS, _MOST_BETWEEN = 3, 10
+"""Records of the timed steps, and most steps between two."""
 _LOG_MEAN, _LOG_SPREAD, _SHORTEST = 5.6, 0.55, 40
 """Lengths of samples: log-normal like those of instruction rows."""
 _SUPERVISED = 0.45
@@ -147,7 +149,9 @@ def bench(spec: RunSpec, host: PluginHost, steps: int = 8, on_stage: Tell | None
 
 
 def _for_bench(spec: RunSpec, steps: int, folder: str) -> RunSpec:
-    changes = {"max_steps": steps, "num_train_epochs": None, "save_strategy": "no", "logging_steps": 1}
+    # a record reads the loss and so waits for the device: a few of them, as in training
+    every = max(1, min(_MOST_BETWEEN, (steps - _WARM) // _RECORDS))
+    changes = {"max_steps": steps, "num_train_epochs": None, "save_strategy": "no", "logging_steps": every}
     train = spec.train.model_copy_with(**changes, save_every_minutes=None, max_minutes=None)
     return spec.model_copy_with(train=train, output_dir=folder)
 
@@ -155,7 +159,7 @@ def _for_bench(spec: RunSpec, steps: int, folder: str) -> RunSpec:
 def _train(
     spec: RunSpec, host: PluginHost, rows: BenchRows, config: Mapping[str, Any], tell: Tell
 ) -> tuple[TrainResult, list[float]]:
-    """Return what the trainer says, and tokens per second of each step."""
+    """Return what the trainer says, and tokens per second of each record after the warm steps."""
     # by name, as the host loads its own plugins: nothing above the backends imports one
     random_base = import_module("medtune.backends.random_base").random_base
     seed_all(spec.seed)
@@ -163,10 +167,14 @@ def _train(
     trainer: Trainer = host.find("trainer", spec.train.backend)
     loaded = adapter.attach(random_base(config, spec.model, spec.quant), spec.lora)
     speeds: list[float] = []
+    begins = 0  # the step that the next record's time begins after
 
     def note(record: Mapping[str, Any]) -> None:
+        nonlocal begins
         if "tokens_per_second" in record:
-            speeds.append(float(record["tokens_per_second"]))
+            if begins >= _WARM:
+                speeds.append(float(record["tokens_per_second"]))
+            begins = int(record["step"])
 
     job = Job(
         spec=spec,
@@ -186,7 +194,7 @@ def _train(
 def _report(plan: Plan, spec: RunSpec, result: TrainResult, speeds: list[float]) -> BenchReport:
     train = spec.train
     per_step = train.per_device_batch_size * train.gradient_accumulation_steps * train.max_length
-    speed = statistics.median(speeds[_WARM:] or speeds)
+    speed = statistics.median(speeds)
     peak, expected = result.peak_memory_gib, plan.allocated_gib
     on_gpu = plan.device != "CPU"
     return BenchReport(
@@ -201,7 +209,7 @@ def _report(plan: Plan, spec: RunSpec, result: TrainResult, speeds: list[float])
             "max_length": train.max_length,
         },
         path=result.fast_path,
-        steps=len(speeds) - _WARM,
+        steps=result.steps - _WARM,
         predicted={"peak_gib": expected, "tokens_per_second": plan.tokens_per_second},
         measured={"peak_gib": peak, "tokens_per_second": speed, "step_seconds": per_step / speed},
         peak_error=None if expected is None or not on_gpu else expected / peak - 1,
