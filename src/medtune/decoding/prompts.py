@@ -15,6 +15,10 @@ from medtune.plugins.contracts import GenerationRequest
 __all__ = ["PromptReader"]
 
 
+_ALIGNED = 16
+"""Keys are looked at in multiples of so many, which kernels that take a mask want."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """Tokens of a prompt that follow each other, the first at position ``begin``."""
@@ -67,7 +71,8 @@ class PromptReader:
         ids, prompts, last = self._pack(parts)
         placed = torch.tensor(slots, device=self._device)
         sources, targets, places = self._copies(slots, keys)
-        total = max(len(requests[key].input_ids) for key in keys)
+        longest = max(len(requests[key].input_ids) for key in keys)
+        total = min(self._cache.capacity, -(-longest // _ALIGNED) * _ALIGNED)
         starts = torch.tensor(begins, device=self._device)
 
         def attend_and_keep(layer: int, qkv: Tensor) -> Tensor:
