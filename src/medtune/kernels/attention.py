@@ -4,7 +4,6 @@ Triton kernels of our own, the flash kernels that come with PyTorch, or stock at
 """
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from medtune.decoder import Heads
 from medtune.kernels.layout import PackedBatch
+from medtune.kernels.triton_use import has_triton
 
 __all__ = ["Attended", "Window", "attend", "attend_backward", "attend_backward_turned"]
 
@@ -129,7 +129,7 @@ def _by_triton(
 def _form_of(q: Tensor, k: Tensor) -> Form:
     if not q.is_cuda or q.dtype == torch.float32 or torch.cuda.get_device_capability(q.device) < _HALF_CAPABILITY:
         return "padded"
-    if find_spec("triton") is not None:
+    if has_triton():
         from medtune.kernels import triton_attention
 
         if triton_attention.is_fit(q, k):

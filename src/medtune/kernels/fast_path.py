@@ -1,5 +1,7 @@
 """Switches the fast path on for a peft model: the same loss and gradients, faster and in less memory."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ from medtune.kernels.layout import PackedBatch, lay_out
 from medtune.kernels.recognize import UnsupportedError, recognize
 from medtune.kernels.replay import Replays
 from medtune.kernels.stack import Recompute, Stack
+from medtune.kernels.triton_use import give_up_triton
 
 __all__ = ["FastPath", "Refusal", "enable"]
 
@@ -36,14 +39,12 @@ class FastPath:
             batch; what exceeds them is padding.
     """
 
-    def __init__(self, stack: Stack, *, record: bool, most_tokens: int = 0) -> None:
-        self._stack = stack
-        self._parameters = stack.network.adapters.parameters
-        self._device = stack.network.embedding.device
-        self._replays: Replays | None = None
+    def __init__(self, build: Callable[[], Stack], *, record: bool, most_tokens: int = 0) -> None:
+        self._build, self._record, self._most_tokens = build, record, most_tokens
+        self._is_proven = False
+        self._take(build())
+        self._device = self._stack.network.embedding.device
         self.token_losses: Tensor = torch.zeros(0, device=self._device)
-        if record and self._device.type == "cuda":
-            self._replays = Replays(stack.loss_and_gradient, stack.prepare, stack.network.adapters, most_tokens)
 
     @property
     def steps(self) -> str:
@@ -88,11 +89,41 @@ class FastPath:
             # drawn on the host from torch's generator: checkpoints hold its state, and no device is waited for
             seed = torch.randint(2**31, (1,))
             seed = seed.pin_memory() if self._device.type == "cuda" else seed
+        failure = ""
+        try:
+            found = self._pass(batch, seed)
+            self._is_proven = True
+            return found
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            if self._is_proven or self.steps != "triton":
+                raise
+            failure = f"{type(error).__name__}: {error}".partition("\n")[0]
+        self._go_on_without_triton(failure)  # outside the handler, whose error holds the failed pass's memory
+        return self._pass(batch, seed)
+
+    def _pass(self, batch: PackedBatch, seed: Tensor | None) -> tuple[Tensor, Tensor]:
         if self._replays is not None:
             return self._replays(batch, seed, self._device)
-        flat = net.adapters.memory()
+        flat = self._stack.network.adapters.memory()
         seed = None if seed is None else seed.to(self._device, non_blocking=True)
         return self._stack.loss_and_gradient(batch.to(self._device), seed, flat), flat
+
+    def _go_on_without_triton(self, failure: str) -> None:
+        """Build the stack anew from stock steps: a C compiler is missing, say, or a GPU lacks what a kernel asks for."""
+        logging.getLogger(__name__).warning("the fast path goes on without Triton kernels, slower: %s", failure)
+        give_up_triton(failure)
+        self.disable()
+        del self._stack, self._replays  # what they hold goes before it is made again
+        self._take(self._build())
+
+    def _take(self, stack: Stack) -> None:
+        self._stack = stack
+        self._parameters = stack.network.adapters.parameters
+        self._replays: Replays | None = None
+        if self._record and stack.network.embedding.device.type == "cuda":
+            self._replays = Replays(stack.loss_and_gradient, stack.prepare, stack.network.adapters, self._most_tokens)
 
     def divide(self, flat: Tensor) -> list[Tensor]:
         """Return the gradients of the parameters as views of their flat memory."""
@@ -153,8 +184,11 @@ def enable(
         most_tokens: tokens of the largest batch to come, whose memory recorded passes take at once; 0 where that is not
             known, which costs new recordings whenever a larger one comes.
     """
+
+    def build() -> Stack:
+        return Stack(recognize(model, dtype, keep_restored=keep_restored), recompute)
+
     try:
-        network = recognize(model, dtype, keep_restored=keep_restored)
+        return FastPath(build, record=record, most_tokens=most_tokens)
     except UnsupportedError as error:
         return Refusal(str(error))
-    return FastPath(Stack(network, recompute), record=record, most_tokens=most_tokens)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from medtune.kernels import stock, stock_gate
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.heads import HeadNorms
+from medtune.kernels.triton_use import has_triton
 
 __all__ = ["Steps", "choose_steps", "highest_rank", "stock_steps", "triton_steps"]
 
@@ -45,7 +45,7 @@ class Steps:
 
 def choose_steps(device: torch.device, r: int, dtype: torch.dtype) -> Steps:
     """Return the fastest form that runs on ``device`` with adapters of rank ``r``, computing in ``dtype``."""
-    if device.type != "cuda" or find_spec("triton") is None:
+    if device.type != "cuda" or not has_triton():
         return stock_steps()
     memory: int = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
     return triton_steps() if r <= highest_rank(memory, dtype) else stock_steps()

@@ -1,0 +1,51 @@
+"""Triton kernels that fail at once give way to stock steps; the run goes on."""
+
+from dataclasses import replace
+from importlib.util import find_spec
+
+import pytest
+import torch
+from tiny_models import build_model, draw_batch, gradients
+
+from medtune import kernels
+from medtune.kernels import recognize, steps, triton_use
+
+
+def fail(*_arguments):
+    raise RuntimeError("Failed to find C compiler\nof this and that")
+
+
+@pytest.mark.parametrize("error", [fail, None], ids=["broken", "sound"])
+def test_kernels_that_fail_at_once_give_way_to_stock_steps(monkeypatch, caplog, error):
+    failures = []
+    monkeypatch.setattr(triton_use, "_failures", failures)
+    sound = replace(steps.stock_steps(), name="triton")
+    chosen = replace(sound, swiglu_backward=fail) if error else sound
+    model, batch = build_model("Mistral", lora={"lora_dropout": 0.1}), draw_batch()
+    monkeypatch.setattr(recognize, "choose_steps", lambda *_: steps.stock_steps())
+    torch.manual_seed(5)
+    wanted = gradients(model, kernels.enable(model).loss_sum(*batch))
+    monkeypatch.setattr(recognize, "choose_steps", lambda *_: steps.stock_steps() if failures else chosen)
+    path = kernels.enable(model)
+    torch.manual_seed(5)
+    loss, found = gradients(model, path.loss_sum(*batch))
+    assert torch.equal(loss, wanted[0])
+    assert all(torch.equal(found[name], gradient) for name, gradient in wanted[1].items())
+    assert path.steps == ("stock" if error else "triton")
+    assert failures == (["RuntimeError: Failed to find C compiler"] if error else [])
+    said = [record.message for record in caplog.records if record.name == "medtune.kernels.fast_path"]
+    assert said == [f"the fast path goes on without Triton kernels, slower: {failure}" for failure in failures]
+    assert triton_use.has_triton() is (not error and find_spec("triton") is not None)
+
+
+def test_an_error_after_the_first_pass_is_not_taken_for_one_of_triton(monkeypatch):
+    monkeypatch.setattr(triton_use, "_failures", [])
+    chosen = [replace(steps.stock_steps(), name="triton")]
+    monkeypatch.setattr(recognize, "choose_steps", lambda *_: chosen[0])
+    model, batch = build_model("Mistral"), draw_batch()
+    path = kernels.enable(model)
+    gradients(model, path.loss_sum(*batch))
+    monkeypatch.setattr(path._stack, "loss_and_gradient", fail)
+    with pytest.raises(RuntimeError, match="C compiler"):
+        path.loss_sum(*batch)
+    assert path.steps == "triton"
