@@ -92,14 +92,15 @@ class FastPath:
         failure = ""
         try:
             found = self._pass(batch, seed)
-            self._is_proven = True
-            return found
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             if self._is_proven or self.steps != "triton":
                 raise
             failure = f"{type(error).__name__}: {error}".partition("\n")[0]
+        else:
+            self._is_proven = True
+            return found
         self._go_on_without_triton(failure)  # outside the handler, whose error holds the failed pass's memory
         return self._pass(batch, seed)
 
