@@ -1,7 +1,7 @@
 """Times LoRA training steps of a Starling-shaped model with random weights on one GPU, by medtune's fast path.
 
 Usage: python benchmarks/train.py OUT.json [--quick] [--budget SECONDS] [--tiny] [--no-profile] [--no-record]
-       [--dropout P]
+       [--dropout P] [--bases NAME ...]
 
 Rows, packing and counting follow docs/speed: packed rows of samples with log-normal lengths, 45 % of each supervised,
 r 8 on all seven linear layers, AdamW, bf16 compute, samples isolated. A step is forward, backward, clipping and update.
@@ -208,7 +208,7 @@ def attempt(row, work, *given):
     for is_stock in (False, True):
         try:
             if is_stock:
-                recognize.choose_steps = lambda _device, _r: stock_steps()
+                recognize.choose_steps = lambda *_: stock_steps()
             return work(*given)
         except Exception as error:  # noqa: BLE001 - one configuration must not cost the others
             where = traceback.format_exc().splitlines()[-7:]
@@ -228,11 +228,14 @@ def main():
     parser.add_argument(
         "--dropout", type=float, default=0.0, help="of the adapters' inputs; the comparison is left out then"
     )
+    parser.add_argument("--bases", nargs="*", default=["nf4", "fp8", "bf16"], help="leave out the others")
     for flag in ("--quick", "--tiny", "--no-profile", "--no-record"):
         parser.add_argument(flag, action="store_true")
     arguments = parser.parse_args()
     began, rows, model, stored = time.monotonic(), [], None, None
     for base, *shape in QUICK if arguments.quick else ALL:
+        if base not in arguments.bases:
+            continue
         row = {"base": base, **dict(zip(("recompute", "rows", "length", "restored_weights"), shape, strict=True))}
         rows.append(row)
         if time.monotonic() - began > arguments.budget:
