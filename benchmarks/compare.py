@@ -64,6 +64,7 @@ def contestants():
         return Contestant(engine, base, [{"isolated": False, "name": name, "recompute": recompute, **more}])
 
     own = [
+        {"name": "no recompute, weights kept restored", "recompute": "none", "isolated": True, "restored": "keep"},
         {"name": "no recompute", "recompute": "none", "isolated": True},
         {"name": "offloaded recompute", "recompute": "offload", "isolated": True},
     ]
@@ -74,8 +75,8 @@ def contestants():
         one("unsloth", "nf4", "default, offloaded recompute", "offload"),
         one("trl", "nf4", "Liger, no recompute", "none", liger=True),
         Contestant("reference", "bf16", either),
-        Contestant("medtune", "fp8", own[:1]),
-        Contestant("medtune", "bf16", own[:1]),
+        Contestant("medtune", "fp8", own[1:2]),
+        Contestant("medtune", "bf16", own[1:2]),
         one("unsloth", "nf4", "no recompute, compiled blocks", "none", feeding="padded"),
         one("trl", "nf4", "default, recompute", "all"),
         one("trl", "bf16", "Liger, no recompute", "none", liger=True),

@@ -65,6 +65,7 @@ class Medtune:
             "max_length": length,
             "max_steps": self._steps,
             "recompute": setting["recompute"],
+            "restored_weights": setting.get("restored", "each_pass"),
             "save_strategy": "no",
             "optim": OPTIMIZER,
             "learning_rate": RATE,
@@ -73,7 +74,9 @@ class Medtune:
 
     def _bare(self, setting, batches):
         fill_adapters(self._model)
-        path = kernels.enable(self._model, recompute=setting["recompute"])
+        path = kernels.enable(
+            self._model, recompute=setting["recompute"], keep_restored=setting.get("restored") == "keep"
+        )
         if isinstance(path, kernels.Refusal):
             raise TypeError(str(path))
         laid = [kernels.lay_out(*tensors) for tensors, _lengths in batches]

@@ -153,10 +153,10 @@ def test_the_command_compares_the_engines_that_are_here_on_a_tiny_model(tmp_path
     written = json.loads(out.read_text())
     runs = {(row["engine"], row["name"]): row for row in written["rows"]}
     assert "failed" not in runs["trl", "default, recompute"], runs["trl", "default, recompute"]
-    for name in (("trl", "default, recompute"), ("medtune", "no recompute"), ("medtune", "offloaded recompute")):
+    for name in runs.keys() - {("reference", "isolated"), ("reference", "as one text")}:
         assert runs[name]["agrees"]
         assert runs[name]["tokens_per_second"] > 0
     assert runs["medtune", "no recompute"]["bare"]["tokens_per_second"] > 0
     assert abs(runs["medtune", "no recompute"]["loss_off"]) < 1e-4
-    assert len(written["table"]) == 5
+    assert len(written["table"]) == 6
     assert not list(tmp_path.glob("checkpoint*"))

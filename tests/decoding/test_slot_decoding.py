@@ -13,7 +13,6 @@ from medtune.backends.bitsandbytes import _keep_differentiable
 from medtune.backends.fast_generate import fast_generate
 from medtune.backends.peft import PeftAdapter
 from medtune.decoding import slots
-from medtune.decoding.products import store
 from medtune.decoding.reading import read_decoder, survey
 from medtune.libraries import quiet_libraries
 from medtune.plugins.contracts import GenerationRequest, Loaded
@@ -277,16 +276,3 @@ def test_the_cache_is_gone_with_the_answers(monkeypatch):
         assert [cache() for cache in kept] == [None]
     finally:
         gc.enable()
-
-
-@pytest.mark.parametrize("adjacent", [True, False])
-def test_weights_that_lie_side_by_side_are_multiplied_at_once(adjacent):
-    joint = torch.randn(7, 5)
-    parts = joint.split([4, 3]) if adjacent else [part.clone() for part in joint.split([4, 3])]
-    layers = [torch.nn.Linear(5, len(part), bias=False) for part in parts]
-    for layer, part in zip(layers, parts, strict=True):
-        layer.weight.data = part
-    weights = store(layers, torch.float32, None)
-    assert len(weights._weights) == (1 if adjacent else 2)
-    x = torch.randn(2, 5)
-    torch.testing.assert_close(weights.product(x), x @ joint.t())

@@ -10,6 +10,7 @@ from medtune.decoder import Heads, Norm
 from medtune.decoding.products import Product
 from medtune.decoding.shape import HeadNorms, Window
 from medtune.decoding.steps import Steps
+from medtune.weights import logits_memory, write_logits
 
 __all__ = ["Attend", "Decoder", "DecoderLayer"]
 
@@ -77,7 +78,9 @@ class Decoder:
             x, normed = self.steps.norm(x, layer.o(context), layer.mlp_norm)
             pending = layer.down(self._activated(layer.gate_up, normed))
         _, hidden = self.steps.norm(x, pending, self.norm)
-        return torch.mm(hidden, self.head.t()).argmax(-1)
+        logits = logits_memory(len(hidden), len(self.head), hidden)
+        write_logits(hidden, self.head, logits)
+        return logits.argmax(-1)
 
     def _activated(self, gate_up: Product, x: Tensor) -> Tensor:
         """Return ``silu(gate) * up``, the adapters added inside the fused step where they have its shape."""

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from medtune.weights import join
+
 __all__ = ["LowRank", "Product", "Scratch", "Stored", "bytes_when_restored", "store"]
 
 
@@ -67,7 +69,7 @@ class Product:
 
 
 def store(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch | None) -> Stored | str:
-    """Return the weights of layers for products, or say why that cannot be done.
+    """Return the weights of layers for products, or say why that cannot be done; plain ones are joined where they are.
 
     Args:
         layers: base layers that read the same input.
@@ -78,7 +80,7 @@ def store(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch | No
         weights = [layer.weight.data for layer in layers if isinstance(layer.weight, Tensor)]
         if any(weight.dtype != dtype for weight in weights):
             return f"the base is stored in {weights[0].dtype} and computes in {dtype}"
-        return _Dense(_adjacent(weights))
+        return _Dense(join(layers))
     restores = [_restorer(layer) for layer in layers]
     unknown = [_kind(layer) for layer, restore in zip(layers, restores, strict=True) if restore is None]
     if unknown:
@@ -90,7 +92,7 @@ def store(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch | No
     joint = torch.empty(sum(s[0] for s in shapes), shapes[0][1], dtype=dtype, device=_device(layers[0]))
     for restore, part in zip(known, torch.split(joint, [s[0] for s in shapes]), strict=True):
         restore(part)
-    return _Dense((joint,))
+    return _Dense(joint)
 
 
 def bytes_when_restored(layers: Sequence[nn.Module], dtype: torch.dtype) -> int:
@@ -100,19 +102,13 @@ def bytes_when_restored(layers: Sequence[nn.Module], dtype: torch.dtype) -> int:
 
 
 class _Dense:
-    """Weights in the compute type, each in its place."""
+    """Weights in the compute type."""
 
-    def __init__(self, weights: tuple[Tensor, ...]) -> None:
-        self._weights = weights
-        self._outputs = [int(weight.shape[0]) for weight in weights]
+    def __init__(self, weight: Tensor) -> None:
+        self._weight = weight
 
     def product(self, x: Tensor) -> Tensor:
-        if len(self._weights) == 1:
-            return torch.mm(x, self._weights[0].t())
-        y = torch.empty(x.shape[0], sum(self._outputs), dtype=x.dtype, device=x.device)
-        for weight, part in zip(self._weights, torch.split(y, self._outputs, 1), strict=True):
-            torch.mm(x, weight.t(), out=part)
-        return y
+        return torch.mm(x, self._weight.t())
 
 
 class _RestoredEachTime:
@@ -163,21 +159,6 @@ def _restore_4bit(weight: Any, out: Tensor) -> None:
 
 def _into(out: Tensor, weight: Tensor) -> None:
     out.copy_(weight)
-
-
-def _adjacent(weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Return one tensor over weights that lie one after the other in memory (the fast path puts them so)."""
-    first = weights[0]
-    inputs, place = first.shape[1], first.data_ptr()
-    for weight in weights:
-        if weight.data_ptr() != place or not weight.is_contiguous() or weight.shape[1] != inputs:
-            return tuple(weights)
-        place += weight.numel() * weight.itemsize
-    same_memory = {weight.untyped_storage().data_ptr() for weight in weights}
-    if len(same_memory) != 1:
-        return tuple(weights)
-    outputs = sum(weight.shape[0] for weight in weights)
-    return (first.as_strided((outputs, inputs), (inputs, 1)),)
 
 
 def _sized(layers: Sequence[nn.Module]) -> list[Any]:

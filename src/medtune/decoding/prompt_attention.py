@@ -77,11 +77,14 @@ def attend_to_kept(q: Tensor, kept: tuple[Tensor, Tensor], prompts: Prompts, beg
     seen = distance >= 0
     if window.tokens is not None:
         seen &= distance < window.tokens
-    # The kernels that take a mask and keep no scores want a key head for every query head.
-    keys, values = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in kept)
-    out = functional.scaled_dot_product_attention(
-        _padded(q, place, prompts), keys, values, attn_mask=seen[:, None], scale=window.scale
-    )
+    # Query heads that share a key head count as queries of it: the kernels that take a mask know no shared heads, and
+    # keys and values repeated for each would be far larger.
+    count, keys = kept[0].shape[:2]
+    shared = q.shape[1] // keys
+    grouped = _padded(q, place, prompts).reshape(count, keys, shared * prompts.longest, q.shape[2])
+    mask = seen[:, None].expand(-1, shared, -1, -1).flatten(1, 2)
+    out = functional.scaled_dot_product_attention(grouped, *kept, attn_mask=mask[:, None], scale=window.scale)
+    out = out.reshape(count, q.shape[1], prompts.longest, q.shape[2])
     return out.transpose(1, 2).flatten(0, 1).index_select(0, place)
 
 

@@ -15,6 +15,7 @@ from medtune.decoding.shape import Window
 __all__ = ["attend"]
 
 _BLOCK = 64
+_WARPS = 4
 _SMALLEST_DOT = 16
 _PROGRAMS = 528
 """Programs that fill a large GPU four times over; fewer sequences are split to get there."""
@@ -124,7 +125,7 @@ def attend(qkv: Tensor, kept: tuple[Tensor, Tensor], lengths: Tensor, heads: Hea
         capacity + 1 if window.tokens is None else window.tokens,
         QUERIES=heads.queries, KEYS=heads.keys, GROUP=group, PADDED=max(_SMALLEST_DOT, triton.next_power_of_2(group)),
         WIDTH=heads.width, BLOCK=_BLOCK, SPLITS=splits, PRECISION="ieee" if qkv.dtype == torch.float32 else "tf32",
-        num_warps=4, num_stages=_stages(qkv, heads.width),
+        num_warps=_WARPS, num_stages=_stages(qkv, heads.width),
     )  # fmt: skip
     if splits > 1:
         _combine[(rows * heads.queries,)](

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from medtune.kernels.fp8_linear import Fp8Linear
 from medtune.kernels.steps import Steps
+from medtune.weights import join
 
 __all__ = ["Frozen", "Scratch", "freeze"]
 
@@ -80,7 +81,7 @@ def freeze(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch, st
         weights = [layer.weight for layer in layers if isinstance(layer.weight, Tensor)]
         if any(weight.dtype != dtype for weight in weights):
             return f"the base is stored in {weights[0].dtype} and computes in {dtype}"
-        return _Plain(_join(layers, "weight"))
+        return _Plain(join(layers))
     if all(isinstance(layer, Fp8Linear) for layer in layers):
         return _Fp8([layer for layer in layers if isinstance(layer, Fp8Linear)], dtype, steps.quantize_rows)
     if kinds == {"Linear4bit"}:
@@ -151,7 +152,7 @@ class _Fp8:
 
     def __init__(self, layers: Sequence[Fp8Linear], dtype: torch.dtype, quantize_rows: Any) -> None:
         self._dtype, self._round = dtype, quantize_rows
-        self._weight = _join(layers, "weight").view(torch.float8_e4m3fn)
+        self._weight = join(layers).view(torch.float8_e4m3fn)
         self._scale = torch.cat([layer.weight_scale for layer in layers])
         self._column_scale = self._scale.flatten()
         self._transposed = self._weight.view(torch.uint8).t().contiguous().view(torch.float8_e4m3fn)
@@ -172,23 +173,3 @@ class _Fp8:
             )
             return out
         return ((x.float() @ weight.float().t()) * x_scale * scale).to(self._dtype)
-
-
-def _join(layers: Sequence[nn.Module], name: str) -> Tensor:
-    """Move the layers' weights into one tensor, one below the other, and let the layers look into it."""
-    weights: list[Any] = [getattr(layer, name) for layer in layers]
-    if len(weights) == 1:
-        only: Tensor = weights[0].data.contiguous()
-        return only
-    joint = torch.empty(
-        sum(w.shape[0] for w in weights), weights[0].shape[1], dtype=weights[0].dtype, device=weights[0].device
-    )
-    start = 0
-    for weight in weights:
-        part = joint[start : start + weight.shape[0]]
-        part.copy_(weight.data)
-        weight.data = part
-        start += weight.shape[0]
-    if joint.is_cuda:  # nothing asks for memory of the parts' size again: kept, it would add up over the blocks
-        torch.cuda.empty_cache()
-    return joint

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 from medtune.kernels.steps import Steps
+from medtune.weights import logits_memory, multiply_back, write_logits
 
 __all__ = ["head_loss"]
 
 _LOGITS = 2**25
 """Most logits that exist at once: 64 MiB in 16 bits."""
 _FEWEST_ROWS = 256
-_GRAIN = 8
 
 
 def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, with_gradient: bool) -> Tensor:
@@ -25,23 +25,13 @@ def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, 
     """
     vocabulary = weight.shape[0]
     rows = min(max(_FEWEST_ROWS, _LOGITS // vocabulary), hidden.shape[0])
-    # rows of logits begin at multiples of 16 bytes, which the fast matrix products demand
-    # zeros, since a CPU's 16-bit product may read the gap between rows, where NaN would not vanish
-    memory = torch.zeros(rows, -(-vocabulary // _GRAIN) * _GRAIN, dtype=hidden.dtype, device=hidden.device)
+    memory = logits_memory(rows, vocabulary, hidden)
     losses = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
     for start in range(0, hidden.shape[0], rows):
         part = hidden[start : start + rows]
-        logits = memory[: part.shape[0], :vocabulary]
-        torch.mm(part, weight.t(), out=logits)
+        logits = memory[: part.shape[0]]
+        write_logits(part, weight, logits)
         losses[start : start + rows] = steps.cross_entropy(logits, targets[start : start + rows])
         if with_gradient:
-            _multiply_back(logits, weight, part)
+            multiply_back(logits, weight, part)
     return losses
-
-
-def _multiply_back(gradient: Tensor, weight: Tensor, out: Tensor) -> None:
-    """Write ``gradient @ weight`` to ``out``; in two parts, so that the long one has an even width."""
-    even = weight.shape[0] // _GRAIN * _GRAIN
-    torch.mm(gradient[:, :even], weight[:even], out=out)
-    if even < weight.shape[0]:
-        out.addmm_(gradient[:, even:], weight[even:])
