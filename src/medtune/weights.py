@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["join", "logits_memory", "multiply_back", "write_logits"]
+__all__ = ["join", "joint_weights", "logits_memory", "multiply_back", "write_logits"]
 
 _GRAIN = 8
 """Values of 16 bits in the 16 bytes that the fast matrix products want lengths and places in multiples of."""
@@ -21,10 +21,11 @@ def join(layers: Sequence[Any]) -> Tensor:
     Returns:
         [sum of outputs, inputs].
     """
-    weights: list[Tensor] = [layer.weight.data for layer in layers]
-    first, height = weights[0], sum(len(weight) for weight in weights)
-    if _is_joint(weights):
-        return first.as_strided((height, *first.shape[1:]), first.stride())
+    there = joint_weights(layers)
+    if there is not None:
+        return there
+    first: Tensor = layers[0].weight.data
+    height = sum(len(layer.weight) for layer in layers)
     joint = torch.empty(height, *first.shape[1:], dtype=first.dtype, device=first.device)
     start = 0
     for layer in layers:
@@ -32,10 +33,23 @@ def join(layers: Sequence[Any]) -> Tensor:
         part.copy_(layer.weight.data)
         layer.weight.data = part
         start += len(part)
-    del weights, first
+    del first
     if joint.is_cuda:  # nothing asks for memory of the parts' size again: kept, it would add up over the blocks
         torch.cuda.empty_cache()
     return joint
+
+
+def joint_weights(layers: Sequence[Any]) -> Tensor | None:
+    """Return the weights of layers as ``join`` does where they lie in one block of memory already, else None."""
+    weights: list[Tensor] = [layer.weight.data for layer in layers]
+    first, place = weights[0], weights[0].data_ptr()
+    for weight in weights:
+        if weight.data_ptr() != place or not weight.is_contiguous():
+            return None
+        place += weight.numel() * weight.itemsize
+    if len({weight.untyped_storage().data_ptr() for weight in weights}) > 1:
+        return None
+    return first.as_strided((sum(map(len, weights)), *first.shape[1:]), first.stride())
 
 
 def logits_memory(rows: int, vocabulary: int, like: Tensor) -> Tensor:
@@ -64,12 +78,3 @@ def multiply_back(gradient: Tensor, head: Tensor, out: Tensor) -> None:
     torch.mm(gradient[:, :even], head[:even], out=out)
     if even < len(head):
         out.addmm_(gradient[:, even:], head[even:])
-
-
-def _is_joint(weights: Sequence[Tensor]) -> bool:
-    place = weights[0].data_ptr()
-    for weight in weights:
-        if weight.data_ptr() != place or not weight.is_contiguous():
-            return False
-        place += weight.numel() * weight.itemsize
-    return len({weight.untyped_storage().data_ptr() for weight in weights}) == 1

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from medtune.weights import join
+from medtune.weights import join, joint_weights
 
 __all__ = ["LowRank", "Product", "Scratch", "Stored", "bytes_when_restored", "store"]
 
@@ -69,7 +69,7 @@ class Product:
 
 
 def store(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch | None) -> Stored | str:
-    """Return the weights of layers for products, or say why that cannot be done; plain ones are joined where they are.
+    """Return the weights of layers for products, or say why that cannot be done; on a GPU plain ones are joined in place.
 
     Args:
         layers: base layers that read the same input.
@@ -80,7 +80,11 @@ def store(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch | No
         weights = [layer.weight.data for layer in layers if isinstance(layer.weight, Tensor)]
         if any(weight.dtype != dtype for weight in weights):
             return f"the base is stored in {weights[0].dtype} and computes in {dtype}"
-        return _Dense(join(layers))
+        if layers[0].weight.is_cuda:
+            return _Dense((join(layers),))
+        # moved, they would multiply with another rounding on a CPU, and a training that goes on must not see that
+        there = joint_weights(layers)
+        return _Dense(tuple(weights) if there is None else (there,))
     restores = [_restorer(layer) for layer in layers]
     unknown = [_kind(layer) for layer, restore in zip(layers, restores, strict=True) if restore is None]
     if unknown:
@@ -92,7 +96,7 @@ def store(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch | No
     joint = torch.empty(sum(s[0] for s in shapes), shapes[0][1], dtype=dtype, device=_device(layers[0]))
     for restore, part in zip(known, torch.split(joint, [s[0] for s in shapes]), strict=True):
         restore(part)
-    return _Dense(joint)
+    return _Dense((joint,))
 
 
 def bytes_when_restored(layers: Sequence[nn.Module], dtype: torch.dtype) -> int:
@@ -102,13 +106,19 @@ def bytes_when_restored(layers: Sequence[nn.Module], dtype: torch.dtype) -> int:
 
 
 class _Dense:
-    """Weights in the compute type."""
+    """Weights in the compute type, each in its place."""
 
-    def __init__(self, weight: Tensor) -> None:
-        self._weight = weight
+    def __init__(self, weights: tuple[Tensor, ...]) -> None:
+        self._weights = weights
+        self._outputs = [int(weight.shape[0]) for weight in weights]
 
     def product(self, x: Tensor) -> Tensor:
-        return torch.mm(x, self._weight.t())
+        if len(self._weights) == 1:
+            return torch.mm(x, self._weights[0].t())
+        y = torch.empty(x.shape[0], sum(self._outputs), dtype=x.dtype, device=x.device)
+        for weight, part in zip(self._weights, torch.split(y, self._outputs, 1), strict=True):
+            torch.mm(x, weight.t(), out=part)
+        return y
 
 
 class _RestoredEachTime:
