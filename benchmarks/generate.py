@@ -96,6 +96,9 @@ def main():
     parser.add_argument("--schemes", nargs="*", default=["none", "nf4"], choices=["none", "nf4"])
     parser.add_argument("--prompts", type=int, default=1024)
     parser.add_argument("--new", type=int, default=128)
+    parser.add_argument(
+        "--static", action="store_true", help="plain generate with a static cache too; minutes to compile"
+    )
     parser.add_argument("--seconds", type=float, default=115, help="when the last part is broken off")
     options = parser.parse_args()
     figures = Figures(options.out, options.seconds)
@@ -106,13 +109,13 @@ def main():
         loaded = figures.part(f"build {scheme}", starling, scheme, tiny=options.tiny)
         if loaded:
             figures.part(f"speeds {scheme}", speeds, loaded, options)
-            if scheme == "none" and CUDA:
-                figures.part("plain, static cache", plain_static, loaded, requests(256, options.new))
             figures.part(f"step {scheme}", step_times, loaded, requests(256, options.new))
             if scheme == "none":
                 figures.part("against plain", against_plain, loaded, requests(256, options.new))
             if scheme == options.schemes[-1]:
                 figures.part("ragged", ragged, loaded, options)
+            if scheme == "none" and CUDA and options.static:
+                figures.part("plain, static cache", plain_static, loaded, requests(256, options.new))
         del loaded
         free()
     figures.show(part="end", seconds=round(options.seconds - (figures.end - time.monotonic()), 1))
@@ -137,7 +140,8 @@ def equality(figures, family):
 def speeds(figures, loaded, options):
     """Show tokens per second with as many slots as prompts, and with prompts waiting."""
     alike, unlike = (requests(options.prompts, options.new, alike=given) for given in (True, False))
-    fast.fast_generate(loaded, unlike[:8], EvalSpec())  # compiles kernels
+    for prompts in (unlike, alike):
+        fast.fast_generate(loaded, prompts[:16], EvalSpec())  # compiles kernels
     for count, slots in [(256, 256), (options.prompts, "auto"), (64, 64)]:
         for name, prompts in (("alike", alike), ("unlike", unlike)):
             figures.part("speed", speed, loaded, prompts[:count], EvalSpec(batch_size=slots), name)

@@ -134,11 +134,11 @@ def test_rotation_and_its_gradient(draw, assert_close, normed, width, rank):
 
 @pytest.mark.parametrize("rank", [0, 8, 20])
 @pytest.mark.parametrize("dropout", [None, DROPOUT], ids=["whole", "dropped"])
-@pytest.mark.parametrize("generation", [8, 9])
-def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, generation, monkeypatch):
+@pytest.mark.parametrize("is_hopper", [False, True])
+def test_gated_activation_and_its_gradient(draw, assert_close, rank, dropout, is_hopper, monkeypatch):
     monkeypatch.setattr(triton_gate, "_BACKWARD_ROWS", 64)  # so that sums over rows and columns come in parts
     monkeypatch.setattr(triton_gate, "_FORWARD_COLUMNS", 64)
-    monkeypatch.setattr(triton_gate, "generation", lambda _x: generation)
+    monkeypatch.setattr(triton_gate, "is_half_on_hopper", lambda x: is_hopper and x.dtype == HALF)
     rows, width = 69, 136
     gate_up, gradient = draw(rows, 2 * width), draw(rows, width)
     dropout = None if dropout is None else replace(dropout, members=1)
@@ -190,7 +190,9 @@ def test_thin_products_over_a_shared_input(draw, assert_close, dropout, members,
 
 @pytest.mark.parametrize("bounds", [(0, 64, 96, 128), (0, 64, 128), (0, 128), (0, 100, 128)])
 @pytest.mark.parametrize("rows", [39, 1100])
-def test_thin_products_over_blocks_of_columns(draw, assert_close, bounds, rows):
+@pytest.mark.parametrize("is_hopper", [False, True])
+def test_thin_products_over_blocks_of_columns(draw, assert_close, bounds, rows, is_hopper, monkeypatch):
+    monkeypatch.setattr(triton_blocks, "is_half_on_hopper", lambda x: is_hopper and x.dtype == HALF)
     x, up, low = draw(rows, 128), draw(8, 128), draw(rows, 8 * (len(bounds) - 1))
     found = draw(128, 8, dtype=torch.float32)
     wanted = found.clone()

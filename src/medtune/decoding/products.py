@@ -68,23 +68,25 @@ class Product:
         return y
 
 
-def store(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch | None) -> Stored | str:
+def store(
+    layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch | None, *, is_joint: bool = True
+) -> Stored | str:
     """Return the weights of layers for products, or say why that cannot be done; on a GPU plain ones are joined in place.
 
     Args:
         layers: base layers that read the same input.
         dtype: compute type.
         scratch: where compressed weights are restored for each product; None restores them once, into new memory.
+        is_joint: whether weights restored once and plain ones take part in one product. Layers that are wide enough for a
+            product each are faster apart: 88 against 95 us for gate and up of 7 billion parameters, 256 rows, on an H200.
     """
     if all(type(layer) is nn.Linear for layer in layers):
         weights = [layer.weight.data for layer in layers if isinstance(layer.weight, Tensor)]
         if any(weight.dtype != dtype for weight in weights):
             return f"the base is stored in {weights[0].dtype} and computes in {dtype}"
-        if layers[0].weight.is_cuda:
-            return _Dense((join(layers),))
         # moved, they would multiply with another rounding on a CPU, and a training that goes on must not see that
-        there = joint_weights(layers)
-        return _Dense(tuple(weights) if there is None else (there,))
+        joint = join(layers) if is_joint and layers[0].weight.is_cuda else joint_weights(layers)
+        return _Dense(tuple(weights) if joint is None or not is_joint else (joint,))
     restores = [_restorer(layer) for layer in layers]
     unknown = [_kind(layer) for layer, restore in zip(layers, restores, strict=True) if restore is None]
     if unknown:
@@ -96,7 +98,7 @@ def store(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch | No
     joint = torch.empty(sum(s[0] for s in shapes), shapes[0][1], dtype=dtype, device=_device(layers[0]))
     for restore, part in zip(known, torch.split(joint, [s[0] for s in shapes]), strict=True):
         restore(part)
-    return _Dense((joint,))
+    return _Dense((joint,) if is_joint else torch.split(joint, [s[0] for s in shapes]))
 
 
 def bytes_when_restored(layers: Sequence[nn.Module], dtype: torch.dtype) -> int:

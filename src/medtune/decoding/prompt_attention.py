@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from medtune.decoding.shape import Window
 
-__all__ = ["Prompts", "attend", "attend_to_kept"]
+__all__ = ["Prompts", "attend", "attend_to_kept", "mask_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,32 +58,49 @@ def attend(q: Tensor, k: Tensor, v: Tensor, prompts: Prompts, window: Window) ->
     return out.transpose(1, 2).flatten(0, 1).index_select(0, place)
 
 
-def attend_to_kept(q: Tensor, kept: tuple[Tensor, Tensor], prompts: Prompts, begins: Tensor, window: Window) -> Tensor:
+def mask_of(prompts: Prompts, begins: Tensor, sizes: tuple[int, int], tokens: int | None, like: Tensor) -> Tensor:
+    """Return what ``attend_to_kept`` adds to scores, the same for all layers of a window.
+
+    Args:
+        prompts: say how many there are and how long the longest is.
+        begins: [prompts] int64, position of the first token that is here.
+        sizes: query heads that share a key head, and tokens that are looked at.
+        tokens: how far back a token sees, itself included; None for all.
+        like: of the scores' type.
+
+    Returns:
+        [prompts, 1, sharing heads * longest, tokens].
+    """
+    shared, total = sizes
+    positions = begins[:, None] + torch.arange(prompts.longest, device=begins.device)
+    distance = positions[:, :, None] - torch.arange(total, device=begins.device)
+    unseen = distance < 0
+    if tokens is not None:
+        unseen |= distance >= tokens
+    mask = like.new_zeros(unseen.shape).masked_fill_(unseen, float("-inf"))
+    return mask[:, None].expand(-1, shared, -1, -1).flatten(1, 2)[:, None]
+
+
+def attend_to_kept(q: Tensor, kept: tuple[Tensor, Tensor], prompts: Prompts, mask: Tensor, window: Window) -> Tensor:
     """Attend from the last part of every prompt to all of it.
 
     Args:
         q: [tokens, heads, width].
         kept: keys and values of whole prompts, each [prompts, key heads, n, width]; what lies beyond an end is not seen.
         prompts: say where each token belongs.
-        begins: [prompts] int64, position of the first token that is here.
+        mask: from ``mask_of``.
         window: scale and reach.
 
     Returns:
         [tokens, heads, width].
     """
     place = prompts.numbers * prompts.longest + prompts.rows
-    positions = begins[:, None] + torch.arange(prompts.longest, device=q.device)
-    distance = positions[:, :, None] - torch.arange(kept[0].shape[2], device=q.device)
-    seen = distance >= 0
-    if window.tokens is not None:
-        seen &= distance < window.tokens
     # Query heads that share a key head count as queries of it: the kernels that take a mask know no shared heads, and
     # keys and values repeated for each would be far larger.
     count, keys = kept[0].shape[:2]
     shared = q.shape[1] // keys
     grouped = _padded(q, place, prompts).reshape(count, keys, shared * prompts.longest, q.shape[2])
-    mask = seen[:, None].expand(-1, shared, -1, -1).flatten(1, 2)
-    out = functional.scaled_dot_product_attention(grouped, *kept, attn_mask=mask[:, None], scale=window.scale)
+    out = functional.scaled_dot_product_attention(grouped, *kept, attn_mask=mask, scale=window.scale)
     out = out.reshape(count, q.shape[1], prompts.longest, q.shape[2])
     return out.transpose(1, 2).flatten(0, 1).index_select(0, place)
 

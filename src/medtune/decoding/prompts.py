@@ -9,7 +9,7 @@ from torch import Tensor
 from medtune.decoding.cache import SlotCache
 from medtune.decoding.model import Decoder
 from medtune.decoding.prefixes import Prefix, shared_prefixes
-from medtune.decoding.prompt_attention import Prompts, attend, attend_to_kept
+from medtune.decoding.prompt_attention import Prompts, attend, attend_to_kept, mask_of
 from medtune.plugins.contracts import GenerationRequest
 
 __all__ = ["PromptReader"]
@@ -74,16 +74,21 @@ class PromptReader:
         longest = max(len(requests[key].input_ids) for key in keys)
         total = min(self._cache.capacity, -(-longest // _ALIGNED) * _ALIGNED)
         starts = torch.tensor(begins, device=self._device)
+        heads, masks = self._decoder.heads, dict[int | None, Tensor]()
 
         def attend_and_keep(layer: int, qkv: Tensor) -> Tensor:
-            q, k, v = self._decoder.heads.split(qkv)
+            q, k, v = heads.split(qkv)
             window = self._decoder.layers[layer].window
             self._cache.fill(layer, (k, v), placed[prompts.numbers], prompts.places)
             if not len(sources):
                 return attend(q, k, v, prompts, window).flatten(1)
             keys_of, values_of = self._kept[layer]
             self._cache.fill(layer, (keys_of[sources], values_of[sources]), targets, places)
-            return attend_to_kept(q, self._cache.sequences(layer, placed, total), prompts, starts, window).flatten(1)
+            if window.tokens not in masks:
+                sizes = heads.queries // heads.keys, total
+                masks[window.tokens] = mask_of(prompts, starts, sizes, window.tokens, q)
+            kept = self._cache.sequences(layer, placed, total)
+            return attend_to_kept(q, kept, prompts, masks[window.tokens], window).flatten(1)
 
         return self._decoder.next_ids(ids, self._decoder.angles(prompts.places), attend_and_keep, last)
 

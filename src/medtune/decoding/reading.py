@@ -131,7 +131,7 @@ def _layer(layer: Any, config: Any, dtype: torch.dtype, scratch: Scratch | None)
         window=Window(float(attention.scaling), reach(attention, config)),
         o=_product(o, dtype, scratch),
         mlp_norm=_norm(layer.post_attention_layernorm),
-        gate_up=_product(gate_up, dtype, scratch),
+        gate_up=_product(gate_up, dtype, scratch, is_joint=False),
         down=_product(down, dtype, scratch),
     )
 
@@ -198,9 +198,9 @@ def _frozen(module: Any) -> Any:
     return module.base_layer if hasattr(module, "lora_A") else module
 
 
-def _product(modules: Sequence[Any], dtype: torch.dtype, scratch: Scratch | None) -> Product:
+def _product(modules: Sequence[Any], dtype: torch.dtype, scratch: Scratch | None, *, is_joint: bool = True) -> Product:
     layers = [_frozen(module) for module in modules]
-    weight = store(layers, dtype, scratch)
+    weight = store(layers, dtype, scratch, is_joint=is_joint)
     if isinstance(weight, str):
         raise UnreadableError(weight)
     biases: list[Any] = [getattr(layer, "bias", None) for layer in layers]

@@ -18,7 +18,7 @@ _SMALLEST_DOT = 16
 _LARGEST_RANK = 64
 """Adapters of a higher rank are added by matrix products instead: their tiles would not fit beside the others."""
 _WIDE_ROW = 4096
-_GATE_ROWS, _GATE_COLUMNS = 32, 128
+_GATE_ROWS, _GATE_COLUMNS = 32, 64
 _ROTATED_ROWS = 8
 
 

@@ -11,11 +11,15 @@ import triton.language as tl
 from torch import Tensor
 
 from medtune.kernels import stock
+from medtune.kernels.triton_device import is_half_on_hopper
 from medtune.kernels.triton_dots import SMALLEST_DOT, padded_rank, precision
 
 __all__ = ["add_sum", "block_gradients", "summed"]
 
 _TILE = {"ROWS": 64, "COLUMNS": 128, "STAGES": 3, "num_warps": 4}
+_HOPPER_TILE = {"ROWS": 64, "COLUMNS": 128, "STAGES": 4, "num_warps": 4}
+_HOPPER_TILE_OF_ONE = {"ROWS": 128, "COLUMNS": 128, "STAGES": 3, "num_warps": 8}
+"""For one layer alone, which is narrow."""
 _SPLIT = 1024
 """Rows that one program goes through."""
 _SUM = {"COUNT": 8, "BLOCK": 256, "num_warps": 4}
@@ -97,7 +101,8 @@ def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...],
     """As ``stock.block_gradients``."""
     (rows, width), rank, members = x.shape, up.shape[0], len(bounds) - 1
     # a tile of columns must not reach over two members
-    columns = min(_TILE["COLUMNS"], *(bound & -bound for bound in bounds[1:]))
+    tile = _tile(x, members)
+    columns = min(tile["COLUMNS"], *(bound & -bound for bound in bounds[1:]))
     if columns < SMALLEST_DOT:
         return stock.block_gradients(x, up, low, bounds, alpha, into)
     blocks, splits = triton.cdiv(width, columns), triton.cdiv(rows, _SPLIT)
@@ -105,7 +110,7 @@ def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...],
     out = torch.empty(splits, width, rank, dtype=torch.float32, device=x.device)
     _block_gradients[(blocks, splits)](
         x, up, low, part, out, rows, width, _SPLIT, x.stride(0), low.stride(0), *(*bounds[1:-1], width, width)[:2],
-        RANK=rank, PADDED=padded_rank(rank), PRECISION=precision(x), **{**_TILE, "COLUMNS": columns},
+        RANK=rank, PADDED=padded_rank(rank), PRECISION=precision(x), **{**tile, "COLUMNS": columns},
     )  # fmt: skip
     ends = [-(-bound // columns) for bound in bounds]
     back = torch.empty(rows, members * rank, dtype=x.dtype, device=x.device)
@@ -115,6 +120,12 @@ def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...],
         WIDTH=rank, MEMBERS=members, **_SUM,
     )  # fmt: skip
     return back
+
+
+def _tile(x: Tensor, members: int) -> dict[str, int]:
+    if not is_half_on_hopper(x):
+        return _TILE
+    return _HOPPER_TILE_OF_ONE if members == 1 else _HOPPER_TILE
 
 
 def summed(part: Tensor, factor: float, dtype: torch.dtype) -> Tensor:

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-__all__ = ["HALF", "generation", "register_bound"]
+__all__ = ["HALF", "HOPPER", "generation", "is_half_on_hopper", "register_bound"]
 
 HALF = 2
 """Bytes of a value in half precision."""
+HOPPER = 9
 _GRAIN = 16  # rows of other widths are read in small pieces, whose addresses take more registers
 
 
@@ -15,6 +16,11 @@ def generation(x: Tensor) -> int:
     if not x.is_cuda or torch.version.hip is not None:
         return 0
     return torch.cuda.get_device_capability(x.device)[0]
+
+
+def is_half_on_hopper(x: Tensor) -> bool:
+    """Whether ``x`` is in half precision on a GPU of Hopper's generation, whose shared memory holds larger tiles."""
+    return x.element_size() == HALF and generation(x) == HOPPER
 
 
 def register_bound(x: Tensor, most: int | None, generations: tuple[int, ...] = (8, 9)) -> dict[str, int]:

@@ -13,22 +13,21 @@ from triton.language.extra import libdevice
 
 from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.triton_blocks import add_sum, block_gradients, summed
-from medtune.kernels.triton_device import HALF, generation, register_bound
+from medtune.kernels.triton_device import HALF, HOPPER, is_half_on_hopper, register_bound
 from medtune.kernels.triton_dots import padded_rank, precision
 from medtune.kernels.triton_dropout import draw_words, dropout_arguments, kept
 
 __all__ = ["swiglu", "swiglu_backward"]
 
 _FAST = not triton.knobs.runtime.interpret  # the interpreter knows no functions of the device
-_FORWARD = {"ROWS": 64, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
+_FORWARD = {"ROWS": 64, "COLUMNS": 64, "num_warps": 4}
 _BACKWARD = {"ROWS": 16, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
 _BACKWARD_HALF = {"ROWS": 64, "COLUMNS": 32, "STAGES": 2, "num_warps": 4}
 """In half precision elsewhere than on Hopper, where lower tiles would let all warps compute the same."""
-_HOPPER = 9
 _FORWARD_REGISTERS = {32: 168}
 _BACKWARD_REGISTERS = {16: 72, 64: 128}
 """By padded rank: without a bound the fast logistic function would cost one of the programs that share a processor."""
-_FORWARD_COLUMNS = 1792
+_FORWARD_COLUMNS = 512
 """Columns that one program of the forward kernel goes through."""
 _BACKWARD_ROWS = 512
 """Rows that one program of the backward kernel goes through."""
@@ -165,7 +164,7 @@ def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) 
         gate_up, low, up, after.down if after else gate_up, out, part, rows, width, _FORWARD_COLUMNS,
         *dropout_arguments(dropout, gate_up),
         RANK=rank, DOWN_RANK=down_rank, PADDED=padded, DROP=dropout is not None,
-        PRECISION=precision(gate_up), FAST=_FAST, **_FORWARD,
+        PRECISION=precision(gate_up), FAST=_FAST, **_FORWARD, STAGES=3 if is_half_on_hopper(out) else 2,
         **register_bound(out, _FORWARD_REGISTERS.get(padded) if rank and down_rank else None),
     )  # fmt: skip
     if after is None:
@@ -182,7 +181,7 @@ def swiglu_backward(
     rank, down_rank = up.shape[0] if before else 0, after.down.shape[0] if after else 0
     back = after.back if after and after.back is not None else gate_up
     dropout = after.dropout if after else None
-    is_other = gradient.element_size() == HALF and generation(gradient) != _HOPPER
+    is_other = gradient.element_size() == HALF and not is_half_on_hopper(gradient)
     tile = _tile(_BACKWARD_HALF if is_other else _BACKWARD, max(rank, down_rank))
     padded = padded_rank(max(2 * rank, down_rank))
     blocks, splits = triton.cdiv(width, tile["COLUMNS"]), triton.cdiv(rows, _BACKWARD_ROWS)
@@ -194,7 +193,7 @@ def swiglu_backward(
         rows, width, _BACKWARD_ROWS, *dropout_arguments(dropout, gate_up),
         RANK=rank, DOWN_RANK=down_rank, PADDED=padded, DROP=dropout is not None,
         PRECISION=precision(gate_up), FAST=_FAST, **tile,
-        **register_bound(gradient, most, generations=(_HOPPER,)),
+        **register_bound(gradient, most, generations=(HOPPER,)),
     )  # fmt: skip
     if after is not None and after.down_gradient is not None:
         add_sum(d_down, after.down_gradient)
