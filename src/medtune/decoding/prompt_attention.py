@@ -5,10 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from medtune.decoding.shape import Window
 
 __all__ = ["Prompts", "attend", "attend_to_kept", "mask_of"]
+
+_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Those that are there when they are asked for: cuDNN builds its own for every new shape, and all prompts differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, prompts: Prompts, window: Window) ->
         # The kernels that take a mask and keep no scores want a key head for every query head.
         k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
     padded = [_padded(part, place, prompts) for part in (q, k, v)]
-    out = functional.scaled_dot_product_attention(
-        padded[0], padded[1], padded[2], attn_mask=mask, is_causal=mask is None, scale=window.scale, enable_gqa=True
-    )
+    with sdpa_kernel(_KERNELS):
+        out = functional.scaled_dot_product_attention(
+            padded[0], padded[1], padded[2], attn_mask=mask, is_causal=mask is None, scale=window.scale, enable_gqa=True
+        )
     return out.transpose(1, 2).flatten(0, 1).index_select(0, place)
 
 
@@ -100,7 +105,8 @@ def attend_to_kept(q: Tensor, kept: tuple[Tensor, Tensor], prompts: Prompts, mas
     count, keys = kept[0].shape[:2]
     shared = q.shape[1] // keys
     grouped = _padded(q, place, prompts).reshape(count, keys, shared * prompts.longest, q.shape[2])
-    out = functional.scaled_dot_product_attention(grouped, *kept, attn_mask=mask, scale=window.scale)
+    with sdpa_kernel(_KERNELS):
+        out = functional.scaled_dot_product_attention(grouped, *kept, attn_mask=mask, scale=window.scale)
     out = out.reshape(count, q.shape[1], prompts.longest, q.shape[2])
     return out.transpose(1, 2).flatten(0, 1).index_select(0, place)
 
