@@ -148,9 +148,26 @@ def test_what_recorded_passes_hold_is_counted_beside_what_they_use(recompute, ro
     memory = estimate_memory(STARLING_SHAPE, found)
     assert memory.allocated("training") == pytest.approx(allocated, rel=0.03)
     held = memory.phases["training"]["unused"]
-    assert held == pytest.approx(reserved - allocated, abs=0.12)
+    assert held == pytest.approx(reserved - allocated + 0.3, abs=0.12)  # of one recording, where a run has several
     on_cpu = setting(path="fast", recompute=recompute, rows=rows, on_gpu=False)
     assert estimate_memory(STARLING_SHAPE, on_cpu).phases["training"]["unused"] == 0
+
+
+@pytest.mark.parametrize(
+    ("scheme", "recompute", "rows", "measured"),
+    [  # reserved less allocated on an H200, after training
+        ("nf4", "none", 16, 0.98),
+        ("nf4", "none", 4, 0.66),
+        ("nf4", "offload", 16, 0.66),
+        ("none", "none", 16, 0.97),
+        ("fp8", "all", 16, 0.62),
+    ],
+)
+def test_what_is_reserved_beyond_what_is_allocated_is_not_underestimated(scheme, recompute, rows, measured):
+    spec = RunSpec(quant=QuantSpec(scheme=scheme), train=TrainSpec(max_length=512))
+    found = setting(spec, path="fast", recompute=recompute, rows=rows, supervised=0.45)
+    held = estimate_memory(STARLING_SHAPE, found).phases["training"]["unused"]
+    assert measured - 0.12 < held < measured + 0.5
 
 
 def test_a_token_costs_what_was_measured_of_each_path():

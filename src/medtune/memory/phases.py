@@ -12,7 +12,7 @@ __all__ = ["Memory", "estimate_memory"]
 
 _GIB = 1024**3
 _FP32 = 4
-_CONTEXT_GIB = 0.6
+_CONTEXT_GIB = 0.75
 """CUDA's context and the libraries' kernels, which torch does not count."""
 _WORKSPACE, _BIG_WORKSPACE = 8_519_680, 2**25
 """What torch reserves for matrix products: 8.1 MiB, from capability 9.0 on 32 MiB."""
