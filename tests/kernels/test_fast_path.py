@@ -158,6 +158,21 @@ def test_weights_that_stay_restored_give_the_same_to_the_bit_and_are_restored_on
         restored.clear()
 
 
+@pytest.mark.parametrize("keep_restored", [True, False])
+def test_what_a_rehearsal_restored_counts_for_nothing(build, batch, monkeypatch, keep_restored):
+    from medtune.kernels import frozen
+
+    model = build(prepare=in_4_bits("nf4"))
+    loss, wanted = gradients(model, enabled(model).loss_sum(*batch))
+    path = enabled(model, keep_restored=keep_restored)
+    with monkeypatch.context() as within:
+        within.setattr(frozen._FourBit, "_restore_one", lambda *_: None)
+        path._stack.rehearse(kernels.lay_out(*batch), None)
+    found_loss, found = gradients(model, path.loss_sum(*batch))
+    assert torch.equal(found_loss, loss)
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+
+
 def test_the_gradient_scales_with_what_flows_in(build, batch):
     model = build()
     path = enabled(model)

@@ -1,7 +1,12 @@
 """Triton kernels that fail at once give way to stock steps; the run goes on."""
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,3 +54,47 @@ def test_an_error_after_the_first_pass_is_not_taken_for_one_of_triton(monkeypatc
     with pytest.raises(RuntimeError, match="C compiler"):
         path.loss_sum(*batch)
     assert path.steps == "triton"
+
+
+def test_a_rehearsal_leaves_nothing_behind(monkeypatch):
+    model, batch = build_model("Mistral", lora={"lora_dropout": 0.1}), draw_batch()
+    torch.manual_seed(5)
+    wanted = gradients(model, kernels.enable(model).loss_sum(*batch))
+    path, passes = kernels.enable(model), []
+    run = path._stack._forward
+
+    def rubbish(x, during):
+        passes.append(len(x))
+        return run(torch.full_like(x, float("nan")), during)
+
+    monkeypatch.setattr("medtune.kernels.stack.Stack._forward", lambda self, x, during: rubbish(x, during))
+    path._stack.rehearse(kernels.lay_out(*batch), torch.zeros(1, dtype=torch.int64))
+    monkeypatch.undo()
+    assert len(passes) == 1
+    torch.manual_seed(5)
+    loss, found = gradients(model, path.loss_sum(*batch))
+    assert torch.equal(loss, wanted[0])
+    assert all(torch.equal(found[name], gradient) for name, gradient in wanted[1].items())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+def test_all_kernels_of_a_pass_are_compiled_beforehand_and_fit_the_gpu(tmp_path):
+    here = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    script = Path(__file__).with_name("compile_offline.py")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=here | {"TRITON_CACHE_DIR": str(tmp_path)},
+        check=True,
+        timeout=300,
+        capture_output=True,
+        text=True,
+    )
+    found = json.loads(done.stdout)
+    assert {"_attend", "_query_gradients", "_key_gradients", "_swiglu", "_swiglu_backward", "_norm"} <= set(
+        found["names"]
+    )
+    first, both = found["asked"]
+    assert both == first >= found["made"] > 20  # the second rehearsal asked for none
+    assert 0 < found["most_shared"] <= 232_448
+    assert found["is_as_before"]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from medtune.kernels.layout import PackedBatch, lay_out
 from medtune.kernels.recognize import UnsupportedError, recognize
 from medtune.kernels.replay import Replays
 from medtune.kernels.stack import Recompute, Stack
-from medtune.kernels.triton_use import give_up_triton
+from medtune.kernels.triton_use import compiled_together, give_up_triton
 
 __all__ = ["FastPath", "Refusal", "enable"]
 
@@ -90,6 +91,8 @@ class FastPath:
             seed = torch.randint(2**31, (1,))
             seed = seed.pin_memory() if self._device.type == "cuda" else seed
         failure = ""
+        if not self._is_proven and self.steps == "triton":
+            self._compile(batch, seed)
         try:
             found = self._pass(batch, seed)
         except torch.OutOfMemoryError:
@@ -103,6 +106,17 @@ class FastPath:
             return found
         self._go_on_without_triton(failure)  # outside the handler, whose error holds the failed pass's memory
         return self._pass(batch, seed)
+
+    def _compile(self, batch: PackedBatch, seed: Tensor | None) -> None:
+        """Have the kernels of a first pass compiled side by side: one after the other they take seconds."""
+        batch = batch.to(self._device)
+        batch = batch if self._replays is None else batch.padded()
+        seed = None if seed is None else seed.to(self._device)
+        with (
+            suppress(Exception),
+            compiled_together(),
+        ):  # what goes wrong here goes wrong in the pass itself, and is told there
+            self._stack.rehearse(batch, seed)
 
     def _pass(self, batch: PackedBatch, seed: Tensor | None) -> tuple[Tensor, Tensor]:
         if self._replays is not None:

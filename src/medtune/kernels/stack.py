@@ -1,6 +1,6 @@
 """All blocks of a model between embedding and loss: runs them forward and back under a recompute policy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -70,7 +70,8 @@ class Stack:
     """
 
     def __init__(self, network: Network, recompute: Recompute) -> None:
-        self.network, self._recompute = network, recompute
+        self.network = network
+        self._recompute: Recompute = recompute
         self._shelf = Shelf()
 
     def loss(self, batch: PackedBatch) -> Tensor:
@@ -112,6 +113,19 @@ class Stack:
             net = self.network
             for index in range(len(net.blocks) - 1):
                 self._shelf.reserve(index, len(batch.ids) * net.embedding.shape[1], net.dtype)
+
+    def rehearse(self, batch: PackedBatch, seed: Tensor | None) -> None:
+        """Launch what a pass launches, over the first block, one in the middle and the last; the results are not kept."""
+        net = self.network
+        kinds = sorted({0, len(net.blocks) // 2, len(net.blocks) - 1})
+        few = Stack(replace(net, blocks=tuple(net.blocks[kind] for kind in kinds)), self._recompute)
+        try:
+            few.prepare(batch)
+            few.loss_and_gradient(batch, seed, net.adapters.memory())
+        finally:
+            few.drop()
+            for scratch in net.scratches:  # what was restored counts for nothing either
+                scratch.drop()
 
     def drop(self) -> None:
         """Free what is kept between passes."""

@@ -1,7 +1,7 @@
 """Triton kernels of the gated activation, which take the thin products of the adapters around it along in one pass."""
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
 # pyright: reportMissingImports=false, reportMissingParameterType=false, reportPossiblyUnboundVariable=false
-# pyright: reportUntypedFunctionDecorator=false
+# pyright: reportUntypedFunctionDecorator=false, reportGeneralTypeIssues=false
 # pyright: reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
 # ruff: noqa: ANN001, ANN202, N803, PLR0913, PLR0917 - kernels name their arguments as Triton does
 
@@ -9,6 +9,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton import knobs
 from triton.language.extra import libdevice
 
 from medtune.kernels.gate import AfterGate, BeforeGate
@@ -19,7 +20,7 @@ from medtune.kernels.triton_dropout import draw_words, dropout_arguments, kept
 
 __all__ = ["swiglu", "swiglu_backward"]
 
-_FAST = not triton.knobs.runtime.interpret  # the interpreter knows no functions of the device
+_FAST = not knobs.runtime.interpret  # the interpreter knows no functions of the device
 _FORWARD = {"ROWS": 64, "COLUMNS": 64, "num_warps": 4}
 _BACKWARD = {"ROWS": 16, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
 _BACKWARD_HALF = {"ROWS": 64, "COLUMNS": 32, "STAGES": 2, "num_warps": 4}

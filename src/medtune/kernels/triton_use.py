@@ -1,8 +1,13 @@
-"""Whether Triton kernels are used in this process: where Triton is installed, until one of them fails."""
+"""Whether Triton kernels are used in this process, and how those of a first pass are compiled."""
+# pyright: reportMissingImports=false
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
-__all__ = ["give_up_triton", "has_triton"]
+__all__ = ["compiled_together", "give_up_triton", "has_triton"]
 
 _failures: list[str] = []
 
@@ -15,3 +20,25 @@ def has_triton() -> bool:
 def give_up_triton(reason: str) -> None:
     """Use no Triton kernel from now on: a compiler, driver or GPU does not get along with them."""
     _failures.append(reason)
+
+
+@contextmanager
+def compiled_together() -> Iterator[None]:
+    """Compile the Triton kernels that are launched within, side by side, and run none of them.
+
+    What they would have written is undefined. One that cannot be compiled is left out: it raises its error when it is run.
+    """
+    import triton
+    from triton.runtime.jit import JITFunction
+
+    run = JITFunction.run
+
+    def only_compile(self: Any, *arguments: Any, warmup: bool, **options: Any) -> Any:  # noqa: ARG001 - always so
+        return run(self, *arguments, warmup=True, **options)
+
+    JITFunction.run = only_compile
+    try:
+        with ThreadPoolExecutor() as pool, triton.AsyncCompileMode(pool, ignore_errors=True):
+            yield
+    finally:
+        JITFunction.run = run

@@ -1,0 +1,73 @@
+"""Compiles the Triton kernels of a pass for Hopper, without such a GPU, and prints what came of it as JSON."""
+
+import json
+import logging
+import sys
+
+import torch
+from tiny_models import build_model, draw_batch
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+from medtune import kernels
+from medtune.kernels import attention, recognize, steps, triton_device, triton_use
+
+HOPPER = 9
+SIZES = {
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "num_hidden_layers": 4,
+}
+
+
+class Absent:
+    """A driver that names a GPU; a launch would fail."""
+
+    def get_current_target(self):
+        return GPUTarget("cuda", 10 * HOPPER, 32)
+
+    def get_current_device(self):
+        return 0
+
+    def get_current_stream(self, _device):
+        return 0
+
+
+def main():
+    """Rehearse a pass twice."""
+    driver.set_active(Absent())
+    triton_device.generation = lambda _x: HOPPER
+    recognize.choose_steps = lambda *_: steps.triton_steps()
+    attention._form_of = lambda _q, _k: "triton"
+    asked, compiling, running = [], JITFunction._do_compile, JITFunction.run
+
+    def note(self, *given):
+        asked.append(self)
+        return compiling(self, *given)
+
+    JITFunction._do_compile = note
+    model = build_model("Mistral", dtype=torch.bfloat16, lora={"lora_dropout": 0.1}, **SIZES)
+    stack = kernels.enable(model, record=False)._stack
+    counts = []
+    for _ in range(2):
+        with triton_use.compiled_together():
+            stack.rehearse(kernels.lay_out(*draw_batch()), torch.zeros(1, dtype=torch.int64))
+        counts.append(len(asked))
+    made = [kernel for function in set(asked) for kernel in function.device_caches[0][0].values()]
+    found = {
+        "names": sorted({function.fn.__name__ for function in asked}),
+        "asked": counts,
+        "made": len(made),
+        "most_shared": max(kernel.metadata.shared for kernel in made),
+        "is_as_before": JITFunction.run is running,
+    }
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
+    main()
