@@ -7,6 +7,7 @@ import torch
 import transformers
 
 from medtune import EvalSpec, LoraSpec
+from medtune.backends import answer_scores
 from medtune.backends.generate import TransformersGenerator
 from medtune.backends.peft import PeftAdapter
 from medtune.libraries import quiet_libraries
@@ -69,3 +70,38 @@ def test_answers_of_one_token_need_one_pass_only(loaded):
 def test_nothing_asked_is_nothing_answered(loaded):
     assert TransformersGenerator().log_probabilities(loaded, [], EvalSpec()) == []
     assert isinstance(TransformersGenerator(), AnswerScorer)
+
+
+@pytest.mark.parametrize(("fits", "tried"), [(6, [64, 32, 16, 8, 4]), (2, [64, 32, 16, 8, 4, 2])])
+def test_where_memory_is_short_fewer_answers_run_together(loaded, monkeypatch, fits, tried):
+    requests, asked = ragged(12), []
+    wanted = TransformersGenerator().log_probabilities(loaded, requests, EvalSpec())
+    score, batches = answer_scores._score, answer_scores._batches
+
+    def note(requests, wanted, rows):
+        asked.append(rows)
+        return batches(requests, wanted, rows)
+
+    def bounded(loaded, batch):
+        if sum(len(request.answers) for request in batch) > max(fits, len(batch[0].answers) if len(batch) == 1 else 0):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return score(loaded, batch)
+
+    monkeypatch.setattr(answer_scores, "_batches", note)
+    monkeypatch.setattr(answer_scores, "_score", bounded)
+    found = TransformersGenerator().log_probabilities(loaded, requests, EvalSpec())
+    assert asked == tried
+    for rows, others in zip(found, wanted, strict=True):
+        for row, other in zip(rows, others, strict=True):
+            assert row == pytest.approx(other, abs=2e-4)
+
+
+def test_answers_that_do_not_fit_alone_end_in_the_error_itself(loaded, monkeypatch):
+    def never(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(answer_scores, "_score", never)
+    loaded.model.train()
+    with pytest.raises(torch.OutOfMemoryError):
+        TransformersGenerator().log_probabilities(loaded, ragged(3), EvalSpec())
+    assert loaded.model.training

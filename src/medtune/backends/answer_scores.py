@@ -20,25 +20,35 @@ def answer_log_probabilities(
     Args:
         loaded: model and tokenizer; an adapter counts as it is now.
         requests: prompts with their answers; every answer has at least one token.
-        spec: ``batch_size`` is the number of answers that run together.
+        spec: ``batch_size`` is the number of answers that run together, half of it where memory is short.
+
+    Raises:
+        torch.OutOfMemoryError: not even the answers to one prompt fit.
     """
     import torch
 
     found: dict[int, list[list[float]]] = {}
+    rows = _ROWS if spec.batch_size == "auto" else spec.batch_size
     was_training = loaded.model.training
     loaded.model.eval()
     try:
         with torch.inference_mode():
-            for indices in _batches(requests, _ROWS if spec.batch_size == "auto" else spec.batch_size):
-                found.update(zip(indices, _score(loaded, [requests[i] for i in indices]), strict=True))
+            while len(found) < len(requests):
+                try:
+                    for indices in _batches(requests, [i for i in range(len(requests)) if i not in found], rows):
+                        found.update(zip(indices, _score(loaded, [requests[i] for i in indices]), strict=True))
+                except torch.OutOfMemoryError:
+                    if rows == 1:
+                        raise
+                    rows //= 2
     finally:
         loaded.model.train(was_training)
     return [found[i] for i in range(len(requests))]
 
 
-def _batches(requests: Sequence[AnswerRequest], rows: int) -> Iterator[list[int]]:
-    """Yield indices of requests with equally many answers and prompts of like length."""
-    order = sorted(range(len(requests)), key=lambda i: (len(requests[i].answers), len(requests[i].input_ids)))
+def _batches(requests: Sequence[AnswerRequest], wanted: Sequence[int], rows: int) -> Iterator[list[int]]:
+    """Yield the wanted indices of requests, together those with equally many answers and prompts of like length."""
+    order = sorted(wanted, key=lambda i: (len(requests[i].answers), len(requests[i].input_ids)))
     batch: list[int] = []
     for index in order:
         answers = len(requests[index].answers)
