@@ -10,8 +10,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from medtune import kernels
-from medtune.kernels import attention, recognize, steps, triton_device, triton_use
+from medtune import kernels, triton_use
+from medtune.kernels import attention, recognize, steps, triton_device
 
 HOPPER = 9
 SIZES = {

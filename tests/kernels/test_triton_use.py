@@ -12,8 +12,9 @@ import pytest
 import torch
 from tiny_models import build_model, draw_batch, gradients
 
-from medtune import kernels
-from medtune.kernels import recognize, steps, triton_use
+from medtune import kernels, triton_use
+from medtune.decoding import steps as decoding_steps
+from medtune.kernels import recognize, steps
 
 
 def fail(*_arguments):
@@ -41,6 +42,16 @@ def test_kernels_that_fail_at_once_give_way_to_stock_steps(monkeypatch, caplog, 
     said = [record.message for record in caplog.records if record.name == "medtune.kernels.fast_path"]
     assert said == [f"the fast path goes on without Triton kernels, slower: {failure}" for failure in failures]
     assert triton_use.has_triton() is (not error and find_spec("triton") is not None)
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+def test_what_training_gave_up_decoding_does_not_try(monkeypatch):
+    failures = []
+    monkeypatch.setattr(triton_use, "_failures", failures)
+    gpu = torch.device("cuda")
+    assert decoding_steps.choose_steps(gpu) is not decoding_steps.STOCK
+    triton_use.give_up_triton("no C compiler")
+    assert decoding_steps.choose_steps(gpu) is decoding_steps.STOCK
 
 
 def test_an_error_after_the_first_pass_is_not_taken_for_one_of_triton(monkeypatch):

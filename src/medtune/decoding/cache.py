@@ -1,13 +1,12 @@
 """Keys and values of the sequences being decoded, each in a slot of its own, and attention over them."""
 
-from importlib.util import find_spec
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from medtune.decoder import Heads
 from medtune.decoding.shape import Window
+from medtune.triton_use import has_triton
 
 __all__ = ["SlotCache", "bytes_per_token"]
 
@@ -26,7 +25,7 @@ class SlotCache:
         self.heads, self.slots, self.capacity = heads, slots, capacity
         self._data = torch.zeros(layers, 2, slots, heads.keys, capacity, heads.width, dtype=dtype, device=device)
         power_of_two = heads.width & (heads.width - 1) == 0 and heads.width >= 16  # noqa: PLR2004 - smallest dot
-        self._fused = device.type == "cuda" and power_of_two and find_spec("triton") is not None
+        self._fused = device.type == "cuda" and power_of_two and has_triton()
 
     def fill(self, layer: int, kept: tuple[Tensor, Tensor], slots: Tensor, places: Tensor) -> None:
         """Keep keys and values of prompt tokens.

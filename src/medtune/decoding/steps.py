@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -10,6 +9,7 @@ from torch.nn import functional
 
 from medtune.decoder import Heads, Norm
 from medtune.decoding.shape import HeadNorms
+from medtune.triton_use import has_triton
 
 __all__ = ["STOCK", "Steps", "choose_steps"]
 
@@ -27,7 +27,7 @@ class Steps:
 
 def choose_steps(device: torch.device) -> Steps:
     """Return the fastest steps that run on ``device``."""
-    if device.type != "cuda" or find_spec("triton") is None:
+    if device.type != "cuda" or not has_triton():
         return STOCK
     from medtune.decoding import triton_steps
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from medtune.decoder import Heads
 from medtune.kernels.layout import PackedBatch
-from medtune.kernels.triton_use import has_triton
+from medtune.triton_use import has_triton
 
 __all__ = ["Attended", "Window", "attend", "attend_backward", "attend_backward_turned"]
 

@@ -14,7 +14,7 @@ from medtune.kernels.layout import PackedBatch, lay_out
 from medtune.kernels.recognize import UnsupportedError, recognize
 from medtune.kernels.replay import Replays
 from medtune.kernels.stack import Recompute, Stack
-from medtune.kernels.triton_use import compiled_together, give_up_triton
+from medtune.triton_use import compiled_together, give_up_triton
 
 __all__ = ["FastPath", "Refusal", "enable"]
 
@@ -90,7 +90,6 @@ class FastPath:
             # drawn on the host from torch's generator: checkpoints hold its state, and no device is waited for
             seed = torch.randint(2**31, (1,))
             seed = seed.pin_memory() if self._device.type == "cuda" else seed
-        failure = ""
         if not self._is_proven and self.steps == "triton":
             self._compile(batch, seed)
         try:
@@ -112,10 +111,8 @@ class FastPath:
         batch = batch.to(self._device)
         batch = batch if self._replays is None else batch.padded()
         seed = None if seed is None else seed.to(self._device)
-        with (
-            suppress(Exception),
-            compiled_together(),
-        ):  # what goes wrong here goes wrong in the pass itself, and is told there
+        # what goes wrong here goes wrong in the pass itself, and is told there
+        with suppress(Exception), compiled_together():
             self._stack.rehearse(batch, seed)
 
     def _pass(self, batch: PackedBatch, seed: Tensor | None) -> tuple[Tensor, Tensor]:

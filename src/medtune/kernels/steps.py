@@ -12,7 +12,7 @@ from medtune.kernels import stock, stock_gate
 from medtune.kernels.dropout import Dropout
 from medtune.kernels.gate import AfterGate, BeforeGate
 from medtune.kernels.heads import HeadNorms
-from medtune.kernels.triton_use import has_triton
+from medtune.triton_use import has_triton
 
 __all__ = ["Steps", "choose_steps", "highest_rank", "stock_steps", "triton_steps"]
 
