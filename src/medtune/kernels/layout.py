@@ -6,11 +6,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-__all__ = ["PackedBatch", "lay_out", "padded_chosen", "padded_tokens"]
+from medtune.padding import padded, padded_chosen, padded_tokens
+
+__all__ = ["PackedBatch", "lay_out"]
 
 _IGNORED = -100
 _TENSORS = ("ids", "positions", "offsets", "chosen", "targets")
-_TOKEN_GRAIN, _SAMPLE_GRAIN, _CHOSEN_GRAIN = 64, 32, 256
+_SAMPLE_GRAIN = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class PackedBatch:
         tokens, samples, chosen = len(self.ids), len(self.offsets) - 1, len(self.chosen)
         size = padded_tokens(tokens)
         blank = size - tokens
-        more_samples, more_chosen = _up(samples + 1, _SAMPLE_GRAIN) - samples, padded_chosen(chosen) - chosen
+        more_samples, more_chosen = padded(samples + 1, _SAMPLE_GRAIN) - samples, padded_chosen(chosen) - chosen
         pad = torch.nn.functional.pad
         counted = torch.arange(blank, device=self.ids.device)
         return replace(
@@ -126,17 +128,3 @@ def lay_out(input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> PackedBa
         chosen=(kept.cumsum(0) - 1)[predicting],
         targets=labels.flatten()[predicting + 1],
     )
-
-
-def padded_tokens(tokens: int) -> int:
-    """Return the tokens that a batch has once it is padded: one more at least, which the added targets point at."""
-    return _up(tokens + 1, _TOKEN_GRAIN)
-
-
-def padded_chosen(chosen: int) -> int:
-    """Return the chosen tokens that a batch has once it is padded."""
-    return _up(chosen, _CHOSEN_GRAIN)
-
-
-def _up(size: int, grain: int) -> int:
-    return -(-size // grain) * grain

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from medtune.kernels.adapters import Adapters
-from medtune.kernels.layout import PackedBatch, padded_chosen, padded_tokens
+from medtune.kernels.layout import PackedBatch
+from medtune.padding import HEADROOM, padded_chosen, padded_tokens
 
 __all__ = ["Replays"]
 
 _MOST = 32
 """Recordings that are kept; they share their memory, so only their lists of launches add up."""
-_HEADROOM = 1.125
-"""Share of chosen tokens over that of the batch at hand that memory is taken for: it differs from batch to batch."""
 
 Run = Callable[[PackedBatch, Tensor | None, Tensor], Tensor]
 
@@ -129,7 +128,7 @@ class Replays:
         known = self._room
         self._begin_anew()
         most = max(tokens, self._most_tokens, known[0])
-        wanted = min(most, round(chosen * most / tokens * _HEADROOM))
+        wanted = min(most, round(chosen * most / tokens * HEADROOM))
         most_chosen = max(chosen, known[1], padded_chosen(wanted))
         try:
             self._largest = self._record(batch.blank(most, most_chosen), seed)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from medtune.padding import HEADROOM, padded_chosen, padded_tokens
 from medtune.specs import RunSpec
 
 __all__ = ["DTYPE_BYTES", "SUPERVISED", "Path", "Recompute", "Setting"]
@@ -15,8 +16,6 @@ Recompute = Literal["none", "selective", "all", "offload"]
 DTYPE_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 SUPERVISED = 0.5
 """Share of tokens that carry loss, until rows are counted."""
-_TOKEN_GRAIN, _SUPERVISED_GRAIN, _HEADROOM = 64, 256, 1.125
-"""How the fast path pads batches on a GPU, and how many more supervised tokens it takes memory for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,6 @@ class Setting:
         """Tokens, and those that carry loss, of the micro-batch that the fast path takes memory for."""
         if not self.on_gpu:
             return self.tokens, self.supervised_tokens
-        tokens = (self.tokens // _TOKEN_GRAIN + 1) * _TOKEN_GRAIN
-        wanted = min(tokens, self.supervised_tokens * _HEADROOM)
-        return tokens, min(tokens, math.ceil(wanted / _SUPERVISED_GRAIN) * _SUPERVISED_GRAIN)
+        tokens = padded_tokens(self.tokens)
+        wanted = min(tokens, math.ceil(self.supervised_tokens * HEADROOM))
+        return tokens, min(tokens, padded_chosen(wanted))
