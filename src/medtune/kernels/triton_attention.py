@@ -19,6 +19,7 @@ from medtune.kernels.triton_tiles import (
     key_range,
     most_tiles,
     packed_heads,
+    packed_queries,
     row_stride,
     tile_of,
     visible,
@@ -65,11 +66,8 @@ def _attend(
     if first >= end:
         return
     key_head = tl.program_id(0) * PACK // GROUP
-    member = tl.arange(0, PACK * POSITIONS)
-    head = tl.program_id(0) * PACK + member // POSITIONS
-    query = first + member % POSITIONS
+    head, query, place = packed_queries(tl.program_id(0) * PACK, first, tokens, PACK, POSITIONS)
     column = tl.arange(0, WIDTH)
-    place = tl.minimum(query, tokens - 1).to(tl.int64)
     q = tl.load(q_ptr + place[:, None] * q_row + (head * WIDTH)[:, None] + column[None, :])
     k_ptr += key_head * WIDTH
     v_ptr += key_head * WIDTH
@@ -112,7 +110,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, window: tuple[float
     (scale, reach), (tokens, heads, width) = window, q.shape
     out = torch.empty(tokens, heads, width, dtype=q.dtype, device=q.device)
     log = torch.empty(heads, tokens, dtype=torch.float32, device=q.device)
-    pack, tile = packed_heads(q, k), tile_of(_TILE, q, packed_heads(q, k))
+    pack = packed_heads(q, k)
+    tile = tile_of(_TILE, q, pack)
     _attend[heads // pack, most_tiles(offsets, tokens, tile["POSITIONS"])](
         q, k, v, out, log, offsets, tokens, len(offsets) - 1, *(row_stride(t) for t in (q, k, v)), scale * LOG2, reach or 0,
         **compiled_for(q, k, pack, offsets, reach), **tile,

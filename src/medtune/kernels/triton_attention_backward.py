@@ -19,6 +19,7 @@ from medtune.kernels.triton_tiles import (
     key_range,
     most_tiles,
     packed_heads,
+    packed_queries,
     row_stride,
     tile_of,
     visible,
@@ -80,12 +81,9 @@ def _query_gradients(
     if first >= end:
         return
     key_head = tl.program_id(0) * PACK // GROUP
-    member = tl.arange(0, PACK * POSITIONS)
-    head = tl.program_id(0) * PACK + member // POSITIONS
-    query = first + member % POSITIONS
+    head, query, place = packed_queries(tl.program_id(0) * PACK, first, tokens, PACK, POSITIONS)
     column = tl.arange(0, WIDTH)
     inside = query < end
-    place = tl.minimum(query, tokens - 1).to(tl.int64)
     dense = place[:, None] * (HEADS * WIDTH) + (head * WIDTH)[:, None] + column[None, :]
     gradient = tl.load(gradient_ptr + dense)
     delta = tl.sum(gradient.to(tl.float32) * tl.load(out_ptr + dense).to(tl.float32), 1)
@@ -120,10 +118,7 @@ def _key_step(
 ):  # fmt: skip
     """Add what the queries from ``start`` contribute to the gradients of a key tile."""
     column = tl.arange(0, WIDTH)
-    member = tl.arange(0, PACK * POSITIONS)
-    heads = head + member // POSITIONS
-    query = start + member % POSITIONS
-    place = tl.minimum(query, tokens - 1).to(tl.int64)
+    heads, query, place = packed_queries(head, start, tokens, PACK, POSITIONS)
     q = tl.load(q_ptr + place[:, None] * q_row + (heads * WIDTH)[:, None] + column[None, :])
     by_head = heads.to(tl.int64) * tokens + place
     log = tl.load(log_ptr + by_head, mask=query < end, other=float("inf"))

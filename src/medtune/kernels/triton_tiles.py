@@ -18,6 +18,7 @@ __all__ = [
     "key_range",
     "most_tiles",
     "packed_heads",
+    "packed_queries",
     "row_stride",
     "tile_of",
     "visible",
@@ -42,6 +43,14 @@ def find_sample(offsets_ptr, samples, tile, SAMPLES: tl.constexpr, SIZE: tl.cons
     begin = tl.sum(tl.where(is_mine, begins, 0), 0)
     first = begin + tl.sum(tl.where(is_mine, tile - (reached - tiles), 0), 0) * SIZE
     return begin, tl.sum(tl.where(is_mine, ends, 0), 0), first
+
+
+@triton.jit
+def packed_queries(head, start, tokens, PACK: tl.constexpr, POSITIONS: tl.constexpr):
+    """Return the head, position and place in memory of each query of a tile of heads from ``head`` on."""
+    member = tl.arange(0, PACK * POSITIONS)
+    query = start + member % POSITIONS
+    return head + member // POSITIONS, query, tl.minimum(query, tokens - 1).to(tl.int64)
 
 
 @triton.jit
