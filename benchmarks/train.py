@@ -25,8 +25,6 @@ from starling_shape import CUDA, DEVICE, free, make_batch, make_model, useful_wo
 
 from medtune import kernels
 from medtune.backends.losses import supervised_loss
-from medtune.kernels import recognize
-from medtune.kernels.steps import stock_steps
 
 PEAK = 790e12  # bf16 products per second that this GPU reaches
 BATCHES = 4
@@ -203,21 +201,15 @@ def show(row):
 
 
 def attempt(row, work, *given):
-    """Return what ``work`` returns, by stock PyTorch where the Triton kernels fail, or None; ``row`` keeps failures."""
-    kept = recognize.choose_steps
-    for is_stock in (False, True):
-        try:
-            if is_stock:
-                recognize.choose_steps = lambda *_: stock_steps()
-            return work(*given)
-        except Exception as error:  # noqa: BLE001 - one configuration must not cost the others
-            where = traceback.format_exc().splitlines()[-7:]
-            row["failed_by_stock" if is_stock else "failed"] = f"{type(error).__name__}: {str(error)[:400]}"
-            print("\n".join(where), file=sys.stderr, flush=True)
-        finally:
-            recognize.choose_steps = kept
-            free()
-    return None
+    """Return what ``work`` returns, or None; ``row`` keeps the failure."""
+    try:
+        return work(*given)
+    except Exception as error:  # noqa: BLE001 - one configuration must not cost the others
+        row["failed"] = f"{type(error).__name__}: {str(error)[:400]}"
+        print("\n".join(traceback.format_exc().splitlines()[-7:]), file=sys.stderr, flush=True)
+        return None
+    finally:
+        free()
 
 
 def main():
