@@ -1,4 +1,5 @@
 """What a user writes: every setting of a run as frozen values, with its unit and where its default comes from."""
+# Longer than other files: all settings of a run are read in one place.
 
 from typing import Annotated, Any, Literal, Self
 

@@ -116,12 +116,20 @@ def test_gradients_on_a_4_bit_base_equal_plain_peft(build, batch, quant_type):
     assert largest_error(found, wanted) < 1e-5
 
 
-def test_an_mlp_in_parts_restores_each_4_bit_weight_once_per_pass(build, batch, monkeypatch):
-    from medtune.kernels import frozen, stack
+@pytest.fixture
+def restored(monkeypatch):
+    """Return a list that fills with the 4-bit weights that are restored."""
+    from medtune.kernels import frozen
 
-    restored = []
+    found = []
     kept = frozen._FourBit._restore_one
-    monkeypatch.setattr(frozen._FourBit, "_restore_one", lambda *given: (restored.append(given[1]), kept(*given)))
+    monkeypatch.setattr(frozen._FourBit, "_restore_one", lambda *given: (found.append(given[1]), kept(*given)))
+    return found
+
+
+def test_an_mlp_in_parts_restores_each_4_bit_weight_once_per_pass(build, batch, restored, monkeypatch):
+    from medtune.kernels import stack
+
     model = build(prepare=in_4_bits("nf4"))
     _loss, wanted = gradients(model, enabled(model).loss_sum(*batch))
     monkeypatch.setattr(stack, "_MLP_ROWS", 7)
@@ -136,12 +144,7 @@ def test_an_mlp_in_parts_restores_each_4_bit_weight_once_per_pass(build, batch, 
         assert sum(one is weight for one in restored) == 2 * 2  # forward and backward of two passes
 
 
-def test_weights_that_stay_restored_give_the_same_to_the_bit_and_are_restored_once(build, batch, monkeypatch):
-    from medtune.kernels import frozen
-
-    restored = []
-    kept = frozen._FourBit._restore_one
-    monkeypatch.setattr(frozen._FourBit, "_restore_one", lambda *given: (restored.append(given[1]), kept(*given)))
+def test_weights_that_stay_restored_give_the_same_to_the_bit_and_are_restored_once(build, batch, restored):
     model = build(prepare=in_4_bits("nf4"))
     loss, wanted = gradients(model, enabled(model).loss_sum(*batch))
     restored.clear()

@@ -27,22 +27,28 @@ def answer_log_probabilities(
     """
     import torch
 
-    found: dict[int, list[list[float]]] = {}
-    rows = _ROWS if spec.batch_size == "auto" else spec.batch_size
     was_training = loaded.model.training
     loaded.model.eval()
     try:
         with torch.inference_mode():
-            while len(found) < len(requests):
-                try:
-                    for indices in _batches(requests, [i for i in range(len(requests)) if i not in found], rows):
-                        found.update(zip(indices, _score(loaded, [requests[i] for i in indices]), strict=True))
-                except torch.OutOfMemoryError:
-                    if rows == 1:
-                        raise
-                    rows //= 2
+            return _score_all(loaded, requests, _ROWS if spec.batch_size == "auto" else spec.batch_size)
     finally:
         loaded.model.train(was_training)
+
+
+def _score_all(loaded: Loaded, requests: Sequence[AnswerRequest], rows: int) -> list[list[list[float]]]:
+    """Score in batches of at most ``rows`` answers, of half as many from where memory is short."""
+    import torch
+
+    found: dict[int, list[list[float]]] = {}
+    while len(found) < len(requests):
+        try:
+            for indices in _batches(requests, [i for i in range(len(requests)) if i not in found], rows):
+                found.update(zip(indices, _score(loaded, [requests[i] for i in indices]), strict=True))
+        except torch.OutOfMemoryError:
+            if rows == 1:
+                raise
+            rows //= 2
     return [found[i] for i in range(len(requests))]
 
 

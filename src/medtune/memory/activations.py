@@ -76,6 +76,7 @@ def plain_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     return {"activations": kept + block - restored, "restored": restored, "casts": casts}
 
 
+# One function: the parts of one moment, counted from the same few values.
 def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     """Return the parts that the fast path adds at its worst moment.
 
@@ -88,8 +89,8 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     again, the MLP 4,096 rows at a time.
 
     4-bit weights are restored into two shared memories, unless they stay restored: gate and up, and the largest of the
-    rest. Logits exist in parts
-    of at most 2**25 values (or 256 rows). Adapters lie there once more in the compute type, their gradients once more.
+    rest. Logits exist in parts of at most 2**25 values (or 256 rows). Adapters lie there once more in the compute type,
+    their gradients once more.
 
     On a GPU memory is taken for the largest micro-batch, padded, and recorded passes keep it; "unused" is what they hold of
     it in pieces that nothing fits into, which torch counts as reserved and not as allocated.
