@@ -1,11 +1,12 @@
 """Compares medtune with trl and unsloth, each where installed, on one GPU and the same work.
 
-Usage: python benchmarks/compare.py OUT.json [--budget SECONDS] [--only TEXT] [--shapes 16x512,4x2048] [--tiny]
+Usage: python benchmarks/compare.py OUT.json [--budget SECONDS] [--only TEXT] [--shapes 16x512,16x512x45] [--tiny]
        [--steps N] [--checkpoint FOLDER] [--limit SECONDS] [--no-bare]
 
 The work: random weights of Starling's shape, four batches of packed rows in turn (log-normal lengths, 45 % of each sample
 supervised), LoRA r 8 without dropout on all seven linear layers from the same adapter values, AdamW, bf16. Every engine
-runs in a process of its own. The first four steps are discarded; the figure is the median of the rest, in real tokens.
+runs in a process of its own. A shape's third number is that of the texts that its samples begin with, as rows made from
+few instructions do; without one they share nothing. The first four steps are discarded; the figure is the median of the rest, in real tokens.
 medtune runs through the trainer that MedTuner.train() uses and isolates the samples of a row, with a bare loop of its
 kernels beside it; trl and unsloth run their trainer on the same rows, in which they let a sample see those before it, which is
 their fast form; trl runs with the samples apart too.
@@ -163,16 +164,12 @@ def let_run(contestant, out, log, limit, until):
 
 def judge(rows):
     """Compare every run's first step with the reference on its base and rows, in place."""
-    found = {
-        (r["base"], r["isolated"], r["rows"], r["length"]): r
-        for r in rows
-        if r["engine"] == "reference" and "loss" in r
-    }
+    found = {(r["base"], r["isolated"], *work_of(r)): r for r in rows if r["engine"] == "reference" and "loss" in r}
     for row in rows:
         if row["engine"] == "reference" or "loss" not in row:
             continue
         base = "bf16" if row["base"] == "fp8" else row["base"]
-        plain = found.get((base, row["isolated"], row["rows"], row["length"]))
+        plain = found.get((base, row["isolated"], *work_of(row)))
         if plain:
             row["loss_off"] = round(row["loss"] / plain["loss"] - 1, 5)
             row["grad_norm_off"] = round(row["grad_norm"] / plain["grad_norm"] - 1, 5)
@@ -181,24 +178,30 @@ def judge(rows):
             row["agrees"] = False
 
 
+def work_of(row):
+    """Return rows, length and texts of a run."""
+    return row["rows"], row["length"], row["texts"]
+
+
 def table(rows):
     """Return the lines of the table: by regime and shape, the fastest first, each with its ratio to the best peer."""
     runs = [r for r in rows if "tokens_per_second" in r and r.get("agrees") is not False]
     groups = {}
     for row in runs:
         regime = "no recompute" if row["recompute"] == "none" else "recompute"
-        groups.setdefault((regime, row["rows"], row["length"]), []).append(row)
+        groups.setdefault((regime, *work_of(row)), []).append(row)
     lines = [
         "| regime | rows | who | base | setting | isolated | tokens/s | x best peer | MFU | peak GiB | loss | gradient |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for (regime, count, length), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][2], -g[0][1])):
+    for (regime, *work), members in sorted(groups.items(), key=lambda g: (g[0][0], g[0][2], -g[0][1], g[0][3])):
+        shape = f"{work[0]} x {work[1]}" + (f", {work[2]} texts" if work[2] else "")
         best = max((r["tokens_per_second"] for r in members if r["engine"] != "medtune"), default=None)
         for r in sorted(members, key=lambda r: -r["tokens_per_second"]):
             ratio = f"{r['tokens_per_second'] / best:.2f}" if best else ""
             off = [f"{r[n]:+.2%}" if n in r else "not compared" for n in ("loss_off", "grad_norm_off")]
             peak = "" if r["peak_gib"] is None else f"{r['peak_gib']:.1f}"
-            cells = [regime, f"{count} x {length}", r["engine"], r["base"], r["name"], "yes" if r["isolated"] else "no"]
+            cells = [regime, shape, r["engine"], r["base"], r["name"], "yes" if r["isolated"] else "no"]
             cells += [f"{r['tokens_per_second']:,}", ratio, f"{r['mfu']:.2f}", peak, *off]
             lines.append("| " + " | ".join(cells) + " |")
     lines += [
@@ -217,7 +220,7 @@ def parse():
     parser.add_argument("--budget", type=float, default=900, help="seconds after which no further run starts")
     parser.add_argument("--limit", type=float, default=180, help="most seconds that one engine's process may take")
     parser.add_argument("--only", default="", help="contestants whose name holds one of these, between commas")
-    parser.add_argument("--shapes", default=SHAPES, help="rows x length, between commas")
+    parser.add_argument("--shapes", default=SHAPES, help="rows x length [x texts], between commas")
     parser.add_argument("--steps", type=int, default=10, help="timed steps of a run")
     parser.add_argument("--checkpoint", type=Path, help="folder for the base that peers load (15 GB); kept when given")
     parser.add_argument("--no-bare", action="store_true", help="leave out the bare loop of medtune's kernels")

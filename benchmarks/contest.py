@@ -23,9 +23,9 @@ IGNORED = -100
 
 
 @cache
-def make_batches(rows, length):
+def make_batches(rows, length, texts=0):
     """Return the batches that every engine meets in turn, each as its tensors and the lengths of its samples."""
-    return [make_batch(rows, length, seed) for seed in range(DISCARDED)]
+    return [make_batch(rows, length, seed, texts) for seed in range(DISCARDED)]
 
 
 def rows_in_order(batches, steps):

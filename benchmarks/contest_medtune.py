@@ -57,7 +57,7 @@ class Medtune:
         return {"bf16": "none"}.get(self._order["base"], self._order["base"])
 
     def _spec(self, setting, shape, folder):
-        rows, length = shape
+        rows, length, *_texts = shape
         train = {
             "per_device_batch_size": rows,
             "gradient_accumulation_steps": 1,
@@ -79,7 +79,7 @@ class Medtune:
         )
         if isinstance(path, kernels.Refusal):
             raise TypeError(str(path))
-        laid = [kernels.lay_out(*tensors) for tensors, _lengths in batches]
+        laid = [path.lay_out(*tensors) for tensors, _lengths in batches]
         laid = [batch.pin_memory() if CUDA else batch for batch in laid]
         trained = [p for p in self._model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=RATE, fused=CUDA)

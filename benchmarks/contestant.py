@@ -56,7 +56,8 @@ def run_all(engine, order, until, tell):
 
     device = torch.cuda.get_device_name() if CUDA else "CPU"
     for shape, setting in [(tuple(shape), setting) for shape in order["shapes"] for setting in order["settings"]]:
-        row = {**setting, "rows": shape[0], "length": shape[1], "device": device, "versions": versions()}
+        work = {"rows": shape[0], "length": shape[1], "texts": sum(shape[2:])}
+        row = {**setting, **work, "device": device, "versions": versions()}
         if time.time() > until:
             tell({**row, "failed": "not run: the budget was used up"})
             continue

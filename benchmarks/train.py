@@ -101,7 +101,7 @@ def time_steps(model, shape, arguments):
         raise TypeError(str(path))
     try:
         made = [make_batch(rows, length, seed) for seed in range(BATCHES)]
-        batches = [kernels.lay_out(*batch) for batch, _lengths in made]
+        batches = [path.lay_out(*batch) for batch, _lengths in made]
         batches = [b.pin_memory() if CUDA else b for b in batches]
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=CUDA)

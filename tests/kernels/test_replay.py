@@ -20,6 +20,7 @@ def batch_of(tokens, chosen=100):
         longest=tokens,
         chosen=numbers[:chosen],
         targets=numbers[:chosen],
+        shared=torch.zeros(3, 0, dtype=torch.int32),
     )
 
 
@@ -94,6 +95,6 @@ def test_a_largest_batch_that_does_not_fit_costs_no_run_that_does(recorder):
 def test_a_blank_batch_has_the_asked_size_and_room_for_more_samples():
     batch = batch_of(200).padded()
     blank = batch.blank(TOKENS, CHOSEN)
-    assert blank.size == (TOKENS, batch.size[1] + 32, CHOSEN, batch.longest)
+    assert blank.size == (TOKENS, batch.size[1] + 32, CHOSEN, batch.longest, False)
     assert not blank.chosen.any()
     assert [getattr(blank, n).dtype for n in ("ids", "offsets")] == [torch.int64, torch.int32]

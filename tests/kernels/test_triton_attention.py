@@ -26,18 +26,31 @@ def normal():
     return lambda *shape: torch.randn(*shape, generator=generator).to(DEVICE)
 
 
-def offsets_of(lengths):
-    """Return where samples begin, two empty ones last, as a padded batch has them."""
+def pieces_of(lengths, followed=None):
+    """Return where samples begin, two empty ones last, as a padded batch has them, and what they share.
+
+    ``followed`` are the numbers of a beginning and of the last piece that goes on from it.
+    """
     ends = torch.tensor(lengths).cumsum(0)
-    return torch.tensor([0, *ends.tolist(), *2 * [ends[-1].item()]], dtype=torch.int32, device=DEVICE)
+    offsets = torch.tensor([0, *ends.tolist(), *2 * [ends[-1].item()]], dtype=torch.int32)
+    shared = torch.stack([offsets[:-1], offsets[:-1], offsets[1:]])
+    if followed is not None:
+        first, last = followed
+        shared[2, first] = offsets[last + 1]
+        shared[:2, first + 1 : last + 1] = offsets[first : first + 2, None]
+    return offsets.to(DEVICE), (shared if followed else shared[:, :0]).contiguous().to(DEVICE)
 
 
-def dense(q, k, v, lengths, scale, reach):
+def dense(q, k, v, lengths, window, followed=None):
     """Return attention from all scores of all tokens, masked."""
+    scale, reach = window
     sample = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(DEVICE)
     place = torch.arange(len(sample), device=DEVICE)
     apart = place[:, None] - place
-    seen = (sample[:, None] == sample) & (apart >= 0)
+    seen = sample[:, None] == sample
+    if followed is not None:
+        seen |= (sample == followed[0]) & (sample[:, None] > followed[0]) & (sample[:, None] <= followed[1])
+    seen &= apart >= 0
     if reach is not None:
         seen &= apart <= reach
     shared = q.shape[1] // k.shape[1]
@@ -51,34 +64,38 @@ def error(found, wanted):
 
 
 @pytest.mark.parametrize("heads", [Heads(4, 1, 16), Heads(14, 2, 16), Heads(3, 3, 32)], ids=str)
-@pytest.mark.parametrize("reach", [None, 3, 20])
-def test_attention_and_its_gradients_equal_dense_attention(normal, heads, reach):
-    tokens, scale = sum(LENGTHS), heads.width**-0.5
-    offsets = offsets_of(LENGTHS)
+@pytest.mark.parametrize(
+    ("reach", "lengths", "followed"),
+    [(None, LENGTHS, None), (3, LENGTHS, None), (20, LENGTHS, None), (None, (5, 37, 9, 70, 1, 40), (1, 4))],
+    ids=["whole", "narrow", "wide", "shared"],
+)
+def test_attention_and_its_gradients_equal_dense_attention(normal, heads, reach, lengths, followed):
+    tokens, scale = sum(lengths), heads.width**-0.5
+    pieces = pieces_of(lengths, followed)
     joint = normal(tokens, heads.total).to(HALF)
     gradient = normal(tokens, heads.queries, heads.width).to(HALF)
     q, k, v = heads.split(joint)
     wide = joint.float().requires_grad_()
-    wanted = dense(*heads.split(wide), LENGTHS, scale, reach)
+    wanted = dense(*heads.split(wide), lengths, (scale, reach), followed)
     (wanted_gradient,) = torch.autograd.grad(wanted, wide, gradient.float())
     wanted = wanted.detach()
 
-    out, log = triton_attention.attend(q, k, v, offsets, (scale, reach))
+    out, log = triton_attention.attend(q, k, v, pieces, (scale, reach))
     done = q, k, v, out, log
-    found = triton_attention_backward.attend_backward(gradient, done, offsets, (scale, reach), None)
+    found = triton_attention_backward.attend_backward(gradient, done, pieces, (scale, reach), None)
     assert error(out, wanted) < ALLOWED
     for part, wanted_part in zip(heads.split(found), heads.split(wanted_gradient), strict=True):
         assert error(part, wanted_part) < ALLOWED
 
     angles = normal(tokens, heads.width // 2), normal(tokens, heads.width // 2)
-    turned = triton_attention_backward.attend_backward(gradient, done, offsets, (scale, reach), angles)
+    turned = triton_attention_backward.attend_backward(gradient, done, pieces, (scale, reach), angles)
     parts = heads.split(wanted_gradient)
     assert error(turned, stock.rotate_backward(parts, angles, heads, None)) < ALLOWED
 
 
 def test_samples_do_not_see_each_other(normal):
     heads, window = Heads(4, 2, 16), (0.25, None)
-    offsets, begin, end = offsets_of(LENGTHS), 6, 43
+    pieces, begin, end = pieces_of(LENGTHS), 6, 43
     joint, gradient = (
         normal(sum(LENGTHS), heads.total).to(HALF),
         normal(sum(LENGTHS), heads.queries, heads.width).to(HALF),
@@ -86,8 +103,8 @@ def test_samples_do_not_see_each_other(normal):
     results = []
     for _ in range(2):
         q, k, v = heads.split(joint)
-        out, log = triton_attention.attend(q, k, v, offsets, window)
-        back = triton_attention_backward.attend_backward(gradient, (q, k, v, out, log), offsets, window, None)
+        out, log = triton_attention.attend(q, k, v, pieces, window)
+        back = triton_attention_backward.attend_backward(gradient, (q, k, v, out, log), pieces, window, None)
         results.append((out[begin:end].clone(), back[begin:end].clone()))
         outside = torch.ones(len(joint), dtype=torch.bool)
         outside[begin:end] = False
@@ -100,7 +117,7 @@ def test_samples_do_not_see_each_other(normal):
 def test_heads_of_a_token_that_lie_apart_are_refused(normal):
     q = normal(4, 2, 32).to(HALF)[:, :, :16]
     with pytest.raises(ValueError, match="one after the other"):
-        triton_attention.attend(q, q, q, offsets_of((4,)), (1.0, None))
+        triton_attention.attend(q, q, q, pieces_of((4,)), (1.0, None))
 
 
 def test_other_heads_are_left_to_other_kernels(normal):

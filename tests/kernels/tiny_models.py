@@ -61,6 +61,21 @@ def draw_batch(rows=3, length=40, samples=3, seed=0, vocabulary=300):
     return ids.to(DEVICE), positions.to(DEVICE), labels.to(DEVICE)
 
 
+def draw_alike(rows=3, seed=0, vocabulary=300):
+    """Return a batch as ``draw_batch`` does, of samples that begin with one of two texts of 18 and 21 tokens."""
+    draw = torch.Generator().manual_seed(seed)
+    texts = [torch.randint(3, vocabulary, (size,), generator=draw) for size in (18, 21)]
+    ids, positions, labels = draw_batch(rows, 160, 4, seed, vocabulary)
+    labels[:] = -100
+    for row in range(rows):
+        for number, start in enumerate(range(0, 160, 40)):
+            text, size = texts[(row + number) % 2], int(torch.randint(25, 40, (), generator=draw))
+            ids[row, start : start + len(text)] = text
+            positions[row, start : start + 40] = torch.arange(40)
+            labels[row, start + 23 : start + size] = ids[row, start + 23 : start + size]
+    return ids, positions, labels
+
+
 def plain_loss(model, ids, positions, labels):
     """Return the summed loss as transformers and peft compute it."""
     logits = model(input_ids=ids, position_ids=positions, use_cache=False).logits[:, :-1].float()

@@ -28,6 +28,7 @@ def choose_route(job: Job) -> FastPath | Refusal:
         loaded.model,
         recompute="none" if train.recompute == "auto" else train.recompute,
         keep_restored=train.restored_weights == "keep",
+        share=train.share_prefixes,
         most_tokens=train.per_device_batch_size * train.max_length,
     )
 

@@ -23,7 +23,7 @@ from medtune.backends.losses import describe, loss_of
 from medtune.backends.resumable import ResumableSFTTrainer
 from medtune.backends.shortcuts import shortcuts
 from medtune.data.pack import to_batch
-from medtune.kernels import FastPath, Refusal, lay_out
+from medtune.kernels import FastPath, Refusal
 from medtune.plugins.contracts import Job, PackedRow, TrainResult
 
 __all__ = ["PackedSFTTrainer"]
@@ -53,7 +53,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             job,
             model=model,
             args=config,
-            data_collator=_Collator(job, lay_out if isinstance(route, FastPath) else None, self._by_source),
+            data_collator=_Collator(job, route.lay_out if isinstance(route, FastPath) else None, self._by_source),
             train_dataset=Dataset.from_dict({"row": range(len(job.rows))}),
             processing_class=job.loaded.tokenizer,
         )

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from medtune.decoding.cache import SlotCache
 from medtune.decoding.model import Decoder
-from medtune.decoding.prefixes import Prefix, shared_prefixes
 from medtune.decoding.prompt_attention import Prompts, attend, attend_to_kept, mask_of
 from medtune.plugins.contracts import GenerationRequest
+from medtune.prefixes import Prefix, shared_prefixes
 
 __all__ = ["PromptReader"]
 

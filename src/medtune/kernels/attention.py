@@ -14,7 +14,7 @@ from medtune.decoder import Heads
 from medtune.kernels.layout import PackedBatch
 from medtune.triton_use import has_triton
 
-__all__ = ["Attended", "Window", "attend", "attend_backward", "attend_backward_turned"]
+__all__ = ["Attended", "Window", "attend", "attend_backward", "attend_backward_turned", "may_share"]
 
 _HALF_CAPABILITY = (8, 0)
 _FLASH_WIDTH = 256
@@ -57,8 +57,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) 
         batch: says where samples begin.
         window: scale and reach.
     """
-    form = _form_of(q, k)
-    back = _tokens_back(batch, window)
+    form, back = _form_of(q, k), _tokens_back(batch, window)
+    if batch.shares and (form == "flash" or back >= 0):
+        form = "padded"
     if form == "padded":
         q, k, v = (t.detach().requires_grad_() for t in (q, k, v))
         with torch.enable_grad():
@@ -67,7 +68,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) 
         from medtune.kernels import triton_attention
 
         reach = window.scale, None if back < 0 else back
-        return Attended(q, k, v, *triton_attention.attend(q, k, v, batch.offsets, reach), form)
+        return Attended(q, k, v, *triton_attention.attend(q, k, v, (batch.offsets, batch.shared), reach), form)
     out, log_sum, *_rest = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - varlen_attn lacks shared heads in 2.11
         q, k, v, batch.offsets, batch.offsets, batch.longest, batch.longest, 0.0, back < 0, return_debug_mask=False,
         scale=window.scale, window_size_left=back, window_size_right=0,
@@ -123,7 +124,13 @@ def _by_triton(
     back = _tokens_back(batch, window)
     kept = done.q, done.k, done.v, done.out, done.log_sum
     reach = window.scale, None if back < 0 else back
-    return triton_attention_backward.attend_backward(gradient, kept, batch.offsets, reach, angles)
+    return triton_attention_backward.attend_backward(gradient, kept, (batch.offsets, batch.shared), reach, angles)
+
+
+def may_share(heads: Heads, like: Tensor) -> bool:
+    """Say whether attention of such heads, where ``like`` lies and of its type, gains by beginnings that samples share."""
+    queries, keys, _values = heads.split(like.new_empty(1, heads.total))
+    return _form_of(queries, keys) != "flash"
 
 
 def _form_of(q: Tensor, k: Tensor) -> Form:
@@ -143,18 +150,28 @@ def _tokens_back(batch: PackedBatch, window: Window) -> int:
 
 
 def _padded_attention(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) -> Tensor:
-    """Attend over samples padded at their ends, which a causal mask hides from every token."""
+    """Attend over samples padded at their ends, which a causal mask hides from every token.
+
+    Of a piece that goes on from a shared beginning the keys and values of both are there, and its own queries.
+    """
     samples, longest = len(batch.offsets) - 1, batch.longest
-    starts = batch.offsets.long()
-    sample = torch.repeat_interleave(torch.arange(samples, device=q.device), starts.diff(), output_size=q.shape[0])
-    place = sample * longest + torch.arange(q.shape[0], device=q.device) - starts[sample]
-    padded: list[Tensor] = []
-    for part in (q, k, v):
-        blank = part.new_zeros(samples * longest, *part.shape[1:])
-        padded.append(blank.index_copy(0, place, part).view(samples, longest, *part.shape[1:]).transpose(1, 2))
+    starts, device = batch.offsets.long(), q.device
+    sample = torch.repeat_interleave(torch.arange(samples, device=device), starts.diff(), output_size=q.shape[0])
+    before = (batch.shared[1] - batch.shared[0]).long() if batch.shares else torch.zeros_like(starts[:-1])
+    step = torch.arange(longest, device=device)
+    place = sample * longest + (before - starts[:-1])[sample] + torch.arange(q.shape[0], device=device)
+    found = [q.new_zeros(samples * longest, *q.shape[1:]).index_copy(0, place, q)]
+    if batch.shares:
+        seen = torch.where(
+            step < before[:, None], batch.shared[0][:, None] + step, (starts[:-1] - before)[:, None] + step
+        )
+        seen = seen.clamp(max=q.shape[0] - 1).flatten()
+        found += [part.index_select(0, seen) for part in (k, v)]
+    else:
+        found += [part.new_zeros(samples * longest, *part.shape[1:]).index_copy(0, place, part) for part in (k, v)]
+    padded = [part.view(samples, longest, *part.shape[1:]).transpose(1, 2) for part in found]
     back, mask = _tokens_back(batch, window), None
     if back >= 0:
-        step = torch.arange(longest, device=q.device)
         distance = step[:, None] - step
         mask = (distance >= 0) & (distance <= back)
     out = functional.scaled_dot_product_attention(

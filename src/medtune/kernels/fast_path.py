@@ -40,8 +40,8 @@ class FastPath:
             batch; what exceeds them is padding.
     """
 
-    def __init__(self, build: Callable[[], Stack], *, record: bool, most_tokens: int = 0) -> None:
-        self._build, self._record, self._most_tokens = build, record, most_tokens
+    def __init__(self, build: Callable[[], Stack], *, record: bool, share: bool, most_tokens: int = 0) -> None:
+        self._build, self._record, self._share, self._most_tokens = build, record, share, most_tokens
         self._is_proven = False
         self._take(build())
         self._device = self._stack.network.embedding.device
@@ -68,7 +68,11 @@ class FastPath:
             position_ids: [rows, length], restarting at 0 with each sample, which isolates samples.
             labels: [rows, length], -100 where a token carries no loss.
         """
-        return self.loss_of(lay_out(input_ids, position_ids, labels))
+        return self.loss_of(self.lay_out(input_ids, position_ids, labels))
+
+    def lay_out(self, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> PackedBatch:
+        """Lay out rows as in ``loss_sum``, for ``loss_of``: with beginnings that samples share there once, if that is on."""
+        return lay_out(input_ids, position_ids, labels, self._stack.longest_shared if self._share else 0)
 
     def loss_of(self, batch: PackedBatch) -> Tensor:
         """Return the summed cross entropy of a batch that is laid out already, wherever it lies."""
@@ -172,13 +176,14 @@ class _Loss(torch.autograd.Function):
         return None, None, *(part.to(kind) for part, kind in zip(parts, ctx.types, strict=True))
 
 
-def enable(
+def enable(  # noqa: PLR0913 - all but the model by name
     model: Any,
     *,
     recompute: Recompute = "none",
     keep_restored: bool = False,
     dtype: torch.dtype | None = None,
     record: bool = True,
+    share: bool = True,
     most_tokens: int = 0,
 ) -> FastPath | Refusal:
     """Switch the fast path on for a model, or say why it does not apply; a refused model keeps its values.
@@ -193,6 +198,8 @@ def enable(
             instead of being restored whenever a pass needs them; the same numbers, faster.
         dtype: compute type, None for that of the embedding.
         record: whether passes are recorded and replayed on a GPU (CUDA graphs), which hides the time that Python takes.
+        share: whether what samples of a batch have in common at their beginnings is computed once; the same loss and
+            gradients, but one dropout mask for what is shared.
         most_tokens: tokens of the largest batch to come, whose memory recorded passes take at once; 0 where that is not
             known, which costs new recordings whenever a larger one comes.
     """
@@ -201,6 +208,6 @@ def enable(
         return Stack(recognize(model, dtype, keep_restored=keep_restored), recompute)
 
     try:
-        return FastPath(build, record=record, most_tokens=most_tokens)
+        return FastPath(build, record=record, share=share, most_tokens=most_tokens)
     except UnsupportedError as error:
         return Refusal(str(error))

@@ -14,7 +14,7 @@ from medtune.padding import HEADROOM, padded_chosen, padded_tokens
 
 __all__ = ["Replays"]
 
-_MOST = 32
+_MOST = 64
 """Recordings that are kept; they share their memory, so only their lists of launches add up."""
 
 Run = Callable[[PackedBatch, Tensor | None, Tensor], Tensor]
@@ -122,7 +122,7 @@ class Replays:
 
     def _make_room(self, batch: PackedBatch, seed: Tensor | None) -> None:
         """Take the memory of the largest pass to come, unless it was taken and is large enough for ``batch``."""
-        tokens, _samples, chosen, _longest = batch.size
+        tokens, _pieces, chosen, *_ = batch.size
         if tokens <= self._room[0] and chosen <= self._room[1]:
             return
         known = self._room

@@ -1,5 +1,6 @@
 """All blocks of a model between embedding and loss: runs them forward and back under a recompute policy."""
 
+import sys
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from medtune.decoder import Norm
 from medtune.kernels.adapters import Adapters
+from medtune.kernels.attention import may_share
 from medtune.kernels.block import Block, Keep, Trace
 from medtune.kernels.dropout import DropoutSeeds
 from medtune.kernels.frozen import Scratch
@@ -73,6 +75,14 @@ class Stack:
         self.network = network
         self._recompute: Recompute = recompute
         self._shelf = Shelf()
+
+    @property
+    def longest_shared(self) -> int:
+        """Tokens of the longest sample that may share its beginning with others; 0 where that would not be faster."""
+        halves = [block.attention for block in self.network.blocks]
+        if not all(may_share(heads, self.network.embedding) for heads in {half.heads for half in halves}):
+            return 0
+        return min(sys.maxsize if half.window.tokens is None else half.window.tokens for half in halves)
 
     def loss(self, batch: PackedBatch) -> Tensor:
         """Return the loss of every supervised token of the batch, fp32 [supervised]."""

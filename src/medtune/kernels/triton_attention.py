@@ -15,7 +15,7 @@ from torch import Tensor
 from medtune.kernels.triton_tiles import (
     LOG2,
     compiled_for,
-    find_sample,
+    find_piece,
     key_range,
     most_tiles,
     packed_heads,
@@ -58,11 +58,13 @@ def _soften(
 
 @triton.jit
 def _attend(
-    q_ptr, k_ptr, v_ptr, out_ptr, log_ptr, offsets_ptr, tokens, samples, q_row, k_row, v_row, scale, reach,
-    WIDTH: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, PACK: tl.constexpr, SAMPLES: tl.constexpr,
-    WINDOW: tl.constexpr, POSITIONS: tl.constexpr, COLUMNS: tl.constexpr,
+    q_ptr, k_ptr, v_ptr, out_ptr, log_ptr, offsets_ptr, shared_ptr, tokens, pieces, q_row, k_row, v_row, scale, reach,
+    WIDTH: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, PACK: tl.constexpr, PIECES: tl.constexpr,
+    SHARES: tl.constexpr, WINDOW: tl.constexpr, POSITIONS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    begin, end, first = find_sample(offsets_ptr, samples, tl.program_id(1), SAMPLES, POSITIONS)
+    begin, end, first, shared_begin, shared_end, _until = find_piece(
+        offsets_ptr, shared_ptr, pieces, tl.program_id(1), PIECES, SHARES, POSITIONS
+    )
     if first >= end:
         return
     key_head = tl.program_id(0) * PACK // GROUP
@@ -74,6 +76,12 @@ def _attend(
     highest = tl.full([PACK * POSITIONS], _MASKED, tl.float32)
     total = tl.zeros([PACK * POSITIONS], tl.float32)
     result = tl.zeros([PACK * POSITIONS, WIDTH], tl.float32)
+    if SHARES:
+        for at in range(shared_begin, shared_end, COLUMNS):
+            highest, total, result = _soften(
+                q, k_ptr, v_ptr, tl.minimum(query, shared_end - 1), highest, total, result, at, tokens, k_row, v_row,
+                scale, reach, WIDTH, COLUMNS, True, False,
+            )  # fmt: skip
     start, whole = key_range(begin, first, reach, WINDOW, COLUMNS)
     for at in range(start, whole, COLUMNS):
         highest, total, result = _soften(
@@ -97,23 +105,27 @@ def is_fit(q: Tensor, k: Tensor) -> bool:
     return q.dtype != torch.float32 and q.shape[-1] in _WIDTHS and q.shape[1] % k.shape[1] == 0
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, window: tuple[float, int | None]) -> tuple[Tensor, Tensor]:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, pieces: tuple[Tensor, Tensor], window: tuple[float, int | None]
+) -> tuple[Tensor, Tensor]:
     """Return the attention [tokens, heads, width] and the logarithms (base 2) of its sums, fp32 [heads, tokens].
 
     Args:
         q: [tokens, heads, width]; heads lie one after the other, tokens may lie apart.
         k: [tokens, key heads, width], as ``q``.
         v: as ``k``.
-        offsets: int32 [samples + 1], where samples begin and the last ends.
-        window: scale of the scores, and how many tokens back a token sees, None for all of its sample.
+        pieces: ``offsets`` and ``shared`` of a ``PackedBatch``.
+        window: scale of the scores, and how many tokens back a token sees, None for all of its sample; only that where
+            beginnings are shared.
     """
+    offsets, shared = pieces
     (scale, reach), (tokens, heads, width) = window, q.shape
     out = torch.empty(tokens, heads, width, dtype=q.dtype, device=q.device)
     log = torch.empty(heads, tokens, dtype=torch.float32, device=q.device)
     pack = packed_heads(q, k)
     tile = tile_of(_TILE, q, pack)
     _attend[heads // pack, most_tiles(offsets, tokens, tile["POSITIONS"])](
-        q, k, v, out, log, offsets, tokens, len(offsets) - 1, *(row_stride(t) for t in (q, k, v)), scale * LOG2, reach or 0,
-        **compiled_for(q, k, pack, offsets, reach), **tile,
+        q, k, v, out, log, offsets, shared, tokens, len(offsets) - 1, *(row_stride(t) for t in (q, k, v)), scale * LOG2, reach or 0,
+        **compiled_for(q, k, pack, pieces, reach), **tile,
     )  # fmt: skip
     return out, log

@@ -15,7 +15,7 @@ from torch import Tensor
 from medtune.kernels.triton_tiles import (
     LOG2,
     compiled_for,
-    find_sample,
+    find_piece,
     key_range,
     most_tiles,
     packed_heads,
@@ -73,11 +73,13 @@ def _query_step(
 @triton.jit
 def _query_gradients(
     q_ptr, k_ptr, v_ptr, out_ptr, gradient_ptr, log_ptr, delta_ptr, joint_ptr, cos_ptr, sin_ptr, offsets_ptr,
-    tokens, samples, q_row, k_row, v_row, joint_row, scale, factor, reach, TURN: tl.constexpr,
-    WIDTH: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, PACK: tl.constexpr, SAMPLES: tl.constexpr,
-    WINDOW: tl.constexpr, POSITIONS: tl.constexpr, COLUMNS: tl.constexpr,
+    shared_ptr, tokens, pieces, q_row, k_row, v_row, joint_row, scale, factor, reach, TURN: tl.constexpr,
+    WIDTH: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, PACK: tl.constexpr, PIECES: tl.constexpr,
+    SHARES: tl.constexpr, WINDOW: tl.constexpr, POSITIONS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    begin, end, first = find_sample(offsets_ptr, samples, tl.program_id(1), SAMPLES, POSITIONS)
+    begin, end, first, shared_begin, shared_end, _until = find_piece(
+        offsets_ptr, shared_ptr, pieces, tl.program_id(1), PIECES, SHARES, POSITIONS
+    )
     if first >= end:
         return
     key_head = tl.program_id(0) * PACK // GROUP
@@ -94,6 +96,12 @@ def _query_gradients(
     k_ptr += key_head * WIDTH
     v_ptr += key_head * WIDTH
     dq = tl.zeros([PACK * POSITIONS, WIDTH], tl.float32)
+    if SHARES:
+        for at in range(shared_begin, shared_end, COLUMNS):
+            dq = _query_step(
+                dq, q, gradient, k_ptr, v_ptr, tl.minimum(query, shared_end - 1), log, delta, at, tokens, k_row, v_row,
+                scale, reach, WIDTH, COLUMNS, True, False,
+            )  # fmt: skip
     start, whole = key_range(begin, first, reach, WINDOW, COLUMNS)
     for at in range(start, whole, COLUMNS):
         dq = _query_step(
@@ -135,11 +143,13 @@ def _key_step(
 @triton.jit
 def _key_gradients(
     q_ptr, k_ptr, v_ptr, gradient_ptr, log_ptr, delta_ptr, joint_ptr, cos_ptr, sin_ptr, offsets_ptr,
-    tokens, samples, q_row, k_row, v_row, joint_row, scale, factor, reach, TURN: tl.constexpr,
-    WIDTH: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, PACK: tl.constexpr, SAMPLES: tl.constexpr,
-    WINDOW: tl.constexpr, POSITIONS: tl.constexpr, COLUMNS: tl.constexpr,
+    shared_ptr, tokens, pieces, q_row, k_row, v_row, joint_row, scale, factor, reach, TURN: tl.constexpr,
+    WIDTH: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, PACK: tl.constexpr, PIECES: tl.constexpr,
+    SHARES: tl.constexpr, WINDOW: tl.constexpr, POSITIONS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    _begin, end, first = find_sample(offsets_ptr, samples, tl.program_id(1), SAMPLES, COLUMNS)
+    _begin, end, first, _shared_begin, _shared_end, until = find_piece(
+        offsets_ptr, shared_ptr, pieces, tl.program_id(1), PIECES, SHARES, COLUMNS
+    )
     if first >= end:
         return
     key_head = tl.program_id(0)
@@ -150,21 +160,21 @@ def _key_gradients(
     v = tl.load(v_ptr + place[:, None] * v_row + key_head * WIDTH + column[None, :])
     dk = tl.zeros([COLUMNS, WIDTH], tl.float32)
     dv = tl.zeros([COLUMNS, WIDTH], tl.float32)
-    last = end
-    crossing = tl.minimum(first + (COLUMNS + POSITIONS - 2) // POSITIONS * POSITIONS, end)
+    last = until
+    crossing = tl.minimum(first + (COLUMNS + POSITIONS - 2) // POSITIONS * POSITIONS, until)
     if WINDOW:
-        last = tl.minimum(end, first + COLUMNS + reach)
+        last = tl.minimum(until, first + COLUMNS + reach)
         crossing = last
     for pack in range(GROUP // PACK):
         head = key_head * GROUP + pack * PACK
         for at in range(first, crossing, POSITIONS):
             dk, dv = _key_step(
-                dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, at, end, tokens, q_row, scale, reach,
+                dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, at, until, tokens, q_row, scale, reach,
                 WIDTH, HEADS, PACK, POSITIONS, True, WINDOW,
             )  # fmt: skip
         for at in range(crossing, last, POSITIONS):
             dk, dv = _key_step(
-                dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, at, end, tokens, q_row, scale, reach,
+                dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, at, until, tokens, q_row, scale, reach,
                 WIDTH, HEADS, PACK, POSITIONS, False, WINDOW,
             )  # fmt: skip
     inside = key < end
@@ -177,7 +187,7 @@ def _key_gradients(
 def attend_backward(
     gradient: Tensor,
     done: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
-    offsets: Tensor,
+    pieces: tuple[Tensor, Tensor],
     window: tuple[float, int | None],
     angles: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
@@ -186,19 +196,19 @@ def attend_backward(
     Args:
         gradient: of the attention, [tokens, heads, width].
         done: queries, keys, values, attention and logarithms of its sums, from ``attend``.
-        offsets: as there.
+        pieces: as there.
         window: as there.
         angles: cosines and sines, fp32 [tokens, width / 2], that queries and keys were turned by, to turn their gradients
             back; None leaves them.
     """
     q, k, v, out, log = done
     tokens, heads, width = q.shape
-    (scale, reach), delta = window, torch.empty_like(log)
+    (scale, reach), delta, (offsets, shared) = window, torch.empty_like(log), pieces
     joint = torch.empty(tokens, (heads + 2 * k.shape[1]) * width, dtype=q.dtype, device=q.device)
     pack, gradient = packed_heads(q, k), gradient.contiguous()
-    shape = compiled_for(q, k, pack, offsets, reach) | {"TURN": angles is not None}
+    shape = compiled_for(q, k, pack, pieces, reach) | {"TURN": angles is not None}
     rest = (
-        log, delta, joint, *(angles or (log, log)), offsets, tokens, len(offsets) - 1, *(row_stride(t) for t in (q, k, v)),
+        log, delta, joint, *(angles or (log, log)), offsets, shared, tokens, len(offsets) - 1, *(row_stride(t) for t in (q, k, v)),
         joint.shape[1], scale * LOG2, scale, reach or 0,
     )  # fmt: skip
     # the first pass leaves what the second needs of gradient times attention

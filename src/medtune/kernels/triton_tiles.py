@@ -1,8 +1,8 @@
-"""How Triton kernels of attention divide a packed batch: tiles that lie within one sample."""
+"""How Triton kernels of attention divide a packed batch: tiles that lie within one piece of it."""
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
 # pyright: reportMissingImports=false, reportMissingParameterType=false, reportUntypedFunctionDecorator=false
 # pyright: reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
-# ruff: noqa: ANN001, ANN201, N803 - kernels name their arguments as Triton does
+# ruff: noqa: ANN001, ANN201, N803, PLR0913, PLR0917 - kernels name their arguments as Triton does
 
 import math
 
@@ -14,7 +14,7 @@ from torch import Tensor
 __all__ = [
     "LOG2",
     "compiled_for",
-    "find_sample",
+    "find_piece",
     "key_range",
     "most_tiles",
     "packed_heads",
@@ -32,17 +32,27 @@ _SHARED = 160 * 1024
 
 
 @triton.jit
-def find_sample(offsets_ptr, samples, tile, SAMPLES: tl.constexpr, SIZE: tl.constexpr):
-    """Return begin and end of the sample that a tile lies in, and its first token; begin and end are 0 for none."""
-    place = tl.arange(0, SAMPLES)
-    begins = tl.load(offsets_ptr + place, mask=place < samples, other=0)
-    ends = tl.load(offsets_ptr + place + 1, mask=place < samples, other=0)
+def find_piece(offsets_ptr, shared_ptr, pieces, tile, PIECES: tl.constexpr, SHARES: tl.constexpr, SIZE: tl.constexpr):
+    """Return where the piece that a tile lies in begins and ends, the tile's first token, and what goes with the piece.
+
+    That is begin and end of the tokens that come before it in its sample, and the end of the tokens that see it. All but
+    the first token are 0 where the tile lies in none.
+    """
+    place = tl.arange(0, PIECES)
+    begins = tl.load(offsets_ptr + place, mask=place < pieces, other=0)
+    ends = tl.load(offsets_ptr + place + 1, mask=place < pieces, other=0)
     tiles = (ends - begins + SIZE - 1) // SIZE
     reached = tl.cumsum(tiles, 0)
     is_mine = (tile < reached) & (tile >= reached - tiles)
     begin = tl.sum(tl.where(is_mine, begins, 0), 0)
     first = begin + tl.sum(tl.where(is_mine, tile - (reached - tiles), 0), 0) * SIZE
-    return begin, tl.sum(tl.where(is_mine, ends, 0), 0), first
+    end = tl.sum(tl.where(is_mine, ends, 0), 0)
+    shared_begin, shared_end, seen_until = begin, begin, end
+    if SHARES:
+        shared_begin = tl.sum(tl.load(shared_ptr + place, mask=is_mine, other=0), 0)
+        shared_end = tl.sum(tl.load(shared_ptr + pieces + place, mask=is_mine, other=0), 0)
+        seen_until = tl.sum(tl.load(shared_ptr + 2 * pieces + place, mask=is_mine, other=0), 0)
+    return begin, end, first, shared_begin, shared_end, seen_until
 
 
 @triton.jit
@@ -88,7 +98,7 @@ def tile_of(wanted: dict[str, int], q: Tensor, pack: int) -> dict[str, int]:
 
 
 def most_tiles(offsets: Tensor, tokens: int, size: int) -> int:
-    """Return how many tiles of ``size`` tokens the samples take at most; none crosses from one to the next."""
+    """Return how many tiles of ``size`` tokens the pieces take at most; none crosses from one to the next."""
     return tokens // size + len(offsets) - 1
 
 
@@ -100,13 +110,17 @@ def row_stride(heads: Tensor) -> int:
     return tokens
 
 
-def compiled_for(q: Tensor, k: Tensor, pack: int, offsets: Tensor, reach: int | None) -> dict[str, int | bool]:
+def compiled_for(
+    q: Tensor, k: Tensor, pack: int, pieces: tuple[Tensor, Tensor], reach: int | None
+) -> dict[str, int | bool]:
     """Return what the kernels are compiled for."""
+    offsets, shared = pieces
     return {
         "WIDTH": q.shape[2],
         "HEADS": q.shape[1],
         "GROUP": q.shape[1] // k.shape[1],
         "PACK": pack,
-        "SAMPLES": triton.next_power_of_2(len(offsets) - 1),
+        "PIECES": triton.next_power_of_2(len(offsets) - 1),
+        "SHARES": shared.shape[1] > 0,
         "WINDOW": reach is not None,
     }

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from medtune.decoding import prefixes
-from medtune.decoding.prefixes import shared_prefixes
+from medtune import prefixes
+from medtune.prefixes import shared_prefixes
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Finds what prompts have in common at their beginnings, so that it is computed once."""
+"""Finds what prompts have in common at their beginnings, so that it is computed once, in scoring and in training."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 __all__ = ["Prefix", "shared_prefixes"]
 
 _SHORTEST = 16
-"""Tokens from which a common beginning is worth the copy of its keys and values."""
+"""Tokens from which a common beginning is worth the trouble."""
 
 
 @dataclass(frozen=True, slots=True)
