@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,21 +24,40 @@ def give_up_triton(reason: str) -> None:
 
 @contextmanager
 def compiled_together() -> Iterator[None]:
-    """Compile the Triton kernels that are launched within, side by side, and run none of them.
+    """Compile and load the Triton kernels that are launched within, side by side, and run none of them.
 
     What they would have written is undefined. One that cannot be compiled is left out: it raises its error when it is run.
     """
+    import torch
     import triton
     from triton.runtime.jit import JITFunction
+
+    class Loading(triton.AsyncCompileMode):
+        """Makes kernels ready to launch too: up to Triton 3.6 a C compiler writes what launches each."""
+
+        def submit(self, key: Any, compile_fn: Any, finalize_fn: Any) -> Any:
+            def compiled() -> Any:
+                kernel = compile_fn()
+                with suppress(Exception):  # told again where it is launched
+                    _ = kernel.run
+                return kernel
+
+            return super().submit(key, compiled, finalize_fn)
 
     run = JITFunction.run
 
     def only_compile(self: Any, *arguments: Any, warmup: bool, **options: Any) -> Any:  # noqa: ARG001 - always so
         return run(self, *arguments, warmup=True, **options)
 
+    device = torch.cuda.current_device() if torch.cuda.is_available() else None
+
+    def choose_device() -> None:
+        if device is not None:
+            torch.cuda.set_device(device)  # each thread has its own
+
     JITFunction.run = only_compile
     try:
-        with ThreadPoolExecutor() as pool, triton.AsyncCompileMode(pool, ignore_errors=True):
+        with ThreadPoolExecutor(initializer=choose_device) as pool, Loading(pool, ignore_errors=True):
             yield
     finally:
         JITFunction.run = run

@@ -17,10 +17,12 @@ from medtune.kernels.triton_tiles import (
     compiled_for,
     find_piece,
     key_range,
+    masked_from,
     most_tiles,
     packed_heads,
     packed_queries,
     row_stride,
+    shared_tile,
     tile_of,
     visible,
 )
@@ -76,21 +78,17 @@ def _attend(
     highest = tl.full([PACK * POSITIONS], _MASKED, tl.float32)
     total = tl.zeros([PACK * POSITIONS], tl.float32)
     result = tl.zeros([PACK * POSITIONS, WIDTH], tl.float32)
-    if SHARES:
-        for at in range(shared_begin, shared_end, COLUMNS):
-            highest, total, result = _soften(
-                q, k_ptr, v_ptr, tl.minimum(query, shared_end - 1), highest, total, result, at, tokens, k_row, v_row,
-                scale, reach, WIDTH, COLUMNS, True, False,
-            )  # fmt: skip
     start, whole = key_range(begin, first, reach, WINDOW, COLUMNS)
     for at in range(start, whole, COLUMNS):
         highest, total, result = _soften(
             q, k_ptr, v_ptr, query, highest, total, result, at, tokens, k_row, v_row, scale, reach,
             WIDTH, COLUMNS, False, WINDOW,
         )  # fmt: skip
-    for at in range(whole, tl.minimum(first + POSITIONS, end), COLUMNS):
+    masked = masked_from(whole, shared_begin, shared_end, SHARES, COLUMNS)
+    for at in range(masked, tl.minimum(first + POSITIONS, end), COLUMNS):
+        key, seeing = shared_tile(at, whole, shared_begin, shared_end, query, SHARES, COLUMNS)
         highest, total, result = _soften(
-            q, k_ptr, v_ptr, query, highest, total, result, at, tokens, k_row, v_row, scale, reach,
+            q, k_ptr, v_ptr, seeing, highest, total, result, key, tokens, k_row, v_row, scale, reach,
             WIDTH, COLUMNS, True, WINDOW,
         )  # fmt: skip
     inside = query < end

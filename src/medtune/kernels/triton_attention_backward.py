@@ -17,10 +17,12 @@ from medtune.kernels.triton_tiles import (
     compiled_for,
     find_piece,
     key_range,
+    masked_from,
     most_tiles,
     packed_heads,
     packed_queries,
     row_stride,
+    shared_tile,
     tile_of,
     visible,
 )
@@ -96,21 +98,17 @@ def _query_gradients(
     k_ptr += key_head * WIDTH
     v_ptr += key_head * WIDTH
     dq = tl.zeros([PACK * POSITIONS, WIDTH], tl.float32)
-    if SHARES:
-        for at in range(shared_begin, shared_end, COLUMNS):
-            dq = _query_step(
-                dq, q, gradient, k_ptr, v_ptr, tl.minimum(query, shared_end - 1), log, delta, at, tokens, k_row, v_row,
-                scale, reach, WIDTH, COLUMNS, True, False,
-            )  # fmt: skip
     start, whole = key_range(begin, first, reach, WINDOW, COLUMNS)
     for at in range(start, whole, COLUMNS):
         dq = _query_step(
             dq, q, gradient, k_ptr, v_ptr, query, log, delta, at, tokens, k_row, v_row, scale, reach,
             WIDTH, COLUMNS, False, WINDOW,
         )  # fmt: skip
-    for at in range(whole, tl.minimum(first + POSITIONS, end), COLUMNS):
+    masked = masked_from(whole, shared_begin, shared_end, SHARES, COLUMNS)
+    for at in range(masked, tl.minimum(first + POSITIONS, end), COLUMNS):
+        key, seeing = shared_tile(at, whole, shared_begin, shared_end, query, SHARES, COLUMNS)
         dq = _query_step(
-            dq, q, gradient, k_ptr, v_ptr, query, log, delta, at, tokens, k_row, v_row, scale, reach,
+            dq, q, gradient, k_ptr, v_ptr, seeing, log, delta, key, tokens, k_row, v_row, scale, reach,
             WIDTH, COLUMNS, True, WINDOW,
         )  # fmt: skip
     _store_turned(

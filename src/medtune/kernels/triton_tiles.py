@@ -16,10 +16,12 @@ __all__ = [
     "compiled_for",
     "find_piece",
     "key_range",
+    "masked_from",
     "most_tiles",
     "packed_heads",
     "packed_queries",
     "row_stride",
+    "shared_tile",
     "tile_of",
     "visible",
 ]
@@ -29,14 +31,17 @@ _MOST_PACKED = 4
 _SMALL = {"ROWS": 64, "COLUMNS": 32, "num_warps": 4, "num_stages": 2}
 """The tile where a GPU has less than ``_SHARED`` bytes of shared memory for a program."""
 _SHARED = 160 * 1024
+_LAST = tl.constexpr(2**31 - 1)
+_FEWEST_PIECES = 128
+"""Pieces that kernels are compiled for at least: as many as a program has threads, and most batches have fewer."""
 
 
 @triton.jit
 def find_piece(offsets_ptr, shared_ptr, pieces, tile, PIECES: tl.constexpr, SHARES: tl.constexpr, SIZE: tl.constexpr):
     """Return where the piece that a tile lies in begins and ends, the tile's first token, and what goes with the piece.
 
-    That is begin and end of the tokens that come before it in its sample, and the end of the tokens that see it. All but
-    the first token are 0 where the tile lies in none.
+    That is begin and end of the tokens that come before it in its sample, and the end of the tokens that see it. All but the
+    first token are 0 where the tile lies in none.
     """
     place = tl.arange(0, PIECES)
     begins = tl.load(offsets_ptr + place, mask=place < pieces, other=0)
@@ -84,6 +89,28 @@ def key_range(begin, first, reach, WINDOW: tl.constexpr, COLUMNS: tl.constexpr):
     return start, whole
 
 
+@triton.jit
+def masked_from(whole, shared_begin, shared_end, SHARES: tl.constexpr, COLUMNS: tl.constexpr):
+    """Return where the loop over keys begins that masks them: before ``whole``, for as many tiles as come before the piece."""
+    if SHARES:
+        whole -= (shared_end - shared_begin + COLUMNS - 1) // COLUMNS * COLUMNS
+    return whole
+
+
+@triton.jit
+def shared_tile(at, whole, shared_begin, shared_end, query, SHARES: tl.constexpr, COLUMNS: tl.constexpr):
+    """Return where a tile of keys begins, and each query as far as it sees them.
+
+    Tiles of keys that come before the piece in its sample are numbered as if they ended at ``whole``, where the keys begin
+    that not all queries see; so one loop, which masks keys, goes over both.
+    """
+    if SHARES:
+        shift = shared_begin - masked_from(whole, shared_begin, shared_end, SHARES, COLUMNS)
+        query = tl.minimum(query, tl.where(at < whole, shared_end - 1, _LAST))
+        at += tl.where(at < whole, shift, 0)
+    return at, query
+
+
 def packed_heads(q: Tensor, k: Tensor) -> int:
     """Return how many query heads, all of one key head, make a tile."""
     return math.gcd(q.shape[1] // k.shape[1], _MOST_PACKED)
@@ -120,7 +147,7 @@ def compiled_for(
         "HEADS": q.shape[1],
         "GROUP": q.shape[1] // k.shape[1],
         "PACK": pack,
-        "PIECES": triton.next_power_of_2(len(offsets) - 1),
+        "PIECES": max(_FEWEST_PIECES, triton.next_power_of_2(len(offsets) - 1)),
         "SHARES": shared.shape[1] > 0,
         "WINDOW": reach is not None,
     }
