@@ -66,6 +66,7 @@ class Medtune:
             "max_steps": self._steps,
             "recompute": setting["recompute"],
             "restored_weights": setting.get("restored", "each_pass"),
+            "share_prefixes": setting.get("shares", False),
             "save_strategy": "no",
             "optim": OPTIMIZER,
             "learning_rate": RATE,
@@ -75,7 +76,10 @@ class Medtune:
     def _bare(self, setting, batches):
         fill_adapters(self._model)
         path = kernels.enable(
-            self._model, recompute=setting["recompute"], keep_restored=setting.get("restored") == "keep"
+            self._model,
+            recompute=setting["recompute"],
+            keep_restored=setting.get("restored") == "keep",
+            share=setting.get("shares", False),
         )
         if isinstance(path, kernels.Refusal):
             raise TypeError(str(path))

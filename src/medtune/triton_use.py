@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -32,18 +32,6 @@ def compiled_together() -> Iterator[None]:
     import triton
     from triton.runtime.jit import JITFunction
 
-    class Loading(triton.AsyncCompileMode):
-        """Makes kernels ready to launch too: up to Triton 3.6 a C compiler writes what launches each."""
-
-        def submit(self, key: Any, compile_fn: Any, finalize_fn: Any) -> Any:
-            def compiled() -> Any:
-                kernel = compile_fn()
-                with suppress(Exception):  # told again where it is launched
-                    _ = kernel.run
-                return kernel
-
-            return super().submit(key, compiled, finalize_fn)
-
     run = JITFunction.run
 
     def only_compile(self: Any, *arguments: Any, warmup: bool, **options: Any) -> Any:  # noqa: ARG001 - always so
@@ -57,7 +45,20 @@ def compiled_together() -> Iterator[None]:
 
     JITFunction.run = only_compile
     try:
-        with ThreadPoolExecutor(initializer=choose_device) as pool, Loading(pool, ignore_errors=True):
-            yield
+        with ThreadPoolExecutor(initializer=choose_device) as pool:
+            mode = triton.AsyncCompileMode(pool, ignore_errors=True)
+            submit = mode.submit
+            mode.submit = lambda key, compiling, finish: submit(key, lambda: _ready(compiling()), finish)
+            with mode:
+                yield
     finally:
         JITFunction.run = run
+
+
+def _ready(kernel: Any) -> Any:
+    """Have a kernel loaded, and what launches it written by the C compiler, which Triton up to 3.6 asks for each."""
+    try:
+        _ = kernel.run
+    except Exception:  # noqa: BLE001 - told again where it is launched
+        kernel._run = None  # noqa: SLF001 - else it counts as loaded
+    return kernel

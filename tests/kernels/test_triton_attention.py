@@ -9,8 +9,9 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 pytest.importorskip("triton")
 
+from medtune import kernels
 from medtune.decoder import Heads
-from medtune.kernels import stock, triton_attention, triton_attention_backward
+from medtune.kernels import attention, stock, triton_attention, triton_attention_backward, triton_tiles
 
 # the interpreter itself uses what NumPy deprecates
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -114,6 +115,13 @@ def test_samples_do_not_see_each_other(normal):
         assert torch.equal(one, other)
 
 
+def test_batches_of_usual_sizes_share_their_compiled_kernels(normal):
+    q, k = normal(4, 2, 16), normal(4, 1, 16)
+    few, many = (triton_tiles.compiled_for(q, k, 2, pieces_of((1,) * count), None) for count in (3, 100))
+    assert few == many
+    assert few["PIECES"] >= 102
+
+
 def test_heads_of_a_token_that_lie_apart_are_refused(normal):
     q = normal(4, 2, 32).to(HALF)[:, :, :16]
     with pytest.raises(ValueError, match="one after the other"):
@@ -126,3 +134,17 @@ def test_other_heads_are_left_to_other_kernels(normal):
     assert not triton_attention.is_fit(q, k)
     wide = normal(4, 2, 256).to(HALF)
     assert not triton_attention.is_fit(wide, wide)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU multiplies fp32 in less precision")
+def test_a_model_whose_samples_share_beginnings_has_the_gradients_of_plain_peft(build, monkeypatch):
+    from tiny_models import draw_alike, gradients, largest_error, plain_loss
+
+    model, batch = build("Mistral"), draw_alike(rows=1)
+    _loss, wanted = gradients(model, plain_loss(model, *batch))
+    monkeypatch.setattr(attention, "_form_of", lambda _q, _k: "triton")
+    path = kernels.enable(model, share=True)
+    laid = path.lay_out(*batch)
+    assert laid.shares
+    _loss, found = gradients(model, path.loss_of(laid.padded()))
+    assert largest_error(found, wanted) < 1e-5

@@ -107,5 +107,6 @@ def test_all_kernels_of_a_pass_are_compiled_beforehand_and_fit_the_gpu(tmp_path)
     )
     first, both = found["asked"]
     assert both == first >= found["made"] > 20  # the second rehearsal asked for none
+    assert found["launchers"] == found["made"]
     assert 0 < found["most_shared"] <= 232_448
     assert found["is_as_before"]

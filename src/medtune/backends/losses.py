@@ -35,7 +35,9 @@ def choose_route(job: Job) -> FastPath | Refusal:
 
 def describe(route: FastPath | Refusal) -> str:
     """Return the line about the fast path that a run's log and record hold."""
-    return str(route) if isinstance(route, Refusal) else f"the fast path is on ({route.steps} form)"
+    if isinstance(route, Refusal):
+        return str(route)
+    return f"the fast path is on ({route.steps} form{', common beginnings once' if route.shares else ''})"
 
 
 def loss_of(base: Any, route: FastPath | Refusal) -> Loss:

@@ -53,6 +53,11 @@ class FastPath:
         return self._stack.network.steps.name
 
     @property
+    def shares(self) -> bool:
+        """Whether what samples have in common at their beginnings is computed once."""
+        return self._share and self._stack.longest_shared > 0
+
+    @property
     def failure(self) -> str | None:
         """Why passes are not recorded on this GPU, None where they are or need not be."""
         return None if self._replays is None else self._replays.failure
@@ -183,7 +188,7 @@ def enable(  # noqa: PLR0913 - all but the model by name
     keep_restored: bool = False,
     dtype: torch.dtype | None = None,
     record: bool = True,
-    share: bool = True,
+    share: bool = False,
     most_tokens: int = 0,
 ) -> FastPath | Refusal:
     """Switch the fast path on for a model, or say why it does not apply; a refused model keeps its values.
