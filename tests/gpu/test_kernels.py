@@ -8,7 +8,7 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "kernels"))
-from tiny_models import build_model, draw_batch, gradients, largest_error, plain_loss
+from tiny_models import build_model, draw_alike, draw_batch, gradients, joint_error, largest_error, plain_loss
 
 from medtune import kernels
 from medtune.kernels import recognize, steps
@@ -224,6 +224,19 @@ def test_a_replay_sees_updated_adapters():
     with torch.no_grad():
         torch.testing.assert_close(after.detach(), path.loss_sum(*batch), rtol=1e-3, atol=0)
     assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize("family", ["Mistral", "Qwen2", "Qwen3"])
+def test_shared_beginnings_give_the_gradients_of_whole_samples_in_recorded_passes_too(family):
+    exact, batch = build_model(family, **WIDE), draw_alike()
+    _loss, wanted = gradients(exact, plain_loss(exact, *batch))
+    model = build_model(family, dtype=torch.bfloat16, **WIDE)
+    path, errors = enabled(model, share=True), {}
+    for name, laid in (("whole", kernels.lay_out(*batch)), ("shared", path.lay_out(*batch))):
+        for repeat in ("first", "recorded", "replayed"):
+            _loss, found = gradients(model, path.loss_of(laid))
+            errors[name, repeat] = joint_error(found, wanted)
+    assert max(errors.values()) < 1.25 * errors["whole", "first"], errors
 
 
 def test_a_step_never_waits_for_the_device():

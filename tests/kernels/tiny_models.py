@@ -91,6 +91,12 @@ def gradients(model, loss):
     return loss.detach(), found
 
 
+def joint_error(found, wanted):
+    """Return the relative error of all gradients taken as one."""
+    apart = sum(float((found[n].double() - w.double()).norm()) ** 2 for n, w in wanted.items())
+    return (apart / sum(float(w.double().norm()) ** 2 for w in wanted.values())) ** 0.5
+
+
 def largest_error(found, wanted):
     """Return the largest relative error of any parameter's gradient, by norm."""
     assert found.keys() == wanted.keys()
