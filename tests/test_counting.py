@@ -4,9 +4,13 @@ import json
 import socket
 
 import pytest
+import torch
 
-from medtune import DataSpec, MedTuner, ModelSpec, RunSpec, counting
+from medtune import DataSpec, MedTuner, ModelSpec, RunSpec, counting, kernels
 from medtune.cli.app import run
+from medtune.data.pack import to_batch
+from medtune.data.prepare import prepare
+from medtune.data.tokenizer import load_tokenizer
 from medtune.demo.generator import generate_rows
 from medtune.plugins.host import create_host
 from medtune.testing.tiny import tiny_base
@@ -63,6 +67,19 @@ def test_local_rows_are_counted_and_kept_for_training(host, base, file):
     assert plan.tokens == report.tokens
     assert plan.data["sources"].keys() == report.sources.keys()
     assert json.loads(json.dumps(plan.to_json()))["data"] == plan.data
+
+
+def test_common_beginnings_are_those_that_the_fast_path_would_compute_once(host, base, file):
+    spec = spec_of(base, file)
+    spec = spec.model_copy_with(
+        train=spec.train.model_copy_with(per_device_batch_size=10_000)
+    )  # all rows in one update
+    told = MedTuner(spec, plugins=host).plan().data["common_beginnings"]
+    prepared = prepare(spec, host, load_tokenizer(spec.model))
+    arrays = to_batch([prepared.rows[i] for i in range(len(prepared.rows))], spec.train.max_length, 0)
+    rows = [torch.from_numpy(arrays[name]) for name in ("input_ids", "position_ids", "labels")]
+    whole, shared = kernels.lay_out(*rows), kernels.lay_out(*rows, longest_shared=spec.train.max_length)
+    assert 0 < told == pytest.approx((len(whole.ids) - len(shared.ids)) / prepared.report.tokens)
 
 
 def test_losses_to_length_are_told_per_source_and_in_all(host, base, file):
@@ -124,6 +141,7 @@ def test_a_large_set_is_counted_once_it_was_prepared(host, base, file, monkeypat
 
 def test_the_command_tells_losses_and_needs(base, file, capsys):
     settings = [f"model.path={base}", f"data.source={file}", "data.validation=null", "train.max_length=300"]
+    settings.append("train.per_device_batch_size=40")
     arguments = ["plan", "--bundle", "demo", *(part for setting in settings for part in ("--set", setting))]
     assert run([*arguments, "--json"]) == 0
     data = json.loads(capsys.readouterr().out)["data"]
@@ -132,3 +150,4 @@ def test_the_command_tells_losses_and_needs(base, file, capsys):
     assert f"{data['lost_rows']} rows with" in shown
     assert f"99 % need {data['needed']['99']}" in shown
     assert "would lose" in shown
+    assert f"{data['common_beginnings']:.1%} of an update's tokens" in shown

@@ -1,7 +1,8 @@
 """Counts a run's rows before it begins, where they and the tokenizer are on this machine; asks no network."""
 
+import random
 import re
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from medtune.data.sources.paths import local_files
 from medtune.data.tokenizer import load_tokenizer
 from medtune.errors import DataError
 from medtune.planning import DataSize
+from medtune.plugins.contracts import PackedRow
 from medtune.plugins.host import PluginHost
+from medtune.prefixes import prefix_groups
 from medtune.specs import ModelSpec, RunSpec, SourceSpec
 
 __all__ = ["count_rows", "size_of"]
@@ -21,6 +24,8 @@ _QUICK_BYTES = 256 * 2**20
 """Files up to this size are prepared for a plan, in about a minute; the result is kept, so that training finds it."""
 _QUICK_ROWS = 20_000
 """Rows passed as objects, which are not kept, up to this number."""
+_UPDATES = 20
+"""Updates that are drawn to see how much of them samples have in common."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -60,7 +65,30 @@ def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
     except DataError as error:
         refused = str(error)
     facts: dict[str, Any] = {**prepared.report.summary(), "max_length": spec.train.max_length, "refused": refused}
+    facts["common_beginnings"] = _common_share(prepared, spec)
     return DataSize(len(prepared.rows), prepared.report.tokens, measured=True, facts=facts)
+
+
+def _common_share(prepared: Prepared, spec: RunSpec) -> float:
+    """Return the share of an update's tokens that sharing beginnings would save, over some updates drawn with the seed."""
+    per_update = min(spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps, len(prepared.rows))
+    draw, tokens, saved = random.Random(spec.seed), 0, 0
+    for _ in range(_UPDATES if per_update else 0):
+        rows = [prepared.rows[index] for index in draw.sample(range(len(prepared.rows)), per_update)]
+        prompts = dict(enumerate(prompt for row in rows for prompt in _prompts(row)))
+        tokens += sum(len(row.input_ids) for row in rows)
+        saved += sum(length * (len(members) - 1) for length, members in prefix_groups(prompts))
+    return saved / tokens if tokens else 0.0
+
+
+def _prompts(row: PackedRow) -> Iterator[list[int]]:
+    """Yield the ids of each sample of a row before the first that carries loss."""
+    start = 0
+    for length in row.lengths:
+        marks = list(row.supervised[start : start + length])
+        first = marks.index(1) if 1 in marks else 0
+        yield list(row.input_ids[start : start + first])
+        start += length
 
 
 def _local_tokenizer(model: ModelSpec) -> ModelSpec | None:

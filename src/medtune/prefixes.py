@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Prefix", "shared_prefixes"]
+__all__ = ["Prefix", "prefix_groups", "shared_prefixes"]
 
 _SHORTEST = 16
 """Tokens from which a common beginning is worth the trouble."""
+_MOST_FOLLOWERS = 8
+"""Samples that go on from one beginning in training: all their queries meet in the programs of its keys, which take as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,19 @@ class Prefix:
     def saved(self) -> int:
         """Tokens that need not be computed."""
         return len(self.ids) * (len(self.keys) - 1)
+
+
+def prefix_groups(prompts: Mapping[int, Sequence[int]]) -> list[tuple[int, tuple[int, ...]]]:
+    """Return how many tokens which prompts, two to eight, have in common, as training computes them once.
+
+    Args:
+        prompts: ids of each sample before the first that carries loss, by any key.
+    """
+    groups: list[tuple[int, tuple[int, ...]]] = []
+    for prefix in shared_prefixes(prompts, sum(map(len, prompts.values()))):
+        count = -(-len(prefix.keys) // _MOST_FOLLOWERS)
+        groups += [(len(prefix.ids), prefix.keys[number::count]) for number in range(count)]
+    return groups
 
 
 @dataclass(slots=True)

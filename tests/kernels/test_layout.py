@@ -4,8 +4,7 @@ from itertools import pairwise
 
 import torch
 
-from medtune import kernels
-from medtune.kernels import layout
+from medtune import kernels, prefixes
 
 BEGINNING = list(range(10, 30))
 
@@ -60,7 +59,7 @@ def test_short_beginnings_and_samples_that_do_not_count_from_zero_stay_whole():
 
 
 def test_a_beginning_has_a_bounded_number_of_samples():
-    count = 2 * layout._MOST_FOLLOWERS + 1
+    count = 2 * prefixes._MOST_FOLLOWERS + 1
     rows = rows_of(*(([*BEGINNING, n, n, n],) for n in range(100, 100 + count)))
     batch = kernels.lay_out(*rows, longest_shared=100)
     sizes = [(seen - 20) // 2 for own, _before, seen in pieces(batch) if own == BEGINNING]

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["Narrator", "print_evaluation", "print_harness", "print_json", "print_plan", "print_scores"]
 
 
+_WORTH_TELLING = 0.02
+"""Share of the tokens from which common beginnings are worth a line."""
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
     print(json.dumps(value, allow_nan=False))
@@ -131,6 +135,11 @@ def _add_counts(table: "Table", data: Mapping[str, Any]) -> None:
         needed = ", ".join(f"{percent} % need {length:,}" for percent, length in source["needed"].items())
         lost = f"{source['lost_rows']:,} rows with {source['lost_supervised_tokens']:,} supervised tokens lost"
         table.add_row(f"length, {name or 'unnamed'}", f"{lost} to max_length {data['max_length']:,}; {needed}")
+    if data.get("common_beginnings", 0) >= _WORTH_TELLING:
+        share = f"{data['common_beginnings']:.1%} of an update's tokens"
+        table.add_row(
+            "common beginnings", f"{share}; on the fast path --set train.share_prefixes=true computes them once"
+        )
     if data["refused"]:
         table.add_row("refused", data["refused"])
 

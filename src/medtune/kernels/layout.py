@@ -9,15 +9,13 @@ import torch
 from torch import Tensor
 
 from medtune.padding import padded, padded_chosen, padded_tokens
-from medtune.prefixes import shared_prefixes
+from medtune.prefixes import prefix_groups
 
 __all__ = ["PackedBatch", "lay_out"]
 
 _IGNORED = -100
 _TENSORS = ("ids", "positions", "offsets", "chosen", "targets", "shared")
 _SAMPLE_GRAIN = 32
-_MOST_FOLLOWERS = 8
-"""Samples that go on from one beginning: all their queries meet in the programs of its few keys, which take as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +123,8 @@ def lay_out(input_ids: Tensor, position_ids: Tensor, labels: Tensor, longest_sha
         input_ids: [rows, length] int64.
         position_ids: [rows, length] int64; a 0 begins a sample, as does a row.
         labels: [rows, length] int64, -100 where a token carries no loss.
-        longest_shared: samples of at most that many tokens are laid out with common beginnings once, up to
-            ``_MOST_FOLLOWERS`` samples to each; 0 for none. Where one is longer, none shares.
+        longest_shared: samples of at most that many tokens are laid out with common beginnings once for several of them;
+            0 for none. Where one is longer, none shares.
     """
     rows, length = input_ids.shape
     ids, positions, labels = input_ids.cpu(), position_ids.cpu(), labels.cpu()
@@ -204,8 +202,4 @@ def _groups(batch: PackedBatch, bounds: Sequence[tuple[int, int]]) -> list[tuple
         for sample, ((start, end), first) in enumerate(zip(bounds, firsts, strict=True))
         if counted[start:end].all()
     }
-    groups: list[tuple[int, tuple[int, ...]]] = []
-    for prefix in shared_prefixes(prompts, len(ids)):
-        count = -(-len(prefix.keys) // _MOST_FOLLOWERS)
-        groups += [(len(prefix.ids), prefix.keys[number::count]) for number in range(count)]
-    return groups
+    return prefix_groups(prompts)
