@@ -36,6 +36,7 @@ def run(engine, speed, **changes):
         "isolated": engine == "medtune",
         "rows": 16,
         "length": 512,
+        "texts": 0,
         "tokens_per_second": speed,
         "mfu": 0.5,
         "peak_gib": 20.0,
@@ -52,6 +53,7 @@ def reference(*, isolated, grad_norm=2.0):
         "isolated": isolated,
         "rows": 16,
         "length": 512,
+        "texts": 0,
         "loss": 10.0,
         "grad_norm": grad_norm,
     }
@@ -66,10 +68,12 @@ def test_the_fastest_comes_first_with_its_ratio_to_the_best_peer(compare):
 
 def test_regimes_and_lengths_are_compared_apart(compare):
     rows = [run("trl", 100), run("trl", 50, recompute="all"), run("trl", 400, rows=1, length=8192), run("medtune", 200)]
+    rows.append(run("trl", 300, texts=45))
     ratios = {tuple(line.split(" | ")[n] for n in (1, 2, 6)): line.split(" | ")[7] for line in compare.table(rows)[2:]}
     assert ratios[("16 x 512", "medtune", "200")] == "2.00"
     assert ratios[("1 x 8192", "trl", "400")] == "1.00"
     assert ratios[("16 x 512", "trl", "50")] == "1.00"
+    assert ratios[("16 x 512, 45 texts", "trl", "300")] == "1.00"
 
 
 def test_each_engine_is_judged_by_the_reference_of_its_own_isolation(compare):
@@ -117,6 +121,16 @@ def test_adapters_get_the_same_values_whatever_their_type_and_the_names_around_t
     for a, b in zip(plain, wrapped, strict=True):
         assert torch.equal(a.to(torch.bfloat16), b)
     assert not torch.equal(plain[0], plain[1])
+
+
+def test_samples_begin_with_one_of_a_few_texts_where_that_is_asked(contest):
+    (ids, positions, _labels), _lengths = contest.make_batches(16, 512, 2)[0]
+    begins = (positions == 0).nonzero().tolist()
+    openings = {tuple(ids[row, start : start + 73].tolist()) for row, start in begins}
+    alike = len(begins) - len(openings)
+    assert alike > 0.6 * len(begins)  # the rest are short, or fill a row up
+    (plain, _positions, _labels), _lengths = contest.make_batches(16, 512)[0]
+    assert len({tuple(plain[row, start : start + 9].tolist()) for row, start in begins}) == len(begins)
 
 
 def test_medtune_and_its_peers_meet_the_same_tokens_in_the_same_order(contest):
