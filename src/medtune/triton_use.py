@@ -48,7 +48,7 @@ def compiled_together() -> Iterator[None]:
         with ThreadPoolExecutor(initializer=choose_device) as pool:
             mode = triton.AsyncCompileMode(pool, ignore_errors=True)
             submit = mode.submit
-            mode.submit = lambda key, compiling, finish: submit(key, lambda: _ready(compiling()), finish)
+            mode.submit = lambda key, compile_fn, finalize_fn: submit(key, lambda: _ready(compile_fn()), finalize_fn)
             with mode:
                 yield
     finally:
