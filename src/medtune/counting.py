@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterator, Sized
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ _QUICK_BYTES = 256 * 2**20
 _QUICK_ROWS = 20_000
 """Rows passed as objects, which are not kept, up to this number."""
 _UPDATES = 20
-"""Updates that are drawn to see how much of them samples have in common."""
+"""Updates that are drawn to see how much of them samples have in common; one where it holds all rows."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -54,7 +55,10 @@ def count_rows(spec: RunSpec, host: PluginHost, rows: Rows | None = None) -> Dat
     found = _found(lenient, host, tokenizer) if rows is None else None
     if found is None and _is_quick(spec, rows):
         found = prepare(lenient, host, tokenizer, rows=rows)
-    return None if found is None else size_of(found, spec)
+    if found is None:
+        return None
+    size = size_of(found, spec)
+    return replace(size, facts={**size.facts, "common_beginnings": _common_share(found, spec)})
 
 
 def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
@@ -65,16 +69,16 @@ def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
     except DataError as error:
         refused = str(error)
     facts: dict[str, Any] = {**prepared.report.summary(), "max_length": spec.train.max_length, "refused": refused}
-    facts["common_beginnings"] = _common_share(prepared, spec)
     return DataSize(len(prepared.rows), prepared.report.tokens, measured=True, facts=facts)
 
 
 def _common_share(prepared: Prepared, spec: RunSpec) -> float:
     """Return the share of an update's tokens that sharing beginnings would save, over some updates drawn with the seed."""
-    per_update = min(spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps, len(prepared.rows))
+    count = len(prepared.rows)
+    per_update = min(spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps, count)
     draw, tokens, saved = random.Random(spec.seed), 0, 0
-    for _ in range(_UPDATES if per_update else 0):
-        rows = [prepared.rows[index] for index in draw.sample(range(len(prepared.rows)), per_update)]
+    for _ in range(_UPDATES if per_update < count else 1):
+        rows = [prepared.rows[index] for index in draw.sample(range(count), per_update)]
         prompts = dict(enumerate(prompt for row in rows for prompt in _prompts(row)))
         tokens += sum(len(row.input_ids) for row in rows)
         saved += sum(length * (len(members) - 1) for length, members in prefix_groups(prompts))
