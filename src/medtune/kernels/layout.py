@@ -140,17 +140,21 @@ def lay_out(input_ids: Tensor, position_ids: Tensor, labels: Tensor, longest_sha
     kept = place <= last[sample]
     counts = torch.bincount(sample[kept], minlength=len(last))
     lengths = counts[counts > 0]
-    offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
     laid = PackedBatch(
         ids=ids.flatten()[kept],
         positions=positions.flatten()[kept],
-        offsets=offsets,
+        offsets=_offsets(lengths),
         longest=int(lengths.max()) if len(lengths) else 0,
         chosen=(kept.cumsum(0) - 1)[predicting],
         targets=labels.flatten()[predicting + 1],
         shared=torch.zeros(3, 0, dtype=torch.int32),
     )
     return _share(laid) if 0 < laid.longest <= longest_shared else laid
+
+
+def _offsets(lengths: Tensor) -> Tensor:
+    """Return where pieces of such lengths begin and the last ends."""
+    return torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
 
 
 def _alone(offsets: Tensor) -> Tensor:
@@ -175,18 +179,16 @@ def _share(batch: PackedBatch) -> PackedBatch:
             shared.append((begin, begin, at + sum(end - start for start, end in rests)))
         for start, end in rests:
             runs.append(torch.arange(start, end))
-            before = (begin, begin + length) if length else (at, at)
             at += end - start
-            shared.append((*before, at))
+            shared.append((begin, begin + length, at))
     kept = torch.cat(runs)
     place = torch.zeros(len(batch.ids), dtype=torch.int64)
     place[kept] = torch.arange(at)
-    lengths = torch.tensor([len(run) for run in runs])
     return replace(
         batch,
         ids=batch.ids[kept],
         positions=batch.positions[kept],
-        offsets=torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32),
+        offsets=_offsets(torch.tensor([len(run) for run in runs])),
         chosen=place[batch.chosen],
         shared=torch.tensor(shared, dtype=torch.int32).t().contiguous(),
     )
