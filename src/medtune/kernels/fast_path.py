@@ -55,7 +55,7 @@ class FastPath:
     @property
     def shares(self) -> bool:
         """Whether what samples have in common at their beginnings is computed once."""
-        return self._share and self._stack.longest_shared > 0
+        return self._longest_shared > 0
 
     @property
     def failure(self) -> str | None:
@@ -77,7 +77,7 @@ class FastPath:
 
     def lay_out(self, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> PackedBatch:
         """Lay out rows as in ``loss_sum``, for ``loss_of``: with beginnings that samples share there once, if that is on."""
-        return lay_out(input_ids, position_ids, labels, self._stack.longest_shared if self._share else 0)
+        return lay_out(input_ids, position_ids, labels, self._longest_shared)
 
     def loss_of(self, batch: PackedBatch) -> Tensor:
         """Return the summed cross entropy of a batch that is laid out already, wherever it lies."""
@@ -141,6 +141,7 @@ class FastPath:
 
     def _take(self, stack: Stack) -> None:
         self._stack = stack
+        self._longest_shared = stack.longest_shared() if self._share else 0
         self._parameters = stack.network.adapters.parameters
         self._replays: Replays | None = None
         if self._record and stack.network.embedding.device.type == "cuda":

@@ -76,9 +76,8 @@ class Stack:
         self._recompute: Recompute = recompute
         self._shelf = Shelf()
 
-    @property
     def longest_shared(self) -> int:
-        """Tokens of the longest sample that may share its beginning with others; 0 where that would not be faster."""
+        """Return the tokens of the longest sample that may share its beginning; 0 where that would not be faster."""
         halves = [block.attention for block in self.network.blocks]
         if not all(may_share(heads, self.network.embedding) for heads in {half.heads for half in halves}):
             return 0
