@@ -4,10 +4,10 @@ Usage: python benchmarks/compare.py OUT.json [--budget SECONDS] [--only TEXT] [-
        [--steps N] [--checkpoint FOLDER] [--limit SECONDS] [--no-bare]
 
 The work: random weights of Starling's shape, four batches of packed rows in turn (log-normal lengths, 45 % of each sample
-supervised), LoRA r 8 without dropout on all seven linear layers from the same adapter values, AdamW, bf16. Every engine
-runs in a process of its own. A shape's third number is that of the texts that its samples begin with, as rows made from
-few instructions do; without one they share nothing. The first four steps are discarded; the figure is the median of the rest, in real tokens.
-medtune runs through the trainer that MedTuner.train() uses and isolates the samples of a row, with a bare loop of its
+supervised), LoRA r 8 without dropout on all seven linear layers from the same adapter values, AdamW, bf16. A shape's third
+number is that of the texts that its samples begin with, as rows made from few instructions do; without one they share nothing.
+Every engine runs in a process of its own. The first four steps are discarded; the figure is the median of the rest, in real
+tokens. medtune runs through the trainer that MedTuner.train() uses and isolates the samples of a row, with a bare loop of its
 kernels beside it; trl and unsloth run their trainer on the same rows, in which they let a sample see those before it, which is
 their fast form; trl runs with the samples apart too.
 
@@ -229,7 +229,7 @@ def parse():
     arguments = parser.parse_args()
     if arguments.tiny and arguments.shapes == SHAPES:
         arguments.shapes = "2x512"
-    arguments.shapes = [[int(n) for n in shape.split("x")] for shape in arguments.shapes.split(",")]
+    arguments.shapes = [[*map(int, shape.split("x")), 0][:3] for shape in arguments.shapes.split(",")]
     arguments.out = arguments.out.absolute()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     return arguments

@@ -57,7 +57,7 @@ class Medtune:
         return {"bf16": "none"}.get(self._order["base"], self._order["base"])
 
     def _spec(self, setting, shape, folder):
-        rows, length, *_texts = shape
+        rows, length, _texts = shape
         train = {
             "per_device_batch_size": rows,
             "gradient_accumulation_steps": 1,

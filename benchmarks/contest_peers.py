@@ -73,7 +73,7 @@ class Trl:
         return found
 
     def _arguments(self, setting, shape, folder):
-        rows, length, *_texts = shape
+        rows, length, _texts = shape
         # every row is exactly as long as is trained on: neither way of feeding changes what a step consists of
         feeding = {"packing": True, "packing_strategy": "wrapped"}
         if setting["isolated"]:  # packed as trl would, and left as it is
@@ -113,7 +113,7 @@ class Unsloth(Trl):
         self.steps, (setting, *_rest) = DISCARDED + order["steps"], order["settings"]
         self.model, self.tokenizer = fast.from_pretrained(
             order["checkpoint"],
-            max_seq_length=max(shape[1] for shape in order["shapes"]),
+            max_seq_length=max(length for _rows, length, _texts in order["shapes"]),
             load_in_4bit=order["base"] == "nf4",
             dtype=torch.bfloat16,
             local_files_only=True,

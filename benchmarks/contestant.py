@@ -1,6 +1,6 @@
 """Runs one engine of the comparison in this process; compare.py starts it.
 
-Usage: python benchmarks/contestant.py '{"engine": ..., "base": ..., "settings": [...], "shapes": [[16, 512]], ...}'
+Usage: python benchmarks/contestant.py '{"engine": ..., "base": ..., "settings": [...], "shapes": [[16, 512, 0]], ...}'
 
 Imports first, then waits for a line on its input that holds the time (as time.time() counts) after which no further run
 starts: so that engines load while others have not begun yet, and never while one is timed. Every run appends a line of
@@ -56,8 +56,8 @@ def run_all(engine, order, until, tell):
 
     device = torch.cuda.get_device_name() if CUDA else "CPU"
     for shape, setting in [(tuple(shape), setting) for shape in order["shapes"] for setting in order["settings"]]:
-        work = {"rows": shape[0], "length": shape[1], "texts": sum(shape[2:])}
-        row = {**setting, **work, "device": device, "versions": versions()}
+        rows, length, texts = shape
+        row = {**setting, "rows": rows, "length": length, "texts": texts, "device": device, "versions": versions()}
         if time.time() > until:
             tell({**row, "failed": "not run: the budget was used up"})
             continue
