@@ -18,6 +18,7 @@ MEDICAL_TASKS = ("medqa_4options", "medmcqa", "pubmedqa")
 """Names that lm-evaluation-harness gives its medical question sets."""
 
 
+# One function: nearly half of it says what it takes and raises, the rest is one call and how it may fail.
 def run_harness(
     loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None, chat: bool = False, folder: str | None = None
 ) -> dict[str, dict[str, float]]:

@@ -22,6 +22,7 @@ _CPU_PARAMETERS = 1_000_000_000
 _SMALLER = "a smaller base model (--set model.path=FOLDER), or `medtune demo` to see the whole story on a CPU"
 
 
+# One function: half of it says what it takes, the rest fills the fields of one plan.
 def make_plan(
     spec: RunSpec,
     host: PluginHost,

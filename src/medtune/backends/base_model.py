@@ -10,6 +10,7 @@ from medtune.specs import ModelSpec, QuantSpec
 __all__ = ["load_base"]
 
 
+# One function: a third of it says what it takes and raises, the rest is one load.
 def load_base(
     model: ModelSpec, spec: QuantSpec, place: str, quantization: Callable[[Any], Any] = lambda _dtype: None
 ) -> Loaded:

@@ -45,6 +45,7 @@ def provide_trainers() -> Sequence[Trainer]:
     return [TrlTrainer()]
 
 
+# One function: one call with every field that medtune sets.
 def sft_config(job: Job, *, recompute: bool) -> Any:
     """Return the SFTConfig of a job: every field that medtune sets, nothing pushed, nothing reported.
 

@@ -16,6 +16,7 @@ __all__ = ["greedy_choice", "score_closed"]
 Score = Callable[[Sequence[AnswerRequest]], Sequence[Sequence[Sequence[float]]]]
 
 
+# One function: half of it says what it takes and returns.
 def score_closed(
     predictions: Sequence[Prediction],
     *,
