@@ -69,7 +69,7 @@ def contestants():
         {"name": "no recompute", "recompute": "none", "isolated": True},
         {"name": "offloaded recompute", "recompute": "offload", "isolated": True},
     ]
-    shared = {"name": "no recompute, prefixes shared", "recompute": "none", "isolated": True, "shares": True}
+    whole = {"name": "no recompute, prefixes not shared", "recompute": "none", "isolated": True, "shares": False}
     return [
         Contestant("reference", "nf4", either),
         one("unsloth", "nf4", "no recompute", "none"),
@@ -78,7 +78,7 @@ def contestants():
         one("trl", "nf4", "Liger, no recompute", "none", liger=True),
         Contestant("reference", "bf16", either),
         Contestant("medtune", "fp8", own[1:2]),
-        Contestant("medtune", "bf16", [own[1], shared]),
+        Contestant("medtune", "bf16", [own[1], whole]),
         one("unsloth", "nf4", "no recompute, compiled blocks", "none", feeding="padded"),
         one("trl", "nf4", "default, recompute", "all"),
         one("trl", "bf16", "Liger, no recompute", "none", liger=True),

@@ -66,7 +66,7 @@ class Medtune:
             "max_steps": self._steps,
             "recompute": setting["recompute"],
             "restored_weights": setting.get("restored", "each_pass"),
-            "share_prefixes": setting.get("shares", False),
+            "share_prefixes": setting.get("shares", True),
             "save_strategy": "no",
             "optim": OPTIMIZER,
             "learning_rate": RATE,
@@ -79,7 +79,7 @@ class Medtune:
             self._model,
             recompute=setting["recompute"],
             keep_restored=setting.get("restored") == "keep",
-            share=setting.get("shares", False),
+            share=setting.get("shares", True),
         )
         if isinstance(path, kernels.Refusal):
             raise TypeError(str(path))

@@ -24,7 +24,7 @@ from medtune.bench import bench
 from medtune.plugins.host import create_host
 
 GIB = 2**30
-STEPS = 3
+STEPS = 6
 SHAPES = [(16, 512), (4, 2048)]
 # storage, recompute, rows, length, fast path, restored weights; those that matter most first
 CASES = [
@@ -35,6 +35,9 @@ CASES = [
         for recompute in ("none", "all")
         for shape in SHAPES
     ),
+    ("nf4", "selective", 16, 512, "auto", "each_pass"),
+    ("none", "selective", 16, 512, "auto", "each_pass"),
+    ("nf4", "offload", 16, 512, "auto", "each_pass"),
     ("nf4", "none", 1, 512, "off", "each_pass"),
     ("nf4", "all", 1, 512, "off", "each_pass"),
     ("nf4", "none", 4, 512, "off", "each_pass"),

@@ -111,6 +111,19 @@ def test_estimates_of_the_fast_path_are_near_what_an_h200_reached(scheme, recomp
     assert estimate_speed(STARLING, setting, cards()["h200"]).tokens_per_second == pytest.approx(measured, rel=0.04)
 
 
+def test_tokens_that_samples_have_in_common_take_less_time_where_they_are_computed_once():
+    def plan(gpu="h200", **train):
+        spec = RunSpec(train=TrainSpec(per_device_batch_size=16, gradient_accumulation_steps=1, **train))
+        return Choices(STARLING, machine_with(gpu), common={16: 0.2}).best(spec)
+
+    alike, alone = plan(), plan(share_prefixes=False)
+    # measured with one text for all samples: 24,507 against 20,603 tokens/s with 21 % of the tokens computed once
+    assert alike.speed.tokens_per_second / alone.speed.tokens_per_second == pytest.approx(24_507 / 20_603, rel=0.03)
+    assert "20.0% of the tokens computed once" in alike.speed.basis
+    assert "once" not in alone.speed.basis
+    assert plan(fast_path="off").speed == plan(fast_path="off", share_prefixes=False).speed
+
+
 def test_rows_of_an_update_are_divided_until_they_fit():
     choices = Choices(STARLING, machine_with("t4"))
     train = TrainSpec(per_device_batch_size=64, gradient_accumulation_steps=1, max_length=2048)

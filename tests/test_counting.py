@@ -74,12 +74,20 @@ def test_common_beginnings_are_those_that_the_fast_path_would_compute_once(host,
     spec = spec.model_copy_with(
         train=spec.train.model_copy_with(per_device_batch_size=10_000)
     )  # all rows in one update
-    told = MedTuner(spec, plugins=host).plan().data["common_beginnings"]
+    told = MedTuner(spec, plugins=host).plan().data["common_beginnings"]["10000"]
     prepared = prepare(spec, host, load_tokenizer(spec.model))
     arrays = to_batch([prepared.rows[i] for i in range(len(prepared.rows))], spec.train.max_length, 0)
     rows = [torch.from_numpy(arrays[name]) for name in ("input_ids", "position_ids", "labels")]
     whole, shared = kernels.lay_out(*rows), kernels.lay_out(*rows, longest_shared=spec.train.max_length)
     assert 0 < told == pytest.approx((len(whole.ids) - len(shared.ids)) / prepared.report.tokens)
+
+
+def test_samples_have_more_in_common_the_more_of_them_meet_in_a_micro_batch(host, base, file):
+    spec = spec_of(base, file)
+    train = spec.train.model_copy_with(per_device_batch_size=4, gradient_accumulation_steps=2)
+    shares = MedTuner(spec.model_copy_with(train=train), plugins=host).plan().data["common_beginnings"]
+    assert list(shares) == ["1", "2", "4", "8"]
+    assert shares["8"] > shares["1"]
 
 
 def test_losses_to_length_are_told_per_source_and_in_all(host, base, file):
@@ -150,4 +158,4 @@ def test_the_command_tells_losses_and_needs(base, file, capsys):
     assert f"{data['lost_rows']} rows with" in shown
     assert f"99 % need {data['needed']['99']}" in shown
     assert "would lose" in shown
-    assert f"{data['common_beginnings']:.1%} of an update's tokens" in shown
+    assert f"{data['common_beginnings']['40']:.1%} of a micro-batch's tokens" in shown

@@ -1,7 +1,7 @@
 """Chooses how a run uses a machine: path, micro-batch, recomputing and storage, by memory and speed."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, cast, get_args
 
 from medtune.cards import Card, card_of, cards
@@ -55,6 +55,7 @@ class Choices:
         shape: of the base.
         machine: where it runs.
         supervised: share of tokens that carry loss.
+        common: share of tokens that samples have in common with earlier ones, by rows of a micro-batch; none where unknown.
         may_split: whether micro-batches may differ from what the spec says: not with several processes.
         fp8_backend: quantizer that stores in fp8, None without one.
     """
@@ -62,6 +63,7 @@ class Choices:
     shape: Shape
     machine: Machine
     supervised: float = SUPERVISED
+    common: Mapping[int, float] = field(default_factory=dict[int, float])
     may_split: bool = True
     fp8_backend: str | None = None
 
@@ -171,6 +173,7 @@ class Choices:
             rows=rows,
             eval_batch=_prompts(spec),
             supervised=self.supervised,
+            common=self.common.get(rows, 0.0) if spec.train.share_prefixes else 0.0,
             on_gpu=accelerator is not None,
             big_workspace=accelerator is not None and accelerator.capability >= _BIG_WORKSPACE,
             keeps_restored=keeps_restored,

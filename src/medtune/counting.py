@@ -25,8 +25,8 @@ _QUICK_BYTES = 256 * 2**20
 """Files up to this size are prepared for a plan, in about a minute; the result is kept, so that training finds it."""
 _QUICK_ROWS = 20_000
 """Rows passed as objects, which are not kept, up to this number."""
-_UPDATES = 20
-"""Updates that are drawn to see how much of them samples have in common; one where it holds all rows."""
+_DRAWN = 20
+"""Micro-batches that are drawn to see how much of them samples have in common; one where it holds all rows."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -58,7 +58,9 @@ def count_rows(spec: RunSpec, host: PluginHost, rows: Rows | None = None) -> Dat
     if found is None:
         return None
     size = size_of(found, spec)
-    return replace(size, facts={**size.facts, "common_beginnings": _common_share(found, spec)})
+    update = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
+    common = {str(rows): _common_share(found, spec.seed, rows) for rows in range(1, update + 1) if update % rows == 0}
+    return replace(size, facts={**size.facts, "common_beginnings": common})
 
 
 def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
@@ -72,13 +74,12 @@ def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
     return DataSize(len(prepared.rows), prepared.report.tokens, measured=True, facts=facts)
 
 
-def _common_share(prepared: Prepared, spec: RunSpec) -> float:
-    """Return the share of an update's tokens that sharing beginnings would save, over some updates drawn with the seed."""
+def _common_share(prepared: Prepared, seed: int, per_batch: int) -> float:
+    """Return the share of a micro-batch's tokens that sharing beginnings would save, over some drawn with the seed."""
     count = len(prepared.rows)
-    per_update = min(spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps, count)
-    draw, tokens, saved = random.Random(spec.seed), 0, 0
-    for _ in range(_UPDATES if per_update < count else 1):
-        rows = [prepared.rows[index] for index in draw.sample(range(count), per_update)]
+    draw, tokens, saved = random.Random(seed), 0, 0
+    for _ in range(_DRAWN if per_batch < count else 1):
+        rows = [prepared.rows[index] for index in draw.sample(range(count), min(per_batch, count))]
         prompts = dict(enumerate(prompt for row in rows for prompt in _prompts(row)))
         tokens += sum(len(row.input_ids) for row in rows)
         saved += sum(length * (len(members) - 1) for length, members in prefix_groups(prompts))

@@ -4,7 +4,9 @@ __all__ = ["HEADROOM", "padded", "padded_chosen", "padded_tokens"]
 
 HEADROOM = 1.125
 """Share of tokens that carry loss over those of the batch at hand that memory is taken for: it differs between batches."""
-_TOKEN_GRAIN, _SHARED_GRAIN, _CHOSEN_GRAIN = 64, 128, 256
+_CHOSEN_GRAIN = 256
+_TOKEN_GRAIN, _LARGE_GRAIN, _LARGE = 64, 128, 4096
+"""Grain of tokens, and that of batches from so many on: the more samples share their beginnings, the more sizes there are."""
 
 
 def padded(size: int, grain: int) -> int:
@@ -12,14 +14,9 @@ def padded(size: int, grain: int) -> int:
     return -(-size // grain) * grain
 
 
-def padded_tokens(tokens: int, *, shares: bool = False) -> int:
-    """Return the tokens that a batch has once it is padded: one more at least, which the added targets point at.
-
-    Args:
-        tokens: of the batch.
-        shares: whether its samples share their beginnings, after which the number of tokens differs more.
-    """
-    return padded(tokens + 1, _SHARED_GRAIN if shares else _TOKEN_GRAIN)
+def padded_tokens(tokens: int) -> int:
+    """Return the tokens that a batch has once it is padded: one more at least, which the added targets point at."""
+    return padded(tokens + 1, _TOKEN_GRAIN if tokens < _LARGE else _LARGE_GRAIN)
 
 
 def padded_chosen(chosen: int) -> int:

@@ -231,10 +231,10 @@ class TrainSpec(_Spec):
     """
     fast_path: Literal["auto", "off"] = "auto"
     """Whether medtune's own pass over LoRA models is used where it applies: the same gradients, faster."""
-    share_prefixes: bool = False
+    share_prefixes: bool = True
     """Whether the fast path computes what samples of a micro-batch have in common at their beginnings once.
 
-    Faster where instructions repeat. The same gradients, except that dropout draws one mask for what is shared.
+    Faster where instructions repeat, else as fast. The same gradients, except that dropout draws one mask for what is shared.
     """
     backend: str = "trl"
     """Name of the registered trainer."""

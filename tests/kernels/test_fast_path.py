@@ -1,5 +1,7 @@
 """The fast path gives the loss and the gradients of plain peft, or says in one line why it does not apply."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from tiny_models import DEVICE, draw_alike, draw_batch, gradients, joint_error, largest_error, plain_loss
@@ -30,13 +32,17 @@ def test_gradients_of_every_family_equal_plain_peft_in_fp32(build, batch, family
 def test_a_beginning_that_samples_share_is_computed_once_and_changes_nothing(build, family, recompute):
     model, batch = build(family), draw_alike()
     wanted_loss, wanted = gradients(model, plain_loss(model, *batch))
+    precise = deepcopy(model).double()
+    _loss, exact = gradients(precise, plain_loss(precise, *batch))
     path = enabled(model, recompute=recompute, share=True)
     shared, apart = path.lay_out(*batch), kernels.lay_out(*batch)
     # twelve samples, six to a text: five beginnings less of each
     assert len(apart.ids) - len(shared.ids) == 5 * (18 + 21)
     loss, found = gradients(model, path.loss_of(shared))
     torch.testing.assert_close(loss, wanted_loss, rtol=1e-5, atol=0)
-    assert largest_error(found, wanted) < 2e-5  # Qwen2's lie at 1e-5 with whole samples too
+    assert largest_error(found, exact) < max(
+        1e-5, 1.5 * largest_error(wanted, exact)
+    )  # Qwen2's plain ones lie at 1e-5 too
     losses = path.token_losses[: len(apart.chosen)]
     path.loss_of(apart)
     torch.testing.assert_close(losses, path.token_losses[: len(apart.chosen)], rtol=1e-4, atol=1e-5)

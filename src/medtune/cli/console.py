@@ -114,7 +114,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     if plan["tokens_per_second"]:
         _add_time(table, plan)
     if plan["data"]:
-        _add_counts(table, plan["data"])
+        _add_counts(table, plan["data"], micro)
     for terms in plan["licences"]:
         table.add_row("terms", terms)
     console.print(table)
@@ -122,8 +122,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     console.print(f"{verdict}{': ' if plan['advice'] else ''}{plan['advice']}", highlight=False)
 
 
-def _add_counts(table: "Table", data: Mapping[str, Any]) -> None:
-    """Say what becomes of the rows, and what a longer ``max_length`` would keep, per source where any is lost."""
+def _add_counts(table: "Table", data: Mapping[str, Any], rows: int) -> None:
+    """Say what becomes of the rows in micro-batches of ``rows``, and what a longer ``max_length`` would keep, per source where any is lost."""
     table.add_row(
         "rows",
         f"{data['rows']:,} in {data['packed_rows']:,} packed rows, {data['fill']:.1%} full; {data['quarantined']:,} malformed; "
@@ -135,11 +135,10 @@ def _add_counts(table: "Table", data: Mapping[str, Any]) -> None:
         needed = ", ".join(f"{percent} % need {length:,}" for percent, length in source["needed"].items())
         lost = f"{source['lost_rows']:,} rows with {source['lost_supervised_tokens']:,} supervised tokens lost"
         table.add_row(f"length, {name or 'unnamed'}", f"{lost} to max_length {data['max_length']:,}; {needed}")
-    if data.get("common_beginnings", 0) >= _WORTH_TELLING:
-        share = f"{data['common_beginnings']:.1%} of an update's tokens"
-        table.add_row(
-            "common beginnings", f"{share}; on the fast path --set train.share_prefixes=true computes them once"
-        )
+    common = data.get("common_beginnings", {}).get(str(rows), 0)
+    if common >= _WORTH_TELLING:
+        told = f"{common:.1%} of a micro-batch's tokens; the fast path computes them once unless train.share_prefixes=false"
+        table.add_row("common beginnings", told)
     if data["refused"]:
         table.add_row("refused", data["refused"])
 

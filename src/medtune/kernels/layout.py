@@ -64,7 +64,7 @@ class PackedBatch:
         have target -1, which carries no loss.
         """
         tokens, samples, chosen = len(self.ids), len(self.offsets) - 1, len(self.chosen)
-        size = padded_tokens(tokens, shares=self.shares)
+        size = padded_tokens(tokens)
         blank = size - tokens
         more_samples, more_chosen = padded(samples + 1, _SAMPLE_GRAIN) - samples, padded_chosen(chosen) - chosen
         pad = torch.nn.functional.pad

@@ -30,6 +30,7 @@ class Setting:
         rows: packed rows of a micro-batch.
         eval_batch: prompts generated together at the least; 0 when nothing is scored.
         supervised: share of tokens that carry loss.
+        common: share of tokens that the fast path leaves out, since other samples begin with the same.
         on_gpu: whether the device is a GPU.
         big_workspace: whether matrix products reserve what they do from capability 9.0 on.
         keeps_restored: whether the weights of a 4-bit base stay restored while the fast path trains.
@@ -42,6 +43,7 @@ class Setting:
     rows: int = 1
     eval_batch: int = 0
     supervised: float = SUPERVISED
+    common: float = 0.0
     on_gpu: bool = True
     big_workspace: bool = True
     keeps_restored: bool = False
