@@ -110,6 +110,24 @@ def test_measured_peaks_of_the_fast_path_are_met_within_five_percent(scheme, rec
     assert predicted == pytest.approx(gib, rel=0.05)
 
 
+MEASURED_LARGEST = [  # the same by the real trainer with the defaults, memory taken for the largest micro-batch, padded
+    ("nf4", "none", "keep", 40.900),
+    ("nf4", "none", "each_pass", 28.228),
+    ("nf4", "selective", "each_pass", 14.383),
+    ("nf4", "all", "each_pass", 7.546),
+    ("none", "selective", "each_pass", 23.701),
+]
+
+
+@pytest.mark.parametrize(("scheme", "recompute", "restored", "gib"), MEASURED_LARGEST)
+def test_measured_peaks_of_runs_with_the_defaults_are_met_within_two_and_a_half_percent(
+    scheme, recompute, restored, gib
+):
+    spec = RunSpec(quant=QuantSpec(scheme=scheme), train=TrainSpec(max_length=512))
+    found = setting(spec, path="fast", recompute=recompute, rows=16, supervised=0.45, keeps_restored=restored == "keep")
+    assert estimate_memory(STARLING_SHAPE, found).allocated("training") == pytest.approx(gib, rel=0.025)
+
+
 MEASURED_PLAIN = [  # of the plain path on an H200, by the real trainer with the defaults
     ("nf4", "none", 1, 512, 8.355),
     ("nf4", "all", 1, 512, 4.443),
@@ -131,7 +149,7 @@ def test_measured_peaks_of_the_plain_path_are_met_within_two_and_a_half_percent(
     assert estimate_memory(STARLING_SHAPE, found).allocated("training") == pytest.approx(gib, rel=0.025)
 
 
-RESERVED = [  # the fast path's allocated and reserved peak, from following torch's allocator over all of a pass
+RESERVED = [  # the fast path's allocated and reserved peak, from following torch's allocator over all of a pass padded by 64
     ("none", 16, 27.914, 29.04),
     ("none", 4, 10.559, 10.99),
     ("none", 1, 6.228, 6.47),
@@ -146,7 +164,7 @@ RESERVED = [  # the fast path's allocated and reserved peak, from following torc
 def test_what_recorded_passes_hold_is_counted_beside_what_they_use(recompute, rows, allocated, reserved):
     found = setting(path="fast", recompute=recompute, rows=rows, supervised=0.45)
     memory = estimate_memory(STARLING_SHAPE, found)
-    assert memory.allocated("training") == pytest.approx(allocated, rel=0.03)
+    assert memory.allocated("training") == pytest.approx(allocated, rel=0.035)  # large ones are padded by 128 now
     held = memory.phases["training"]["unused"]
     assert held == pytest.approx(reserved - allocated + 0.3, abs=0.12)  # of one recording, where a run has several
     on_cpu = setting(path="fast", recompute=recompute, rows=rows, on_gpu=False)
@@ -159,6 +177,8 @@ def test_what_recorded_passes_hold_is_counted_beside_what_they_use(recompute, ro
         ("nf4", "none", 16, 0.98),
         ("nf4", "none", 4, 0.66),
         ("nf4", "offload", 16, 0.66),
+        ("nf4", "selective", 16, 1.08),
+        ("nf4", "all", 16, 0.53),
         ("none", "none", 16, 0.97),
         ("fp8", "all", 16, 0.62),
     ],

@@ -12,9 +12,10 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from medtune import kernels, triton_use
-from medtune.kernels import attention, recognize, steps, triton_device
+from medtune.kernels import attention, recognize, steps, triton_device, triton_tiles
 
 HOPPER = 9
+ATTENTION = ("_attend", "_query_gradients", "_key_gradients")
 SIZES = {
     "hidden_size": 256,
     "intermediate_size": 512,
@@ -51,6 +52,7 @@ def main():
     triton_device.generation = lambda _x: HOPPER
     recognize.choose_steps = lambda *_: steps.triton_steps()
     attention._form_of = lambda _q, _k: "triton"
+    triton_tiles._FEWEST_PIECES = 1  # so that a small batch is compiled for its own number
     asked, compiling, running = [], JITFunction._do_compile, JITFunction.run
 
     def note(self, *given):
@@ -65,9 +67,11 @@ def main():
         with triton_use.compiled_together():
             stack.rehearse(kernels.lay_out(*draw_alike(), longest_shared=40), torch.zeros(1, dtype=torch.int64))
         counts.append(len(asked))
-    made = [kernel for function in set(asked) for kernel in function.device_caches[0][0].values()]
+    kernels_of = {f.fn.__name__: list(f.device_caches[0][0].values()) for f in set(asked)}
+    made = [kernel for several in kernels_of.values() for kernel in several]
     found = {
-        "names": sorted({function.fn.__name__ for function in asked}),
+        "names": sorted(kernels_of),
+        "attention": [len(kernels_of[name]) for name in ATTENTION],
         "asked": counts,
         "made": len(made),
         "most_shared": max(kernel.metadata.shared for kernel in made),

@@ -92,9 +92,9 @@ def test_a_largest_batch_that_does_not_fit_costs_no_run_that_does(recorder):
         run((300,))
 
 
-def test_a_blank_batch_has_the_asked_size_and_room_for_more_samples():
+def test_a_blank_batch_has_the_asked_size_and_twice_the_pieces():
     batch = batch_of(200).padded()
     blank = batch.blank(TOKENS, CHOSEN)
-    assert blank.size == (TOKENS, batch.size[1] + 32, CHOSEN, batch.longest, False)
+    assert blank.size == (TOKENS, 2 * batch.size[1], CHOSEN, batch.longest, False)
     assert not blank.chosen.any()
     assert [getattr(blank, n).dtype for n in ("ids", "offsets")] == [torch.int64, torch.int32]

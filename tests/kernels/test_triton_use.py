@@ -81,7 +81,7 @@ def test_a_rehearsal_leaves_nothing_behind(monkeypatch):
     monkeypatch.setattr("medtune.kernels.stack.Stack._forward", lambda self, x, during: rubbish(x, during))
     path._stack.rehearse(kernels.lay_out(*batch), torch.zeros(1, dtype=torch.int64))
     monkeypatch.undo()
-    assert len(passes) == 1
+    assert len(passes) == 2  # one more for twice as many pieces
     torch.manual_seed(5)
     loss, found = gradients(model, path.loss_sum(*batch))
     assert torch.equal(loss, wanted[0])
@@ -108,5 +108,6 @@ def test_all_kernels_of_a_pass_are_compiled_beforehand_and_fit_the_gpu(tmp_path)
     first, both = found["asked"]
     assert both == first >= found["made"] > 20  # the second rehearsal asked for none
     assert found["launchers"] == found["made"]
+    assert found["attention"] == [2, 2, 2]  # for the pieces of the batch, and for twice as many
     assert 0 < found["most_shared"] <= 232_448
     assert found["is_as_before"]

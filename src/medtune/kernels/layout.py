@@ -81,12 +81,12 @@ class PackedBatch:
         )
 
     def blank(self, tokens: int, chosen: int) -> Self:
-        """Return a batch of zeros with that many tokens and a few more samples, to find out what a pass over it takes."""
+        """Return a batch of zeros with that many tokens and twice as many pieces, to find out what a pass over it takes."""
 
         def zeros(like: Tensor, size: int) -> Tensor:
             return torch.zeros(size, dtype=like.dtype, device=like.device)
 
-        starts = torch.arange(len(self.offsets) + _SAMPLE_GRAIN, dtype=self.offsets.dtype, device=self.offsets.device)
+        starts = torch.arange(2 * len(self.offsets) - 1, dtype=self.offsets.dtype, device=self.offsets.device)
         offsets = (starts * self.longest).clamp(max=tokens)
         return replace(
             self,

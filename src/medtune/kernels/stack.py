@@ -124,13 +124,17 @@ class Stack:
                 self._shelf.reserve(index, len(batch.ids) * net.embedding.shape[1], net.dtype)
 
     def rehearse(self, batch: PackedBatch, seed: Tensor | None) -> None:
-        """Launch what a pass launches, over the first block, one in the middle and the last; the results are not kept."""
+        """Launch what a pass launches, over the first block, one in the middle and the last; the results are not kept.
+
+        And once more for twice as many pieces: attention is compiled for a number of them, and a later batch may have more.
+        """
         net = self.network
         kinds = sorted({0, len(net.blocks) // 2, len(net.blocks) - 1})
         few = Stack(replace(net, blocks=tuple(net.blocks[kind] for kind in kinds)), self._recompute)
         try:
-            few.prepare(batch)
-            few.loss_and_gradient(batch, seed, net.adapters.memory())
+            for each in (batch, batch.blank(len(batch.ids), len(batch.chosen))):
+                few.prepare(each)
+                few.loss_and_gradient(each, seed, net.adapters.memory())
         finally:
             few.drop()
             for scratch in net.scratches:  # what was restored counts for nothing either

@@ -8,7 +8,7 @@ __all__ = ["fast_bytes", "plain_bytes", "plain_layer_bytes"]
 _FP32 = 4
 _MLP_ROWS = 4096  # rows that the fast path's MLP works on at once when it recomputes
 _IN_FLIGHT = 3  # blocks' inputs that are on their way to the host, or back
-_UNUSED, _UNUSED_SHARE = 0.5 * 2**30, {"selective": 0.11, "any": 0.04}
+_UNUSED, _UNUSED_SHARE = 0.5 * 2**30, {"selective": 0.10, "any": 0.04}
 """Memory that recorded passes hold and cannot use: a part of their activations, and what libraries take once more. From
 torch's allocator, followed over all allocations of a pass at 512 to 8,192 tokens, and 0.3 GiB that an H200 held beyond that
 after several sizes had been recorded."""
