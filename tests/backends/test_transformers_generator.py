@@ -141,3 +141,30 @@ def test_other_models_answer_fewer_prompts_together_where_memory_is_short(unknow
         batches.clear()
         stock_generate(unknown, PROMPTS, EvalSpec(memory_gib=memory_gib))
         assert max(batches) == size
+
+
+def test_other_models_go_on_with_half_as_many_prompts_where_memory_runs_out(unknown, monkeypatch, caplog):
+    from medtune.backends import stock_generate as module
+
+    batches, decode, fits = [], module._decode, 3
+
+    def bounded(model, batch):
+        batches.append([PROMPTS.index(prompt) for prompt in batch])
+        if len(batch) > fits and len(batches) > 1:
+            raise torch.OutOfMemoryError("full")
+        return decode(model, batch)
+
+    expected = stock_generate(unknown, PROMPTS, EvalSpec())
+    monkeypatch.setattr(module, "_decode", bounded)
+    unknown.model.train()
+    assert stock_generate(unknown, PROMPTS, EvalSpec(batch_size=4)) == expected
+    assert [len(batch) for batch in batches] == [4, 3]  # the first four are answered already, three are left
+    batches.clear()
+    fits = 1
+    assert stock_generate(unknown, PROMPTS[:2] * 4, EvalSpec(batch_size=4)) == expected[:2] * 4
+    assert [len(batch) for batch in batches] == [4, 4, 2, 1, 1, 1, 1]
+    assert caplog.messages == [f"memory is short: {size} requests at a time from here on" for size in (2, 1)]
+    fits = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        stock_generate(unknown, PROMPTS, EvalSpec(batch_size=2))
+    assert unknown.model.training

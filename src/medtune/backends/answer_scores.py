@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from medtune.backends.halving import run_in_batches
 from medtune.plugins.contracts import AnswerRequest, Loaded
 from medtune.specs import EvalSpec
 
@@ -31,25 +32,21 @@ def answer_log_probabilities(
     loaded.model.eval()
     try:
         with torch.inference_mode():
-            return _score_all(loaded, requests, _ROWS if spec.batch_size == "auto" else spec.batch_size)
+            return run_in_batches(
+                len(requests),
+                _ROWS if spec.batch_size == "auto" else spec.batch_size,
+                lambda left, rows: _score_some(loaded, requests, left, rows),
+            )
     finally:
         loaded.model.train(was_training)
 
 
-def _score_all(loaded: Loaded, requests: Sequence[AnswerRequest], rows: int) -> list[list[list[float]]]:
-    """Score in batches of at most ``rows`` answers, of half as many from where memory is short."""
-    import torch
-
-    found: dict[int, list[list[float]]] = {}
-    while len(found) < len(requests):
-        try:
-            for indices in _batches(requests, [i for i in range(len(requests)) if i not in found], rows):
-                found.update(zip(indices, _score(loaded, [requests[i] for i in indices]), strict=True))
-        except torch.OutOfMemoryError:
-            if rows == 1:
-                raise
-            rows //= 2
-    return [found[i] for i in range(len(requests))]
+def _score_some(
+    loaded: Loaded, requests: Sequence[AnswerRequest], wanted: Sequence[int], rows: int
+) -> Iterator[tuple[int, list[list[float]]]]:
+    """Yield the wanted indices of requests and their scores, in batches of at most ``rows`` answers."""
+    for indices in _batches(requests, wanted, rows):
+        yield from zip(indices, _score(loaded, [requests[i] for i in indices]), strict=True)
 
 
 def _batches(requests: Sequence[AnswerRequest], wanted: Sequence[int], rows: int) -> Iterator[list[int]]:

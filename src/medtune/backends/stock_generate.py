@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from medtune.backends.halving import run_in_batches
 from medtune.plugins.contracts import GenerationRequest, Loaded
 from medtune.specs import EvalSpec
 
@@ -15,23 +16,33 @@ _GIB = 2**30
 def stock_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
     """Return the ids of each answer, at most as many as its prompt allows; ids after a stop id mean nothing.
 
+    Where memory is short after all, half as many are decoded together from there on.
+
     Args:
         loaded: model and tokenizer.
         prompts: token ids and the most new tokens of each.
         spec: ``batch_size`` is the number of prompts decoded together, "auto" is 64, or fewer where ``memory_gib`` is
-            short; a given number is taken as it is.
+            short; a given number is tried as it is.
+
+    Raises:
+        torch.OutOfMemoryError: not even one sequence fits.
     """
     size = _affordable(loaded, prompts, spec) if spec.batch_size == "auto" else spec.batch_size
-    answers: dict[int, list[int]] = {}
     was_training = loaded.model.training
     loaded.model.eval()
     try:
-        for indices in _batches(prompts, size):
-            rows = _decode(loaded, [prompts[i] for i in indices])
-            answers.update((i, row[: prompts[i].max_new_tokens]) for i, row in zip(indices, rows, strict=True))
+        return run_in_batches(len(prompts), size, lambda left, most: _decode_some(loaded, prompts, left, most))
     finally:
         loaded.model.train(was_training)
-    return [answers[i] for i in range(len(prompts))]
+
+
+def _decode_some(
+    loaded: Loaded, prompts: Sequence[GenerationRequest], wanted: Sequence[int], size: int
+) -> Iterator[tuple[int, list[int]]]:
+    """Yield the wanted indices of prompts and their answers, ``size`` decoded together."""
+    for indices in _batches(prompts, wanted, size):
+        rows = _decode(loaded, [prompts[i] for i in indices])
+        yield from ((i, row[: prompts[i].max_new_tokens]) for i, row in zip(indices, rows, strict=True))
 
 
 def _affordable(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> int:
@@ -50,9 +61,9 @@ def _affordable(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: Eval
     return max(1, min(_BATCH, int(spec.memory_gib * _GIB) // (values * itemsize)))
 
 
-def _batches(prompts: Sequence[GenerationRequest], size: int) -> Iterator[list[int]]:
-    """Yield indices in groups of like answer and prompt length, so that little is decoded or padded in vain."""
-    order = sorted(range(len(prompts)), key=lambda i: (prompts[i].max_new_tokens, len(prompts[i].input_ids)))
+def _batches(prompts: Sequence[GenerationRequest], wanted: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Yield the wanted indices in groups of like answer and prompt length, so that little is decoded or padded in vain."""
+    order = sorted(wanted, key=lambda i: (prompts[i].max_new_tokens, len(prompts[i].input_ids)))
     for start in range(0, len(order), size):
         yield order[start : start + size]
 
