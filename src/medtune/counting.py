@@ -59,7 +59,7 @@ def count_rows(spec: RunSpec, host: PluginHost, rows: Rows | None = None) -> Dat
         return None
     size = size_of(found, spec)
     update = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
-    common = {str(rows): _common_share(found, spec.seed, rows) for rows in range(1, update + 1) if update % rows == 0}
+    common = {str(n): _common_share(found, spec.seed, n) for n in range(1, update + 1) if update % n == 0}
     return replace(size, facts={**size.facts, "common_beginnings": common})
 
 
