@@ -1,8 +1,10 @@
 """A user can have it shown that samples in one row do not see each other."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
 from medtune import MedTuner, ModelSpec, hookimpl
 from medtune.cli.app import run
@@ -45,8 +47,56 @@ def test_the_run_s_own_model_is_asked_under_every_attention(base):
     outcome = inspected(base)
     assert outcome["isolated"] is True
     assert (outcome["model"], outcome["rows"]) == (str(base), 2)
-    assert set(outcome["attention"]) == set(ATTENTIONS) == {"sdpa", "eager"}
+    assert set(ATTENTIONS) == {"sdpa", "eager"}
+    assert list(outcome["attention"]) == [*ATTENTIONS, "fast path", "fast path, common beginnings once"]
     assert all(f["largest_change"] == 0 < f["control"] for f in outcome["attention"].values())
+    assert all(f["control"] > 0.01 for f in outcome["attention"].values())
+
+
+@pytest.mark.parametrize(
+    ("train", "asked"),
+    [
+        ({"fast_path": "off"}, ATTENTIONS),
+        ({"share_prefixes": False}, (*ATTENTIONS, "fast path")),
+        ({"precision": "bf16"}, ATTENTIONS),
+    ],
+)
+def test_the_fast_path_is_asked_as_the_run_takes_it(base, train, asked):
+    assert tuple(inspected(base, train=train)["attention"]) == asked
+
+
+def joined(batch):
+    """A layout that forgets where the second piece begins."""
+    pieces = torch.cat([batch.offsets[:1], batch.offsets[2:]])
+    return replace(batch, offsets=pieces, longest=int(pieces.diff().max()), shared=batch.shared[:, 1:])
+
+
+def seen_too_far(batch):
+    """A layout whose rests of a common beginning see the next rest's first tokens."""
+    shared = batch.shared.clone()
+    shared[1] += 3 * (shared[1] > shared[0])
+    return replace(batch, shared=shared)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "share", "told"),
+    [
+        (joined, False, r"attention 'fast path': .* among rows 'row-10', 'row-4', 'row-2'; set train\.fast_path=off"),
+        (seen_too_far, True, r"common beginnings once': .* set train\.share_prefixes=false"),
+    ],
+)
+def test_a_fast_path_that_lets_samples_see_each_other_is_refused(base, monkeypatch, mistake, share, told):
+    from medtune.kernels import fast_path
+
+    lay_out = fast_path.lay_out
+
+    def wrong(ids, positions, labels, longest):
+        batch = lay_out(ids, positions, labels, longest)
+        return mistake(batch) if batch.shares == share else batch
+
+    monkeypatch.setattr(fast_path, "lay_out", wrong)
+    with pytest.raises(DataError, match=told):
+        inspected(base)
 
 
 def test_unpacked_rows_have_nothing_to_leak(base):

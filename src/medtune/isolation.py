@@ -1,18 +1,23 @@
-"""The leak test of a run: its packed rows through its model, or a tiny one of its family, under every attention."""
+"""The leak test of a run: its packed rows through its model, or a tiny one of its family, in every way it is trained."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from medtune.data.leaks import LeakFigures, measure_leaks, shared_rows
+from medtune.data.leaks import LeakFigures, alike_row, logits_of, measure_leaks, shared_rows
 from medtune.errors import DataError
 from medtune.libraries import quiet_libraries
+from medtune.plan import Plan
 from medtune.planning import make_plan, model_config
-from medtune.plugins.contracts import PackedRow, PackedRows, Quantizer
+from medtune.plugins.contracts import Adapter, Loaded, PackedRow, PackedRows, Quantizer
 from medtune.plugins.host import PluginHost
 from medtune.specs import ModelSpec, RunSpec
+
+if TYPE_CHECKING:
+    from medtune.kernels import FastPath
 
 __all__ = ["IsolationReport", "prove_isolation"]
 
@@ -20,6 +25,9 @@ ATTENTIONS = tuple(
     name for name in get_args(ModelSpec.model_fields["attn_implementation"].annotation) if name != "auto"
 )
 """Every attention that a spec can choose."""
+_FAST, _SHARING = "fast path", "fast path, common beginnings once"
+_REMEDIES = {_FAST: "train.fast_path=off", _SHARING: "train.share_prefixes=false"}
+_IGNORED = -100
 
 _TINY = {
     "hidden_size": 64,
@@ -40,7 +48,8 @@ class IsolationReport:
     Attributes:
         model: what was asked: the run's own model, or a tiny random one of its family.
         rows: packed rows in which samples were changed; 0 when no row holds two samples.
-        attention: implementation -> what changing samples did.
+        attention: what computes attention -> what changing samples did: transformers' implementations, the fast path, and
+            the fast path where samples share their beginnings, the last two where they apply.
     """
 
     model: str
@@ -58,6 +67,9 @@ class IsolationReport:
 def prove_isolation(spec: RunSpec, host: PluginHost, tokenizer: Any, prepared: PackedRows) -> IsolationReport:
     """Change samples of packed rows and show that no other sample's logits change, under every attention.
 
+    Where the fast path applies, the losses that it trains on must not change either; where it computes common beginnings
+    once, two samples that have one are changed in what is their own.
+
     The run's own model answers where its weights are local and fit here (unless in int8, which lets every token of a
     batch round every other); else a tiny random model of its family, whose attention masks the same code makes.
     Nothing is downloaded.
@@ -74,34 +86,83 @@ def prove_isolation(spec: RunSpec, host: PluginHost, tokenizer: Any, prepared: P
     rows = shared_rows(prepared)
     if not rows:
         return IsolationReport("none", 0, {})
-    model, name = _model(spec, host, tokenizer)
+    plan = make_plan(spec, host)
+    loaded, name = _model(spec, plan, host, tokenizer)
     figures: dict[str, LeakFigures] = {}
+    measure = partial(measure_leaks, vocabulary=len(tokenizer), pad_id=tokenizer.pad_token_id)
     for attention in ATTENTIONS:
-        model.set_attn_implementation(attention)
-        figures[attention] = measure_leaks(model, rows, len(tokenizer), tokenizer.pad_token_id)
+        loaded.model.set_attn_implementation(attention)
+        figures[attention] = measure(logits_of(loaded.model), rows)
         _require_isolated(attention, figures[attention], rows, prepared)
+    if plan.path == "fast":
+        adapted = _adapted(loaded, spec, host)
+        # every token carries loss here, so that all of a sample is looked at
+        asked = {_FAST: ([replace(row, supervised=[1] * len(row.input_ids)) for row in rows], 0)}
+        alike = alike_row(prepared) if spec.train.share_prefixes else None
+        if alike is not None:
+            row, common = alike
+            asked[_SHARING] = [row], common + 1  # what they have in common stays what it is, and so does its end
+        for way, (asked_rows, kept) in asked.items():
+            path = _fast_path(adapted, share=way == _SHARING)
+            if path is not None:
+                figures[way] = measure(partial(_losses, path), asked_rows, kept=kept)
+                path.disable()
+                _require_isolated(way, figures[way], asked_rows, prepared)
     return IsolationReport(name, len(rows), figures)
 
 
-def _require_isolated(attention: str, figures: LeakFigures, rows: list[PackedRow], prepared: PackedRows) -> None:
+def _adapted(loaded: Loaded, spec: RunSpec, host: PluginHost) -> Loaded:
+    """Return the model with an adapter that changes what it says."""
+    import torch
+
+    adapter: Adapter = host.find("adapter", spec.lora.backend)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        adapted = adapter.attach(loaded, spec.lora.model_copy_with(init="default"))
+        for parameter in adapted.model.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter, std=0.02)
+    adapted.model.eval()  # no dropout
+    return adapted
+
+
+def _fast_path(adapted: Loaded, *, share: bool) -> "FastPath | None":
+    from medtune.kernels import FastPath, enable
+
+    found = enable(adapted.model, record=False, share=share)
+    return found if isinstance(found, FastPath) and found.shares >= share else None
+
+
+def _losses(path: "FastPath", arrays: Mapping[str, Any]) -> Any:
+    """Return the loss of each token as it is trained on, fp32 [rows, width, 1], 0 where there is none."""
+    import torch
+
+    ids, positions, labels = (torch.from_numpy(arrays[name]) for name in ("input_ids", "position_ids", "labels"))
+    path.loss_sum(ids, positions, labels)
+    losses = torch.zeros(labels.shape)
+    losses[:, 1:][labels[:, 1:] != _IGNORED] = path.token_losses.float().cpu()
+    return losses[..., None]
+
+
+def _require_isolated(way: str, figures: LeakFigures, rows: list[PackedRow], prepared: PackedRows) -> None:
     if figures.isolated:
         return
     members = ", ".join(f"'{prepared.row_id(sample)}'" for sample in rows[0].samples[:3])
+    other = "train.packing=false, or use a base model that transformers runs with isolated positions"
     raise DataError(
-        f"samples that share a row see each other under attention '{attention}': changing one moves another's logits by "
-        f"{figures.largest_change:.2g} ({figures.control:.2g} without isolation), for example among rows {members}; set "
-        "train.packing=false, or use a base model that transformers runs with isolated positions"
+        f"samples that share a row see each other under attention '{way}': changing one moves what the model says of another "
+        f"by {figures.largest_change:.2g} ({figures.control:.2g} without isolation), for example among rows {members}; set {_REMEDIES.get(way, other)}"
     )
 
 
-def _model(spec: RunSpec, host: PluginHost, tokenizer: Any) -> tuple[Any, str]:
+def _model(spec: RunSpec, plan: Plan, host: PluginHost, tokenizer: Any) -> tuple[Loaded, str]:
     # int8 rounds the outliers of all tokens of a batch together, so every change moves every logit a little.
-    plan = make_plan(spec, host)
     if plan.scheme != "int8" and _weights_are_here(spec.model) and plan.fits:
         quant = plan.settle(spec).quant
         quantizer: Quantizer = host.find("quantizer", quant.quantizer)
-        return quantizer.load(spec.model, quant).model, spec.model.path or spec.model.name
-    return _tiny_of_family(model_config(spec, host.all("bundle")), tokenizer)
+        return quantizer.load(spec.model, quant), spec.model.path or spec.model.name
+    model, name = _tiny_of_family(model_config(spec, host.all("bundle")), tokenizer)
+    return Loaded(model, tokenizer, "cpu", "fp32", ()), name
 
 
 def _weights_are_here(model: ModelSpec) -> bool:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from medtune.data.leaks import measure_leaks, shared_rows
+from medtune.data.leaks import alike_row, logits_of, measure_leaks, shared_rows
 from medtune.data.pack import to_batch
 from medtune.errors import DataError
 from medtune.libraries import quiet_libraries
+from medtune.plugins.contracts import PackedRow
 from medtune.testing.tiny import RandomRows, tiny_base
 
 VOCABULARY = 258
@@ -41,7 +42,7 @@ def joined_at_the_second(packed, width, pad_id):
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_no_leak_is_measured_where_positions_restart(tiny, rows, attention):
     tiny.set_attn_implementation(attention)
-    figures = measure_leaks(tiny, rows, VOCABULARY, 0)
+    figures = measure_leaks(logits_of(tiny), rows, VOCABULARY, 0)
     assert figures.isolated
     assert (figures.samples, figures.largest_change) == (6, 0.0)
     assert figures.control > 0.01
@@ -51,7 +52,7 @@ def test_no_leak_is_measured_where_positions_restart(tiny, rows, attention):
 @pytest.mark.parametrize("layout", [running_on, joined_at_the_second])
 def test_a_layout_that_joins_samples_is_found_to_leak(tiny, rows, attention, layout):
     tiny.set_attn_implementation(attention)
-    assert not measure_leaks(tiny, rows, VOCABULARY, 0, layout).isolated
+    assert not measure_leaks(logits_of(tiny), rows, VOCABULARY, 0, layout=layout).isolated
 
 
 class Watching(torch.nn.Module):
@@ -70,18 +71,18 @@ class Watching(torch.nn.Module):
 
 def test_a_model_that_looks_at_the_row_beside_is_found_to_leak(rows):
     model = Watching(lambda ids, _positions: ids.float().cumsum(1) + ids.float().sum())
-    assert not measure_leaks(model, rows, VOCABULARY, 0).isolated
+    assert not measure_leaks(logits_of(model), rows, VOCABULARY, 0).isolated
 
 
 def test_a_model_that_looks_ahead_is_found_to_leak(rows):
     model = Watching(lambda ids, _positions: ids.float().flip(1).cumsum(1).flip(1))
-    assert not measure_leaks(model, rows, VOCABULARY, 0).isolated
+    assert not measure_leaks(logits_of(model), rows, VOCABULARY, 0).isolated
 
 
 @pytest.mark.parametrize("seen", [lambda ids, _: ids.float(), lambda ids, _: ids.float() * float("nan")])
 def test_a_model_whose_logits_show_nothing_is_no_proof(rows, seen):
     with pytest.raises(DataError, match="cannot tell"):
-        measure_leaks(Watching(seen), rows, VOCABULARY, 0)
+        measure_leaks(logits_of(Watching(seen)), rows, VOCABULARY, 0)
 
 
 def test_rows_of_one_sample_share_nothing():
@@ -95,3 +96,44 @@ def test_very_long_rows_are_cut_within_each_sample():
     whole = RandomRows(count=1, max_length=9000)[0]
     second = whole.lengths[0]
     assert row.input_ids[row.lengths[0]] == whole.input_ids[second]
+
+
+def rows_of(*rows):
+    """Packed rows of samples, each given as prompt and answer."""
+    packed = []
+    for row in rows:
+        lengths = [len(prompt) + len(answer) for prompt, answer in row]
+        marks = [mark for prompt, answer in row for mark in [0] * len(prompt) + [1] * len(answer)]
+        packed.append(PackedRow([i for both in row for part in both for i in part], marks, lengths, range(len(row))))
+    return packed
+
+
+def test_two_samples_that_begin_alike_are_found_in_any_rows():
+    text, other = list(range(20, 40)), list(range(60, 80))
+    plain = [([9, n], [1, 2]) for n in range(4)]
+    first, second = ([*text, 3, 6], [4, 5]), ([*text, 3, 7], [8])
+    for rows in (
+        rows_of([plain[0]], [*plain, first, second]),
+        rows_of([first, (other, [1])], plain, [plain[1], second]),
+    ):
+        row, common = alike_row(rows)
+        assert (row.lengths, common) == ([24, 23], 21)
+        assert row.input_ids == [*text, 3, 6, 4, 5, *text, 3, 7, 8]
+        assert row.supervised == [0] * 22 + [1, 1] + [0] * 22 + [1]
+    assert alike_row(rows_of([first, (other, [1])], plain)) is None
+
+
+def test_a_kept_beginning_is_not_changed(tiny):
+    rows = rows_of([([20, 21, 22], [4, 5]), ([20, 21, 23], [8, 9])])
+    seen = []
+
+    def answers(arrays):
+        seen.append(arrays["input_ids"][0, :10].tolist())
+        return logits_of(tiny)(arrays)
+
+    assert measure_leaks(answers, rows, VOCABULARY, 0, kept=2).samples == 2
+    assert seen[:3] == [
+        [20, 21, 22, 4, 5, 20, 21, 23, 8, 9],
+        [20, 21, 23, 5, 6, 20, 21, 23, 8, 9],
+        [20, 21, 22, 4, 5, 20, 21, 24, 9, 10],
+    ]

@@ -63,7 +63,7 @@ def _print_leak_test(console: "Console", outcome: Mapping[str, Any] | None) -> N
         console.print("leak test: no row holds two samples, so there is nothing that could leak")
     for attention, figures in outcome["attention"].items():
         console.print(
-            f"leak test, {attention}, {outcome['model']}: changing {figures['samples']} samples moved logits of others by "
+            f"leak test, {attention}, {outcome['model']}: changing {figures['samples']} samples moved others by "
             f"{figures['largest_change']:.2g} ({figures['control']:.2g} without isolation)",
             highlight=False,
         )
