@@ -69,6 +69,16 @@ def test_local_rows_are_counted_and_kept_for_training(host, base, file):
     assert json.loads(json.dumps(plan.to_json()))["data"] == plan.data
 
 
+def test_the_length_of_samples_is_counted_over_their_tokens(host, base, file):
+    spec = spec_of(base, file)
+    prepared = prepare(spec, host, load_tokenizer(spec.model))
+    lengths = [length for i in range(len(prepared.rows)) for length in prepared.rows[i].lengths]
+    of_each_token = [length for length in lengths for _token in range(length)]
+    plan = MedTuner(spec, plugins=host).plan()
+    assert plan.data["sample_tokens"] == pytest.approx(sum(of_each_token) / len(of_each_token))
+    assert min(lengths) < plan.data["sample_tokens"] < max(lengths)
+
+
 def test_common_beginnings_are_those_that_the_fast_path_would_compute_once(host, base, file):
     spec = spec_of(base, file)
     spec = spec.model_copy_with(

@@ -211,6 +211,16 @@ def test_a_measured_size_replaces_the_stated_one(host):
     assert (plan.steps, plan.tokens, plan.size_is_measured) == (6, 9000, True)
 
 
+def test_counted_samples_that_are_shorter_than_rows_make_long_rows_faster(host):
+    spec = RunSpec(train=TrainSpec(max_length=8192, num_train_epochs=1))
+
+    def speed(**facts):
+        size = DataSize(rows=9, tokens=9 * 8192, measured=True, facts=facts)
+        return make_plan(spec, host, size, H200).tokens_per_second
+
+    assert speed(sample_tokens=300.0) > 1.15 * speed()
+
+
 @pytest.mark.parametrize(
     ("train", "rows", "world", "steps"),
     [

@@ -116,7 +116,7 @@ class BenchReport:
         return asdict(self)
 
 
-def bench(spec: RunSpec, host: PluginHost, steps: int = 8, on_stage: Tell | None = None) -> BenchReport:
+def bench(spec: RunSpec, host: PluginHost, steps: int = 20, on_stage: Tell | None = None) -> BenchReport:
     """Train a few steps on random weights and generated rows by the run's own adapter and trainer.
 
     Args:
@@ -138,7 +138,10 @@ def bench(spec: RunSpec, host: PluginHost, steps: int = 8, on_stage: Tell | None
     effective = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
     rows = BenchRows(effective * steps, spec.train.max_length, int(config["vocab_size"]), spec.seed)
     tokens = rows.count * rows.length
-    facts = {"supervised_tokens": rows.count * sum(rows.supervised)}
+    facts = {
+        "supervised_tokens": rows.count * sum(rows.supervised),
+        "sample_tokens": sum(n * n for n in rows.lengths) / rows.length,
+    }
     plan = make_plan(spec, host, DataSize(rows.count, tokens, measured=True, facts=facts))
     plan.require_fit()
     tell(f"building a random base ({plan.scheme})")

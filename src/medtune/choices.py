@@ -56,6 +56,7 @@ class Choices:
         machine: where it runs.
         supervised: share of tokens that carry loss.
         common: share of tokens that samples have in common with earlier ones, by rows of a micro-batch; none where unknown.
+        sample_tokens: length of the sample that a token lies in, on average over tokens; 0 where unknown.
         may_split: whether micro-batches may differ from what the spec says: not with several processes.
         fp8_backend: quantizer that stores in fp8, None without one.
     """
@@ -64,6 +65,7 @@ class Choices:
     machine: Machine
     supervised: float = SUPERVISED
     common: Mapping[int, float] = field(default_factory=dict[int, float])
+    sample_tokens: float = 0.0
     may_split: bool = True
     fp8_backend: str | None = None
 
@@ -174,6 +176,7 @@ class Choices:
             eval_batch=_prompts(spec),
             supervised=self.supervised,
             common=self.common.get(rows, 0.0) if spec.train.share_prefixes else 0.0,
+            sample_tokens=self.sample_tokens,
             on_gpu=accelerator is not None,
             big_workspace=accelerator is not None and accelerator.capability >= _BIG_WORKSPACE,
             keeps_restored=keeps_restored,

@@ -27,6 +27,8 @@ _QUICK_ROWS = 20_000
 """Rows passed as objects, which are not kept, up to this number."""
 _DRAWN = 20
 """Micro-batches that are drawn to see how much of them samples have in common; one where it holds all rows."""
+_DRAWN_ROWS = 200
+"""Rows that are drawn to see how long samples are."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -71,7 +73,16 @@ def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
     except DataError as error:
         refused = str(error)
     facts: dict[str, Any] = {**prepared.report.summary(), "max_length": spec.train.max_length, "refused": refused}
+    facts["sample_tokens"] = _sample_tokens(prepared, spec.seed)
     return DataSize(len(prepared.rows), prepared.report.tokens, measured=True, facts=facts)
+
+
+def _sample_tokens(prepared: Prepared, seed: int) -> float:
+    """Return the length of the sample that a token lies in, on average over the tokens of some rows drawn with the seed."""
+    count = len(prepared.rows)
+    drawn = random.Random(seed).sample(range(count), min(count, _DRAWN_ROWS))
+    lengths = [length for index in drawn for length in prepared.rows[index].lengths]
+    return sum(length * length for length in lengths) / max(sum(lengths), 1)
 
 
 def _common_share(prepared: Prepared, seed: int, per_batch: int) -> float:

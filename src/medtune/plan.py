@@ -48,8 +48,9 @@ class Plan:
         trainable_parameters: parameters of the adapter, None when unknown.
         size_is_measured: whether ``steps`` and ``tokens`` were counted on the rows themselves.
         data: counts of the rows, per source and in all: what ``max_length`` loses, what 95, 99 and 100 % need, malformed
-            rows, overlap with validation rows, what share of tokens samples begin with in common by rows of a micro-batch,
-            and under ``refused`` why they could not be trained on; empty when the rows were not counted.
+            rows, overlap with validation rows, the length of samples on average over tokens, what share of tokens samples
+            begin with in common by rows of a micro-batch, and under ``refused`` why they could not be trained on; empty when
+            the rows were not counted.
         phases_gib: estimated GiB by phase: load, training, optimizer, evaluation, save.
         allocated_gib: what torch will count as its peak while training: without CUDA's context, paged states, and memory
             that is reserved but not used.

@@ -73,12 +73,21 @@ def make_plan(
 
 
 def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | None) -> Choices:
-    supervised, common = SUPERVISED, dict[int, float]()
+    supervised, common, sample_tokens = SUPERVISED, dict[int, float](), 0.0
     if size is not None and size.measured and size.tokens:
         supervised = size.facts.get("supervised_tokens", SUPERVISED * size.tokens) / size.tokens
         common = {int(rows): share for rows, share in size.facts.get("common_beginnings", {}).items()}
+        sample_tokens = size.facts.get("sample_tokens", 0.0)
     stores_fp8 = (name for name, (q, _owner) in host.provided("quantizer").items() if _has_fp8(name, q))
-    return Choices(shape, machine, min(supervised, 1.0), common, world_size() == 1, next(stores_fp8, None))
+    return Choices(
+        shape,
+        machine,
+        supervised=min(supervised, 1.0),
+        common=common,
+        sample_tokens=sample_tokens,
+        may_split=world_size() == 1,
+        fp8_backend=next(stores_fp8, None),
+    )
 
 
 def _has_fp8(name: str, quantizer: Any) -> bool:

@@ -19,7 +19,7 @@ def bench(
     spec: SpecFile = None,
     bundle: BundleName = None,
     sets: Sets = None,
-    steps: Annotated[int, typer.Option(min=3, help="Updates; the first two are not timed.")] = 8,
+    steps: Annotated[int, typer.Option(min=3, help="Updates; the first two are not timed.")] = 20,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:

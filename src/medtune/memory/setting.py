@@ -31,6 +31,7 @@ class Setting:
         eval_batch: prompts generated together at the least; 0 when nothing is scored.
         supervised: share of tokens that carry loss.
         common: share of tokens that the fast path leaves out, since other samples begin with the same.
+        sample_tokens: length of the sample that a token lies in, on average over tokens; 0 where rows are not counted.
         on_gpu: whether the device is a GPU.
         big_workspace: whether matrix products reserve what they do from capability 9.0 on.
         keeps_restored: whether the weights of a 4-bit base stay restored while the fast path trains.
@@ -44,6 +45,7 @@ class Setting:
     eval_batch: int = 0
     supervised: float = SUPERVISED
     common: float = 0.0
+    sample_tokens: float = 0.0
     on_gpu: bool = True
     big_workspace: bool = True
     keeps_restored: bool = False
