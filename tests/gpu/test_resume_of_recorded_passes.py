@@ -1,0 +1,90 @@
+"""Interrupted and resumed equals uninterrupted where passes are recorded and replayed, without deterministic algorithms."""
+
+import pytest
+
+from medtune.backends.peft import PeftAdapter
+from medtune.backends.random_base import random_base
+from medtune.backends.trl import TrlTrainer
+from medtune.hardware import seed_all
+from medtune.kernels.replay import Replays
+from medtune.planning import total_steps
+from medtune.plugins.contracts import Job, PackedRow
+from medtune.runs.store import CheckpointStore
+from medtune.specs import RunSpec
+from medtune.testing.tiny import RandomRows
+from medtune.testing.tiny_run import TIMED, adapter_digest
+
+SHAPE = {
+    "model_type": "mistral",
+    "hidden_size": 512,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "intermediate_size": 1024,
+    "vocab_size": 300,
+}
+TRAIN = {
+    "max_length": 256,
+    "per_device_batch_size": 2,
+    "gradient_accumulation_steps": 2,
+    "num_train_epochs": 3,
+    "logging_steps": 2,
+    "save_strategy": "no",
+}
+BEGINNING = list(range(40, 72))
+
+
+class AlikeRows(RandomRows):
+    """Rows of three samples that begin alike, of lengths that make micro-batches of several sizes."""
+
+    def __getitem__(self, index):
+        row, start, ids, lengths = super().__getitem__(index), 0, [], []
+        for length in row.lengths:
+            ids += BEGINNING + row.input_ids[start : start + length]
+            lengths.append(len(BEGINNING) + length)
+            start += length
+        supervised = [int(place >= len(BEGINNING) + 1) for n in lengths for place in range(n)]
+        return PackedRow(ids, supervised, lengths, row.samples)
+
+
+def train(folder, scheme, restored, stop_after=None):
+    """Train to the end, or up to an update, from the newest checkpoint in ``folder``."""
+    spec = RunSpec.model_validate({"train": {**TRAIN, "restored_weights": restored}, "quant": {"scheme": scheme}})
+    rows, steps, logs = AlikeRows(count=20, max_length=160), [], []
+    seed_all(spec.seed)
+    loaded = PeftAdapter().attach(random_base(SHAPE, spec.model, spec.quant), spec.lora)
+    found, _passed = CheckpointStore(folder / "checkpoints", 2).newest_whole()
+    job = Job(
+        spec,
+        loaded,
+        rows,
+        folder,
+        total_steps(spec, len(rows)),
+        resume_from=found.path if found else None,
+        on_log=lambda record: logs.append({k: v for k, v in record.items() if k not in TIMED}),
+        on_step=steps.append,
+        stop_reason=lambda: "asked to" if steps[-1] == stop_after else None,
+    )
+    result = TrlTrainer().fit(job)
+    assert result.fast_path == "the fast path is on (triton form, common beginnings once)"
+    return adapter_digest(loaded), logs, result
+
+
+@pytest.mark.parametrize("stop_after", [3, 8])
+@pytest.mark.parametrize(
+    ("scheme", "restored"), [("none", "each_pass"), ("nf4", "each_pass"), ("nf4", "keep"), ("fp8", "each_pass")]
+)
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, scheme, restored, stop_after):
+    replayed, recorded = [], Replays._recorded
+    monkeypatch.setattr(
+        Replays,
+        "_recorded",
+        lambda self, *given: (found := recorded(self, *given), replayed.append(found is not None))[0],
+    )
+    digest, logs, _result = train(tmp_path / "whole", scheme, restored)
+    assert sum(replayed) > len(replayed) / 2
+    _digest, first_logs, first = train(tmp_path / "cut", scheme, restored, stop_after)
+    assert first.interrupted == "asked to"
+    resumed_digest, second_logs, _result = train(tmp_path / "cut", scheme, restored)
+    assert first_logs + second_logs == logs
+    assert resumed_digest == digest
