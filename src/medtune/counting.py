@@ -2,19 +2,19 @@
 
 import random
 import re
-from collections.abc import Iterator, Sized
+from collections.abc import Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medtune.data.examples import Rows
+from medtune.data.pack import prompts_of
 from medtune.data.prepare import Prepared, find_prepared, prepare
 from medtune.data.rows import is_local
 from medtune.data.sources.paths import local_files
 from medtune.data.tokenizer import load_tokenizer
 from medtune.errors import DataError
 from medtune.planning import DataSize
-from medtune.plugins.contracts import PackedRow
 from medtune.plugins.host import PluginHost
 from medtune.prefixes import prefix_groups
 from medtune.specs import ModelSpec, RunSpec, SourceSpec
@@ -27,8 +27,6 @@ _QUICK_ROWS = 20_000
 """Rows passed as objects, which are not kept, up to this number."""
 _DRAWN = 20
 """Micro-batches that are drawn to see how much of them samples have in common; one where it holds all rows."""
-_DRAWN_ROWS = 200
-"""Rows that are drawn to see how long samples are."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -73,16 +71,8 @@ def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
     except DataError as error:
         refused = str(error)
     facts: dict[str, Any] = {**prepared.report.summary(), "max_length": spec.train.max_length, "refused": refused}
-    facts["sample_tokens"] = _sample_tokens(prepared, spec.seed)
+    facts["sample_tokens"] = prepared.rows.sample_tokens
     return DataSize(len(prepared.rows), prepared.report.tokens, measured=True, facts=facts)
-
-
-def _sample_tokens(prepared: Prepared, seed: int) -> float:
-    """Return the length of the sample that a token lies in, on average over the tokens of some rows drawn with the seed."""
-    count = len(prepared.rows)
-    drawn = random.Random(seed).sample(range(count), min(count, _DRAWN_ROWS))
-    lengths = [length for index in drawn for length in prepared.rows[index].lengths]
-    return sum(length * length for length in lengths) / max(sum(lengths), 1)
 
 
 def _common_share(prepared: Prepared, seed: int, per_batch: int) -> float:
@@ -91,20 +81,9 @@ def _common_share(prepared: Prepared, seed: int, per_batch: int) -> float:
     draw, tokens, saved = random.Random(seed), 0, 0
     for _ in range(_DRAWN if per_batch < count else 1):
         rows = [prepared.rows[index] for index in draw.sample(range(count), min(per_batch, count))]
-        prompts = dict(enumerate(prompt for row in rows for prompt in _prompts(row)))
         tokens += sum(len(row.input_ids) for row in rows)
-        saved += sum(length * (len(members) - 1) for length, members in prefix_groups(prompts))
+        saved += sum(length * (len(members) - 1) for length, members in prefix_groups(prompts_of(rows)))
     return saved / tokens if tokens else 0.0
-
-
-def _prompts(row: PackedRow) -> Iterator[list[int]]:
-    """Yield the ids of each sample of a row before the first that carries loss."""
-    start = 0
-    for length in row.lengths:
-        marks = list(row.supervised[start : start + length])
-        first = marks.index(1) if 1 in marks else 0
-        yield list(row.input_ids[start : start + first])
-        start += length
 
 
 def _local_tokenizer(model: ModelSpec) -> ModelSpec | None:

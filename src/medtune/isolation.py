@@ -96,19 +96,24 @@ def prove_isolation(spec: RunSpec, host: PluginHost, tokenizer: Any, prepared: P
         _require_isolated(attention, figures[attention], rows, prepared)
     if plan.path == "fast":
         adapted = _adapted(loaded, spec, host)
-        # every token carries loss here, so that all of a sample is looked at
-        asked = {_FAST: ([replace(row, supervised=[1] * len(row.input_ids)) for row in rows], 0)}
-        alike = alike_row(prepared) if spec.train.share_prefixes else None
-        if alike is not None:
-            row, common = alike
-            asked[_SHARING] = [row], common + 1  # what they have in common stays what it is, and so does its end
-        for way, (asked_rows, kept) in asked.items():
+        for way, (asked, kept) in _fast_ways(spec, rows, prepared).items():
             path = _fast_path(adapted, share=way == _SHARING)
             if path is not None:
-                figures[way] = measure(partial(_losses, path), asked_rows, kept=kept)
+                figures[way] = measure(partial(_losses, path), asked, kept=kept)
                 path.disable()
-                _require_isolated(way, figures[way], asked_rows, prepared)
+                _require_isolated(way, figures[way], asked, prepared)
     return IsolationReport(name, len(rows), figures)
+
+
+def _fast_ways(spec: RunSpec, rows: list[PackedRow], prepared: PackedRows) -> dict[str, tuple[list[PackedRow], int]]:
+    """Return the rows to change in each way that the fast path may run, and how many tokens of a sample stay as they are."""
+    # every token carries loss here, so that all of a sample is looked at
+    ways = {_FAST: ([replace(row, supervised=[1] * len(row.input_ids)) for row in rows], 0)}
+    alike = alike_row(prepared) if spec.train.share_prefixes else None
+    if alike is not None:
+        row, common = alike
+        ways[_SHARING] = [row], common + 1  # what they have in common stays what it is, and so does its end
+    return ways
 
 
 def _adapted(loaded: Loaded, spec: RunSpec, host: PluginHost) -> Loaded:

@@ -8,16 +8,16 @@ from medtune.memory import Setting, Shape
 __all__ = ["Speed", "estimate_speed", "useful_work"]
 
 _UTILIZATION = {"fast": 0.59, "plain": 0.33}
-"""Share of a card's dense 16-bit speed that its arithmetic reaches, recomputing included. Measured on an H200 at 4,096 and
-8,192 tokens per micro-batch with isolated samples: the fast path's steps 0.58 to 0.61, peft's eager layers with masked attention 0.30
-to 0.37."""
+"""Share of a card's dense 16-bit speed that its arithmetic reaches, recomputing included. Measured on an H200 at 4,096
+and 8,192 tokens per micro-batch with isolated samples: the fast path's steps 0.58 to 0.61, peft's eager layers with
+masked attention 0.30 to 0.37."""
 _FP8_UTILIZATION = 0.45
 """The same in fp8 on the fast path: products run at twice the speed, everything else does not."""
 _SAVED = 0.8
 """Share of the time of tokens that are computed once for several samples that this saves: 0.7 to 0.9 on an H200."""
 _LAUNCH_SECONDS, _LAUNCH_AGAIN = {"fast": 0.0, "plain": 0.009}, 1.6
-"""Seconds that Python takes to start a layer's kernels, forward and back, and how much longer it takes when they are computed
-again. A recorded pass needs none."""
+"""Seconds that Python takes to start a layer's kernels, forward and back, and how much longer it takes when they are
+computed again. A recorded pass needs none."""
 _RESTORED_BYTES = 2.5  # read half a byte, write two, per weight and restoring
 
 
@@ -33,9 +33,9 @@ def useful_work(shape: Shape, setting: Setting) -> float:
     """Return the floating point operations that a token is worth; recomputing is none.
 
     The frozen linear weights N are multiplied forward and back, 4 N; the head likewise on the supervised share; attention
-    is causal within a sample, twice its width per pair, forward once and back twice; adapters 6 per parameter. Where the
-    samples' lengths are unknown they are taken as long as a row, as they are for the plain path, which computes every pair of
-    a row and hides those of different samples.
+    is causal within a sample, twice its width per pair, forward once and back twice; adapters 6 per parameter. Where
+    the samples' lengths are unknown they are taken as long as a row, as they are for the plain path, which computes every
+    pair of a row and hides those of different samples.
     """
     is_known = setting.path == "fast" and setting.sample_tokens > 0
     length = setting.sample_tokens if is_known else setting.spec.train.max_length

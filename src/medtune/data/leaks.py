@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 from typing import Any
 
-from medtune.data.pack import to_batch
+from medtune.data.pack import prompts_of, to_batch
 from medtune.errors import DataError
 from medtune.plugins.contracts import PackedRow, PackedRows
 from medtune.prefixes import prefix_groups
@@ -55,12 +55,12 @@ def alike_row(rows: PackedRows) -> tuple[PackedRow, int] | None:
     samples: list[PackedRow] = []
     for row in islice(_each(rows), _LOOKED_AT):
         samples += [_part(row, [sample]) for sample in range(len(row.lengths))]
-    groups = prefix_groups(_prompts(samples))
+    groups = prefix_groups(prompts_of(samples))
     if not groups:
         return None
     _length, (first, second, *_others) = groups[0]
     one, other = samples[first], samples[second]
-    ((common, _both),) = prefix_groups(_prompts([one, other]))
+    ((common, _both),) = prefix_groups(prompts_of([one, other]))
     pair = PackedRow(
         input_ids=[*one.input_ids, *other.input_ids],
         supervised=[*one.supervised, *other.supervised],
@@ -68,12 +68,6 @@ def alike_row(rows: PackedRows) -> tuple[PackedRow, int] | None:
         samples=[*one.samples, *other.samples],
     )
     return pair, common
-
-
-def _prompts(samples: Sequence[PackedRow]) -> dict[int, Sequence[int]]:
-    """Return the ids of each sample, alone in its row, before the first that carries loss."""
-    firsts = [next((n for n, mark in enumerate(sample.supervised) if mark), 0) for sample in samples]
-    return {n: samples[n].input_ids[:first] for n, first in enumerate(firsts)}
 
 
 def _each(rows: PackedRows) -> Iterator[PackedRow]:

@@ -1,12 +1,13 @@
 """Packs samples into rows of fixed length, best fit over the whole set, and turns rows into padded arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from medtune.data.fitting import fill_rows
 from medtune.plugins.contracts import PackedRow
 
-__all__ = ["SampleStore", "best_fit", "to_batch"]
+__all__ = ["SampleStore", "best_fit", "prompts_of", "to_batch"]
 
 _IGNORED = -100
 _FULL = 0.995
@@ -51,6 +52,14 @@ class SampleStore:
         """Tokens of all samples."""
         return int(self._arrays["offsets"][-1])
 
+    @property
+    def sample_tokens(self) -> float:
+        """Length of the sample that a token lies in, on average over all tokens."""
+        import numpy as np
+
+        lengths = np.diff(self._arrays["offsets"]).astype(np.float64)
+        return float((lengths**2).sum() / max(lengths.sum(), 1))
+
     def row_id(self, sample: int) -> str:
         """Return the row id of a sample."""
         start, end = self._arrays["row_id_offsets"][sample : sample + 2]
@@ -90,6 +99,17 @@ def best_fit(lengths: Sequence[int], max_length: int, seed: int) -> list[list[in
     if not rows or count < len(rows):
         rows = _assigned(filled, order, lengths)
     return [rows[i] for i in draw.permutation(len(rows))]
+
+
+def prompts_of(rows: Iterable[PackedRow]) -> dict[int, list[int]]:
+    """Return the ids of each sample before the first that carries loss, numbered over all rows: what samples may share."""
+    prompts: list[list[int]] = []
+    for row in rows:
+        for end, length in zip(accumulate(row.lengths), row.lengths, strict=True):
+            marks = list(row.supervised[end - length : end])
+            first = marks.index(1) if 1 in marks else 0
+            prompts.append(list(row.input_ids[end - length : end - length + first]))
+    return dict(enumerate(prompts))
 
 
 def to_batch(rows: Sequence[PackedRow], max_length: int, pad_id: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from medtune.data.pack import SampleStore
 from medtune.data.preparation import Preparation, PreparationReport
 from medtune.data.quarantine import QUARANTINE_FILE, Quarantine, copy_quarantine
 from medtune.data.splits import draw_evenly, sample_by_source
-from medtune.plugins.contracts import EncodedExample, Example, PackedRows
+from medtune.plugins.contracts import EncodedExample, Example
 from medtune.plugins.host import BUILTIN_PLUGINS, PluginHost
 from medtune.specs import RunSpec
 
@@ -34,7 +34,7 @@ _Progress = Callable[[int], None]
 class Prepared:
     """Packed training rows, drawn validation examples, and the report."""
 
-    rows: PackedRows
+    rows: SampleStore
     validation: Sequence[Example]
     report: PreparationReport
 
