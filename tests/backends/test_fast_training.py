@@ -12,7 +12,7 @@ from medtune.errors import NonFiniteLossError
 from medtune.hardware import seed_all
 from medtune.kernels import FastPath
 from medtune.planning import total_steps
-from medtune.plugins.contracts import Job, PackedRow
+from medtune.plugins.contracts import Job
 from medtune.specs import RunSpec
 from medtune.testing.faults import FaultLab
 from medtune.testing.tiny import RandomRows, tiny_base
@@ -56,25 +56,13 @@ def test_the_fast_path_trains_to_the_same_values_as_plain_peft(fit):
     assert [r["loss"] for r in fast[2]] == pytest.approx([r["loss"] for r in plain[2]], rel=1e-5)
 
 
-class AlikeRows(RandomRows):
-    """Rows of samples of 30 tokens and more, all of which begin with the same 20; none of these predicts."""
-
-    def __getitem__(self, index):
-        row, start, ids = super().__getitem__(index), 0, []
-        for length in row.lengths:
-            ids += [*range(40, 60), *row.input_ids[start : start + length]]
-            start += length
-        supervised = [int(place >= 20 + n // 2) for n in row.lengths for place in range(20 + n)]
-        return PackedRow(ids, supervised, [20 + n for n in row.lengths], row.samples)
-
-
 def test_sharing_beginnings_trains_to_the_same_values_and_tells_the_same_losses_of_sources(fit, monkeypatch):
     train, computed = {"max_length": 96, "per_device_batch_size": 2}, []
     change_loss(monkeypatch, lambda loss, batch: computed.append(len(batch.ids)) or loss)
-    whole = fit(AlikeRows(), share_prefixes=False, **train)
+    whole = fit(RandomRows(beginning=20), share_prefixes=False, **train)
     tokens = sum(computed)
     computed.clear()
-    shared = fit(AlikeRows(), **train)
+    shared = fit(RandomRows(beginning=20), **train)
     assert shared[0].fast_path == "the fast path is on (stock form, common beginnings once)"
     assert sum(computed) < 0.6 * tokens
     torch.testing.assert_close(shared[1], whole[1], rtol=0, atol=1e-5)

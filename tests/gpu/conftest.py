@@ -71,6 +71,20 @@ def medtuned_rows(tmp_path_factory):
 
 
 @pytest.fixture
+def replayed(monkeypatch):
+    """Return a list that says of each pass of the fast path whether it was a replayed one."""
+    from medtune.kernels.replay import Replays
+
+    passes, recorded = [], Replays._recorded
+    monkeypatch.setattr(
+        Replays,
+        "_recorded",
+        lambda self, *given: (found := recorded(self, *given), passes.append(found is not None))[0],
+    )
+    return passes
+
+
+@pytest.fixture
 def figures(request):
     """Print figures as one JSON line, so that a run's log carries them."""
 

@@ -7,7 +7,6 @@ import pytest
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.trl import TrlTrainer
 from medtune.hardware import seed_all
-from medtune.kernels.replay import Replays
 from medtune.planning import total_steps
 from medtune.plugins.contracts import Job
 from medtune.specs import RunSpec
@@ -34,14 +33,7 @@ def logs_of(base, folder, route):
     return [record for record in logs if "loss" in record]
 
 
-def test_recorded_passes_tell_the_losses_of_sources_that_plain_peft_does(tmp_path, monkeypatch, figures):
-    replayed = []
-    recorded = Replays._recorded
-    monkeypatch.setattr(
-        Replays,
-        "_recorded",
-        lambda self, *given: (found := recorded(self, *given), replayed.append(found is not None))[0],
-    )
+def test_recorded_passes_tell_the_losses_of_sources_that_plain_peft_does(tmp_path, replayed, figures):
     plain = logs_of(tmp_path / "base", tmp_path / "plain", "off")
     fast = logs_of(tmp_path / "base", tmp_path / "fast", "auto")
     assert sum(replayed) > len(fast)
