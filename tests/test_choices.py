@@ -144,7 +144,7 @@ def test_estimates_of_the_fast_path_are_near_what_an_h200_reached(scheme, recomp
         sample_tokens=300,
         keeps_restored=is_kept,
     )
-    assert estimate_speed(STARLING, setting, cards()["h200"]).tokens_per_second == pytest.approx(measured, rel=0.05)
+    assert estimate_speed(STARLING, setting, cards()["h200"]).tokens_per_second == pytest.approx(measured, rel=0.045)
 
 
 def test_attention_is_counted_within_samples_where_their_lengths_are_known():
