@@ -17,7 +17,8 @@ from contest import (
 )
 from starling_shape import CUDA, free, make_model
 
-from medtune import RunSpec, kernels
+from medtune import RunSpec
+from medtune.accel import train as kernels
 from medtune.backends.trl import TrlTrainer
 from medtune.plugins.contracts import Job, Loaded, PackedRow
 
@@ -65,7 +66,7 @@ class Medtune:
             "max_length": length,
             "max_steps": self._steps,
             "recompute": setting["recompute"],
-            "restored_weights": setting.get("restored", "each_pass"),
+            "dequantized_weights": setting.get("restored", "each_pass"),
             "share_prefixes": setting.get("shares", True),
             "save_strategy": "no",
             "optim": OPTIMIZER,
@@ -78,7 +79,7 @@ class Medtune:
         path = kernels.enable(
             self._model,
             recompute=setting["recompute"],
-            keep_restored=setting.get("restored") == "keep",
+            keep_dequantized=setting.get("restored") == "keep",
             share=setting.get("shares", True),
         )
         if isinstance(path, kernels.Refusal):

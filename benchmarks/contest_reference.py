@@ -11,7 +11,7 @@ class Reference:
     def __init__(self, order):
         self._model = make_model(order["base"], order["tiny"])
         fill_adapters(self._model)
-        # the same numbers in memory that small cards have
+        # the same numbers in memory that small GPUs have
         self._model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self._model.enable_input_require_grads()
 

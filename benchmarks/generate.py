@@ -6,7 +6,7 @@
 The weights are random and made on the device: the work is that of the real model, the answers are not. Every base has a
 LoRA adapter attached. Prompts have 90 to 260 tokens, and nothing stops an answer early, except in "ragged" ones, whose
 limits are a log-normal draw. Prompts "alike" begin with one of five texts of 73 to 81 tokens, as MedTuned's NER rows do (chat
-format and one of five wordings); those "unlike" share nothing. Tokens per second count answer tokens over the whole time: reading
+format and one of five paraphrases); those "unlike" share nothing. Tokens per second count answer tokens over the whole time: reading
 the model and the prompts and capturing graphs included. Each figure is one JSON line as soon as it is known, and the file
 always holds those so far; a part that fails leaves its error there and the next one begins.
 """
@@ -21,11 +21,11 @@ from types import SimpleNamespace
 
 import torch
 
+from medtune.accel.decode.reading import read_decoder, survey
+from medtune.accel.decode.slots import Decoding
 from medtune.backends import fast_generate as fast
 from medtune.backends.peft import PeftAdapter
-from medtune.backends.stock_generate import stock_generate
-from medtune.decoding.reading import read_decoder, survey
-from medtune.decoding.slots import Decoding
+from medtune.backends.transformers_generate import stock_generate
 from medtune.plugins.contracts import GenerationRequest, Loaded
 from medtune.specs import EvalSpec, LoraSpec
 

@@ -23,15 +23,15 @@ import torch
 from memory import TINY
 
 from medtune import RunSpec
-from medtune.assessment import _within_training
 from medtune.backends.generate import TransformersGenerator
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.random_base import random_base
 from medtune.backends.trl import TrlTrainer
-from medtune.bench import BenchRows
-from medtune.hardware import seed_all
+from medtune.machine.hardware import seed_all
 from medtune.plugins.contracts import GenerationRequest, Job
 from medtune.plugins.host import create_host
+from medtune.workflow.bench import BenchRows
+from medtune.workflow.scoring import _within_training
 
 GIB = 2**30
 EVERY = 4

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 from medtune import RunSpec
-from medtune.bench import bench
 from medtune.plugins.host import create_host
+from medtune.workflow.bench import bench
 
 GIB = 2**30
 STEPS = 20
@@ -77,7 +77,7 @@ def spec_of(case, folder):
         "max_length": length,
         "recompute": recompute,
         "fast_path": fast_path,
-        "restored_weights": restored,
+        "dequantized_weights": restored,
     }
     model = {} if folder is None else {"path": str(folder)}
     return RunSpec(quant={"scheme": scheme}, train=train, model=model, eval={"enabled": False})
@@ -125,7 +125,7 @@ def main():
         (folder / "config.json").write_text(json.dumps(TINY))
     for case in CASES:
         scheme, recompute, count, length, fast_path, restored = case
-        name = f"{scheme} recompute={recompute} {count}x{length} fast_path={fast_path} restored_weights={restored}"
+        name = f"{scheme} recompute={recompute} {count}x{length} fast_path={fast_path} dequantized_weights={restored}"
         if arguments.only not in name:
             continue
         row = {"case": name}

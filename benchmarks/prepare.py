@@ -60,7 +60,7 @@ def write_rows(path: Path, count: int) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    from medtune.demo.generator import FREE_TEXT_SOURCES, generate_rows, source_names_of
+    from demo_base.generator import FREE_TEXT_SOURCES, generate_rows, source_names_of
 
     others = [name for name in source_names_of("medtuned") if name not in FREE_TEXT_SOURCES]
     halves = [generate_rows("train", count, 0, "medtuned", "medtuned", names) for names in (FREE_TEXT_SOURCES, others)]

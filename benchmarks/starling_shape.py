@@ -5,8 +5,8 @@ import gc
 import numpy as np
 import torch
 
+from medtune.accel.train.fp8_linear import Fp8Linear
 from medtune.data.pack import best_fit
-from medtune.kernels.fp8_linear import Fp8Linear
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"

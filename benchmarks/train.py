@@ -23,7 +23,7 @@ from types import MethodType
 import torch
 from starling_shape import CUDA, DEVICE, free, make_batch, make_model, useful_work
 
-from medtune import kernels
+from medtune.accel import train as kernels
 from medtune.backends.losses import supervised_loss
 
 PEAK = 790e12  # bf16 products per second that this GPU reaches
@@ -96,7 +96,7 @@ def time_steps(model, shape, arguments):
     """Return the figures of one configuration."""
     recompute, rows, length, restored = shape
     record = not arguments.no_record
-    path = kernels.enable(model, recompute=recompute, keep_restored=restored == "keep", record=record)
+    path = kernels.enable(model, recompute=recompute, keep_dequantized=restored == "keep", record=record)
     if isinstance(path, kernels.Refusal):
         raise TypeError(str(path))
     try:
@@ -228,7 +228,7 @@ def main():
     for base, *shape in QUICK if arguments.quick else ALL:
         if base not in arguments.bases:
             continue
-        row = {"base": base, **dict(zip(("recompute", "rows", "length", "restored_weights"), shape, strict=True))}
+        row = {"base": base, **dict(zip(("recompute", "rows", "length", "dequantized_weights"), shape, strict=True))}
         rows.append(row)
         if time.monotonic() - began > arguments.budget:
             row["failed"] = "not run: the budget was used up"

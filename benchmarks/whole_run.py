@@ -28,10 +28,10 @@ from contest import write_checkpoint
 from starling_shape import free
 from train import time_steps
 
+from demo_base.generator import generate_rows
 from medtune import MedTuner, ModelSpec
+from medtune.accel.train.cuda_graphs import Replays
 from medtune.data.tokenizer import load_tokenizer, save_tokenizer
-from medtune.demo.generator import generate_rows
-from medtune.kernels.replay import Replays
 from medtune.plugins.host import create_host
 
 ROWS, LENGTH = 16, 512

@@ -1,6 +1,6 @@
 """Sphinx settings: MyST pages, autodoc of the public API, strict about references."""
 
-from medtune import __version__
+from medtune.version import __version__
 
 project = "medtune"
 author = "The medtune authors"

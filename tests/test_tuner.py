@@ -5,7 +5,8 @@ import pytest
 from medtune import DataSpec, EvalSpec, Example, LoraSpec, MedTuner, ModelSpec, QuantSpec, RunSpec, TrainSpec
 from medtune.errors import SpecError, UnknownNameError
 from medtune.plugins.host import create_host
-from medtune.specs import MEDTUNED, MEDTUNED_REVISION, STARLING, STARLING_REVISION
+from medtune.specs.data import MEDTUNED, MEDTUNED_REVISION
+from medtune.specs.model import STARLING, STARLING_REVISION
 
 
 class Shout:

@@ -7,7 +7,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from medtune.version import __version__
 
 # Telemetry of every dependency is off unless the user's environment says otherwise on purpose.
 for _name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "UNSLOTH_DISABLE_STATISTICS", "DISABLE_TELEMETRY"):
@@ -15,11 +15,12 @@ for _name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "UNSLOTH_DISABLE_STATI
 
 if TYPE_CHECKING:
     from medtune.errors import MedtuneError
-    from medtune.planning import Plan
     from medtune.plugins.contracts import Bundle, EncodedExample, Example, PromptFormatter, Task
     from medtune.plugins.hookspecs import hookimpl
+    from medtune.plugins.plan import Plan
     from medtune.specs import DataSpec, EvalSpec, LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec
-    from medtune.tuner import MedTuner, Run
+    from medtune.tuner import MedTuner
+    from medtune.workflow.run import Run
 
 _HOMES = {
     "Bundle": "medtune.plugins.contracts",
@@ -31,10 +32,10 @@ _HOMES = {
     "MedTuner": "medtune.tuner",
     "MedtuneError": "medtune.errors",
     "ModelSpec": "medtune.specs",
-    "Plan": "medtune.planning",
+    "Plan": "medtune.plugins.plan",
     "PromptFormatter": "medtune.plugins.contracts",
     "QuantSpec": "medtune.specs",
-    "Run": "medtune.tuner",
+    "Run": "medtune.workflow.run",
     "RunSpec": "medtune.specs",
     "Task": "medtune.plugins.contracts",
     "TrainSpec": "medtune.specs",

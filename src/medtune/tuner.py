@@ -6,20 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from medtune.errors import SpecError
-from medtune.hardware import is_first_rank
-from medtune.planning import Plan, make_plan, require_backends
+from medtune.machine.hardware import is_first_rank
+from medtune.planning.make_plan import make_plan, require_backends
 from medtune.plugins.contracts import EncodedExample, PromptFormatter
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.host import PluginHost, create_host
-from medtune.run import Run
+from medtune.plugins.plan import Plan
 from medtune.runs.lock import RunLock
 from medtune.specfile import apply_overrides, merge, read_spec_file, validate_spec
 from medtune.specs import RunSpec
+from medtune.workflow.run import Run
 
 if TYPE_CHECKING:
     from medtune.data.preview import Preview
 
-__all__ = ["DEFAULT_BUNDLE", "MedTuner", "Run"]
+__all__ = ["DEFAULT_BUNDLE", "MedTuner"]
 
 DEFAULT_BUNDLE = "starling-medtuned"
 
@@ -129,14 +130,14 @@ class MedTuner:
         Rows are counted where they and the tokenizer are on this machine and that is quick, or was done before.
 
         Args:
-            gpu: plan for this GPU instead of this machine: a known card such as "h200", or a size such as "24GiB".
+            gpu: plan for this GPU instead of this machine: a known GPU such as "h200", or a size such as "24GiB".
 
         Raises:
             DataError: the rows cannot be used as asked.
             SpecError: the GPU is not known.
         """
-        from medtune.cards import machine_with
-        from medtune.counting import count_rows
+        from medtune.machine.gpus import machine_with
+        from medtune.planning.counting import count_rows
 
         machine = None if gpu is None else machine_with(gpu)
         return make_plan(self.spec, self.host, count_rows(self.spec, self.host, self._rows), machine)
@@ -161,7 +162,7 @@ class MedTuner:
         from medtune.data.prepare import prepare, preview
         from medtune.data.preview import Preview
         from medtune.data.tokenizer import load_tokenizer
-        from medtune.isolation import prove_isolation
+        from medtune.workflow.leak_test import prove_isolation
 
         tokenizer = load_tokenizer(self.spec.model)
         prepared = prepare(self.spec, self.host, tokenizer, rows=self._rows)
@@ -199,7 +200,7 @@ class MedTuner:
             plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
             (on_plan or _ignore)(plan)
             plan.require_fit()
-            from medtune.training import Training
+            from medtune.workflow.training import Training
 
             training = Training(self.spec, self.host, plan, rows=self._rows)
             return training.run(resume, on_step or _ignore, on_stage or _ignore)

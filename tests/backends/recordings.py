@@ -4,9 +4,9 @@ from dataclasses import fields, replace
 
 from torch import Tensor
 
-from medtune import kernels
+from medtune.accel import train as kernels
+from medtune.accel.train.cuda_graphs import Replays, _Recording
 from medtune.backends import losses
-from medtune.kernels.replay import Replays, _Recording
 
 
 class _Graph:

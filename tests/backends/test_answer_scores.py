@@ -10,7 +10,7 @@ from medtune import EvalSpec, LoraSpec
 from medtune.backends import answer_scores
 from medtune.backends.generate import TransformersGenerator
 from medtune.backends.peft import PeftAdapter
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import AnswerRequest, AnswerScorer, Loaded
 from medtune.testing.tiny import tiny_base
 

@@ -9,7 +9,7 @@ from medtune import LoraSpec, ModelSpec, QuantSpec
 from medtune.backends.bitsandbytes import SCHEMES, BitsAndBytesQuantizer
 from medtune.backends.peft import PeftAdapter
 from medtune.errors import SpecError, UnknownNameError
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.testing.tiny import tiny_base
 
 IDS = torch.arange(2, 22)[None]

@@ -7,8 +7,8 @@ from recordings import record_on_a_cpu
 from medtune.backends.by_source import SourceLosses
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.trl import TrlTrainer
-from medtune.hardware import seed_all
-from medtune.planning import total_steps
+from medtune.machine.hardware import seed_all
+from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Job
 from medtune.specs import RunSpec
 from medtune.testing.tiny import RandomRows, tiny_base

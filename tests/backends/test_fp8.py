@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from medtune import LoraSpec, ModelSpec, QuantSpec, RunSpec
+from medtune.accel.train.fp8_linear import Fp8Linear
 from medtune.backends import fp8
 from medtune.backends.bitsandbytes import BitsAndBytesQuantizer
 from medtune.backends.peft import PeftAdapter
 from medtune.errors import SpecError, UnknownNameError
-from medtune.hardware import Accelerator, Machine
-from medtune.kernels.fp8_linear import Fp8Linear
-from medtune.libraries import quiet_libraries
-from medtune.planning import make_plan
+from medtune.machine.hardware import Accelerator, Machine
+from medtune.machine.libraries import quiet_libraries
+from medtune.planning.make_plan import make_plan
 from medtune.plugins.host import create_host
 from medtune.testing.tiny import tiny_base
 
@@ -98,7 +98,7 @@ def test_another_scheme_is_refused(spec):
 
 def test_a_gpu_without_fp8_products_is_refused_by_loader_and_plan(spec, monkeypatch):
     machine = Machine(4, 64.0, (A100,))
-    monkeypatch.setattr("medtune.hardware.describe_machine", lambda: machine)
+    monkeypatch.setattr("medtune.machine.hardware.describe_machine", lambda: machine)
     with pytest.raises(SpecError, match=r"8\.9.*A100 has 8\.0.*nf4"):
         fp8.Fp8Quantizer().load(spec.model, spec.quant)
     plan = make_plan(spec, create_host(autoload=False), machine=machine)

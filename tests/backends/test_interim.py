@@ -10,8 +10,8 @@ from recordings import record_on_a_cpu
 from medtune.backends.generate import TransformersGenerator
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.trl import TrlTrainer
-from medtune.hardware import seed_all
-from medtune.planning import total_steps
+from medtune.machine.hardware import seed_all
+from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import GenerationRequest, Job
 from medtune.runs.store import CheckpointStore
 from medtune.specs import RunSpec
@@ -78,7 +78,7 @@ def test_losses_are_the_same_bit_for_bit_with_scores_and_without(job_of, route):
 
 
 def test_the_fast_path_gives_its_memory_back_before_each_score_only(job_of, monkeypatch):
-    from medtune.kernels import FastPath
+    from medtune.accel.train import FastPath
 
     job, (logs, _) = job_of("run", {2: 0.1, 4: 0.2, 6: 0.3})
     monkeypatch.setattr(FastPath, "disable", lambda _path: logs.append({"forgotten": True}))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from medtune import Example
 from medtune.data.encode import Encoder
 from medtune.data.pack import best_fit, to_batch
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import PackedRow
 from medtune.testing.tiny import tiny_base
 

@@ -6,7 +6,7 @@ import torch
 from medtune import LoraSpec
 from medtune.backends.peft import PeftAdapter
 from medtune.errors import SpecError
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.testing.tiny import tiny_base
 
 IDS = torch.arange(2, 22)[None]

@@ -10,8 +10,8 @@ from medtune.backends.losses import choose_route
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.trl import TrlTrainer, sft_config
 from medtune.errors import DiskFullError, SpecError, UnsafeArtifactError
-from medtune.hardware import seed_all
-from medtune.planning import total_steps
+from medtune.machine.hardware import seed_all
+from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Job
 from medtune.runs.store import CheckpointStore
 from medtune.specs import RunSpec

@@ -6,8 +6,8 @@ import torch
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.trl import TrlTrainer
 from medtune.errors import NonFiniteLossError, OutOfMemoryError
-from medtune.hardware import seed_all
-from medtune.planning import total_steps
+from medtune.machine.hardware import seed_all
+from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Job
 from medtune.runs.store import CheckpointStore
 from medtune.specs import RunSpec

@@ -8,8 +8,8 @@ import transformers
 
 from medtune import EvalSpec
 from medtune.backends.generate import TransformersGenerator
-from medtune.backends.stock_generate import stock_generate
-from medtune.libraries import quiet_libraries
+from medtune.backends.transformers_generate import stock_generate
+from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import GenerationRequest, Loaded
 from medtune.testing.tiny import tiny_base
 
@@ -76,7 +76,7 @@ def test_a_prompt_without_tokens_is_refused(loaded):
 
 
 def test_too_little_memory_halves_the_slots_and_keeps_what_is_answered(loaded, monkeypatch):
-    from medtune.decoding import slots
+    from medtune.accel.decode import slots
 
     run, tried = slots.Decoding.run, []
 
@@ -95,7 +95,7 @@ def test_too_little_memory_halves_the_slots_and_keeps_what_is_answered(loaded, m
 
 
 def test_memory_for_not_even_one_sequence_is_an_error(loaded, monkeypatch):
-    from medtune.decoding import slots
+    from medtune.accel.decode import slots
 
     def fail(*_):
         raise torch.OutOfMemoryError("full")
@@ -106,7 +106,7 @@ def test_memory_for_not_even_one_sequence_is_an_error(loaded, monkeypatch):
 
 
 def test_the_memory_limit_reaches_the_plan(loaded, monkeypatch):
-    from medtune.decoding import plan
+    from medtune.accel.decode import plan
 
     budgets = []
     whole = plan.plan_decoding
@@ -118,7 +118,7 @@ def test_the_memory_limit_reaches_the_plan(loaded, monkeypatch):
 
 
 def test_a_limit_that_not_one_sequence_keeps_is_named_in_one_line_and_answered_one_by_one(loaded, caplog, monkeypatch):
-    from medtune.decoding import slots
+    from medtune.accel.decode import slots
 
     sizes, run = [], slots.Decoding.run
     monkeypatch.setattr(slots.Decoding, "run", lambda self, *a: (sizes.append(self._cache.slots), run(self, *a))[1])

@@ -10,7 +10,7 @@ from medtune import EvalSpec, LoraSpec
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.vllm import VllmGenerator
 from medtune.errors import SpecError
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import GenerationRequest, Loaded
 from medtune.testing.tiny import tiny_base
 

@@ -170,8 +170,8 @@ def test_a_plan_for_another_gpu_says_what_it_needs_there_and_what_it_costs(medtu
 
 def test_a_plan_says_that_weights_stay_restored_and_what_that_takes(medtune):
     table = medtune("plan", "--gpu", "h200")[1]
-    assert "kept restored while training" in table
-    assert "restored_weights 13.00" in table
+    assert "kept dequantized while training" in table
+    assert "dequantized_weights 13.00" in table
 
 
 def test_the_setting_that_a_plan_advises_is_one_that_fits_when_it_is_given(medtune):

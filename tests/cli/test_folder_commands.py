@@ -121,7 +121,7 @@ def test_verify_and_report_load_no_machine_learning_library(folder):
 
 
 def test_an_evaluation_is_put_into_words(folder, monkeypatch, capsys):
-    from medtune.run import Run
+    from medtune.workflow.run import Run
 
     rows = read_predictions(folder.evaluation_dir / "predictions-tuned.jsonl")
     odd = Prediction(Example([{"role": "user", "content": "Hello"}], row_id="odd"), "")
@@ -148,7 +148,7 @@ def test_an_evaluation_is_put_into_words(folder, monkeypatch, capsys):
         (["--limit", "3"], "--limit needs --harness"),
         (["--task-folder", "."], "--task-folder needs --harness"),
         (["--harness", "medmcqa", "--rows", "3"], "--rows does not go with --harness"),
-        (["--harness", "medmcqa", "--wordings", "2"], "--wordings does not go with --harness"),
+        (["--harness", "medmcqa", "--paraphrases", "2"], "--paraphrases does not go with --harness"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused(folder, capsys, options, sentence):
@@ -157,9 +157,9 @@ def test_an_option_that_would_be_ignored_is_refused(folder, capsys, options, sen
 
 
 def test_the_options_of_the_harness_reach_it(folder, monkeypatch, capsys, tmp_path):
-    from medtune import harness
+    from medtune.evaluation import harness
     from medtune.plugins.contracts import Loaded
-    from medtune.run import Run
+    from medtune.workflow.run import Run
 
     asked = []
     monkeypatch.setattr(Run, "loaded", Loaded(None, None, "cpu", "fp32", ()))

@@ -7,7 +7,7 @@ import torch
 from medtune.data.leaks import alike_row, logits_of, measure_leaks, shared_rows
 from medtune.data.pack import to_batch
 from medtune.errors import DataError
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import PackedRow
 from medtune.testing.tiny import RandomRows, tiny_base
 

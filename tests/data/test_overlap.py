@@ -1,4 +1,4 @@
-"""Rows that stand in training and evaluation are found, and wording that many rows share is not taken for them."""
+"""Rows that stand in training and evaluation are found, and paraphrase that many rows share is not taken for them."""
 
 import random
 
@@ -84,7 +84,7 @@ def test_an_instruction_that_many_evaluation_rows_share_is_not_overlap():
     assert found == [None] * 10
 
 
-def test_an_instruction_of_the_only_evaluation_row_is_learned_to_be_wording_from_the_training_rows():
+def test_an_instruction_of_the_only_evaluation_row_is_learned_to_be_paraphrase_from_the_training_rows():
     instruction = words(60, 0)
     copied = f"{instruction} {words(30, 1)}"
     _, found = kinds([copied], [f"{instruction} {words(30, i)}" for i in range(100, 160)] + [f"so {copied}"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medtune.data.pack import best_fit, to_batch
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import PackedRow
 from medtune.testing.tiny import tiny_base
 

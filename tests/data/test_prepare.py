@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from chat_templates import TEMPLATES, make_tokenizer
 
+from demo_base.generator import generate_rows
 from medtune import DataSpec, EvalSpec, Example, RunSpec, TrainSpec, hookimpl
 from medtune.data import preparation
 from medtune.data.cache import PreparedCache
 from medtune.data.contract import check_contract, write_contract
 from medtune.data.encode import Encoder
 from medtune.data.prepare import encoder_of, prepare, preview, validation_examples
-from medtune.demo.generator import generate_rows
 from medtune.errors import DataError, StorageError, UnsafeArtifactError
 from medtune.plugins.host import create_host
 

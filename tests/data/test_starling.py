@@ -10,7 +10,7 @@ from medtune import Example, ModelSpec
 from medtune.data.encode import Encoder
 from medtune.data.tokenizer import load_tokenizer, save_tokenizer
 from medtune.errors import UnsafeArtifactError
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 
 CLASSES = [
     name for name in ("LlamaTokenizer", "LlamaTokenizerFast", "CodeLlamaTokenizer") if hasattr(transformers, name)

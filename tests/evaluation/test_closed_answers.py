@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medtune.evaluation.closed_answers import greedy_choice, score_closed
+from medtune.evaluation.label_likelihood import greedy_choice, score_label_likelihood
 from medtune.evaluation.label_scoring import allowed_answers
 from medtune.evaluation.tasks import provide_tasks
 from medtune.plugins.contracts import EncodedExample
@@ -39,7 +39,7 @@ def scored(predictions, favourite, seen=None):
             for request in requests
         ]
 
-    return score_closed(
+    return score_label_likelihood(
         predictions, prompt_ids=prompt_ids, encode=encode, log_probabilities=log_probabilities, tasks=provide_tasks()
     )
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
-from medtune.demo.generator import generate_rows
+from demo_base.generator import generate_rows
 from medtune.evaluation.label_scoring import allowed_answers, calibrate, choose, label_probabilities
 from medtune.evaluation.scoring import find_task, score_predictions
 from medtune.evaluation.tasks import provide_tasks

@@ -1,8 +1,8 @@
-"""The same rows are asked in the other wordings of their source."""
+"""The same rows are asked in the other paraphrases of their source."""
 
 import pytest
 
-from medtune.evaluation.rewording import reworded, spread
+from medtune.evaluation.paraphrases import reworded, spread
 from medtune.evaluation.scoring import score_predictions
 from medtune.plugins.contracts import Example
 
@@ -16,20 +16,20 @@ def asked(example):
     return tuple(example.messages[0]["content"].split("\n\n", 1))
 
 
-EXAMPLES = [example_of(f"wording {i % 3}", f"first part\n\nrow {i}", source="s") for i in range(7)]
+EXAMPLES = [example_of(f"paraphrase {i % 3}", f"first part\n\nrow {i}", source="s") for i in range(7)]
 
 
-def test_every_wording_meets_every_row_once():
+def test_every_paraphrase_meets_every_row_once():
     variants = reworded(EXAMPLES, 3)
     assert variants[0] == EXAMPLES
     for place, example in enumerate(EXAMPLES):
         met = [asked(variant[place]) for variant in variants]
-        assert {instruction for instruction, _given in met} == {"wording 0", "wording 1", "wording 2"}
+        assert {instruction for instruction, _given in met} == {"paraphrase 0", "paraphrase 1", "paraphrase 2"}
         assert {given for _instruction, given in met} == {asked(example)[1]}
         assert all(list(variant[place].messages[1:]) == example.messages[1:] for variant in variants)
 
 
-def test_wordings_of_another_source_or_task_are_not_taken():
+def test_paraphrases_of_another_source_or_task_are_not_taken():
     others = [example_of("tag it", "x", task="ner"), example_of("judge it", "y", task="nli")]
     assert [asked(example) for example in reworded(others, 2)[1]] == [("tag it", "x"), ("judge it", "y")]
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from medtune.demo.generator import generate_rows, source_names_of
+from demo_base.generator import generate_rows, source_names_of
 from medtune.errors import PluginError
 from medtune.evaluation.scoring import find_task, score_predictions
 from medtune.plugins.contracts import Example, TaskScore

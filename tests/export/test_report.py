@@ -237,7 +237,7 @@ def test_answers_in_other_words_have_a_table_of_their_own(tmp_path):
     write_report(tmp_path, record=RECORD, log=LOG)
     assert "In other words" not in read(tmp_path)[0]
     found = {"metric": "accuracy", "values": [0.5, 0.75], "lowest": 0.5, "highest": 0.75, "mean": 0.625}
-    (tmp_path / "evaluation" / "wordings.json").write_text(json.dumps({"rows": 30, "tasks": {"nli": found}}))
+    (tmp_path / "evaluation" / "paraphrases.json").write_text(json.dumps({"rows": 30, "tasks": {"nli": found}}))
     write_report(tmp_path, record=RECORD, log=LOG)
     text = " ".join(read(tmp_path)[1].text)
     assert re.search(

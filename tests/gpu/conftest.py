@@ -23,6 +23,17 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(missing)
 
 
+@pytest.fixture(autouse=True)
+def no_state_left_behind():
+    """Hold every test to leaving torch as it found it, so that the suite passes in one process and in any order."""
+    import torch
+
+    yield
+    assert torch.get_default_dtype() == torch.float32
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.cuda.is_available() or torch.cuda.get_sync_debug_mode() == 0
+
+
 @pytest.fixture(scope="session")
 def starling(tmp_path_factory):
     """Folder with random bf16 weights of Starling-LM-7B's shape (14.5 GB) and a tokenizer."""
@@ -62,7 +73,7 @@ def medtuned_rows(tmp_path_factory):
     import pyarrow as pa
     from pyarrow import parquet
 
-    from medtune.demo.generator import generate_rows
+    from demo_base.generator import generate_rows
 
     rows = list(generate_rows("train", 340, 0, source_names="medtuned"))[:2000]
     path = tmp_path_factory.mktemp("rows") / "rows.parquet"
@@ -73,7 +84,7 @@ def medtuned_rows(tmp_path_factory):
 @pytest.fixture
 def replayed(monkeypatch):
     """Return a list that says of each pass of the fast path whether it was a replayed one."""
-    from medtune.kernels.replay import Replays
+    from medtune.accel.train.cuda_graphs import Replays
 
     passes, recorded = [], Replays._recorded
     monkeypatch.setattr(

@@ -8,7 +8,7 @@ import transformers
 
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.trl import TrlTrainer
-from medtune.hardware import seed_all
+from medtune.machine.hardware import seed_all
 from medtune.plugins.contracts import Example, Job
 from medtune.plugins.host import create_host
 from medtune.specs import RunSpec
@@ -30,7 +30,7 @@ def base(tmp_path_factory):
 
 def fit(base, folder, recompute, *, scored):
     """Train a 4-bit model and return its peak in GiB and its losses."""
-    from medtune.assessment import score_briefly
+    from medtune.workflow.scoring import score_briefly
 
     train = {"max_steps": STEPS, "per_device_batch_size": 16, "gradient_accumulation_steps": 1, "max_length": 512}
     more = {"optim": "adamw_torch", "logging_steps": 1, "save_strategy": "no", "recompute": recompute}

@@ -2,17 +2,19 @@
 
 import copy
 import sys
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.append(str(Path(__file__).parents[1] / "kernels"))
+sys.path.append(str(Path(__file__).parents[1] / "accel"))
 from tiny_models import build_model, draw_alike, draw_batch, gradients, joint_error, largest_error, plain_loss
 
-from medtune import kernels
-from medtune.kernels import recognize, steps
-from medtune.kernels.fp8_linear import Fp8Linear
+from medtune.accel import train as kernels
+from medtune.accel.train import recognize, steps
+from medtune.accel.train.fp8_linear import Fp8Linear
 
 FP8 = (8, 9)
 WIDE = {
@@ -105,7 +107,7 @@ def test_gradients_in_bf16_stay_within_the_error_of_eager(kind, family):
 @pytest.mark.parametrize("window", [None, 8])
 @pytest.mark.parametrize("family", ["Mistral", "Qwen3"])
 def test_every_form_of_attention_gives_the_same_gradients(family, window, monkeypatch):
-    from medtune.kernels import attention
+    from medtune.accel.train import attention
 
     batch = draw_batch(rows=4, length=96)
     reach = {"sliding_window": window} if family == "Mistral" else {}
@@ -139,8 +141,8 @@ def test_triton_in_bf16_stays_within_the_error_of_stock_pytorch(monkeypatch):
     results = []
     for which, chosen in (
         (model, steps.triton_steps()),
-        (model, steps.stock_steps()),
-        (in_fp32(model), steps.stock_steps()),
+        (model, steps.reference_steps()),
+        (in_fp32(model), steps.reference_steps()),
     ):
         monkeypatch.setattr(recognize, "choose_steps", lambda *_, chosen=chosen: chosen)
         path = enabled(which, record=False)
@@ -180,7 +182,7 @@ def test_weights_that_stay_restored_give_the_same_losses_to_the_bit():
     model = build_model("Mistral", dtype=torch.bfloat16, prepare=of_kind("nf4"), **WIDE)
     found = []
     for keeps in (False, True):
-        path = enabled(model, keep_restored=keeps)
+        path = enabled(model, keep_dequantized=keeps)
         for _ in range(3):  # run as it is, recorded, replayed
             loss, parts = gradients(model, path.loss_sum(*batch))
         found.append((loss, parts))
@@ -254,8 +256,22 @@ def test_a_step_never_waits_for_the_device():
 
     for _ in range(3):
         step()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with waits_are_errors():
         step()
+
+
+def test_a_wait_for_the_device_would_be_noticed():
+    with waits_are_errors(), pytest.raises(RuntimeError, match="synchronizing"):
+        torch.ones(1, device="cuda").item()
+
+
+@contextmanager
+def waits_are_errors():
+    """Have torch raise where the host waits for the device; it warns that this is a prototype."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Synchronization debug mode")
+            torch.cuda.set_sync_debug_mode("error")
+        yield
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -5,8 +5,8 @@ import pytest
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.random_base import random_base
 from medtune.backends.trl import TrlTrainer
-from medtune.hardware import seed_all
-from medtune.planning import total_steps
+from medtune.machine.hardware import seed_all
+from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Job
 from medtune.runs.store import CheckpointStore
 from medtune.specs import RunSpec
@@ -34,7 +34,7 @@ TRAIN = {
 
 def train(folder, scheme, restored, stop_after=None):
     """Train to the end, or up to an update, from the newest checkpoint in ``folder``."""
-    spec = RunSpec.model_validate({"train": {**TRAIN, "restored_weights": restored}, "quant": {"scheme": scheme}})
+    spec = RunSpec.model_validate({"train": {**TRAIN, "dequantized_weights": restored}, "quant": {"scheme": scheme}})
     rows, steps, logs = RandomRows(count=20, max_length=160, beginning=32), [], []
     seed_all(spec.seed)
     loaded = PeftAdapter().attach(random_base(SHAPE, spec.model, spec.quant), spec.lora)
@@ -51,7 +51,7 @@ def train(folder, scheme, restored, stop_after=None):
         stop_reason=lambda: "asked to" if steps[-1] == stop_after else None,
     )
     result = TrlTrainer().fit(job)
-    assert result.fast_path == "the fast path is on (triton form, common beginnings once)"
+    assert result.fast_path == "the fast path is on (triton form, common prefixes once)"
     return adapter_digest(loaded), logs, result
 
 

@@ -33,7 +33,7 @@ def load_base(
     from transformers import AutoModelForCausalLM
 
     from medtune.data.tokenizer import load_tokenizer
-    from medtune.hardware import compute_dtype, describe_machine
+    from medtune.machine.hardware import compute_dtype, describe_machine
 
     dtype_name = compute_dtype(spec.compute_dtype, describe_machine().accelerator)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype_name]

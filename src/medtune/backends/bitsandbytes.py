@@ -6,7 +6,7 @@ from typing import Any
 
 from medtune.backends.base_model import load_base
 from medtune.errors import UnknownNameError
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import Loaded, Quantizer
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import ModelSpec, QuantSpec
@@ -39,7 +39,7 @@ class BitsAndBytesQuantizer:
         """
         if spec.scheme not in SCHEMES:
             raise UnknownNameError(f"scheme of quantizer '{self.name}'", spec.scheme, SCHEMES)
-        from medtune.hardware import local_device
+        from medtune.machine.hardware import local_device
 
         loaded = load_base(model, spec, local_device(), partial(_quantization_config, spec))
         _keep_differentiable(loaded.model)

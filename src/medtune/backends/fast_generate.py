@@ -32,7 +32,7 @@ def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: Ev
     """
     import torch
 
-    from medtune.decoding.reading import survey
+    from medtune.accel.decode.reading import survey
 
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[loaded.compute_dtype]
     device = torch.device(loaded.device)
@@ -63,9 +63,9 @@ def _decode(
 ) -> None:
     import torch
 
-    from medtune.decoding.plan import plan_decoding
-    from medtune.decoding.reading import read_decoder
-    from medtune.decoding.slots import Decoding
+    from medtune.accel.decode.plan import plan_decoding
+    from medtune.accel.decode.reading import read_decoder
+    from medtune.accel.decode.slots import Decoding
 
     spec, wanted = settings
     dtype = found.base.lm_head.weight.dtype
@@ -86,8 +86,8 @@ def _decode(
 
 
 def _shape(found: Any, dtype: Any) -> Any:
-    from medtune.decoding.cache import bytes_per_token
-    from medtune.decoding.plan import Shape
+    from medtune.accel.decode.cache import bytes_per_token
+    from medtune.accel.decode.plan import Shape
 
     work = dtype.itemsize * (8 * found.width + 3 * found.heads.total + 4 * found.mlp_width)
     logits = 2 * dtype.itemsize * found.base.lm_head.weight.shape[0]

@@ -6,7 +6,7 @@ from typing import Any
 
 from medtune.backends.base_model import load_base
 from medtune.errors import SpecError, UnknownNameError
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import Loaded, Quantizer
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import ModelSpec, QuantSpec
@@ -46,7 +46,7 @@ class Fp8Quantizer:
         """
         if spec.scheme not in SCHEMES:
             raise UnknownNameError(f"scheme of quantizer '{self.name}'", spec.scheme, SCHEMES)
-        from medtune.hardware import describe_machine, local_device
+        from medtune.machine.hardware import describe_machine, local_device
 
         accelerator = describe_machine().accelerator
         if accelerator is not None and not accelerator.has_fp8:
@@ -70,7 +70,7 @@ def provide_quantizers() -> Sequence[Quantizer]:
 
 def round_layers(base: Any, device: str) -> int:
     """Put rounded layers on ``device`` in the place of a model's linear layers, all but its head; return how many."""
-    from medtune.kernels.fp8_linear import Fp8Linear
+    from medtune.accel.train.fp8_linear import Fp8Linear
 
     head = base.get_output_embeddings()
     replaced = 0

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import AnswerRequest, Completion, GenerationRequest, Generator, Loaded
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import EvalSpec
@@ -59,9 +59,9 @@ def provide_generators() -> Sequence[Generator]:
 
 
 def _answers(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
+    from medtune.accel.decode.reading import UnreadableError
     from medtune.backends.fast_generate import fast_generate
-    from medtune.backends.stock_generate import stock_generate
-    from medtune.decoding.reading import UnreadableError
+    from medtune.backends.transformers_generate import stock_generate
 
     try:
         return fast_generate(loaded, prompts, spec)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from medtune.kernels import FastPath, PackedBatch, Refusal, enable
+from medtune.accel.train import FastPath, PackedBatch, Refusal, enable
 from medtune.plugins.contracts import Job
 
 __all__ = ["choose_route", "describe", "loss_of", "supervised_loss"]
@@ -27,7 +27,7 @@ def choose_route(job: Job) -> FastPath | Refusal:
     return enable(
         loaded.model,
         recompute="none" if train.recompute == "auto" else train.recompute,
-        keep_restored=train.restored_weights == "keep",
+        keep_dequantized=train.dequantized_weights == "keep",
         share=train.share_prefixes,
         most_tokens=train.per_device_batch_size * train.max_length,
     )
@@ -37,7 +37,7 @@ def describe(route: FastPath | Refusal) -> str:
     """Return the line about the fast path that a run's log and record hold."""
     if isinstance(route, Refusal):
         return str(route)
-    return f"the fast path is on ({route.steps} form{', common beginnings once' if route.shares else ''})"
+    return f"the fast path is on ({route.steps} form{', common prefixes once' if route.shares else ''})"
 
 
 def loss_of(base: Any, route: FastPath | Refusal) -> Loss:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import SpecError
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import Adapter, Loaded
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import LoraSpec

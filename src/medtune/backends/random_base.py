@@ -12,8 +12,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from medtune.errors import SpecError, UnknownNameError
-from medtune.hardware import compute_dtype, describe_machine, local_device
-from medtune.libraries import quiet_libraries
+from medtune.machine.hardware import compute_dtype, describe_machine, local_device
+from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import Loaded
 from medtune.specs import ModelSpec, QuantSpec
 
@@ -94,7 +94,7 @@ def _storing(spec: QuantSpec) -> Callable[[nn.Linear], nn.Module]:
     if spec.scheme == "int8":
         return _eight_bit
     if spec.scheme == "fp8":
-        from medtune.kernels.fp8_linear import Fp8Linear
+        from medtune.accel.train.fp8_linear import Fp8Linear
 
         return lambda linear: Fp8Linear(linear) if Fp8Linear.suits(linear) else linear
     raise UnknownNameError("scheme of a random base", spec.scheme, ("nf4", "fp4", "int8", "fp8", "none"))

@@ -15,6 +15,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from transformers import Trainer, TrainerState
 from trl.trainer.sft_trainer import SFTTrainer
 
+from medtune.backends.callback import Pacemaker
 from medtune.backends.exact_state import (
     load_optimizer,
     load_trainable,
@@ -25,7 +26,6 @@ from medtune.backends.exact_state import (
     write_tree,
 )
 from medtune.backends.interim import InterimScores, undisturbed
-from medtune.backends.pacemaker import Pacemaker
 from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
 from medtune.errors import SpecError
 from medtune.plugins.contracts import Job

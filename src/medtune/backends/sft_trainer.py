@@ -18,12 +18,12 @@ from datasets import Dataset
 from transformers import PrinterCallback, ProgressCallback
 from trl.trainer.sft_config import SFTConfig
 
+from medtune.accel.train import FastPath, Refusal
 from medtune.backends.by_source import SourceLosses
 from medtune.backends.losses import describe, loss_of
 from medtune.backends.resumable import ResumableSFTTrainer
 from medtune.backends.shortcuts import shortcuts
 from medtune.data.pack import to_batch
-from medtune.kernels import FastPath, Refusal
 from medtune.plugins.contracts import Job, PackedRow, TrainResult
 
 __all__ = ["PackedSFTTrainer"]

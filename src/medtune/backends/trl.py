@@ -5,8 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from medtune.libraries import quiet_libraries
-from medtune.optimizers import runs_as
+from medtune.machine.libraries import quiet_libraries
+from medtune.machine.optimizers import runs_as
 from medtune.plugins.contracts import Job, Trainer, TrainResult
 from medtune.plugins.hookspecs import hookimpl
 
@@ -28,9 +28,9 @@ class TrlTrainer:
             Steps, mean loss per supervised token, real tokens, seconds and peak memory.
         """
         with quiet_libraries():
+            from medtune.accel.train import FastPath
             from medtune.backends.losses import choose_route
             from medtune.backends.sft_trainer import PackedSFTTrainer
-            from medtune.kernels import FastPath
 
             route = choose_route(job)
             plain = not isinstance(route, FastPath)

@@ -24,8 +24,8 @@ def bench(
     traceback: Traceback = False,
 ) -> None:
     """Measure speed and memory of a spec here, with random weights and generated rows; predicted beside measured."""
-    from medtune.bench import bench as measure
     from medtune.cli.console import Narrator, print_json
+    from medtune.workflow.bench import bench as measure
 
     tuner = tuner_of(spec, bundle, sets, None)
     with Narrator() as narrator:

@@ -14,7 +14,7 @@ __all__ = ["Narrator", "print_evaluation", "print_harness", "print_json", "print
 
 
 _WORTH_TELLING = 0.02
-"""Share of the tokens from which common beginnings are worth a line."""
+"""Share of the tokens from which common prefixes are worth a line."""
 
 
 def print_json(value: Any) -> None:
@@ -97,7 +97,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         "device", f"{plan['device']}, {plan['compute_dtype']}, recompute {plan['recompute']}, {plan['path']} path"
     )
     why = f": {plan['scheme_reason']}" if plan["scheme_reason"] else ""
-    kept = "; kept restored while training" if plan["restored_weights"] == "keep" else ""
+    kept = "; kept dequantized while training" if plan["dequantized_weights"] == "keep" else ""
     table.add_row("base stored as", f"{plan['scheme']}{why}{kept}")
     micro, times = plan["micro_batch_rows"], plan["gradient_accumulation_steps"]
     table.add_row("update", f"{micro * times} rows of {micro} at a time")
@@ -135,10 +135,10 @@ def _add_counts(table: "Table", data: Mapping[str, Any], rows: int) -> None:
         needed = ", ".join(f"{percent} % need {length:,}" for percent, length in source["needed"].items())
         lost = f"{source['lost_rows']:,} rows with {source['lost_supervised_tokens']:,} supervised tokens lost"
         table.add_row(f"length, {name or 'unnamed'}", f"{lost} to max_length {data['max_length']:,}; {needed}")
-    common = data.get("common_beginnings", {}).get(str(rows), 0)
+    common = data.get("common_prefixes", {}).get(str(rows), 0)
     if common >= _WORTH_TELLING:
         told = f"{common:.1%} of a micro-batch's tokens; the fast path computes them once unless train.share_prefixes=false"
-        table.add_row("common beginnings", told)
+        table.add_row("common prefixes", told)
     if data["refused"]:
         table.add_row("refused", data["refused"])
 
@@ -195,11 +195,11 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
             before = (f"{base[name]:.3f}" if name in base else "",) if base else ()
             table.add_row(name, *before, f"{value:.3f}", shown)
         console.print(table)
-    if wordings := result.get("wordings"):
+    if paraphrases := result.get("paraphrases"):
         table = Table(title="the same rows in other words", title_justify="left")
         for column in ("task", "metric", "lowest", "mean", "highest"):
             table.add_column(column, justify="left" if column in {"task", "metric"} else "right")
-        for task, found in wordings.items():
+        for task, found in paraphrases.items():
             table.add_row(task, found["metric"], *(f"{found[name]:.3f}" for name in ("lowest", "mean", "highest")))
         console.print(table)
     for sentence in _findings(result):

@@ -24,8 +24,14 @@ def evaluate(
     run: RunFolderArgument,
     baseline: Annotated[bool, typer.Option("--baseline", help="Also score the base, and compare.")] = False,
     rows: Annotated[int | None, typer.Option(min=1, help="Validation rows per source.")] = None,
-    wordings: Annotated[
-        int, typer.Option(min=1, help="Ask the rows so often, each time in other words of their source.")
+    paraphrases: Annotated[
+        int,
+        typer.Option(
+            "--paraphrases",
+            "--wordings",
+            min=1,
+            help="Ask the rows so often, each time in other words of their source.",
+        ),
     ] = 1,
     harness: Annotated[
         str | None, typer.Option(help="Tasks of lm-evaluation-harness instead, such as medqa_4options,pubmedqa.")
@@ -42,9 +48,9 @@ def evaluate(
 ) -> None:
     """Score a run's adapter (and with --baseline its base) per task."""
     from medtune.cli.console import print_evaluation, print_harness, print_json
-    from medtune.run import Run
+    from medtune.workflow.run import Run
 
-    own = {"--rows": rows is not None, "--wordings": wordings > 1}
+    own = {"--rows": rows is not None, "--paraphrases": paraphrases > 1}
     theirs = {"--limit": limit is not None, "--chat-template": chat_template, "--task-folder": task_folder is not None}
     _refuse(theirs if harness is None else own, "needs" if harness is None else "does not go with")
     if harness is not None:
@@ -54,7 +60,7 @@ def evaluate(
         figures = opened.harness(names, baseline=baseline, limit=limit, chat=chat_template, folder=folder)
         (print_json if as_json else print_harness)(figures)
         return
-    result = Run.open(run).evaluate(baseline=baseline, rows_per_source=rows, wordings=wordings)
+    result = Run.open(run).evaluate(baseline=baseline, rows_per_source=rows, paraphrases=paraphrases)
     (print_json if as_json else print_evaluation)(result)
 
 
@@ -89,7 +95,7 @@ def chat(
 ) -> None:
     """Talk with the tuned model; nothing is kept. It is a research model and its answers are no medical advice."""
     from medtune.cli.console import print_json
-    from medtune.run import Run
+    from medtune.workflow.run import Run
 
     opened = Run.open(run)
     if message is None and not as_json:

@@ -34,7 +34,7 @@ def report(
 ) -> None:
     """Write report.html anew from what the run folder holds; without texts unless they are asked for."""
     from medtune.cli.console import print_json
-    from medtune.run import Run
+    from medtune.workflow.run import Run
 
     opened = Run.open(run)
     path = opened.report(show_texts=show_texts)
@@ -49,7 +49,7 @@ def verify(run: RunFolderArgument, as_json: AsJson = False, traceback: Traceback
     """Hold adapter and checkpoints against their manifests, byte for byte; exit code 4 when anything differs."""
     from medtune.cli.console import print_json
     from medtune.errors import UnsafeArtifactError
-    from medtune.run import Run
+    from medtune.workflow.run import Run
 
     checked = Run.open(run).verify()
     damaged = [found for found in checked if found.problem]

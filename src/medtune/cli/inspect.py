@@ -41,7 +41,7 @@ def plan(
     sets: Sets = None,
     out: Out = None,
     gpu: Annotated[
-        str | None, typer.Option("--gpu", metavar="CARD", help="Plan for this GPU: h200, rtx4090, ..., or 24GiB.")
+        str | None, typer.Option("--gpu", metavar="GPU", help="Plan for this GPU: h200, rtx4090, ..., or 24GiB.")
     ] = None,
     price: Annotated[
         float | None, typer.Option("--price-per-hour", min=0, help="Also say what training costs at this price.")

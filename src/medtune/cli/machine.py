@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 def doctor(as_json: AsJson = False, traceback: Traceback = False) -> None:
     """Say what this machine can run, which versions are installed, and what to install."""
     from medtune.cli.console import print_json
-    from medtune.diagnosis import diagnose
+    from medtune.machine.diagnosis import diagnose
 
     found = diagnose()
     if as_json:

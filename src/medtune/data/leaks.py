@@ -6,9 +6,9 @@ from itertools import accumulate, islice
 from typing import Any
 
 from medtune.data.pack import prompts_of, to_batch
+from medtune.data.prefixes import prefix_groups
 from medtune.errors import DataError
 from medtune.plugins.contracts import PackedRow, PackedRows
-from medtune.prefixes import prefix_groups
 
 __all__ = ["Answers", "Layout", "LeakFigures", "alike_row", "logits_of", "measure_leaks", "shared_rows"]
 

@@ -18,8 +18,8 @@ KINDS = ("exact", "normalised", "near")
 
 _GRAM = 13  # tokens; shorter runs recur by chance in clinical language
 _SHARED = 0.5  # share of an evaluation row's own n-grams that make a near duplicate
-_SHARED_BY = 2  # evaluation rows that may share an n-gram before it counts as wording, not content
-_MET_IN = (20, 1000)  # so many training rows, and one more per thousand, may hold it before it counts as wording
+_SHARED_BY = 2  # evaluation rows that may share an n-gram before it counts as paraphrase, not content
+_MET_IN = (20, 1000)  # so many training rows, and one more per thousand, may hold it before it counts as paraphrase
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 _INVERSE = pow(_BASE, -1, 2**64)
 _CAPITALS = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medtune import __version__
 from medtune.data.cache import PreparedCache, cache_key, default_cache_dir
 from medtune.data.encode import Encoder
 from medtune.data.examples import (
@@ -22,6 +21,7 @@ from medtune.data.splits import draw_evenly, sample_by_source
 from medtune.plugins.contracts import EncodedExample, Example
 from medtune.plugins.host import BUILTIN_PLUGINS, PluginHost
 from medtune.specs import RunSpec
+from medtune.version import __version__
 
 __all__ = ["PreparationReport", "Prepared", "encoder_of", "find_prepared", "prepare", "preview", "validation_examples"]
 

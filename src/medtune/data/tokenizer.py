@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import HubUnreachableError, SpecError, UnsafeArtifactError
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.specs import ModelSpec
 
 __all__ = ["load_tokenizer", "save_tokenizer"]

@@ -1,5 +1,1 @@
-"""The embedded default: a tiny base model, its tokenizer, and the generator of its sample rows."""
-
-from medtune.demo.generator import generate_rows, pretraining_text, source_names_of
-
-__all__ = ["generate_rows", "pretraining_text", "source_names_of"]
+"""What `medtune demo` brings along: a tiny base model with its tokenizer, and sample rows."""

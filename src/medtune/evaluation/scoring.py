@@ -22,7 +22,7 @@ class Evaluation:
         sources: source -> task -> score, for rows that name their source.
         unmatched: predictions that belong to no task and are not scored.
         without_overlap: task -> score on the rows that do not also stand in the training rows; empty when all are such.
-        closed: task -> JSON values of its closed questions, from ``score_closed``; empty when that was not asked for.
+        closed: task -> JSON values of its closed questions, from ``score_label_likelihood``; empty when that was not asked for.
     """
 
     tasks: Mapping[str, TaskScore]

@@ -70,7 +70,7 @@ def closed_questions(base: _Scores, tuned: _Scores) -> str:
     return section("Closed questions", "closed", shown, f'<p class="note">{note}</p>') if shown else ""
 
 
-def other_words(wordings: Mapping[str, Any]) -> str:
+def other_words(paraphrases: Mapping[str, Any]) -> str:
     """Return how the main figure of each task varies when the same rows are asked in other words."""
     rows = [
         [
@@ -79,14 +79,14 @@ def other_words(wordings: Mapping[str, Any]) -> str:
             Cell(str(len(found["values"]))),
             *(Cell(figure(found[name])) for name in ("lowest", "mean", "highest")),
         ]
-        for task, found in sorted(wordings.get("tasks", {}).items())
+        for task, found in sorted(paraphrases.get("tasks", {}).items())
     ]
-    shown = table(("task", "metric", "wordings", "lowest", "mean", "highest"), rows, left=2, stack=True)
+    shown = table(("task", "metric", "paraphrases", "lowest", "mean", "highest"), rows, left=2, stack=True)
     note = (
-        f"The tuned model answered the same {wordings.get('rows', 0):,} rows once under each wording; the instructions of "
+        f"The tuned model answered the same {paraphrases.get('rows', 0):,} rows once under each paraphrase; the instructions of "
         "a source take turns. A task that is learned does not depend on the words it is asked in."
     )
-    return section("In other words", "wordings", shown, f'<p class="note">{note}</p>') if shown else ""
+    return section("In other words", "paraphrases", shown, f'<p class="note">{note}</p>') if shown else ""
 
 
 def failure_table(base: _Scores, tuned: _Scores) -> str:

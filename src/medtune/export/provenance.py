@@ -64,7 +64,7 @@ def settings_section(record: Mapping[str, Any]) -> str:
         "device": plan.get("device"),
         "compute": plan.get("compute_dtype"),
         "recompute": plan.get("recompute"),
-        "restored weights": plan.get("restored_weights"),
+        "dequantized weights": plan.get("dequantized_weights", plan.get("restored_weights")),
         "base parameters": plan.get("parameters"),
         "trained parameters": plan.get("trainable_parameters"),
         "planned peak, GiB": memory.get("peak"),

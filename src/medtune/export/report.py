@@ -77,7 +77,7 @@ def write_report(
         left_out,
         verdicts(scores["base"], scores["tuned"], comparison),
         closed_questions(scores["base"], scores["tuned"]),
-        other_words(_scores(run_dir / "evaluation" / "wordings.json")),
+        other_words(_paraphrased(run_dir / "evaluation")),
         _failures(scores, answers, show_texts=show_texts),
         training_section(log),
         data_section(record.get("preparation") or {}),
@@ -91,6 +91,11 @@ def write_report(
     except OSError as error:
         raise StorageError(f"'{path}' cannot be written: {error.strerror}") from error
     return path
+
+
+def _paraphrased(folder: Path) -> Mapping[str, Any]:
+    """Return the scores under several paraphrases, from the file's name or from its former one."""
+    return _scores(folder / "paraphrases.json") or _scores(folder / "wordings.json")
 
 
 def _evaluations(folder: Path) -> tuple[dict[str, Mapping[str, Any]], dict[str, list[Prediction]], str]:

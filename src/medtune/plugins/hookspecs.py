@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from medtune.planning import Plan
     from medtune.plugins.contracts import (
         Adapter,
         Bundle,
         Exporter,
+        FinishedRun,
         Generator,
         PromptFormatter,
         Quantizer,
         Task,
         Trainer,
     )
+    from medtune.plugins.plan import Plan
     from medtune.specs import RunSpec
-    from medtune.tuner import Run
 
 PROJECT = "medtune"
 
@@ -77,7 +77,7 @@ def step_logged(record: Mapping[str, Any]) -> None:
 
 
 @hookspec
-def run_finished(run: "Run") -> None:
+def run_finished(run: "FinishedRun") -> None:
     """Observe that a run finished."""
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from medtune.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import Loaded, PackedRow
 
 __all__ = ["RandomRows", "tiny_base"]
@@ -25,7 +25,7 @@ class RandomRows:
 
     Args:
         count: number of packed rows.
-        max_length: tokens per row, at most, besides common beginnings.
+        max_length: tokens per row, at most, besides common prefixes.
         packed: whether rows hold three samples, or one.
         seed: of the ids.
         beginning: tokens, the same in all samples and without loss, that each begins with.

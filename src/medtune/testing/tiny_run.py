@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import RunInterruptedError
-from medtune.hardware import first_rank_says, is_first_rank, seed_all, world_size
-from medtune.planning import total_steps
+from medtune.machine.hardware import first_rank_says, is_first_rank, seed_all, world_size
+from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Job, Loaded
 from medtune.runs.changes import refuse_changes
 from medtune.runs.folder import RunFolder
@@ -40,7 +40,7 @@ def warm_up() -> None:
     """Load every library that a run needs, and compute nothing: threads would not survive a fork."""
     import torch
 
-    from medtune.libraries import import_bitsandbytes, quiet_libraries
+    from medtune.machine.libraries import import_bitsandbytes, quiet_libraries
 
     torch.set_num_threads(1)
     import_bitsandbytes()

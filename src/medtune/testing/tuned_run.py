@@ -28,7 +28,7 @@ def warm_up() -> None:
 
     tiny_run.warm_up()
     create_host(autoload=False)
-    import_module("medtune.training")
+    import_module("medtune.workflow.training")
     if find_spec("mistral_common") is not None:  # transformers imports it for the tokenizers of Mistral models
         import_module("mistral_common.tokens.tokenizers.tekken")
 

@@ -1,0 +1,91 @@
+"""Keys and values of the sequences being decoded, each in a slot of its own, and attention over them."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from medtune.accel.model.heads import Heads
+from medtune.accel.model.shape import Window
+from medtune.accel.triton.use import has_triton
+
+__all__ = ["SlotCache", "bytes_per_token"]
+
+
+class SlotCache:
+    """Room for ``slots`` sequences of up to ``capacity`` tokens.
+
+    All layers lie in one tensor [layers, 2, slots, key heads, capacity, width], so that a sequence moves in one copy and
+    the first n slots are a view. Key heads are stored once, however many query heads share them.
+    """
+
+    def __init__(
+        self, layers: int, heads: Heads, size: tuple[int, int], dtype: torch.dtype, device: torch.device
+    ) -> None:
+        slots, capacity = size
+        self.heads, self.slots, self.capacity = heads, slots, capacity
+        self._data = torch.zeros(layers, 2, slots, heads.keys, capacity, heads.width, dtype=dtype, device=device)
+        power_of_two = heads.width & (heads.width - 1) == 0 and heads.width >= 16  # noqa: PLR2004 - smallest dot
+        self._fused = device.type == "cuda" and power_of_two and has_triton()
+
+    def fill(self, layer: int, kept: tuple[Tensor, Tensor], slots: Tensor, places: Tensor) -> None:
+        """Keep keys and values of prompt tokens.
+
+        Args:
+            layer: number of the layer.
+            kept: keys, rotated, and values, each [tokens, key heads, width].
+            slots: [tokens] int64.
+            places: [tokens] int64, position of each token in its sequence.
+        """
+        for part, new in zip((0, 1), kept, strict=True):
+            self._data[layer, part][slots, :, places] = new
+
+    def sequences(self, layer: int, slots: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
+        """Return copies of keys and values of slots [n] int64, each [n, key heads, tokens, width]."""
+        return self._data[layer, 0, slots, :, :tokens], self._data[layer, 1, slots, :, :tokens]
+
+    def attend(self, layer: int, qkv: Tensor, lengths: Tensor, window: Window) -> Tensor:
+        """Append one token to each of the first slots and attend from it to its sequence.
+
+        Args:
+            layer: number of the layer.
+            qkv: [rows, heads.total], rotated; row n belongs to slot n.
+            lengths: [rows] int32, tokens that the slot holds already.
+            window: scale and reach.
+
+        Returns:
+            [rows, queries * width].
+        """
+        keys, values = self._data[layer, 0], self._data[layer, 1]
+        if self._fused:
+            from medtune.accel.triton.decode_attention import attend
+
+            return attend(qkv, (keys, values), lengths, self.heads, window)
+        return self._attend_stock(qkv, (keys[: len(qkv)], values[: len(qkv)]), lengths, window)
+
+    def move(self, source: int, target: int, tokens: int) -> None:
+        """Copy the first ``tokens`` tokens of a slot into another."""
+        self._data[:, :, target, :, :tokens] = self._data[:, :, source, :, :tokens]
+
+    def _attend_stock(self, qkv: Tensor, kept: tuple[Tensor, Tensor], lengths: Tensor, window: Window) -> Tensor:
+        """Attend with stock PyTorch: query heads that share a key head count as queries of it, so nothing is repeated."""
+        q, k, v = self.heads.split(qkv)
+        keys, values = kept
+        rows, places = torch.arange(len(qkv), device=qkv.device), lengths.long()
+        keys[rows, :, places] = k
+        values[rows, :, places] = v
+        # On a CPU the longest sequence is known without waiting; a GPU looks at the whole slot instead.
+        bound = int(lengths.max()) + 1 if qkv.device.type == "cpu" else self.capacity
+        place = torch.arange(bound, device=qkv.device)
+        seen = place <= places[:, None]
+        if window.tokens is not None:
+            seen &= place > places[:, None] - window.tokens
+        grouped = q.view(len(q), self.heads.keys, -1, self.heads.width)
+        out = functional.scaled_dot_product_attention(
+            grouped, keys[:, :, :bound], values[:, :, :bound], attn_mask=seen[:, None, None], scale=window.scale
+        )
+        return out.flatten(1)
+
+
+def bytes_per_token(layers: int, heads: Heads, dtype: torch.dtype) -> int:
+    """Return the memory that one token of one sequence takes."""
+    return layers * 2 * heads.keys * heads.width * dtype.itemsize

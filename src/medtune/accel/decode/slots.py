@@ -1,0 +1,123 @@
+"""Decodes many prompts greedily: as a sequence ends, the next prompt takes its slot."""
+
+import heapq
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from medtune.accel.decode.cache import SlotCache
+from medtune.accel.decode.capture import CapturedSteps, RunStep
+from medtune.accel.decode.model import Decoder
+from medtune.accel.decode.prompts import PromptReader
+from medtune.accel.decode.state import Admitted, DecodeState
+from medtune.plugins.contracts import GenerationRequest
+
+__all__ = ["Decoding"]
+
+_STEPS_BETWEEN_LOOKS = 4
+"""Steps until the host asks which sequences have ended; each of them decodes at most this many tokens in vain."""
+_ADMIT_SHARE = 32
+"""Prompts wait until one slot in so many is free: prompts are cheaper several at a time."""
+_FEWEST_ROWS = 4
+
+
+class Decoding:
+    """One cache full of sequences.
+
+    Args:
+        decoder: the model.
+        size: sequences decoded together, and most tokens of each, prompt and answer.
+        at_once: most prompt tokens, padded, that run through the model at once (a longer prompt runs alone), and most
+            tokens of common prefixes of prompts that are kept.
+        stop_ids: ids that end an answer.
+    """
+
+    def __init__(
+        self, decoder: Decoder, size: tuple[int, int], at_once: tuple[int, int], stop_ids: Sequence[int]
+    ) -> None:
+        weight = decoder.embedding
+        self._decoder, self._device, self._prompt_tokens = decoder, weight.device, at_once[0]
+        self._cache = SlotCache(len(decoder.layers), decoder.heads, size, weight.dtype, weight.device)
+        self._reader = PromptReader(decoder, self._cache, *at_once)
+        self._state = DecodeState(*size, stop_ids, weight.device)
+
+    def run(self, requests: Mapping[int, GenerationRequest], answers: dict[int, list[int]]) -> None:
+        """Decode requests.
+
+        Args:
+            requests: by any key; those with the longest answers begin first, so that the last ones end together.
+            answers: filled with the answers' ids under the same keys, stop id included, each as soon as it is whole.
+        """
+        step = self.steps()
+        self._reader.share(requests)
+        waiting = deque(sorted(requests, key=lambda k: (-requests[k].max_new_tokens, -len(requests[k].input_ids))))
+        inside: dict[int, int] = {}
+        rows = self._cache.slots
+        free = list(range(rows))
+        while waiting or inside:
+            if waiting and (not inside or len(free) >= min(len(waiting), max(1, rows // _ADMIT_SHARE))):
+                self._admit(waiting, requests, inside, free)
+            elif not waiting:
+                rows = self._shrink(rows, inside, requests)
+            for _ in range(_STEPS_BETWEEN_LOOKS):
+                step(rows)
+            goes_on = self._state.going_on()
+            done = [slot for slot in inside if not goes_on[slot]]
+            for slot, answer in zip(done, self._state.answers(done), strict=True):
+                answers[inside.pop(slot)] = answer
+                heapq.heappush(free, slot)
+
+    def steps(self) -> RunStep:
+        """Return what runs a step: captured on a GPU.
+
+        It is not kept here: the two would hold each other, and the cache stay in memory until Python finds the circle.
+        """
+        return CapturedSteps(self._run_step) if self._device.type == "cuda" else self._run_step
+
+    def _admit(
+        self,
+        waiting: deque[int],
+        requests: Mapping[int, GenerationRequest],
+        inside: dict[int, int],
+        free: list[int],
+    ) -> None:
+        """Run waiting prompts through the model, as many as there are free slots."""
+        while waiting and free:
+            slots: list[int] = []
+            keys: list[int] = []
+            longest = 0
+            while waiting and free:
+                longest = max(longest, self._reader.own_tokens(waiting[0], requests[waiting[0]]))
+                if keys and longest * (len(keys) + 1) > self._prompt_tokens:
+                    break
+                slots.append(heapq.heappop(free))
+                keys.append(waiting.popleft())
+                inside[slots[-1]] = keys[-1]
+            first = self._reader.read(slots, keys, requests)
+            lengths = [len(requests[key].input_ids) for key in keys]
+            self._state.admit(Admitted(slots, lengths, [requests[key].max_new_tokens for key in keys], first))
+
+    def _run_step(self, rows: int) -> None:
+        """Decode one token of each of the first rows."""
+        state, decoder = self._state, self._decoder
+        lengths = state.lengths[:rows]
+
+        def attend_to_cache(layer: int, qkv: Tensor) -> Tensor:
+            return self._cache.attend(layer, qkv, lengths, decoder.layers[layer].window)
+
+        state.advance(decoder.next_ids(state.tokens[:rows], decoder.angles(lengths), attend_to_cache))
+
+    def _shrink(self, rows: int, inside: dict[int, int], requests: Mapping[int, GenerationRequest]) -> int:
+        """Halve the rows of a step while the sequences fit, moving those that stand too far back."""
+        fewer = rows
+        while fewer // 2 >= max(_FEWEST_ROWS, len(inside)):
+            fewer //= 2
+        free = [slot for slot in range(fewer) if slot not in inside]
+        for source in [slot for slot in inside if slot >= fewer]:
+            target = free.pop()
+            request = requests[inside[source]]
+            self._cache.move(source, target, len(request.input_ids) + request.max_new_tokens)
+            self._state.move(source, target)
+            inside[target] = inside.pop(source)
+        return fewer

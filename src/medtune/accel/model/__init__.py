@@ -1,0 +1,1 @@
+"""Reads a transformers model: what its layers, heads and weights are."""

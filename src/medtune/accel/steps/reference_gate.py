@@ -1,0 +1,73 @@
+"""The gated activation in stock PyTorch, with the thin products of the adapters around it."""
+
+import torch
+from torch import Tensor
+
+from medtune.accel.steps.dropout import keep_mask
+from medtune.accel.steps.gate import AfterGate, BeforeGate
+from medtune.accel.steps.reference import block_gradients, project, weight_gradient
+
+__all__ = ["swiglu", "swiglu_backward"]
+
+
+def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) -> tuple[Tensor, Tensor | None]:
+    """Return ``silu(gate) * up`` of both halves after their adapters are added, and its low-rank values.
+
+    Args:
+        gate_up: [rows, 2 * width] from the frozen weights.
+        before: adapters of gate and up, None for none.
+        after: adapter of the layer that reads the result, None for none.
+
+    Returns:
+        [rows, width], and [rows, r] where there is ``after``.
+    """
+    gate, upper = _adapted(gate_up, before)
+    hidden = (torch.nn.functional.silu(gate) * upper).to(gate_up.dtype)
+    return hidden, None if after is None else project(hidden, after.down, after.alpha, after.dropout)
+
+
+def swiglu_backward(
+    gate_up: Tensor, gradient: Tensor, before: BeforeGate | None, after: AfterGate | None
+) -> Tensor | None:
+    """Turn ``gate_up`` into its gradient in place, and add the gradients of the adapters around it to theirs.
+
+    Args:
+        gate_up: [rows, 2 * width] as given to ``swiglu``.
+        gradient: [rows, width], of the output, without what flows through the adapter of the layer after; may be
+            overwritten.
+        before: as given to ``swiglu``, with where its gradient is added.
+        after: as given to ``swiglu``, with the gradient of its low-rank values and where its own is added.
+
+    Returns:
+        Gradient [rows, 2 * r] of the low-rank values of gate and up, None without ``before``.
+    """
+    gate, upper = _adapted(gate_up, before)
+    total = gradient.float()
+    mask = None
+    if after is not None and after.back is not None:
+        through = (after.back @ after.down).float()
+        if after.dropout is not None:
+            shape = (gradient.shape[0], gradient.shape[1])
+            mask = keep_mask(after.dropout, 0, shape, gradient.device) * after.dropout.factor
+            through *= mask
+        total = total + through
+    gated = torch.sigmoid(gate)
+    active = gate * gated
+    hidden = (active * upper if mask is None else active * upper * mask).to(gradient.dtype)
+    gate_up.copy_(torch.cat([total * upper * gated * (1 + gate * (1 - gated)), total * active], 1))
+    if after is not None and after.back is not None and after.down_gradient is not None:
+        weight_gradient(hidden, after.back, None, None, after.down_gradient)
+    if before is None or before.up_gradient is None:
+        return None
+    width = gradient.shape[1]
+    return block_gradients(gate_up, before.up, before.low, (0, width, 2 * width), before.alpha, before.up_gradient)
+
+
+def _adapted(gate_up: Tensor, before: BeforeGate | None) -> tuple[Tensor, Tensor]:
+    """Return both halves with their adapters, fp32."""
+    gate, upper = gate_up.float().chunk(2, 1)
+    if before is None:
+        return gate, upper
+    pairs = zip(before.low.chunk(2, 1), before.up.chunk(2, 1), strict=True)
+    added = [low.float() @ up.float() for low, up in pairs]
+    return gate + added[0], upper + added[1]

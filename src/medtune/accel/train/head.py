@@ -1,0 +1,37 @@
+"""The loss over the vocabulary, on supervised tokens only, in parts so that logits stay small."""
+
+import torch
+from torch import Tensor
+
+from medtune.accel.model.weights import logits_memory, multiply_back, write_logits
+from medtune.accel.train.steps import Steps
+
+__all__ = ["head_loss"]
+
+_LOGITS = 2**25
+"""Most logits that exist at once: 64 MiB in 16 bits."""
+_FEWEST_ROWS = 256
+
+
+def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, with_gradient: bool) -> Tensor:
+    """Return the cross entropy of every token in nats, fp32 [supervised].
+
+    Args:
+        hidden: [supervised, width]; with a gradient it turns into it, in place.
+        weight: [vocabulary, width], frozen.
+        targets: [supervised] int64.
+        steps: the form of the fused steps.
+        with_gradient: whether ``hidden`` turns into the gradient of the sum.
+    """
+    vocabulary = weight.shape[0]
+    rows = min(max(_FEWEST_ROWS, _LOGITS // vocabulary), hidden.shape[0])
+    memory = logits_memory(rows, vocabulary, hidden)
+    losses = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+    for start in range(0, hidden.shape[0], rows):
+        part = hidden[start : start + rows]
+        logits = memory[: part.shape[0]]
+        write_logits(part, weight, logits)
+        losses[start : start + rows] = steps.cross_entropy(logits, targets[start : start + rows])
+        if with_gradient:
+            multiply_back(logits, weight, part)
+    return losses

@@ -1,0 +1,207 @@
+"""Lays out a micro-batch: which of its tokens are computed at all, and where each sample begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from medtune.accel.train.padding import padded, padded_chosen, padded_tokens
+from medtune.data.prefixes import prefix_groups
+
+__all__ = ["PackedBatch", "lay_out"]
+
+_IGNORED = -100
+_TENSORS = ("ids", "positions", "offsets", "chosen", "targets", "shared")
+_SAMPLE_GRAIN = 32
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBatch:
+    """The tokens of a micro-batch that its loss depends on, one after the other.
+
+    A beginning that several samples share may be there once, as a piece of its own; the rest of each of these samples
+    follows it. Any other sample is one piece.
+
+    Attributes:
+        ids: [tokens] int64.
+        positions: [tokens] int64, counted from the begin of the sample.
+        offsets: [pieces + 1] int32, where each piece begins; the last one is ``tokens``.
+        longest: tokens of the longest sample.
+        chosen: [supervised] int64, tokens whose successor carries loss, in the order of the rows.
+        targets: [supervised] int64, those successors.
+        shared: [3, pieces] int32, for each piece the begin and end of the tokens that come before it in its sample, the
+            same number for none, and the end of the tokens that see it; [3, 0] where nothing is shared.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    offsets: Tensor
+    longest: int
+    chosen: Tensor
+    targets: Tensor
+    shared: Tensor
+
+    @property
+    def shares(self) -> bool:
+        """Whether samples may share their beginnings."""
+        return self.shared.shape[1] > 0
+
+    def to(self, device: Any, *, non_blocking: bool = True) -> Self:
+        """Return the batch on ``device``; from pinned memory without waiting for it."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """Return the batch in pinned memory; torch's loaders call this."""
+        return self._each(torch.Tensor.pin_memory)
+
+    def padded(self) -> Self:
+        """Return the batch in a size that many batches share, so that one recorded pass serves them all.
+
+        A sample of padding comes last; further samples are empty. Chosen tokens that are added lie in the padding and
+        have target -1, which carries no loss.
+        """
+        tokens, samples, chosen = len(self.ids), len(self.offsets) - 1, len(self.chosen)
+        size = padded_tokens(tokens)
+        blank = size - tokens
+        more_samples, more_chosen = padded(samples + 1, _SAMPLE_GRAIN) - samples, padded_chosen(chosen) - chosen
+        pad = torch.nn.functional.pad
+        counted = torch.arange(blank, device=self.ids.device)
+        return replace(
+            self,
+            ids=pad(self.ids, (0, blank)),
+            positions=torch.cat([self.positions, counted]),
+            offsets=pad(self.offsets, (0, more_samples), value=size),
+            longest=1 << (max(self.longest, blank) - 1).bit_length(),
+            chosen=pad(self.chosen, (0, more_chosen), value=size - 1),
+            targets=pad(self.targets, (0, more_chosen), value=-1),
+            shared=pad(self.shared, (0, more_samples if self.shares else 0), value=size),
+        )
+
+    def blank(self, tokens: int, chosen: int) -> Self:
+        """Return a batch of zeros with that many tokens and twice as many pieces, to find out what a pass over it takes."""
+
+        def zeros(like: Tensor, size: int) -> Tensor:
+            return torch.zeros(size, dtype=like.dtype, device=like.device)
+
+        starts = torch.arange(2 * len(self.offsets) - 1, dtype=self.offsets.dtype, device=self.offsets.device)
+        offsets = (starts * self.longest).clamp(max=tokens)
+        return replace(
+            self,
+            ids=zeros(self.ids, tokens),
+            positions=zeros(self.positions, tokens),
+            offsets=offsets,
+            chosen=zeros(self.chosen, chosen),
+            targets=zeros(self.targets, chosen),
+            shared=_alone(offsets) if self.shares else self.shared,
+        )
+
+    @property
+    def size(self) -> tuple[int, int, int, int, bool]:
+        """What a recorded pass depends on: tokens, pieces, chosen tokens, the longest sample, and whether any share."""
+        return len(self.ids), len(self.offsets) - 1, len(self.chosen), self.longest, self.shares
+
+    def copy_(self, other: "PackedBatch") -> None:
+        """Take the values of a batch of the same size."""
+        for name in _TENSORS:
+            getattr(self, name).copy_(getattr(other, name), non_blocking=True)
+
+    def _each(self, change: Any) -> Self:
+        return replace(self, **{name: change(getattr(self, name)) for name in _TENSORS})
+
+
+def lay_out(input_ids: Tensor, position_ids: Tensor, labels: Tensor, longest_shared: int = 0) -> PackedBatch:
+    """Lay out packed rows; best called where the batch is made, on the CPU, so that no device is waited for.
+
+    Attention is causal, so a sample's tokens after its last supervised prediction change nothing, nor do samples
+    without any: padding, the end token of each sample, and answers without loss are left out. This is exact. For the same
+    reason what samples have in common at their beginnings, before any token that predicts, is the same in all of them.
+
+    Args:
+        input_ids: [rows, length] int64.
+        position_ids: [rows, length] int64; a 0 begins a sample, as does a row.
+        labels: [rows, length] int64, -100 where a token carries no loss.
+        longest_shared: samples of at most that many tokens are laid out with common prefixes once for several of them;
+            0 for none. Where one is longer, none shares.
+    """
+    rows, length = input_ids.shape
+    ids, positions, labels = input_ids.cpu(), position_ids.cpu(), labels.cpu()
+    predicts = torch.zeros(rows, length, dtype=torch.bool)
+    predicts[:, :-1] = labels[:, 1:] != _IGNORED
+    begins = positions == 0
+    begins[:, 0] = True
+    sample = begins.flatten().cumsum(0) - 1
+    place = torch.arange(rows * length)
+    predicting = predicts.flatten().nonzero().squeeze(1)
+    last = torch.full((int(sample[-1]) + 1,), -1, dtype=torch.int64)
+    last.scatter_reduce_(0, sample[predicting], predicting, "amax")
+    kept = place <= last[sample]
+    counts = torch.bincount(sample[kept], minlength=len(last))
+    lengths = counts[counts > 0]
+    laid = PackedBatch(
+        ids=ids.flatten()[kept],
+        positions=positions.flatten()[kept],
+        offsets=_offsets(lengths),
+        longest=int(lengths.max()) if len(lengths) else 0,
+        chosen=(kept.cumsum(0) - 1)[predicting],
+        targets=labels.flatten()[predicting + 1],
+        shared=torch.zeros(3, 0, dtype=torch.int32),
+    )
+    return _share(laid) if 0 < laid.longest <= longest_shared else laid
+
+
+def _offsets(lengths: Tensor) -> Tensor:
+    """Return where pieces of such lengths begin and the last ends."""
+    return torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
+
+
+def _alone(offsets: Tensor) -> Tensor:
+    """Return what ``PackedBatch.shared`` says of pieces that share nothing."""
+    return torch.stack([offsets[:-1], offsets[:-1], offsets[1:]])
+
+
+def _share(batch: PackedBatch) -> PackedBatch:
+    """Return a batch of whole samples with what they have in common at their beginnings there once."""
+    bounds = list(pairwise(batch.offsets.tolist()))
+    groups = _groups(batch, bounds)
+    together = {member for _length, members in groups for member in members}
+    runs: list[Tensor] = []  # the tokens of each piece, by where they are now
+    shared: list[tuple[int, int, int]] = []
+    at = 0
+    for length, members in [*groups, *((0, (i,)) for i in range(len(bounds)) if i not in together)]:
+        begin, rests = at, [(bounds[member][0] + length, bounds[member][1]) for member in members]
+        if length:
+            first = bounds[members[0]][0]
+            runs.append(torch.arange(first, first + length))
+            at += length
+            shared.append((begin, begin, at + sum(end - start for start, end in rests)))
+        for start, end in rests:
+            runs.append(torch.arange(start, end))
+            at += end - start
+            shared.append((begin, begin + length, at))
+    kept = torch.cat(runs)
+    place = torch.zeros(len(batch.ids), dtype=torch.int64)
+    place[kept] = torch.arange(at)
+    return replace(
+        batch,
+        ids=batch.ids[kept],
+        positions=batch.positions[kept],
+        offsets=_offsets(torch.tensor([len(run) for run in runs])),
+        chosen=place[batch.chosen],
+        shared=torch.tensor(shared, dtype=torch.int32).t().contiguous(),
+    )
+
+
+def _groups(batch: PackedBatch, bounds: Sequence[tuple[int, int]]) -> list[tuple[int, tuple[int, ...]]]:
+    """Return how many tokens which samples, two or more, have in common before any of them predicts."""
+    ids = batch.ids.tolist()
+    counted = torch.cat([torch.arange(end - start) for start, end in bounds]) == batch.positions
+    firsts = batch.chosen[torch.searchsorted(batch.chosen, batch.offsets[:-1].long())].tolist()
+    prompts = {
+        sample: ids[start : first + 1]  # the token that predicts first is its sample's own
+        for sample, ((start, end), first) in enumerate(zip(bounds, firsts, strict=True))
+        if counted[start:end].all()
+    }
+    return prefix_groups(prompts)

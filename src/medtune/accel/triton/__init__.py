@@ -1,0 +1,1 @@
+"""Triton kernels, each beside the stock operation that it must equal."""

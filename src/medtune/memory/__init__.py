@@ -1,7 +1,0 @@
-"""What a run needs on its device, from the model's dimensions and the spec alone: no weights, no torch, no GPU."""
-
-from medtune.memory.phases import Memory, estimate_memory
-from medtune.memory.setting import Path, Recompute, Setting
-from medtune.memory.shape import Shape
-
-__all__ = ["Memory", "Path", "Recompute", "Setting", "Shape", "estimate_memory"]

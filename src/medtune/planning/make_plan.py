@@ -1,0 +1,259 @@
+"""Decides how a run will be done on this machine, and says beforehand whether it fits; loads no weights."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medtune.machine.hardware import Machine, compute_dtype, describe_machine, world_size
+from medtune.planning.choices import Choice, Choices, available_gib
+from medtune.planning.memory import Shape
+from medtune.planning.memory.setting import SUPERVISED
+from medtune.plugins.contracts import Bundle
+from medtune.plugins.host import PluginHost
+from medtune.plugins.plan import DataSize, Plan
+from medtune.specs import RunSpec
+
+__all__ = ["make_plan", "require_backends", "total_steps"]
+
+_CPU_PARAMETERS = 1_000_000_000
+"""A base larger than this is refused on a CPU: one epoch would take months."""
+_SMALLER = "a smaller base model (--set model.path=FOLDER), or `medtune demo` to see the whole story on a CPU"
+
+
+# One function: half of it says what it takes, the rest fills the fields of one plan.
+def make_plan(
+    spec: RunSpec,
+    host: PluginHost,
+    size: DataSize | None = None,
+    machine: Machine | None = None,
+    kept: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Decide how ``spec`` runs on ``machine`` (this one by default).
+
+    Args:
+        spec: the run.
+        host: looks up the backends; a missing one is an error here, before anything is loaded.
+        size: rows and tokens when they were counted; a bundle's statement is used otherwise.
+        machine: the machine to plan for.
+        kept: the plan of a run that is continued, as JSON values: its storage stays, and its micro-batch where it fits.
+
+    Raises:
+        UnknownNameError: a backend of the spec is not registered.
+    """
+    machine = machine or describe_machine()
+    bundles: list[Bundle] = host.all("bundle")
+    shape = Shape.of(model_config(spec, bundles))
+    size = size or _stated_size(spec, bundles)
+    choices = None if shape is None else _choices(shape, machine, host, size)
+    spec, reason = _with_scheme(spec, choices, kept or {})
+    choice = None if choices is None else _choose(choices, spec, kept or {})
+    fits, advice = _judge(choices, choice, spec)
+    steps = None if size is None else total_steps(spec, size.rows)
+    tokens = _tokens(spec, size, steps)
+    return Plan(
+        backends=require_backends(spec, host),
+        fits=fits,
+        advice=advice,
+        steps=steps,
+        tokens=tokens,
+        licences=_licences(spec, bundles),
+        device=machine.accelerator.name if machine.accelerator else "CPU",
+        compute_dtype=compute_dtype(spec.quant.compute_dtype, machine.accelerator),
+        parameters=shape.parameters if shape else None,
+        trainable_parameters=shape.adapter_parameters(spec) if shape else None,
+        size_is_measured=size is not None and size.measured,
+        data=size.facts if size else {},
+        scheme=spec.quant.scheme,
+        scheme_reason=reason,
+        **_decided(choice, spec, machine),
+        **_timed(choice, tokens),
+    )
+
+
+def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | None) -> Choices:
+    supervised, common, sample_tokens = SUPERVISED, dict[int, float](), 0.0
+    if size is not None and size.measured and size.tokens:
+        supervised = size.facts.get("supervised_tokens", SUPERVISED * size.tokens) / size.tokens
+        common = {int(rows): share for rows, share in size.facts.get("common_prefixes", {}).items()}
+        sample_tokens = size.facts.get("sample_tokens", 0.0)
+    stores_fp8 = (name for name, (q, _owner) in host.provided("quantizer").items() if _has_fp8(name, q))
+    return Choices(
+        shape,
+        machine,
+        supervised=min(supervised, 1.0),
+        common=common,
+        sample_tokens=sample_tokens,
+        may_split=world_size() == 1,
+        fp8_backend=next(stores_fp8, None),
+    )
+
+
+def _has_fp8(name: str, quantizer: Any) -> bool:
+    """Whether a quantizer stores in fp8: its ``schemes`` say so, or its name where it has none."""
+    return "fp8" in getattr(quantizer, "schemes", (name,))
+
+
+def _with_scheme(spec: RunSpec, choices: Choices | None, kept: Mapping[str, Any]) -> tuple[RunSpec, str]:
+    """Return the spec with its storage resolved, and why."""
+    if spec.quant.scheme != "auto":
+        return spec, ""
+    if kept.get("scheme", "auto") != "auto":
+        backend = kept.get("backends", {}).get("quantizer", spec.quant.backend)
+        quant, why = spec.quant.model_copy_with(scheme=kept["scheme"], backend=backend), "the run began with it"
+    elif choices is None:
+        quant, why = spec.quant.model_copy_with(scheme="nf4"), "the model's dimensions are unknown, and it needs least"
+    else:
+        quant, why = choices.scheme(spec)
+    return spec.model_copy_with(quant=quant), why
+
+
+def _choose(choices: Choices, spec: RunSpec, kept: Mapping[str, Any]) -> Choice:
+    rows = kept.get("micro_batch_rows")
+    effective = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
+    if rows and effective % rows == 0 and spec.train.micro_batch == "auto":
+        changes = {"per_device_batch_size": rows, "gradient_accumulation_steps": effective // rows}
+        train = spec.train.model_copy_with(**changes, micro_batch="as_written")
+        choice = choices.best(spec.model_copy_with(train=train))
+        if choice.fits:
+            return choice
+    return choices.best(spec)
+
+
+def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str, Any]:
+    """Return the fields of a plan that come from a choice."""
+    if choice is None:
+        wanted = spec.train.recompute
+        return {
+            "memory_gib": {},
+            "recompute": ("all" if machine.accelerator else "none") if wanted == "auto" else wanted,
+            "dequantized_weights": "keep" if spec.train.dequantized_weights == "keep" else "each_pass",
+            "micro_batch_rows": spec.train.per_device_batch_size,
+            "gradient_accumulation_steps": spec.train.gradient_accumulation_steps,
+        }
+    memory = choice.memory
+    return {
+        "memory_gib": memory.parts,
+        "phases_gib": {name: memory.of(name) for name in memory.phases},
+        "allocated_gib": memory.allocated("training"),
+        "recompute": choice.setting.recompute,
+        "path": choice.setting.path,
+        "dequantized_weights": "keep" if choice.setting.keeps_dequantized else "each_pass",
+        "micro_batch_rows": choice.setting.rows,
+        "gradient_accumulation_steps": choice.accumulation,
+    }
+
+
+def _timed(choice: Choice | None, tokens: int | None) -> dict[str, Any]:
+    """Return the fields of a plan that say how long it takes."""
+    if choice is None or choice.speed is None:
+        return {}
+    speed = choice.speed.tokens_per_second
+    seconds = None if tokens is None else tokens / speed
+    return {"tokens_per_second": speed, "speed_basis": choice.speed.basis, "seconds": seconds}
+
+
+def total_steps(spec: RunSpec, rows: int, world_size: int = 1) -> int:
+    """Return the updates of a run over ``rows`` packed rows; the last, partial window of an epoch counts."""
+    if spec.train.max_steps is not None:
+        return spec.train.max_steps
+    batches = math.ceil(rows / (spec.train.per_device_batch_size * world_size))
+    per_epoch = math.ceil(batches / spec.train.gradient_accumulation_steps)
+    return max(1, math.ceil((spec.train.num_train_epochs or 1.0) * per_epoch))
+
+
+def model_config(spec: RunSpec, bundles: list[Bundle]) -> Mapping[str, Any]:
+    """Return the model's config.json from its folder, the local cache, or what a bundle states; never downloads."""
+    if spec.model.path:
+        file = Path(spec.model.path) / "config.json"
+        return _read_json(file) if file.is_file() else {}
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(spec.model.name, "config.json", revision=spec.model.revision or "main")
+    if isinstance(cached, str):
+        return _read_json(Path(cached))
+    stated = [b.model_config for b in bundles if b.spec.model.name == spec.model.name]
+    return stated[0] if stated else {}
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return values
+
+
+def _judge(choices: Choices | None, choice: Choice | None, spec: RunSpec) -> tuple[bool, str]:
+    if choices is None or choice is None:
+        return True, "the model's dimensions are unknown before its config.json is local, so memory was not estimated"
+    machine, needed = choices.machine, choice.memory.peak
+    billions = choices.shape.parameters / 1e9
+    if machine.accelerator is None and choices.shape.parameters > _CPU_PARAMETERS:
+        return False, (
+            f"this machine has no CUDA GPU, and training a base of {billions:.1f} billion parameters needs one with about "
+            f"{needed:.0f} GiB; run it on such a machine, or use {_SMALLER}"
+        )
+    if spec.quant.scheme == "fp8" and machine.accelerator is not None and not machine.accelerator.has_fp8:
+        return False, machine.accelerator.without_fp8
+    if spec.train.dequantized_weights == "keep" and choice.setting.path != "fast":
+        return False, (
+            "train.dequantized_weights=keep is for the fast path, which does not apply to this run; leave it at auto, or "
+            "see docs/speed.md for where the fast path applies"
+        )
+    if choice.fits:
+        emulated = spec.quant.scheme == "fp8" and machine.accelerator is None
+        return True, "fp8 is emulated on a CPU, which is slow and meant for tests" if emulated else ""
+    place = machine.accelerator.name if machine.accelerator else "this machine"
+    lacks = f"the run needs about {needed:.1f} GiB and {place} has {available_gib(machine):.1f} GiB usable"
+    nearest = choices.nearest(spec)
+    if nearest is None:
+        return False, f"{lacks}; no setting near it fits; use {_SMALLER}, or a larger GPU"
+    found, changes = nearest
+    sets = " ".join(f"--set {change}" for change in changes)
+    return False, f"{lacks}; the nearest setting that fits is {sets} ({choices.best(found).memory.peak:.1f} GiB)"
+
+
+def _stated_size(spec: RunSpec, bundles: list[Bundle]) -> DataSize | None:
+    """Return what a bundle says of this data set under this model, when the spec takes all of it."""
+    data = spec.data
+    whole = not (data.limit or data.include_sources or data.exclude_sources or data.mix or data.weight != 1)
+    for bundle in bundles:
+        same = bundle.spec.data.source == spec.data.source and bundle.spec.model.name == spec.model.name
+        if same and whole and bundle.train_tokens:
+            return DataSize(math.ceil(bundle.train_tokens / spec.train.max_length), bundle.train_tokens, measured=False)
+    return None
+
+
+def _tokens(spec: RunSpec, size: DataSize | None, steps: int | None) -> int | None:
+    if size is None or steps is None or size.rows == 0:
+        return None
+    rows_per_step = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
+    return round(
+        size.tokens / size.rows * min(rows_per_step * steps, size.rows * math.ceil(_epochs(spec, size, steps)))
+    )
+
+
+def _epochs(spec: RunSpec, size: DataSize, steps: int) -> float:
+    if spec.train.max_steps is None:
+        return spec.train.num_train_epochs or 1.0
+    return steps * spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps / size.rows
+
+
+def require_backends(spec: RunSpec, host: PluginHost) -> dict[str, str]:
+    """Return kind -> name of the backends in use; raise UnknownNameError for one that is not registered."""
+    chosen = {
+        "quantizer": spec.quant.quantizer,
+        "adapter": spec.lora.backend,
+        "trainer": spec.train.backend,
+        "generator": spec.eval.backend,
+    }
+    if spec.data.formatter != "auto":
+        chosen["formatter"] = spec.data.formatter
+    for kind, name in chosen.items():
+        host.find(kind, name)
+    return {"formatter": "auto", **chosen}
+
+
+def _licences(spec: RunSpec, bundles: list[Bundle]) -> tuple[str, ...]:
+    terms = {name: text for bundle in bundles for name, text in bundle.licences.items()}
+    used = (spec.model.name, spec.data.source, *(member.source for member in spec.data.mix))
+    return tuple(f"{name}: {terms[name]}" for name in dict.fromkeys(used) if name in terms)

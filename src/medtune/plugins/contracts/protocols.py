@@ -1,0 +1,169 @@
+"""What a plugin's things must offer: one protocol for each kind."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from medtune.plugins.contracts.values import (
+    AnswerRequest,
+    Completion,
+    Example,
+    GenerationRequest,
+    Job,
+    Loaded,
+    Prediction,
+    TaskScore,
+    TrainResult,
+)
+from medtune.specs import EvalSpec, LoraSpec, ModelSpec, QuantSpec
+
+__all__ = [
+    "Adapter",
+    "AnswerScorer",
+    "Exporter",
+    "FinishedRun",
+    "Generator",
+    "PromptFormatter",
+    "Quantizer",
+    "Task",
+    "Trainer",
+]
+
+
+@runtime_checkable
+class PromptFormatter(Protocol):
+    """Turns a row into an example: says what is asked and what is answered, never how it looks in tokens.
+
+    May also have ``columns``, the names by which ``data.formatter = "auto"`` recognises its rows (without them it is
+    chosen by name only), ``optional_columns``, which it reads where they are there, and ``version``, a text that is
+    changed whenever it gives other examples (without one, rows it prepared are not kept on disk).
+    """
+
+    name: str
+
+    def format(self, row: Mapping[str, Any]) -> Example:
+        """Return the example of ``row``, or raise for a bad one, which is then set aside.
+
+        Of ``medtune.data.formatters.MalformedRowError`` the quarantine shows the sentence, which must not hold the
+        row's text; of any other exception the type alone.
+        """
+        ...
+
+
+@runtime_checkable
+class Quantizer(Protocol):
+    """Loads a frozen base model."""
+
+    name: str
+
+    def load(self, model: ModelSpec, spec: QuantSpec) -> Loaded:
+        """Load the base with its tokenizer."""
+        ...
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """Attaches trainable parameters to a loaded base."""
+
+    name: str
+
+    def attach(self, loaded: Loaded, spec: LoraSpec) -> Loaded:
+        """Return the loaded model with a fresh fp32 adapter."""
+        ...
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Fits the adapter."""
+
+    name: str
+
+    def fit(self, job: Job) -> TrainResult:
+        """Train in place and return what was done."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Generates answers greedily.
+
+    May also have ``loads_own_base``, True where the base is loaded a second time to answer: scores during training are
+    then not held to the memory of training, which ``spec.memory_gib`` is otherwise set to.
+    """
+
+    name: str
+
+    def generate(self, loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> Sequence[Completion]:
+        """Return one completion per prompt, in order."""
+        ...
+
+
+@runtime_checkable
+class AnswerScorer(Protocol):
+    """A generator that can also say how probable given answers are; ``eval.label_likelihood`` needs one."""
+
+    name: str
+
+    def log_probabilities(
+        self, loaded: Loaded, requests: Sequence[AnswerRequest], spec: EvalSpec
+    ) -> Sequence[Sequence[Sequence[float]]]:
+        """Return for each request and each of its answers the log-probability of each token, in nats."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Recognises, parses and scores one kind of answer."""
+
+    name: str
+
+    def matches(self, example: Example) -> bool:
+        """Say whether this task scores ``example`` (by its source, or by its instruction and shape)."""
+        ...
+
+    def max_new_tokens(self, example: Example, prompt_tokens: int) -> int:
+        """Return the most tokens that a sensible answer takes."""
+        ...
+
+    def parse(self, text: str, example: Example) -> Any:
+        """Return what ``text`` answers, in the task's own type."""
+        ...
+
+    def score(self, predictions: Sequence[Prediction]) -> TaskScore:
+        """Score answers to examples that match."""
+        ...
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Writes a finished run in another form."""
+
+    name: str
+
+    def export(self, run_dir: Path, target: Path) -> Path:
+        """Write to ``target`` and return the path to use."""
+        ...
+
+
+class FinishedRun(Protocol):
+    """What an observer of ``run_finished`` is handed: the run that ``MedTuner.train`` returns."""
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        ...
+
+    @property
+    def adapter_dir(self) -> Path:
+        """Folder of the adapter in peft's standard form."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """One of planned, running, interrupted, finished, failed."""
+        ...
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Training figures, and per task the metric, base, tuned and rows."""
+        ...

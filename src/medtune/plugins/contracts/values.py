@@ -1,0 +1,272 @@
+"""What the parts of medtune hand to each other: plain values, frozen."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypedDict
+
+from medtune.specs import RunSpec
+
+__all__ = [
+    "AnswerRequest",
+    "Bundle",
+    "Completion",
+    "EncodedExample",
+    "Example",
+    "GenerationRequest",
+    "Job",
+    "Loaded",
+    "Message",
+    "PackedRow",
+    "PackedRows",
+    "Prediction",
+    "TaskScore",
+    "TrainResult",
+]
+
+
+class Message(TypedDict):
+    """One turn: ``role`` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What is asked and what is answered; the last message is the answer.
+
+    Attributes:
+        messages: the turns in order.
+        source: where the row comes from, the key of per-source figures; empty when unknown.
+        task: name of the task that scores it, None to let the tasks' ``matches`` decide.
+        row_id: stable identity within the data set, used in logs instead of text.
+        document: what rows of one text share (an abstract, a note), the unit of resampling; empty when unknown.
+    """
+
+    messages: Sequence[Message]
+    source: str = ""
+    task: str | None = None
+    row_id: str = ""
+    document: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedExample:
+    """The exact token ids of an example and which of them carry loss.
+
+    Attributes:
+        input_ids: the whole conversation, first id to last.
+        supervised: 1 where the token carries loss, else 0; as long as ``input_ids``.
+        source: as in the example.
+        row_id: as in the example.
+    """
+
+    input_ids: Sequence[int]
+    supervised: Sequence[int]
+    source: str = ""
+    row_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRow:
+    """Samples that share one row of ``max_length`` tokens.
+
+    Attributes:
+        input_ids: the samples' ids one after the other, without padding.
+        supervised: 1 where the token carries loss, aligned with ``input_ids``.
+        lengths: tokens of each sample; they sum to ``len(input_ids)``.
+        samples: index of each sample in the prepared set, in the order of ``lengths``.
+    """
+
+    input_ids: Sequence[int]
+    supervised: Sequence[int]
+    lengths: Sequence[int]
+    samples: Sequence[int]
+
+
+class PackedRows(Protocol):
+    """The prepared training set: packed rows by index, and the identity of their samples."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the whole set: the same for the same rows in the same packing."""
+        ...
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> PackedRow: ...
+    def row_id(self, sample: int) -> str:
+        """Return the row id of a sample."""
+        ...
+
+    def source(self, sample: int) -> str:
+        """Return the source of a sample."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory with its tokenizer.
+
+    Attributes:
+        model: a transformers model, after ``attach`` wrapped with its adapter.
+        tokenizer: the tokenizer of the base, with a pad token.
+        device: torch device string, such as "cuda:0" or "cpu".
+        compute_dtype: "bf16", "fp16" or "fp32".
+        stop_ids: token ids that end an answer.
+        scheme: storage of the base, such as "nf4".
+        save_adapter: writes the adapter into a folder in peft's standard form; set by ``attach``.
+        load_adapter: replaces the fresh adapter by the one saved in a folder; set by ``attach``.
+        base_only: context manager inside which the model answers without its adapter; set by ``attach``.
+    """
+
+    model: Any
+    tokenizer: Any
+    device: str
+    compute_dtype: str
+    stop_ids: tuple[int, ...]
+    scheme: str = "none"
+    save_adapter: Callable[[Path], None] | None = None
+    load_adapter: Callable[[Path], None] | None = None
+    base_only: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything a trainer needs for one fit.
+
+    Attributes:
+        spec: the whole run spec.
+        loaded: base with adapter attached.
+        rows: the packed training set.
+        run_dir: the run folder; checkpoints go to its ``checkpoints``.
+        total_steps: updates to do in the whole run.
+        resume_from: a verified checkpoint folder to continue from, or None.
+        on_log: called with every log record (step, loss, learning_rate, grad_norm, tokens, tokens_per_second, ...).
+        on_step: called with the number of updates done, after each.
+        on_evaluate: scores the model as it answers now and returns the figure that ``spec.eval`` chooses by; called with
+            the number of updates done when ``spec.eval.every`` says so, on the first process; None where nothing scores.
+        stop_reason: asked after each update; a reason makes the trainer save, and return with it as ``interrupted``.
+    """
+
+    spec: RunSpec
+    loaded: Loaded
+    rows: PackedRows
+    run_dir: Path
+    total_steps: int
+    resume_from: Path | None = None
+    on_log: Callable[[Mapping[str, Any]], None] = lambda _record: None
+    on_step: Callable[[int], None] = lambda _step: None
+    on_evaluate: Callable[[int], float] | None = None
+    stop_reason: Callable[[], str | None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a fit did.
+
+    Attributes:
+        steps: updates done in the whole run, resumed part included.
+        train_loss: mean loss per supervised token over the updates of the whole run, resumed part included.
+        tokens: real (unpadded) tokens seen by this process.
+        seconds: wall time of the training loop in this process.
+        peak_memory_gib: peak allocated device memory, on a CPU the peak resident set.
+        interrupted: the reason, when a signal or time limit ended the fit early.
+        fast_path: whether the fast path was used, and if not why, as one line; empty where the trainer has none.
+        best_step: update after which a score during training was best, None without such scores.
+        adapter_step: update whose adapter the model holds now: ``best_step`` when the best one is kept, else ``steps``.
+        stopped_early: why training ended before its last update although nothing interrupted it; empty when it did not.
+    """
+
+    steps: int
+    train_loss: float
+    tokens: int
+    seconds: float
+    peak_memory_gib: float
+    interrupted: str | None = None
+    fast_path: str = ""
+    best_step: int | None = None
+    adapter_step: int | None = None
+    stopped_early: str = ""
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Real tokens per second of wall time."""
+        return self.tokens / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """A prompt as token ids, and the most tokens that its answer may take."""
+
+    input_ids: Sequence[int]
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """A prompt as token ids, and whole answers to it as token ids, each with the token that ends it."""
+
+    input_ids: Sequence[int]
+    answers: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An answer: its ids without the stop id, its text, and whether the limit cut it off."""
+
+    token_ids: Sequence[int]
+    text: str
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A model's answer to an example; the gold answer is the example's last message."""
+
+    example: Example
+    text: str
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScore:
+    """The score of one task over its rows.
+
+    Attributes:
+        rows: rows scored.
+        primary: key in ``metrics`` that stands for the task in one-line tables.
+        metrics: figures between 0 and 1.
+        failures: rates between 0 and 1 of the ways in which an answer could not be used.
+        intervals: 95 % interval (low, high) per metric, where one was computed.
+        details: further JSON values, such as a confusion matrix.
+    """
+
+    rows: int
+    primary: str
+    metrics: Mapping[str, float]
+    failures: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A named run spec, and what is known about its parts before they are downloaded.
+
+    Attributes:
+        name: what ``--bundle`` and ``MedTuner.from_bundle`` take.
+        spec: the run spec.
+        summary: one sentence for listings.
+        licences: repository -> the terms that a user must know.
+        model_config: dimensions under the names of the model's config.json, for a plan without the file.
+        train_tokens: tokens of the training rows under this model, for a plan without the data.
+    """
+
+    name: str
+    spec: RunSpec
+    summary: str = ""
+    licences: Mapping[str, str] = field(default_factory=dict[str, str])
+    model_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    train_tokens: int | None = None

@@ -1,0 +1,136 @@
+"""What was decided about a run before it began: a plan, and the size of the data it rests on."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from medtune.errors import OutOfMemoryError
+from medtune.specs import RunSpec
+
+__all__ = ["DataSize", "Plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSize:
+    """Packed rows and tokens of the training set.
+
+    Attributes:
+        rows: packed rows of one epoch.
+        tokens: their tokens.
+        measured: false for a figure that a bundle states.
+        facts: further counts, as ``Plan.data``.
+    """
+
+    rows: int
+    tokens: int
+    measured: bool
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will use and need.
+
+    Attributes:
+        backends: quantizer, adapter, trainer, generator and formatter by name.
+        memory_gib: estimated GiB by part on the device that trains, in the phase that needs most; empty when the model's
+            dimensions are unknown.
+        fits: whether the run can be done on this machine.
+        advice: one sentence on what to do, empty when nothing needs doing.
+        steps: updates, None when the data set's size is unknown before it is read.
+        tokens: training tokens over all steps, None likewise.
+        licences: terms of the model and data set.
+        device: name of the device that trains.
+        compute_dtype: type of the matrix products.
+        recompute: what the backward pass computes again, such as "none" or "all".
+        dequantized_weights: "keep" where the weights of a 4-bit base stay restored for training, else "each_pass".
+        parameters: parameters of the base, None when unknown.
+        trainable_parameters: parameters of the adapter, None when unknown.
+        size_is_measured: whether ``steps`` and ``tokens`` were counted on the rows themselves.
+        data: counts of the rows, per source and in all: what ``max_length`` loses, what 95, 99 and 100 % need, malformed
+            rows, overlap with validation rows, the length of samples on average over tokens, what share of tokens samples
+            begin with in common by rows of a micro-batch, and under ``refused`` why they could not be trained on; empty when
+            the rows were not counted.
+        phases_gib: estimated GiB by phase: load, training, optimizer, evaluation, save.
+        allocated_gib: what torch will count as its peak while training: without CUDA's context, paged states, and memory
+            that is reserved but not used.
+        scheme: storage of the base, resolved.
+        scheme_reason: why "auto" was resolved so; empty when the spec names a scheme.
+        path: "fast" where medtune's own pass over the layers is expected to apply, else "plain".
+        micro_batch_rows: packed rows of a forward pass.
+        gradient_accumulation_steps: forward passes per update; the effective batch is the spec's.
+        tokens_per_second: estimate for training, None where the device's speed is unknown.
+        speed_basis: what that rests on.
+        seconds: estimate for all steps of training, without scoring; None when unknown.
+        cost: of these seconds at the price that was given, in its currency.
+    """
+
+    backends: Mapping[str, str]
+    memory_gib: Mapping[str, float]
+    fits: bool
+    advice: str
+    steps: int | None
+    tokens: int | None
+    licences: tuple[str, ...]
+    device: str
+    compute_dtype: str
+    recompute: str
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    size_is_measured: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    phases_gib: Mapping[str, float] = field(default_factory=dict[str, float])
+    allocated_gib: float | None = None
+    scheme: str = ""
+    scheme_reason: str = ""
+    path: str = "plain"
+    dequantized_weights: str = "each_pass"
+    micro_batch_rows: int = 1
+    gradient_accumulation_steps: int = 1
+    tokens_per_second: float | None = None
+    speed_basis: str = ""
+    seconds: float | None = None
+    cost: float | None = None
+
+    @property
+    def peak_gib(self) -> float | None:
+        """Estimated peak in GiB, None when the model's dimensions are unknown."""
+        return sum(self.memory_gib.values()) if self.memory_gib else None
+
+    def with_price(self, per_hour: float) -> "Plan":
+        """Return the plan with the cost of its training at a price per hour; unknown where the time is."""
+        return replace(self, cost=None if self.seconds is None else self.seconds / 3600 * per_hour)
+
+    def require_fit(self) -> None:
+        """Raise OutOfMemoryError with the advice when the run cannot be done here."""
+        if not self.fits:
+            raise OutOfMemoryError(self.advice)
+
+    def settle(self, spec: RunSpec) -> RunSpec:
+        """Return ``spec`` with what the plan decided in the place of every "auto" about storage, batch and recomputing."""
+        quant = {"scheme": self.scheme or spec.quant.scheme, "backend": self.backends["quantizer"]}
+        train = {
+            "recompute": self.recompute,
+            "dequantized_weights": self.dequantized_weights,
+            "per_device_batch_size": self.micro_batch_rows,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+        }
+        return spec.model_copy_with(
+            quant=spec.quant.model_copy_with(**quant), train=spec.train.model_copy_with(**train)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values; ``memory_gib`` is ``{"peak", "parts", "phases", "allocated"}``."""
+        values = asdict(self)
+        parts = {name: round(gib, 4) for name, gib in self.memory_gib.items()}
+        peak = self.peak_gib
+        values["memory_gib"] = {
+            "peak": None if peak is None else round(peak, 4),
+            "parts": parts,
+            "phases": {name: round(gib, 4) for name, gib in values.pop("phases_gib").items()},
+            "allocated": None if self.allocated_gib is None else round(self.allocated_gib, 4),
+        }
+        values.pop("allocated_gib")
+        values["licences"] = list(self.licences)
+        values["restored_weights"] = self.dequantized_weights  # the key's former name; keys are added, never renamed
+        return values

@@ -1,0 +1,8 @@
+"""What a user writes: every setting of a run as frozen values, with its unit and where its default comes from."""
+
+from medtune.specs.data import DataSpec, SourceSpec
+from medtune.specs.model import LoraSpec, ModelSpec, QuantSpec
+from medtune.specs.run import RunSpec
+from medtune.specs.train import EvalSpec, TrainSpec
+
+__all__ = ["DataSpec", "EvalSpec", "LoraSpec", "ModelSpec", "QuantSpec", "RunSpec", "SourceSpec", "TrainSpec"]

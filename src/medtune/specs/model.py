@@ -1,0 +1,74 @@
+"""The base model, its storage and the adapter, as a user writes them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from medtune.specs.values import Names, Positive, Spec, drop_foreign_pin
+
+__all__ = ["LoraSpec", "ModelSpec", "QuantSpec"]
+
+STARLING = "berkeley-nest/Starling-LM-7B-alpha"
+STARLING_REVISION = "1dddf3b95bc1391f6307299eb1c162c194bde9bd"
+
+
+class ModelSpec(Spec):
+    """The base model, frozen during training."""
+
+    name: str = STARLING
+    """Hub repository of the base model. Source: the tutorial."""
+    revision: str | None = STARLING_REVISION
+    """Commit of the repository; None follows its main branch, which makes a run irreproducible."""
+    path: str | None = None
+    """Local folder with the same files; when set, nothing is downloaded."""
+    attn_implementation: Literal["auto", "sdpa", "eager"] = "auto"
+    """Attention of transformers; "auto" is sdpa, which isolates packed samples on CPU and CUDA."""
+    system_turns: Literal["fold", "refuse"] = "fold"
+    """What to do with a system turn when the chat template has none: put it before the first user turn, or refuse."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unpin_other_models(cls, values: Any) -> Any:
+        return drop_foreign_pin(values, "name", STARLING)
+
+
+class QuantSpec(Spec):
+    """How the frozen base is stored."""
+
+    scheme: Literal["nf4", "fp4", "int8", "fp8", "none", "auto"] = "nf4"
+    """Storage of the linear layers; "auto" is fp8, none or nf4 by memory and hardware, as the plan says. Source: the
+    tutorial, arXiv 2305.14314 for NF4."""
+    double_quant: bool = True
+    """Whether the scales of a 4-bit scheme are quantized too (saves 0.4 bit per parameter). Source: the tutorial."""
+    compute_dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Type of the matrix products: "auto" is bf16 where the hardware has it, else fp16, on a CPU fp32."""
+    backend: str = "bitsandbytes"
+    """Name of the registered quantizer; the default leaves the scheme "fp8" to the quantizer of that name."""
+
+    @property
+    def quantizer(self) -> str:
+        """Name of the quantizer that loads the base."""
+        return "fp8" if (self.scheme, self.backend) == ("fp8", "bitsandbytes") else self.backend
+
+
+class LoraSpec(Spec):
+    """The trainable adapter, kept in fp32 whatever the base."""
+
+    r: Positive = 8
+    """Rank of the update. Source: the tutorial."""
+    alpha: Annotated[float, Field(gt=0)] = 16
+    """Scale: the update is multiplied by alpha / r (alpha / sqrt(r) with rsLoRA). Source: the tutorial."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Probability of dropping an input of the update. Source: the tutorial."""
+    bias: Literal["none", "all", "lora_only"] = "none"
+    """Which bias vectors are trained. Source: the tutorial."""
+    target_modules: Literal["all-linear"] | Names = "all-linear"
+    """Linear layers that get an adapter, by the end of their names; "all-linear" leaves out the head."""
+    use_rslora: bool = False
+    """Whether the scale is alpha / sqrt(r) (arXiv 2312.03732)."""
+    use_dora: bool = False
+    """Whether magnitude and direction are trained apart (arXiv 2402.09353)."""
+    init: Literal["default", "gaussian", "pissa", "loftq", "olora", "orthogonal"] = "default"
+    """Initialisation that peft offers; all but "default", "gaussian" and "orthogonal" need scheme "none"."""
+    backend: str = "peft"
+    """Name of the registered adapter."""

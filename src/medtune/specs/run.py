@@ -1,0 +1,43 @@
+"""One run, whole: all other specs under their names."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from medtune.specs.data import DataSpec
+from medtune.specs.model import LoraSpec, ModelSpec, QuantSpec
+from medtune.specs.train import EvalSpec, TrainSpec
+from medtune.specs.values import Spec
+
+__all__ = ["RunSpec"]
+
+
+class RunSpec(Spec):
+    """One run, whole."""
+
+    model: ModelSpec = ModelSpec()
+    """The base model."""
+    data: DataSpec = DataSpec()
+    """Training and validation rows."""
+    quant: QuantSpec = QuantSpec()
+    """Storage of the frozen base."""
+    lora: LoraSpec = LoraSpec()
+    """The adapter."""
+    train: TrainSpec = TrainSpec()
+    """The optimisation."""
+    eval: EvalSpec = EvalSpec()
+    """Scoring."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    """Seed of the adapter's initialisation, the order of rows, dropout and all sampling."""
+    output_dir: str = "adjusted_model"
+    """Run folder. Source: the tutorial."""
+
+    @model_validator(mode="after")
+    def _kept_weights_were_restored(self) -> Self:
+        scheme, fast_path = self.quant.scheme, self.train.fast_path
+        if self.train.dequantized_weights == "keep" and (scheme not in ("nf4", "fp4") or fast_path == "off"):
+            raise ValueError(
+                "train.dequantized_weights=keep is for a base in 4 bits on the fast path (quant.scheme nf4 or fp4, "
+                f"train.fast_path auto); here they are {scheme} and {fast_path}"
+            )
+        return self

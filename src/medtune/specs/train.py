@@ -1,0 +1,131 @@
+"""The optimisation and the scoring, as a user writes them."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from medtune.specs.values import Fraction, Positive, Spec
+
+__all__ = ["EvalSpec", "TrainSpec"]
+
+
+class TrainSpec(Spec):
+    """The optimisation."""
+
+    former_names: ClassVar = {"restored_weights": "dequantized_weights"}
+
+    per_device_batch_size: Positive = 1
+    """Packed rows (samples without packing) per forward pass and device. Source: the tutorial."""
+    gradient_accumulation_steps: Positive = 4
+    """Forward passes per update. Source: the tutorial."""
+    micro_batch: Literal["auto", "as_written"] = "auto"
+    """Whether a GPU takes the rows of an update in other portions than the two fields above say, as many at once as is
+    fastest in its memory; their product, the effective batch, stays. The plan says how many."""
+    optim: str = "paged_adamw_32bit"
+    """Optimizer by transformers' name. Source: the tutorial; on a CPU it is adamw_torch, and on a GPU adamw_torch_fused as
+    long as its state takes less than 1 GiB: the same arithmetic."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    """Peak learning rate. Source: the tutorial."""
+    lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    """Shape of the learning rate over the run. Source: the tutorial."""
+    warmup_ratio: Fraction = 0.03
+    """Share of the steps that ramp up to the peak. Source: arXiv 2305.14314."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """AdamW's decoupled decay of the adapter. Source: transformers' default."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Global gradient norm above which gradients are scaled down. Source: transformers' default."""
+    num_train_epochs: Annotated[float, Field(gt=0)] | None = None
+    """Passes over the packed rows; None is 1 unless ``max_steps`` is set. Source: the tutorial (1)."""
+    max_steps: Positive | None = None
+    """Updates to do instead of epochs; setting both is refused, because one would silently win."""
+    max_length: Annotated[int, Field(ge=16)] = 512
+    """Tokens per packed row, and the longest sample. Source: the tutorial."""
+    packing: bool = True
+    """Whether several samples share a row, isolated from each other. Source: the tutorial."""
+    logging_steps: Positive = 10
+    """Updates between log lines. Source: the tutorial."""
+    save_strategy: Literal["epoch", "steps", "no"] = "epoch"
+    """When a checkpoint is written. Source: the tutorial."""
+    save_steps: Positive = 100
+    """Updates between checkpoints when ``save_strategy`` is "steps"."""
+    save_total_limit: Positive = 2
+    """Checkpoints kept; older ones go after a newer one is whole."""
+    save_every_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes after which a checkpoint is written besides ``save_strategy``; None for never."""
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes after which the run saves and stops, to be resumed; None for no limit."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """What to do with an update whose loss or gradient is NaN or infinite: stop, or leave the update out."""
+    max_skipped_steps: Positive = 3
+    """Updates that "skip" may leave out in the whole run before it stops."""
+    on_oom: Literal["stop", "halve"] = "stop"
+    """What to do when the device is out of memory: stop with advice, or halve the micro-batch, double accumulation."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Autocast of the trainable part: "auto" is bf16 where the hardware has it, else fp16, on a CPU fp32."""
+    recompute: Literal["auto", "none", "selective", "all", "offload"] = "auto"
+    """Activations recomputed in the backward pass: none, the widest, all, all with layer inputs kept on the host, or by memory.
+
+    "selective" and "offload" are the fast path's; without it they mean "all".
+    """
+    dequantized_weights: Literal["auto", "keep", "each_pass"] = "auto"
+    """Weights of a 4-bit base as the fast path multiplies by them: restored once and kept, in each pass, or by memory.
+
+    Kept ones lie beside the 4-bit ones, at two bytes a weight in 16 bits. The same numbers, faster.
+    """
+    fast_path: Literal["auto", "off"] = "auto"
+    """Whether medtune's own pass over LoRA models is used where it applies: the same gradients, faster."""
+    share_prefixes: bool = True
+    """Whether the fast path computes what samples of a micro-batch have in common at their beginnings once.
+
+    Faster where instructions repeat, else as fast. The same gradients, except that dropout draws one mask for what is shared.
+    """
+    backend: str = "trl"
+    """Name of the registered trainer."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.max_steps is not None and self.num_train_epochs is not None:
+            raise ValueError("max_steps and num_train_epochs exclude each other; set one of them")
+        return self
+
+
+class EvalSpec(Spec):
+    """How base and tuned model are scored."""
+
+    former_names: ClassVar = {"closed_answers": "label_likelihood"}
+
+    enabled: bool = True
+    """Whether ``train`` scores the base before and the adapter after training."""
+    rows_per_source: Positive = 50
+    """Validation rows scored per source, drawn with the seed."""
+    batch_size: Positive | Literal["auto"] = "auto"
+    """Prompts generated together; "auto" takes as many as pay and fit into memory."""
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
+    """Most memory in GiB that generation may take beside the loaded model; None is what the device has left.
+
+    During training None is what the peak of training so far leaves (not for "vllm", which loads the base itself).
+    """
+    max_new_tokens: Positive | Literal["auto"] = "auto"
+    """Longest answer in tokens; "auto" takes it from each task and input."""
+    label_likelihood: bool = False
+    """Whether closed questions are also answered from their allowed answers alone, and how calibrated that is."""
+    every: Literal["never", "epoch"] | Positive = "epoch"
+    """When the adapter is scored during training: at the end of each epoch, after that many updates, or never."""
+    rows_in_training: Positive = 100
+    """Validation rows scored each time during training, evenly by source, drawn with the seed."""
+    keep_best: str | None = None
+    """Figure by which the best scored checkpoint becomes the adapter: "macro" or a task's name; None takes the last."""
+    patience: Positive | None = None
+    """Scores in a row that may be no better than the best (by ``keep_best``, else "macro") before training ends."""
+    show_texts: bool = False
+    """Whether report.html shows sampled inputs and answers, which may be patients' texts."""
+    backend: str = "transformers"
+    """Name of the registered generator."""
+
+    @model_validator(mode="after")
+    def _scores_for_choices(self) -> Self:
+        if (self.keep_best or self.patience) and (self.every == "never" or not self.enabled):
+            raise ValueError(
+                "keep_best and patience need scores during training: set enabled, and every to epoch or steps"
+            )
+        return self

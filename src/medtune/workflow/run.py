@@ -1,0 +1,220 @@
+"""A run folder opened for use: its figures, its adapter, scoring it again, talking to it."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from medtune.errors import DataError, StorageError
+from medtune.plugins.contracts import Example, GenerationRequest, Loaded, Message
+from medtune.plugins.host import PluginHost, create_host
+from medtune.runs.durable import replace_file
+from medtune.runs.folder import RunFolder
+from medtune.runs.log import RunLog
+from medtune.specs import QuantSpec, RunSpec
+
+if TYPE_CHECKING:
+    from medtune.runs.verification import Checked
+
+__all__ = ["Run"]
+
+_CHAT_TOKENS = 512
+
+
+class Run:
+    """A finished or interrupted run; made by ``Run.open`` and ``MedTuner.train``."""
+
+    def __init__(self, folder: RunFolder, record: Mapping[str, Any], host: PluginHost) -> None:
+        self._folder, self._record, self._host = folder, record, host
+
+    @classmethod
+    def open(cls, path: str | Path, *, plugins: PluginHost | Sequence[object] = ()) -> Self:
+        """Open a run folder.
+
+        Raises:
+            StorageError: there is no run at ``path``.
+            UnsafeArtifactError: its record is damaged, or its adapter breaks the prompt contract.
+        """
+        folder = RunFolder(path)
+        host = plugins if isinstance(plugins, PluginHost) else create_host(plugins)
+        return cls(folder, folder.read(), host)
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self._folder.path
+
+    @property
+    def state(self) -> str:
+        """One of planned, running, interrupted, finished, failed."""
+        return str(self._record["state"])
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """The spec that the run was made with."""
+        return RunSpec.model_validate(self._record["spec"])
+
+    @property
+    def adapter_dir(self) -> Path:
+        """Folder of the adapter in peft's standard form, with tokenizer and prompt contract."""
+        return self._folder.adapter_dir
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Training figures, and per task the metric, base, tuned and rows: the JSON of ``medtune train``."""
+        result: Mapping[str, Any] = self._record.get("result", {})
+        return {
+            "run": str(self.path),
+            "adapter": str(self.adapter_dir) if self.adapter_dir.is_dir() else None,
+            "state": self.state,
+            **{
+                key: result.get(key)
+                for key in ("steps", "train_loss", "tokens_per_second", "peak_memory_gib", "seconds")
+            },
+            "scores": self._record.get("scores", {}),
+        }
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """Base and trained adapter in memory, after checking the prompt contract."""
+        from medtune.data.contract import check_contract
+
+        if not self.adapter_dir.is_dir():
+            raise StorageError(
+                f"run '{self.path}' is {self.state} and has no adapter yet; finish it with `medtune train`"
+            )
+        quant = self._quant()
+        base = self._host.find("quantizer", quant.quantizer).load(self.spec.model, quant)
+        check_contract(self.adapter_dir, self._encoder(base.tokenizer))
+        plain = self.spec.lora.model_copy_with(init="default")
+        loaded: Loaded = self._host.find("adapter", self.spec.lora.backend).attach(base, plain)
+        if loaded.load_adapter is None:
+            raise StorageError(f"adapter backend '{self.spec.lora.backend}' cannot load the adapter of '{self.path}'")
+        loaded.load_adapter(self.adapter_dir)
+        return loaded
+
+    def evaluate(
+        self, *, baseline: bool = False, rows_per_source: int | None = None, paraphrases: int = 1
+    ) -> dict[str, Any]:
+        """Score the run on its validation rows.
+
+        Args:
+            baseline: also score the base without the adapter, and compare.
+            rows_per_source: validation rows per source; None as in the run's spec.
+            paraphrases: how often the rows are asked, each time with the next of the instructions that their source uses.
+
+        Returns:
+            ``tasks`` and ``sources`` of the tuned model, and ``without_overlap`` where some of the rows also stand in the
+            training rows; with ``baseline`` also ``base`` and ``comparison``; with two or more ``paraphrases`` also how the
+            main figure of each task varies over them.
+        """
+        from medtune.data.prepare import validation_examples
+        from medtune.evaluation.comparison import compare
+        from medtune.workflow.scoring import assess, score_paraphrases
+
+        changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
+        spec = self.spec.model_copy_with(eval=self.spec.eval.model_copy_with(**changes))
+        examples = validation_examples(spec, self._host)
+        if not examples:
+            raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
+        out, repeated = self._folder.evaluation_dir, self._not_apart(examples)
+        tuned, answers = assess(self.loaded, examples, spec, self._host, (out, "tuned"), repeated)
+        result = tuned.to_json()
+        if paraphrases > 1:
+            found = score_paraphrases(self.loaded, (examples, tuned), spec, self._host, paraphrases)
+            result["paraphrases"] = result["wordings"] = found  # the former key stays: keys are added, never renamed
+            kept = json.dumps({"rows": len(examples), "tasks": found}, indent=1).encode()
+            replace_file(out / "paraphrases.json", kept, "the scores")
+        if baseline:
+            with self.loaded.base_only():
+                base, before = assess(self.loaded, examples, spec, self._host, (out, "base"), repeated)
+            comparison = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
+            result |= {"base": base.to_json(), "comparison": comparison.to_json()}
+        return result
+
+    def report(self, *, show_texts: bool | None = None) -> Path:
+        """Write ``report.html`` anew from what the run folder holds, and return its path.
+
+        Args:
+            show_texts: whether sampled inputs and answers are shown, which may be patients' texts; None is as the run's
+                spec says (``eval.show_texts``, by default not).
+        """
+        from medtune.export.report import write_report
+        from medtune.workflow.scoring import compare_kept
+
+        kept = compare_kept(self._folder.evaluation_dir, self._host.all("task"), self.spec.seed)
+        record = {**self._record, "comparison": kept.to_json() if kept is not None else {}}
+        return write_report(self.path, record=record, log=RunLog(self._folder.log_path).read(), show_texts=show_texts)
+
+    def verify(self) -> "list[Checked]":
+        """Hold the adapter and every checkpoint against their manifests, SHA-256 by SHA-256."""
+        from medtune.runs.verification import verify_run
+
+        return verify_run(self._folder)
+
+    def harness(
+        self,
+        tasks: Sequence[str],
+        *,
+        baseline: bool = False,
+        limit: int | None = None,
+        chat: bool = False,
+        folder: str | None = None,
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        """Run tasks of lm-evaluation-harness; see ``medtune.evaluation.harness.run_harness``.
+
+        Returns:
+            ``tuned``, and with ``baseline`` also ``base``: task -> figure -> value.
+        """
+        from medtune.evaluation.harness import run_harness
+
+        found = {"tuned": run_harness(self.loaded, tasks, limit=limit, chat=chat, folder=folder)}
+        if baseline:
+            with self.loaded.base_only():
+                found["base"] = run_harness(self.loaded, tasks, limit=limit, chat=chat, folder=folder)
+        return found
+
+    def generate(self, messages: Sequence[Message], max_new_tokens: int = _CHAT_TOKENS) -> str:
+        """Answer a conversation greedily with the tuned model; the last message is the user's."""
+        prompt = self._encoder(self.loaded.tokenizer).prompt_ids(messages)
+        generator = self._host.find("generator", self.spec.eval.backend)
+        request = GenerationRequest(prompt, max_new_tokens)
+        return str(generator.generate(self.loaded, [request], self.spec.eval)[0].text).strip()
+
+    def chat(self, source: TextIO | None = None, sink: TextIO | None = None) -> None:
+        """Talk with the tuned model, line by line, until the end of the input; the conversation is kept in memory only."""
+        lines, sink = source if source is not None else sys.stdin, sink or sys.stdout
+        messages: list[Message] = []
+        print("> ", end="", file=sink, flush=True)
+        for line in lines:
+            if line.strip():
+                messages.append({"role": "user", "content": line.strip()})
+                messages.append({"role": "assistant", "content": self.generate(messages)})
+                print(messages[-1]["content"], file=sink)
+            print("> ", end="", file=sink, flush=True)
+
+    def _not_apart(self, examples: Sequence[Example]) -> set[str]:
+        """Return the ids of rows that stand in the training rows too, or that training did not compare with them."""
+        from medtune.data.prepare import validation_examples
+
+        found = set(self._record.get("preparation", {}).get("overlapping", []))
+        most = self.spec.eval.rows_per_source
+        if any(count > most for count in Counter(example.source for example in examples).values()):
+            compared = {example.row_id for example in validation_examples(self.spec, self._host)}
+            found |= {example.row_id for example in examples} - compared
+        return found
+
+    def _quant(self) -> QuantSpec:
+        """Return the storage that the run was trained on, where its spec left the choice to the plan."""
+        quant, plan = self.spec.quant, self._record["plan"]
+        if quant.scheme != "auto":
+            return quant
+        return quant.model_copy_with(scheme=plan["scheme"], backend=plan["backends"]["quantizer"])
+
+    def _encoder(self, tokenizer: Any) -> Any:
+        from medtune.data.prepare import encoder_of
+
+        return encoder_of(self.spec, tokenizer)

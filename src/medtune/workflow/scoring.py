@@ -1,0 +1,189 @@
+"""Lets a loaded model answer validation examples, scores the answers, and keeps both in the run folder."""
+
+import json
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from medtune.data.prepare import encoder_of
+from medtune.data.splits import draw_evenly
+from medtune.errors import SpecError
+from medtune.evaluation.comparison import Comparison, compare, unlike_row
+from medtune.evaluation.paraphrases import reworded, spread
+from medtune.evaluation.predict import predict
+from medtune.evaluation.predictions import read_predictions, write_predictions
+from medtune.evaluation.scoring import Evaluation, find_task, score_predictions
+from medtune.machine.hardware import free_below_peak
+from medtune.plugins.contracts import AnswerScorer, Example, Loaded, Prediction, Task
+from medtune.plugins.host import PluginHost
+from medtune.runs.durable import attempt, replace_file, replace_written
+from medtune.specs import RunSpec
+
+__all__ = ["assess", "rows_in_training", "score_briefly", "scores_table"]
+
+_USABLE = 0.9
+"""Share of what the peak of training leaves that is planned with: what generation takes is an estimate."""
+_SOME_GIB = 0.001  # more than nothing, which a spec refuses: generation then takes the least that it can do with
+
+
+def assess(
+    loaded: Loaded,
+    examples: Sequence[Example],
+    spec: RunSpec,
+    host: PluginHost,
+    out: tuple[Path, str],
+    overlapping: Collection[str] = (),
+) -> tuple[Evaluation, list[Prediction]]:
+    """Answer ``examples`` greedily and score the answers.
+
+    Args:
+        loaded: model and tokenizer; with ``out[1] == "base"`` it answers without its adapter.
+        examples: validation examples.
+        spec: the run.
+        host: finds the generator and the tasks.
+        overlapping: ids of examples that also stand in the training rows; the others are scored once more apart.
+        out: evaluation folder and "base" or "tuned": where ``NAME.json`` and ``predictions-NAME.jsonl`` are written.
+    """
+    folder, name = out
+    predictions = _answers(loaded, examples, spec, host)
+    evaluation = score_predictions(predictions, host.all("task"), seed=spec.seed, overlapping=overlapping)
+    if spec.eval.label_likelihood:
+        evaluation = replace(evaluation, closed=_label_likelihood(loaded, predictions, spec, host))
+    attempt(lambda: folder.mkdir(parents=True, exist_ok=True), "the scores", folder)
+    kept = folder / f"predictions-{name}.jsonl"
+    replace_written(kept, lambda path: write_predictions(path, predictions), "the predictions")
+    # Last: a run that is resumed takes the predictions as whole when the scores are there.
+    replace_file(folder / f"{name}.json", json.dumps(evaluation.to_json(), indent=1).encode(), "the scores")
+    return evaluation, predictions
+
+
+def _label_likelihood(
+    loaded: Loaded, predictions: Sequence[Prediction], spec: RunSpec, host: PluginHost
+) -> dict[str, dict[str, Any]]:
+    from medtune.evaluation.label_likelihood import score_label_likelihood
+
+    generator = host.find("generator", spec.eval.backend)
+    if not isinstance(generator, AnswerScorer):
+        raise SpecError(
+            f"eval.label_likelihood needs probabilities, which eval.backend '{spec.eval.backend}' cannot give"
+        )
+    encoder = encoder_of(spec, loaded.tokenizer)
+    return score_label_likelihood(
+        predictions,
+        prompt_ids=encoder.prompt_ids,
+        encode=encoder.encode_batch,
+        log_probabilities=lambda requests: generator.log_probabilities(loaded, requests, spec.eval),
+        tasks=host.all("task"),
+        seed=spec.seed,
+    )
+
+
+def score_briefly(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> dict[str, Any]:
+    """Answer and score examples during training: no intervals, nothing kept, no more memory than training takes.
+
+    Returns:
+        ``evaluation``: task -> its primary figure; ``macro``: their mean; ``scoring_seconds``: how long it took.
+    """
+    began = time.perf_counter()
+    spec = _within_training(spec, host, loaded.device)
+    scored = score_predictions(_answers(loaded, examples, spec, host), host.all("task"), resamples=0, seed=spec.seed)
+    return {
+        "evaluation": {task: score.metrics[score.primary] for task, score in scored.tasks.items()},
+        "macro": scored.macro_score,
+        "scoring_seconds": round(time.perf_counter() - began, 3),
+    }
+
+
+def _within_training(spec: RunSpec, host: PluginHost, device: str) -> RunSpec:
+    """Return the spec with a bound on the memory of generation, unless it has one: what the peak of training leaves."""
+    generator = host.find("generator", spec.eval.backend)
+    if spec.eval.memory_gib is not None or getattr(generator, "loads_own_base", False):
+        return spec
+    free = free_below_peak(device)
+    if free is None:
+        return spec
+    bound = max(free * _USABLE, _SOME_GIB)
+    return spec.model_copy_with(eval=spec.eval.model_copy_with(memory_gib=bound))
+
+
+def score_paraphrases(
+    loaded: Loaded, first: tuple[Sequence[Example], Evaluation], spec: RunSpec, host: PluginHost, paraphrases: int
+) -> dict[str, dict[str, Any]]:
+    """Answer and score examples again in other words.
+
+    Args:
+        loaded: model and tokenizer.
+        first: the examples, and how they were scored as they are.
+        spec: the run.
+        host: finds the generator and the tasks.
+        paraphrases: how many, the first one included.
+
+    Returns:
+        Task -> ``metric``, ``values`` (one for each paraphrase), ``lowest``, ``highest`` and ``mean``.
+    """
+    examples, scored = first
+    others = (_answers(loaded, again, spec, host) for again in reworded(examples, paraphrases)[1:])
+    tasks = host.all("task")
+    return spread([scored, *(score_predictions(found, tasks, resamples=0, seed=spec.seed) for found in others)])
+
+
+def compare_kept(folder: Path, tasks: Sequence[Task], seed: int) -> Comparison | None:
+    """Compare the answers kept in an evaluation folder; None when the base is missing or answered other rows.
+
+    Args:
+        folder: where ``assess`` left the predictions of both.
+        tasks: the registered tasks.
+        seed: the same seed gives the same figures.
+    """
+    files = [folder / f"predictions-{name}.jsonl" for name in ("base", "tuned")]
+    if not all(file.is_file() for file in files):
+        return None
+    base, tuned = (read_predictions(file, tasks) for file in files)
+    if unlike_row(base, tuned):
+        return None
+    before, after = (score_predictions(found, tasks, resamples=0, seed=seed) for found in (base, tuned))
+    return compare(before, after, base, tuned, tasks=tasks, seed=seed)
+
+
+def rows_in_training(examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> list[Example]:
+    """Draw the examples that are scored during training, equally many of each source.
+
+    Raises:
+        SpecError: none of them is of the task that ``spec.eval.keep_best`` names.
+    """
+    drawn, name = draw_evenly(examples, spec.eval.rows_in_training, spec.seed), spec.eval.keep_best
+    tasks = host.all("task")
+    found = (find_task(example, tasks) for example in drawn)
+    known = ["macro", *sorted({task.name for task in found if task is not None})]
+    if name is not None and name not in known:
+        raise SpecError(
+            f"eval.keep_best is '{name}', of which no validation row is scored; use one of {', '.join(known)}"
+        )
+    return drawn
+
+
+def _answers(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> list[Prediction]:
+    generator = host.find("generator", spec.eval.backend)
+    return predict(
+        examples,
+        prompt_ids=encoder_of(spec, loaded.tokenizer).prompt_ids,
+        generate=lambda requests: generator.generate(loaded, requests, spec.eval),
+        tasks=host.all("task"),
+        max_new_tokens=spec.eval.max_new_tokens,
+    )
+
+
+def scores_table(base: Evaluation, tuned: Evaluation) -> dict[str, dict[str, Any]]:
+    """Return task -> metric, base, tuned and rows, for the run's one-line table."""
+    return {
+        task: {
+            "metric": score.primary,
+            "base": base.tasks[task].metrics[score.primary],
+            "tuned": score.metrics[score.primary],
+            "rows": score.rows,
+        }
+        for task, score in tuned.tasks.items()
+        if task in base.tasks
+    }

@@ -1,0 +1,18 @@
+"""Specs and run records that were written with a field's former name are still read."""
+
+import pytest
+from pydantic import ValidationError
+
+from medtune import RunSpec
+
+
+@pytest.mark.parametrize(
+    ("part", "former", "name", "value"),
+    [("train", "restored_weights", "dequantized_weights", "keep"), ("eval", "closed_answers", "label_likelihood", True)],
+)
+def test_a_former_name_sets_the_field_and_is_written_no_more(part, former, name, value):
+    values = RunSpec.model_validate({part: {former: value}}).model_dump()[part]
+    assert values[name] == value
+    assert former not in values
+    with pytest.raises(ValidationError, match=f"{former} is the former name of {name}"):
+        RunSpec.model_validate({part: {former: value, name: value}})
