@@ -4,6 +4,7 @@ import inspect
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import medtune
 from medtune import RunSpec
 from medtune.cli.app import app, run
 from medtune.errors import MedtuneError
-from medtune.plugins import hookspecs
+from medtune.plugins import contracts, hookspecs
 from medtune.specfile import merge, read_spec_file, validate_spec
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +109,52 @@ def test_the_api_page_has_every_public_name():
     for name in medtune.__all__:
         assert f"medtune.{name}" in page or name == "__version__", name
     assert dir(medtune) == sorted(medtune.__all__)
+
+
+def test_the_api_page_has_every_protocol_and_every_value_of_the_contract_with_plugins():
+    listed = set(re.findall(r"^\.\. autoclass:: ([\w.]+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
+    assert listed.isdisjoint({f"medtune.plugins.contracts.{name}" for name in medtune.__all__})
+    for name in contracts.__all__:
+        home = "medtune" if name in medtune.__all__ else "medtune.plugins.contracts"
+        assert f"{home}.{name}" in listed, name
+
+
+@pytest.fixture(scope="module")
+def built_api_page(tmp_path_factory):
+    """The page as a reader sees it, in one line."""
+    folder = tmp_path_factory.mktemp("page")
+    for name in ("conf.py", "api.md"):
+        shutil.copy(ROOT / "docs" / name, folder)
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-b",
+        "text",
+        "-D",
+        "root_doc=api",
+        str(folder),
+        str(folder / "out"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    text = re.sub(r"\s+", " ", (folder / "out" / "api.txt").read_text().replace("*", ""))
+    return re.sub(r"(?<=\() |,? (?=\))", "", text)
+
+
+@pytest.mark.parametrize("method", [contracts.Quantizer.load, contracts.Adapter.attach, contracts.Trainer.fit])
+def test_the_api_page_shows_what_protocols_take_and_return(built_api_page, method):
+    taken = {name: kind.__name__ for name, kind in inspect.get_annotations(method).items()}
+    returned = taken.pop("return")
+    parameters = ", ".join(f"{name}: {kind}" for name, kind in taken.items())
+    assert f"{method.__name__}({parameters}) -> {returned}" in built_api_page
+
+
+def test_the_api_page_keeps_texts_with_colons_whole(built_api_page):
+    assert "Training figures, and per task the metric, base, tuned and rows: the JSON of" in built_api_page
+    assert "Run folder. Source: the tutorial. Default: \"'adjusted_model'\"." in built_api_page
+    assert "Assistant turns that carry loss: the last one, or every one. Default: \"'last'\"." in built_api_page
 
 
 def test_the_command_line_page_has_every_command_and_every_exit_code():
