@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,29 @@ def test_the_api_page_keeps_texts_with_colons_whole(built_api_page):
     assert "Training figures, and per task the metric, base, tuned and rows: the JSON of" in built_api_page
     assert "Run folder. Source: the tutorial. Default: \"'adjusted_model'\"." in built_api_page
     assert "Assistant turns that carry loss: the last one, or every one. Default: \"'last'\"." in built_api_page
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+WAYS = re.findall(r"^## (The way of \w+ \w+)\n(.*?)(?=^## |\Z)", ARCHITECTURE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(("way", "text"), WAYS)
+def test_a_way_through_the_house_leads_over_real_files_and_over_none_twice(way, text):
+    steps = re.findall(r"^(\d+)\. `([\w/.]+)`: .+[.:;]$", text, re.MULTILINE)
+    assert len(steps) == len(re.findall(r"^\d+\.", text, re.MULTILINE)) > 5, way
+    assert [int(number) for number, _file in steps] == [*range(1, len(steps) + 1)]
+    files = [file for _number, file in steps]
+    assert len(set(files)) == len(files)
+    assert [file for file in files if not (ROOT / "src" / "medtune" / file).is_file()] == []
+
+
+def test_the_architecture_page_has_four_ways_every_room_and_the_order_of_the_layers():
+    assert [way.split()[-1] for way, _text in WAYS] == ["row", "spec", "adapter", "plugin"]
+    contracts_of_imports = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = contracts_of_imports[0]["layers"]
+    assert "```text\n" + "\n".join(layers) + "\n```" in ARCHITECTURE
+    rooms = re.findall(r"^\| `(\w+)` \|", ARCHITECTURE, re.MULTILINE)
+    assert rooms == [room for layer in layers for room in layer.split(" | ")]
 
 
 def test_the_command_line_page_has_every_command_and_every_exit_code():
