@@ -80,6 +80,16 @@ def test_yaml_in_the_documents_is_a_task_of_the_harness(is_run, text):
     assert yaml.safe_load(text).keys() >= {"task", "dataset_path", "doc_to_text", "doc_to_target", "metric_list"}
 
 
+def test_the_readme_says_which_releases_are_locked():
+    locked = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    page = (ROOT / "README.md").read_text()
+    names, releases = re.search(
+        r"^\| releases \| (.*) \|\n.*\n\| locked .*?\) \| (.*) \|$", page, re.MULTILINE
+    ).groups()
+    assert "torch" in names
+    assert releases.split(" | ") == [locked[name] for name in names.split(" | ")]
+
+
 def test_the_plugin_page_has_every_hook_with_its_signature():
     page = (ROOT / "docs" / "plugins.md").read_text()
     for name, function in vars(hookspecs).items():
