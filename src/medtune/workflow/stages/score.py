@@ -8,8 +8,9 @@ from medtune.evaluation.predictions import read_predictions
 from medtune.evaluation.scoring import Evaluation, score_predictions
 from medtune.export.report import write_report
 from medtune.machine.hardware import is_first_rank
-from medtune.plugins.contracts import Loaded, Prediction, TrainResult
+from medtune.plugins.contracts import Loaded, TrainResult
 from medtune.runs.log import RunLog
+from medtune.workflow.kept_answers import AnswerFiles, circumstances_of
 from medtune.workflow.scoring import assess, scores_table
 from medtune.workflow.state import RunState
 
@@ -21,15 +22,15 @@ def score_base(state: RunState, loaded: Loaded) -> Evaluation | None:
     asked, prepared = state.asked, state.prepared
     if not (asked.spec.eval.enabled and prepared.validation and is_first_rank()):
         return None
-    kept = asked.folder.evaluation_dir / "predictions-base.jsonl"
-    tasks = asked.host.all("task")
-    if kept.is_file():  # an interrupted run may have scored it before
-        answers = read_predictions(kept, tasks)
-        if [a.example.row_id for a in answers] == [e.row_id for e in prepared.validation]:
-            return score_predictions(answers, tasks, seed=asked.spec.seed, overlapping=prepared.report.overlapping)
-    asked.on_stage(f"scoring the base model on {len(prepared.validation)} rows")
+    tasks, examples = asked.host.all("task"), prepared.validation
+    circumstances = circumstances_of(state.plan.settle(asked.spec), loaded, examples)
+    files = AnswerFiles(asked.folder.evaluation_dir, "base", circumstances)
+    kept = files.kept(tasks)  # an interrupted run may have scored it before
+    if kept is not None:
+        return score_predictions(kept, tasks, seed=asked.spec.seed, overlapping=prepared.report.overlapping)
+    asked.on_stage(f"scoring the base model on {len(examples)} rows")
     with loaded.base_only():
-        return _assess(state, loaded, "base")[0]
+        return assess(loaded, examples, asked.spec, asked.host, files, prepared.report.overlapping)[0]
 
 
 def score(state: RunState, loaded: Loaded, base: Evaluation | None, result: TrainResult) -> None:
@@ -46,15 +47,10 @@ def score(state: RunState, loaded: Loaded, base: Evaluation | None, result: Trai
 
 
 def _score_tuned(state: RunState, loaded: Loaded, base: Evaluation) -> dict[str, Any]:
-    asked = state.asked
-    tuned, answers = _assess(state, loaded, "tuned")
-    tasks = asked.host.all("task")
-    before = read_predictions(asked.folder.evaluation_dir / "predictions-base.jsonl", tasks)
+    asked, prepared = state.asked, state.prepared
+    folder, tasks = asked.folder.evaluation_dir, asked.host.all("task")
+    files, repeated = AnswerFiles(folder, "tuned"), prepared.report.overlapping
+    tuned, answers = assess(loaded, prepared.validation, asked.spec, asked.host, files, repeated)
+    before = read_predictions(AnswerFiles(folder, "base").predictions, tasks)
     comparison = compare(base, tuned, before, answers, tasks=tasks, seed=asked.spec.seed)
     return {"scores": scores_table(base, tuned), "comparison": comparison.to_json()}
-
-
-def _assess(state: RunState, loaded: Loaded, name: str) -> tuple[Evaluation, list[Prediction]]:
-    asked, prepared = state.asked, state.prepared
-    out = (asked.folder.evaluation_dir, name)
-    return assess(loaded, prepared.validation, asked.spec, asked.host, out, prepared.report.overlapping)
