@@ -11,7 +11,7 @@ from medtune.machine.hardware import first_rank_says, is_first_rank
 from medtune.planning.counting import size_of
 from medtune.planning.make_plan import make_plan
 from medtune.plugins.plan import Plan
-from medtune.runs.base_fingerprint import base_fingerprint
+from medtune.runs.base_fingerprint import base_fingerprint, fingerprint_as
 from medtune.runs.changes import refuse_changes
 from medtune.runs.durable import require_space
 from medtune.runs.log import RunLog
@@ -77,7 +77,9 @@ def _open_record(asked: RunRequest, plan: Plan, prepared: Prepared, tokenizer: A
     if not folder.exists:
         folder.create(asked.spec_values, plan.to_json(), prints)
         return Start()
-    refuse_changes(str(folder.path), folder.read(), asked.spec_values, prints)
+    record = folder.read()
+    prints["model"] = fingerprint_as(record["fingerprints"].get("model", ""), asked.spec.model)
+    refuse_changes(str(folder.path), record, asked.spec_values, prints)
     folder.update(plan=plan.to_json())
     start = _newest(asked) if asked.resume == "auto" else _chosen(Path(asked.resume))
     RunLog(folder.log_path).keep_until(start.step)
