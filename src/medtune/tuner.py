@@ -200,10 +200,11 @@ class MedTuner:
             plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
             (on_plan or _ignore)(plan)
             plan.require_fit()
-            from medtune.workflow.training import Training
+            from medtune.workflow.state import RunRequest
+            from medtune.workflow.training import train
 
-            training = Training(self.spec, self.host, plan, rows=self._rows)
-            return training.run(resume, on_step or _ignore, on_stage or _ignore)
+            listeners = {"on_step": on_step or _ignore, "on_stage": on_stage or _ignore}
+            return train(RunRequest(self.spec, self.host, plan, self._rows, resume, **listeners))
 
 
 class _InlineFormatter:

@@ -59,10 +59,10 @@ def test_the_fast_path_trains_to_the_same_values_as_plain_peft(fit):
 def test_sharing_beginnings_trains_to_the_same_values_and_tells_the_same_losses_of_sources(fit, monkeypatch):
     train, computed = {"max_length": 96, "per_device_batch_size": 2}, []
     change_loss(monkeypatch, lambda loss, batch: computed.append(len(batch.ids)) or loss)
-    whole = fit(RandomRows(beginning=20), share_prefixes=False, **train)
+    whole = fit(RandomRows(prefix=20), share_prefixes=False, **train)
     tokens = sum(computed)
     computed.clear()
-    shared = fit(RandomRows(beginning=20), **train)
+    shared = fit(RandomRows(prefix=20), **train)
     assert shared[0].fast_path == "the fast path is on (stock form, common prefixes once)"
     assert sum(computed) < 0.6 * tokens
     torch.testing.assert_close(shared[1], whole[1], rtol=0, atol=1e-5)

@@ -50,7 +50,7 @@ def test_the_answer_and_its_end_of_turn_are_supervised(tokenizers, name):
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_the_unsupervised_beginning_is_what_generation_is_given(tokenizers, name):
+def test_the_unsupervised_prefix_is_what_generation_is_given(tokenizers, name):
     encoder = Encoder(tokenizers[name])
     encoded = encoder.encode(Example(turns("Label the tokens.", "None")))
     prompt = encoder.prompt_ids(turns("Label the tokens."))

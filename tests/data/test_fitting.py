@@ -15,23 +15,23 @@ LENGTHS = st.lists(st.integers(1, 64), min_size=1, max_size=200)
 @given(LENGTHS)
 def test_every_length_is_used_as_often_as_it_occurs_and_no_row_is_overfull(lengths):
     used = Counter()
-    for row, times in fill_rows(lengths, 64):
-        assert sum(row) <= 64
-        used += Counter({length: n * times for length, n in Counter(row).items()})
+    for filling in fill_rows(lengths, 64):
+        assert sum(filling.lengths) <= 64
+        used += Counter({length: n * filling.times for length, n in Counter(filling.lengths).items()})
     assert used == Counter(lengths)
 
 
 @given(LENGTHS)
 def test_no_sample_of_a_later_row_would_have_fitted_an_earlier_one(lengths):
     shortest_later = None
-    for row, _times in reversed(fill_rows(lengths, 64)):
+    for row in (filling.lengths for filling in reversed(fill_rows(lengths, 64))):
         if shortest_later is not None:
             assert sum(row) + shortest_later > 64
         shortest_later = min([*row, *([] if shortest_later is None else [shortest_later])])
 
 
 def test_two_samples_are_preferred_where_the_longest_would_leave_a_gap():
-    rows = sorted(sorted(row) for row, _times in fill_rows([300, 150, 62, 160, 160, 160, 30], 512))
+    rows = [sorted(filling.lengths) for filling in fill_rows([300, 150, 62, 160, 160, 160, 30], 512)]
     assert [62, 150, 300] in rows
 
 

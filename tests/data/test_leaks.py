@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medtune.data.leaks import alike_row, logits_of, measure_leaks, shared_rows
+from medtune.data.leaks import logits_of, measure_leaks, pair_row, shared_rows
 from medtune.data.pack import to_batch
 from medtune.errors import DataError
 from medtune.machine.libraries import quiet_libraries
@@ -108,7 +108,7 @@ def rows_of(*rows):
     return packed
 
 
-def test_two_samples_that_begin_alike_are_found_in_any_rows():
+def test_two_samples_with_a_common_prefix_are_found_in_any_rows():
     text, other = list(range(20, 40)), list(range(60, 80))
     plain = [([9, n], [1, 2]) for n in range(4)]
     first, second = ([*text, 3, 6], [4, 5]), ([*text, 3, 7], [8])
@@ -116,14 +116,15 @@ def test_two_samples_that_begin_alike_are_found_in_any_rows():
         rows_of([plain[0]], [*plain, first, second]),
         rows_of([first, (other, [1])], plain, [plain[1], second]),
     ):
-        row, common = alike_row(rows)
-        assert (row.lengths, common) == ([24, 23], 21)
+        pair = pair_row(rows)
+        row = pair.row
+        assert (row.lengths, pair.common) == ([24, 23], 21)
         assert row.input_ids == [*text, 3, 6, 4, 5, *text, 3, 7, 8]
         assert row.supervised == [0] * 22 + [1, 1] + [0] * 22 + [1]
-    assert alike_row(rows_of([first, (other, [1])], plain)) is None
+    assert pair_row(rows_of([first, (other, [1])], plain)) is None
 
 
-def test_a_kept_beginning_is_not_changed(tiny):
+def test_a_kept_prefix_is_not_changed(tiny):
     rows = rows_of([([20, 21, 22], [4, 5]), ([20, 21, 23], [8, 9])])
     seen = []
 

@@ -111,9 +111,9 @@ def grams(ids):
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_near_duplicates_are_those_that_counting_finds(data):
-    """Compare with sets of tuples; pieces of a common stock make rows that share runs."""
-    stock = st.lists(st.integers(0, 2**17), min_size=5, max_size=30)
-    pieces = data.draw(st.lists(stock, min_size=2, max_size=4))
+    """Compare with sets of tuples; pieces of a common store make rows that share runs."""
+    store = st.lists(st.integers(0, 2**17), min_size=5, max_size=30)
+    pieces = data.draw(st.lists(store, min_size=2, max_size=4))
     row = st.lists(st.sampled_from(pieces), min_size=1, max_size=3).map(lambda parts: sum(parts, []))
     evaluation, training = data.draw(st.lists(row, min_size=1, max_size=2)), data.draw(st.lists(row, max_size=6))
     finder = OverlapFinder([example(f"e{i}", row_id=str(i)) for i in range(len(evaluation))], evaluation)

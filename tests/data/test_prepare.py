@@ -11,7 +11,7 @@ from chat_templates import TEMPLATES, make_tokenizer
 
 from demo_base.generator import generate_rows
 from medtune import DataSpec, EvalSpec, Example, RunSpec, TrainSpec, hookimpl
-from medtune.data import preparation
+from medtune.data import packed_set
 from medtune.data.cache import PreparedCache
 from medtune.data.contract import check_contract, write_contract
 from medtune.data.encode import Encoder
@@ -304,7 +304,7 @@ def peak_of(spec, host, tokenizer):
 
 def test_memory_does_not_grow_with_the_text_of_a_set(host, tokenizer, tmp_path, monkeypatch):
     """Three bytes a token would be 9 MB for the rows that one set has more than the other."""
-    monkeypatch.setattr(preparation, "_CHUNK_ROWS", 100)
+    monkeypatch.setattr(packed_set, "_CHUNK_ROWS", 100)
     text = " ".join(f"w{i}" for i in range(330))
     peaks, tokens = [], []
     for count in (500, 500, 3500):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from medtune import Example
 from medtune.data.pack import best_fit
-from medtune.data.samples import SampleWriter, open_samples
+from medtune.data.samples import Sample, SampleWriter, open_samples
 from medtune.errors import StorageError
 
 SAMPLE = st.tuples(
@@ -22,9 +22,12 @@ def written(samples, folder, vocabulary=40_001, chunk=3):
     writer = SampleWriter(vocabulary, folder)
     for start in range(0, len(samples), chunk):
         part = samples[start : start + chunk]
-        examples = [Example((), source, None, name) for _ids, name, source in part]
-        ids = [np.array(ids, dtype=np.int32) for ids, _name, _source in part]
-        writer.add(examples, ids, [[(len(i) // 2, len(i))] for i in ids])
+        writer.add(
+            [
+                Sample(Example((), source, None, name), np.array(ids, dtype=np.int32), [(len(ids) // 2, len(ids))])
+                for ids, name, source in part
+            ]
+        )
     facts = writer.finish(best_fit(writer.lengths, 64, 0))
     return facts, writer
 
@@ -97,4 +100,4 @@ def test_a_file_that_was_cut_short_or_lost_is_noticed(tmp_path, name):
 def test_a_folder_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path):
     writer = SampleWriter(10, tmp_path / "gone" / "deeper")
     with pytest.raises(StorageError, match="set MEDTUNE_CACHE to another folder"):
-        writer.add([Example(())], [np.array([1, 2], dtype=np.int32)], [[(1, 2)]])
+        writer.add([Sample(Example(()), np.array([1, 2], dtype=np.int32), [(1, 2)])])

@@ -35,7 +35,7 @@ TRAIN = {
 def train(folder, scheme, restored, stop_after=None):
     """Train to the end, or up to an update, from the newest checkpoint in ``folder``."""
     spec = RunSpec.model_validate({"train": {**TRAIN, "dequantized_weights": restored}, "quant": {"scheme": scheme}})
-    rows, steps, logs = RandomRows(count=20, max_length=160, beginning=32), [], []
+    rows, steps, logs = RandomRows(count=20, max_length=160, prefix=32), [], []
     seed_all(spec.seed)
     loaded = PeftAdapter().attach(random_base(SHAPE, spec.model, spec.quant), spec.lora)
     found, _passed = CheckpointStore(folder / "checkpoints", 2).newest_whole()

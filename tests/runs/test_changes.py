@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medtune.errors import SpecChangedError
+from medtune.errors import SpecChangedError, SpecError
 from medtune.runs.changes import FREE_FIELDS, refuse_changes
 from medtune.specs import RunSpec
 
@@ -86,3 +86,35 @@ def test_a_moved_data_set_is_accepted_when_its_fingerprint_is_the_same():
     check(moved)
     with pytest.raises(SpecChangedError, match="data"):
         check(moved, prints={**PRINTS, "data": "other"})
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "former"),
+    [("train", "dequantized_weights", "restored_weights"), ("eval", "label_likelihood", "closed_answers")],
+)
+def test_a_record_with_a_field_s_former_name_is_compared_by_its_name(monkeypatch, part, name, former):
+    monkeypatch.setattr("medtune.runs.changes.FREE_FIELDS", frozenset())  # both happen to be free
+    old = spec()
+    value = old[part].pop(name)
+    check(spec(), {**old, part: {**old[part], former: value}})
+    new = spec()
+    new[part][name] = "keep" if part == "train" else True
+    with pytest.raises(SpecChangedError) as caught:
+        check(new, {**old, part: {**old[part], former: value}})
+    assert caught.value.changes == (f"{part}.{name} was {value!r} and is now {new[part][name]!r}",)
+
+
+def test_a_field_that_the_record_does_not_have_had_its_default():
+    old = spec()
+    del old["train"]["share_prefixes"]
+    check(spec(), old)
+    with pytest.raises(SpecChangedError) as caught:
+        check(spec(share_prefixes=False), old)
+    assert caught.value.changes == ("train.share_prefixes was True and is now False",)
+
+
+def test_a_record_with_a_field_of_another_version_is_refused_by_its_name():
+    old = spec()
+    old["train"]["momentum"] = 0.9
+    with pytest.raises(SpecError, match=r"by another version of medtune: this one does not take its train\.momentum;"):
+        check(spec(), old)

@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
-from medtune import LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec
+from medtune import LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec, hookimpl
 from medtune.errors import SpecError
 from medtune.planning.memory import Shape
 from medtune.plugins.host import create_host
@@ -71,10 +72,9 @@ def test_a_bench_trains_what_the_plan_says_and_leaves_nothing(host, folder, tmp_
 
 
 @pytest.mark.parametrize("scheme", ["none", "nf4", "fp8"])
-def test_a_random_base_has_the_shape_of_its_config_and_is_stored_as_asked(folder, scheme):
-    from medtune.backends.random_base import random_base
-
-    loaded = random_base(TINY, ModelSpec(path=str(folder)), QuantSpec(scheme=scheme))
+def test_a_random_base_has_the_shape_of_its_config_and_is_stored_as_asked(host, folder, scheme):
+    quant = QuantSpec(scheme=scheme)
+    loaded = host.find("quantizer", quant.quantizer).load_random(TINY, ModelSpec(path=str(folder)), quant)
     kinds = {type(m).__name__ for n, m in loaded.model.named_modules() if n.endswith("_proj")}
     assert kinds == {{"none": "Linear", "nf4": "Linear4bit", "fp8": "Fp8Linear"}[scheme]}
     assert not any(p.is_meta or p.requires_grad for p in loaded.model.parameters())
@@ -114,6 +114,23 @@ def test_a_bench_says_what_it_lacks(host, folder):
     (folder / "config.json").write_text(json.dumps({**TINY, "model_type": "mystery"}))
     with pytest.raises(SpecError, match="knows no model of the type"):
         bench(small(folder), host)
+
+
+class Borrowed:
+    """A quantizer that loads, and makes nothing at random."""
+
+    name = "borrowed"
+
+    def load(self, model, spec):
+        raise AssertionError("a bench loads no weights")
+
+
+def test_a_quantizer_that_makes_no_random_base_is_named(host, folder):
+    plugin = ModuleType("borrowing")
+    plugin.provide_quantizers = hookimpl(lambda: [Borrowed()], specname="provide_quantizers")
+    spec = small(folder).model_copy_with(quant={"scheme": "none", "backend": "borrowed"})
+    with pytest.raises(SpecError, match=r"quantizer 'borrowed' cannot make the random base .*backend=bitsandbytes"):
+        bench(spec, host.extended(plugin), steps=3)
 
 
 @pytest.mark.slow

@@ -1,11 +1,18 @@
-"""A whole run scores itself on the way, says so in its log, and refuses a figure that it cannot have."""
+"""A whole run scores itself on the way, is stopped and fails in the open, and refuses a figure that it cannot have."""
+
+import os
+import signal
+from types import ModuleType
 
 import pytest
 
-from medtune.errors import SpecError
+from medtune import hookimpl
+from medtune.errors import DataError, RunInterruptedError, SpecError
+from medtune.plugins.contracts import Completion
 from medtune.runs.log import RunLog
 from medtune.testing.tiny import tiny_base
 from medtune.testing.tuned_run import tuned_run
+from medtune.workflow.training import train
 
 TRAIN = {"num_train_epochs": None, "max_steps": 4, "logging_steps": 4, "save_strategy": "no"}
 
@@ -35,3 +42,99 @@ def test_a_choice_without_scores_is_refused(tmp_path, wanted):
     tiny_base(tmp_path)
     with pytest.raises(SpecError, match="need scores during training"):
         tuned_run(tmp_path, {"base": str(tmp_path), "eval": wanted})
+
+
+class Answers:
+    """A generator that does something before it answers nothing."""
+
+    name = "answers"
+
+    def __init__(self, act):
+        self.act = act
+
+    def generate(self, loaded, prompts, spec):
+        self.act()
+        return [Completion([], "", truncated=False) for _ in prompts]
+
+
+def observing(act, seen, fail=None):
+    """A plugin whose generator acts, and which is told how the run ends."""
+
+    def run_started(spec, plan):
+        seen.append("started")
+
+    def run_finished(run):
+        seen.append(f"finished: {run.state}")
+
+    def run_failed(spec, error):
+        seen.append(f"failed: {type(error).__name__}")
+        if fail:
+            raise fail
+
+    plugin = ModuleType("observers")
+    plugin.provide_generators = hookimpl(lambda: [Answers(act)], specname="provide_generators")
+    for hook in (run_started, run_finished, run_failed):
+        setattr(plugin, hook.__name__, hookimpl(hook))
+    return plugin
+
+
+def test_a_run_is_told_as_started_and_as_finished(asked, told):
+    seen = []
+    request = asked(eval={"backend": "answers"}, plugin=observing(lambda: None, seen))
+    assert train(request).state == "finished"
+    assert [event for event in told if isinstance(event, str)] == [
+        "reading and encoding the rows",
+        "loading the base model (none)",
+        "scoring the base model on 2 rows",
+        "training for 2 steps",
+        "saving the adapter",
+        "scoring the tuned model",
+        "writing the report",
+    ]
+    assert train(request).state == "finished"
+    assert told[-1] == "this run is finished; nothing to do"
+    assert seen == ["started", "finished: finished"]
+
+
+@pytest.mark.parametrize(("at", "step"), [(1, 0), (2, 2)])
+def test_a_signal_while_a_model_is_scored_stops_at_once_and_says_after_which_step(asked, files, at, step):
+    seen, calls = [], []
+
+    def act():
+        calls.append(len(calls) + 1)
+        if calls[-1] == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    request = asked(eval={"backend": "answers"}, plugin=observing(act, seen))
+    with pytest.raises(RunInterruptedError, match=rf"at step {step} \(SIGTERM\)"):
+        train(request)
+    assert files("run.json")["state"] == "interrupted"
+    assert seen == ["started", "failed: RunInterruptedError"]
+    assert train(request).state == "finished"
+
+
+def test_a_failure_is_kept_and_an_observer_that_fails_too_does_not_hide_it(asked, files):
+    seen = []
+
+    def act():
+        raise DataError("no answer")
+
+    request = asked(eval={"backend": "answers"}, plugin=observing(act, seen, fail=ValueError("observer")))
+    with pytest.raises(DataError, match="no answer") as caught:
+        train(request)
+    assert caught.value.__notes__ == ["while this was reported: ValueError: observer"]
+    assert files("run.json")["state"] == "failed"
+    assert files("run.json")["error"] == {"type": "DataError", "message": "no answer"}
+    assert seen == ["started", "failed: DataError"]
+
+
+def test_a_second_ctrl_c_leaves_a_run_that_can_be_gone_on_with(asked, files):
+    seen = []
+
+    def act():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(asked(eval={"backend": "answers"}, plugin=observing(act, seen)))
+    assert files("run.json")["state"] == "interrupted"
+    assert seen == ["started", "failed: KeyboardInterrupt"]

@@ -1,6 +1,6 @@
 """Loads the frozen base through transformers, quantized by bitsandbytes (or not at all)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,12 @@ class BitsAndBytesQuantizer:
         loaded = load_base(model, spec, local_device(), partial(_quantization_config, spec))
         _keep_differentiable(loaded.model)
         return loaded
+
+    def load_random(self, config: Mapping[str, Any], model: ModelSpec, spec: QuantSpec) -> Loaded:
+        """Make a base of a config.json's shape with random weights, stored as ``load`` stores it."""
+        from medtune.backends.random_base import random_base
+
+        return random_base(config, model, spec)
 
 
 @hookimpl

@@ -1,6 +1,6 @@
 """Stores the linear layers of the frozen base in fp8 (e4m3) with one scale per output."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -60,6 +60,12 @@ class Fp8Quantizer:
         loaded.model.to(device)
         loaded.model.hf_device_map = {"": device}
         return replace(loaded, device=device)
+
+    def load_random(self, config: Mapping[str, Any], model: ModelSpec, spec: QuantSpec) -> Loaded:
+        """Make a base of a config.json's shape with random weights, stored as ``load`` stores it."""
+        from medtune.backends.random_base import random_base
+
+        return random_base(config, model, spec)
 
 
 @hookimpl

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -17,8 +18,14 @@ _SAMPLED = 997
 _END_OF_TEXT = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>")
 """Tokens with which base models end a text; a tuned one may still write them."""
 
-_Row = tuple[list[Message], Form, str]
-"""Turns, their form, and the text to tokenise."""
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Turns, their form, and the text to tokenise."""
+
+    turns: list[Message]
+    form: Form
+    text: str
 
 
 class Encoder:
@@ -70,23 +77,23 @@ class Encoder:
     def encode_spans(self, examples: Sequence[Example]) -> Iterator[tuple[Any, list[Span]]]:
         """As ``encode_batch``, yielding an int32 array [tokens] and the supervised spans per example."""
         rows = [self._row(example) for example in examples]
-        texts = [text for _turns, _form, text in rows]
+        texts = [row.text for row in rows]
         plain = self._forms.plain
-        anchored = all(form.anchored for _turns, form, _text in rows)
+        anchored = all(row.form.anchored for row in rows)
         encodings: list[Any] = [] if anchored else plain.encode_batch(texts)
         arrays = plain.ids(texts) if anchored else map(plain.real_ids, encodings)
-        for number, (example, (turns, form, text), ids) in enumerate(zip(examples, rows, arrays, strict=True)):
+        for number, (example, row, ids) in enumerate(zip(examples, rows, arrays, strict=True)):
             controls = plain.controls(ids)
-            if tuple(ids[controls].tolist()) != form.control_ids:
+            if tuple(ids[controls].tolist()) != row.form.control_ids:
                 raise DataError(
                     f"row '{example.row_id}' spells out a control token, which this vocabulary cannot tell apart"
                 )
             if anchored:
-                spans = anchored_spans(form, ids, controls, example.row_id)
+                spans = anchored_spans(row.form, ids, controls, example.row_id)
             else:
-                spans = offset_spans(form, turns, encodings[number], plain, example.row_id)
+                spans = offset_spans(row.form, row.turns, encodings[number], plain, example.row_id)
             if self._encoded % _SAMPLED == 0:
-                self._compare(ids, spans, (turns, form, text))
+                self._compare(ids, spans, row)
             self._encoded += 1
             yield ids, spans
 
@@ -130,10 +137,10 @@ class Encoder:
         is_sampled = self._rendered % _SAMPLED == 0
         self._rendered += 1
         if not is_sampled and not self._may_be_rewritten(turns):
-            return turns, form, text
+            return _Row(turns, form, text)
         rendered = self._forms.template.render(turns)
         if self._forms.plain.spelled(text).endswith(rendered):
-            return turns, form, text
+            return _Row(turns, form, text)
         if not self._may_be_rewritten(turns):
             raise UnsafeArtifactError(
                 "the chat template changes its own text with the content of a message, so rows cannot be rendered alike"
@@ -142,7 +149,7 @@ class Encoder:
             turns, form = self._forms.rewritten(turns, rendered)
         except DataError as error:
             raise DataError(f"row '{example.row_id}': {error}") from None
-        return turns, form, join(form.literals, turns)
+        return _Row(turns, form, join(form.literals, turns))
 
     def _may_be_rewritten(self, turns: Sequence[Message]) -> bool:
         """Whether a content holds a string that the template may look for."""
@@ -167,15 +174,16 @@ class Encoder:
 
     def _compare(self, ids: Any, spans: list[Span], row: _Row) -> None:
         """Compare ids and spans with those from offsets, and ids with the tokenizer's own where no content spells a control."""
-        plain, (turns, form, text) = self._forms.plain, row
-        encoding = plain.encode_batch([text])[0]
-        if plain.real_ids(encoding).tolist() != ids.tolist() or offset_spans(form, turns, encoding, plain, "") != spans:
+        plain = self._forms.plain
+        encoding = plain.encode_batch([row.text])[0]
+        expected = offset_spans(row.form, row.turns, encoding, plain, "")
+        if plain.real_ids(encoding).tolist() != ids.tolist() or expected != spans:
             raise UnsafeArtifactError(
                 f"the tokenizer has no fixed word borders, so its ids cannot be put together from words: {ids.tolist()}"
             )
-        if any(plain.spells_control(m["content"]) for m in turns):
+        if any(plain.spells_control(m["content"]) for m in row.turns):
             return
-        own: list[int] = self.tokenizer(plain.spelled(text), add_special_tokens=False)["input_ids"]
+        own: list[int] = self.tokenizer(plain.spelled(row.text), add_special_tokens=False)["input_ids"]
         if own != ids.tolist():
             raise UnsafeArtifactError(
                 "the tokenizer encodes a conversation in another way when its control tokens are kept apart from its "

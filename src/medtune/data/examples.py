@@ -177,8 +177,8 @@ def _examples(rows: Iterable[Row], member: SourceSpec, host: PluginHost, quarant
 
 def _formatter(name: str, values: Mapping[str, Any], host: PluginHost) -> PromptFormatter:
     if name != "auto":
-        chosen: PromptFormatter = host.find("formatter", name)
-        return chosen
+        found: PromptFormatter = host.find("formatter", name)
+        return found
     return choose_formatter(values.keys(), host.all("formatter"))
 
 

@@ -2,18 +2,24 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-__all__ = ["fill_rows"]
+__all__ = ["Filling", "fill_rows"]
 
 _SLACKS = (256, 128, 100, 64, 40, 16)
 """A row may stay empty by one part in so many before two shorter samples are preferred to the longest that fits: smaller
 gaps are not worth the short samples, which later rows need. How much is worth it depends on the lengths, so all are tried."""
 
-Filled = list[tuple[list[int], int]]
-"""Lengths that share a row, and the number of rows filled so."""
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """Lengths that share a row, and the number of rows filled so."""
+
+    lengths: list[int]
+    times: int
 
 
-def fill_rows(lengths: Sequence[int], max_length: int) -> Filled:
+def fill_rows(lengths: Sequence[int], max_length: int) -> list[Filling]:
     """Share out samples over rows, longest first, each row filled before the next is begun.
 
     Best-fit decreasing looks for a row for each sample, this for samples for each row, and wastes less where short
@@ -26,11 +32,11 @@ def fill_rows(lengths: Sequence[int], max_length: int) -> Filled:
     """
     counts = Counter(lengths)
     tries = (_filled(_Left(max_length, counts.copy(), max_length // parts)) for parts in _SLACKS)
-    return min(tries, key=lambda rows: sum(times for _lengths, times in rows))
+    return min(tries, key=lambda rows: sum(row.times for row in rows))
 
 
-def _filled(left: "_Left") -> Filled:
-    rows: Filled = []
+def _filled(left: "_Left") -> list[Filling]:
+    rows: list[Filling] = []
     while left.any():
         row, room = [], left.width
         while (length := left.best(room)) is not None:
@@ -40,7 +46,7 @@ def _filled(left: "_Left") -> Filled:
         again = min(left.counts[length] // times for length, times in Counter(row).items())
         for length in row:
             left.take(length, again)
-        rows.append((row, 1 + again))
+        rows.append(Filling(row, 1 + again))
     return rows
 
 

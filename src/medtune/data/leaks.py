@@ -10,7 +10,7 @@ from medtune.data.prefixes import prefix_groups
 from medtune.errors import DataError
 from medtune.plugins.contracts import PackedRow, PackedRows
 
-__all__ = ["Answers", "Layout", "LeakFigures", "alike_row", "logits_of", "measure_leaks", "shared_rows"]
+__all__ = ["Answers", "Layout", "LeakFigures", "PairRow", "logits_of", "measure_leaks", "pair_row", "shared_rows"]
 
 Answers = Callable[[Mapping[str, Any]], Any]
 """Arrays of a layout -> what a model says at or of each token, fp32 [rows, width, any number]."""
@@ -20,7 +20,7 @@ Layout = Callable[[Sequence[PackedRow], int, int], Mapping[str, Any]]
 
 _ROWS = 2  # in one batch: a row must not see the one beside it either
 _MOST_TOKENS = 1024  # of a row; longer ones are cut, so that the logits of a large vocabulary fit beside the model
-_LOOKED_AT = 64  # rows that are searched for samples that begin alike
+_LOOKED_AT = 64  # rows that are searched for samples with a common prefix
 _PADDING = 8
 _TOLERATED = 1e-3  # of the control: kernels that sum in another order for another content
 
@@ -50,8 +50,16 @@ def shared_rows(rows: PackedRows) -> list[PackedRow]:
     return [_cut(row) for row in islice((row for row in _each(rows) if len(row.lengths) > 1), _ROWS)]
 
 
-def alike_row(rows: PackedRows) -> tuple[PackedRow, int] | None:
-    """Return a row of two samples that begin alike, and how many tokens training computes once; None where none do so."""
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """A row of two samples with a common prefix, of so many tokens, that training computes once."""
+
+    row: PackedRow
+    common: int
+
+
+def pair_row(rows: PackedRows) -> PairRow | None:
+    """Return a row of two samples with a common prefix, None where there are none."""
     samples: list[PackedRow] = []
     for row in islice(_each(rows), _LOOKED_AT):
         samples += [_part(row, [sample]) for sample in range(len(row.lengths))]
@@ -67,7 +75,7 @@ def alike_row(rows: PackedRows) -> tuple[PackedRow, int] | None:
         lengths=[*one.lengths, *other.lengths],
         samples=[*one.samples, *other.samples],
     )
-    return pair, common
+    return PairRow(pair, common)
 
 
 def _each(rows: PackedRows) -> Iterator[PackedRow]:
@@ -100,11 +108,11 @@ def measure_leaks(
 
     Args:
         answers: asks the model.
-        rows: from ``shared_rows`` or ``alike_row``.
+        rows: from ``shared_rows`` or ``pair_row``.
         vocabulary: number of token ids.
         pad_id: id of the padding.
         layout: makes the arrays that the model is given.
-        kept: tokens at the beginning of a sample that are not changed.
+        kept: first tokens of a sample that are not changed.
 
     Raises:
         DataError: the model answers no sample by its own tokens, so that nothing can be told.
@@ -118,30 +126,38 @@ def measure_leaks(
     return LeakFigures(len(changes), largest, control)
 
 
-def _changes(rows: Sequence[PackedRow], vocabulary: int, kept: int) -> Iterator[tuple[list[PackedRow], int, slice]]:
-    """Yield the rows with one sample changed, the number of its row, and the changed place there."""
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """The rows with one sample changed, the number of its row, and the changed place there."""
+
+    rows: list[PackedRow]
+    number: int
+    place: slice
+
+
+def _changes(rows: Sequence[PackedRow], vocabulary: int, kept: int) -> Iterator[_Change]:
     for number, row in enumerate(rows):
         places = _places(row)
         for sample in sorted({0, len(places) // 2, len(places) - 1}):
             place = slice(places[sample].start + kept, places[sample].stop)
             ids = [int(i) for i in row.input_ids]
             ids[place] = [(i + 1) % vocabulary for i in ids[place]]
-            yield [*rows[:number], replace(row, input_ids=ids), *rows[number + 1 :]], number, place
+            yield _Change([*rows[:number], replace(row, input_ids=ids), *rows[number + 1 :]], number, place)
 
 
 def _largest_change(
     answers: Answers,
     rows: Sequence[PackedRow],
-    changes: Sequence[tuple[list[PackedRow], int, slice]],
+    changes: Sequence[_Change],
     arrays: Callable[[Sequence[PackedRow]], Mapping[str, Any]],
 ) -> float:
     import torch
 
     before = answers(arrays(rows))
     largest: list[Any] = []
-    for changed, number, place in changes:
-        moved = (answers(arrays(changed)) - before).abs().amax(-1)
-        moved[number, place] = 0
+    for change in changes:
+        moved = (answers(arrays(change.rows)) - before).abs().amax(-1)
+        moved[change.number, change.place] = 0
         for index, row in enumerate(rows):
             moved[index, len(row.input_ids) :] = 0  # padding
         largest.append(moved.max())
@@ -154,7 +170,7 @@ def _running_on(rows: Sequence[PackedRow], width: int, pad_id: int) -> Mapping[s
 
 
 def _cut(row: PackedRow) -> PackedRow:
-    """Keep the beginnings of the samples where the row is very long."""
+    """Keep the first tokens of each sample where the row is very long."""
     if len(row.input_ids) <= _MOST_TOKENS:
         return row
     kept = min(len(row.lengths), _MOST_TOKENS // _PADDING)

@@ -79,7 +79,7 @@ class OverlapFinder:
 class _GramIndex:
     """The n-grams that tell evaluation rows apart, and which rows hold each.
 
-    Wording that rows of one task share, such as the instruction, is left out: n-grams of several evaluation rows from
+    Text that rows of one task share, such as the instruction, is left out: n-grams of several evaluation rows from
     the start, and those that many training rows turn out to hold as they are met.
     """
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
-from medtune.data.fitting import fill_rows
+from medtune.data.fitting import Filling, fill_rows
 from medtune.plugins.contracts import PackedRow
 
 __all__ = ["SampleStore", "best_fit", "prompts_of", "to_batch"]
@@ -92,7 +92,7 @@ def best_fit(lengths: Sequence[int], max_length: int, seed: int) -> list[list[in
     shuffled = draw.permutation(len(lengths))
     order = shuffled[np.argsort(-np.asarray(lengths, dtype=np.int64)[shuffled], kind="stable")].tolist()
     filled = fill_rows(lengths, max_length)
-    count = sum(times for _lengths, times in filled)
+    count = sum(filling.times for filling in filled)
     rows: list[list[int]] = []
     if sum(lengths) < _FULL * max_length * count:
         rows = _decreasing(order, lengths, max_length)
@@ -168,9 +168,9 @@ def _decreasing(order: Sequence[int], lengths: Sequence[int], max_length: int) -
     return rows
 
 
-def _assigned(filled: Sequence[tuple[list[int], int]], order: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
+def _assigned(filled: Sequence[Filling], order: Sequence[int], lengths: Sequence[int]) -> list[list[int]]:
     """Give samples their places in rows that are known by lengths only."""
     of_length: dict[int, list[int]] = {}
     for sample in order:
         of_length.setdefault(int(lengths[sample]), []).append(sample)
-    return [[of_length[length].pop() for length in row] for row, times in filled for _ in range(times)]
+    return [[of_length[length].pop() for length in each.lengths] for each in filled for _ in range(each.times)]

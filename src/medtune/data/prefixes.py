@@ -1,4 +1,4 @@
-"""Finds what prompts have in common at their beginnings, so that it is computed once, in scoring and in training."""
+"""Finds the common prefixes of prompts, so that each is computed once, in scoring and in training."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ __all__ = ["Prefix", "prefix_groups", "shared_prefixes"]
 _SHORTEST = 16
 """Tokens from which a common prefix is worth the trouble."""
 _MOST_FOLLOWERS = 8
-"""Samples that go on from one beginning in training: all their queries meet in the programs of its keys, which take as long."""
+"""Samples that go on from one prefix in training: all their queries meet in the programs of its keys, which take as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +43,43 @@ def prefix_groups(prompts: Mapping[int, Sequence[int]]) -> list[tuple[int, tuple
     return groups
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Neighbours in the sorted order, from ``first`` to before ``end``, that share ``length`` tokens."""
+
+    first: int
+    end: int
+    length: int
+
+    @property
+    def saved(self) -> int:
+        return self.length * (self.end - self.first - 1) if self.length >= _SHORTEST else 0
+
+
 @dataclass(slots=True)
 class _Open:
     """Neighbours in the sorted order that share ``length`` tokens: where they begin, and the best found inside."""
 
     length: int
     first: int
-    inside: list[tuple[int, int, int]] = field(default_factory=list)
+    inside: list[_Group] = field(default_factory=list[_Group])
 
 
 def shared_prefixes(prompts: Mapping[int, Sequence[int]], most_tokens: int) -> list[Prefix]:
-    """Return beginnings, at most one for each prompt, that together save the most tokens.
+    """Return prefixes, at most one for each prompt, that together save the most tokens.
 
-    Each serves all prompts that begin so, except those that a longer one serves.
+    Each serves all prompts that have it, except those that a longer one serves.
 
     Args:
         prompts: ids by any key.
-        most_tokens: of all beginnings together; those that save least are left out.
+        most_tokens: of all prefixes together; those that save least are left out.
     """
     order = sorted(prompts, key=lambda key: list(prompts[key]))
     found: list[Prefix] = []
     while groups := _best(prompts, order):
-        for first, end, length in groups:
-            found.append(Prefix(tuple(prompts[order[first]][:length]), tuple(order[first:end])))
+        for group in groups:
+            ids = tuple(prompts[order[group.first]][: group.length])
+            found.append(Prefix(ids, tuple(order[group.first : group.end])))
         served = {key for prefix in found for key in prefix.keys}
         order = [key for key in order if key not in served]  # those left over may have something in common too
     chosen: list[Prefix] = []
@@ -76,8 +90,8 @@ def shared_prefixes(prompts: Mapping[int, Sequence[int]], most_tokens: int) -> l
     return chosen
 
 
-def _best(prompts: Mapping[int, Sequence[int]], order: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Return (first, end, length) of the groups of neighbours that save most.
+def _best(prompts: Mapping[int, Sequence[int]], order: Sequence[int]) -> list[_Group]:
+    """Return the groups of neighbours that save most.
 
     Groups of neighbours with a common prefix lie within each other like the nodes of a tree. Each is closed once the
     order leaves it; whether it or what lies inside saves more is decided then.
@@ -85,22 +99,17 @@ def _best(prompts: Mapping[int, Sequence[int]], order: Sequence[int]) -> list[tu
     stack = [_Open(0, 0)]
     for index, length in enumerate([*_common(prompts, order), 0], start=1):
         first = index - 1
-        closed: list[tuple[int, int, int]] = []
+        closed: list[_Group] = []
         while stack[-1].length > length:
             top = stack.pop()
             first = top.first
-            own = (top.first, index, top.length)
+            own = _Group(top.first, index, top.length)
             inside = top.inside + closed
-            closed = [own] if _saved(own) >= sum(map(_saved, inside)) else inside
+            closed = [own] if own.saved >= sum(group.saved for group in inside) else inside
         if stack[-1].length < length:
             stack.append(_Open(length, first))
         stack[-1].inside += closed
-    return [group for group in stack[0].inside if group[2] >= _SHORTEST]
-
-
-def _saved(group: tuple[int, int, int]) -> int:
-    first, end, length = group
-    return length * (end - first - 1) if length >= _SHORTEST else 0
+    return [group for group in stack[0].inside if group.length >= _SHORTEST]
 
 
 def _common(prompts: Mapping[int, Sequence[int]], order: Sequence[int]) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Prepares a run's data: reads, formats, encodes, checks and packs the training rows, and draws the validation rows."""
+"""Finds the prepared data of a run, or has it made: the packed training rows, the validation rows, and the report."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from medtune.data.examples import (
     validation_pool,
 )
 from medtune.data.pack import SampleStore
-from medtune.data.preparation import Preparation, PreparationReport
+from medtune.data.packed_set import PackedSetBuilder
+from medtune.data.preparation_report import PreparationReport
 from medtune.data.quarantine import QUARANTINE_FILE, Quarantine, copy_quarantine
 from medtune.data.splits import draw_evenly, sample_by_source
 from medtune.plugins.contracts import EncodedExample, Example
@@ -23,7 +24,7 @@ from medtune.plugins.host import BUILTIN_PLUGINS, PluginHost
 from medtune.specs import RunSpec
 from medtune.version import __version__
 
-__all__ = ["PreparationReport", "Prepared", "encoder_of", "find_prepared", "prepare", "preview", "validation_examples"]
+__all__ = ["Prepared", "encoder_of", "find_prepared", "prepare", "preview", "validation_examples"]
 
 _LAYOUT = 3
 """Raised whenever the arrays or the report on disk change their form."""
@@ -73,14 +74,14 @@ def prepare(
     cache = PreparedCache(default_cache_dir())
     key = _key(spec, host, encoder) if rows is None and spec.data.cache else None
     if key is None:
-        preparation, facts = _prepare(spec, host, encoder, _Places(rows, quarantine_path, None, progress))
-        return _of_facts(preparation.writer.in_memory(facts["samples"]), facts)
+        builder, facts = _make(spec, host, encoder, _Places(rows, quarantine_path, None, progress))
+        return _of_facts(builder.writer.in_memory(facts["samples"]), facts)
     found = _find(cache, key, quarantine_path)
     if found is not None:
         found.report.require_tolerable(spec)
         return found
     with cache.staging() as folder:
-        _preparation, facts = _prepare(spec, host, encoder, _Places(None, quarantine_path, folder, progress))
+        _builder, facts = _make(spec, host, encoder, _Places(None, quarantine_path, folder, progress))
         return _of_facts(cache.keep(key, folder, facts), facts)
 
 
@@ -118,17 +119,19 @@ class _Places(NamedTuple):
     progress: _Progress | None
 
 
-def _prepare(spec: RunSpec, host: PluginHost, encoder: Encoder, places: _Places) -> tuple[Preparation, dict[str, Any]]:
+def _make(
+    spec: RunSpec, host: PluginHost, encoder: Encoder, places: _Places
+) -> tuple[PackedSetBuilder, dict[str, Any]]:
     kept = places.folder / QUARANTINE_FILE if places.folder else None
     with Quarantine(places.quarantine or kept, spec.data.max_quarantined) as quarantine:
         validation = validation_examples(spec, host, rows=places.rows)
-        preparation = Preparation(spec, encoder, validation, quarantine, places.folder)
-        preparation.take(_training_examples(spec, host, quarantine, places.rows), places.progress)
+        builder = PackedSetBuilder(spec, encoder, validation, quarantine, places.folder)
+        builder.take(_training_examples(spec, host, quarantine, places.rows), places.progress)
         quarantine.check()
-    facts = preparation.finish()
+    facts = builder.finish()
     if kept and places.quarantine:
         copy_quarantine(places.quarantine, kept)
-    return preparation, facts
+    return builder, facts
 
 
 def _find(cache: PreparedCache, key: str, quarantine_path: Path | None) -> Prepared | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtune.data.prepare import PreparationReport
+from medtune.data.preparation_report import PreparationReport
 from medtune.errors import StorageError
 from medtune.plugins.contracts import EncodedExample
 

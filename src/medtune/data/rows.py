@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from medtune.data.sources.columnar import read_arrow, read_parquet
 from medtune.data.sources.csv_files import read_csv
+from medtune.data.sources.file_row import FileRow
 from medtune.data.sources.hub import HubData, rows_of_batches
 from medtune.data.sources.json_files import read_json, read_json_lines
 from medtune.data.sources.opening import open_bytes
@@ -15,14 +16,14 @@ from medtune.errors import DataError
 
 __all__ = ["Row", "data_fingerprint", "is_local", "read_rows"]
 
-_READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Mapping[str, Any], str]]]] = {
+_READERS: Mapping[str, Callable[[Path], Iterator[FileRow]]] = {
     "jsonl": read_json_lines,
     "json": read_json,
     "csv": read_csv,
     "parquet": read_parquet,
     "arrow": read_arrow,
 }
-"""Kind of file -> reader of number (from 1), values and fault of each row."""
+"""Kind of file -> its reader."""
 
 
 class Row(NamedTuple):
@@ -97,8 +98,8 @@ def _content_hash(path: Path) -> bytes:
 
 def _from_files(files: Iterable[DataFile]) -> Iterator[Row]:
     for path, kind, name in files:
-        for number, values, fault in _READERS[kind](path):
-            yield Row(values, f"{name}-{number}", f"{path}:{number}", fault)
+        for row in _READERS[kind](path):
+            yield Row(row.values, f"{name}-{row.number}", f"{path}:{row.number}", row.fault)
 
 
 def _from_hub(data: HubData) -> Iterator[Row]:

@@ -5,6 +5,7 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,11 +15,26 @@ from medtune.data.supervision import Span
 from medtune.errors import StorageError
 from medtune.plugins.contracts import Example
 
-__all__ = ["SampleWriter", "open_samples", "writing"]
+__all__ = ["Sample", "SampleWriter", "open_samples", "writing"]
 
 _UINT16_IDS = 2**16
 _STREAMED = ("ids", "supervised", "row_ids")
 """Arrays as long as the text; the others have one entry per sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An encoded example.
+
+    Attributes:
+        example: what was encoded.
+        ids: int32 array [tokens].
+        spans: the tokens of it that carry loss.
+    """
+
+    example: Example
+    ids: Any
+    spans: Sequence[Span]
 
 
 class SampleWriter:
@@ -44,27 +60,27 @@ class SampleWriter:
         self.lengths = array("i")
         self.supervised = 0
 
-    def add(self, examples: Sequence[Example], ids: Sequence[Any], spans: Sequence[Sequence[Span]]) -> None:
-        """Keep a chunk of samples: int32 ids [tokens] and the supervised spans of each."""
+    def add(self, samples: Sequence[Sample]) -> None:
+        """Keep a chunk of samples."""
         import numpy as np
 
-        if not examples:
+        if not samples:
             return
-        names = [example.row_id.encode() for example in examples]
+        names = [sample.example.row_id.encode() for sample in samples]
         first = 0
-        supervised = np.zeros(sum(map(len, ids)), dtype=np.uint8)
-        for own, parts in zip(ids, spans, strict=True):
-            for start, end in parts:
+        supervised = np.zeros(sum(len(sample.ids) for sample in samples), dtype=np.uint8)
+        for sample in samples:
+            for start, end in sample.spans:
                 supervised[first + start : first + end] = 1
                 self.supervised += end - start
-            first += len(own)
-            self.lengths.append(len(own))
-        flat: Any = np.concatenate(ids).astype(self._dtypes["ids"])
+            first += len(sample.ids)
+            self.lengths.append(len(sample.ids))
+        flat: Any = np.concatenate([sample.ids for sample in samples]).astype(self._dtypes["ids"])
         for name, content in zip(_STREAMED, (flat.data, supervised.data, b"".join(names)), strict=True):
             self._write(name, content)
-        for example, row_id in zip(examples, names, strict=True):
+        for sample, row_id in zip(samples, names, strict=True):
             self._row_id_lengths.append(len(row_id))
-            self._source_index.append(self._sources.setdefault(example.source, len(self._sources)))
+            self._source_index.append(self._sources.setdefault(sample.example.source, len(self._sources)))
 
     def finish(self, packed: list[list[int]]) -> dict[str, Any]:
         """Write the arrays of one entry per sample, and return what ``open_samples`` needs.

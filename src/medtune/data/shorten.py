@@ -2,10 +2,9 @@
 
 import re
 from dataclasses import replace
-from typing import Any
 
 from medtune.data.encode import Encoder
-from medtune.data.supervision import Span
+from medtune.data.samples import Sample
 from medtune.plugins.contracts import Example, Message
 
 __all__ = ["copies_input", "shortened"]
@@ -24,18 +23,18 @@ def copies_input(example: Example) -> bool:
     return sum(word in given for word in answer) >= _COPIED * len(answer)
 
 
-def shortened(example: Example, max_length: int, encoder: Encoder) -> tuple[Example, Any, list[Span]] | None:
+def shortened(example: Example, max_length: int, encoder: Encoder) -> Sample | None:
     """Cut the end of the last user turn, at a word, so that the whole example has at most ``max_length`` tokens.
 
     Returns:
-        Example, ids and supervised spans; None when the answer copies the input or does not fit even with half a sentence.
+        The shorter example, encoded; None when the answer copies the input or does not fit even with half a sentence.
     """
     if copies_input(example):
         return None
     position = max(i for i, m in enumerate(example.messages) if m["role"] == "user")
     words = example.messages[position]["content"].split(" ")
     low, high = 8, len(words)  # keep a few words at least: an instruction without any input teaches nothing
-    best: tuple[Example, Any, list[Span]] | None = None
+    best: Sample | None = None
     while low < high:
         middle = (low + high) // 2
         message: Message = {"role": "user", "content": " ".join(words[:middle])}
@@ -43,7 +42,7 @@ def shortened(example: Example, max_length: int, encoder: Encoder) -> tuple[Exam
         candidate = replace(example, messages=turns)
         ids, spans = next(encoder.encode_spans([candidate]))
         if len(ids) <= max_length:
-            best, low = (candidate, ids, spans), middle + 1
+            best, low = Sample(candidate, ids, spans), middle + 1
         else:
             high = middle
     return best

@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from medtune.errors import SpecChangedError
+from pydantic import ValidationError
+
+from medtune.errors import SpecChangedError, SpecError
+from medtune.specs import RunSpec
 
 __all__ = ["FREE_FIELDS", "refuse_changes"]
 
@@ -42,13 +45,14 @@ def refuse_changes(path: str, before: Mapping[str, Any], spec: Mapping[str, Any]
         prints: the fingerprints computed now.
 
     Raises:
+        SpecError: the recorded spec has fields or values that this version does not know.
         SpecChangedError: listing every changed field with both values, and every changed fingerprint.
     """
     old_prints: Mapping[str, str] = before["fingerprints"]
     same = {name for name in old_prints if prints.get(name) == old_prints[name]}
     changes = [
         f"{name} was {_shown(old)} and is now {_shown(new)}"
-        for name, old, new in _differences(before["spec"], spec)
+        for name, old, new in _differences(_in_today_s_form(path, before["spec"]), spec)
         if not _is_free(name, spec, same)
     ]
     changes += [
@@ -57,6 +61,18 @@ def refuse_changes(path: str, before: Mapping[str, Any], spec: Mapping[str, Any]
     ]
     if changes:
         raise SpecChangedError(path, changes)
+
+
+def _in_today_s_form(path: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recorded spec with the names that its fields have now, and the defaults of those that are new."""
+    try:
+        return RunSpec.model_validate(spec).model_dump(mode="json")
+    except ValidationError as error:
+        found = {".".join(map(str, each["loc"])) for each in error.errors(include_url=False, include_input=False)}
+    raise SpecError(
+        f"run '{path}' was written by another version of medtune: this one does not take its {', '.join(sorted(found))}; "
+        "go on with that version, or choose another output_dir"
+    )
 
 
 def _is_free(name: str, spec: Mapping[str, Any], same_prints: set[str]) -> bool:

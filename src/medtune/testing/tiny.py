@@ -28,19 +28,19 @@ class RandomRows:
         max_length: tokens per row, at most, besides common prefixes.
         packed: whether rows hold three samples, or one.
         seed: of the ids.
-        beginning: tokens, the same in all samples and without loss, that each begins with.
+        prefix: tokens, the same in all samples and without loss, that each begins with.
     """
 
     count: int = 13
     max_length: int = 24
     packed: bool = True
     seed: int = 0
-    beginning: int = 0
+    prefix: int = 0
 
     @property
     def fingerprint(self) -> str:
         """Identity of the rows."""
-        return f"random-{self.count}-{self.max_length}-{self.packed}-{self.seed}-{self.beginning}"
+        return f"random-{self.count}-{self.max_length}-{self.packed}-{self.seed}-{self.prefix}"
 
     def __len__(self) -> int:
         return self.count
@@ -51,13 +51,13 @@ class RandomRows:
         draw = random.Random(f"{self.seed}-{index}")
         per_row = 3 if self.packed else 1
         lengths = [draw.randint(4, self.max_length // per_row) for _ in range(per_row)]
-        first, common = [0] * self.beginning, list(range(_FIRST_BYTE, _FIRST_BYTE + self.beginning))
+        first, common = [0] * self.prefix, list(range(_FIRST_BYTE, _FIRST_BYTE + self.prefix))
         ids, supervised = list[int](), list[int]()
         for length in lengths:
             ids += common + [draw.randrange(_FIRST_BYTE, _VOCABULARY) for _ in range(length)]
             supervised += first + [int(position >= length // 2) for position in range(length)]
         samples = [index * per_row + n for n in range(per_row)]
-        return PackedRow(ids, supervised, [self.beginning + length for length in lengths], samples)
+        return PackedRow(ids, supervised, [self.prefix + length for length in lengths], samples)
 
     def row_id(self, sample: int) -> str:
         """Return the id of a sample."""

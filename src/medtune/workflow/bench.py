@@ -5,7 +5,6 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,16 +12,16 @@ from typing import Any
 from medtune.errors import SpecError
 from medtune.machine.hardware import seed_all
 from medtune.planning.make_plan import make_plan, model_config
-from medtune.plugins.contracts import Adapter, Job, PackedRow, Trainer, TrainResult
+from medtune.plugins.contracts import Adapter, Job, Loaded, PackedRow, Quantizer, Trainer, TrainResult
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize, Plan
-from medtune.specs import RunSpec
+from medtune.specs import ModelSpec, QuantSpec, RunSpec
 
 __all__ = ["BenchReport", "BenchRows", "bench"]
 
 _FIRST_ID = 3
 _WARM = 2
-"""Steps that are not timed: the first compiles and loads kernels, the second may record them."""
+"""Steps that are not timed: the first compiles and loads kernels, the second may capture CUDA graphs of them."""
 _RECORDS, _MOST_BETWEEN = 3, 10
 """Records of the timed steps, and most steps between two."""
 _LOG_MEAN, _LOG_SPREAD, _SHORTEST = 5.6, 0.55, 40
@@ -30,6 +29,7 @@ _LOG_MEAN, _LOG_SPREAD, _SHORTEST = 5.6, 0.55, 40
 _SUPERVISED = 0.45
 
 Tell = Callable[[str], None]
+_LoadRandom = Callable[[Mapping[str, Any], ModelSpec, QuantSpec], Loaded]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class BenchReport:
 
     Attributes:
         device: name of the device.
-        settings: what was run: scheme, compute type, recompute, restored weights, rows per micro-batch, micro-batches per
+        settings: what was run: scheme, compute type, recompute, dequantized weights, rows per micro-batch, micro-batches per
             update, length.
         path: what the trainer says of its fast path.
         steps: updates that were timed.
@@ -128,7 +128,7 @@ def bench(spec: RunSpec, host: PluginHost, steps: int = 20, on_stage: Tell | Non
 
     Raises:
         OutOfMemoryError: the plan says that it cannot be done here.
-        SpecError: the model's config.json is not here, or too few steps.
+        SpecError: the model's config.json is not here, too few steps, or a quantizer that makes no random base.
     """
     tell = on_stage or _ignore
     if steps <= _WARM:
@@ -164,12 +164,10 @@ def _train(
     spec: RunSpec, host: PluginHost, rows: BenchRows, config: Mapping[str, Any], tell: Tell
 ) -> tuple[TrainResult, list[float]]:
     """Return what the trainer says, and tokens per second of each record after the warm steps."""
-    # by name, as the host loads its own plugins: nothing above the backends imports one
-    random_base = import_module("medtune.backends.random_base").random_base
     seed_all(spec.seed)
     adapter: Adapter = host.find("adapter", spec.lora.backend)
     trainer: Trainer = host.find("trainer", spec.train.backend)
-    loaded = adapter.attach(random_base(config, spec.model, spec.quant), spec.lora)
+    loaded = adapter.attach(_random_base(spec, host, config), spec.lora)
     speeds: list[float] = []
     begins = 0  # the step that the next record's time begins after
 
@@ -193,6 +191,17 @@ def _train(
     )
     tell(f"training for {job.total_steps} steps")
     return trainer.fit(job), speeds
+
+
+def _random_base(spec: RunSpec, host: PluginHost, config: Mapping[str, Any]) -> Loaded:
+    quantizer: Quantizer = host.find("quantizer", spec.quant.quantizer)
+    load_random: _LoadRandom | None = getattr(quantizer, "load_random", None)
+    if load_random is None:
+        raise SpecError(
+            f"quantizer '{quantizer.name}' cannot make the random base of a bench (it has no load_random); bench with "
+            "quant.backend=bitsandbytes"
+        )
+    return load_random(config, spec.model, spec.quant)
 
 
 def _report(plan: Plan, spec: RunSpec, result: TrainResult, speeds: list[float]) -> BenchReport:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from medtune.data.leaks import LeakFigures, alike_row, logits_of, measure_leaks, shared_rows
+from medtune.data.leaks import LeakFigures, logits_of, measure_leaks, pair_row, shared_rows
 from medtune.errors import DataError
 from medtune.machine.libraries import quiet_libraries
 from medtune.planning.make_plan import make_plan, model_config
@@ -49,7 +49,7 @@ class IsolationReport:
         model: what was asked: the run's own model, or a tiny random one of its family.
         rows: packed rows in which samples were changed; 0 when no row holds two samples.
         attention: what computes attention -> what changing samples did: transformers' implementations, the fast path, and
-            the fast path where samples share their beginnings, the last two where they apply.
+            the fast path that computes common prefixes once, the last two where they apply.
     """
 
     model: str
@@ -96,23 +96,31 @@ def prove_isolation(spec: RunSpec, host: PluginHost, tokenizer: Any, prepared: P
         _require_isolated(attention, figures[attention], rows, prepared)
     if plan.path == "fast":
         adapted = _adapted(loaded, spec, host)
-        for way, (asked, kept) in _fast_ways(spec, rows, prepared).items():
-            path = _fast_path(adapted, share=way == _SHARING)
+        for way in _fast_ways(spec, rows, prepared):
+            path = _fast_path(adapted, share=way.name == _SHARING)
             if path is not None:
-                figures[way] = measure(partial(_losses, path), asked, kept=kept)
+                figures[way.name] = measure(partial(_losses, path), way.rows, kept=way.kept)
                 path.disable()
-                _require_isolated(way, figures[way], asked, prepared)
+                _require_isolated(way.name, figures[way.name], way.rows, prepared)
     return IsolationReport(name, len(rows), figures)
 
 
-def _fast_ways(spec: RunSpec, rows: list[PackedRow], prepared: PackedRows) -> dict[str, tuple[list[PackedRow], int]]:
-    """Return the rows to change in each way that the fast path may run, and how many tokens of a sample stay as they are."""
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A way in which the fast path may run: its name, the rows to change, and how many first tokens of a sample stay."""
+
+    name: str
+    rows: list[PackedRow]
+    kept: int = 0
+
+
+def _fast_ways(spec: RunSpec, rows: list[PackedRow], prepared: PackedRows) -> list[_Way]:
     # every token carries loss here, so that all of a sample is looked at
-    ways = {_FAST: ([replace(row, supervised=[1] * len(row.input_ids)) for row in rows], 0)}
-    alike = alike_row(prepared) if spec.train.share_prefixes else None
-    if alike is not None:
-        row, common = alike
-        ways[_SHARING] = [row], common + 1  # what they have in common stays what it is, and so does its end
+    ways = [_Way(_FAST, [replace(row, supervised=[1] * len(row.input_ids)) for row in rows])]
+    pair = pair_row(prepared) if spec.train.share_prefixes else None
+    if pair is not None:
+        # what they have in common stays what it is, and so does its end
+        ways.append(_Way(_SHARING, [pair.row], pair.common + 1))
     return ways
 
 

@@ -113,6 +113,7 @@ class Run:
         """
         from medtune.data.prepare import validation_examples
         from medtune.evaluation.comparison import compare
+        from medtune.workflow.kept_answers import AnswerFiles
         from medtune.workflow.scoring import assess, score_paraphrases
 
         changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
@@ -120,17 +121,17 @@ class Run:
         examples = validation_examples(spec, self._host)
         if not examples:
             raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
-        out, repeated = self._folder.evaluation_dir, self._not_apart(examples)
-        tuned, answers = assess(self.loaded, examples, spec, self._host, (out, "tuned"), repeated)
+        folder, repeated = self._folder.evaluation_dir, self._not_apart(examples)
+        tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
         result = tuned.to_json()
         if paraphrases > 1:
-            found = score_paraphrases(self.loaded, (examples, tuned), spec, self._host, paraphrases)
+            found = score_paraphrases(self.loaded, examples, tuned, spec, self._host, paraphrases)
             result["paraphrases"] = result["wordings"] = found  # the former key stays: keys are added, never renamed
             kept = json.dumps({"rows": len(examples), "tasks": found}, indent=1).encode()
-            replace_file(out / "paraphrases.json", kept, "the scores")
+            replace_file(folder / "paraphrases.json", kept, "the scores")
         if baseline:
             with self.loaded.base_only():
-                base, before = assess(self.loaded, examples, spec, self._host, (out, "base"), repeated)
+                base, before = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "base"), repeated)
             comparison = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
             result |= {"base": base.to_json(), "comparison": comparison.to_json()}
         return result

@@ -1,6 +1,5 @@
-"""Lets a loaded model answer validation examples, scores the answers, and keeps both in the run folder."""
+"""Lets a loaded model answer validation examples, and scores the answers."""
 
-import json
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -13,13 +12,13 @@ from medtune.errors import SpecError
 from medtune.evaluation.comparison import Comparison, compare, unlike_row
 from medtune.evaluation.paraphrases import reworded, spread
 from medtune.evaluation.predict import predict
-from medtune.evaluation.predictions import read_predictions, write_predictions
+from medtune.evaluation.predictions import read_predictions
 from medtune.evaluation.scoring import Evaluation, find_task, score_predictions
 from medtune.machine.hardware import free_below_peak
 from medtune.plugins.contracts import AnswerScorer, Example, Loaded, Prediction, Task
 from medtune.plugins.host import PluginHost
-from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.specs import RunSpec
+from medtune.workflow.kept_answers import AnswerFiles
 
 __all__ = ["assess", "rows_in_training", "score_briefly", "scores_table"]
 
@@ -33,29 +32,24 @@ def assess(
     examples: Sequence[Example],
     spec: RunSpec,
     host: PluginHost,
-    out: tuple[Path, str],
+    out: AnswerFiles,
     overlapping: Collection[str] = (),
 ) -> tuple[Evaluation, list[Prediction]]:
     """Answer ``examples`` greedily and score the answers.
 
     Args:
-        loaded: model and tokenizer; with ``out[1] == "base"`` it answers without its adapter.
+        loaded: model and tokenizer; inside ``loaded.base_only()`` it answers without its adapter.
         examples: validation examples.
         spec: the run.
         host: finds the generator and the tasks.
+        out: where answers and scores are written.
         overlapping: ids of examples that also stand in the training rows; the others are scored once more apart.
-        out: evaluation folder and "base" or "tuned": where ``NAME.json`` and ``predictions-NAME.jsonl`` are written.
     """
-    folder, name = out
     predictions = _answers(loaded, examples, spec, host)
     evaluation = score_predictions(predictions, host.all("task"), seed=spec.seed, overlapping=overlapping)
     if spec.eval.label_likelihood:
         evaluation = replace(evaluation, closed=_label_likelihood(loaded, predictions, spec, host))
-    attempt(lambda: folder.mkdir(parents=True, exist_ok=True), "the scores", folder)
-    kept = folder / f"predictions-{name}.jsonl"
-    replace_written(kept, lambda path: write_predictions(path, predictions), "the predictions")
-    # Last: a run that is resumed takes the predictions as whole when the scores are there.
-    replace_file(folder / f"{name}.json", json.dumps(evaluation.to_json(), indent=1).encode(), "the scores")
+    out.write(evaluation, predictions)
     return evaluation, predictions
 
 
@@ -109,13 +103,19 @@ def _within_training(spec: RunSpec, host: PluginHost, device: str) -> RunSpec:
 
 
 def score_paraphrases(
-    loaded: Loaded, first: tuple[Sequence[Example], Evaluation], spec: RunSpec, host: PluginHost, paraphrases: int
+    loaded: Loaded,
+    examples: Sequence[Example],
+    scored: Evaluation,
+    spec: RunSpec,
+    host: PluginHost,
+    paraphrases: int,
 ) -> dict[str, dict[str, Any]]:
     """Answer and score examples again in other words.
 
     Args:
         loaded: model and tokenizer.
-        first: the examples, and how they were scored as they are.
+        examples: validation examples.
+        scored: their scores as they are.
         spec: the run.
         host: finds the generator and the tasks.
         paraphrases: how many, the first one included.
@@ -123,7 +123,6 @@ def score_paraphrases(
     Returns:
         Task -> ``metric``, ``values`` (one for each paraphrase), ``lowest``, ``highest`` and ``mean``.
     """
-    examples, scored = first
     others = (_answers(loaded, again, spec, host) for again in reworded(examples, paraphrases)[1:])
     tasks = host.all("task")
     return spread([scored, *(score_predictions(found, tasks, resamples=0, seed=spec.seed) for found in others)])
@@ -137,7 +136,7 @@ def compare_kept(folder: Path, tasks: Sequence[Task], seed: int) -> Comparison |
         tasks: the registered tasks.
         seed: the same seed gives the same figures.
     """
-    files = [folder / f"predictions-{name}.jsonl" for name in ("base", "tuned")]
+    files = [AnswerFiles(folder, "base").predictions, AnswerFiles(folder, "tuned").predictions]
     if not all(file.is_file() for file in files):
         return None
     base, tuned = (read_predictions(file, tasks) for file in files)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from medtune.data.sources.file_row import FileRow
 from medtune.data.sources.opening import open_seekable
 from medtune.errors import DataError
 
@@ -13,10 +14,8 @@ _BATCH = 1024  # rows turned into Python objects together
 _READ_AHEAD = 2**20  # bytes per column
 _DAMAGED = "a value is damaged, not UTF-8 text, or of a type that cannot be read"
 
-_Numbered = Iterator[tuple[int, Mapping[str, Any], str]]
 
-
-def read_parquet(file: Path) -> _Numbered:
+def read_parquet(file: Path) -> Iterator[FileRow]:
     """Yield row number (from 1), values and fault of each row; DataError when the file is not whole."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -31,7 +30,7 @@ def read_parquet(file: Path) -> _Numbered:
             raise DataError(f"'{file}' is not a whole Parquet file; fetch or write it again") from None
 
 
-def read_arrow(file: Path) -> _Numbered:
+def read_arrow(file: Path) -> Iterator[FileRow]:
     """As ``read_parquet``, for Arrow's file format and for its stream format, which ``datasets`` writes."""
     import pyarrow as pa
     from pyarrow import ipc
@@ -49,7 +48,7 @@ def read_arrow(file: Path) -> _Numbered:
             raise DataError(f"'{file}' is not a whole Arrow file; fetch or write it again") from None
 
 
-def _from_batches(batches: Iterator[Any], file: Path) -> _Numbered:
+def _from_batches(batches: Iterator[Any], file: Path) -> Iterator[FileRow]:
     number = 0
     for batch in batches:
         names: list[str] = batch.schema.names
@@ -58,7 +57,7 @@ def _from_batches(batches: Iterator[Any], file: Path) -> _Numbered:
         for start in range(0, batch.num_rows, _BATCH):
             for values, fault in _rows(batch.slice(start, _BATCH)):
                 number += 1
-                yield number, values, fault
+                yield FileRow(number, values, fault)
 
 
 def _rows(batch: Any) -> Iterator[tuple[Mapping[str, Any], str]]:

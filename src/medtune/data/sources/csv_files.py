@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from medtune.data.sources.file_row import FileRow
 from medtune.data.sources.opening import open_bytes
 from medtune.errors import DataError
 
@@ -14,10 +15,8 @@ __all__ = ["read_csv"]
 _FIELD_LIMIT = 16 * 2**20
 """Characters of one field; python's own limit, 128 KiB, is less than a discharge letter may have."""
 
-_Numbered = Iterator[tuple[int, Mapping[str, Any], str]]
 
-
-def read_csv(file: Path) -> _Numbered:
+def read_csv(file: Path) -> Iterator[FileRow]:
     """Yield the first line (from 1), values and fault of each record; values are text.
 
     Quotes are read strictly: a stray one would silently join records. Every line of a record whose quotes do not match
@@ -39,12 +38,12 @@ def read_csv(file: Path) -> _Numbered:
                 fields = next(records, None)
             except csv.Error:
                 for line in range(first, records.line_num + 1):
-                    yield line, {}, "the line is not CSV (its quotes do not match, or a field has no end)"
+                    yield FileRow(line, {}, "the line is not CSV (its quotes do not match, or a field has no end)")
                 continue
             if fields is None:
                 return
             if fields:
-                yield (first, *_keyed(header, fields))
+                yield FileRow(first, *_keyed(header, fields))
 
 
 def _header(records: Any, file: Path) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from medtune.data.sources.file_row import FileRow
 from medtune.data.sources.opening import open_bytes
 from medtune.errors import DataError
 
@@ -17,16 +18,14 @@ _CHUNK = 2**18
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NOT_JSON, _NOT_AN_OBJECT, _NOT_UTF8 = "not JSON", "JSON, but not an object", "not UTF-8 text"
 
-_Numbered = Iterator[tuple[int, Mapping[str, Any], str]]
 
-
-def read_json_lines(file: Path) -> _Numbered:
+def read_json_lines(file: Path) -> Iterator[FileRow]:
     """Yield line number (from 1), values and fault of each line that is not blank."""
     with open_bytes(file) as stream:
         yield from _from_lines(stream)
 
 
-def _from_lines(stream: IO[bytes]) -> _Numbered:
+def _from_lines(stream: IO[bytes]) -> Iterator[FileRow]:
     number = 0
     while line := stream.readline(_ROW_LIMIT):
         number += 1
@@ -34,9 +33,9 @@ def _from_lines(stream: IO[bytes]) -> _Numbered:
             line = line.removeprefix(_BYTE_ORDER_MARK)
         if len(line) == _ROW_LIMIT and not line.endswith(b"\n"):
             _skip_line(stream)
-            yield number, {}, f"the line is longer than {_ROW_LIMIT >> 20} MiB"
+            yield FileRow(number, {}, f"the line is longer than {_ROW_LIMIT >> 20} MiB")
         elif not line.isspace():
-            yield (number, *_parsed(line))
+            yield FileRow(number, *_parsed(line))
 
 
 def _parsed(line: bytes) -> tuple[Mapping[str, Any], str]:
@@ -54,7 +53,7 @@ def _skip_line(stream: IO[bytes]) -> None:
         pass
 
 
-def read_json(file: Path) -> _Numbered:
+def read_json(file: Path) -> Iterator[FileRow]:
     """Yield element number (from 1), values and fault of each element of an array of objects.
 
     A file of objects line by line is read as such: many are called ``.json``.
@@ -74,13 +73,13 @@ def read_json(file: Path) -> _Numbered:
             raise DataError(f"'{file}' is not JSON: it begins with neither an array nor an object")
 
 
-def _lines_or_refusal(file: Path, stream: IO[bytes]) -> _Numbered:
+def _lines_or_refusal(file: Path, stream: IO[bytes]) -> Iterator[FileRow]:
     some = False
-    for number, values, fault in _from_lines(stream):
-        if fault and not some:
+    for row in _from_lines(stream):
+        if row.fault and not some:
             raise DataError(f"'{file}' holds neither an array of objects nor an object per line")
         some = True
-        yield number, values, fault
+        yield row
 
 
 class _Array:
@@ -91,7 +90,7 @@ class _Array:
         self._buffer, self._position, self._ended = "", 0, False
         self._decoder = json.JSONDecoder()
 
-    def elements(self) -> _Numbered:
+    def elements(self) -> Iterator[FileRow]:
         """Yield number, values and fault of each element."""
         self._next()
         self._position += 1  # the opening bracket
@@ -102,7 +101,7 @@ class _Array:
             number += 1
             start = self._position
             value = self._element(number)
-            yield (number, *_checked(value, self._buffer[start : self._position]))
+            yield FileRow(number, *_checked(value, self._buffer[start : self._position]))
             end = self._next()
             if end not in (",", "]"):
                 raise DataError(f"'{self._file}' is not a whole JSON array: it breaks off after element {number}")

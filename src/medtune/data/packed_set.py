@@ -1,88 +1,29 @@
-"""Encodes, checks and packs examples chunk by chunk, and counts what became of them."""
+"""Makes the packed set of a run: examples come in, chunk by chunk, and are encoded, fitted, compared and packed."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from medtune.data.encode import Encoder
-from medtune.data.lengths import LengthLedger, require_tolerable
+from medtune.data.lengths import LengthLedger
 from medtune.data.overlap import OverlapFinder
 from medtune.data.pack import best_fit
+from medtune.data.preparation_report import PreparationReport
 from medtune.data.quarantine import Quarantine
-from medtune.data.samples import SampleWriter
+from medtune.data.samples import Sample, SampleWriter
 from medtune.data.shorten import shortened
-from medtune.data.supervision import Span
 from medtune.errors import DataError
 from medtune.plugins.contracts import Example
 from medtune.specs import RunSpec
 
-__all__ = ["Preparation", "PreparationReport"]
+__all__ = ["PackedSetBuilder"]
 
 _CHUNK_ROWS = 2000  # encoded together: enough for every core, little enough to stay in cache
 _CHUNK_CHARACTERS = 4_000_000  # so that a chunk of very long rows stays small too
 
-_Sample = tuple[Example, Any, list[Span]]
-"""Example, its int32 ids [tokens], and its supervised spans."""
 
-
-@dataclass(frozen=True, slots=True)
-class PreparationReport:
-    """What became of the rows.
-
-    Attributes:
-        rows: samples to train on.
-        tokens: their tokens.
-        supervised_tokens: those that carry loss.
-        packed_rows: rows of ``max_length`` they were packed into.
-        fill: share of the packed rows that is tokens.
-        quarantined: malformed rows.
-        reasons: reason -> malformed rows.
-        sources: lengths and losses per source.
-        needed: "95", "99" and "100" -> the ``max_length`` that keeps this percentage of all rows whole.
-        lost_rows: rows dropped for their length.
-        lost_supervised_tokens: their supervised tokens.
-        overlap: source -> kind -> training rows that also stand in the validation rows.
-        overlapping: ids of validation rows that have a counterpart in training; none when it was left out there.
-        dropped_overlap: training rows left out for it.
-        from_cache: whether the arrays were found prepared.
-    """
-
-    rows: int
-    tokens: int
-    supervised_tokens: int
-    packed_rows: int
-    fill: float
-    quarantined: int
-    reasons: dict[str, int]
-    sources: dict[str, Any]
-    needed: dict[str, int]
-    lost_rows: int
-    lost_supervised_tokens: int
-    overlap: dict[str, dict[str, int]]
-    overlapping: list[str]
-    dropped_overlap: int
-    from_cache: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    def summary(self) -> dict[str, Any]:
-        """Return what a plan tells: the counts, without histograms and row ids."""
-        values = self.to_json()
-        for name in ("reasons", "overlapping", "from_cache"):
-            del values[name]
-        sources = {name: {k: v for k, v in s.items() if k != "histogram"} for name, s in self.sources.items()}
-        return {**values, "sources": sources}
-
-    def require_tolerable(self, spec: RunSpec) -> None:
-        """Raise DataError when a source loses more rows to ``max_length`` than ``spec`` accepts."""
-        if not spec.data.accept_loss:
-            require_tolerable(self.sources, spec.train.max_length)
-
-
-class Preparation:
+class PackedSetBuilder:
     """Takes examples and keeps what the packed set is made of.
 
     Args:
@@ -161,17 +102,18 @@ class Preparation:
             dropped_overlap=self._dropped,
         )
 
-    def _keep(self, samples: list[_Sample]) -> None:
-        kinds = self._overlap.find([e for e, _ids, _spans in samples], [ids for _e, ids, _spans in samples])
+    def _keep(self, samples: list[Sample]) -> None:
+        kinds = self._overlap.find([s.example for s in samples], [s.ids for s in samples])
         if self._spec.data.drop_overlap:
             self._dropped += sum(kind is not None for kind in kinds)
             samples = [sample for sample, kind in zip(samples, kinds, strict=True) if kind is None]
-        self.writer.add([e for e, _ids, _spans in samples], [s[1] for s in samples], [s[2] for s in samples])
+        self.writer.add(samples)
 
-    def _encoded(self, chunk: list[Example]) -> Iterator[_Sample]:
+    def _encoded(self, chunk: list[Example]) -> Iterator[Sample]:
         """Encode a chunk; when a row cannot be, the rows one by one, and those that cannot go to the quarantine."""
         try:
-            yield from [(e, *sample) for e, sample in zip(chunk, self._encoder.encode_spans(chunk), strict=True)]
+            encoded = zip(chunk, self._encoder.encode_spans(chunk), strict=True)
+            yield from [Sample(example, ids, spans) for example, (ids, spans) in encoded]
         except DataError as error:
             if len(chunk) > 1:
                 for example in chunk:
@@ -179,18 +121,18 @@ class Preparation:
             else:
                 self._quarantine.revoke(chunk[0].row_id, str(error))
 
-    def _fitted(self, sample: _Sample) -> _Sample | None:
+    def _fitted(self, sample: Sample) -> Sample | None:
         """Apply the length policy; None for a row that is dropped."""
-        example, ids, spans = sample
-        supervised = sum(end - first for first, end in spans)
-        self._ledger.note(example.source, len(ids), supervised)
+        example, tokens = sample.example, len(sample.ids)
+        supervised = sum(end - first for first, end in sample.spans)
+        self._ledger.note(example.source, tokens, supervised)
         limit = self._spec.train.max_length
-        if len(ids) <= limit:
+        if tokens <= limit:
             return sample
         policy = self._spec.data.overlong
         if policy == "error":
             raise DataError(
-                f"row '{example.row_id}' has {len(ids)} tokens and train.max_length is {limit}; raise it or choose "
+                f"row '{example.row_id}' has {tokens} tokens and train.max_length is {limit}; raise it or choose "
                 "another data.overlong"
             )
         shorter = shortened(example, limit, self._encoder) if policy == "truncate_input" else None

@@ -1,0 +1,90 @@
+"""The answers and scores that a run keeps of a model, and when they may stand for those that it would give now."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from medtune.data.prepare import encoder_of
+from medtune.evaluation.predictions import read_predictions, write_predictions
+from medtune.evaluation.scoring import Evaluation
+from medtune.plugins.contracts import Example, Loaded, Prediction, Task
+from medtune.runs.base_fingerprint import base_fingerprint
+from medtune.runs.durable import attempt, replace_file, replace_written
+from medtune.runs.manifest import file_digest
+from medtune.specs import RunSpec
+from medtune.version import __version__
+
+__all__ = ["AnswerFiles", "circumstances_of"]
+
+_ANSWERED = "answered"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFiles:
+    """Where the answers and scores of one model lie.
+
+    Attributes:
+        folder: the evaluation folder of a run.
+        name: of the model, and so of its files.
+        circumstances: under which it answers, from ``circumstances_of``; empty where nobody will ask for these answers
+            again.
+    """
+
+    folder: Path
+    name: Literal["base", "tuned"]
+    circumstances: str = ""
+
+    @property
+    def predictions(self) -> Path:
+        """The answers, a line each."""
+        return self.folder / f"predictions-{self.name}.jsonl"
+
+    @property
+    def scores(self) -> Path:
+        """The scores of these answers."""
+        return self.folder / f"{self.name}.json"
+
+    def write(self, evaluation: Evaluation, predictions: Sequence[Prediction]) -> None:
+        """Keep both; the scores last, which say what the answers are answers to."""
+        attempt(lambda: self.folder.mkdir(parents=True, exist_ok=True), "the scores", self.folder)
+        replace_written(self.predictions, lambda path: write_predictions(path, predictions), "the predictions")
+        values = evaluation.to_json()
+        if self.circumstances:
+            values[_ANSWERED] = {"circumstances": self.circumstances, "predictions": file_digest(self.predictions)}
+        replace_file(self.scores, json.dumps(values, indent=1).encode(), "the scores")
+
+    def kept(self, tasks: Sequence[Task]) -> list[Prediction] | None:
+        """Return the answers that were given under the same circumstances, None when there are none."""
+        try:
+            answered = json.loads(self.scores.read_bytes()).get(_ANSWERED)
+            wanted = {"circumstances": self.circumstances, "predictions": file_digest(self.predictions)}
+        except (OSError, ValueError):
+            return None
+        return read_predictions(self.predictions, tasks) if answered == wanted else None
+
+
+def circumstances_of(spec: RunSpec, loaded: Loaded, examples: Sequence[Example]) -> str:
+    """Identify what a base is asked and what decides its answers: the same text only for the same answers.
+
+    How many prompts are answered together, and in how much memory, is left out: it changes no answer but by rounding.
+
+    Args:
+        spec: the run, its storage settled by the plan.
+        loaded: the base in memory.
+        examples: what it is asked, whole conversations.
+    """
+    facts: dict[str, Any] = {
+        "medtune": __version__,
+        "examples": [asdict(example) for example in examples],
+        "base": base_fingerprint(spec.model),
+        "attention": spec.model.attn_implementation,
+        "prompts": encoder_of(spec, loaded.tokenizer).fingerprint,
+        "quant": spec.quant.model_dump(mode="json"),
+        "compute_dtype": loaded.compute_dtype,
+        "stop_ids": loaded.stop_ids,
+        "eval": spec.eval.model_dump(mode="json", include={"backend", "max_new_tokens", "label_likelihood"}),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

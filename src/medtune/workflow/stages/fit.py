@@ -1,0 +1,109 @@
+"""Stage three: the trainer fits the adapter, which is then kept in the run folder."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from medtune.data.contract import write_contract
+from medtune.data.prepare import encoder_of
+from medtune.data.tokenizer import save_tokenizer
+from medtune.errors import RunInterruptedError
+from medtune.export.card import write_card
+from medtune.machine.hardware import is_first_rank, seed_all, world_size
+from medtune.planning.make_plan import total_steps
+from medtune.plugins.contracts import Job, Loaded, Trainer, TrainResult
+from medtune.runs.log import RunLog
+from medtune.runs.store import publish
+from medtune.workflow.scoring import rows_in_training, score_briefly
+from medtune.workflow.state import RunRequest, RunState
+
+__all__ = ["StopReason", "fit", "job_of"]
+
+StopReason = Callable[[], str | None]
+"""Asked after every update: why training should end now, or None."""
+
+
+def fit(state: RunState, loaded: Loaded, stop_reason: StopReason) -> TrainResult:
+    """Train, and keep the adapter.
+
+    Raises:
+        RunInterruptedError: a reason to stop came up; the trainer has saved where it was.
+    """
+    asked = state.asked
+    asked.on_stage(f"training for {state.plan.steps} steps")
+    job = job_of(state, loaded, stop_reason)
+    asked.note("running", error=None)
+    seed_all(asked.spec.seed)
+    trainer: Trainer = asked.host.find("trainer", asked.spec.train.backend)
+    result = trainer.fit(job)
+    if result.interrupted:
+        asked.note("interrupted")
+        raise RunInterruptedError(str(asked.folder.path), result.steps, result.interrupted)
+    if is_first_rank():
+        if result.stopped_early:
+            asked.on_stage(f"training ended early: {result.stopped_early}")
+        asked.on_stage("saving the adapter")
+        publish(asked.folder.adapter_dir, lambda path: _write_adapter(path, state, loaded))
+    return result
+
+
+def job_of(state: RunState, loaded: Loaded, stop_reason: StopReason) -> Job:
+    """Return what the trainer is given.
+
+    Raises:
+        SpecError: ``eval.keep_best`` names a task of which no validation row is.
+    """
+    asked = state.asked
+    steps = total_steps(asked.spec, len(state.prepared.rows), world_size())
+    log = _logging(asked, steps)
+    return Job(
+        spec=state.plan.settle(asked.spec),
+        loaded=loaded,
+        rows=state.prepared.rows,
+        run_dir=asked.folder.path,
+        total_steps=steps,
+        resume_from=state.start.checkpoint,
+        on_log=log,
+        on_step=lambda step: asked.on_step({"step": step, "total_steps": steps}),
+        on_evaluate=_scorer(state, loaded, log),
+        stop_reason=stop_reason,
+    )
+
+
+def _logging(asked: RunRequest, steps: int) -> Callable[[Mapping[str, Any]], None]:
+    """Return what writes a record down and tells it."""
+    written = RunLog(asked.folder.log_path)
+
+    def log(record: Mapping[str, Any]) -> None:
+        written.append(record)
+        asked.host.manager.hook.step_logged(record=record)
+        if "step" in record:
+            asked.on_step({**record, "total_steps": steps})
+
+    return log
+
+
+def _scorer(state: RunState, loaded: Loaded, log: Callable[[Mapping[str, Any]], None]) -> Callable[[int], float] | None:
+    """Return what scores the adapter during training, None where nothing is to be scored."""
+    spec, host, validation = state.asked.spec, state.asked.host, state.prepared.validation
+    if not (spec.eval.enabled and validation) or spec.eval.every == "never":
+        return None
+    rows, figure = rows_in_training(validation, spec, host), spec.eval.keep_best
+
+    def score(step: int) -> float:
+        found = score_briefly(loaded, rows, spec, host)
+        log({"step": step, **found})
+        return float(found["macro"] if figure in (None, "macro") else found["evaluation"][figure])
+
+    return score
+
+
+def _write_adapter(path: Path, state: RunState, loaded: Loaded) -> None:
+    if loaded.save_adapter is None:
+        loaded.model.save_pretrained(path, safe_serialization=True)
+    else:
+        loaded.save_adapter(path)
+    spec = state.asked.spec
+    save_tokenizer(loaded.tokenizer, path)
+    write_contract(path, encoder_of(spec, loaded.tokenizer))
+    write_card(path / "README.md", state.plan.settle(spec), state.plan.licences)

@@ -1,0 +1,108 @@
+"""Stage one: the rows as the trainer will see them, the plan that they lead to, and the place where training begins."""
+
+from pathlib import Path
+from typing import Any
+
+from medtune.data.prepare import Prepared, encoder_of
+from medtune.data.prepare import prepare as prepare_rows
+from medtune.data.tokenizer import load_tokenizer
+from medtune.errors import SpecError
+from medtune.machine.hardware import first_rank_says, is_first_rank
+from medtune.planning.counting import size_of
+from medtune.planning.make_plan import make_plan
+from medtune.plugins.plan import Plan
+from medtune.runs.base_fingerprint import base_fingerprint, fingerprint_as
+from medtune.runs.changes import refuse_changes
+from medtune.runs.durable import require_space
+from medtune.runs.log import RunLog
+from medtune.runs.manifest import read_manifest
+from medtune.runs.store import CheckpointStore, bytes_to_keep
+from medtune.workflow.state import RunRequest, RunState, Start
+
+__all__ = ["is_finished", "prepare", "require_own_checkpoint"]
+
+
+def require_own_checkpoint(asked: RunRequest) -> None:
+    """Refuse what is no checkpoint of this run: another run's spec and data would not be compared."""
+    if asked.resume in ("auto", "never"):
+        return
+    checkpoint, own = Path(asked.resume), asked.folder.checkpoints_dir
+    if not (asked.folder.exists and checkpoint.is_dir()) or checkpoint.resolve().parent != own.resolve():
+        raise SpecError(f"resume '{asked.resume}' is neither auto nor never nor a checkpoint folder in '{own}'")
+
+
+def is_finished(asked: RunRequest) -> bool:
+    """Whether nothing is left to do.
+
+    Raises:
+        SpecError: there is a run although none may be continued, or the finished one had another spec.
+    """
+    folder = asked.folder
+    if not folder.exists:
+        return False
+    record = folder.read()
+    if asked.resume == "never":
+        raise SpecError(
+            f"'{folder.path}' already holds a run ({record['state']}); choose another output_dir, "
+            "or continue it with resume=auto"
+        )
+    if record["state"] == "finished":
+        refuse_changes(str(folder.path), record, asked.spec_values, record["fingerprints"])
+        return True
+    return False
+
+
+def prepare(asked: RunRequest) -> RunState:
+    """Read and encode the rows, plan with their number, and open the record; all ranks end with the same start."""
+    asked.on_stage("reading and encoding the rows")
+    spec, folder = asked.spec, asked.folder
+    tokenizer = load_tokenizer(spec.model)
+    quarantine = folder.path / "quarantine.jsonl"
+    prepared = prepare_rows(spec, asked.host, tokenizer, rows=asked.rows, quarantine_path=quarantine)
+    kept = first_rank_says(folder.read()["plan"] if is_first_rank() and folder.exists else None)
+    plan = make_plan(spec, asked.host, size_of(prepared, spec), kept=kept)
+    start = first_rank_says(_open_record(asked, plan, prepared, tokenizer) if is_first_rank() else Start())
+    _require_space(asked, plan, resuming=start.checkpoint is not None)
+    return RunState(asked, plan, prepared, start)
+
+
+def _open_record(asked: RunRequest, plan: Plan, prepared: Prepared, tokenizer: Any) -> Start:
+    """Create the record, or check that it is still the same run and find where to go on."""
+    folder = asked.folder
+    prints = {
+        "data": prepared.rows.fingerprint,
+        "prompt_contract": encoder_of(asked.spec, tokenizer).fingerprint,
+        "model": base_fingerprint(asked.spec.model),
+    }
+    if not folder.exists:
+        folder.create(asked.spec_values, plan.to_json(), prints)
+        return Start()
+    record = folder.read()
+    prints["model"] = fingerprint_as(record["fingerprints"].get("model", ""), asked.spec.model)
+    refuse_changes(str(folder.path), record, asked.spec_values, prints)
+    folder.update(plan=plan.to_json())
+    start = _newest(asked) if asked.resume == "auto" else _chosen(Path(asked.resume))
+    RunLog(folder.log_path).keep_until(start.step)
+    return start
+
+
+def _newest(asked: RunRequest) -> Start:
+    store = CheckpointStore(asked.folder.checkpoints_dir, asked.spec.train.save_total_limit)
+    newest, passed_over = store.newest_whole()
+    asked.folder.update(passed_over=[{"path": p.path.name, "reason": p.reason} for p in passed_over])
+    for passed in passed_over:
+        asked.on_stage(f"passing over checkpoint '{passed.path.name}': {passed.reason}")
+    return Start(newest.path, newest.step) if newest else Start()
+
+
+def _chosen(checkpoint: Path) -> Start:
+    """Start from the checkpoint that the user named, once it is whole."""
+    CheckpointStore.verify(checkpoint)
+    return Start(checkpoint, int(read_manifest(checkpoint)["facts"]["step"]))
+
+
+def _require_space(asked: RunRequest, plan: Plan, *, resuming: bool) -> None:
+    """Refuse a disk on which the planned checkpoints cannot fit, before hours of scoring and training."""
+    if is_first_rank() and plan.trainable_parameters is not None:
+        kept = asked.spec.train.save_total_limit + (asked.spec.eval.keep_best is not None)
+        require_space(asked.folder.path, bytes_to_keep(plan.trainable_parameters, kept, resuming=resuming))

@@ -1,0 +1,90 @@
+"""What a run is asked to do, and what its first stage found out: the values that the stages hand on, all frozen."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medtune.data.prepare import Prepared
+from medtune.machine.hardware import is_first_rank
+from medtune.plugins.host import PluginHost
+from medtune.plugins.plan import Plan
+from medtune.runs.folder import RunFolder, State
+from medtune.specs import RunSpec
+
+__all__ = ["RunRequest", "RunState", "Start", "Tell"]
+
+Tell = Callable[[Any], None]
+"""Takes an event of a run: a record of a step, or a sentence."""
+
+
+def _ignore(_event: Any) -> None:
+    """Take an event that nobody asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What is asked of a run; the same in all of its stages.
+
+    Attributes:
+        spec: the run as the user wrote it.
+        host: the plugins.
+        plan: what was decided before the rows were read.
+        rows: training rows instead of ``spec.data.source``.
+        resume: "auto", "never" or a checkpoint folder of this run.
+        on_step: called after every update, and with every record that names a step.
+        on_stage: called with a sentence when something begins.
+    """
+
+    spec: RunSpec
+    host: PluginHost
+    plan: Plan
+    rows: Iterable[Mapping[str, Any]] | None = None
+    resume: str | Path = "auto"
+    on_step: Tell = _ignore
+    on_stage: Tell = _ignore
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder."""
+        return RunFolder(self.spec.output_dir)
+
+    @property
+    def spec_values(self) -> dict[str, Any]:
+        """The spec as JSON values, as the record holds it."""
+        return self.spec.model_dump(mode="json")
+
+    def note(self, state: State, **facts: Any) -> None:
+        """Change the record, where there is one, from the first rank."""
+        if is_first_rank() and self.folder.exists:
+            self.folder.update(state, **facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where training begins.
+
+    Attributes:
+        checkpoint: a verified checkpoint to go on from, None for a run from nothing.
+        step: updates that were done before.
+    """
+
+    checkpoint: Path | None = None
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run whose rows are prepared and whose record is open; what all later stages rest on.
+
+    Attributes:
+        asked: what the run is asked to do.
+        plan: what was decided with the rows counted; what the run follows.
+        prepared: training and validation rows.
+        start: where training begins.
+    """
+
+    asked: RunRequest
+    plan: Plan
+    prepared: Prepared
+    start: Start
