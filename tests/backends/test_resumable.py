@@ -178,14 +178,3 @@ def test_a_training_tree_comes_back_as_it_was(tmp_path):
 def test_what_needs_a_pickle_is_refused_by_type(tmp_path):
     with pytest.raises(TypeError, match="a set in the training state"):
         write_tree(tmp_path, "state", {"a": {1}})
-
-
-def test_a_trainer_without_the_methods_that_are_replaced_is_refused(job_of, monkeypatch):
-    from transformers import Trainer
-
-    from medtune.backends.sft_trainer import PackedSFTTrainer
-
-    job, _logs = job_of()
-    monkeypatch.delattr(Trainer, "_load_scaler")
-    with pytest.raises(SpecError, match="no _load_scaler"):
-        PackedSFTTrainer(job, sft_config(job, recompute=False), choose_route(job))
