@@ -32,6 +32,7 @@ def load_base(
     import torch
     from transformers import AutoModelForCausalLM
 
+    from medtune.data.stop_ids import configured_ends, stop_ids
     from medtune.data.tokenizer import load_tokenizer
     from medtune.machine.hardware import compute_dtype, describe_machine
 
@@ -55,7 +56,7 @@ def load_base(
     base.requires_grad_(requires_grad=False)
     base.eval()
     _name_special_tokens(base, tokenizer)
-    return Loaded(base, tokenizer, place, dtype_name, _stop_ids(base, tokenizer), spec.scheme)
+    return Loaded(base, tokenizer, place, dtype_name, stop_ids(tokenizer, configured_ends(model)), spec.scheme)
 
 
 def _missing(model: ModelSpec) -> Exception:
@@ -75,12 +76,3 @@ def _name_special_tokens(base: Any, tokenizer: Any) -> None:
         if hasattr(base.generation_config, sampling_only):
             setattr(base.generation_config, sampling_only, None)
     base.generation_config.do_sample = False
-
-
-def _stop_ids(base: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Return the ids that end an answer: the tokenizer's end, the model's, and a plain ``</s>`` where there is one."""
-    found: list[int] = [tokenizer.eos_token_id]
-    configured = base.generation_config.eos_token_id
-    found += configured if isinstance(configured, list) else [configured]
-    classic = tokenizer.get_vocab().get("</s>")
-    return tuple(dict.fromkeys(i for i in [*found, classic] if i is not None))
