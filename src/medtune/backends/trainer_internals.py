@@ -89,7 +89,7 @@ def _of_trainer() -> Iterator[Internal]:
     }
     for name, parameters in replaced.items():
         yield Internal("transformers", Trainer, name, parameters)
-    counters = ("_tr_loss", "_total_loss_scalar", "_globalstep_last_logged", "_initial_global_step")
+    counters = ("_tr_loss", "_total_loss_scalar", "_globalstep_last_logged")
     for name in (*counters, "model_accepts_loss_kwargs", "lr_scheduler", "model_wrapped", "optimizer"):
         yield Internal("transformers", Trainer, name)
 
@@ -191,7 +191,8 @@ class TrainerInternals(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         self._tr_loss = torch.tensor(counters["running_loss"], device=self.args.device)
         self._total_loss_scalar = counters["logged_loss"]
         self._globalstep_last_logged = counters["logged_step"]
-        self._initial_global_step = 0  # so that transformers' own mean loss is that of the whole run
+        # Unchecked: older releases have no such counter. Those that do tell callbacks the mean loss since this step.
+        self._initial_global_step = 0
 
     @property
     def summed_loss(self) -> float:
