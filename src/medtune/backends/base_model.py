@@ -10,7 +10,6 @@ from medtune.specs import ModelSpec, QuantSpec
 __all__ = ["load_base"]
 
 
-# One function: a third of it says what it takes and raises, the rest is one load.
 def load_base(
     model: ModelSpec, spec: QuantSpec, place: str, quantization: Callable[[Any], Any] = lambda _dtype: None
 ) -> Loaded:
@@ -30,7 +29,6 @@ def load_base(
         HubUnreachableError: the files are neither local nor reachable.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     from medtune.data.stop_ids import configured_ends, stop_ids
     from medtune.data.tokenizer import load_tokenizer
@@ -39,24 +37,30 @@ def load_base(
     dtype_name = compute_dtype(spec.compute_dtype, describe_machine().accelerator)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype_name]
     tokenizer = load_tokenizer(model)
+    base = _read(model, place, dtype, quantization(dtype))
+    base.requires_grad_(requires_grad=False)
+    base.eval()
+    _name_special_tokens(base, tokenizer)
+    return Loaded(base, tokenizer, place, dtype_name, stop_ids(tokenizer, configured_ends(model)), spec.scheme)
+
+
+def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
+    from transformers import AutoModelForCausalLM
+
     try:
-        base = AutoModelForCausalLM.from_pretrained(
+        return AutoModelForCausalLM.from_pretrained(
             model.path or model.name,
             revision=None if model.path else model.revision,
             dtype=dtype,
             # Named explicitly: a name in the config could otherwise load kernels from the hub.
             attn_implementation="eager" if model.attn_implementation == "eager" else "sdpa",
-            quantization_config=quantization(dtype),
+            quantization_config=quantization,
             device_map={"": place},
             trust_remote_code=False,
             use_safetensors=True,
         )
     except OSError as error:
         raise _missing(model) from error
-    base.requires_grad_(requires_grad=False)
-    base.eval()
-    _name_special_tokens(base, tokenizer)
-    return Loaded(base, tokenizer, place, dtype_name, stop_ids(tokenizer, configured_ends(model)), spec.scheme)
 
 
 def _missing(model: ModelSpec) -> Exception:

@@ -30,7 +30,7 @@ __all__ = ["PackedSFTTrainer"]
 
 _IGNORED = -100
 _GIB = 1024**3
-_SOURCES = ("sources", "chosen_sources")
+_SOURCES = ("sources", "supervised_sources")
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -260,8 +260,8 @@ class _Collator:
         batch["tokens"] = sum(len(row.input_ids) for row in rows)
         batch["sources"] = torch.from_numpy(self._sources_of(rows))
         numbers = batch["sources"][:, 1:][batch["labels"][:, 1:] != _IGNORED]
-        if self._arrange is not None:  # chosen on the host, where nothing waits
-            batch["chosen_sources"] = [numbers]
+        if self._arrange is not None:  # picked on the host, where nothing waits
+            batch["supervised_sources"] = [numbers]
         names, counts = list(self._by_source.numbers), torch.bincount(numbers).tolist()
         batch["supervised"] = len(numbers)
         # no Counter: torch's loaders pin a mapping by ``update``, which would count twice
@@ -282,8 +282,8 @@ class _Collator:
 
 def _numbers_of(inputs: Mapping[str, Any]) -> Any:
     """Return the number of the source of each supervised token, int64 [supervised]."""
-    if "chosen_sources" in inputs:
-        return inputs["chosen_sources"][0]
+    if "supervised_sources" in inputs:
+        return inputs["supervised_sources"][0]
     return inputs["sources"][:, 1:][inputs["labels"][:, 1:] != _IGNORED]
 
 
