@@ -4,7 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test gpu-test check docs clean
+# What stands on the insides of other libraries, tried on their oldest and their newest releases besides the locked ones.
+CORE := tests/backends tests/accel tests/data tests/planning tests/workflow/test_training.py --ignore=tests/accel/triton
+TORCH := torch==2.13.0
+FLOORS := accelerate==1.15.0 bitsandbytes==0.50.0 datasets==4.7.0 filelock==3.20.3 jinja2==3.1.6 peft==0.21.0 \
+	pyarrow==23.0.1 transformers==5.17.0 trl==1.15.0
+NEWEST := accelerate bitsandbytes datasets filelock jinja2 peft pyarrow transformers trl
+BESIDES := numpy pluggy pydantic pyyaml rich typer hypothesis pytest pytest-timeout rouge-score scikit-learn seqeval \
+	sentencepiece zstandard 'triton; platform_system == "Linux"'
+FREE := accelerate bitsandbytes datasets dill filelock fsspec hf-xet huggingface_hub Jinja2 multiprocess peft pyarrow \
+	tokenizers torch transformers trl
+
+.PHONY: demo test test-floors test-newest gpu-test check docs clean
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +28,27 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# The lowest releases that pyproject.toml allows; all others as locked, but those that must follow the lowest ones.
+test-floors: .venv-floors/.ready
+	.venv-floors/bin/python -m pytest $(CORE)
+
+.venv-floors/.ready: requirements.lock Makefile
+	$(PYTHON) -m venv .venv-floors
+	grep -viE "^($$(echo $(FREE) | tr ' ' '|'))==" requirements.lock > .venv-floors/locked.txt
+	.venv-floors/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-floors/locked.txt \
+		$(TORCH) $(FLOORS) $(BESIDES)
+	.venv-floors/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	.venv-floors/bin/python -m pip check
+	touch $@
+
+# The newest releases on the index, whatever pyproject.toml allows; asked for anew at every call.
+test-newest:
+	test -d .venv-newest || $(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade $(TORCH) $(NEWEST) $(BESIDES)
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	.venv-newest/bin/python -m pip list --disable-pip-version-check
+	.venv-newest/bin/python -m pytest $(CORE)
 
 # On a machine with a CUDA GPU: its own python3 and packages, nothing is installed.
 gpu-test:
@@ -34,4 +66,4 @@ docs: $(READY)
 	$(BIN)/sphinx-build -n -W -b doctest docs docs/_build/doctest
 
 clean:
-	rm -rf $(VENV) docs/_build build dist medtune-demo
+	rm -rf $(VENV) .venv-floors .venv-newest docs/_build build dist medtune-demo

@@ -25,7 +25,7 @@ from medtune.accel.decode.reading import read_decoder, survey
 from medtune.accel.decode.slots import Decoding
 from medtune.backends import fast_generate as fast
 from medtune.backends.peft import PeftAdapter
-from medtune.backends.transformers_generate import stock_generate
+from medtune.backends.transformers_generate import generate_by_transformers
 from medtune.plugins.contracts import GenerationRequest, Loaded
 from medtune.specs import EvalSpec, LoraSpec
 
@@ -130,7 +130,7 @@ def equality(figures, family):
         GenerationRequest([draw.randrange(6, 512) for _ in range(draw.randint(1, 90))], draw.randint(1, 70))
         for _ in range(120)
     ]
-    plain = [until_stop(a, loaded.stop_ids) for a in stock_generate(loaded, prompts, EvalSpec(batch_size=60))]
+    plain = [until_stop(a, loaded.stop_ids) for a in generate_by_transformers(loaded, prompts, EvalSpec(batch_size=60))]
     own = fast.fast_generate(loaded, prompts, EvalSpec(batch_size=32))
     early = sum(answer[-1] in loaded.stop_ids for answer in own)
     gaps = gaps_where_they_part(loaded, prompts, own, plain)
@@ -214,14 +214,14 @@ def profile(figures, step, rows, step_seconds):
 
 def against_plain(figures, loaded, prompts):
     """Time plain generate and count the answers that differ, beside how many differ between two of its batch sizes."""
-    seconds, plain = timed(lambda: stock_generate(loaded, prompts, EvalSpec(batch_size=len(prompts))))
+    seconds, plain = timed(lambda: generate_by_transformers(loaded, prompts, EvalSpec(batch_size=len(prompts))))
     rate = round(sum(map(len, plain)) / seconds, 1)
     figures.show(part="plain generate", scheme=loaded.scheme, batch=len(prompts), tokens_per_second=rate)
     own = fast.fast_generate(loaded, prompts, EvalSpec(batch_size=len(prompts)))
     figures.show(part="differences from plain", dtype=loaded.compute_dtype, **differences(own, plain))
     figures.show(part="medtune's tokens, teacher-forced", **teacher_forced(loaded, prompts[:32], own[:32]))
     figures.show(part="plain's own tokens, teacher-forced", **teacher_forced(loaded, prompts[:32], plain[:32]))
-    smaller = stock_generate(loaded, prompts[:64], EvalSpec(batch_size=64))
+    smaller = generate_by_transformers(loaded, prompts[:64], EvalSpec(batch_size=64))
     figures.show(part="plain at batch 64 from plain at 256", **differences(smaller, plain[:64]))
 
 

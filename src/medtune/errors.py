@@ -6,6 +6,7 @@ MedtuneError
 │   ├── InvalidValueError
 │   ├── UnknownNameError
 │   ├── SpecChangedError
+│   ├── UnsupportedVersionError
 │   └── PluginError
 │       ├── PluginClashError
 │       └── PluginImportError
@@ -74,6 +75,15 @@ class SpecChangedError(SpecError):
             f"run '{path}' cannot be resumed with other settings: {'; '.join(self.changes)}; restore them, "
             "or choose another output_dir"
         )
+
+
+class UnsupportedVersionError(SpecError):
+    """An installed library lacks, or has changed, what medtune relies on."""
+
+    def __init__(self, library: str, installed: str, fault: str, tested: tuple[str, str]) -> None:
+        self.library, self.installed, self.fault, self.tested = library, installed, fault, tested
+        releases = " to ".join(dict.fromkeys(tested))
+        super().__init__(f"{library} {installed} {fault}; medtune is tested with {releases}: install one of these")
 
 
 class PluginError(SpecError):

@@ -1,12 +1,17 @@
 """The adapter is attached in fp32, saved in peft's own form, and mistakes in its spec are caught before training."""
 
+import json
+import re
+from typing import get_args
+
 import pytest
 import torch
 
-from medtune import LoraSpec
-from medtune.backends.peft import PeftAdapter
+from medtune import LoraSpec, QuantSpec
+from medtune.backends.peft import PeftAdapter, _check_initialisation
 from medtune.errors import SpecError
 from medtune.machine.libraries import quiet_libraries
+from medtune.plugins.contracts import Loaded
 from medtune.testing.tiny import tiny_base
 
 IDS = torch.arange(2, 22)[None]
@@ -126,6 +131,45 @@ def test_loftq_is_refused_on_an_unquantized_base(folder):
 def test_loftq_is_refused_on_a_cpu(folder):
     with pytest.raises(SpecError, match="'loftq' needs a CUDA GPU"):
         attach(folder, LoraSpec(init="loftq"), "nf4")
+
+
+def test_the_description_of_the_initialisation_names_the_schemes_that_the_code_takes():
+    said = " ".join(LoraSpec.model_json_schema()["properties"]["init"]["description"].split())
+    needs = {
+        name: set(re.findall(r'"(\w+)"', schemes))
+        for names, schemes in re.findall(r'((?:"\w+"(?: and )?)+) needs? scheme ((?:"\w+"(?: or )?)+)', said)
+        for name in re.findall(r'"(\w+)"', names)
+    }
+    assert len(needs) == 3
+    for init in get_args(LoraSpec.model_fields["init"].annotation):
+        taken = set()
+        for scheme in set(get_args(QuantSpec.model_fields["scheme"].annotation)) - {"auto"}:
+            try:
+                _check_initialisation(LoraSpec(init=init), Loaded(None, None, "cuda:0", "fp32", (), scheme))
+            except SpecError:
+                continue
+            taken.add(scheme)
+        assert taken == needs.get(init, {"nf4", "fp4", "int8", "fp8", "none"}), init
+
+
+@pytest.mark.parametrize("init", ["default", "olora"])
+def test_the_configuration_beside_the_weights_is_written_in_order(folder, tmp_path, init):
+    attach(folder, LoraSpec(init=init)).save_adapter(tmp_path)
+    text = (tmp_path / "adapter_config.json").read_text("utf-8")
+    values = json.loads(text)
+    assert text == json.dumps(values, indent=2, sort_keys=True)
+    assert len(values["target_modules"]) == 14
+    assert values["target_modules"] == sorted(values["target_modules"])
+
+
+def test_an_adapter_that_was_loaded_is_saved_with_the_same_bytes_in_the_same_place(folder, tmp_path):
+    attach(folder, LoraSpec()).save_adapter(tmp_path / "first")
+    loaded = attach(folder, LoraSpec())
+    loaded.load_adapter(tmp_path / "first")
+    loaded.save_adapter(tmp_path / "second")
+    assert not [path for path in (tmp_path / "second").iterdir() if path.is_dir()]
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        assert (tmp_path / "second" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
 
 
 def test_the_same_seed_gives_the_same_adapter(folder):

@@ -78,6 +78,21 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(job_of):
     assert resumed.tokens < result.tokens
 
 
+def test_the_mean_loss_that_callbacks_are_told_is_that_of_the_whole_run_too(job_of):
+    from medtune.backends.sft_trainer import PackedSFTTrainer
+
+    def told(job):
+        with PackedSFTTrainer(job, sft_config(job, recompute=False), choose_route(job)) as trainer:
+            result = trainer.fit()
+        return result.train_loss, trainer.state.log_history[-1].get("train_loss")
+
+    whole, as_told = told(job_of("whole")[0])
+    assert as_told == pytest.approx(whole, rel=1e-12)
+    first, _logs = job_of(stop_after=8)
+    TrlTrainer().fit(first)
+    assert told(job_of(resume=newest(first).path)[0]) == (whole, as_told)
+
+
 def test_a_checkpoint_holds_safetensors_and_json_only(job_of):
     job, _logs = job_of(stop_after=2)
     TrlTrainer().fit(job)
@@ -178,14 +193,3 @@ def test_a_training_tree_comes_back_as_it_was(tmp_path):
 def test_what_needs_a_pickle_is_refused_by_type(tmp_path):
     with pytest.raises(TypeError, match="a set in the training state"):
         write_tree(tmp_path, "state", {"a": {1}})
-
-
-def test_a_trainer_without_the_methods_that_are_replaced_is_refused(job_of, monkeypatch):
-    from transformers import Trainer
-
-    from medtune.backends.sft_trainer import PackedSFTTrainer
-
-    job, _logs = job_of()
-    monkeypatch.delattr(Trainer, "_load_scaler")
-    with pytest.raises(SpecError, match="no _load_scaler"):
-        PackedSFTTrainer(job, sft_config(job, recompute=False), choose_route(job))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from medtune.backends.peft import PeftAdapter
+from medtune.backends.safeguards import MicroBatchSplitter
 from medtune.backends.trl import TrlTrainer
 from medtune.errors import NonFiniteLossError, OutOfMemoryError
 from medtune.machine.hardware import seed_all
@@ -177,6 +178,27 @@ def test_halving_keeps_the_effective_batch_and_the_loss(job_of, where):
     losses = [record["loss"] for record in logs if "loss" in record]
     assert losses == pytest.approx([record["loss"] for record in clean_logs], rel=1e-5)
     assert torch.allclose(values(job), values(clean), atol=1e-6)
+
+
+@pytest.mark.parametrize("held", [None, 3.0])
+def test_what_a_failing_attempt_added_to_the_gradients_is_taken_back(job_of, held):
+    """Directly: an optimizer that divides by the size of gradients would hide most of what is left over."""
+    model = torch.nn.Linear(2, 1, bias=False)
+    model.weight.grad = None if held is None else torch.full((1, 2), held)
+    rows = torch.arange(8.0).reshape(4, 2)
+
+    def pass_over(part):
+        loss = model(part["input_ids"]).sum()
+        loss.backward()
+        if len(part["input_ids"]) > 1:
+            raise torch.OutOfMemoryError("full after the backward pass")
+        return loss.detach()
+
+    job, logs = job_of(on_oom="halve")
+    loss = MicroBatchSplitter(job).run(pass_over, {"input_ids": rows}, model, 1)
+    assert [record["micro_batch_parts"] for record in logs] == [2, 4]
+    assert torch.equal(model.weight.grad, rows.sum(0, keepdim=True) + (held or 0.0))
+    torch.testing.assert_close(loss, model(rows).sum())
 
 
 def test_running_out_of_memory_stops_with_advice(job_of):

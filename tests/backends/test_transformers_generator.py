@@ -8,7 +8,7 @@ import transformers
 
 from medtune import EvalSpec
 from medtune.backends.generate import TransformersGenerator
-from medtune.backends.transformers_generate import stock_generate
+from medtune.backends.transformers_generate import generate_by_transformers
 from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import GenerationRequest, Loaded
 from medtune.testing.tiny import tiny_base
@@ -37,7 +37,9 @@ def generate(loaded, prompts, **spec):
 def test_known_models_answer_as_plain_generate_does_without_a_word(loaded, caplog, size):
     with caplog.at_level(logging.INFO), quiet_libraries():
         answers = generate(loaded, PROMPTS, batch_size=size)
-        assert [list(a.token_ids) for a in answers] == stock_generate(loaded, PROMPTS, EvalSpec(batch_size=size))
+        assert [list(a.token_ids) for a in answers] == generate_by_transformers(
+            loaded, PROMPTS, EvalSpec(batch_size=size)
+        )
     assert not caplog.messages
     assert [len(a.token_ids) for a in answers] == [p.max_new_tokens for p in PROMPTS]
     assert all(a.truncated and a.text == loaded.tokenizer.decode(a.token_ids) for a in answers)
@@ -133,18 +135,18 @@ def test_a_limit_that_not_one_sequence_keeps_is_named_in_one_line_and_answered_o
 
 
 def test_other_models_answer_fewer_prompts_together_where_memory_is_short(unknown, monkeypatch):
-    from medtune.backends import stock_generate as module
+    from medtune.backends import generate_by_transformers as module
 
     batches, decode = [], module._decode
     monkeypatch.setattr(module, "_decode", lambda model, batch: (batches.append(len(batch)), decode(model, batch))[1])
     for memory_gib, size in ((None, 7), (1e-6, 1), (100.0, 7)):
         batches.clear()
-        stock_generate(unknown, PROMPTS, EvalSpec(memory_gib=memory_gib))
+        generate_by_transformers(unknown, PROMPTS, EvalSpec(memory_gib=memory_gib))
         assert max(batches) == size
 
 
 def test_other_models_go_on_with_half_as_many_prompts_where_memory_runs_out(unknown, monkeypatch, caplog):
-    from medtune.backends import stock_generate as module
+    from medtune.backends import generate_by_transformers as module
 
     batches, decode, fits = [], module._decode, 3
 
@@ -154,17 +156,17 @@ def test_other_models_go_on_with_half_as_many_prompts_where_memory_runs_out(unkn
             raise torch.OutOfMemoryError("full")
         return decode(model, batch)
 
-    expected = stock_generate(unknown, PROMPTS, EvalSpec())
+    expected = generate_by_transformers(unknown, PROMPTS, EvalSpec())
     monkeypatch.setattr(module, "_decode", bounded)
     unknown.model.train()
-    assert stock_generate(unknown, PROMPTS, EvalSpec(batch_size=4)) == expected
+    assert generate_by_transformers(unknown, PROMPTS, EvalSpec(batch_size=4)) == expected
     assert [len(batch) for batch in batches] == [4, 3]  # the first four are answered already, three are left
     batches.clear()
     fits = 1
-    assert stock_generate(unknown, PROMPTS[:2] * 4, EvalSpec(batch_size=4)) == expected[:2] * 4
+    assert generate_by_transformers(unknown, PROMPTS[:2] * 4, EvalSpec(batch_size=4)) == expected[:2] * 4
     assert [len(batch) for batch in batches] == [4, 4, 2, 1, 1, 1, 1]
     assert caplog.messages == [f"memory is short: {size} requests at a time from here on" for size in (2, 1)]
     fits = 0
     with pytest.raises(torch.OutOfMemoryError):
-        stock_generate(unknown, PROMPTS, EvalSpec(batch_size=2))
+        generate_by_transformers(unknown, PROMPTS, EvalSpec(batch_size=2))
     assert unknown.model.training

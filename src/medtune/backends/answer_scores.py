@@ -86,8 +86,8 @@ def _score(loaded: Loaded, batch: Sequence[AnswerRequest]) -> Iterator[list[list
             use_cache=True,
         )
         logits = torch.cat([logits, more.logits], 1)
-    chosen = logits.float().log_softmax(-1).gather(2, answers[:, :, None])[:, :, 0].tolist()
-    rows = iter(chosen)
+    given = logits.float().log_softmax(-1).gather(2, answers[:, :, None])[:, :, 0].tolist()
+    rows = iter(given)
     for request in batch:
         yield [next(rows)[: len(ids)] for ids in request.answers]
 

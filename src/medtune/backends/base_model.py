@@ -10,7 +10,6 @@ from medtune.specs import ModelSpec, QuantSpec
 __all__ = ["load_base"]
 
 
-# One function: a third of it says what it takes and raises, the rest is one load.
 def load_base(
     model: ModelSpec, spec: QuantSpec, place: str, quantization: Callable[[Any], Any] = lambda _dtype: None
 ) -> Loaded:
@@ -30,32 +29,38 @@ def load_base(
         HubUnreachableError: the files are neither local nor reachable.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
+    from medtune.data.stop_ids import configured_ends, stop_ids
     from medtune.data.tokenizer import load_tokenizer
     from medtune.machine.hardware import compute_dtype, describe_machine
 
     dtype_name = compute_dtype(spec.compute_dtype, describe_machine().accelerator)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype_name]
     tokenizer = load_tokenizer(model)
+    base = _read(model, place, dtype, quantization(dtype))
+    base.requires_grad_(requires_grad=False)
+    base.eval()
+    _name_special_tokens(base, tokenizer)
+    return Loaded(base, tokenizer, place, dtype_name, stop_ids(tokenizer, configured_ends(model)), spec.scheme)
+
+
+def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
+    from transformers import AutoModelForCausalLM
+
     try:
-        base = AutoModelForCausalLM.from_pretrained(
+        return AutoModelForCausalLM.from_pretrained(
             model.path or model.name,
             revision=None if model.path else model.revision,
             dtype=dtype,
             # Named explicitly: a name in the config could otherwise load kernels from the hub.
             attn_implementation="eager" if model.attn_implementation == "eager" else "sdpa",
-            quantization_config=quantization(dtype),
+            quantization_config=quantization,
             device_map={"": place},
             trust_remote_code=False,
             use_safetensors=True,
         )
     except OSError as error:
         raise _missing(model) from error
-    base.requires_grad_(requires_grad=False)
-    base.eval()
-    _name_special_tokens(base, tokenizer)
-    return Loaded(base, tokenizer, place, dtype_name, _stop_ids(base, tokenizer), spec.scheme)
 
 
 def _missing(model: ModelSpec) -> Exception:
@@ -75,12 +80,3 @@ def _name_special_tokens(base: Any, tokenizer: Any) -> None:
         if hasattr(base.generation_config, sampling_only):
             setattr(base.generation_config, sampling_only, None)
     base.generation_config.do_sample = False
-
-
-def _stop_ids(base: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Return the ids that end an answer: the tokenizer's end, the model's, and a plain ``</s>`` where there is one."""
-    found: list[int] = [tokenizer.eos_token_id]
-    configured = base.generation_config.eos_token_id
-    found += configured if isinstance(configured, list) else [configured]
-    classic = tokenizer.get_vocab().get("</s>")
-    return tuple(dict.fromkeys(i for i in [*found, classic] if i is not None))

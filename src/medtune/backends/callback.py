@@ -5,10 +5,10 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-__all__ = ["Pacemaker"]
+__all__ = ["UpdateCallback"]
 
 
-class Pacemaker(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
+class UpdateCallback(TrainerCallback):  # type: ignore[misc]  # transformers ships no types
     """Follows a ``ResumableSFTTrainer``.
 
     Args:

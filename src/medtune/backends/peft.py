@@ -1,6 +1,7 @@
 """Attaches a LoRA adapter through peft, in fp32, and says how it is saved."""
 
 import difflib
+import json
 import shutil
 import tempfile
 import weakref
@@ -19,6 +20,9 @@ __all__ = ["PeftAdapter", "provide_adapters"]
 
 _CHANGES_BASE = ("pissa", "olora")
 """Initialisations that subtract the first adapter from the base; they need its plain weights."""
+
+_LOADED = "trained"
+"""Name of an adapter that was loaded, while the fresh one is still there."""
 
 _INIT_NAMES: dict[str, bool | str] = {"default": True, "loftq": True}
 
@@ -117,8 +121,8 @@ def _target_modules(model: Any, spec: LoraSpec) -> str | list[str]:
 @quiet_libraries()
 def _load(model: Any, path: Path) -> None:
     """Replace the fresh adapter; the saved one brings its own rank and scale."""
-    model.load_adapter(str(path), adapter_name="trained", autocast_adapter_dtype=True)
-    model.set_adapter("trained")
+    model.load_adapter(str(path), adapter_name=_LOADED, autocast_adapter_dtype=True)
+    model.set_adapter(_LOADED)
     model.delete_adapter("default")
     model.requires_grad_(requires_grad=False)
     model.eval()
@@ -127,7 +131,7 @@ def _load(model: Any, path: Path) -> None:
 def _saver(model: Any, spec: LoraSpec) -> Callable[[Path], None]:
     """Return a function that saves the adapter so that it loads on the unchanged base."""
     if spec.init not in _CHANGES_BASE:
-        return quiet_libraries()(lambda path: model.save_pretrained(path, safe_serialization=True))
+        return quiet_libraries()(lambda path: _save(model, path))
     initial = tempfile.mkdtemp(prefix="medtune-initial-adapter-")
     weakref.finalize(model, shutil.rmtree, initial, ignore_errors=True)
     # peft compares with the first adapter to undo the change of the base; it asks that its init be marked neutral.
@@ -137,6 +141,25 @@ def _saver(model: Any, spec: LoraSpec) -> Callable[[Path], None]:
 
     @quiet_libraries()
     def save(path: Path) -> None:
-        model.save_pretrained(path, safe_serialization=True, path_initial_model_for_weight_conversion=initial)
+        _save(model, path, path_initial_model_for_weight_conversion=initial)
 
     return save
+
+
+def _save(model: Any, path: Path, **conversion: str) -> None:
+    """Save the adapter; equal ones give equal bytes, though peft holds names of modules as sets, in any order."""
+    model.save_pretrained(path, safe_serialization=True, **conversion)
+    if (path / _LOADED).is_dir():  # peft's place for any adapter that is not called "default"
+        for file in list((path / _LOADED).iterdir()):
+            file.replace(path / file.name)
+        (path / _LOADED).rmdir()
+    config = path / "adapter_config.json"
+    values: dict[str, Any] = json.loads(config.read_text("utf-8"))
+    ordered = {key: _in_order(value) for key, value in values.items()}
+    config.write_text(json.dumps(ordered, indent=2, sort_keys=True), "utf-8")
+
+
+def _in_order(value: Any) -> Any:
+    """Return names in order, and any other value as it is."""
+    are_names = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return sorted(value) if are_names else value

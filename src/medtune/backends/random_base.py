@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from medtune.data.stop_ids import as_ids, stop_ids
 from medtune.errors import SpecError, UnknownNameError
 from medtune.machine.hardware import compute_dtype, describe_machine, local_device
 from medtune.machine.libraries import quiet_libraries
@@ -53,7 +54,9 @@ def random_base(config: Mapping[str, Any], model: ModelSpec, spec: QuantSpec) ->
     base.is_loaded_in_8bit = spec.scheme == "int8"
     base.requires_grad_(requires_grad=False)
     base.eval()
-    return Loaded(base, _tokenizer(), device, dtype_name, (_END,), spec.scheme)
+    tokenizer = _tokenizer()
+    ends = stop_ids(tokenizer, as_ids(settings.get_text_config().eos_token_id))
+    return Loaded(base, tokenizer, device, dtype_name, ends, spec.scheme)
 
 
 def _materialize(base: Any, device: str, store: Callable[[nn.Linear], nn.Module], dtype: torch.dtype) -> None:

@@ -1,7 +1,6 @@
 """trl's SFTTrainer with saves that cannot be half done, and a resume that goes on exactly where the save was.
 
-A subclass because transformers offers no other way to replace what a checkpoint is. Imported inside
-``TrlTrainer.fit`` only, like its subclass in ``sft_trainer``.
+Imported inside ``TrlTrainer.fit`` only, like its subclass in ``sft_trainer``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +11,9 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
-from transformers import Trainer, TrainerState
-from trl.trainer.sft_trainer import SFTTrainer
+from transformers import TrainerState
 
-from medtune.backends.callback import Pacemaker
+from medtune.backends.callback import UpdateCallback
 from medtune.backends.exact_state import (
     load_optimizer,
     load_trainable,
@@ -27,6 +25,7 @@ from medtune.backends.exact_state import (
 )
 from medtune.backends.interim import InterimScores, undisturbed
 from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
+from medtune.backends.trainer_internals import TrainerInternals
 from medtune.errors import SpecError
 from medtune.plugins.contracts import Job
 from medtune.runs.durable import attempt, require_space
@@ -34,20 +33,10 @@ from medtune.runs.store import CheckpointStore, bytes_to_keep, expected_bytes
 
 __all__ = ["ResumableSFTTrainer"]
 
-_REPLACED = (
-    "_clip_grad_norm",
-    "_load_from_checkpoint",
-    "_load_optimizer_and_scheduler",
-    "_load_rng_state",
-    "_load_scaler",
-    "_save_checkpoint",
-)
-"""Methods of transformers that this class replaces; should one vanish, its replacement would silently never run."""
-
 _STATE, _TRAINER_STATE = "state", "trainer_state.json"
 
 
-class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no types
+class ResumableSFTTrainer(TrainerInternals):
     """Checkpoints through medtune's store, with the guard against NaN and the splitter of micro-batches.
 
     Args:
@@ -55,14 +44,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         arguments: as for SFTTrainer.
     """
 
-    model: Any
-    optimizer: Any
-    lr_scheduler: Any
-
     def __init__(self, job: Job, **arguments: Any) -> None:
-        missing = [name for name in _REPLACED if not hasattr(Trainer, name)]
-        if missing:
-            raise SpecError(f"this version of transformers is not supported: its Trainer has no {', '.join(missing)}")
         checkpoints = Path(job.run_dir) / "checkpoints"
         attempt(lambda: checkpoints.mkdir(parents=True, exist_ok=True), "the run folder", checkpoints)
         super().__init__(**arguments)
@@ -81,7 +63,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         self.adapter_step: int | None = None
         self._resumed_progress: dict[str, Any] | None = None
         self._saved_step = -1
-        self.add_callback(Pacemaker(self))
+        self.add_callback(UpdateCallback(self))
 
     def train_resumably(self) -> float:
         """Train what is left of the run and return the mean loss over the whole run.
@@ -103,7 +85,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
                 load_trainable(resume, self.model)
                 self.state = done
                 self.restore_progress(progress)
-                self._total_loss_scalar += self._tr_loss.item()
+                self.count_unlogged_loss()
                 return self._finish()
         self.train(resume_from_checkpoint=str(resume) if resume else None)
         self.guard.settle()
@@ -143,9 +125,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
     def progress(self) -> dict[str, Any]:
         """Return the counters of the run so far, as JSON values."""
         return {
-            "running_loss": self._tr_loss.item(),
-            "logged_loss": self._total_loss_scalar,
-            "logged_step": self._globalstep_last_logged,
+            **self.counters,
             "skipped": self.guard.skipped,
             "parts": self.splitter.parts,
             "scores": self.scores.to_json(),
@@ -153,10 +133,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
 
     def restore_progress(self, progress: Mapping[str, Any]) -> None:
         """Continue the counters of the run."""
-        self._tr_loss = torch.tensor(progress["running_loss"], device=self.args.device)
-        self._total_loss_scalar = progress["logged_loss"]
-        self._globalstep_last_logged = progress["logged_step"]
-        self._initial_global_step = 0  # so that the mean loss is that of the whole run
+        self.resume_counters(progress)
         self.guard.skipped, self.splitter.parts = progress["skipped"], progress["parts"]
         self.scores.restore(progress["scores"])
         best = self.scores.best_step
@@ -174,7 +151,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
 
     def begin_update(self, samples: list[list[int]]) -> None:
         """Tell the guard which samples the micro-batches of the next update hold."""
-        self.guard.begin_update(samples, self._tr_loss)
+        self.guard.begin_update(samples, self.running_loss)
 
     def forget_update(self) -> None:
         """Take back what was counted of an update that is refused."""
@@ -201,7 +178,7 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MAX)
         return [bool(vote) for vote in votes.tolist()]
 
-    def _clip_grad_norm(self, model: Any) -> Any:
+    def clip(self, model: Any) -> Any:
         """Clip, then let the guard look at the update; a refused one finds no gradients and changes nothing."""
         if self._averages_late:
             average_gradients(model, self.args.world_size)
@@ -210,28 +187,26 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         if scaler is None:  # as transformers does, without a walk over the base
             norm: Any = torch.nn.utils.clip_grad_norm_(self.adapter, self.args.max_grad_norm)
         else:
-            norm = super()._clip_grad_norm(model)
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # accelerate wraps it
-        if scaler is None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            norm = super().clip(model)
+        if scaler is None and self.device_leaves_out:
             # the device leaves a bad update out, as for torch's own scaler; the next pass starts without a wait
             bad = (~torch.isfinite(norm.detach())).float()
-            self.guard.watch(self.state.global_step + 1, bad, self._tr_loss, self.forget_update_if(bad))
-            optimizer.found_inf = bad
+            self.guard.watch(self.state.global_step + 1, bad, self.running_loss, self.forget_update_if(bad))
+            self.leave_out_if(bad)
         elif not self.guard.accepts(self.state.global_step + 1, norm, scaler):
-            self.guard.forget_loss(self._tr_loss)
+            self.guard.forget_loss(self.running_loss)
             self.forget_update()
             if scaler is None:  # a scaler leaves the update out by itself
                 model.zero_grad(set_to_none=True)
         return norm
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    def save(self) -> None:
         """Save through the store, on the first rank, once per step."""
-        del model, trial
         step = self.state.global_step
         if step == self._saved_step:  # the end of an epoch can fall on a step that was saved
             return
         self.guard.settle()
-        states = {**random_states(), "running_loss": self._tr_loss.item()}  # what differs between processes
+        states = {**random_states(), "running_loss": self.running_loss.item()}  # what differs between processes
         all_states = gather_object([states]) if self.args.world_size > 1 else [states]
         if self.is_world_process_zero():
             self.store.save(step, lambda folder: self._write(folder, all_states))
@@ -253,9 +228,12 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         write_tree(folder, _STATE, tree)
         self.state.save_to_json(str(folder / _TRAINER_STATE))
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        del model
-        folder = Path(resume_from_checkpoint)
+    def load(self, folder: Path) -> None:
+        """Load the trained parameters, and read what the others take.
+
+        Raises:
+            SpecError: the checkpoint was written by another number of processes.
+        """
         self._resumed = read_tree(folder, _STATE)
         writers = len(self._resumed["random"])
         if writers != self.args.world_size:
@@ -267,21 +245,22 @@ class ResumableSFTTrainer(SFTTrainer):  # type: ignore[misc]  # trl ships no typ
         own = self._resumed["random"][self.args.process_index]["running_loss"]
         self._resumed_progress = {**self._resumed["progress"], "running_loss": own}
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            load_optimizer(self.optimizer, self._resumed["optimizer"])
-            self.lr_scheduler.load_state_dict(self._resumed["scheduler"])
+    def resume_optimizer(self) -> None:
+        """Go on with optimizer and schedule."""
+        load_optimizer(self.optimizer, self._resumed["optimizer"])
+        self.lr_scheduler.load_state_dict(self._resumed["scheduler"])
 
-    def _load_scaler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None and self.accelerator.scaler is not None and self._resumed["scaler"] is not None:
+    def resume_scaler(self) -> None:
+        """Go on with the gradient scaler, where this run and that before have one."""
+        if self.accelerator.scaler is not None and self._resumed["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(self._resumed["scaler"])
 
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            restore_random_states(self._resumed["random"][self.args.process_index])
+    def resume_random_states(self) -> None:
+        """Go on with this process's own generators."""
+        restore_random_states(self._resumed["random"][self.args.process_index])
 
     def _mean_loss(self) -> float:
-        return float(self._total_loss_scalar / max(1, self.state.global_step - self.guard.skipped))
+        return float(self.summed_loss / max(1, self.state.global_step - self.guard.skipped))
 
 
 def _ignore(_told: Any) -> None:

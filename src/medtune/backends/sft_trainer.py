@@ -1,7 +1,7 @@
 """The trainer of packed rows: head on supervised tokens only, fp32 adapters, honest records out.
 
-A subclass because trl's own loss runs through a Triton kernel, which a CPU machine lacks; overriding ``compute_loss``
-is trl's documented way out. Imported inside ``TrlTrainer.fit`` only: it loads torch, transformers and trl.
+``compute_loss`` is overridden because trl's own loss runs through a Triton kernel, which a CPU machine lacks; this is
+trl's documented way out. Imported inside ``TrlTrainer.fit`` only: it loads torch, transformers and trl.
 """
 
 import resource
@@ -30,7 +30,7 @@ __all__ = ["PackedSFTTrainer"]
 
 _IGNORED = -100
 _GIB = 1024**3
-_SOURCES = ("sources", "chosen_sources")
+_SOURCES = ("sources", "supervised_sources")
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -60,7 +60,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         # trl casts adapters on a 4-bit base to bf16, where small updates are lost; back to the exact fp32 values.
         for parameter, value in zip(adapter, kept, strict=True):
             parameter.data = value
-        self.model_accepts_loss_kwargs = True  # compute_loss divides by the tokens of the whole update itself
+        self.divide_loss_once()
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self._tokens = self._supervised = self._resumed_tokens = 0
@@ -125,17 +125,17 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             self._by_source.restore(progress["by_source"])
         self._logged_step, self._logged_skipped = progress["logged_step"], progress["logged_skipped"]
 
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Any:
+    def count_items(self, batches: list[dict[str, Any]], device: torch.device) -> Any:
         """Return the supervised tokens of a whole update, over all ranks, counted on the host.
 
         Counting labels on the device, as transformers does, would make every step wait for it.
         """
-        self.begin_update([batch.pop("samples") for batch in batch_samples])
-        self._tokens += sum(batch.pop("tokens") for batch in batch_samples)
-        supervised = sum(batch.pop("supervised") for batch in batch_samples)
+        self.begin_update([batch.pop("samples") for batch in batches])
+        self._tokens += sum(batch.pop("tokens") for batch in batches)
+        supervised = sum(batch.pop("supervised") for batch in batches)
         self._supervised += supervised
         by_source = Counter[str]()
-        for batch in batch_samples:
+        for batch in batches:
             by_source.update(batch.pop("supervised_by_source"))
         self._supervised_by_source.update(by_source)
         self._by_source.begin_update(by_source, device)
@@ -177,9 +177,10 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         self._by_source.keep_last(rows)
         return loss
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    def save(self) -> None:
+        """Save, the sums of all processes at the first one."""
         self._by_source.gather(self.args.world_size, first=self.is_world_process_zero())
-        super()._save_checkpoint(model, trial)
+        super().save()
 
     def compute_loss(
         self,
@@ -259,8 +260,8 @@ class _Collator:
         batch["tokens"] = sum(len(row.input_ids) for row in rows)
         batch["sources"] = torch.from_numpy(self._sources_of(rows))
         numbers = batch["sources"][:, 1:][batch["labels"][:, 1:] != _IGNORED]
-        if self._arrange is not None:  # chosen on the host, where nothing waits
-            batch["chosen_sources"] = [numbers]
+        if self._arrange is not None:  # picked on the host, where nothing waits
+            batch["supervised_sources"] = [numbers]
         names, counts = list(self._by_source.numbers), torch.bincount(numbers).tolist()
         batch["supervised"] = len(numbers)
         # no Counter: torch's loaders pin a mapping by ``update``, which would count twice
@@ -281,8 +282,8 @@ class _Collator:
 
 def _numbers_of(inputs: Mapping[str, Any]) -> Any:
     """Return the number of the source of each supervised token, int64 [supervised]."""
-    if "chosen_sources" in inputs:
-        return inputs["chosen_sources"][0]
+    if "supervised_sources" in inputs:
+        return inputs["supervised_sources"][0]
     return inputs["sources"][:, 1:][inputs["labels"][:, 1:] != _IGNORED]
 
 

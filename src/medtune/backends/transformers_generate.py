@@ -7,13 +7,13 @@ from medtune.backends.halving import run_in_batches
 from medtune.plugins.contracts import GenerationRequest, Loaded
 from medtune.specs import EvalSpec
 
-__all__ = ["stock_generate"]
+__all__ = ["generate_by_transformers"]
 
 _BATCH = 64
 _GIB = 2**30
 
 
-def stock_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
+def generate_by_transformers(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
     """Return the ids of each answer, at most as many as its prompt allows; ids after a stop id mean nothing.
 
     Where memory is short after all, half as many are decoded together from there on.

@@ -9,6 +9,7 @@ from medtune.machine.libraries import quiet_libraries
 from medtune.machine.optimizers import runs_as
 from medtune.plugins.contracts import Job, Trainer, TrainResult
 from medtune.plugins.hookspecs import hookimpl
+from medtune.specs import TrainSpec
 
 __all__ = ["TrlTrainer", "provide_trainers"]
 
@@ -45,7 +46,6 @@ def provide_trainers() -> Sequence[Trainer]:
     return [TrlTrainer()]
 
 
-# One function: one call with every field that medtune sets.
 def sft_config(job: Job, *, recompute: bool) -> Any:
     """Return the SFTConfig of a job: every field that medtune sets, nothing pushed, nothing reported.
 
@@ -57,7 +57,6 @@ def sft_config(job: Job, *, recompute: bool) -> Any:
 
     train, on_cpu = job.spec.train, job.loaded.device == "cpu"
     trained = sum(p.numel() for p in job.loaded.model.parameters() if p.requires_grad)
-    precision = job.loaded.compute_dtype if train.precision == "auto" else train.precision
     return SFTConfig(
         output_dir=str(Path(job.run_dir) / "checkpoints"),
         per_device_train_batch_size=train.per_device_batch_size,
@@ -70,27 +69,41 @@ def sft_config(job: Job, *, recompute: bool) -> Any:
         max_grad_norm=train.max_grad_norm,
         max_steps=job.total_steps,
         max_length=None,  # rows arrive prepared; nothing may be cut here
-        logging_steps=train.logging_steps,
-        logging_nan_inf_filter=False,  # the filter would log a NaN loss as 0.0
-        logging_first_step=True,
-        save_strategy=train.save_strategy,
-        save_steps=train.save_steps,
-        save_total_limit=train.save_total_limit,
-        bf16=precision == "bf16" and not on_cpu,
-        fp16=precision == "fp16" and not on_cpu,
-        use_cpu=on_cpu,
+        **_records_and_saves(train),
+        **_device_arguments(job, on_cpu=on_cpu),
         ddp_broadcast_buffers=False,  # they never change, and a process that runs out of memory would break the rhythm
         **_recompute_arguments(SFTConfig, recompute=recompute),
         seed=job.spec.seed,
         data_seed=job.spec.seed,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
-        dataloader_pin_memory=not on_cpu,
-        accelerator_config={"non_blocking": not on_cpu},  # batches travel while the device works
         disable_tqdm=True,
         report_to="none",
         push_to_hub=False,
     )
+
+
+def _records_and_saves(train: TrainSpec) -> dict[str, Any]:
+    return {
+        "logging_steps": train.logging_steps,
+        "logging_nan_inf_filter": False,  # the filter would log a NaN loss as 0.0
+        "logging_first_step": True,
+        "save_strategy": train.save_strategy,
+        "save_steps": train.save_steps,
+        "save_total_limit": train.save_total_limit,
+    }
+
+
+def _device_arguments(job: Job, *, on_cpu: bool) -> dict[str, Any]:
+    wanted = job.spec.train.precision
+    precision = job.loaded.compute_dtype if wanted == "auto" else wanted
+    return {
+        "bf16": precision == "bf16" and not on_cpu,
+        "fp16": precision == "fp16" and not on_cpu,
+        "use_cpu": on_cpu,
+        "dataloader_pin_memory": not on_cpu,
+        "accelerator_config": {"non_blocking": not on_cpu},  # batches travel while the device works
+    }
 
 
 def _recompute_arguments(config: Any, *, recompute: bool) -> dict[str, Any]:

@@ -7,16 +7,16 @@ from functools import cached_property
 from typing import Any, Literal
 
 from medtune.data.forms import Form, Forms, join
+from medtune.data.stop_ids import configured_ends, stop_ids
 from medtune.data.supervision import Span, anchored_spans, mask_of, offset_spans
 from medtune.errors import DataError, UnsafeArtifactError
 from medtune.plugins.contracts import EncodedExample, Example, Message
+from medtune.specs import ModelSpec
 
 __all__ = ["Encoder"]
 
 _SAMPLED = 997
 """Every so many rows text and ids are compared with the tokenizer's own."""
-_END_OF_TEXT = ("</s>", "<|endoftext|>", "<|end_of_text|>", "<eos>")
-"""Tokens with which base models end a text; a tuned one may still write them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Encoder:
         tokenizer: from ``load_tokenizer``.
         system_turns: "fold" puts a system turn before the first user turn where the template has none; "refuse" raises.
         supervise: "last" answer or "all" of them.
+        model: whose tokenizer it is; its own configuration names further ids that end an answer.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Encoder:
         *,
         system_turns: Literal["fold", "refuse"] = "fold",
         supervise: Literal["last", "all"] = "last",
+        model: ModelSpec | None = None,
     ) -> None:
+        self._model = model
         self.tokenizer, self._system_turns, self._supervise = tokenizer, system_turns, supervise
         self._forms = Forms(tokenizer, supervise)
         self._rendered = self._encoded = 0
@@ -111,12 +114,8 @@ class Encoder:
 
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
-        """Ids that end an answer: the template's end-of-turn token, the tokenizer's end, and those of base models."""
-        end = self._forms.of(("user", "assistant")).answers[-1].end_id
-        vocabulary = self.tokenizer.get_vocab()
-        special = set(self.tokenizer.backend_tokenizer.get_added_tokens_decoder())
-        of_base = [i for i in map(vocabulary.get, _END_OF_TEXT) if i in special]
-        return tuple(dict.fromkeys(i for i in (end, self.tokenizer.eos_token_id, *of_base) if i is not None))
+        """Ids that end an answer, see ``stop_ids.stop_ids``; the generators of ``model`` stop at the same."""
+        return stop_ids(self.tokenizer, configured_ends(self._model) if self._model else ())
 
     @cached_property
     def fingerprint(self) -> str:

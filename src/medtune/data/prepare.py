@@ -42,7 +42,8 @@ class Prepared:
 
 def encoder_of(spec: RunSpec, tokenizer: Any) -> Encoder:
     """Return the one encoder of a run."""
-    return Encoder(tokenizer, system_turns=spec.model.system_turns, supervise=spec.data.supervise)
+    model, supervise = spec.model, spec.data.supervise
+    return Encoder(tokenizer, system_turns=model.system_turns, supervise=supervise, model=model)
 
 
 def prepare(

@@ -69,6 +69,7 @@ class LoraSpec(Spec):
     use_dora: bool = False
     """Whether magnitude and direction are trained apart (arXiv 2402.09353)."""
     init: Literal["default", "gaussian", "pissa", "loftq", "olora", "orthogonal"] = "default"
-    """Initialisation that peft offers; all but "default", "gaussian" and "orthogonal" need scheme "none"."""
+    """Initialisation that peft offers; "pissa" and "olora" need scheme "none", "loftq" needs scheme "nf4" or "fp4" and a
+    CUDA GPU."""
     backend: str = "peft"
     """Name of the registered adapter."""
