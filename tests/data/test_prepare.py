@@ -1,66 +1,23 @@
 """Preparing data accounts for every row: trained on, held out, set aside, lost to length or left out for overlap."""
 
 import json
-import os
-import time
 import tracemalloc
 
 import numpy as np
 import pytest
 from chat_templates import TEMPLATES, make_tokenizer
+from preparing import file_of, ids_of, spec_of
 
-from demo_base.generator import generate_rows
-from medtune import DataSpec, EvalSpec, Example, RunSpec, TrainSpec, hookimpl
 from medtune.data import packed_set
-from medtune.data.cache import PreparedCache
 from medtune.data.contract import check_contract, write_contract
 from medtune.data.encode import Encoder
 from medtune.data.prepare import encoder_of, prepare, preview, validation_examples
-from medtune.errors import DataError, StorageError, UnsafeArtifactError
-from medtune.plugins.host import create_host
-
-
-@pytest.fixture(scope="module")
-def host():
-    return create_host(autoload=False)
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return make_tokenizer(TEMPLATES["starling"])
+from medtune.errors import DataError, UnsafeArtifactError
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDTUNE_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def rows():
-    return list(generate_rows("train", 20, 0))
-
-
-def file_of(tmp_path, rows, name="rows.jsonl"):
-    path = tmp_path / name
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
-
-
-def spec_of(source="rows", **data):
-    data = {"max_quarantined": 0.0, "accept_loss": True, **data}
-    train = TrainSpec(max_length=data.pop("max_length", 1024), packing=data.pop("packing", True))
-    return RunSpec(data=DataSpec(source=source, **data), train=train, eval=EvalSpec(rows_per_source=20))
-
-
-def ids_of(prepared):
-    """Return row id -> the ids that are trained on."""
-    found = {}
-    for index in range(len(prepared.rows)):
-        row, start = prepared.rows[index], 0
-        for length, sample in zip(row.lengths, row.samples, strict=True):
-            found[prepared.rows.row_id(sample)] = list(row.input_ids[start : start + length])
-            start += length
-    return found
 
 
 def test_every_row_is_trained_on_or_held_out_and_encoded_as_it_is_alone(host, tokenizer, rows):
@@ -184,114 +141,6 @@ def test_malformed_rows_are_set_aside_and_the_rest_prepared(host, tokenizer, row
     assert json.loads((tmp_path / "q.jsonl").read_text())["reason"] == "column 'output' is null"
 
 
-def test_the_same_rows_are_found_prepared_and_other_settings_are_not(host, tokenizer, rows, tmp_path):
-    path = file_of(tmp_path, rows)
-    first, second = (prepare(spec_of(path), host, tokenizer) for _ in range(2))
-    assert (first.report.from_cache, second.report.from_cache) == (False, True)
-    assert ids_of(first) == ids_of(second)
-    assert first.rows.fingerprint == second.rows.fingerprint
-    assert first.validation == second.validation
-    for other in (spec_of(path, max_length=900), spec_of(path, supervise="all"), spec_of(path, limit=7)):
-        assert not prepare(other, host, tokenizer).report.from_cache
-    assert not prepare(spec_of(path), host, make_tokenizer(TEMPLATES["gemma"])).report.from_cache
-    file_of(tmp_path, rows[1:])
-    assert not prepare(spec_of(path), host, tokenizer).report.from_cache
-
-
-class Notes:
-    """A formatter that knows which note a row comes from."""
-
-    name, version = "notes", "1"
-
-    def format(self, row):
-        example = turns_of(row)
-        return Example(example, row["source"], None, "", document=f"note-{len(row['input']) % 5}")
-
-
-def turns_of(row):
-    question = {"role": "user", "content": row["instruction"] + row["input"]}
-    return [question, {"role": "assistant", "content": row["output"]}]
-
-
-class NotesPlugin:
-    __hash__ = object.__hash__
-
-    @hookimpl
-    def provide_formatters(self):
-        return [Notes()]
-
-
-def test_validation_rows_found_prepared_keep_their_document(tokenizer, rows, tmp_path):
-    host = create_host([NotesPlugin()], autoload=False)
-    spec = spec_of(file_of(tmp_path, rows), formatter="notes", validation_fraction=0.3)
-    first, second = (prepare(spec, host, tokenizer) for _ in range(2))
-    assert second.report.from_cache
-    assert {e.document for e in second.validation} <= {f"note-{i}" for i in range(5)}
-    assert second.validation == first.validation
-
-
-def test_rows_found_prepared_bring_the_places_of_the_malformed_ones_back(host, tokenizer, rows, tmp_path):
-    path = file_of(tmp_path, [*rows, {"instruction": "x", "input": "", "output": None}])
-    spec = spec_of(path, max_quarantined=0.05)
-    for number in range(3):
-        quarantine = tmp_path / f"q{number}.jsonl" if number else None
-        prepared = prepare(spec, host, tokenizer, quarantine_path=quarantine)
-        assert prepared.report.from_cache == bool(number)
-    assert json.loads((tmp_path / "q1.jsonl").read_text())["place"] == f"{path}:121"
-    assert (tmp_path / "q1.jsonl").read_text() == (tmp_path / "q2.jsonl").read_text()
-    file_of(tmp_path, rows)
-    for _ in range(2):
-        prepare(spec_of(path), host, tokenizer, quarantine_path=tmp_path / "q1.jsonl")
-    assert not (tmp_path / "q1.jsonl").exists()
-
-
-def test_accepting_a_loss_later_finds_the_same_set_and_not_accepting_it_is_refused_still(
-    host, tokenizer, rows, tmp_path
-):
-    path = file_of(tmp_path, rows)
-    assert not prepare(spec_of(path, max_length=150), host, tokenizer).report.from_cache
-    assert prepare(spec_of(path, max_length=150), host, tokenizer).report.from_cache
-    with pytest.raises(DataError, match="would lose"):
-        prepare(spec_of(path, max_length=150, accept_loss=False), host, tokenizer)
-
-
-def test_a_damaged_entry_is_prepared_anew(host, tokenizer, rows, tmp_path):
-    path = file_of(tmp_path, rows)
-    whole = ids_of(prepare(spec_of(path), host, tokenizer))
-    (entry,) = PreparedCache(tmp_path / "cache").entries()
-    ids = tmp_path / "cache" / entry.key / "ids.bin"
-    ids.write_bytes(ids.read_bytes()[:-2])
-    again = prepare(spec_of(path), host, tokenizer)
-    assert not again.report.from_cache
-    assert ids_of(again) == whole
-    assert prepare(spec_of(path), host, tokenizer).report.from_cache
-
-
-def test_a_preparation_that_fails_leaves_nothing_behind(host, tokenizer, rows, tmp_path):
-    path = file_of(tmp_path, rows)
-    with pytest.raises(DataError):
-        prepare(spec_of(path, max_length=150, overlong="error"), host, tokenizer)
-    assert list((tmp_path / "cache").iterdir()) == []
-
-
-def test_what_a_killed_process_left_goes_after_a_day(tmp_path):
-    cache = PreparedCache(tmp_path / "cache")
-    for name, age in ((".staging-old", 25 * 3600), (".staging-new", 60)):
-        folder = tmp_path / "cache" / name
-        folder.mkdir(parents=True)
-        (folder / "ids.bin").write_bytes(b"x" * 10)
-        for path in (folder / "ids.bin", folder):
-            os.utime(path, (time.time() - age,) * 2)
-    assert cache.prune() == 10
-    assert [f.name for f in (tmp_path / "cache").iterdir()] == [".staging-new"]
-
-
-def test_a_cache_that_cannot_be_written_is_named(host, tokenizer, rows, tmp_path):
-    (tmp_path / "cache").write_text("a file")
-    with pytest.raises(StorageError, match=r"cannot write the cache .*set MEDTUNE_CACHE"):
-        prepare(spec_of(file_of(tmp_path, rows)), host, tokenizer)
-
-
 def peak_of(spec, host, tokenizer):
     """Return the peak of what Python and numpy allocate while a set is prepared."""
     tracemalloc.start()
@@ -314,25 +163,6 @@ def test_memory_does_not_grow_with_the_text_of_a_set(host, tokenizer, tmp_path, 
         tokens.append(prepare(spec, host, tokenizer).report.tokens)
     assert tokens[2] - tokens[1] > 3_000_000
     assert peaks[2] - peaks[1] < 2_000_000  # the first run also loads what is used once
-
-
-def test_nothing_is_kept_when_the_cache_is_off(host, tokenizer, rows, tmp_path):
-    prepare(spec_of(file_of(tmp_path, rows), cache=False), host, tokenizer)
-    assert PreparedCache(tmp_path / "cache").entries() == []
-
-
-def test_the_cache_is_bounded_private_and_can_be_cleared(host, tokenizer, rows, tmp_path):
-    for count in (60, 80, 100):
-        prepare(spec_of(file_of(tmp_path, rows[:count])), host, tokenizer)
-    cache = PreparedCache(tmp_path / "cache")
-    assert len(cache.entries()) == 3
-    assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
-    newest = cache.entries()[-1]
-    bounded = PreparedCache(tmp_path / "cache", limit_bytes=newest.size_bytes)
-    assert bounded.prune() > 0
-    assert bounded.entries() == [newest]
-    assert cache.clear() == newest.size_bytes
-    assert cache.entries() == []
 
 
 def test_a_preview_shows_every_source_before_it_repeats_one(host, tokenizer, rows):

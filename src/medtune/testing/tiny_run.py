@@ -64,9 +64,8 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     """
     train, lora = {**_TRAIN, **options.get("train", {})}, options.get("lora", {})
     spec = RunSpec.model_validate({"train": train, "lora": lora, "output_dir": str(folder / "run")})
-    rows = RandomRows(**options.get("rows", {}))
+    rows, first = RandomRows(**options.get("rows", {})), is_first_rank()
     place, log = RunFolder(spec.output_dir), RunLog(folder / "run" / "log.jsonl")
-    first = is_first_rank()
     with ExitStack() as held:
         if first:
             held.enter_context(RunLock(place.path))
