@@ -1,6 +1,7 @@
 """What medtune relies on inside the libraries is checked when the trainer is imported, and named in one file only."""
 
 import ast
+import re
 import sys
 import tomllib
 from dataclasses import replace
@@ -108,11 +109,25 @@ def test_the_check_runs_when_the_trainer_is_imported(monkeypatch):
         again.loader.exec_module(module)
 
 
-def test_the_tested_releases_are_the_bounds_of_the_requirements():
+def requirements():
     project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    return project["dependencies"]
+
+
+def test_the_tested_releases_are_the_bounds_of_the_requirements():
     for library, (oldest, newest) in TESTED.items():
         major, minor = newest.split(".")
-        assert f"{library}>={oldest},<{major}.{int(minor) + 1}" in project["dependencies"]
+        assert f"{library}>={oldest},<{major}.{int(minor) + 1}" in requirements()
+
+
+def test_the_lowest_releases_that_make_tries_are_those_that_the_requirements_allow():
+    lines = (SOURCE.parents[1] / "Makefile").read_text("utf-8").replace("\\\n", " ").splitlines()
+    (floors,) = (line.removeprefix("FLOORS := ").split() for line in lines if line.startswith("FLOORS := "))
+    lowest = dict(re.match(r"([\w-]+)>=([\d.]+)", r).groups() for r in requirements())
+    tried = dict(floor.split("==") for floor in floors)
+    assert {r.partition(">=")[0] for r in requirements() if ",<" in r} - {"torch"} <= tried.keys()
+    for library, release in tried.items():
+        assert release in {lowest[library], f"{lowest[library]}.0"}
 
 
 def test_own_members_of_the_trainers_hide_none_of_the_libraries():

@@ -40,7 +40,8 @@ def configured_ends(model: ModelSpec) -> tuple[int, ...]:
     """
     from transformers import AutoConfig, GenerationConfig
 
-    place, revision = model.path or model.name, None if model.path else model.revision
+    place: Any = model.path or model.name
+    revision: Any = None if model.path else model.revision  # transformers declares no None
     try:
         ends: Any = GenerationConfig.from_pretrained(place, revision=revision).eos_token_id
     except OSError:
