@@ -50,7 +50,7 @@ def change_loss(monkeypatch, change):
 
 def test_the_fast_path_trains_to_the_same_values_as_plain_peft(fit):
     fast, plain = fit(), fit(fast_path="off")
-    assert fast[0].fast_path == "the fast path is on (stock form, common prefixes once)"
+    assert fast[0].fast_path == "the fast path is on (reference form, common prefixes once)"
     assert plain[0].fast_path == "the fast path is off: train.fast_path is off"
     torch.testing.assert_close(fast[1], plain[1], rtol=0, atol=1e-5)
     assert [r["loss"] for r in fast[2]] == pytest.approx([r["loss"] for r in plain[2]], rel=1e-5)
@@ -63,7 +63,7 @@ def test_sharing_beginnings_trains_to_the_same_values_and_tells_the_same_losses_
     tokens = sum(computed)
     computed.clear()
     shared = fit(RandomRows(beginning=20), **train)
-    assert shared[0].fast_path == "the fast path is on (stock form, common prefixes once)"
+    assert shared[0].fast_path == "the fast path is on (reference form, common prefixes once)"
     assert sum(computed) < 0.6 * tokens
     torch.testing.assert_close(shared[1], whole[1], rtol=0, atol=1e-5)
     for own, other in zip(shared[2], whole[2], strict=True):

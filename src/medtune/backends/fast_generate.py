@@ -27,7 +27,7 @@ def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: Ev
         spec: ``batch_size`` is the number of sequences decoded together, ``memory_gib`` bounds the memory taken.
 
     Raises:
-        UnreadableError: the model is none that the decoder can run.
+        UnsupportedError: the model is none that the decoder can run.
         torch.OutOfMemoryError: not even one sequence fits.
     """
     import torch
@@ -68,7 +68,7 @@ def _decode(
     from medtune.accel.decode.slots import Decoding
 
     spec, wanted = settings
-    dtype = found.base.lm_head.weight.dtype
+    dtype = found.parts.head.dtype
     keys = list(requests)
     needs = [len(requests[key].input_ids) + requests[key].max_new_tokens for key in keys]
     budget = _budget(torch.device(loaded.device), spec)
@@ -89,8 +89,9 @@ def _shape(found: Any, dtype: Any) -> Any:
     from medtune.accel.decode.cache import bytes_per_token
     from medtune.accel.decode.plan import Shape
 
-    work = dtype.itemsize * (8 * found.width + 3 * found.heads.total + 4 * found.mlp_width)
-    logits = 2 * dtype.itemsize * found.base.lm_head.weight.shape[0]
+    parts = found.parts
+    work = dtype.itemsize * (8 * parts.width + 3 * parts.heads.total + 4 * parts.mlp_width)
+    logits = 2 * dtype.itemsize * len(parts.head)
     return Shape(
         cache_per_token=bytes_per_token(found.layers, found.heads, dtype),
         work_per_token=work,

@@ -326,7 +326,7 @@ REFUSED = {
     "trained biases": {"lora": {"bias": "lora_only"}},
     "further trained modules": {"lora": {"modules_to_save": ["lm_head"]}},
     "differ in rank": {"lora": {"rank_pattern": {"q_proj": 4}}},
-    "Olmo2ForCausalLM": {"family": "Olmo2"},
+    "model type is 'olmo2'": {"family": "Olmo2"},
     "o_proj has a bias": {"family": "Llama", "attention_bias": True},
     "drops attention weights": {"attention_dropout": 0.1},
     "activation is gelu": {"hidden_act": "gelu"},

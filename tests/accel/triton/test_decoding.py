@@ -8,8 +8,7 @@ import torch
 
 from medtune.accel.decode.cache import SlotCache
 from medtune.accel.decode.steps import STOCK
-from medtune.accel.model.heads import Heads, Norm
-from medtune.accel.model.shape import HeadNorms, Window
+from medtune.accel.model.heads import HeadNorms, Heads, Norm, Window
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"

@@ -12,11 +12,10 @@ pytest.importorskip("triton")
 
 from tiny_models import build_model, draw_batch, gradients, largest_error
 
-from medtune.accel.model.heads import Heads
+from medtune.accel.model.heads import HeadNorms, Heads, Norm
 from medtune.accel.steps import reference, reference_gate
 from medtune.accel.steps.dropout import Dropout
 from medtune.accel.steps.gate import AfterGate, BeforeGate
-from medtune.accel.steps.head_norms import HeadNorms
 from medtune.accel.triton import adapters, blocks, four_bit, gate, rotary, rows
 
 # the interpreter itself uses what NumPy deprecates
@@ -115,7 +114,7 @@ def test_rotation_and_its_gradient(draw, assert_close, normed, width, rank):
     qkv = draw(rows, heads.total)
     angle = draw(rows, width // 2, dtype=torch.float32)
     angles = (angle.cos(), angle.sin())
-    norms = HeadNorms((draw(width), draw(width)), 1e-5) if normed else None
+    norms = HeadNorms(Norm(draw(width), 1e-5), Norm(draw(width), 1e-5)) if normed else None
     adapter = draw_adapter(draw, rows, 3, rank, heads.total)
     found, wanted = (m.rotate(qkv.clone(), adapter, angles, heads, norms) for m in (rotary, reference))
     assert_close(found, wanted)

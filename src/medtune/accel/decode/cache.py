@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medtune.accel.model.heads import Heads
-from medtune.accel.model.shape import Window
+from medtune.accel.model.heads import Heads, Window
 from medtune.accel.triton.use import has_triton
 
 __all__ = ["SlotCache", "bytes_per_token"]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from medtune.accel.model.shape import Window
+from medtune.accel.model.heads import Window
 
 __all__ = ["Prompts", "attend", "attend_to_kept", "mask_of"]
 

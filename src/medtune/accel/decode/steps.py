@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medtune.accel.model.heads import Heads, Norm
-from medtune.accel.model.shape import HeadNorms
+from medtune.accel.model.heads import HeadNorms, Heads, Norm
 from medtune.accel.triton.use import has_triton
 
 __all__ = ["STOCK", "Steps", "choose_steps"]

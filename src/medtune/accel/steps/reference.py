@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medtune.accel.model.heads import Heads
+from medtune.accel.model.heads import HeadNorms, Heads
 from medtune.accel.steps.dropout import Dropout, keep_mask
-from medtune.accel.steps.head_norms import HeadNorms
 
 __all__ = [
     "add_projected",

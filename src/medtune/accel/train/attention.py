@@ -10,22 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medtune.accel.model.heads import Heads
+from medtune.accel.model.heads import Heads, Window
 from medtune.accel.train.layout import PackedBatch
 from medtune.accel.triton.use import has_triton
 
-__all__ = ["Attended", "Window", "attend", "attend_backward", "attend_backward_turned", "may_share"]
+__all__ = ["Attended", "attend", "attend_backward", "attend_backward_turned", "may_share"]
 
 _HALF_CAPABILITY = (8, 0)
 _FLASH_WIDTH = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Scale of the scores, and how many tokens back a token sees, itself included; None for all of its sample."""
-
-    scale: float
-    tokens: int | None
 
 
 Form = Literal["triton", "flash", "padded"]

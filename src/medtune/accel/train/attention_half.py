@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from medtune.accel.model.heads import Heads, Norm
-from medtune.accel.steps.head_norms import HeadNorms
-from medtune.accel.train.attention import Attended, Window, attend, attend_backward, attend_backward_turned
+from medtune.accel.model.heads import HeadNorms, Heads, Norm, Window
+from medtune.accel.train.attention import Attended, attend, attend_backward, attend_backward_turned
 from medtune.accel.train.frozen import Frozen
 from medtune.accel.train.step_context import Pass, Pending
 
@@ -38,7 +37,8 @@ class AttentionHalf:
         bias: [heads.total] or None.
         head_norms: of queries and keys, or None.
         o: frozen weights of the output.
-        groups: numbers of the adapters of ``qkv`` and ``o``, None for none.
+        qkv_group: number of the adapters of ``qkv``, None for none.
+        o_group: number of the adapter of ``o``, None for none.
     """
 
     heads: Heads
@@ -48,7 +48,8 @@ class AttentionHalf:
     bias: Tensor | None
     head_norms: HeadNorms | None
     o: Frozen
-    groups: tuple[int | None, int | None]
+    qkv_group: int | None
+    o_group: int | None
 
     def forward(
         self, x: Tensor, pending: Pending | None, during: Pass, rows: Tensor | None
@@ -68,14 +69,14 @@ class AttentionHalf:
         qkv = self.qkv.product(normed)
         if self.bias is not None:
             qkv += self.bias
-        adapter = during.down(normed, during.group(self.groups[0]))
+        adapter = during.down(normed, during.group(self.qkv_group))
         del normed
         rotated = during.steps.rotate(qkv, adapter, during.angles, self.heads, self.head_norms)
         attended = attend(*self.heads.split(rotated), during.batch, self.window)
         context, residual = attended.out.detach().flatten(1), x
         if rows is not None:
             context, residual = context.index_select(0, rows), x.index_select(0, rows)
-        out = Pending(self.o.product(context), during.down(context, during.group(self.groups[1])))
+        out = Pending(self.o.product(context), during.down(context, during.group(self.o_group)))
         low_qkv, low_o = (None if pair is None else pair[0] for pair in (adapter, out.adapter))
         before = None if self.head_norms is None else qkv
         return residual, out, AttentionTrace(x, scale, low_qkv, before, attended, context, low_o)
@@ -84,7 +85,7 @@ class AttentionHalf:
         self, gradient: Tensor, kept: AttentionTrace, during: Pass, rows: Tensor | None, *, to_input: bool
     ) -> Tensor | None:
         """Add the adapters' gradients and return that of the half's input, residual included, if it is wanted."""
-        adapter = during.group(self.groups[1])
+        adapter = during.group(self.o_group)
         back = during.back(gradient, adapter, kept.low_o)
         inner = self.o.product_back(gradient)
         through = during.through(back, adapter)
@@ -110,7 +111,7 @@ class AttentionHalf:
 
     def _to_input(self, qkv: Tensor, residual: Tensor | None, kept: AttentionTrace, during: Pass) -> Tensor | None:
         """Go from the gradient of queries, keys and values to that of the input; no further without ``residual``."""
-        adapter = during.group(self.groups[0])
+        adapter = during.group(self.qkv_group)
         normed = (kept.scale, self.norm.weight)
         through = during.through(during.back(qkv, adapter, kept.low_qkv), adapter)
         if adapter is not None and through is not None:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from medtune.accel.model.unsupported import UnsupportedError
 from medtune.accel.train.cuda_graphs import Replays
 from medtune.accel.train.layout import PackedBatch, lay_out
-from medtune.accel.train.recognize import UnsupportedError, recognize
+from medtune.accel.train.recognize import recognize
 from medtune.accel.train.stack import Recompute, Stack
 from medtune.accel.triton.use import compiled_together, give_up_triton
 

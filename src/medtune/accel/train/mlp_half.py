@@ -32,13 +32,15 @@ class MlpHalf:
         norm: before the half.
         gate_up: joint frozen weights.
         down: frozen weights of the output.
-        groups: numbers of the adapters of ``gate_up`` and ``down``, None for none.
+        gate_up_group: number of the adapters of ``gate_up``, None for none.
+        down_group: number of the adapter of ``down``, None for none.
     """
 
     norm: Norm
     gate_up: Frozen
     down: Frozen
-    groups: tuple[int | None, int | None]
+    gate_up_group: int | None
+    down_group: int | None
 
     def forward(
         self, x: Tensor, pending: Pending, during: Pass, *, keep_wide: bool
@@ -56,7 +58,7 @@ class MlpHalf:
         """
         x, normed, scale = during.normalise(x, pending, self.norm)
         trace = MlpTrace(x, scale)
-        wide, down = during.group(self.groups[0]), during.group(self.groups[1])
+        wide, down = during.group(self.gate_up_group), during.group(self.down_group)
         parts: list[Pending] = []
         for start, end in during.parts(x.shape[0]):
             chunk = normed[start:end]
@@ -87,7 +89,7 @@ class MlpHalf:
         return gradient
 
     def _backward_part(self, gradient: Tensor, kept: MlpTrace, during: Pass, start: int) -> Tensor:
-        wide, down = during.group(self.groups[0]), during.group(self.groups[1])
+        wide, down = during.group(self.gate_up_group), during.group(self.down_group)
         gate_up = self._wide_again(kept, during, start) if kept.gate_up is None else kept.gate_up
         kept.gate_up, low = None, kept.low_gate_up
         hidden = self.down.product_back(gradient)
@@ -102,7 +104,7 @@ class MlpHalf:
         self, gate_up: Tensor, residual: Tensor, kept: MlpTrace, back: tuple[Tensor | None, int], during: Pass
     ) -> Tensor:
         """Go from the gradient of gate and up, with that of their low-rank values, to that of the half's input."""
-        wide = during.group(self.groups[0])
+        wide = during.group(self.gate_up_group)
         normed = (kept.scale, self.norm.weight)
         through = during.through(back[0], wide, back[1])
         if wide is not None and through is not None:
@@ -111,7 +113,7 @@ class MlpHalf:
 
     def _wide_again(self, kept: MlpTrace, during: Pass, start: int) -> Tensor:
         _x, normed, _scale = during.normalise(kept.x, None, self.norm)
-        adapter = during.down(normed, during.group(self.groups[0]), start)
+        adapter = during.down(normed, during.group(self.gate_up_group), start)
         kept.low_gate_up = None if adapter is None else adapter[0]
         return self.gate_up.product(normed)
 

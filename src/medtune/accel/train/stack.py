@@ -1,8 +1,9 @@
 """All blocks of a model between embedding and loss: runs them forward and back under a recompute policy."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ class Network:
         blocks: in order.
         norm: after the last block.
         head: [vocabulary, width].
-        rotary: the model's own module of rotary angles.
+        angles: positions [n] -> cosines and sines, fp32 [n, head width / 2] each.
         adapters: of all blocks.
         dropout: probability.
         steps: the form of the fused steps.
@@ -54,13 +55,13 @@ class Network:
     blocks: tuple[Block, ...]
     norm: Norm
     head: Tensor
-    rotary: Any
+    angles: Callable[[Tensor], tuple[Tensor, Tensor]]
     adapters: Adapters
     dropout: float
     steps: Steps
     dtype: torch.dtype
     scratches: tuple[Scratch, ...]
-    is_training: Any
+    is_training: Callable[[], bool]
 
 
 class Stack:
@@ -184,14 +185,11 @@ class Stack:
         net = self.network
         for scratch in net.scratches:
             scratch.begin()
-        kind = torch.empty(1, dtype=torch.float32, device=net.embedding.device)  # the angles come in its type
-        cos, sin = net.rotary(kind, batch.positions[None])
-        half = cos.shape[-1] // 2
         short_of_memory = self._recompute in ("all", "offload")
         return Pass(
             steps=net.steps,
             batch=batch,
-            angles=(cos[0, :, :half].contiguous(), sin[0, :, :half].contiguous()),
+            angles=net.angles(batch.positions),
             groups=net.adapters.begin(flat),
             seeds=DropoutSeeds(0.0 if seed is None else net.dropout, batch.ids[:1] if seed is None else seed),
             alpha=net.adapters.alpha,

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medtune.accel.model.heads import Heads
+from medtune.accel.model.heads import HeadNorms, Heads
 from medtune.accel.steps import reference, reference_gate
 from medtune.accel.steps.dropout import Dropout
 from medtune.accel.steps.gate import AfterGate, BeforeGate
-from medtune.accel.steps.head_norms import HeadNorms
 from medtune.accel.triton.use import has_triton
 
 __all__ = ["Steps", "choose_steps", "highest_rank", "reference_steps", "triton_steps"]

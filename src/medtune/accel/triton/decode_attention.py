@@ -9,8 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.accel.model.heads import Heads
-from medtune.accel.model.shape import Window
+from medtune.accel.model.heads import Heads, Window
 
 __all__ = ["attend"]
 

@@ -9,8 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.accel.model.heads import Heads, Norm
-from medtune.accel.model.shape import HeadNorms
+from medtune.accel.model.heads import HeadNorms, Heads, Norm
 
 __all__ = ["gate", "norm", "rotate"]
 

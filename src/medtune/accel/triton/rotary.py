@@ -10,8 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.accel.model.heads import Heads
-from medtune.accel.steps.head_norms import HeadNorms
+from medtune.accel.model.heads import HeadNorms, Heads
 from medtune.accel.triton.dots import SMALLEST_DOT, padded_rank, precision
 
 __all__ = ["rotate", "rotate_backward"]
