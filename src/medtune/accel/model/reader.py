@@ -151,6 +151,8 @@ def read_parts(base: Any) -> BaseParts:
     if len(found) != 1:
         raise UnsupportedError("its layers differ in heads" if found else "it has no layers")
     heads = found.pop()
+    for layer in layers:
+        _check_widths(layer, int(decoder.embed_tokens.weight.shape[1]), heads)
     _check_rotary(decoder.rotary_emb, heads)
     return BaseParts(
         module=base,
@@ -204,6 +206,21 @@ def _check_rotary(rotary: Any, heads: Heads) -> None:
         raise UnsupportedError(f"its rotary angles are of type '{rotary.rope_type}'")
     if 2 * rotary.inv_freq.numel() != heads.width:
         raise UnsupportedError("it rotates a part of each head only")
+
+
+def _check_widths(layer: LayerParts, width: int, heads: Heads) -> None:
+    """Refuse a layer whose parts do not fit together, such as one that was pruned by itself."""
+    gate, up = layer.gate_up
+    norms = [layer.norm, layer.mlp_norm]
+    head_norms = [] if layer.head_norms is None else [layer.head_norms.query, layer.head_norms.key]
+    fits = (
+        {part.inputs for part in (*layer.qkv, gate, up)} == {width} == {layer.o.outputs, layer.down.outputs}
+        and gate.outputs == up.outputs == layer.down.inputs
+        and all(norm.weight.shape == (width,) for norm in norms)
+        and all(norm.weight.shape == (heads.width,) for norm in head_norms)
+    )
+    if not fits:
+        raise UnsupportedError("the widths of a layer's parts do not fit together")
 
 
 def _layer(layer: Any, config: Any) -> LayerParts:
