@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -111,4 +112,41 @@ def test_all_kernels_of_a_pass_are_compiled_beforehand_and_fit_the_gpu(tmp_path)
     assert found["launchers"] == found["made"]
     assert found["attention"] == [2, 2, 2]  # for the pieces of the batch, and for twice as many
     assert 0 < found["most_shared"] <= 232_448
-    assert found["is_as_before"]
+
+
+class Kernel:
+    """Stands in for a compiled kernel: notes who launched it and who had it compiled."""
+
+    def __init__(self):
+        self.ran, self.compiled = [], []
+
+    def __getitem__(self, grid):
+        return lambda *given, **options: self.ran.append((threading.current_thread(), grid, given, options))
+
+    def run(self, *given, grid, warmup, **options):
+        assert warmup
+        self.compiled.append((threading.current_thread(), grid, given, options))
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+def test_a_launch_from_another_thread_is_run_while_kernels_are_only_compiled():
+    kernel, me = Kernel(), threading.current_thread()
+    other = threading.Thread(target=lambda: triton_use.launch(kernel, (2,))("other", ROWS=4))
+    with triton_use.compiled_together():
+        triton_use.launch(kernel, (1,))("own", ROWS=4)
+        other.start()
+        other.join()
+    assert kernel.compiled == [(me, (1,), ("own",), {"ROWS": 4})]
+    assert kernel.ran == [(other, (2,), ("other",), {"ROWS": 4})]
+    triton_use.launch(kernel, (3,))("own")
+    assert kernel.ran[1:] == [(me, (3,), ("own",), {})]
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+def test_an_error_while_kernels_are_compiled_leaves_launches_as_they_were():
+    kernel = Kernel()
+    with pytest.raises(RuntimeError, match="C compiler"), triton_use.compiled_together():
+        fail()
+    triton_use.launch(kernel, (1,))()
+    assert len(kernel.ran) == 1
+    assert not kernel.compiled

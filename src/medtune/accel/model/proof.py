@@ -70,7 +70,7 @@ def _untouched(parts: BaseParts, *, training: bool) -> Iterator[None]:
             is_calm = isinstance(module, nn.Dropout) or hasattr(module, "gradient_checkpointing")
             module.training = training and not is_calm
             if hasattr(module, "support_avx512bf16_for_cpu"):
-                module.support_avx512bf16_for_cpu = False  # bitsandbytes would repack the weights for good
+                vars(module)["support_avx512bf16_for_cpu"] = False  # bitsandbytes would repack the weights for good
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices), torch.no_grad(), torch.autocast(device.type, enabled=False):
             yield

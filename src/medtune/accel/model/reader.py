@@ -180,7 +180,8 @@ def joint_bias(parts: Sequence[Projection], dtype: torch.dtype) -> Tensor | None
 
 
 def _check_modules(base: Any) -> None:
-    if type(base.lm_head) is not nn.Linear or base.lm_head.bias is not None:
+    head: Any = base.lm_head
+    if type(head) is not nn.Linear or getattr(head, "bias", None) is not None:
         raise UnsupportedError("its head is not a plain linear layer without bias")
     if type(base.model.embed_tokens) is not nn.Embedding:
         raise UnsupportedError("its embedding is not a plain one")

@@ -26,6 +26,7 @@ from medtune.accel.triton.tiles import (
     tile_of,
     visible,
 )
+from medtune.accel.triton.use import launch
 
 __all__ = ["attend", "is_fit"]
 
@@ -122,7 +123,7 @@ def attend(
     log = torch.empty(heads, tokens, dtype=torch.float32, device=q.device)
     pack = packed_heads(q, k)
     tile = tile_of(_TILE, q, pack)
-    _attend[heads // pack, most_tiles(offsets, tokens, tile["POSITIONS"])](
+    launch(_attend, (heads // pack, most_tiles(offsets, tokens, tile["POSITIONS"])))(
         q, k, v, out, log, offsets, shared, tokens, len(offsets) - 1, *(row_stride(t) for t in (q, k, v)), scale * LOG2, reach or 0,
         **compiled_for(q, k, pack, pieces, reach), **tile,
     )  # fmt: skip

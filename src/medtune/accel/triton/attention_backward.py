@@ -26,6 +26,7 @@ from medtune.accel.triton.tiles import (
     tile_of,
     visible,
 )
+from medtune.accel.triton.use import launch
 
 __all__ = ["attend_backward"]
 
@@ -211,9 +212,11 @@ def attend_backward(
     )  # fmt: skip
     # the first pass leaves what the second needs of gradient times attention
     tile = tile_of(_QUERIES, q, pack)
-    _query_gradients[heads // pack, most_tiles(offsets, tokens, tile["POSITIONS"])](
+    launch(_query_gradients, (heads // pack, most_tiles(offsets, tokens, tile["POSITIONS"])))(
         q, k, v, out, gradient, *rest, **shape, **tile
     )
     tile = tile_of(_KEYS, q, pack)
-    _key_gradients[k.shape[1], most_tiles(offsets, tokens, tile["COLUMNS"])](q, k, v, gradient, *rest, **shape, **tile)
+    launch(_key_gradients, (k.shape[1], most_tiles(offsets, tokens, tile["COLUMNS"])))(
+        q, k, v, gradient, *rest, **shape, **tile
+    )
     return joint

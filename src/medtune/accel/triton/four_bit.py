@@ -11,6 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from medtune.accel.triton.use import launch
+
 __all__ = ["restore"]
 
 _TILE = {"BYTES": 2048, "num_warps": 4}
@@ -52,7 +54,7 @@ def restore(packed: Tensor, state: Any, out: Tensor) -> bool:
         return False
     inner, blocks = state.state2 if state.nested else None, width // size
     tile = max(1, _TILE["BYTES"] * 2 // size)
-    _restore[(triton.cdiv(blocks, tile),)](
+    launch(_restore, (triton.cdiv(blocks, tile),))(
         packed, state.absmax, state.code, inner.code if inner else state.code, inner.absmax if inner else state.code,
         state.offset if inner else state.code, out, blocks,
         NESTED=inner is not None, PER_SCALE=int(inner.blocksize) if inner else 1, HALF_BLOCK=size // 2, BLOCKS=tile,
