@@ -19,7 +19,7 @@ SCHEMES = ("fp8",)
 class Fp8Quantizer:
     """Frozen base in fp8; embedding, norms and head stay in the compute type.
 
-    The fast path multiplies in fp8 on a GPU of compute capability 8.9 or more. Everything else, scoring too, restores a
+    The fast path multiplies in fp8 on a GPU of compute capability 8.9 or more. Everything else, scoring too, dequantizes a
     layer to the compute type whenever it is used, on any device.
     """
 

@@ -71,17 +71,17 @@ def supervised_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, *
     backbone = getattr(base, base.base_model_prefix)
     hidden = backbone(input_ids=input_ids, position_ids=position_ids, use_cache=False).last_hidden_state
     targets = labels[:, 1:]
-    chosen = targets != _IGNORED
-    logits = base.get_output_embeddings()(hidden[:, :-1][chosen])
-    return _summed(logits.float(), targets[chosen])
+    supervised = targets != _IGNORED
+    logits = base.get_output_embeddings()(hidden[:, :-1][supervised])
+    return _summed(logits.float(), targets[supervised])
 
 
 def _own_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, **_kwargs: Any) -> dict[str, Any]:
     """As ``supervised_loss``, with all logits from the model's own forward."""
     logits = type(base).forward(base, input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
     targets = labels[:, 1:]
-    chosen = targets != _IGNORED
-    return _summed(logits[:, :-1][chosen].float(), targets[chosen])
+    supervised = targets != _IGNORED
+    return _summed(logits[:, :-1][supervised].float(), targets[supervised])
 
 
 def _summed(logits: Any, targets: Any) -> dict[str, Any]:

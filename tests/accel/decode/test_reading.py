@@ -19,7 +19,7 @@ def loaded(tmp_path):
 
 def refused(model, reason, dtype=torch.float32):
     with pytest.raises(UnsupportedError, match=reason):
-        read_decoder(survey(model, dtype), dtype, restore=True)
+        read_decoder(survey(model, dtype), dtype, dequantize=True)
 
 
 def test_an_unknown_family_is_refused_by_name():
@@ -77,7 +77,7 @@ def test_the_memory_of_the_adapters_copies_is_known_before_it_is_taken(loaded):
         PeftAdapter().attach(loaded, LoraSpec(r=4, target_modules=["q_proj", "v_proj", "up_proj", "down_proj"])).model
     )
     found = survey(model, torch.float32)
-    read = read_decoder(found, torch.float32, restore=True)
+    read = read_decoder(found, torch.float32, dequantize=True)
     kept = [p.adapters for layer in read.layers for p in (layer.qkv, layer.o, layer.gate_up, layer.down) if p.adapters]
     copies = [t for low_rank in kept for t in (low_rank.down, low_rank.up, low_rank.narrow) if t is not None]
     narrow = 4 * 4 * 2 * ((64 + 32 + 32) + (128 + 128))  # counted although not every layer there has an adapter

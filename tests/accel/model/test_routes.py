@@ -1,6 +1,7 @@
 """Planner, trainer and decoder take the same models: what a config.json says decides, and the loaded model agrees."""
 
 import warnings
+from copy import deepcopy
 
 import pytest
 import torch
@@ -98,7 +99,7 @@ def configs(draw):
 def build(config):
     """Return a random model of a config.json, as it would be loaded; None where transformers has none."""
     torch.manual_seed(0)
-    fields = {name: value for name, value in config.items() if name != "model_type"}
+    fields = {name: deepcopy(value) for name, value in config.items() if name != "model_type"}  # it writes into them
     try:
         model = AutoModelForCausalLM.from_config(
             AutoConfig.for_model(config["model_type"], **fields), dtype=torch.float32

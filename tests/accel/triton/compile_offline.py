@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 sys.path.append(str(Path(__file__).parents[1]))
-from tiny_models import build_model, draw_alike
+from tiny_models import build_model, draw_with_prefixes
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
@@ -67,11 +67,11 @@ def main():
 
     JITFunction._do_compile = note
     model = build_model("Mistral", dtype=torch.bfloat16, lora={"lora_dropout": 0.1}, **SIZES)
-    stack = kernels.enable(model, record=False)._stack
+    stack = kernels.enable(model, cuda_graphs=False)._stack
     counts = []
     for _ in range(2):
         with triton_use.compiled_together():
-            stack.rehearse(kernels.lay_out(*draw_alike(), longest_shared=40), torch.zeros(1, dtype=torch.int64))
+            stack.rehearse(kernels.lay_out(*draw_with_prefixes(), longest_shared=40), torch.zeros(1, dtype=torch.int64))
         counts.append(len(asked))
     kernels_of = {f.fn.__name__: list(f.device_caches[0][0].values()) for f in set(asked)}
     made = [kernel for several in kernels_of.values() for kernel in several]

@@ -1,4 +1,4 @@
-"""Triton kernels that fail at once give way to stock steps; the run goes on."""
+"""Triton kernels that fail at once give way to reference steps; the run goes on."""
 
 import json
 import os
@@ -51,9 +51,9 @@ def test_what_training_gave_up_decoding_does_not_try(monkeypatch):
     failures = []
     monkeypatch.setattr(triton_use, "_failures", failures)
     gpu = torch.device("cuda")
-    assert decoding_steps.choose_steps(gpu) is not decoding_steps.STOCK
+    assert decoding_steps.choose_steps(gpu) is not decoding_steps.REFERENCE
     triton_use.give_up_triton("no C compiler")
-    assert decoding_steps.choose_steps(gpu) is decoding_steps.STOCK
+    assert decoding_steps.choose_steps(gpu) is decoding_steps.REFERENCE
 
 
 def test_an_error_after_the_first_pass_is_not_taken_for_one_of_triton(monkeypatch):
@@ -76,11 +76,11 @@ def test_a_rehearsal_leaves_nothing_behind(monkeypatch):
     path, passes = kernels.enable(model), []
     run = path._stack._forward
 
-    def rubbish(x, during):
+    def rubbish(x, step):
         passes.append(len(x))
-        return run(torch.full_like(x, float("nan")), during)
+        return run(torch.full_like(x, float("nan")), step)
 
-    monkeypatch.setattr("medtune.accel.train.stack.Stack._forward", lambda self, x, during: rubbish(x, during))
+    monkeypatch.setattr("medtune.accel.train.stack.Stack._forward", lambda self, x, step: rubbish(x, step))
     path._stack.rehearse(kernels.lay_out(*batch), torch.zeros(1, dtype=torch.int64))
     monkeypatch.undo()
     assert len(passes) == 2  # one more for twice as many pieces

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medtune.accel.decode.model import Decoder, DecoderLayer
-from medtune.accel.decode.products import LowRank, Product, Scratch, bytes_when_restored, store
+from medtune.accel.decode.products import LowRank, Product, Scratch, bytes_dequantized, store
 from medtune.accel.decode.steps import choose_steps
 from medtune.accel.model.eligibility import decoding_refusal
 from medtune.accel.model.heads import Heads
@@ -25,13 +25,13 @@ class Unread:
 
     Attributes:
         parts: of the model without peft around it.
-        restored_bytes: memory that compressed weights take once they are restored.
-        largest_bytes: memory of the largest joint product's weights, restored.
+        dequantized_bytes: memory that compressed weights take once they are dequantized.
+        largest_bytes: memory of the largest joint product's weights, dequantized.
         adapter_bytes: memory of the adapters' copies in the compute type.
     """
 
     parts: BaseParts
-    restored_bytes: int
+    dequantized_bytes: int
     largest_bytes: int
     adapter_bytes: int
 
@@ -69,24 +69,24 @@ def survey(model: Any, dtype: torch.dtype) -> Unread:
         prove(parts, training=False)
         return Unread(
             parts,
-            sum(bytes_when_restored(_bases(product), dtype) for product in products),
-            bytes_when_restored(_bases(parts.layers[0].gate_up), dtype),
+            sum(bytes_dequantized(_bases(product), dtype) for product in products),
+            bytes_dequantized(_bases(parts.layers[0].gate_up), dtype),
             dtype.itemsize * adapter_values,
         )
 
 
-def read_decoder(found: Unread, dtype: torch.dtype, *, restore: bool) -> Decoder:
+def read_decoder(found: Unread, dtype: torch.dtype, *, dequantize: bool) -> Decoder:
     """Return the decoder of a surveyed model; its adapters count as they are now: active, disabled or merged.
 
     Args:
         found: from ``survey``.
         dtype: compute type.
-        restore: whether compressed weights are restored once, into memory of their own, or anew for every product.
+        dequantize: whether compressed weights are dequantized once, into memory of their own, or anew for every product.
 
     Raises:
         UnsupportedError: an adapter or a layer is of a kind that the decoder lacks.
     """
-    parts, scratch = found.parts, None if restore else Scratch()
+    parts, scratch = found.parts, None if dequantize else Scratch()
     with surprises_refused():
         return Decoder(
             embedding=parts.embedding,

@@ -39,7 +39,7 @@ class Steps:
     swiglu_backward: Callable[[Tensor, Tensor, BeforeGate | None, AfterGate | None], Tensor | None]
     cross_entropy: Callable[[Tensor, Tensor], Tensor]
     quantize_rows: Callable[[Tensor, Tensor | None], _Pair]
-    restore: Callable[[Tensor, Any, Tensor], bool]
+    dequantize: Callable[[Tensor, Any, Tensor], bool]
 
 
 def choose_steps(device: torch.device, r: int, dtype: torch.dtype) -> Steps:
@@ -82,12 +82,12 @@ def triton_steps() -> Steps:
         swiglu_backward=gate.swiglu_backward,
         cross_entropy=rows.cross_entropy,
         quantize_rows=rows.quantize_rows,
-        restore=four_bit.restore,
+        dequantize=four_bit.dequantize,
     )
 
 
 def reference_steps() -> Steps:
-    """Return the forms in stock PyTorch."""
+    """Return the forms in plain PyTorch."""
     names = (name for name in Steps.__slots__ if name != "name")
     return Steps(
         "reference",

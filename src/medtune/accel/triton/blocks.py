@@ -101,7 +101,7 @@ def _sum_blocks(
 def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...], alpha: float, into: Tensor) -> Tensor:
     """As ``reference.block_gradients``."""
     (rows, width), rank, members = x.shape, up.shape[0], len(bounds) - 1
-    # a tile of columns must not reach over two members
+    # a tile of columns must not lie over two members
     tile = _tile(x, members)
     columns = min(tile["COLUMNS"], *(bound & -bound for bound in bounds[1:]))
     if columns < SMALLEST_DOT:

@@ -96,7 +96,7 @@ def _gate(
 
 
 def norm(x: Tensor, pending: Tensor | None, norm: Norm) -> tuple[Tensor, Tensor]:
-    """As ``STOCK.norm``."""
+    """As ``REFERENCE.norm``."""
     rows, width = x.shape
     total = x if pending is None else torch.empty_like(x)
     normed = torch.empty_like(x)
@@ -109,7 +109,7 @@ def norm(x: Tensor, pending: Tensor | None, norm: Norm) -> tuple[Tensor, Tensor]
 
 
 def rotate(qkv: Tensor, angles: tuple[Tensor, Tensor], heads: Heads, norms: HeadNorms | None) -> None:
-    """As ``STOCK.rotate``."""
+    """As ``REFERENCE.rotate``."""
     rows, half = qkv.shape[0], heads.width // 2
     weights = (qkv, qkv) if norms is None else (norms.query.weight, norms.key.weight)
     eps = (0.0, 0.0) if norms is None else (norms.query.eps, norms.key.eps)
@@ -120,7 +120,7 @@ def rotate(qkv: Tensor, angles: tuple[Tensor, Tensor], heads: Heads, norms: Head
 
 
 def gate(gate_up: Tensor, adapters: tuple[Tensor, Tensor] | None) -> Tensor:
-    """As ``STOCK.gate``."""
+    """As ``REFERENCE.gate``."""
     rows, width = gate_up.shape[0], gate_up.shape[1] // 2
     out = torch.empty(rows, width, dtype=gate_up.dtype, device=gate_up.device)
     low, second = adapters or (gate_up, gate_up)
