@@ -21,6 +21,7 @@ from types import SimpleNamespace
 
 import torch
 
+from medtune.accel.decode.plan import PromptRoom, SlotSize
 from medtune.accel.decode.reading import read_decoder, survey
 from medtune.accel.decode.slots import Decoding
 from medtune.backends import fast_generate as fast
@@ -145,7 +146,7 @@ def speeds(figures, loaded, options):
     for count, slots in [(256, 256), (options.prompts, "auto"), (64, 64)]:
         for name, prompts in (("alike", alike), ("unlike", unlike)):
             figures.part("speed", speed, loaded, prompts[:count], EvalSpec(batch_size=slots), name)
-    if loaded.scheme != "none":  # memory for the cache, but not for restored weights beside it
+    if loaded.scheme != "none":  # memory for the cache, but not for dequantized weights beside it
         figures.part("speed", speed, loaded, alike[:256], EvalSpec(batch_size=256, memory_gib=14), "alike")
 
 
@@ -175,11 +176,11 @@ def step_times(figures, loaded, prompts):
     """Show how long prompts and one step of all sequences take, and where a step's time goes."""
     with torch.inference_mode():
         found = survey(loaded.model, found_dtype(loaded))
-        seconds, decoder = timed(lambda: read_decoder(found, found_dtype(loaded), restore=True))
+        seconds, decoder = timed(lambda: read_decoder(found, found_dtype(loaded), dequantize=True))
         figures.show(part="reading the model", scheme=loaded.scheme, ms=round(1e3 * seconds, 1))
         by_key = dict(enumerate(prompts))
         for run in ("first", "again"):
-            decoding = Decoding(decoder, (len(prompts), 448), (8192, 4096), NEVER)
+            decoding = Decoding(decoder, SlotSize(len(prompts), 448), PromptRoom(8192, 4096), NEVER)
             waiting = fast_deque(by_key)
             seconds, _ = timed(lambda d=decoding, w=waiting: d._admit(w, by_key, {}, list(range(len(prompts)))))  # noqa: SLF001
             tokens = sum(len(p.input_ids) for p in prompts)
@@ -190,7 +191,7 @@ def step_times(figures, loaded, prompts):
             figures.show(part="step", run=run, ms=round(1e3 * seconds, 2))
         steps = 40
         seconds, _ = timed(lambda: [step(len(prompts)) for _ in range(steps)])
-        figures.show(part="step", run="replayed", scheme=loaded.scheme, ms=round(1e3 * seconds / steps, 3))
+        figures.show(part="step", run="launched again", scheme=loaded.scheme, ms=round(1e3 * seconds / steps, 3))
         if CUDA:
             figures.part("profile", profile, step, len(prompts), seconds / steps)
 

@@ -96,7 +96,7 @@ def time_steps(model, shape, arguments):
     """Return the figures of one configuration."""
     recompute, rows, length, restored = shape
     record = not arguments.no_record
-    path = kernels.enable(model, recompute=recompute, keep_dequantized=restored == "keep", record=record)
+    path = kernels.enable(model, recompute=recompute, keep_dequantized=restored == "keep", cuda_graphs=record)
     if isinstance(path, kernels.Refusal):
         raise TypeError(str(path))
     try:

@@ -30,7 +30,7 @@ from train import time_steps
 
 from demo_base.generator import generate_rows
 from medtune import MedTuner, ModelSpec
-from medtune.accel.train.cuda_graphs import Replays
+from medtune.accel.train.cuda_graphs import CudaGraphs
 from medtune.data.tokenizer import load_tokenizer, save_tokenizer
 from medtune.plugins.host import create_host
 
@@ -95,13 +95,13 @@ def whole_run(scheme, folder, options):
 
 def counted_sizes():
     """Return a list that fills with the sizes that passes are recorded for."""
-    sizes, record = [], Replays._record  # noqa: SLF001 - what is counted has no other door
+    sizes, record = [], CudaGraphs._capture  # noqa: SLF001 - what is counted has no other door
 
     def note(self, batch, seed):
         sizes.append(batch.size)
         return record(self, batch, seed)
 
-    Replays._record = note  # noqa: SLF001 - as above
+    CudaGraphs._capture = note  # noqa: SLF001 - as above
     return sizes
 
 

@@ -61,7 +61,7 @@ def draw_batch(rows=3, length=40, samples=3, seed=0, vocabulary=300):
     return ids.to(DEVICE), positions.to(DEVICE), labels.to(DEVICE)
 
 
-def draw_alike(rows=3, seed=0, vocabulary=300):
+def draw_with_prefixes(rows=3, seed=0, vocabulary=300):
     """Return a batch as ``draw_batch`` does, of samples that begin with one of two texts of 18 and 21 tokens."""
     draw = torch.Generator().manual_seed(seed)
     texts = [torch.randint(3, vocabulary, (size,), generator=draw) for size in (18, 21)]

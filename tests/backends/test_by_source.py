@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from recordings import record_on_a_cpu
+from graphs_on_a_cpu import graphs_on_a_cpu
 
 from medtune.backends.by_source import SourceLosses
 from medtune.backends.peft import PeftAdapter
@@ -79,10 +79,10 @@ def test_replayed_passes_tell_the_same_losses_of_sources(base, tmp_path, monkeyp
     """The losses come out of a recording of padded size, whose input each micro-batch overwrites."""
     train = {"per_device_batch_size": 2, "gradient_accumulation_steps": 3, "num_train_epochs": 2}
     plain = logs_of(base, tmp_path / "plain", fast_path="off", **train)
-    events = record_on_a_cpu(monkeypatch)
+    events = graphs_on_a_cpu(monkeypatch)
     fast = logs_of(base, tmp_path / "fast", **train)
     assert len(fast) == len(plain) > 1
     for own, other in zip(fast, plain, strict=True):
         assert own["loss_by_source"] == pytest.approx(other["loss_by_source"], rel=1e-2)
         assert own["supervised_by_source"] == other["supervised_by_source"]
-    assert events.count("replayed") > 2 * len(fast)
+    assert events.count("launched") > 2 * len(fast)

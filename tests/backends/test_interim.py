@@ -5,7 +5,7 @@ from itertools import groupby
 
 import pytest
 import torch
-from recordings import record_on_a_cpu
+from graphs_on_a_cpu import graphs_on_a_cpu
 
 from medtune.backends.generate import TransformersGenerator
 from medtune.backends.peft import PeftAdapter
@@ -90,19 +90,19 @@ def test_the_fast_path_gives_its_memory_back_before_each_score_only(job_of, monk
 
 
 def test_passes_that_are_recorded_anew_after_a_score_train_the_same(job_of, monkeypatch):
-    events = record_on_a_cpu(monkeypatch)
+    events = graphs_on_a_cpu(monkeypatch)
     plain, (plain_logs, _) = job_of("plain")
     TrlTrainer().fit(plain)
-    changes = [event for event in events if event != "replayed"]
-    assert [kind for kind, _ in groupby(changes)] == ["recorded", "dropped"]
+    changes = [event for event in events if event != "launched"]
+    assert [kind for kind, _ in groupby(changes)] == ["captured", "dropped"]
     events.clear()
     scored, (logs, digests) = job_of("scored", {2: 0.1, 4: 0.2, 6: 0.3})
     TrlTrainer().fit(scored)
     assert sorted(digests) == [2, 4, 6]
     assert untimed(r for r in logs if "macro" not in r) == untimed(plain_logs)
     assert adapter_digest(scored.loaded) == adapter_digest(plain.loaded)
-    changes = [event for event in events if event != "replayed"]
-    assert [kind for kind, _ in groupby(changes)] == ["recorded", "dropped"] * 4
+    changes = [event for event in events if event != "launched"]
+    assert [kind for kind, _ in groupby(changes)] == ["captured", "dropped"] * 4
 
 
 def test_scores_come_at_the_end_of_each_epoch(job_of):

@@ -82,15 +82,15 @@ def medtuned_rows(tmp_path_factory):
 
 
 @pytest.fixture
-def replayed(monkeypatch):
-    """Return a list that says of each pass of the fast path whether it was a replayed one."""
-    from medtune.accel.train.cuda_graphs import Replays
+def graphed(monkeypatch):
+    """Return a list that says of each pass of the fast path whether it was launched from a CUDA graph."""
+    from medtune.accel.train.cuda_graphs import CudaGraphs
 
-    passes, recorded = [], Replays._recorded
+    passes, captured = [], CudaGraphs._captured_pass
     monkeypatch.setattr(
-        Replays,
-        "_recorded",
-        lambda self, *given: (found := recorded(self, *given), passes.append(found is not None))[0],
+        CudaGraphs,
+        "_captured_pass",
+        lambda self, *given: (found := captured(self, *given), passes.append(found is not None))[0],
     )
     return passes
 

@@ -1,4 +1,4 @@
-"""Losses by source on a GPU: recorded passes tell those of plain peft."""
+"""Losses by source on a GPU: passes in CUDA graphs tell those of plain peft."""
 
 import math
 
@@ -15,7 +15,7 @@ from medtune.testing.tiny import RandomRows, tiny_base
 TRAIN = {
     "max_length": 24,
     "per_device_batch_size": 4,
-    "gradient_accumulation_steps": 3,  # micro-batches of one update replay the same recording
+    "gradient_accumulation_steps": 3,  # micro-batches of one update launch the same graph
     "logging_steps": 2,
     "num_train_epochs": 3,
     "optim": "adamw_torch",
@@ -33,10 +33,10 @@ def logs_of(base, folder, route):
     return [record for record in logs if "loss" in record]
 
 
-def test_recorded_passes_tell_the_losses_of_sources_that_plain_peft_does(tmp_path, replayed, figures):
+def test_passes_in_cuda_graphs_tell_the_losses_of_sources_that_plain_peft_does(tmp_path, graphed, figures):
     plain = logs_of(tmp_path / "base", tmp_path / "plain", "off")
     fast = logs_of(tmp_path / "base", tmp_path / "fast", "auto")
-    assert sum(replayed) > len(fast)
+    assert sum(graphed) > len(fast)
     assert len(fast) == len(plain) > 2
     for own, other in zip(fast, plain, strict=True):
         assert own["loss_by_source"] == pytest.approx(other["loss_by_source"], rel=1e-2)
@@ -44,4 +44,4 @@ def test_recorded_passes_tell_the_losses_of_sources_that_plain_peft_does(tmp_pat
     first = fast[0]
     mean = math.fsum(first["loss_by_source"][name] * n for name, n in first["supervised_by_source"].items())
     assert mean / first["supervised_tokens"] == pytest.approx(first["loss"], rel=1e-4)
-    figures(records=len(fast), replays=sum(replayed))
+    figures(records=len(fast), replays=sum(graphed))

@@ -124,7 +124,7 @@ def regrets(exact, prompt, answer):
     return (logits.amax(-1) - logits.gather(1, ids[0, len(prompt.input_ids) :, None])[:, 0]).tolist()
 
 
-def test_4_bit_weights_answer_alike_restored_once_or_for_each_product(tmp_path, monkeypatch):
+def test_4_bit_weights_answer_alike_dequantized_once_or_for_each_product(tmp_path, monkeypatch):
     from medtune.accel.decode import reading
     from medtune.testing.tiny import tiny_base
 
@@ -132,5 +132,5 @@ def test_4_bit_weights_answer_alike_restored_once_or_for_each_product(tmp_path, 
     prompts = ragged(32)
     once = fast_generate(loaded, prompts, EvalSpec())
     read = reading.read_decoder
-    monkeypatch.setattr(reading, "read_decoder", lambda found, dtype, restore: read(found, dtype, restore=False))
+    monkeypatch.setattr(reading, "read_decoder", lambda found, dtype, dequantize: read(found, dtype, dequantize=False))
     assert fast_generate(loaded, prompts, EvalSpec()) == once

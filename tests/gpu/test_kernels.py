@@ -1,4 +1,4 @@
-"""The fast path on a GPU: bf16 within the error of eager, replays equal plain passes, no wait inside a step."""
+"""The fast path on a GPU: bf16 within the error of eager, CUDA graphs equal plain passes, no wait inside a step."""
 
 import copy
 import sys
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "accel"))
-from tiny_models import build_model, draw_alike, draw_batch, gradients, joint_error, largest_error, plain_loss
+from tiny_models import build_model, draw_batch, draw_with_prefixes, gradients, joint_error, largest_error, plain_loss
 
 from medtune.accel import train as kernels
 from medtune.accel.train import recognize, steps
@@ -60,13 +60,13 @@ def in_fp32(model):
                 if hasattr(module, "base_layer"):
                     old = module.base_layer
                     module.base_layer = torch.nn.Linear(old.in_features, old.out_features, bias=False, device="meta")
-                    module.base_layer.weight = torch.nn.Parameter(restored(old), requires_grad=False)
+                    module.base_layer.weight = torch.nn.Parameter(dequantized(old), requires_grad=False)
     return exact.float()
 
 
-def restored(linear):
+def dequantized(linear):
     if isinstance(linear, Fp8Linear):
-        return linear.restored(torch.float32)
+        return linear.dequantized(torch.float32)
     if type(linear).__name__ == "Linear4bit":
         from bitsandbytes.functional import dequantize_4bit
 
@@ -91,7 +91,7 @@ def test_gradients_in_bf16_stay_within_the_error_of_eager(kind, family):
     needs_fp8(kind)
     batch = draw_batch(rows=4, length=96)
     model = build_model(family, dtype=torch.bfloat16, prepare=of_kind(kind), **WIDE)
-    fast_path = enabled(model, record=False)
+    fast_path = enabled(model, cuda_graphs=False)
     assert fast_path.steps == "triton"
     exact = in_fp32(model)
     loss, wanted = gradients(exact, plain_loss(exact, *batch))
@@ -110,9 +110,9 @@ def test_every_form_of_attention_gives_the_same_gradients(family, window, monkey
     from medtune.accel.train import attention
 
     batch = draw_batch(rows=4, length=96)
-    reach = {"sliding_window": window} if family == "Mistral" else {}
-    model = build_model(family, dtype=torch.bfloat16, **reach, **WIDE)
-    path = enabled(model, record=False)
+    sliding = {"sliding_window": window} if family == "Mistral" else {}
+    model = build_model(family, dtype=torch.bfloat16, **sliding, **WIDE)
+    path = enabled(model, cuda_graphs=False)
     results = []
     for form in ("padded", "flash", "triton"):
         monkeypatch.setattr(attention, "_form_of", lambda *_, form=form: form)
@@ -135,7 +135,7 @@ def test_the_gradients_of_a_pass_are_the_same_every_time():
         assert all(torch.equal(found[name], gradient) for name, gradient in results[0][1].items())
 
 
-def test_triton_in_bf16_stays_within_the_error_of_stock_pytorch(monkeypatch):
+def test_triton_in_bf16_stays_within_the_error_of_the_reference(monkeypatch):
     batch = draw_batch(rows=4, length=96)
     model = build_model("Mistral", dtype=torch.bfloat16, lora={"lora_dropout": 0.1}, **WIDE)
     results = []
@@ -145,45 +145,45 @@ def test_triton_in_bf16_stays_within_the_error_of_stock_pytorch(monkeypatch):
         (in_fp32(model), steps.reference_steps()),
     ):
         monkeypatch.setattr(recognize, "choose_steps", lambda *_, chosen=chosen: chosen)
-        path = enabled(which, record=False)
+        path = enabled(which, cuda_graphs=False)
         torch.manual_seed(4)
         results.append(gradients(which, path.loss_sum(*batch)))
-    (loss, found), (stock_loss, by_stock), (_loss, wanted) = results
-    torch.testing.assert_close(loss, stock_loss, rtol=2e-3, atol=0)
-    assert largest_error(found, wanted) < 1.25 * largest_error(by_stock, wanted)
+    (loss, found), (reference_loss, by_reference), (_loss, wanted) = results
+    torch.testing.assert_close(loss, reference_loss, rtol=2e-3, atol=0)
+    assert largest_error(found, wanted) < 1.25 * largest_error(by_reference, wanted)
 
 
 @pytest.mark.parametrize("kind", ["bf16", "nf4", "fp8"])
 @pytest.mark.parametrize("recompute", ["none", "selective", "all", "offload"])
-def test_replayed_passes_equal_plain_ones(kind, recompute):
+def test_passes_in_cuda_graphs_equal_plain_ones(kind, recompute):
     needs_fp8(kind)
     model = build_model("Mistral", dtype=torch.bfloat16, prepare=of_kind(kind), lora={"lora_dropout": 0.1}, **WIDE)
-    plain = enabled(model, record=False)
-    # sizes alternate, and the third and later rounds replay what the second recorded
+    plain = enabled(model, cuda_graphs=False)
+    # sizes alternate, and the third and later rounds launch what the second captured
     batches = [draw_batch(rows=rows, length=96, seed=seed) for seed, rows in enumerate((4, 2, 4, 4, 2))]
     wanted = []
     for batch in batches:
         torch.manual_seed(7)
         wanted.append(gradients(model, plain.loss_sum(*batch)))
-    replayed = enabled(model, recompute=recompute)
+    graphed = enabled(model, recompute=recompute)
     for _round in range(3):
         for batch, (loss, parts) in zip(batches, wanted, strict=True):
             torch.manual_seed(7)
-            found_loss, found = gradients(model, replayed.loss_sum(*batch))
+            found_loss, found = gradients(model, graphed.loss_sum(*batch))
             torch.testing.assert_close(found_loss, loss, rtol=1e-3, atol=0)
             # what is computed again may round to the next bf16 value, and fp8 makes more of that; its own error is 0.1
             assert largest_error(found, parts) < (0.03 if kind == "fp8" else 0.01)
-    assert replayed.failure is None
-    replayed.disable()
+    assert graphed.failure is None
+    graphed.disable()
 
 
-def test_weights_that_stay_restored_give_the_same_losses_to_the_bit():
+def test_weights_that_stay_dequantized_give_the_same_losses_to_the_bit():
     batch = draw_batch(rows=4, length=96)
     model = build_model("Mistral", dtype=torch.bfloat16, prepare=of_kind("nf4"), **WIDE)
     found = []
     for keeps in (False, True):
         path = enabled(model, keep_dequantized=keeps)
-        for _ in range(3):  # run as it is, recorded, replayed
+        for _ in range(3):  # run as it is, captured, launched again
             loss, parts = gradients(model, path.loss_sum(*batch))
         found.append((loss, parts))
         assert path.failure is None
@@ -195,7 +195,7 @@ def test_weights_that_stay_restored_give_the_same_losses_to_the_bit():
     assert largest_error(found[1][1], found[0][1]) < 1e-3  # flash kernels add up in any order
 
 
-def test_larger_batches_run_in_the_memory_that_the_first_recording_took():
+def test_larger_batches_run_in_the_memory_that_the_first_capture_took():
     model = build_model("Mistral", dtype=torch.bfloat16, **WIDE)
     path = enabled(model, most_tokens=64 * 96)
 
@@ -212,7 +212,7 @@ def test_larger_batches_run_in_the_memory_that_the_first_recording_took():
     path.disable()
 
 
-def test_a_replay_sees_updated_adapters():
+def test_a_cuda_graph_sees_updated_adapters():
     batch = draw_batch(rows=4, length=96)
     model = build_model("Mistral", dtype=torch.bfloat16, **WIDE)
     path = enabled(model)
@@ -229,13 +229,13 @@ def test_a_replay_sees_updated_adapters():
 
 
 @pytest.mark.parametrize("family", ["Mistral", "Qwen2", "Qwen3"])
-def test_shared_beginnings_give_the_gradients_of_whole_samples_in_recorded_passes_too(family):
-    exact, batch = build_model(family, **WIDE), draw_alike()
+def test_shared_prefixes_give_the_gradients_of_whole_samples_in_cuda_graphs_too(family):
+    exact, batch = build_model(family, **WIDE), draw_with_prefixes()
     _loss, wanted = gradients(exact, plain_loss(exact, *batch))
     model = build_model(family, dtype=torch.bfloat16, **WIDE)
     path, errors = enabled(model, share=True), {}
     for name, laid in (("whole", kernels.lay_out(*batch)), ("shared", path.lay_out(*batch))):
-        for repeat in ("first", "recorded", "replayed"):
+        for repeat in ("first", "captured", "launched again"):
             _loss, found = gradients(model, path.loss_of(laid))
             errors[name, repeat] = joint_error(found, wanted)
     assert max(errors.values()) < 1.25 * errors["whole", "first"], errors

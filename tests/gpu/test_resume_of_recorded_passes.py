@@ -1,4 +1,4 @@
-"""Interrupted and resumed equals uninterrupted where passes are recorded and replayed, without deterministic algorithms."""
+"""Interrupted and resumed equals uninterrupted where passes run in CUDA graphs, without deterministic algorithms."""
 
 import pytest
 
@@ -59,9 +59,9 @@ def train(folder, scheme, restored, stop_after=None):
 @pytest.mark.parametrize(
     ("scheme", "restored"), [("none", "each_pass"), ("nf4", "each_pass"), ("nf4", "keep"), ("fp8", "each_pass")]
 )
-def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, replayed, scheme, restored, stop_after):
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, graphed, scheme, restored, stop_after):
     digest, logs, _result = train(tmp_path / "whole", scheme, restored)
-    assert sum(replayed) > len(replayed) / 2
+    assert sum(graphed) > len(graphed) / 2
     _digest, first_logs, first = train(tmp_path / "cut", scheme, restored, stop_after)
     assert first.interrupted == "asked to"
     resumed_digest, second_logs, _result = train(tmp_path / "cut", scheme, restored)

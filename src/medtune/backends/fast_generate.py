@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from medtune.plugins.contracts import GenerationRequest, Loaded
@@ -18,6 +19,14 @@ _USABLE_OF_HOST = 0.5
 _CPU_SLOTS = 64
 
 
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """Slots to be taken, None for as many as pay, and GiB that may be taken, None for what is free."""
+
+    slots: int | None
+    memory_gib: float | None
+
+
 def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
     """Return the ids of each answer, its stop id included.
 
@@ -27,7 +36,7 @@ def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: Ev
         spec: ``batch_size`` is the number of sequences decoded together, ``memory_gib`` bounds the memory taken.
 
     Raises:
-        UnreadableError: the model is none that the decoder can run.
+        UnsupportedError: the model is none that the decoder can run.
         torch.OutOfMemoryError: not even one sequence fits.
     """
     import torch
@@ -42,9 +51,8 @@ def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: Ev
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         while len(answers) < len(prompts):
             try:
-                _decode(
-                    loaded, found, {i: p for i, p in enumerate(prompts) if i not in answers}, answers, (spec, wanted)
-                )
+                left = {i: p for i, p in enumerate(prompts) if i not in answers}
+                _decode(loaded, found, left, answers, _Limits(wanted, spec.memory_gib))
             except torch.OutOfMemoryError:
                 if wanted == 1:
                     raise
@@ -59,7 +67,7 @@ def _decode(
     found: Any,
     requests: dict[int, GenerationRequest],
     answers: dict[int, list[int]],
-    settings: tuple[EvalSpec, int | None],
+    limits: _Limits,
 ) -> None:
     import torch
 
@@ -67,21 +75,20 @@ def _decode(
     from medtune.accel.decode.reading import read_decoder
     from medtune.accel.decode.slots import Decoding
 
-    spec, wanted = settings
-    dtype = found.base.lm_head.weight.dtype
+    dtype = found.parts.head.dtype
     keys = list(requests)
     needs = [len(requests[key].input_ids) + requests[key].max_new_tokens for key in keys]
-    budget = _budget(torch.device(loaded.device), spec)
-    plan = plan_decoding(_shape(found, dtype), needs, budget, wanted)
-    if plan.lacking and spec.memory_gib is not None:
+    budget = _budget(torch.device(loaded.device), limits)
+    plan = plan_decoding(_shape(found, dtype), needs, budget, limits.slots)
+    if plan.lacking and limits.memory_gib is not None:
         needed, allowed = (budget + plan.lacking) / _GIB, budget / _GIB
         _LOG.warning(
             "one answer at a time takes %.3g GiB, and %.3g GiB may be taken; it is done all the same", needed, allowed
         )
-    decoder = read_decoder(found, dtype, restore=plan.restore)
-    for members, slots, capacity in plan.groups:
-        decoding = Decoding(decoder, (slots, capacity), (plan.prompt_tokens, plan.prefix_tokens), loaded.stop_ids)
-        decoding.run({keys[i]: requests[keys[i]] for i in members}, answers)
+    decoder = read_decoder(found, dtype, dequantize=plan.dequantize)
+    for group in plan.groups:
+        decoding = Decoding(decoder, group.size, plan.room, loaded.stop_ids)
+        decoding.run({keys[i]: requests[keys[i]] for i in group.members}, answers)
         del decoding
 
 
@@ -89,19 +96,20 @@ def _shape(found: Any, dtype: Any) -> Any:
     from medtune.accel.decode.cache import bytes_per_token
     from medtune.accel.decode.plan import Shape
 
-    work = dtype.itemsize * (8 * found.width + 3 * found.heads.total + 4 * found.mlp_width)
-    logits = 2 * dtype.itemsize * found.base.lm_head.weight.shape[0]
+    parts = found.parts
+    work = dtype.itemsize * (8 * parts.width + 3 * parts.heads.total + 4 * parts.mlp_width)
+    logits = 2 * dtype.itemsize * len(parts.head)
     return Shape(
         cache_per_token=bytes_per_token(found.layers, found.heads, dtype),
         work_per_token=work,
-        restored=found.restored_bytes,
+        dequantized=found.dequantized_bytes,
         scratch=found.largest_bytes,
         per_slot=work + logits,
         fixed=found.adapter_bytes,
     )
 
 
-def _budget(device: Any, spec: EvalSpec) -> int:
+def _budget(device: Any, limits: _Limits) -> int:
     """Return the bytes that may be taken."""
     import torch
 
@@ -110,4 +118,4 @@ def _budget(device: Any, spec: EvalSpec) -> int:
         free = int((torch.cuda.mem_get_info(device)[0] + unused) * _USABLE)
     else:
         free = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * _USABLE_OF_HOST)
-    return free if spec.memory_gib is None else min(free, int(spec.memory_gib * _GIB))
+    return free if limits.memory_gib is None else min(free, int(limits.memory_gib * _GIB))

@@ -59,13 +59,13 @@ def provide_generators() -> Sequence[Generator]:
 
 
 def _answers(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
-    from medtune.accel.decode.reading import UnreadableError
+    from medtune.accel.model.unsupported import UnsupportedError
     from medtune.backends.fast_generate import fast_generate
     from medtune.backends.transformers_generate import generate_by_transformers
 
     try:
         return fast_generate(loaded, prompts, spec)
-    except UnreadableError as error:
+    except UnsupportedError as error:
         _LOG.warning("answering through transformers' own generate, which is slower: %s", error)
     return generate_by_transformers(loaded, prompts, spec)
 

@@ -5,25 +5,22 @@ from typing import Any
 
 import torch
 
+from medtune.accel.model.eligibility import HEAD_CHANGES, spec_refusal
 from medtune.accel.train import FastPath, PackedBatch, Refusal, enable
 from medtune.plugins.contracts import Job
 
 __all__ = ["choose_route", "describe", "loss_of", "supervised_loss"]
 
 _IGNORED = -100
-_HEAD_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-"""Config fields of models that change the logits after the head; their loss takes the model's own forward."""
-
 Loss = Callable[..., dict[str, Any]]
 
 
 def choose_route(job: Job) -> FastPath | Refusal:
     """Switch the fast path on for a job's model, or say why it stays off."""
     train, loaded = job.spec.train, job.loaded
-    if train.fast_path == "off":
-        return Refusal("train.fast_path is off")
-    if train.precision not in ("auto", loaded.compute_dtype):
-        return Refusal(f"train.precision is {train.precision} and the base computes in {loaded.compute_dtype}")
+    reason = spec_refusal(job.spec, loaded.scheme, loaded.compute_dtype)
+    if reason is not None:
+        return Refusal(reason)
     return enable(
         loaded.model,
         recompute="none" if train.recompute == "auto" else train.recompute,
@@ -74,17 +71,17 @@ def supervised_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, *
     backbone = getattr(base, base.base_model_prefix)
     hidden = backbone(input_ids=input_ids, position_ids=position_ids, use_cache=False).last_hidden_state
     targets = labels[:, 1:]
-    chosen = targets != _IGNORED
-    logits = base.get_output_embeddings()(hidden[:, :-1][chosen])
-    return _summed(logits.float(), targets[chosen])
+    supervised = targets != _IGNORED
+    logits = base.get_output_embeddings()(hidden[:, :-1][supervised])
+    return _summed(logits.float(), targets[supervised])
 
 
 def _own_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, **_kwargs: Any) -> dict[str, Any]:
     """As ``supervised_loss``, with all logits from the model's own forward."""
     logits = type(base).forward(base, input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
     targets = labels[:, 1:]
-    chosen = targets != _IGNORED
-    return _summed(logits[:, :-1][chosen].float(), targets[chosen])
+    supervised = targets != _IGNORED
+    return _summed(logits[:, :-1][supervised].float(), targets[supervised])
 
 
 def _summed(logits: Any, targets: Any) -> dict[str, Any]:
@@ -93,4 +90,5 @@ def _summed(logits: Any, targets: Any) -> dict[str, Any]:
 
 
 def _head_is_changed(config: Any) -> bool:
-    return any(getattr(config, name, None) not in (None, 1.0) for name in _HEAD_CHANGES)
+    """Whether logits are changed after the head, so that the loss takes the model's own forward."""
+    return any(getattr(config, name, None) not in (None, 1.0) for name in HEAD_CHANGES)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast, get_args
 
+from medtune.accel.model.eligibility import run_refusal
 from medtune.machine.gpus import Gpu, gpu_of, known_gpus
 from medtune.machine.hardware import Machine, compute_dtype
 from medtune.planning.memory import Memory, Path, Recompute, Setting, Shape, estimate_memory
@@ -19,8 +20,6 @@ _MOST_TOKENS = 16_384
 """Tokens of a micro-batch beyond which a GPU gets no faster."""
 _ENOUGH = 0.97
 """Share of the best speed at which less memory is preferred."""
-_FAMILIES = ("mistral", "llama", "qwen2", "qwen3")
-_FAST_SCHEMES = ("nf4", "fp4", "fp8", "none")
 _BIG_WORKSPACE = (9, 0)
 _SHORTEST = 64
 
@@ -215,19 +214,7 @@ def available_gib(machine: Machine) -> float:
 
 def _path(shape: Shape, spec: RunSpec, dtype: str) -> Path:
     """Return how layers are computed, by what the fast path asks of a model."""
-    lora, train = spec.lora, spec.train
-    applies = (
-        train.fast_path == "auto"
-        and (train.backend, lora.backend) == ("trl", "peft")
-        and shape.model_type in _FAMILIES
-        and dtype != "fp16"
-        and train.precision in ("auto", dtype)
-        and spec.quant.scheme in _FAST_SCHEMES
-        and not lora.use_dora
-        and lora.bias == "none"
-        and set(shape.biased) <= {"q_proj", "k_proj", "v_proj"}
-    )
-    return "fast" if applies else "plain"
+    return "fast" if run_refusal(shape.traits, spec, dtype) is None else "plain"
 
 
 def _prompts(spec: RunSpec) -> int:

@@ -142,7 +142,7 @@ def _adapted(loaded: Loaded, spec: RunSpec, host: PluginHost) -> Loaded:
 def _fast_path(adapted: Loaded, *, share: bool) -> "FastPath | None":
     from medtune.accel.train import FastPath, enable
 
-    found = enable(adapted.model, record=False, share=share)
+    found = enable(adapted.model, cuda_graphs=False, share=share)
     return found if isinstance(found, FastPath) and found.shares >= share else None
 
 

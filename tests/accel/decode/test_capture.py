@@ -10,15 +10,15 @@ from medtune.accel.decode.capture import CapturedSteps
 
 
 class Device:
-    """Stands in for CUDA: a capture records the step without running it, a replay runs it."""
+    """Stands in for CUDA: a capture notes the step without running it, a launch of the graph runs it."""
 
     def __init__(self, monkeypatch, error=None):
-        self.ran, self.recorded, self.capturing, self.error = [], None, False, error
+        self.ran, self.captured, self.capturing, self.error = [], None, False, error
         device = self
 
         class Graph:
             def replay(self):
-                device.ran.append(("replayed", self.rows))
+                device.ran.append(("launched", self.rows))
 
             def pool(self):
                 return (0, 1)
@@ -28,7 +28,7 @@ class Device:
             device.capturing = True
             try:
                 yield
-                graph.rows = device.recorded
+                graph.rows = device.captured
             finally:
                 device.capturing = False
 
@@ -41,7 +41,7 @@ class Device:
         elif self.error:
             raise self.error
         else:
-            self.recorded = rows
+            self.captured = rows
 
 
 def test_the_first_step_runs_as_written_and_later_ones_as_a_graph_of_their_size(monkeypatch):
@@ -49,7 +49,7 @@ def test_the_first_step_runs_as_written_and_later_ones_as_a_graph_of_their_size(
     steps = CapturedSteps(device.step)
     for rows in (8, 8, 8, 4, 4, 8):
         steps(rows)
-    kinds = ["written", "replayed", "replayed", "written", "replayed", "replayed"]
+    kinds = ["written", "launched", "launched", "written", "launched", "launched"]
     assert device.ran == list(zip(kinds, (8, 8, 8, 4, 4, 8), strict=True))
 
 

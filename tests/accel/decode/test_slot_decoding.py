@@ -10,6 +10,7 @@ import transformers
 
 from medtune import EvalSpec, LoraSpec
 from medtune.accel.decode import slots
+from medtune.accel.decode.plan import PromptRoom, SlotSize
 from medtune.accel.decode.reading import read_decoder, survey
 from medtune.backends.bitsandbytes import _keep_differentiable
 from medtune.backends.fast_generate import fast_generate
@@ -151,29 +152,29 @@ def test_a_sliding_window_hides_what_lies_further_back(family):
     assert fast_generate(narrow, prompts, EvalSpec(batch_size=4)) == plain
 
 
-@pytest.mark.parametrize("restore", [True, False])
-def test_a_4_bit_base_answers_alike_restored_once_or_for_each_product(tmp_path, restore):
+@pytest.mark.parametrize("dequantize", [True, False])
+def test_a_4_bit_base_answers_alike_dequantized_once_or_for_each_product(tmp_path, dequantize):
     base = tiny_base(tmp_path, "nf4")
     _keep_differentiable(base.model)  # as the loader does; else some CPUs repack the weights
     loaded = adapted(base)
     prompts = ragged(10)
     plain = one_by_one(loaded, prompts)
     found = survey(loaded.model, torch.float32)
-    assert found.restored_bytes > found.largest_bytes > 0
-    decoder = read_decoder(found, torch.float32, restore=restore)
+    assert found.dequantized_bytes > found.largest_bytes > 0
+    decoder = read_decoder(found, torch.float32, dequantize=dequantize)
     answers = {}
-    decoding = slots.Decoding(decoder, (4, 128), (64, 256), loaded.stop_ids)
+    decoding = slots.Decoding(decoder, SlotSize(4, 128), PromptRoom(64, 256), loaded.stop_ids)
     decoding.run(dict(enumerate(prompts)), answers)
     assert [answers[i] for i in range(10)] == plain
 
 
-def test_a_layer_that_restores_itself_is_read():
+def test_a_layer_that_dequantizes_itself_is_read():
     class Halved(torch.nn.Linear):
-        def restored(self, dtype):
+        def dequantized(self, dtype):
             return (2 * self.weight).to(dtype)
 
         def forward(self, x):
-            return torch.nn.functional.linear(x, self.restored(x.dtype))
+            return torch.nn.functional.linear(x, self.dequantized(x.dtype))
 
     loaded = build("Llama")
     for layer in loaded.model.model.layers:
@@ -220,14 +221,14 @@ def test_prompts_run_in_pieces_that_bound_the_padded_tokens(monkeypatch):
     monkeypatch.setattr(slots.PromptReader, "read", note)
     loaded, prompts = build("Llama"), ragged(12)
     answers = {}
-    decoder = read_decoder(survey(loaded.model, torch.float32), torch.float32, restore=True)
-    slots.Decoding(decoder, (12, 64), (50, 256), NEVER).run(dict(enumerate(prompts)), answers)
+    decoder = read_decoder(survey(loaded.model, torch.float32), torch.float32, dequantize=True)
+    slots.Decoding(decoder, SlotSize(12, 64), PromptRoom(50, 256), NEVER).run(dict(enumerate(prompts)), answers)
     assert [answers[i] for i in range(12)] == one_by_one(loaded, prompts)
     assert len(seen) > 1
     assert max(seen) <= 50
 
 
-def beginning_alike(count):
+def with_prefixes(count):
     """Return prompts of which most begin with one of two paraphrases, one ends with it, and two are the same."""
     draw = random.Random(3)
     paraphrases = [[draw.randrange(2, VOCABULARY) for _ in range(n)] for n in (40, 21)]
@@ -241,8 +242,8 @@ def beginning_alike(count):
 @pytest.mark.parametrize(
     ("family", "more"), [*((f, {}) for f in FAMILIES), ("Mistral", {"sliding_window": 25})], ids=str
 )
-def test_what_prompts_begin_with_alike_runs_once_and_changes_no_answer(family, more, monkeypatch):
-    prompts = beginning_alike(21)
+def test_what_prompts_begin_with_runs_once_and_changes_no_answer(family, more, monkeypatch):
+    prompts = with_prefixes(21)
     loaded, plain = with_stops(adapted(build(family, **more)), prompts)
     computed = []
     run = slots.Decoder.next_ids
@@ -258,8 +259,10 @@ def test_what_prompts_begin_with_alike_runs_once_and_changes_no_answer(family, m
     assert sum(computed) <= whole - 8 * 39 - 6 * 21  # the longest is one that two prompts share whole
     computed.clear()
     answers = {}
-    decoder = read_decoder(survey(loaded.model, torch.float32), torch.float32, restore=True)
-    slots.Decoding(decoder, (6, 128), (64, 30), loaded.stop_ids).run(dict(enumerate(prompts)), answers)
+    decoder = read_decoder(survey(loaded.model, torch.float32), torch.float32, dequantize=True)
+    slots.Decoding(decoder, SlotSize(6, 128), PromptRoom(64, 30), loaded.stop_ids).run(
+        dict(enumerate(prompts)), answers
+    )
     assert [answers[i] for i in range(len(prompts))] == plain  # there is no room for both paraphrases
     assert sum(computed) > whole - 8 * 39
 

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from tiny_models import DEVICE, draw_alike, draw_batch, gradients, joint_error, largest_error, plain_loss
+from tiny_models import DEVICE, draw_batch, draw_with_prefixes, gradients, joint_error, largest_error, plain_loss
 
 from medtune.accel import train as kernels
 
@@ -29,30 +29,30 @@ def test_gradients_of_every_family_equal_plain_peft_in_fp32(build, batch, family
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("recompute", ["none", "all"])
-def test_a_beginning_that_samples_share_is_computed_once_and_changes_nothing(build, family, recompute):
-    model, batch = build(family), draw_alike()
+def test_a_prefix_that_samples_share_is_computed_once_and_changes_nothing(build, family, recompute):
+    model, batch = build(family), draw_with_prefixes()
     wanted_loss, wanted = gradients(model, plain_loss(model, *batch))
     precise = deepcopy(model).double()
     _loss, exact = gradients(precise, plain_loss(precise, *batch))
     path = enabled(model, recompute=recompute, share=True)
     shared, apart = path.lay_out(*batch), kernels.lay_out(*batch)
-    # twelve samples, six to a text: five beginnings less of each
+    # twelve samples, six to a text: five prefixes less of each
     assert len(apart.ids) - len(shared.ids) == 5 * (18 + 21)
     loss, found = gradients(model, path.loss_of(shared))
     torch.testing.assert_close(loss, wanted_loss, rtol=1e-5, atol=0)
     assert largest_error(found, exact) < max(
         1e-5, 1.5 * largest_error(wanted, exact)
     )  # Qwen2's plain ones lie at 1e-5 too
-    losses = path.token_losses[: len(apart.chosen)]
+    losses = path.token_losses[: len(apart.supervised)]
     path.loss_of(apart)
-    torch.testing.assert_close(losses, path.token_losses[: len(apart.chosen)], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(losses, path.token_losses[: len(apart.supervised)], rtol=1e-4, atol=1e-5)
     padded, known = shared.padded(), path.loss_of(shared)
-    torch.testing.assert_close(path.loss_of(padded) - path.token_losses[len(shared.chosen) :].sum(), known)
+    torch.testing.assert_close(path.loss_of(padded) - path.token_losses[len(shared.supervised) :].sum(), known)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_sharing_a_beginning_adds_no_error_in_half_precision(build, family):
-    exact, batch = build(family), draw_alike()
+def test_sharing_a_prefix_adds_no_error_in_half_precision(build, family):
+    exact, batch = build(family), draw_with_prefixes()
     _loss, wanted = gradients(exact, plain_loss(exact, *batch))
     model = build(family, dtype=torch.bfloat16)
     path, errors = enabled(model, share=True), []
@@ -64,7 +64,7 @@ def test_sharing_a_beginning_adds_no_error_in_half_precision(build, family):
 
 @pytest.mark.parametrize(("window", "shares"), [(20, False), (39, True)])
 def test_a_window_that_bites_keeps_samples_whole_and_is_right_either_way(build, window, shares):
-    model, batch = build(sliding_window=window), draw_alike()
+    model, batch = build(sliding_window=window), draw_with_prefixes()
     _loss, wanted = gradients(model, plain_loss(model, *batch))
     path = enabled(model, share=True)
     assert path.lay_out(*batch).shares == shares
@@ -74,7 +74,7 @@ def test_a_window_that_bites_keeps_samples_whole_and_is_right_either_way(build, 
 
 
 def test_samples_stay_whole_unless_asked(build):
-    assert not enabled(build()).lay_out(*draw_alike()).shares
+    assert not enabled(build()).lay_out(*draw_with_prefixes()).shares
 
 
 VARIANTS = {
@@ -169,23 +169,23 @@ def test_gradients_on_a_4_bit_base_equal_plain_peft(build, batch, quant_type):
 
 
 @pytest.fixture
-def restored(monkeypatch):
-    """Return a list that fills with the 4-bit weights that are restored."""
+def dequantized(monkeypatch):
+    """Return a list that fills with the 4-bit weights that are dequantized."""
     from medtune.accel.train import frozen
 
     found = []
-    kept = frozen._FourBit._restore_one
-    monkeypatch.setattr(frozen._FourBit, "_restore_one", lambda *given: (found.append(given[1]), kept(*given)))
+    kept = frozen._FourBit._dequantize_one
+    monkeypatch.setattr(frozen._FourBit, "_dequantize_one", lambda *given: (found.append(given[1]), kept(*given)))
     return found
 
 
-def test_an_mlp_in_parts_restores_each_4_bit_weight_once_per_pass(build, batch, restored, monkeypatch):
+def test_an_mlp_in_parts_dequantizes_each_4_bit_weight_once_per_pass(build, batch, dequantized, monkeypatch):
     from medtune.accel.train import stack
 
     model = build(prepare=in_4_bits("nf4"))
     _loss, wanted = gradients(model, enabled(model).loss_sum(*batch))
     monkeypatch.setattr(stack, "_MLP_ROWS", 7)
-    restored.clear()
+    dequantized.clear()
     path = enabled(model, recompute="all")
     for _ in range(2):
         _loss, found = gradients(model, path.loss_sum(*batch))
@@ -193,35 +193,35 @@ def test_an_mlp_in_parts_restores_each_4_bit_weight_once_per_pass(build, batch, 
     gate = model.get_base_model().model.layers[0].mlp.gate_proj.base_layer.weight
     down = model.get_base_model().model.layers[0].mlp.down_proj.base_layer.weight
     for weight in (gate, down):
-        assert sum(one is weight for one in restored) == 2 * 2  # forward and backward of two passes
+        assert sum(one is weight for one in dequantized) == 2 * 2  # forward and backward of two passes
 
 
-def test_weights_that_stay_restored_give_the_same_to_the_bit_and_are_restored_once(build, batch, restored):
+def test_weights_that_stay_dequantized_give_the_same_to_the_bit_and_are_dequantized_once(build, batch, dequantized):
     model = build(prepare=in_4_bits("nf4"))
     loss, wanted = gradients(model, enabled(model).loss_sum(*batch))
-    restored.clear()
+    dequantized.clear()
     path = enabled(model, keep_dequantized=True)
-    assert not restored  # the first pass takes the memory
+    assert not dequantized  # the first pass takes the memory
     for passes in (2, 1):
         for _ in range(passes):
             found_loss, found = gradients(model, path.loss_sum(*batch))
             assert torch.equal(found_loss, loss)
             assert all(torch.equal(found[name], value) for name, value in wanted.items())
         linears = 7 * len(model.get_base_model().model.layers)
-        assert len(restored) == len({id(one) for one in restored}) == linears
-        path.disable()  # a later pass restores them again
-        restored.clear()
+        assert len(dequantized) == len({id(one) for one in dequantized}) == linears
+        path.disable()  # a later pass dequantizes them again
+        dequantized.clear()
 
 
 @pytest.mark.parametrize("keep_dequantized", [True, False])
-def test_what_a_rehearsal_restored_counts_for_nothing(build, batch, monkeypatch, keep_dequantized):
+def test_what_a_rehearsal_dequantized_counts_for_nothing(build, batch, monkeypatch, keep_dequantized):
     from medtune.accel.train import frozen
 
     model = build(prepare=in_4_bits("nf4"))
     loss, wanted = gradients(model, enabled(model).loss_sum(*batch))
     path = enabled(model, keep_dequantized=keep_dequantized)
     with monkeypatch.context() as within:
-        within.setattr(frozen._FourBit, "_restore_one", lambda *_: None)
+        within.setattr(frozen._FourBit, "_dequantize_one", lambda *_: None)
         path._stack.rehearse(kernels.lay_out(*batch), None)
     found_loss, found = gradients(model, path.loss_sum(*batch))
     assert torch.equal(found_loss, loss)
@@ -326,7 +326,7 @@ REFUSED = {
     "trained biases": {"lora": {"bias": "lora_only"}},
     "further trained modules": {"lora": {"modules_to_save": ["lm_head"]}},
     "differ in rank": {"lora": {"rank_pattern": {"q_proj": 4}}},
-    "Olmo2ForCausalLM": {"family": "Olmo2"},
+    "model type is 'olmo2'": {"family": "Olmo2"},
     "o_proj has a bias": {"family": "Llama", "attention_bias": True},
     "drops attention weights": {"attention_dropout": 0.1},
     "activation is gelu": {"hidden_act": "gelu"},

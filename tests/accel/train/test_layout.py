@@ -1,4 +1,4 @@
-"""What a batch holds of its rows: beginnings that samples share once, and nothing that the loss does not depend on."""
+"""What a batch holds of its rows: prefixes that samples share once, and nothing that the loss does not depend on."""
 
 from itertools import pairwise
 
@@ -7,7 +7,7 @@ import torch
 from medtune.accel import train as kernels
 from medtune.data import prefixes
 
-BEGINNING = list(range(10, 30))
+PREFIX = list(range(10, 30))
 
 
 def rows_of(*samples):
@@ -33,49 +33,49 @@ def pieces(batch):
     ]
 
 
-def test_a_beginning_comes_before_the_rests_of_its_samples_and_chosen_tokens_keep_the_order_of_the_rows():
-    rows = rows_of(([*BEGINNING, 1, 2, 3],), ([5, 6, 7],), ([*BEGINNING, 4, 8, 9],))
+def test_a_prefix_comes_before_the_rests_of_its_samples_and_supervised_tokens_keep_the_order_of_the_rows():
+    rows = rows_of(([*PREFIX, 1, 2, 3],), ([5, 6, 7],), ([*PREFIX, 4, 8, 9],))
     batch = kernels.lay_out(*rows, longest_shared=100)
     # the last token of a sample predicts nothing, so it is left out
-    assert pieces(batch) == [(BEGINNING, [], 24), ([1, 2], BEGINNING, 2), ([4, 8], BEGINNING, 2), ([5, 6], [], 2)]
-    assert batch.ids[batch.chosen].tolist() == [1, 2, 5, 6, 4, 8]
+    assert pieces(batch) == [(PREFIX, [], 24), ([1, 2], PREFIX, 2), ([4, 8], PREFIX, 2), ([5, 6], [], 2)]
+    assert batch.ids[batch.supervised].tolist() == [1, 2, 5, 6, 4, 8]
     assert batch.targets.tolist() == [2, 3, 6, 7, 8, 9]
     assert batch.positions.tolist() == [*range(20), 20, 21, 20, 21, 0, 1]
     assert batch.longest == 22
 
 
 def test_tokens_that_predict_are_not_shared():
-    text = [*BEGINNING, 1, 2, 3, 4]
+    text = [*PREFIX, 1, 2, 3, 4]
     batch = kernels.lay_out(*rows_of((text, 18), (text, 20), ([*text, 5],)), longest_shared=100)
     assert pieces(batch)[0][0] == text[:17]  # the token at 17 predicts that at 18
-    assert len(batch.chosen) == len(batch.targets) == 6 + 4 + 2
+    assert len(batch.supervised) == len(batch.targets) == 6 + 4 + 2
 
 
-def test_short_beginnings_and_samples_that_do_not_count_from_zero_stay_whole():
-    rows = rows_of(([*BEGINNING[:15], 1, 2, 3],), ([*BEGINNING[:15], 4, 8, 9],))
+def test_short_prefixes_and_samples_that_do_not_count_from_zero_stay_whole():
+    rows = rows_of(([*PREFIX[:15], 1, 2, 3],), ([*PREFIX[:15], 4, 8, 9],))
     assert all(not before for _own, before, _seen in pieces(kernels.lay_out(*rows, longest_shared=100)))
-    rows = rows_of(([*BEGINNING, 1, 2, 3],), ([*BEGINNING, 4, 8, 9],))
+    rows = rows_of(([*PREFIX, 1, 2, 3],), ([*PREFIX, 4, 8, 9],))
     rows[1][0] += 7
     assert all(not before for _own, before, _seen in pieces(kernels.lay_out(*rows, longest_shared=100)))
 
 
-def test_a_beginning_has_a_bounded_number_of_samples():
+def test_a_prefix_has_a_bounded_number_of_samples():
     count = 2 * prefixes._MOST_FOLLOWERS + 1
-    rows = rows_of(*(([*BEGINNING, n, n, n],) for n in range(100, 100 + count)))
+    rows = rows_of(*(([*PREFIX, n, n, n],) for n in range(100, 100 + count)))
     batch = kernels.lay_out(*rows, longest_shared=100)
-    sizes = [(seen - 20) // 2 for own, _before, seen in pieces(batch) if own == BEGINNING]
+    sizes = [(seen - 20) // 2 for own, _before, seen in pieces(batch) if own == PREFIX]
     assert sorted(sizes) == [5, 6, 6]
-    assert sum(before == BEGINNING for _own, before, _seen in pieces(batch)) == count
+    assert sum(before == PREFIX for _own, before, _seen in pieces(batch)) == count
 
 
 def test_a_sample_that_is_too_long_keeps_all_whole():
-    rows = rows_of(([*BEGINNING, 1, 2, 3],), ([*BEGINNING, 4, 8, 9],))
+    rows = rows_of(([*PREFIX, 1, 2, 3],), ([*PREFIX, 4, 8, 9],))
     assert kernels.lay_out(*rows, longest_shared=22).shares
     assert not kernels.lay_out(*rows, longest_shared=21).shares
 
 
 def test_padding_and_blank_batches_say_that_their_pieces_share_nothing():
-    batch = kernels.lay_out(*rows_of(([*BEGINNING, 1, 2, 3],), ([*BEGINNING, 4, 8, 9],)), longest_shared=100)
+    batch = kernels.lay_out(*rows_of(([*PREFIX, 1, 2, 3],), ([*PREFIX, 4, 8, 9],)), longest_shared=100)
     padded = batch.padded()
     assert padded.shared.shape[1] == len(padded.offsets) - 1 == 32
     assert pieces(padded)[:3] == pieces(batch)

@@ -22,5 +22,5 @@ def test_small_cards_take_lower_ranks(memory, dtype, rank):
     assert highest_rank(memory, dtype) == rank
 
 
-def test_a_cpu_takes_stock_pytorch():
+def test_a_cpu_takes_the_reference():
     assert choose_steps(torch.device("cpu"), 8, torch.bfloat16).name == "reference"

@@ -34,7 +34,7 @@ def normal():
 def pieces_of(lengths, followed=None):
     """Return where samples begin, two empty ones last, as a padded batch has them, and what they share.
 
-    ``followed`` are the numbers of a beginning and of the last piece that goes on from it.
+    ``followed`` are the numbers of a prefix and of the last piece that goes on from it.
     """
     ends = torch.tensor(lengths).cumsum(0)
     offsets = torch.tensor([0, *ends.tolist(), *2 * [ends[-1].item()]], dtype=torch.int32)
@@ -48,7 +48,7 @@ def pieces_of(lengths, followed=None):
 
 def dense(q, k, v, lengths, window, followed=None):
     """Return attention from all scores of all tokens, masked."""
-    scale, reach = window
+    scale, sliding_window = window
     sample = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(DEVICE)
     place = torch.arange(len(sample), device=DEVICE)
     apart = place[:, None] - place
@@ -56,8 +56,8 @@ def dense(q, k, v, lengths, window, followed=None):
     if followed is not None:
         seen |= (sample == followed[0]) & (sample[:, None] > followed[0]) & (sample[:, None] <= followed[1])
     seen &= apart >= 0
-    if reach is not None:
-        seen &= apart <= reach
+    if sliding_window is not None:
+        seen &= apart <= sliding_window
     shared = q.shape[1] // k.shape[1]
     scores = torch.einsum("qhd,khd->hqk", q, k.repeat_interleave(shared, 1)) * scale
     shares = scores.masked_fill(~seen, float("-inf")).softmax(-1)
@@ -70,30 +70,30 @@ def error(found, wanted):
 
 @pytest.mark.parametrize("heads", [Heads(4, 1, 16), Heads(14, 2, 16), Heads(3, 3, 32)], ids=str)
 @pytest.mark.parametrize(
-    ("reach", "lengths", "followed"),
+    ("sliding_window", "lengths", "followed"),
     [(None, LENGTHS, None), (3, LENGTHS, None), (20, LENGTHS, None), (None, (5, 37, 9, 70, 1, 40), (1, 4))],
     ids=["whole", "narrow", "wide", "shared"],
 )
-def test_attention_and_its_gradients_equal_dense_attention(normal, heads, reach, lengths, followed):
+def test_attention_and_its_gradients_equal_dense_attention(normal, heads, sliding_window, lengths, followed):
     tokens, scale = sum(lengths), heads.width**-0.5
     pieces = pieces_of(lengths, followed)
     joint = normal(tokens, heads.total).to(HALF)
     gradient = normal(tokens, heads.queries, heads.width).to(HALF)
     q, k, v = heads.split(joint)
     wide = joint.float().requires_grad_()
-    wanted = dense(*heads.split(wide), lengths, (scale, reach), followed)
+    wanted = dense(*heads.split(wide), lengths, (scale, sliding_window), followed)
     (wanted_gradient,) = torch.autograd.grad(wanted, wide, gradient.float())
     wanted = wanted.detach()
 
-    out, log = triton_attention.attend(q, k, v, pieces, (scale, reach))
+    out, log = triton_attention.attend(q, k, v, pieces, (scale, sliding_window))
     done = q, k, v, out, log
-    found = triton_attention_backward.attend_backward(gradient, done, pieces, (scale, reach), None)
+    found = triton_attention_backward.attend_backward(gradient, done, pieces, (scale, sliding_window), None)
     assert error(out, wanted) < ALLOWED
     for part, wanted_part in zip(heads.split(found), heads.split(wanted_gradient), strict=True):
         assert error(part, wanted_part) < ALLOWED
 
     angles = normal(tokens, heads.width // 2), normal(tokens, heads.width // 2)
-    turned = triton_attention_backward.attend_backward(gradient, done, pieces, (scale, reach), angles)
+    turned = triton_attention_backward.attend_backward(gradient, done, pieces, (scale, sliding_window), angles)
     parts = heads.split(wanted_gradient)
     assert error(turned, reference.rotate_backward(parts, angles, heads, None)) < ALLOWED
 
@@ -141,10 +141,10 @@ def test_other_heads_are_left_to_other_kernels(normal):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU multiplies fp32 in less precision")
-def test_a_model_whose_samples_share_beginnings_has_the_gradients_of_plain_peft(build, monkeypatch):
-    from tiny_models import draw_alike, gradients, largest_error, plain_loss
+def test_a_model_whose_samples_share_prefixes_has_the_gradients_of_plain_peft(build, monkeypatch):
+    from tiny_models import draw_with_prefixes, gradients, largest_error, plain_loss
 
-    model, batch = build("Mistral"), draw_alike(rows=1)
+    model, batch = build("Mistral"), draw_with_prefixes(rows=1)
     _loss, wanted = gradients(model, plain_loss(model, *batch))
     monkeypatch.setattr(attention, "_form_of", lambda _q, _k: "triton")
     path = kernels.enable(model, share=True)

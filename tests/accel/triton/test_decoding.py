@@ -1,4 +1,4 @@
-"""The Triton kernels of decoding equal the stock steps: compiled where there is a GPU, else interpreted on the CPU."""
+"""The Triton kernels of decoding equal the reference steps: compiled where there is a GPU, else interpreted on the CPU."""
 
 import math
 import os
@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from medtune.accel.decode.cache import SlotCache
-from medtune.accel.decode.steps import STOCK
-from medtune.accel.model.heads import Heads, Norm
-from medtune.accel.model.shape import HeadNorms, Window
+from medtune.accel.decode.steps import REFERENCE
+from medtune.accel.model.heads import HeadNorms, Heads, Norm, Window
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
@@ -36,34 +35,34 @@ def seed():
 
 
 @pytest.mark.parametrize("pending", [True, False])
-def test_the_norm_adds_and_normalises_like_stock(pending):
+def test_the_norm_adds_and_normalises_like_the_reference(pending):
     x, more, norm = draw(5, 48), draw(5, 48) if pending else None, Norm(draw(48), 1e-5)
-    for fused, stock in zip(decode_steps.norm(x, more, norm), STOCK.norm(x, more, norm), strict=True):
-        close(fused, stock)
+    for fused, reference in zip(decode_steps.norm(x, more, norm), REFERENCE.norm(x, more, norm), strict=True):
+        close(fused, reference)
 
 
 @pytest.mark.parametrize("normed", [True, False])
-def test_heads_are_rotated_like_stock(normed):
+def test_heads_are_rotated_like_the_reference(normed):
     heads = Heads(4, 2, 24)
     norms = HeadNorms(Norm(draw(24), 1e-5), Norm(draw(24), 1e-3)) if normed else None
     fused = draw(11, heads.total)
-    stock = fused.clone()
+    reference = fused.clone()
     angles = draw(11, 12).cos(), draw(11, 12).sin()
     decode_steps.rotate(fused, angles, heads, norms)
-    STOCK.rotate(stock, angles, heads, norms)
-    close(fused, stock)
+    REFERENCE.rotate(reference, angles, heads, norms)
+    close(fused, reference)
 
 
 @pytest.mark.parametrize("rank", [0, 3, 65])
-def test_the_gate_adds_adapters_like_stock(rank):
+def test_the_gate_adds_adapters_like_the_reference(rank):
     gate_up = draw(35, 2 * 130)
     adapters = (draw(35, 2 * rank), draw(2 * 130, rank)) if rank else None
-    close(decode_steps.gate(gate_up.clone(), adapters), STOCK.gate(gate_up, adapters))
+    close(decode_steps.gate(gate_up.clone(), adapters), REFERENCE.gate(gate_up, adapters))
 
 
 @pytest.mark.parametrize("window", [None, 40])
 @pytest.mark.parametrize(("rows", "heads"), [(3, Heads(4, 2, 16)), (300, Heads(2, 2, 16)), (1, Heads(8, 1, 32))])
-def test_a_token_attends_to_its_slot_like_stock(rows, heads, window):
+def test_a_token_attends_to_its_slot_like_the_reference(rows, heads, window):
     capacity = 256
     lengths = torch.randint(0, capacity, (rows,), dtype=torch.int32, device=DEVICE)
     lengths[0] = 0
@@ -71,8 +70,8 @@ def test_a_token_attends_to_its_slot_like_stock(rows, heads, window):
     cache._data.normal_()
     kept = cache._data.clone()
     qkv = draw(rows, heads.total)
-    reach = Window(1 / math.sqrt(heads.width), window)
-    fused = decode_attention.attend(qkv, (kept[0, 0], kept[0, 1]), lengths, heads, reach)
+    sliding_window = Window(1 / math.sqrt(heads.width), window)
+    fused = decode_attention.attend(qkv, (kept[0, 0], kept[0, 1]), lengths, heads, sliding_window)
     cache._fused = False
-    close(fused, cache.attend(0, qkv, lengths, reach))
+    close(fused, cache.attend(0, qkv, lengths, sliding_window))
     close(kept, cache._data)

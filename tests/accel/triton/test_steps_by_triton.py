@@ -1,4 +1,4 @@
-"""Every Triton kernel equals its stock form: compiled where there is a GPU, else interpreted on the CPU."""
+"""Every Triton kernel equals its reference form: compiled where there is a GPU, else interpreted on the CPU."""
 
 import os
 from dataclasses import replace
@@ -12,11 +12,10 @@ pytest.importorskip("triton")
 
 from tiny_models import build_model, draw_batch, gradients, largest_error
 
-from medtune.accel.model.heads import Heads
+from medtune.accel.model.heads import HeadNorms, Heads, Norm
 from medtune.accel.steps import reference, reference_gate
 from medtune.accel.steps.dropout import Dropout
 from medtune.accel.steps.gate import AfterGate, BeforeGate
-from medtune.accel.steps.head_norms import HeadNorms
 from medtune.accel.triton import adapters, blocks, four_bit, gate, rotary, rows
 
 # the interpreter itself uses what NumPy deprecates
@@ -115,7 +114,7 @@ def test_rotation_and_its_gradient(draw, assert_close, normed, width, rank):
     qkv = draw(rows, heads.total)
     angle = draw(rows, width // 2, dtype=torch.float32)
     angles = (angle.cos(), angle.sin())
-    norms = HeadNorms((draw(width), draw(width)), 1e-5) if normed else None
+    norms = HeadNorms(Norm(draw(width), 1e-5), Norm(draw(width), 1e-5)) if normed else None
     adapter = draw_adapter(draw, rows, 3, rank, heads.total)
     found, wanted = (m.rotate(qkv.clone(), adapter, angles, heads, norms) for m in (rotary, reference))
     assert_close(found, wanted)
@@ -195,12 +194,12 @@ def test_thin_products_over_blocks_of_columns(draw, assert_close, bounds, rows, 
 
 @pytest.mark.parametrize("nested", [True, False])
 @pytest.mark.parametrize("quant_type", ["nf4", "fp4"])
-def test_restored_4_bit_weights_equal_those_of_bitsandbytes(draw, quant_type, nested):
+def test_dequantized_4_bit_weights_equal_those_of_bitsandbytes(draw, quant_type, nested):
     functional = pytest.importorskip("bitsandbytes.functional")
     weight = draw(96, 192)  # more blocks than one scale of scales covers
     packed, state = functional.quantize_4bit(weight, quant_type=quant_type, compress_statistics=nested)
     out = torch.empty_like(weight)
-    assert four_bit.restore(packed, state, out)
+    assert four_bit.dequantize(packed, state, out)
     wanted = functional.dequantize_4bit(packed, state)
     torch.testing.assert_close(out, wanted, rtol=0 if DEVICE == "cpu" else 1e-2, atol=0)
 
@@ -208,11 +207,11 @@ def test_restored_4_bit_weights_equal_those_of_bitsandbytes(draw, quant_type, ne
 def test_4_bit_weights_that_end_inside_a_block_are_left_to_bitsandbytes(draw):
     functional = pytest.importorskip("bitsandbytes.functional")
     packed, state = functional.quantize_4bit(draw(3, 24))
-    assert not four_bit.restore(packed, state, draw(3, 24))
+    assert not four_bit.dequantize(packed, state, draw(3, 24))
 
 
 @pytest.mark.parametrize(("family", "lora"), [("Mistral", {}), ("Qwen3", {"lora_dropout": 0.2, "r": 20})])
-def test_whole_models_by_triton_equal_those_by_stock_pytorch(family, lora, monkeypatch):
+def test_whole_models_by_triton_equal_those_by_the_reference(family, lora, monkeypatch):
     from medtune.accel import train as kernels
     from medtune.accel.train import recognize, steps
 

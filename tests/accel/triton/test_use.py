@@ -1,9 +1,10 @@
-"""Triton kernels that fail at once give way to stock steps; the run goes on."""
+"""Triton kernels that fail at once give way to reference steps; the run goes on."""
 
 import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,9 +51,9 @@ def test_what_training_gave_up_decoding_does_not_try(monkeypatch):
     failures = []
     monkeypatch.setattr(triton_use, "_failures", failures)
     gpu = torch.device("cuda")
-    assert decoding_steps.choose_steps(gpu) is not decoding_steps.STOCK
+    assert decoding_steps.choose_steps(gpu) is not decoding_steps.REFERENCE
     triton_use.give_up_triton("no C compiler")
-    assert decoding_steps.choose_steps(gpu) is decoding_steps.STOCK
+    assert decoding_steps.choose_steps(gpu) is decoding_steps.REFERENCE
 
 
 def test_an_error_after_the_first_pass_is_not_taken_for_one_of_triton(monkeypatch):
@@ -75,11 +76,11 @@ def test_a_rehearsal_leaves_nothing_behind(monkeypatch):
     path, passes = kernels.enable(model), []
     run = path._stack._forward
 
-    def rubbish(x, during):
+    def rubbish(x, step):
         passes.append(len(x))
-        return run(torch.full_like(x, float("nan")), during)
+        return run(torch.full_like(x, float("nan")), step)
 
-    monkeypatch.setattr("medtune.accel.train.stack.Stack._forward", lambda self, x, during: rubbish(x, during))
+    monkeypatch.setattr("medtune.accel.train.stack.Stack._forward", lambda self, x, step: rubbish(x, step))
     path._stack.rehearse(kernels.lay_out(*batch), torch.zeros(1, dtype=torch.int64))
     monkeypatch.undo()
     assert len(passes) == 2  # one more for twice as many pieces
@@ -111,4 +112,41 @@ def test_all_kernels_of_a_pass_are_compiled_beforehand_and_fit_the_gpu(tmp_path)
     assert found["launchers"] == found["made"]
     assert found["attention"] == [2, 2, 2]  # for the pieces of the batch, and for twice as many
     assert 0 < found["most_shared"] <= 232_448
-    assert found["is_as_before"]
+
+
+class Kernel:
+    """Stands in for a compiled kernel: notes who launched it and who had it compiled."""
+
+    def __init__(self):
+        self.ran, self.compiled = [], []
+
+    def __getitem__(self, grid):
+        return lambda *given, **options: self.ran.append((threading.current_thread(), grid, given, options))
+
+    def run(self, *given, grid, warmup, **options):
+        assert warmup
+        self.compiled.append((threading.current_thread(), grid, given, options))
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+def test_a_launch_from_another_thread_is_run_while_kernels_are_only_compiled():
+    kernel, me = Kernel(), threading.current_thread()
+    other = threading.Thread(target=lambda: triton_use.launch(kernel, (2,))("other", ROWS=4))
+    with triton_use.compiled_together():
+        triton_use.launch(kernel, (1,))("own", ROWS=4)
+        other.start()
+        other.join()
+    assert kernel.compiled == [(me, (1,), ("own",), {"ROWS": 4})]
+    assert kernel.ran == [(other, (2,), ("other",), {"ROWS": 4})]
+    triton_use.launch(kernel, (3,))("own")
+    assert kernel.ran[1:] == [(me, (3,), ("own",), {})]
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+def test_an_error_while_kernels_are_compiled_leaves_launches_as_they_were():
+    kernel = Kernel()
+    with pytest.raises(RuntimeError, match="C compiler"), triton_use.compiled_together():
+        fail()
+    triton_use.launch(kernel, (1,))()
+    assert len(kernel.ran) == 1
+    assert not kernel.compiled

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medtune.accel.model.heads import Heads
-from medtune.accel.model.shape import Window
+from medtune.accel.decode.plan import SlotSize
+from medtune.accel.model.heads import Heads, Window
 from medtune.accel.triton.use import has_triton
 
 __all__ = ["SlotCache", "bytes_per_token"]
@@ -18,12 +18,11 @@ class SlotCache:
     the first n slots are a view. Key heads are stored once, however many query heads share them.
     """
 
-    def __init__(
-        self, layers: int, heads: Heads, size: tuple[int, int], dtype: torch.dtype, device: torch.device
-    ) -> None:
-        slots, capacity = size
-        self.heads, self.slots, self.capacity = heads, slots, capacity
-        self._data = torch.zeros(layers, 2, slots, heads.keys, capacity, heads.width, dtype=dtype, device=device)
+    def __init__(self, layers: int, heads: Heads, size: SlotSize, dtype: torch.dtype, device: torch.device) -> None:
+        self.heads, self.slots, self.capacity = heads, size.slots, size.capacity
+        self._data = torch.zeros(
+            layers, 2, size.slots, heads.keys, size.capacity, heads.width, dtype=dtype, device=device
+        )
         power_of_two = heads.width & (heads.width - 1) == 0 and heads.width >= 16  # noqa: PLR2004 - smallest dot
         self._fused = device.type == "cuda" and power_of_two and has_triton()
 
@@ -50,7 +49,7 @@ class SlotCache:
             layer: number of the layer.
             qkv: [rows, heads.total], rotated; row n belongs to slot n.
             lengths: [rows] int32, tokens that the slot holds already.
-            window: scale and reach.
+            window: scale and sliding window.
 
         Returns:
             [rows, queries * width].
@@ -60,14 +59,14 @@ class SlotCache:
             from medtune.accel.triton.decode_attention import attend
 
             return attend(qkv, (keys, values), lengths, self.heads, window)
-        return self._attend_stock(qkv, (keys[: len(qkv)], values[: len(qkv)]), lengths, window)
+        return self._attend_reference(qkv, (keys[: len(qkv)], values[: len(qkv)]), lengths, window)
 
     def move(self, source: int, target: int, tokens: int) -> None:
         """Copy the first ``tokens`` tokens of a slot into another."""
         self._data[:, :, target, :, :tokens] = self._data[:, :, source, :, :tokens]
 
-    def _attend_stock(self, qkv: Tensor, kept: tuple[Tensor, Tensor], lengths: Tensor, window: Window) -> Tensor:
-        """Attend with stock PyTorch: query heads that share a key head count as queries of it, so nothing is repeated."""
+    def _attend_reference(self, qkv: Tensor, kept: tuple[Tensor, Tensor], lengths: Tensor, window: Window) -> Tensor:
+        """Attend with plain PyTorch: query heads that share a key head count as queries of it, so nothing is repeated."""
         q, k, v = self.heads.split(qkv)
         keys, values = kept
         rows, places = torch.arange(len(qkv), device=qkv.device), lengths.long()

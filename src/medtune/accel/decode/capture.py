@@ -13,7 +13,7 @@ RunStep = Callable[[int], None]
 
 
 class CapturedSteps:
-    """Captures a step for each number of rows the second time it is asked for, and replays it from then on.
+    """Captures a step for each number of rows the second time it is asked for, and launches the CUDA graph from then on.
 
     The first time runs as written, which compiles kernels and sets up libraries outside of the capture. A capture does
     not execute anything, so a step is never lost or done twice. When a step cannot be captured, all run as written.

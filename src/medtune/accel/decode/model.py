@@ -8,8 +8,7 @@ from torch import Tensor
 
 from medtune.accel.decode.products import Product
 from medtune.accel.decode.steps import Steps
-from medtune.accel.model.heads import Heads, Norm
-from medtune.accel.model.shape import HeadNorms, Window
+from medtune.accel.model.heads import HeadNorms, Heads, Norm, Window
 from medtune.accel.model.weights import logits_memory, write_logits
 
 __all__ = ["Attend", "Decoder", "DecoderLayer"]

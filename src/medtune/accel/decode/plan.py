@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["DecodePlan", "Shape", "plan_decoding"]
+__all__ = ["DecodePlan", "PromptRoom", "Shape", "SlotGroup", "SlotSize", "plan_decoding"]
 
 _MOST_SLOTS = 512
 """Above this many sequences a step is bound by arithmetic, and more of them only wait longer."""
@@ -21,18 +21,47 @@ class Shape:
     Attributes:
         cache_per_token: keys and values of one token.
         work_per_token: activations of one prompt token.
-        restored: weights that may be restored once.
-        scratch: memory for restoring them layer by layer instead.
+        dequantized: weights that may be dequantized once.
+        scratch: memory for dequantizing them layer by layer instead.
         per_slot: of one sequence besides its keys and values, such as a row of logits.
         fixed: taken in any case, such as adapters in the compute type.
     """
 
     cache_per_token: int
     work_per_token: int
-    restored: int
+    dequantized: int
     scratch: int
     per_slot: int
     fixed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSize:
+    """How many sequences a cache holds, and the most tokens of each, prompt and answer."""
+
+    slots: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRoom:
+    """How much of prompts is worked on at once.
+
+    Attributes:
+        prompt_tokens: most prompt tokens, padded, that run through the model at once; a longer prompt runs alone.
+        prefix_tokens: most tokens of common prefixes of prompts whose keys and values are kept.
+    """
+
+    prompt_tokens: int
+    prefix_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotGroup:
+    """Requests, by their index, that share one cache, and its size."""
+
+    members: tuple[int, ...]
+    size: SlotSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +69,15 @@ class DecodePlan:
     """How requests are decoded.
 
     Attributes:
-        restore: whether compressed weights are restored once for all steps.
-        groups: requests (by their index) that share one cache, with its slots and its tokens per slot.
-        prompt_tokens: most prompt tokens, padded, that run through the model at once.
-        prefix_tokens: most tokens of common prefixes of prompts whose keys and values are kept.
+        dequantize: whether compressed weights are dequantized once for all steps.
+        groups: requests that share one cache each.
+        room: how much of prompts is worked on at once.
         lacking: bytes above the budget that one sequence at a time takes, 0 where it fits.
     """
 
-    restore: bool
-    groups: tuple[tuple[tuple[int, ...], int, int], ...]
-    prompt_tokens: int
-    prefix_tokens: int
+    dequantize: bool
+    groups: tuple[SlotGroup, ...]
+    room: PromptRoom
     lacking: int = 0
 
 
@@ -65,11 +92,11 @@ def plan_decoding(shape: Shape, needs: Sequence[int], budget: int, wanted: int |
     """
     most = min(wanted or _MOST_SLOTS, len(needs))
     budget -= shape.fixed
-    left = budget - shape.restored
-    # Restored weights save 4 ms a step; they are not worth decoding fewer sequences together than a step can carry.
+    left = budget - shape.dequantized
+    # Dequantized weights save 4 ms a step; they are not worth decoding fewer sequences together than a step can carry.
     smallest = min(most, _FEW_SLOTS) * (_rounded(max(needs)) * shape.cache_per_token + shape.per_slot)
-    restore = shape.restored == 0 or left - _FEWEST_PROMPT_TOKENS * shape.work_per_token >= smallest
-    left = left if restore else budget - shape.scratch
+    dequantize = shape.dequantized == 0 or left - _FEWEST_PROMPT_TOKENS * shape.work_per_token >= smallest
+    left = left if dequantize else budget - shape.scratch
     one = _rounded(max(needs)) * shape.cache_per_token + shape.per_slot
     lacking = max(0, one + _FEWEST_PROMPT_TOKENS * shape.work_per_token - left)
     prompt_tokens = min(int(left * 0.3), left - one) // max(shape.work_per_token, 1)
@@ -78,25 +105,24 @@ def plan_decoding(shape: Shape, needs: Sequence[int], budget: int, wanted: int |
     order = sorted(range(len(needs)), key=lambda i: needs[i])
     whole = _group(shape, order, needs, left, most)
     groups = (
-        [whole] if whole[1] >= most else [_group(shape, part, needs, left, most) for part in _by_doubling(order, needs)]
+        [whole]
+        if whole.size.slots >= most
+        else [_group(shape, part, needs, left, most) for part in _by_doubling(order, needs)]
     )
     spare = min(_spare_tokens(shape, group, left) for group in groups)
-    return DecodePlan(restore, tuple(groups), prompt_tokens, spare, lacking)
+    return DecodePlan(dequantize, tuple(groups), PromptRoom(prompt_tokens, spare), lacking)
 
 
-def _spare_tokens(shape: Shape, group: tuple[tuple[int, ...], int, int], left: int) -> int:
+def _spare_tokens(shape: Shape, group: SlotGroup, left: int) -> int:
     """Return how many tokens of common prefixes fit beside a group's slots."""
-    _members, slots, capacity = group
-    spare = left - slots * (capacity * shape.cache_per_token + shape.per_slot)
+    spare = left - group.size.slots * (group.size.capacity * shape.cache_per_token + shape.per_slot)
     return max(0, min(_PREFIX_TOKENS, spare // max(shape.cache_per_token, 1)))
 
 
-def _group(
-    shape: Shape, part: Sequence[int], needs: Sequence[int], left: int, most: int
-) -> tuple[tuple[int, ...], int, int]:
+def _group(shape: Shape, part: Sequence[int], needs: Sequence[int], left: int, most: int) -> SlotGroup:
     capacity = _rounded(max(needs[i] for i in part))
     affordable = left // (capacity * shape.cache_per_token + shape.per_slot)
-    return tuple(part), max(1, min(most, affordable, len(part))), capacity
+    return SlotGroup(tuple(part), SlotSize(max(1, min(most, affordable, len(part))), capacity))
 
 
 def _by_doubling(order: Sequence[int], needs: Sequence[int]) -> list[list[int]]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from medtune.accel.model.shape import Window
+from medtune.accel.model.heads import Window
 
 __all__ = ["Prompts", "attend", "attend_to_kept", "mask_of"]
 
@@ -42,7 +42,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, prompts: Prompts, window: Window) ->
         k: [tokens, key heads, width]; a key head is shared by consecutive query heads.
         v: as ``k``.
         prompts: say where each token belongs.
-        window: scale and reach.
+        window: scale and sliding window.
 
     Returns:
         [tokens, heads, width].
@@ -94,7 +94,7 @@ def attend_to_kept(q: Tensor, kept: tuple[Tensor, Tensor], prompts: Prompts, mas
         kept: keys and values of whole prompts, each [prompts, key heads, n, width]; what lies beyond an end is not seen.
         prompts: say where each token belongs.
         mask: from ``mask_of``.
-        window: scale and reach.
+        window: scale and sliding window.
 
     Returns:
         [tokens, heads, width].

@@ -1,4 +1,4 @@
-"""Runs prompts through the model, packed, and keeps their keys and values; what they share at the beginning runs once."""
+"""Runs prompts through the model, packed, and keeps their keys and values; a prefix that they share runs once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from medtune.accel.decode.cache import SlotCache
 from medtune.accel.decode.model import Decoder
+from medtune.accel.decode.plan import PromptRoom
 from medtune.accel.decode.prompt_attention import Prompts, attend, attend_to_kept, mask_of
 from medtune.data.prefixes import Prefix, shared_prefixes
 from medtune.plugins.contracts import GenerationRequest
@@ -33,19 +34,18 @@ class PromptReader:
     Args:
         decoder: the model.
         cache: kept keys and values.
-        prompt_tokens: most tokens, padded, that run through the model at once.
-        prefix_tokens: most tokens of common prefixes that are kept.
+        room: how much of them is worked on at once.
     """
 
-    def __init__(self, decoder: Decoder, cache: SlotCache, prompt_tokens: int, prefix_tokens: int) -> None:
+    def __init__(self, decoder: Decoder, cache: SlotCache, room: PromptRoom) -> None:
         self._decoder, self._cache, self._device = decoder, cache, decoder.embedding.device
-        self._prompt_tokens, self._prefix_tokens = prompt_tokens, prefix_tokens
+        self._room = room
         self._shared: dict[int, tuple[int, int]] = {}
         self._kept: list[tuple[Tensor, Tensor]] = []
 
     def share(self, requests: Mapping[int, GenerationRequest]) -> None:
-        """Run what requests have in common at their beginnings, once."""
-        prefixes = shared_prefixes({key: r.input_ids for key, r in requests.items()}, self._prefix_tokens)
+        """Run the prefixes that requests have in common, once."""
+        prefixes = shared_prefixes({key: r.input_ids for key, r in requests.items()}, self._room.prefix_tokens)
         place = 0
         for prefix in prefixes:
             self._shared.update(dict.fromkeys(prefix.keys, (place, len(prefix.ids))))
@@ -98,7 +98,7 @@ class PromptReader:
         for prefix in prefixes:
             if len(prefix.ids) > room:
                 chunks.append([])
-                room = self._prompt_tokens
+                room = self._room.prompt_tokens
             chunks[-1].append(_Part(prefix.ids))
             room -= len(prefix.ids)
         return chunks

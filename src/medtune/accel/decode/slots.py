@@ -9,6 +9,7 @@ from torch import Tensor
 from medtune.accel.decode.cache import SlotCache
 from medtune.accel.decode.capture import CapturedSteps, RunStep
 from medtune.accel.decode.model import Decoder
+from medtune.accel.decode.plan import PromptRoom, SlotSize
 from medtune.accel.decode.prompts import PromptReader
 from medtune.accel.decode.state import Admitted, DecodeState
 from medtune.plugins.contracts import GenerationRequest
@@ -27,20 +28,17 @@ class Decoding:
 
     Args:
         decoder: the model.
-        size: sequences decoded together, and most tokens of each, prompt and answer.
-        at_once: most prompt tokens, padded, that run through the model at once (a longer prompt runs alone), and most
-            tokens of common prefixes of prompts that are kept.
+        size: of the cache.
+        room: how much of prompts is worked on at once.
         stop_ids: ids that end an answer.
     """
 
-    def __init__(
-        self, decoder: Decoder, size: tuple[int, int], at_once: tuple[int, int], stop_ids: Sequence[int]
-    ) -> None:
+    def __init__(self, decoder: Decoder, size: SlotSize, room: PromptRoom, stop_ids: Sequence[int]) -> None:
         weight = decoder.embedding
-        self._decoder, self._device, self._prompt_tokens = decoder, weight.device, at_once[0]
+        self._decoder, self._device, self._prompt_tokens = decoder, weight.device, room.prompt_tokens
         self._cache = SlotCache(len(decoder.layers), decoder.heads, size, weight.dtype, weight.device)
-        self._reader = PromptReader(decoder, self._cache, *at_once)
-        self._state = DecodeState(*size, stop_ids, weight.device)
+        self._reader = PromptReader(decoder, self._cache, room)
+        self._state = DecodeState(size.slots, size.capacity, stop_ids, weight.device)
 
     def run(self, requests: Mapping[int, GenerationRequest], answers: dict[int, list[int]]) -> None:
         """Decode requests.

@@ -1,4 +1,4 @@
-"""The steps between matrix products, in stock PyTorch or as fused Triton kernels."""
+"""The steps between matrix products, in plain PyTorch or as fused Triton kernels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,18 +7,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medtune.accel.model.heads import Heads, Norm
-from medtune.accel.model.shape import HeadNorms
+from medtune.accel.model.heads import HeadNorms, Heads, Norm
 from medtune.accel.triton.use import has_triton
 
-__all__ = ["STOCK", "Steps", "choose_steps"]
+__all__ = ["REFERENCE", "Steps", "choose_steps"]
 
 _Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The steps; those of ``STOCK`` say what each does."""
+    """The steps; those of ``REFERENCE`` say what each does."""
 
     norm: Callable[[Tensor, Tensor | None, Norm], _Pair]
     rotate: Callable[[Tensor, _Pair, Heads, HeadNorms | None], None]
@@ -28,7 +27,7 @@ class Steps:
 def choose_steps(device: torch.device) -> Steps:
     """Return the fastest steps that run on ``device``."""
     if device.type != "cuda" or not has_triton():
-        return STOCK
+        return REFERENCE
     from medtune.accel.triton import decode_steps
 
     return Steps(decode_steps.norm, decode_steps.rotate, decode_steps.gate)
@@ -76,5 +75,5 @@ def _normed(x: Tensor, norm: Norm) -> Tensor:
     return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + norm.eps)).to(x.dtype) * norm.weight
 
 
-STOCK = Steps(_norm, _rotate, _gate)
-"""The steps in stock PyTorch: what a CPU runs, and what the kernels must equal."""
+REFERENCE = Steps(_norm, _rotate, _gate)
+"""The steps in plain PyTorch: what a CPU runs, and what the kernels must equal."""

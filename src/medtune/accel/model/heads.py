@@ -1,12 +1,12 @@
 """Small values that the fast path of training and that of decoding both read off a decoder-only model."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Heads", "Norm", "reach"]
+__all__ = ["HeadNorms", "Heads", "Norm", "Window"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,27 @@ class Norm:
     eps: float
 
 
-def reach(attention: Any, config: Any) -> int | None:
-    """Return how many tokens back a layer sees, None for all: Mistral says so in its config, Qwen for each layer."""
-    if hasattr(attention, "sliding_window"):
-        tokens = attention.sliding_window
-    else:
-        tokens = config.sliding_window if config.model_type == "mistral" else None
-    return None if tokens is None else int(tokens)
+@dataclass(frozen=True, slots=True)
+class HeadNorms:
+    """Norms of each query head and of each key head, before they are rotated."""
+
+    query: Norm
+    key: Norm
+
+    @property
+    def eps(self) -> float:
+        """The eps of both, which the reader demands to be the same."""
+        return self.query.eps
+
+    @property
+    def weights(self) -> "tuple[Tensor, Tensor]":
+        """The weights of both, each [width]."""
+        return self.query.weight, self.key.weight
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Scale of the scores, and how many tokens back a token sees, itself included; None for all of its sample."""
+
+    scale: float
+    tokens: int | None

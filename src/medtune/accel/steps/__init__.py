@@ -1,1 +1,1 @@
-"""The steps between matrix products: what they take, and their reference form in stock PyTorch."""
+"""The steps between matrix products: what they take, and their reference form in plain PyTorch."""

@@ -20,7 +20,7 @@ class Dropout:
 
     Attributes:
         probability: of dropping an input; rounded to a multiple of 2**-16.
-        step_seed: int64 [1], drawn anew for every micro-batch; on the device, so that a recorded pass can be replayed.
+        step_seed: int64 [1], drawn anew for every micro-batch; on the device, so that a captured pass can be launched again.
         members: adapters in the group.
         seeds: one for every two of them.
         first_row: number of the first row, when a part of the rows is worked on.

@@ -1,4 +1,4 @@
-"""The fused steps in stock PyTorch: what a CPU runs, and what the Triton kernels must equal."""
+"""The fused steps in plain PyTorch: what a CPU runs, and what the Triton kernels must equal."""
 
 from itertools import pairwise
 from typing import Any
@@ -6,19 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medtune.accel.model.heads import Heads
+from medtune.accel.model.heads import HeadNorms, Heads
 from medtune.accel.steps.dropout import Dropout, keep_mask
-from medtune.accel.steps.head_norms import HeadNorms
 
 __all__ = [
     "add_projected",
     "block_gradients",
     "cross_entropy",
+    "dequantize",
     "norm",
     "norm_backward",
     "project",
     "quantize_rows",
-    "restore",
     "rotate",
     "rotate_backward",
     "weight_gradient",
@@ -211,10 +210,10 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     wide = logits.float()
     total = torch.logsumexp(wide, -1)
     counts = (targets >= 0).float()
-    chosen = targets.clamp(min=0)[:, None]
-    losses = (total - wide.gather(1, chosen).squeeze(1)) * counts
+    place = targets.clamp(min=0)[:, None]
+    losses = (total - wide.gather(1, place).squeeze(1)) * counts
     gradient = torch.exp(wide - total[:, None])
-    gradient.scatter_add_(1, chosen, torch.full_like(gradient[:, :1], -1.0))
+    gradient.scatter_add_(1, place, torch.full_like(gradient[:, :1], -1.0))
     logits.copy_(gradient * counts[:, None])
     return losses
 
@@ -234,8 +233,8 @@ def quantize_rows(x: Tensor, column_scale: Tensor | None = None) -> tuple[Tensor
     return (wide / scale).clamp(-_E4M3_MAX, _E4M3_MAX).to(torch.float8_e4m3fn), scale
 
 
-def restore(packed: Tensor, state: Any, out: Tensor) -> bool:  # noqa: ARG001 - the signature of its Triton form
-    """Restore a 4-bit weight into ``out`` and say whether that was done; here it is left to bitsandbytes.
+def dequantize(packed: Tensor, state: Any, out: Tensor) -> bool:  # noqa: ARG001 - the signature of its Triton form
+    """Dequantize a 4-bit weight into ``out`` and say whether that was done; here it is left to bitsandbytes.
 
     Args:
         packed: uint8, two values a byte.

@@ -1,4 +1,4 @@
-"""The gated activation in stock PyTorch, with the thin products of the adapters around it."""
+"""The gated activation in plain PyTorch, with the thin products of the adapters around it."""
 
 import torch
 from torch import Tensor

@@ -1,6 +1,6 @@
 """Attention within the samples of a packed batch, causal, by one of three forms.
 
-Triton kernels of our own, the flash kernels that come with PyTorch, or stock attention over padded samples.
+Triton kernels of our own, the flash kernels that come with PyTorch, or reference attention over padded samples.
 """
 
 from dataclasses import dataclass
@@ -10,22 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medtune.accel.model.heads import Heads
+from medtune.accel.model.heads import Heads, Window
 from medtune.accel.train.layout import PackedBatch
 from medtune.accel.triton.use import has_triton
 
-__all__ = ["Attended", "Window", "attend", "attend_backward", "attend_backward_turned", "may_share"]
+__all__ = ["Attended", "attend", "attend_backward", "attend_backward_turned", "may_share"]
 
 _HALF_CAPABILITY = (8, 0)
 _FLASH_WIDTH = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Scale of the scores, and how many tokens back a token sees, itself included; None for all of its sample."""
-
-    scale: float
-    tokens: int | None
 
 
 Form = Literal["triton", "flash", "padded"]
@@ -35,7 +27,7 @@ Form = Literal["triton", "flash", "padded"]
 class Attended:
     """Queries, keys, values and result of an attention, each [tokens, heads, width].
 
-    The kernels of ``form`` leave ``log_sum`` for the way back; of padded samples autograd recorded the way from the three
+    The kernels of ``form`` leave ``log_sum`` for the way back; of padded samples autograd keeps the way from the three
     to ``out``.
     """
 
@@ -55,7 +47,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) 
         k: [tokens, key heads, width].
         v: as ``k``.
         batch: says where samples begin.
-        window: scale and reach.
+        window: scale and sliding window.
     """
     form, back = _form_of(q, k), _tokens_back(batch, window)
     if batch.shares and (form == "flash" or back >= 0):
@@ -67,8 +59,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) 
     if form == "triton":
         from medtune.accel.triton import attention as triton_attention
 
-        reach = window.scale, None if back < 0 else back
-        return Attended(q, k, v, *triton_attention.attend(q, k, v, (batch.offsets, batch.shared), reach), form)
+        seen = window.scale, None if back < 0 else back
+        return Attended(q, k, v, *triton_attention.attend(q, k, v, (batch.offsets, batch.shared), seen), form)
     out, log_sum, *_rest = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - varlen_attn lacks shared heads in 2.11
         q, k, v, batch.offsets, batch.offsets, batch.longest, batch.longest, 0.0, back < 0, return_debug_mask=False,
         scale=window.scale, window_size_left=back, window_size_right=0,
@@ -123,12 +115,12 @@ def _by_triton(
         raise ValueError("the attention was not computed by these kernels")
     back = _tokens_back(batch, window)
     kept = done.q, done.k, done.v, done.out, done.log_sum
-    reach = window.scale, None if back < 0 else back
-    return triton_attention_backward.attend_backward(gradient, kept, (batch.offsets, batch.shared), reach, angles)
+    seen = window.scale, None if back < 0 else back
+    return triton_attention_backward.attend_backward(gradient, kept, (batch.offsets, batch.shared), seen, angles)
 
 
 def may_share(heads: Heads, like: Tensor) -> bool:
-    """Say whether attention of such heads, where ``like`` lies and of its type, gains by beginnings that samples share."""
+    """Say whether attention of such heads, where ``like`` lies and of its type, gains by prefixes that samples share."""
     queries, keys, _values = heads.split(like.new_empty(1, heads.total))
     return _form_of(queries, keys) != "flash"
 
@@ -152,7 +144,7 @@ def _tokens_back(batch: PackedBatch, window: Window) -> int:
 def _padded_attention(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) -> Tensor:
     """Attend over samples padded at their ends, which a causal mask hides from every token.
 
-    Of a piece that goes on from a shared beginning the keys and values of both are there, and its own queries.
+    Of a piece that goes on from a shared prefix the keys and values of both are there, and its own queries.
     """
     samples, longest = len(batch.offsets) - 1, batch.longest
     starts, device = batch.offsets.long(), q.device

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from medtune.accel.model.heads import Heads, Norm
-from medtune.accel.steps.head_norms import HeadNorms
-from medtune.accel.train.attention import Attended, Window, attend, attend_backward, attend_backward_turned
+from medtune.accel.model.heads import HeadNorms, Heads, Norm, Window
+from medtune.accel.train.attention import Attended, attend, attend_backward, attend_backward_turned
 from medtune.accel.train.frozen import Frozen
-from medtune.accel.train.step_context import Pass, Pending
+from medtune.accel.train.step_context import Pending, StepContext
 
 __all__ = ["AttentionHalf", "AttentionTrace"]
 
@@ -32,13 +31,14 @@ class AttentionHalf:
 
     Attributes:
         heads: how the joint product divides.
-        window: scale and reach of the attention.
+        window: scale and sliding window of the attention.
         norm: before the half.
         qkv: joint frozen weights.
         bias: [heads.total] or None.
         head_norms: of queries and keys, or None.
         o: frozen weights of the output.
-        groups: numbers of the adapters of ``qkv`` and ``o``, None for none.
+        qkv_group: number of the adapters of ``qkv``, None for none.
+        o_group: number of the adapter of ``o``, None for none.
     """
 
     heads: Heads
@@ -48,76 +48,77 @@ class AttentionHalf:
     bias: Tensor | None
     head_norms: HeadNorms | None
     o: Frozen
-    groups: tuple[int | None, int | None]
+    qkv_group: int | None
+    o_group: int | None
 
     def forward(
-        self, x: Tensor, pending: Pending | None, during: Pass, rows: Tensor | None
+        self, x: Tensor, pending: Pending | None, step: StepContext, rows: Tensor | None
     ) -> tuple[Tensor, Pending, AttentionTrace]:
         """Run the half.
 
         Args:
             x: [tokens, width] residual stream.
             pending: what is still to be added to it.
-            during: the pass.
+            step: what all blocks share in this pass.
             rows: tokens whose result is wanted, None for all.
 
         Returns:
             Residual stream [rows, width], what is still to be added to it, and the trace.
         """
-        x, normed, scale = during.normalise(x, pending, self.norm)
+        x, normed, scale = step.normalise(x, pending, self.norm)
         qkv = self.qkv.product(normed)
         if self.bias is not None:
             qkv += self.bias
-        adapter = during.down(normed, during.group(self.groups[0]))
+        adapter = step.down(normed, step.group(self.qkv_group))
         del normed
-        rotated = during.steps.rotate(qkv, adapter, during.angles, self.heads, self.head_norms)
-        attended = attend(*self.heads.split(rotated), during.batch, self.window)
+        rotated = step.steps.rotate(qkv, adapter, step.angles, self.heads, self.head_norms)
+        attended = attend(*self.heads.split(rotated), step.batch, self.window)
         context, residual = attended.out.detach().flatten(1), x
         if rows is not None:
             context, residual = context.index_select(0, rows), x.index_select(0, rows)
-        out = Pending(self.o.product(context), during.down(context, during.group(self.groups[1])))
+        out = Pending(self.o.product(context), step.down(context, step.group(self.o_group)))
         low_qkv, low_o = (None if pair is None else pair[0] for pair in (adapter, out.adapter))
         before = None if self.head_norms is None else qkv
         return residual, out, AttentionTrace(x, scale, low_qkv, before, attended, context, low_o)
 
     def backward(
-        self, gradient: Tensor, kept: AttentionTrace, during: Pass, rows: Tensor | None, *, to_input: bool
+        self, gradient: Tensor, kept: AttentionTrace, step: StepContext, rows: Tensor | None, *, to_input: bool
     ) -> Tensor | None:
         """Add the adapters' gradients and return that of the half's input, residual included, if it is wanted."""
-        adapter = during.group(self.groups[1])
-        back = during.back(gradient, adapter, kept.low_o)
+        adapter = step.group(self.o_group)
+        back = step.back(gradient, adapter, kept.low_o)
         inner = self.o.product_back(gradient)
-        through = during.through(back, adapter)
+        through = step.through(back, adapter)
         if adapter is not None and through is not None:
-            during.steps.weight_gradient(kept.context, through[0], through[2], None, adapter.down_gradient)
-            during.steps.add_projected(inner, *through)
+            step.steps.weight_gradient(kept.context, through[0], through[2], None, adapter.down_gradient)
+            step.steps.add_projected(inner, *through)
         if rows is not None:
             inner, gradient = _spread(inner, rows, kept.x), _spread(gradient, rows, kept.x)
-        qkv = self._before_attention(inner, kept, during)
+        qkv = self._before_attention(inner, kept, step)
         del inner
-        return self._to_input(qkv, gradient if to_input else None, kept, during)
+        return self._to_input(qkv, gradient if to_input else None, kept, step)
 
-    def _before_attention(self, gradient: Tensor, kept: AttentionTrace, during: Pass) -> Tensor:
+    def _before_attention(self, gradient: Tensor, kept: AttentionTrace, step: StepContext) -> Tensor:
         """Return the gradient of the joint product of queries, keys and values from that of the attention."""
-        shared = gradient.view_as(kept.attended.out), kept.attended, during.batch, self.window
+        shared = gradient.view_as(kept.attended.out), kept.attended, step.batch, self.window
         if self.head_norms is None or kept.before is None:
-            turned = attend_backward_turned(*shared, during.angles)
+            turned = attend_backward_turned(*shared, step.angles)
             if turned is not None:
                 return turned
-            return during.steps.rotate_backward(attend_backward(*shared), during.angles, self.heads, None)
+            return step.steps.rotate_backward(attend_backward(*shared), step.angles, self.heads, None)
         norms = kept.before, self.head_norms
-        return during.steps.rotate_backward(attend_backward(*shared), during.angles, self.heads, norms)
+        return step.steps.rotate_backward(attend_backward(*shared), step.angles, self.heads, norms)
 
-    def _to_input(self, qkv: Tensor, residual: Tensor | None, kept: AttentionTrace, during: Pass) -> Tensor | None:
+    def _to_input(self, qkv: Tensor, residual: Tensor | None, kept: AttentionTrace, step: StepContext) -> Tensor | None:
         """Go from the gradient of queries, keys and values to that of the input; no further without ``residual``."""
-        adapter = during.group(self.groups[0])
+        adapter = step.group(self.qkv_group)
         normed = (kept.scale, self.norm.weight)
-        through = during.through(during.back(qkv, adapter, kept.low_qkv), adapter)
+        through = step.through(step.back(qkv, adapter, kept.low_qkv), adapter)
         if adapter is not None and through is not None:
-            during.steps.weight_gradient(kept.x, through[0], through[2], normed, adapter.down_gradient)
+            step.steps.weight_gradient(kept.x, through[0], through[2], normed, adapter.down_gradient)
         if residual is None:
             return None
-        return during.steps.norm_backward(self.qkv.product_back(qkv), through, kept.x, normed, residual)
+        return step.steps.norm_backward(self.qkv.product_back(qkv), through, kept.x, normed, residual)
 
 
 def _spread(part: Tensor, rows: Tensor, like: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from medtune.accel.train.attention_half import AttentionHalf, AttentionTrace
 from medtune.accel.train.mlp_half import MlpHalf, MlpTrace
-from medtune.accel.train.step_context import Pass, Pending
+from medtune.accel.train.step_context import Pending, StepContext
 
 __all__ = ["Block", "Keep", "Trace"]
 
@@ -37,36 +37,36 @@ class Block:
     mlp: MlpHalf
 
     def forward(
-        self, x: Tensor, pending: Pending | None, during: Pass, keep: Keep, rows: Tensor | None
+        self, x: Tensor, pending: Pending | None, step: StepContext, keep: Keep, rows: Tensor | None
     ) -> tuple[Tensor, Pending, Trace]:
         """Run the block.
 
         Args:
             x: [tokens, width] residual stream.
             pending: what is still to be added to it.
-            during: the pass.
+            step: what all blocks share in this pass.
             keep: what the trace holds.
             rows: tokens whose result is wanted, None for all.
 
         Returns:
             Residual stream [rows, width], what is still to be added to it, and the trace.
         """
-        residual, out, attention = self.attention.forward(x, pending, during, rows)
-        residual, out, mlp = self.mlp.forward(residual, out, during, keep_wide=keep == "everything")
+        residual, out, attention = self.attention.forward(x, pending, step, rows)
+        residual, out, mlp = self.mlp.forward(residual, out, step, keep_wide=keep == "everything")
         trace = Trace(attention.x, mlp.low_down)
         if keep != "input":
             trace.attention, trace.mlp = attention, mlp
         return residual, out, trace
 
     def backward(
-        self, gradient: Tensor, trace: Trace, during: Pass, rows: Tensor | None, *, to_input: bool
+        self, gradient: Tensor, trace: Trace, step: StepContext, rows: Tensor | None, *, to_input: bool
     ) -> Tensor | None:
         """Add the adapters' gradients and return that of the block's input.
 
         Args:
             gradient: [rows, width] of the block's output.
             trace: from ``forward``; emptied.
-            during: a pass with the same batch and seeds.
+            step: as in ``forward``, with the same batch and seeds.
             rows: as in ``forward``.
             to_input: whether the gradient of the input is wanted.
         """
@@ -75,10 +75,10 @@ class Block:
         if attention is None or mlp is None:
             if trace.x is None:
                 raise RuntimeError("the fast path's backward pass can run only once")
-            residual, out, attention = self.attention.forward(trace.x, None, during, rows)
-            mlp = self.mlp.again(residual, out, trace.low_down, during)
+            residual, out, attention = self.attention.forward(trace.x, None, step, rows)
+            mlp = self.mlp.again(residual, out, trace.low_down, step)
             del residual, out
         trace.x = trace.low_down = None
-        gradient = self.mlp.backward(gradient, mlp, during)
+        gradient = self.mlp.backward(gradient, mlp, step)
         del mlp
-        return self.attention.backward(gradient, attention, during, rows, to_input=to_input)
+        return self.attention.backward(gradient, attention, step, rows, to_input=to_input)

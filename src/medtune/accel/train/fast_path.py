@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from medtune.accel.train.cuda_graphs import Replays
+from medtune.accel.model.unsupported import UnsupportedError
+from medtune.accel.train.cuda_graphs import CudaGraphs
 from medtune.accel.train.layout import PackedBatch, lay_out
-from medtune.accel.train.recognize import UnsupportedError, recognize
+from medtune.accel.train.recognize import recognize
 from medtune.accel.train.stack import Recompute, Stack
 from medtune.accel.triton.use import compiled_together, give_up_triton
 
@@ -36,12 +37,12 @@ class FastPath:
     model's own.
 
     Attributes:
-        token_losses: loss of every supervised token of the last pass in nats, fp32, in the order of ``chosen`` of its
+        token_losses: loss of every supervised token of the last pass in nats, fp32, in the order of ``supervised`` of its
             batch; what exceeds them is padding.
     """
 
-    def __init__(self, build: Callable[[], Stack], *, record: bool, share: bool, most_tokens: int = 0) -> None:
-        self._build, self._record, self._share, self._most_tokens = build, record, share, most_tokens
+    def __init__(self, build: Callable[[], Stack], *, cuda_graphs: bool, share: bool, most_tokens: int = 0) -> None:
+        self._build, self._uses_graphs, self._share, self._most_tokens = build, cuda_graphs, share, most_tokens
         self._is_proven = False
         self._take(build())
         self._device = self._stack.network.embedding.device
@@ -54,13 +55,13 @@ class FastPath:
 
     @property
     def shares(self) -> bool:
-        """Whether what samples have in common at their beginnings is computed once."""
+        """Whether a prefix that samples share is computed once."""
         return self._longest_shared > 0
 
     @property
     def failure(self) -> str | None:
-        """Why passes are not recorded on this GPU, None where they are or need not be."""
-        return None if self._replays is None else self._replays.failure
+        """Why passes are not captured on this GPU, None where they are or need not be."""
+        return None if self._graphs is None else self._graphs.failure
 
     def loss_sum(self, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> Tensor:
         """Return the summed cross entropy of the supervised tokens in nats, fp32 [].
@@ -76,7 +77,7 @@ class FastPath:
         return self.loss_of(self.lay_out(input_ids, position_ids, labels))
 
     def lay_out(self, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> PackedBatch:
-        """Lay out rows as in ``loss_sum``, for ``loss_of``: with beginnings that samples share there once, if that is on."""
+        """Lay out rows as in ``loss_sum``, for ``loss_of``: with prefixes that samples share there once, if that is on."""
         return lay_out(input_ids, position_ids, labels, self._longest_shared)
 
     def loss_of(self, batch: PackedBatch) -> Tensor:
@@ -118,34 +119,34 @@ class FastPath:
     def _compile(self, batch: PackedBatch, seed: Tensor | None) -> None:
         """Have the kernels of a first pass compiled side by side: one after the other they take seconds."""
         batch = batch.to(self._device)
-        batch = batch if self._replays is None else batch.padded()
+        batch = batch if self._graphs is None else batch.padded()
         seed = None if seed is None else seed.to(self._device)
         # what goes wrong here goes wrong in the pass itself, and is told there
         with suppress(Exception), compiled_together():
             self._stack.rehearse(batch, seed)
 
     def _pass(self, batch: PackedBatch, seed: Tensor | None) -> tuple[Tensor, Tensor]:
-        if self._replays is not None:
-            return self._replays(batch, seed, self._device)
+        if self._graphs is not None:
+            return self._graphs(batch, seed, self._device)
         flat = self._stack.network.adapters.memory()
         seed = None if seed is None else seed.to(self._device, non_blocking=True)
         return self._stack.loss_and_gradient(batch.to(self._device), seed, flat), flat
 
     def _go_on_without_triton(self, failure: str) -> None:
-        """Build the stack anew from stock steps: a C compiler is missing, say, or a GPU lacks what a kernel asks for."""
+        """Build the stack anew from reference steps: a C compiler is missing, say, or a GPU lacks what a kernel asks for."""
         logging.getLogger(__name__).warning("the fast path goes on without Triton kernels, slower: %s", failure)
         give_up_triton(failure)
         self.disable()
-        del self._stack, self._replays  # what they hold goes before it is made again
+        del self._stack, self._graphs  # what they hold goes before it is made again
         self._take(self._build())
 
     def _take(self, stack: Stack) -> None:
         self._stack = stack
         self._longest_shared = stack.longest_shared() if self._share else 0
         self._parameters = stack.network.adapters.parameters
-        self._replays: Replays | None = None
-        if self._record and stack.network.embedding.device.type == "cuda":
-            self._replays = Replays(stack.loss_and_gradient, stack.prepare, stack.network.adapters, self._most_tokens)
+        self._graphs: CudaGraphs | None = None
+        if self._uses_graphs and stack.network.embedding.device.type == "cuda":
+            self._graphs = CudaGraphs(stack.loss_and_gradient, stack.prepare, stack.network.adapters, self._most_tokens)
 
     def divide(self, flat: Tensor) -> list[Tensor]:
         """Return the gradients of the parameters as views of their flat memory."""
@@ -154,10 +155,10 @@ class FastPath:
     def disable(self) -> None:
         """Free the memory that the fast path holds between passes; the model works as before, on the same values.
 
-        A later pass takes the memory again, and passes are recorded anew.
+        A later pass takes the memory again, and passes are captured anew.
         """
-        if self._replays is not None:
-            self._replays.drop()
+        if self._graphs is not None:
+            self._graphs.drop()
         self._stack.drop()
         for scratch in self._stack.network.scratches:
             scratch.drop()
@@ -188,7 +189,7 @@ def enable(  # noqa: PLR0913 - all but the model by name
     recompute: Recompute = "none",
     keep_dequantized: bool = False,
     dtype: torch.dtype | None = None,
-    record: bool = True,
+    cuda_graphs: bool = True,
     share: bool = False,
     most_tokens: int = 0,
 ) -> FastPath | Refusal:
@@ -200,20 +201,20 @@ def enable(  # noqa: PLR0913 - all but the model by name
     Args:
         model: a Mistral, Llama, Qwen2 or Qwen3 causal model with a LoRA adapter of peft.
         recompute: what the backward pass computes again.
-        keep_dequantized: whether the weights of a 4-bit base are restored once and lie there in the compute type besides,
-            instead of being restored whenever a pass needs them; the same numbers, faster.
+        keep_dequantized: whether the weights of a 4-bit base are dequantized once and lie there in the compute type besides,
+            instead of being dequantized whenever a pass needs them; the same numbers, faster.
         dtype: compute type, None for that of the embedding.
-        record: whether passes are recorded and replayed on a GPU (CUDA graphs), which hides the time that Python takes.
-        share: whether what samples of a batch have in common at their beginnings is computed once; the same loss and
+        cuda_graphs: whether passes are captured in CUDA graphs on a GPU and launched from them, which hides the time that Python takes.
+        share: whether a prefix that samples of a batch share is computed once; the same loss and
             gradients, but one dropout mask for what is shared.
-        most_tokens: tokens of the largest batch to come, whose memory recorded passes take at once; 0 where that is not
-            known, which costs new recordings whenever a larger one comes.
+        most_tokens: tokens of the largest batch to come, whose memory captured passes take at once; 0 where that is not
+            known, which costs new graphs whenever a larger one comes.
     """
 
     def build() -> Stack:
         return Stack(recognize(model, dtype, keep_dequantized=keep_dequantized), recompute)
 
     try:
-        return FastPath(build, record=record, share=share, most_tokens=most_tokens)
+        return FastPath(build, cuda_graphs=cuda_graphs, share=share, most_tokens=most_tokens)
     except UnsupportedError as error:
         return Refusal(str(error))

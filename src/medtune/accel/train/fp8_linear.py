@@ -17,7 +17,7 @@ class Fp8Linear(nn.Linear):
     """Stands in for a frozen ``nn.Linear``.
 
     ``weight`` holds the e4m3 bit patterns as uint8: peft moves a fresh adapter to the type of a floating point weight,
-    and initial values rounded to fp8 would be lost. Outside of the fast path products are taken with the weight restored
+    and initial values rounded to fp8 would be lost. Outside of the fast path products are taken with the weight dequantized
     to the type of the input, so its gradients are exact for the rounded weight.
 
     Args:
@@ -51,10 +51,10 @@ class Fp8Linear(nn.Linear):
         """The weight as float8_e4m3fn [outputs, inputs], to be multiplied by ``weight_scale`` [outputs, 1]."""
         return self.weight.data.view(torch.float8_e4m3fn)
 
-    def restored(self, dtype: torch.dtype) -> Tensor:
+    def dequantized(self, dtype: torch.dtype) -> Tensor:
         """Return the weight in ``dtype``, [outputs, inputs]."""
         return self.rounded.to(dtype) * self.weight_scale.to(dtype)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Linear's own name
         """Return ``input @ weight.T + bias``."""
-        return nn.functional.linear(input, self.restored(input.dtype), self.bias)
+        return nn.functional.linear(input, self.dequantized(input.dtype), self.bias)

@@ -26,10 +26,10 @@ class Frozen(Protocol):
 
 
 class Scratch:
-    """Memory that 4-bit weights are restored into: shared by layers, one at a time, or one product's own.
+    """Memory that 4-bit weights are dequantized into: shared by layers, one at a time, or one product's own.
 
     Args:
-        keeps: whether it is one product's own, where the weights stay restored from pass to pass.
+        keeps: whether it is one product's own, where the weights stay dequantized from pass to pass.
     """
 
     def __init__(self, *, keeps: bool = False) -> None:
@@ -53,7 +53,7 @@ class Scratch:
         self._fill = fill
 
     def begin(self) -> None:
-        """Begin a pass, with shared content undefined: a recorded pass must not rely on what another one left."""
+        """Begin a pass, with shared content undefined: a captured pass must not rely on what another one left."""
         if self._fill is None:
             self._owner = None
         else:
@@ -73,7 +73,7 @@ def freeze(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch, st
     Args:
         layers: base layers, all of one kind.
         dtype: compute type.
-        scratch: where 4-bit weights are restored; one that keeps them is for these layers alone.
+        scratch: where 4-bit weights are dequantized; one that keeps them is for these layers alone.
         steps: the form of the fused steps.
     """
     kinds = {type(layer).__name__ for layer in layers}
@@ -85,7 +85,7 @@ def freeze(layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch, st
     if all(isinstance(layer, Fp8Linear) for layer in layers):
         return _Fp8([layer for layer in layers if isinstance(layer, Fp8Linear)], dtype, steps.quantize_rows)
     if kinds == {"Linear4bit"}:
-        return _FourBit(layers, dtype, scratch, steps.restore)
+        return _FourBit(layers, dtype, scratch, steps.dequantize)
     return f"its layers are stored as {', '.join(sorted(kinds))}"
 
 
@@ -103,14 +103,14 @@ class _Plain:
 
 
 class _FourBit:
-    """NF4 or FP4 weights of bitsandbytes, restored before a product, unless the scratch memory still holds them."""
+    """NF4 or FP4 weights of bitsandbytes, dequantized before a product, unless the scratch memory still holds them."""
 
     def __init__(
-        self, layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch, restore: Callable[..., bool]
+        self, layers: Sequence[nn.Module], dtype: torch.dtype, scratch: Scratch, dequantize: Callable[..., bool]
     ) -> None:
         from bitsandbytes.functional import dequantize_4bit
 
-        self._own_restore, self._restore = restore, dequantize_4bit
+        self._own_form, self._dequantize = dequantize, dequantize_4bit
         weights: list[Any] = [layer.weight for layer in layers]
         self._weights, self._dtype, self._scratch = weights, dtype, scratch
         self._heights = [int(weight.quant_state.shape[0]) for weight in weights]
@@ -129,18 +129,18 @@ class _FourBit:
         joint, is_there = self._scratch.take(shape, self._weights[0].data, self._dtype, self)
         if not is_there:
             for weight, part in zip(self._weights, torch.split(joint, self._heights), strict=True):
-                self._restore_one(weight, part)
+                self._dequantize_one(weight, part)
         return joint
 
-    def _restore_one(self, weight: Any, out: Tensor) -> None:
+    def _dequantize_one(self, weight: Any, out: Tensor) -> None:
         state = weight.quant_state
         packed = weight.data.t() if weight.data.shape[0] == 1 else weight.data
-        if self._own_restore(weight.data, state, out):
+        if self._own_form(weight.data, state, out):
             return
         if state.dtype == self._dtype and packed.is_cuda:  # the CPU's form takes no output
-            self._restore(packed, quant_state=state, out=out)
+            self._dequantize(packed, quant_state=state, out=out)
         else:
-            out.copy_(self._restore(packed, quant_state=state))
+            out.copy_(self._dequantize(packed, quant_state=state))
 
 
 class _Fp8:

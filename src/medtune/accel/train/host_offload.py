@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Shelf"]
+__all__ = ["HostOffload"]
 
 _GRAIN = 2**22
 """Values by which memory grows, so that batches of nearly the same size share it."""
@@ -13,23 +13,23 @@ _UNDER_WAY = 2
 """Copies to the host that the computation may run ahead of."""
 
 
-class Shelf:
+class HostOffload:
     """Pinned host memory for one tensor per block; on a CPU tensors stay where they are.
 
     Copies run in a stream of their own. Device memory is held until the computing stream has waited for the copy: telling
-    the allocator of the second stream instead would keep all of it until the end of a recording.
+    the allocator of the second stream instead would keep all of it until the end of a capture.
     """
 
     def __init__(self) -> None:
         self._stream: torch.cuda.Stream | None = None
         self._memory: dict[int, Tensor] = {}
-        self._outgrown: list[Tensor] = []  # a recorded pass may still write there
+        self._outgrown: list[Tensor] = []  # a captured pass may still write there
         self._held: dict[int, Tensor] = {}
         self._leaving: list[tuple[Any, Tensor]] = []
         self._coming: dict[int, Any] = {}
 
     def reserve(self, index: int, size: int, dtype: torch.dtype) -> None:
-        """Have memory for ``size`` values; none may be taken while a pass is recorded."""
+        """Have memory for ``size`` values; none may be taken while a pass is captured."""
         memory = self._memory.get(index)
         if memory is None or memory.numel() < size or memory.dtype != dtype:
             if memory is not None:

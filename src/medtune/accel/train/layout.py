@@ -8,13 +8,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from medtune.accel.train.padding import padded, padded_chosen, padded_tokens
+from medtune.accel.train.padding import padded, padded_supervised, padded_tokens
 from medtune.data.prefixes import prefix_groups
 
 __all__ = ["PackedBatch", "lay_out"]
 
 _IGNORED = -100
-_TENSORS = ("ids", "positions", "offsets", "chosen", "targets", "shared")
+_TENSORS = ("ids", "positions", "offsets", "supervised", "targets", "shared")
 _SAMPLE_GRAIN = 32
 
 
@@ -22,7 +22,7 @@ _SAMPLE_GRAIN = 32
 class PackedBatch:
     """The tokens of a micro-batch that its loss depends on, one after the other.
 
-    A beginning that several samples share may be there once, as a piece of its own; the rest of each of these samples
+    A prefix that several samples share may be there once, as a piece of its own; the rest of each of these samples
     follows it. Any other sample is one piece.
 
     Attributes:
@@ -30,7 +30,7 @@ class PackedBatch:
         positions: [tokens] int64, counted from the begin of the sample.
         offsets: [pieces + 1] int32, where each piece begins; the last one is ``tokens``.
         longest: tokens of the longest sample.
-        chosen: [supervised] int64, tokens whose successor carries loss, in the order of the rows.
+        supervised: [supervised] int64, tokens whose successor carries loss, in the order of the rows.
         targets: [supervised] int64, those successors.
         shared: [3, pieces] int32, for each piece the begin and end of the tokens that come before it in its sample, the
             same number for none, and the end of the tokens that see it; [3, 0] where nothing is shared.
@@ -40,13 +40,13 @@ class PackedBatch:
     positions: Tensor
     offsets: Tensor
     longest: int
-    chosen: Tensor
+    supervised: Tensor
     targets: Tensor
     shared: Tensor
 
     @property
     def shares(self) -> bool:
-        """Whether samples may share their beginnings."""
+        """Whether samples may share a prefix."""
         return self.shared.shape[1] > 0
 
     def to(self, device: Any, *, non_blocking: bool = True) -> Self:
@@ -58,15 +58,18 @@ class PackedBatch:
         return self._each(torch.Tensor.pin_memory)
 
     def padded(self) -> Self:
-        """Return the batch in a size that many batches share, so that one recorded pass serves them all.
+        """Return the batch in a size that many batches share, so that one captured pass serves them all.
 
-        A sample of padding comes last; further samples are empty. Chosen tokens that are added lie in the padding and
+        A sample of padding comes last; further samples are empty. Supervised tokens that are added lie in the padding and
         have target -1, which carries no loss.
         """
-        tokens, samples, chosen = len(self.ids), len(self.offsets) - 1, len(self.chosen)
+        tokens, samples, supervised = len(self.ids), len(self.offsets) - 1, len(self.supervised)
         size = padded_tokens(tokens)
         blank = size - tokens
-        more_samples, more_chosen = padded(samples + 1, _SAMPLE_GRAIN) - samples, padded_chosen(chosen) - chosen
+        more_samples, more_supervised = (
+            padded(samples + 1, _SAMPLE_GRAIN) - samples,
+            padded_supervised(supervised) - supervised,
+        )
         pad = torch.nn.functional.pad
         counted = torch.arange(blank, device=self.ids.device)
         return replace(
@@ -75,12 +78,12 @@ class PackedBatch:
             positions=torch.cat([self.positions, counted]),
             offsets=pad(self.offsets, (0, more_samples), value=size),
             longest=1 << (max(self.longest, blank) - 1).bit_length(),
-            chosen=pad(self.chosen, (0, more_chosen), value=size - 1),
-            targets=pad(self.targets, (0, more_chosen), value=-1),
+            supervised=pad(self.supervised, (0, more_supervised), value=size - 1),
+            targets=pad(self.targets, (0, more_supervised), value=-1),
             shared=pad(self.shared, (0, more_samples if self.shares else 0), value=size),
         )
 
-    def blank(self, tokens: int, chosen: int) -> Self:
+    def blank(self, tokens: int, supervised: int) -> Self:
         """Return a batch of zeros with that many tokens and twice as many pieces, to find out what a pass over it takes."""
 
         def zeros(like: Tensor, size: int) -> Tensor:
@@ -93,15 +96,15 @@ class PackedBatch:
             ids=zeros(self.ids, tokens),
             positions=zeros(self.positions, tokens),
             offsets=offsets,
-            chosen=zeros(self.chosen, chosen),
-            targets=zeros(self.targets, chosen),
+            supervised=zeros(self.supervised, supervised),
+            targets=zeros(self.targets, supervised),
             shared=_alone(offsets) if self.shares else self.shared,
         )
 
     @property
     def size(self) -> tuple[int, int, int, int, bool]:
-        """What a recorded pass depends on: tokens, pieces, chosen tokens, the longest sample, and whether any share."""
-        return len(self.ids), len(self.offsets) - 1, len(self.chosen), self.longest, self.shares
+        """What a captured pass depends on: tokens, pieces, supervised tokens, the longest sample, and whether any share."""
+        return len(self.ids), len(self.offsets) - 1, len(self.supervised), self.longest, self.shares
 
     def copy_(self, other: "PackedBatch") -> None:
         """Take the values of a batch of the same size."""
@@ -117,7 +120,7 @@ def lay_out(input_ids: Tensor, position_ids: Tensor, labels: Tensor, longest_sha
 
     Attention is causal, so a sample's tokens after its last supervised prediction change nothing, nor do samples
     without any: padding, the end token of each sample, and answers without loss are left out. This is exact. For the same
-    reason what samples have in common at their beginnings, before any token that predicts, is the same in all of them.
+    reason a prefix that samples have in common, before any token that predicts, is the same in all of them.
 
     Args:
         input_ids: [rows, length] int64.
@@ -145,7 +148,7 @@ def lay_out(input_ids: Tensor, position_ids: Tensor, labels: Tensor, longest_sha
         positions=positions.flatten()[kept],
         offsets=_offsets(lengths),
         longest=int(lengths.max()) if len(lengths) else 0,
-        chosen=(kept.cumsum(0) - 1)[predicting],
+        supervised=(kept.cumsum(0) - 1)[predicting],
         targets=labels.flatten()[predicting + 1],
         shared=torch.zeros(3, 0, dtype=torch.int32),
     )
@@ -163,7 +166,7 @@ def _alone(offsets: Tensor) -> Tensor:
 
 
 def _share(batch: PackedBatch) -> PackedBatch:
-    """Return a batch of whole samples with what they have in common at their beginnings there once."""
+    """Return a batch of whole samples with the prefixes that they have in common there once."""
     bounds = list(pairwise(batch.offsets.tolist()))
     groups = _groups(batch, bounds)
     together = {member for _length, members in groups for member in members}
@@ -189,7 +192,7 @@ def _share(batch: PackedBatch) -> PackedBatch:
         ids=batch.ids[kept],
         positions=batch.positions[kept],
         offsets=_offsets(torch.tensor([len(run) for run in runs])),
-        chosen=place[batch.chosen],
+        supervised=place[batch.supervised],
         shared=torch.tensor(shared, dtype=torch.int32).t().contiguous(),
     )
 
@@ -198,7 +201,7 @@ def _groups(batch: PackedBatch, bounds: Sequence[tuple[int, int]]) -> list[tuple
     """Return how many tokens which samples, two or more, have in common before any of them predicts."""
     ids = batch.ids.tolist()
     counted = torch.cat([torch.arange(end - start) for start, end in bounds]) == batch.positions
-    firsts = batch.chosen[torch.searchsorted(batch.chosen, batch.offsets[:-1].long())].tolist()
+    firsts = batch.supervised[torch.searchsorted(batch.supervised, batch.offsets[:-1].long())].tolist()
     prompts = {
         sample: ids[start : first + 1]  # the token that predicts first is its sample's own
         for sample, ((start, end), first) in enumerate(zip(bounds, firsts, strict=True))

@@ -8,20 +8,24 @@ from torch import Tensor
 from medtune.accel.model.heads import Norm
 from medtune.accel.steps.gate import BeforeGate
 from medtune.accel.train.frozen import Frozen
-from medtune.accel.train.step_context import Pass, Pending
+from medtune.accel.train.step_context import Pending, StepContext
 
 __all__ = ["MlpHalf", "MlpTrace"]
 
 
 @dataclass(slots=True)
 class MlpTrace:
-    """What the backward pass needs; without ``gate_up`` what lies between the two products is computed again."""
+    """What the backward pass needs; without ``gate_up`` what lies between the two products is computed again.
+
+    ``first_row`` is the number of its first row, where it is a part of the rows.
+    """
 
     x: Tensor
     scale: Tensor
     low_down: Tensor | None = None
     gate_up: Tensor | None = None
     low_gate_up: Tensor | None = None
+    first_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,37 +36,39 @@ class MlpHalf:
         norm: before the half.
         gate_up: joint frozen weights.
         down: frozen weights of the output.
-        groups: numbers of the adapters of ``gate_up`` and ``down``, None for none.
+        gate_up_group: number of the adapters of ``gate_up``, None for none.
+        down_group: number of the adapter of ``down``, None for none.
     """
 
     norm: Norm
     gate_up: Frozen
     down: Frozen
-    groups: tuple[int | None, int | None]
+    gate_up_group: int | None
+    down_group: int | None
 
     def forward(
-        self, x: Tensor, pending: Pending, during: Pass, *, keep_wide: bool
+        self, x: Tensor, pending: Pending, step: StepContext, *, keep_wide: bool
     ) -> tuple[Tensor, Pending, MlpTrace]:
         """Run the half.
 
         Args:
             x: [rows, width] residual stream.
             pending: what is still to be added to it.
-            during: the pass.
+            step: what all blocks share in this pass.
             keep_wide: whether the values between the two products are kept.
 
         Returns:
             Residual stream [rows, width], what is still to be added to it, and the trace.
         """
-        x, normed, scale = during.normalise(x, pending, self.norm)
+        x, normed, scale = step.normalise(x, pending, self.norm)
         trace = MlpTrace(x, scale)
-        wide, down = during.group(self.groups[0]), during.group(self.groups[1])
+        wide, down = step.group(self.gate_up_group), step.group(self.down_group)
         parts: list[Pending] = []
-        for start, end in during.parts(x.shape[0]):
+        for start, end in step.parts(x.shape[0]):
             chunk = normed[start:end]
             gate_up = self.gate_up.product(chunk)
-            before = during.before_gate(chunk, wide, start)
-            hidden, low = during.steps.swiglu(gate_up, before, during.after_gate(down, start))
+            before = step.before_gate(chunk, wide, start)
+            hidden, low = step.steps.swiglu(gate_up, before, step.after_gate(down, start))
             if keep_wide:
                 trace.gate_up, trace.low_gate_up = gate_up, None if before is None else before.low
             del gate_up
@@ -71,47 +77,47 @@ class MlpHalf:
         trace.low_down = None if out.adapter is None else out.adapter[0]  # thin: kept in any case
         return x, out, trace
 
-    def again(self, x: Tensor, pending: Pending, low_down: Tensor | None, during: Pass) -> MlpTrace:
+    def again(self, x: Tensor, pending: Pending, low_down: Tensor | None, step: StepContext) -> MlpTrace:
         """Return the trace that ``forward`` would keep without the wide values, of which it kept ``low_down``."""
-        x, _normed, scale = during.normalise(x, pending, self.norm)
+        x, _normed, scale = step.normalise(x, pending, self.norm)
         return MlpTrace(x, scale, low_down)
 
-    def backward(self, gradient: Tensor, kept: MlpTrace, during: Pass) -> Tensor:
+    def backward(self, gradient: Tensor, kept: MlpTrace, step: StepContext) -> Tensor:
         """Add the adapters' gradients and turn ``gradient`` into that of the half's input, residual included."""
         if kept.gate_up is not None:
-            return self._backward_part(gradient, kept, during, 0)
-        for start, end in during.parts(gradient.shape[0]):
+            return self._backward_part(gradient, kept, step)
+        for start, end in step.parts(gradient.shape[0]):
             low = None if kept.low_down is None else kept.low_down[start:end]
-            part = MlpTrace(kept.x[start:end], kept.scale[start:end], low)
-            self._backward_part(gradient[start:end], part, during, start)
+            part = MlpTrace(kept.x[start:end], kept.scale[start:end], low, first_row=start)
+            self._backward_part(gradient[start:end], part, step)
         return gradient
 
-    def _backward_part(self, gradient: Tensor, kept: MlpTrace, during: Pass, start: int) -> Tensor:
-        wide, down = during.group(self.groups[0]), during.group(self.groups[1])
-        gate_up = self._wide_again(kept, during, start) if kept.gate_up is None else kept.gate_up
+    def _backward_part(self, gradient: Tensor, kept: MlpTrace, step: StepContext) -> Tensor:
+        wide, down = step.group(self.gate_up_group), step.group(self.down_group)
+        gate_up = self._wide_again(kept, step) if kept.gate_up is None else kept.gate_up
         kept.gate_up, low = None, kept.low_gate_up
         hidden = self.down.product_back(gradient)
-        after = during.after_gate(down, start, during.back(gradient, down, kept.low_down))
-        before = None if wide is None or low is None else BeforeGate(low, wide.up, during.alpha, wide.up_gradient)
-        back = during.steps.swiglu_backward(gate_up, hidden, before, after)
+        after = step.after_gate(down, kept.first_row, step.back(gradient, down, kept.low_down))
+        before = None if wide is None or low is None else BeforeGate(low, wide.up, step.alpha, wide.up_gradient)
+        back = step.steps.swiglu_backward(gate_up, hidden, before, after)
         del hidden
         # from here on gate_up is its own gradient
-        return self._to_input(gate_up, gradient, kept, (back, start), during)
+        return self._to_input(gate_up, gradient, kept, back, step)
 
     def _to_input(
-        self, gate_up: Tensor, residual: Tensor, kept: MlpTrace, back: tuple[Tensor | None, int], during: Pass
+        self, gate_up: Tensor, residual: Tensor, kept: MlpTrace, back: Tensor | None, step: StepContext
     ) -> Tensor:
         """Go from the gradient of gate and up, with that of their low-rank values, to that of the half's input."""
-        wide = during.group(self.groups[0])
+        wide = step.group(self.gate_up_group)
         normed = (kept.scale, self.norm.weight)
-        through = during.through(back[0], wide, back[1])
+        through = step.through(back, wide, kept.first_row)
         if wide is not None and through is not None:
-            during.steps.weight_gradient(kept.x, through[0], through[2], normed, wide.down_gradient)
-        return during.steps.norm_backward(self.gate_up.product_back(gate_up), through, kept.x, normed, residual)
+            step.steps.weight_gradient(kept.x, through[0], through[2], normed, wide.down_gradient)
+        return step.steps.norm_backward(self.gate_up.product_back(gate_up), through, kept.x, normed, residual)
 
-    def _wide_again(self, kept: MlpTrace, during: Pass, start: int) -> Tensor:
-        _x, normed, _scale = during.normalise(kept.x, None, self.norm)
-        adapter = during.down(normed, during.group(self.groups[0]), start)
+    def _wide_again(self, kept: MlpTrace, step: StepContext) -> Tensor:
+        _x, normed, _scale = step.normalise(kept.x, None, self.norm)
+        adapter = step.down(normed, step.group(self.gate_up_group), kept.first_row)
         kept.low_gate_up = None if adapter is None else adapter[0]
         return self.gate_up.product(normed)
 

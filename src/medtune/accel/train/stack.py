@@ -1,8 +1,9 @@
 """All blocks of a model between embedding and loss: runs them forward and back under a recompute policy."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,9 +15,9 @@ from medtune.accel.train.attention import may_share
 from medtune.accel.train.block import Block, Keep, Trace
 from medtune.accel.train.frozen import Scratch
 from medtune.accel.train.head import head_loss
-from medtune.accel.train.host_offload import Shelf
+from medtune.accel.train.host_offload import HostOffload
 from medtune.accel.train.layout import PackedBatch
-from medtune.accel.train.step_context import Pass, Pending
+from medtune.accel.train.step_context import Pending, StepContext
 from medtune.accel.train.steps import Steps
 
 __all__ = ["Network", "Recompute", "Stack"]
@@ -41,12 +42,12 @@ class Network:
         blocks: in order.
         norm: after the last block.
         head: [vocabulary, width].
-        rotary: the model's own module of rotary angles.
+        angles: positions [n] -> cosines and sines, fp32 [n, head width / 2] each.
         adapters: of all blocks.
         dropout: probability.
         steps: the form of the fused steps.
         dtype: compute type.
-        scratches: where 4-bit weights are restored: shared, or one for each product, which keeps them.
+        scratches: where 4-bit weights are dequantized: shared, or one for each product, which keeps them.
         is_training: says whether inputs are dropped now.
     """
 
@@ -54,13 +55,13 @@ class Network:
     blocks: tuple[Block, ...]
     norm: Norm
     head: Tensor
-    rotary: Any
+    angles: Callable[[Tensor], tuple[Tensor, Tensor]]
     adapters: Adapters
     dropout: float
     steps: Steps
     dtype: torch.dtype
     scratches: tuple[Scratch, ...]
-    is_training: Any
+    is_training: Callable[[], bool]
 
 
 class Stack:
@@ -74,10 +75,10 @@ class Stack:
     def __init__(self, network: Network, recompute: Recompute) -> None:
         self.network = network
         self._recompute: Recompute = recompute
-        self._shelf = Shelf()
+        self._offload = HostOffload()
 
     def longest_shared(self) -> int:
-        """Return the tokens of the longest sample that may share its beginning; 0 where that would not be faster."""
+        """Return the tokens of the longest sample that may share its prefix; 0 where that would not be faster."""
         halves = [block.attention for block in self.network.blocks]
         if not all(may_share(heads, self.network.embedding) for heads in {half.heads for half in halves}):
             return 0
@@ -86,13 +87,13 @@ class Stack:
     def loss(self, batch: PackedBatch) -> Tensor:
         """Return the loss of every supervised token of the batch, fp32 [supervised]."""
         net = self.network
-        during = self._begin(batch, None, None)
+        step = self._begin(batch, None, None)
         x: Tensor = torch.nn.functional.embedding(batch.ids, net.embedding)
         pending: Pending | None = None
         for block in net.blocks:
-            rows = batch.chosen if block is net.blocks[-1] else None
-            x, pending, _trace = block.forward(x, pending, during, "input", rows)
-        _x, hidden, _scale = during.normalise(x, pending, net.norm)
+            rows = batch.supervised if block is net.blocks[-1] else None
+            x, pending, _trace = block.forward(x, pending, step, "input", rows)
+        _x, hidden, _scale = step.normalise(x, pending, net.norm)
         return head_loss(hidden, net.head, batch.targets, net.steps, with_gradient=False)
 
     def loss_and_gradient(self, batch: PackedBatch, seed: Tensor | None, flat: Tensor) -> Tensor:
@@ -104,24 +105,24 @@ class Stack:
             flat: from ``network.adapters.memory``.
         """
         net = self.network
-        during = self._begin(batch, seed, flat)
+        step = self._begin(batch, seed, flat)
         x: Tensor = torch.nn.functional.embedding(batch.ids, net.embedding)
         self._set_aside(x)
-        x, pending, traces = self._forward(x, during)
-        x, hidden, scale = during.normalise(x, pending, net.norm)
+        x, pending, traces = self._forward(x, step)
+        x, hidden, scale = step.normalise(x, pending, net.norm)
         del pending
         loss = head_loss(hidden, net.head, batch.targets, net.steps, with_gradient=True)
         gradient = net.steps.norm_backward(hidden, None, x, (scale, net.norm.weight), None)
         del x, hidden, scale
-        self._backward(gradient, traces, during)
+        self._backward(gradient, traces, step)
         return loss
 
     def prepare(self, batch: PackedBatch) -> None:
-        """Take the host memory that a pass over ``batch`` needs, before it is recorded."""
+        """Take the host memory that a pass over ``batch`` needs, before it is captured."""
         if self._recompute == "offload":
             net = self.network
             for index in range(len(net.blocks) - 1):
-                self._shelf.reserve(index, len(batch.ids) * net.embedding.shape[1], net.dtype)
+                self._offload.reserve(index, len(batch.ids) * net.embedding.shape[1], net.dtype)
 
     def rehearse(self, batch: PackedBatch, seed: Tensor | None) -> None:
         """Launch what a pass launches, over the first block, one in the middle and the last; the results are not kept.
@@ -132,17 +133,17 @@ class Stack:
         kinds = sorted({0, len(net.blocks) // 2, len(net.blocks) - 1})
         few = Stack(replace(net, blocks=tuple(net.blocks[kind] for kind in kinds)), self._recompute)
         try:
-            for each in (batch, batch.blank(len(batch.ids), len(batch.chosen))):
+            for each in (batch, batch.blank(len(batch.ids), len(batch.supervised))):
                 few.prepare(each)
                 few.loss_and_gradient(each, seed, net.adapters.memory())
         finally:
             few.drop()
-            for scratch in net.scratches:  # what was restored counts for nothing either
+            for scratch in net.scratches:  # what was dequantized counts for nothing either
                 scratch.drop()
 
     def drop(self) -> None:
         """Free what is kept between passes."""
-        self._shelf.drop()
+        self._offload.drop()
 
     def _set_aside(self, x: Tensor) -> None:
         """Have the allocator hold pieces of the size of the blocks' inputs, where these are what is kept.
@@ -153,45 +154,42 @@ class Stack:
             pieces = [torch.empty_like(x) for _ in range(len(self.network.blocks) + _PASSING)]
             del pieces
 
-    def _forward(self, x: Tensor, during: Pass) -> tuple[Tensor, Pending | None, list[Trace]]:
+    def _forward(self, x: Tensor, step: StepContext) -> tuple[Tensor, Pending | None, list[Trace]]:
         blocks, pending = self.network.blocks, None
         traces: list[Trace] = []
         for index, block in enumerate(blocks):
             is_last = index == len(blocks) - 1
-            rows = during.batch.chosen if is_last else None
-            x, pending, trace = block.forward(x, pending, during, _KEEP[self._recompute], rows)
+            rows = step.batch.supervised if is_last else None
+            x, pending, trace = block.forward(x, pending, step, _KEEP[self._recompute], rows)
             if self._recompute == "offload" and not is_last and trace.x is not None:
-                self._shelf.put(index, trace.x)
+                self._offload.put(index, trace.x)
                 trace.x = None
             traces.append(trace)
-        self._shelf.settle()
+        self._offload.settle()
         return x, pending, traces
 
-    def _backward(self, gradient: Tensor, traces: list[Trace], during: Pass) -> None:
+    def _backward(self, gradient: Tensor, traces: list[Trace], step: StepContext) -> None:
         blocks, device = self.network.blocks, gradient.device
         for index in range(len(blocks) - 1, -1, -1):
             is_last, trace = index == len(blocks) - 1, traces.pop()
             if self._recompute == "offload":
                 if not is_last:
-                    trace.x = self._shelf.take(index, device)
-                self._shelf.fetch(index - 1, device)
-            rows = during.batch.chosen if is_last else None
-            before = blocks[index].backward(gradient, trace, during, rows, to_input=index > 0)
+                    trace.x = self._offload.take(index, device)
+                self._offload.fetch(index - 1, device)
+            rows = step.batch.supervised if is_last else None
+            before = blocks[index].backward(gradient, trace, step, rows, to_input=index > 0)
             if before is not None:
                 gradient = before
 
-    def _begin(self, batch: PackedBatch, seed: Tensor | None, flat: Tensor | None) -> Pass:
+    def _begin(self, batch: PackedBatch, seed: Tensor | None, flat: Tensor | None) -> StepContext:
         net = self.network
         for scratch in net.scratches:
             scratch.begin()
-        kind = torch.empty(1, dtype=torch.float32, device=net.embedding.device)  # the angles come in its type
-        cos, sin = net.rotary(kind, batch.positions[None])
-        half = cos.shape[-1] // 2
         short_of_memory = self._recompute in ("all", "offload")
-        return Pass(
+        return StepContext(
             steps=net.steps,
             batch=batch,
-            angles=(cos[0, :, :half].contiguous(), sin[0, :, :half].contiguous()),
+            angles=net.angles(batch.positions),
             groups=net.adapters.begin(flat),
             seeds=DropoutSeeds(0.0 if seed is None else net.dropout, batch.ids[:1] if seed is None else seed),
             alpha=net.adapters.alpha,

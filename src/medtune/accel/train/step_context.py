@@ -12,7 +12,7 @@ from medtune.accel.train.adapters import AdapterGroup
 from medtune.accel.train.layout import PackedBatch
 from medtune.accel.train.steps import Steps
 
-__all__ = ["Pass", "Pending"]
+__all__ = ["Pending", "StepContext"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class StepContext:
     """One pass over a micro-batch.
 
     Attributes:

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medtune.accel.model.heads import Heads
+from medtune.accel.model.heads import HeadNorms, Heads
 from medtune.accel.steps import reference, reference_gate
 from medtune.accel.steps.dropout import Dropout
 from medtune.accel.steps.gate import AfterGate, BeforeGate
-from medtune.accel.steps.head_norms import HeadNorms
 from medtune.accel.triton.use import has_triton
 
 __all__ = ["Steps", "choose_steps", "highest_rank", "reference_steps", "triton_steps"]
@@ -40,7 +39,7 @@ class Steps:
     swiglu_backward: Callable[[Tensor, Tensor, BeforeGate | None, AfterGate | None], Tensor | None]
     cross_entropy: Callable[[Tensor, Tensor], Tensor]
     quantize_rows: Callable[[Tensor, Tensor | None], _Pair]
-    restore: Callable[[Tensor, Any, Tensor], bool]
+    dequantize: Callable[[Tensor, Any, Tensor], bool]
 
 
 def choose_steps(device: torch.device, r: int, dtype: torch.dtype) -> Steps:
@@ -83,12 +82,12 @@ def triton_steps() -> Steps:
         swiglu_backward=gate.swiglu_backward,
         cross_entropy=rows.cross_entropy,
         quantize_rows=rows.quantize_rows,
-        restore=four_bit.restore,
+        dequantize=four_bit.dequantize,
     )
 
 
 def reference_steps() -> Steps:
-    """Return the forms in stock PyTorch."""
+    """Return the forms in plain PyTorch."""
     names = (name for name in Steps.__slots__ if name != "name")
     return Steps(
         "reference",

@@ -1,1 +1,1 @@
-"""Triton kernels, each beside the stock operation that it must equal."""
+"""Triton kernels, each beside the reference that it must equal."""

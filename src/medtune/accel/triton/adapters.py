@@ -14,6 +14,7 @@ from medtune.accel.steps.dropout import Dropout
 from medtune.accel.triton.blocks import add_sum
 from medtune.accel.triton.dots import SMALLEST_DOT, padded_rank, precision
 from medtune.accel.triton.dropout import draw_words, dropout_arguments, kept
+from medtune.accel.triton.use import launch
 
 __all__ = ["add_projected", "project", "weight_gradient"]
 
@@ -121,7 +122,7 @@ def project(x: Tensor, down: Tensor, alpha: float, dropout: Dropout | None) -> T
     out = torch.empty(rows, down.shape[0], dtype=x.dtype, device=x.device)
     for first, members, begin, end in _parts(down.shape[0], dropout):
         rank, part = end - begin, out[:, begin:]
-        _project[(triton.cdiv(rows, _PROJECT["ROWS"]),)](
+        launch(_project, (triton.cdiv(rows, _PROJECT["ROWS"]),))(
             x, down[begin:end], part, rows, width, x.stride(0), out.stride(0), alpha, *dropout_arguments(dropout, x),
             RANK=rank, PADDED=padded_rank(rank), FIRST=first, MEMBERS=members, PRECISION=precision(x),
             **_staged(_PROJECT, rank),
@@ -137,7 +138,7 @@ def add_projected(y: Tensor, low: Tensor, down: Tensor, dropout: Dropout | None)
     if dropout is None and rank > SMALLEST_DOT:
         y.addmm_(low, down)
         return
-    _add_projected[(triton.cdiv(width, _ADD["COLUMNS"]), triton.cdiv(rows, _ADD["ROWS"]))](
+    launch(_add_projected, (triton.cdiv(width, _ADD["COLUMNS"]), triton.cdiv(rows, _ADD["ROWS"])))(
         y, low, down, rows, width, low.stride(0), *dropout_arguments(dropout, y),
         RANK=rank, PADDED=padded_rank(rank), MEMBERS=members, DROP=dropout is not None, PRECISION=precision(y), **_ADD,
     )  # fmt: skip
@@ -152,7 +153,7 @@ def weight_gradient(
     for first, members, begin, end in _parts(low.shape[1], dropout):
         rank = end - begin
         out = torch.empty(splits, rank, width, dtype=torch.float32, device=x.device)
-        _weight_gradient[(triton.cdiv(width, _GRADIENT["COLUMNS"]), splits)](
+        launch(_weight_gradient, (triton.cdiv(width, _GRADIENT["COLUMNS"]), splits))(
             x, low[:, begin:], *scale_weight, out, rows, width, x.stride(0), low.stride(0), *dropout_arguments(dropout, x),
             RANK=rank, PADDED=padded_rank(rank), FIRST=first, MEMBERS=members, NORM=normed is not None,
             PRECISION=precision(x), SPLIT=_ROWS_PER_SPLIT, **_staged(_GRADIENT, rank),

@@ -26,6 +26,7 @@ from medtune.accel.triton.tiles import (
     tile_of,
     visible,
 )
+from medtune.accel.triton.use import launch
 
 __all__ = ["attend", "is_fit"]
 
@@ -37,7 +38,7 @@ _MASKED, _UNSEEN = tl.constexpr(-1.0e30), tl.constexpr(-1.0e29)
 
 @triton.jit
 def _soften(
-    q, k_ptr, v_ptr, query, highest, total, result, start, tokens, k_row, v_row, scale, reach,
+    q, k_ptr, v_ptr, query, highest, total, result, start, tokens, k_row, v_row, scale, sliding_window,
     WIDTH: tl.constexpr, COLUMNS: tl.constexpr, MASKED: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
     """Take the keys from ``start`` into a running softmax, base 2."""
@@ -47,11 +48,11 @@ def _soften(
     k = tl.load(k_ptr + kept[:, None] * k_row + column[None, :])
     scores = tl.dot(q, tl.trans(k)) * scale
     if MASKED:
-        scores = tl.where(visible(query[:, None], key[None, :], reach, WINDOW), scores, _MASKED)
+        scores = tl.where(visible(query[:, None], key[None, :], sliding_window, WINDOW), scores, _MASKED)
     peak = tl.maximum(highest, tl.max(scores, 1))
     shares = tl.exp2(scores - peak[:, None])
     if WINDOW:
-        shares = tl.where(scores > _UNSEEN, shares, 0.0)  # a tile's first keys may be out of reach of all of a row
+        shares = tl.where(scores > _UNSEEN, shares, 0.0)  # a tile's first keys may be out of sight of all of a row
     fading = tl.exp2(highest - peak)
     v = tl.load(v_ptr + kept[:, None] * v_row + column[None, :])
     result = tl.dot(shares.to(v.dtype), v, result * fading[:, None])
@@ -60,7 +61,7 @@ def _soften(
 
 @triton.jit
 def _attend(
-    q_ptr, k_ptr, v_ptr, out_ptr, log_ptr, offsets_ptr, shared_ptr, tokens, pieces, q_row, k_row, v_row, scale, reach,
+    q_ptr, k_ptr, v_ptr, out_ptr, log_ptr, offsets_ptr, shared_ptr, tokens, pieces, q_row, k_row, v_row, scale, sliding_window,
     WIDTH: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, PACK: tl.constexpr, PIECES: tl.constexpr,
     SHARES: tl.constexpr, WINDOW: tl.constexpr, POSITIONS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -78,17 +79,17 @@ def _attend(
     highest = tl.full([PACK * POSITIONS], _MASKED, tl.float32)
     total = tl.zeros([PACK * POSITIONS], tl.float32)
     result = tl.zeros([PACK * POSITIONS, WIDTH], tl.float32)
-    start, whole = key_range(begin, first, reach, WINDOW, COLUMNS)
+    start, whole = key_range(begin, first, sliding_window, WINDOW, COLUMNS)
     for at in range(start, whole, COLUMNS):
         highest, total, result = _soften(
-            q, k_ptr, v_ptr, query, highest, total, result, at, tokens, k_row, v_row, scale, reach,
+            q, k_ptr, v_ptr, query, highest, total, result, at, tokens, k_row, v_row, scale, sliding_window,
             WIDTH, COLUMNS, False, WINDOW,
         )  # fmt: skip
     masked = masked_from(whole, shared_begin, shared_end, SHARES, COLUMNS)
     for at in range(masked, tl.minimum(first + POSITIONS, end), COLUMNS):
         key, seeing = shared_tile(at, whole, shared_begin, shared_end, query, SHARES, COLUMNS)
         highest, total, result = _soften(
-            q, k_ptr, v_ptr, seeing, highest, total, result, key, tokens, k_row, v_row, scale, reach,
+            q, k_ptr, v_ptr, seeing, highest, total, result, key, tokens, k_row, v_row, scale, sliding_window,
             WIDTH, COLUMNS, True, WINDOW,
         )  # fmt: skip
     inside = query < end
@@ -114,16 +115,16 @@ def attend(
         v: as ``k``.
         pieces: ``offsets`` and ``shared`` of a ``PackedBatch``.
         window: scale of the scores, and how many tokens back a token sees, None for all of its sample; only that where
-            beginnings are shared.
+            prefixes are shared.
     """
     offsets, shared = pieces
-    (scale, reach), (tokens, heads, width) = window, q.shape
+    (scale, sliding_window), (tokens, heads, width) = window, q.shape
     out = torch.empty(tokens, heads, width, dtype=q.dtype, device=q.device)
     log = torch.empty(heads, tokens, dtype=torch.float32, device=q.device)
     pack = packed_heads(q, k)
     tile = tile_of(_TILE, q, pack)
-    _attend[heads // pack, most_tiles(offsets, tokens, tile["POSITIONS"])](
-        q, k, v, out, log, offsets, shared, tokens, len(offsets) - 1, *(row_stride(t) for t in (q, k, v)), scale * LOG2, reach or 0,
-        **compiled_for(q, k, pack, pieces, reach), **tile,
+    launch(_attend, (heads // pack, most_tiles(offsets, tokens, tile["POSITIONS"])))(
+        q, k, v, out, log, offsets, shared, tokens, len(offsets) - 1, *(row_stride(t) for t in (q, k, v)), scale * LOG2, sliding_window or 0,
+        **compiled_for(q, k, pack, pieces, sliding_window), **tile,
     )  # fmt: skip
     return out, log

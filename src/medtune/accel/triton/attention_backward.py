@@ -26,6 +26,7 @@ from medtune.accel.triton.tiles import (
     tile_of,
     visible,
 )
+from medtune.accel.triton.use import launch
 
 __all__ = ["attend_backward"]
 
@@ -56,7 +57,7 @@ def _store_turned(
 
 @triton.jit
 def _query_step(
-    dq, q, gradient, k_ptr, v_ptr, query, log, delta, start, tokens, k_row, v_row, scale, reach,
+    dq, q, gradient, k_ptr, v_ptr, query, log, delta, start, tokens, k_row, v_row, scale, sliding_window,
     WIDTH: tl.constexpr, COLUMNS: tl.constexpr, MASKED: tl.constexpr, WINDOW: tl.constexpr,
 ):  # fmt: skip
     """Add what the keys from ``start`` contribute to the gradient of a query tile."""
@@ -67,7 +68,7 @@ def _query_step(
     v = tl.load(v_ptr + kept[:, None] * v_row + column[None, :])
     shares = tl.exp2(tl.dot(q, tl.trans(k)) * scale - log[:, None])
     if MASKED:
-        shares = tl.where(visible(query[:, None], key[None, :], reach, WINDOW), shares, 0.0)
+        shares = tl.where(visible(query[:, None], key[None, :], sliding_window, WINDOW), shares, 0.0)
     ds = shares * (tl.dot(gradient, tl.trans(v)) - delta[:, None])
     return tl.dot(ds.to(k.dtype), k, dq)
 
@@ -75,7 +76,7 @@ def _query_step(
 @triton.jit
 def _query_gradients(
     q_ptr, k_ptr, v_ptr, out_ptr, gradient_ptr, log_ptr, delta_ptr, joint_ptr, cos_ptr, sin_ptr, offsets_ptr,
-    shared_ptr, tokens, pieces, q_row, k_row, v_row, joint_row, scale, factor, reach, TURN: tl.constexpr,
+    shared_ptr, tokens, pieces, q_row, k_row, v_row, joint_row, scale, factor, sliding_window, TURN: tl.constexpr,
     WIDTH: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, PACK: tl.constexpr, PIECES: tl.constexpr,
     SHARES: tl.constexpr, WINDOW: tl.constexpr, POSITIONS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -98,17 +99,17 @@ def _query_gradients(
     k_ptr += key_head * WIDTH
     v_ptr += key_head * WIDTH
     dq = tl.zeros([PACK * POSITIONS, WIDTH], tl.float32)
-    start, whole = key_range(begin, first, reach, WINDOW, COLUMNS)
+    start, whole = key_range(begin, first, sliding_window, WINDOW, COLUMNS)
     for at in range(start, whole, COLUMNS):
         dq = _query_step(
-            dq, q, gradient, k_ptr, v_ptr, query, log, delta, at, tokens, k_row, v_row, scale, reach,
+            dq, q, gradient, k_ptr, v_ptr, query, log, delta, at, tokens, k_row, v_row, scale, sliding_window,
             WIDTH, COLUMNS, False, WINDOW,
         )  # fmt: skip
     masked = masked_from(whole, shared_begin, shared_end, SHARES, COLUMNS)
     for at in range(masked, tl.minimum(first + POSITIONS, end), COLUMNS):
         key, seeing = shared_tile(at, whole, shared_begin, shared_end, query, SHARES, COLUMNS)
         dq = _query_step(
-            dq, q, gradient, k_ptr, v_ptr, seeing, log, delta, key, tokens, k_row, v_row, scale, reach,
+            dq, q, gradient, k_ptr, v_ptr, seeing, log, delta, key, tokens, k_row, v_row, scale, sliding_window,
             WIDTH, COLUMNS, True, WINDOW,
         )  # fmt: skip
     _store_turned(
@@ -118,7 +119,7 @@ def _query_gradients(
 
 @triton.jit
 def _key_step(
-    dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, start, end, tokens, q_row, scale, reach,
+    dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, start, end, tokens, q_row, scale, sliding_window,
     WIDTH: tl.constexpr, HEADS: tl.constexpr, PACK: tl.constexpr, POSITIONS: tl.constexpr, MASKED: tl.constexpr,
     WINDOW: tl.constexpr,
 ):  # fmt: skip
@@ -130,7 +131,7 @@ def _key_step(
     log = tl.load(log_ptr + by_head, mask=query < end, other=float("inf"))
     shares = tl.exp2(tl.dot(k, tl.trans(q)) * scale - log[None, :])
     if MASKED:
-        shares = tl.where(visible(query[None, :], key[:, None], reach, WINDOW), shares, 0.0)
+        shares = tl.where(visible(query[None, :], key[:, None], sliding_window, WINDOW), shares, 0.0)
     gradient = tl.load(gradient_ptr + place[:, None] * (HEADS * WIDTH) + (heads * WIDTH)[:, None] + column[None, :])
     dv = tl.dot(shares.to(q.dtype), gradient, dv)
     delta = tl.load(delta_ptr + by_head)
@@ -141,7 +142,7 @@ def _key_step(
 @triton.jit
 def _key_gradients(
     q_ptr, k_ptr, v_ptr, gradient_ptr, log_ptr, delta_ptr, joint_ptr, cos_ptr, sin_ptr, offsets_ptr,
-    shared_ptr, tokens, pieces, q_row, k_row, v_row, joint_row, scale, factor, reach, TURN: tl.constexpr,
+    shared_ptr, tokens, pieces, q_row, k_row, v_row, joint_row, scale, factor, sliding_window, TURN: tl.constexpr,
     WIDTH: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, PACK: tl.constexpr, PIECES: tl.constexpr,
     SHARES: tl.constexpr, WINDOW: tl.constexpr, POSITIONS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -161,18 +162,18 @@ def _key_gradients(
     last = until
     crossing = tl.minimum(first + (COLUMNS + POSITIONS - 2) // POSITIONS * POSITIONS, until)
     if WINDOW:
-        last = tl.minimum(until, first + COLUMNS + reach)
+        last = tl.minimum(until, first + COLUMNS + sliding_window)
         crossing = last
     for pack in range(GROUP // PACK):
         head = key_head * GROUP + pack * PACK
         for at in range(first, crossing, POSITIONS):
             dk, dv = _key_step(
-                dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, at, until, tokens, q_row, scale, reach,
+                dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, at, until, tokens, q_row, scale, sliding_window,
                 WIDTH, HEADS, PACK, POSITIONS, True, WINDOW,
             )  # fmt: skip
         for at in range(crossing, last, POSITIONS):
             dk, dv = _key_step(
-                dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, at, until, tokens, q_row, scale, reach,
+                dk, dv, k, v, q_ptr, gradient_ptr, log_ptr, delta_ptr, key, head, at, until, tokens, q_row, scale, sliding_window,
                 WIDTH, HEADS, PACK, POSITIONS, False, WINDOW,
             )  # fmt: skip
     inside = key < end
@@ -201,19 +202,21 @@ def attend_backward(
     """
     q, k, v, out, log = done
     tokens, heads, width = q.shape
-    (scale, reach), delta, (offsets, shared) = window, torch.empty_like(log), pieces
+    (scale, sliding_window), delta, (offsets, shared) = window, torch.empty_like(log), pieces
     joint = torch.empty(tokens, (heads + 2 * k.shape[1]) * width, dtype=q.dtype, device=q.device)
     pack, gradient = packed_heads(q, k), gradient.contiguous()
-    shape = compiled_for(q, k, pack, pieces, reach) | {"TURN": angles is not None}
+    shape = compiled_for(q, k, pack, pieces, sliding_window) | {"TURN": angles is not None}
     rest = (
         log, delta, joint, *(angles or (log, log)), offsets, shared, tokens, len(offsets) - 1, *(row_stride(t) for t in (q, k, v)),
-        joint.shape[1], scale * LOG2, scale, reach or 0,
+        joint.shape[1], scale * LOG2, scale, sliding_window or 0,
     )  # fmt: skip
     # the first pass leaves what the second needs of gradient times attention
     tile = tile_of(_QUERIES, q, pack)
-    _query_gradients[heads // pack, most_tiles(offsets, tokens, tile["POSITIONS"])](
+    launch(_query_gradients, (heads // pack, most_tiles(offsets, tokens, tile["POSITIONS"])))(
         q, k, v, out, gradient, *rest, **shape, **tile
     )
     tile = tile_of(_KEYS, q, pack)
-    _key_gradients[k.shape[1], most_tiles(offsets, tokens, tile["COLUMNS"])](q, k, v, gradient, *rest, **shape, **tile)
+    launch(_key_gradients, (k.shape[1], most_tiles(offsets, tokens, tile["COLUMNS"])))(
+        q, k, v, gradient, *rest, **shape, **tile
+    )
     return joint

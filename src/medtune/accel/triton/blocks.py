@@ -13,6 +13,7 @@ from torch import Tensor
 from medtune.accel.steps import reference
 from medtune.accel.triton.device import is_half_on_hopper
 from medtune.accel.triton.dots import SMALLEST_DOT, padded_rank, precision
+from medtune.accel.triton.use import launch
 
 __all__ = ["add_sum", "block_gradients", "summed"]
 
@@ -100,7 +101,7 @@ def _sum_blocks(
 def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...], alpha: float, into: Tensor) -> Tensor:
     """As ``reference.block_gradients``."""
     (rows, width), rank, members = x.shape, up.shape[0], len(bounds) - 1
-    # a tile of columns must not reach over two members
+    # a tile of columns must not lie over two members
     tile = _tile(x, members)
     columns = min(tile["COLUMNS"], *(bound & -bound for bound in bounds[1:]))
     if columns < SMALLEST_DOT:
@@ -108,14 +109,14 @@ def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...],
     blocks, splits = triton.cdiv(width, columns), triton.cdiv(rows, _SPLIT)
     part = torch.empty(blocks, rows, rank, dtype=torch.float32, device=x.device)
     out = torch.empty(splits, width, rank, dtype=torch.float32, device=x.device)
-    _block_gradients[(blocks, splits)](
+    launch(_block_gradients, (blocks, splits))(
         x, up, low, part, out, rows, width, _SPLIT, x.stride(0), low.stride(0), *(*bounds[1:-1], width, width)[:2],
         RANK=rank, PADDED=padded_rank(rank), PRECISION=precision(x), **{**tile, "COLUMNS": columns},
     )  # fmt: skip
     ends = [-(-bound // columns) for bound in bounds]
     back = torch.empty(rows, members * rank, dtype=x.dtype, device=x.device)
     programs = triton.cdiv(rows * rank, _SUM["BLOCK"]) * members + triton.cdiv(width * rank, _SUM["BLOCK"])
-    _sum_blocks[(programs,)](
+    launch(_sum_blocks, (programs,))(
         part, back, rows, *ends, *(ends[-1:] * (_MEMBERS - members)), alpha, out, into, width * rank, splits,
         WIDTH=rank, MEMBERS=members, **_SUM,
     )  # fmt: skip
@@ -142,4 +143,4 @@ def add_sum(part: Tensor, into: Tensor) -> None:
 
 def _run_sum(part: Tensor, out: Tensor, factor: float, *, add: bool) -> None:
     programs = triton.cdiv(out.numel(), _SUM["BLOCK"])
-    _sum_parts[(programs,)](part, out, out.numel(), part.shape[0], factor, ADD=add, **_SUM)
+    launch(_sum_parts, (programs,))(part, out, out.numel(), part.shape[0], factor, ADD=add, **_SUM)

@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.accel.model.heads import Heads
-from medtune.accel.model.shape import Window
+from medtune.accel.model.heads import Heads, Window
+from medtune.accel.triton.use import launch
 
 __all__ = ["attend"]
 
@@ -120,7 +120,7 @@ def attend(qkv: Tensor, kept: tuple[Tensor, Tensor], lengths: Tensor, heads: Hea
         count = rows * heads.queries * splits
         parts = torch.empty(count, heads.width, dtype=torch.float32, device=qkv.device)
         weights = torch.empty(count, 2, dtype=torch.float32, device=qkv.device)
-    _attend[(rows, heads.keys, splits)](
+    launch(_attend, (rows, heads.keys, splits))(
         qkv, keys, values, lengths, out, parts, weights, keys.stride(0), keys.stride(1), window.scale,
         capacity + 1 if window.tokens is None else window.tokens,
         QUERIES=heads.queries, KEYS=heads.keys, GROUP=group, PADDED=max(_SMALLEST_DOT, triton.next_power_of_2(group)),
@@ -128,7 +128,7 @@ def attend(qkv: Tensor, kept: tuple[Tensor, Tensor], lengths: Tensor, heads: Hea
         num_warps=_WARPS, num_stages=_stages(qkv, heads.width),
     )  # fmt: skip
     if splits > 1:
-        _combine[(rows * heads.queries,)](
+        launch(_combine, (rows * heads.queries,))(
             parts, weights, out, WIDTH=heads.width, SPLITS=splits, PADDED=triton.next_power_of_2(splits)
         )
     return out

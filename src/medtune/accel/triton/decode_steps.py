@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.accel.model.heads import Heads, Norm
-from medtune.accel.model.shape import HeadNorms
+from medtune.accel.model.heads import HeadNorms, Heads, Norm
+from medtune.accel.triton.use import launch
 
 __all__ = ["gate", "norm", "rotate"]
 
@@ -96,12 +96,12 @@ def _gate(
 
 
 def norm(x: Tensor, pending: Tensor | None, norm: Norm) -> tuple[Tensor, Tensor]:
-    """As ``STOCK.norm``."""
+    """As ``REFERENCE.norm``."""
     rows, width = x.shape
     total = x if pending is None else torch.empty_like(x)
     normed = torch.empty_like(x)
     block = triton.next_power_of_2(width)
-    _norm[(rows,)](
+    launch(_norm, (rows,))(
         x, x if pending is None else pending, norm.weight, total, normed, width, norm.eps,
         ADD=pending is not None, BLOCK=block, num_warps=4 if block < _WIDE_ROW else 8,
     )  # fmt: skip
@@ -109,18 +109,18 @@ def norm(x: Tensor, pending: Tensor | None, norm: Norm) -> tuple[Tensor, Tensor]
 
 
 def rotate(qkv: Tensor, angles: tuple[Tensor, Tensor], heads: Heads, norms: HeadNorms | None) -> None:
-    """As ``STOCK.rotate``."""
+    """As ``REFERENCE.rotate``."""
     rows, half = qkv.shape[0], heads.width // 2
     weights = (qkv, qkv) if norms is None else (norms.query.weight, norms.key.weight)
     eps = (0.0, 0.0) if norms is None else (norms.query.eps, norms.key.eps)
-    _rotate[(triton.cdiv(rows, _ROTATED_ROWS), heads.queries + heads.keys)](
+    launch(_rotate, (triton.cdiv(rows, _ROTATED_ROWS), heads.queries + heads.keys))(
         qkv, *angles, *weights, rows, heads.queries, heads.total, *eps,
         HALF=half, NORM=norms is not None, BLOCK=triton.next_power_of_2(half), ROWS=_ROTATED_ROWS, num_warps=2,
     )  # fmt: skip
 
 
 def gate(gate_up: Tensor, adapters: tuple[Tensor, Tensor] | None) -> Tensor:
-    """As ``STOCK.gate``."""
+    """As ``REFERENCE.gate``."""
     rows, width = gate_up.shape[0], gate_up.shape[1] // 2
     out = torch.empty(rows, width, dtype=gate_up.dtype, device=gate_up.device)
     low, second = adapters or (gate_up, gate_up)
@@ -129,7 +129,7 @@ def gate(gate_up: Tensor, adapters: tuple[Tensor, Tensor] | None) -> Tensor:
         for part, low_part, second_part in zip(gate_up.chunk(2, 1), low.chunk(2, 1), second.chunk(2), strict=True):
             part.addmm_(low_part, second_part.t())
         rank = 0
-    _gate[(triton.cdiv(width, _GATE_COLUMNS), triton.cdiv(rows, _GATE_ROWS))](
+    launch(_gate, (triton.cdiv(width, _GATE_COLUMNS), triton.cdiv(rows, _GATE_ROWS)))(
         gate_up, low, second, out, rows, width, RANK=rank, PADDED=max(_SMALLEST_DOT, triton.next_power_of_2(rank)),
         PRECISION="ieee" if gate_up.dtype == torch.float32 else "tf32", ROWS=_GATE_ROWS, COLUMNS=_GATE_COLUMNS,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Triton kernel that restores 4-bit weights of bitsandbytes, their twice quantized scales included, in one pass."""
+"""Triton kernel that dequantizes 4-bit weights of bitsandbytes, their twice quantized scales included, in one pass."""
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
 # pyright: reportMissingImports=false, reportMissingParameterType=false, reportPossiblyUnboundVariable=false
 # pyright: reportUntypedFunctionDecorator=false
@@ -11,13 +11,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = ["restore"]
+from medtune.accel.triton.use import launch
+
+__all__ = ["dequantize"]
 
 _TILE = {"BYTES": 2048, "num_warps": 4}
 
 
 @triton.jit
-def _restore(
+def _dequantize(
     packed_ptr, scale_ptr, code_ptr, scale_code_ptr, scale_scale_ptr, offset_ptr, out_ptr, blocks,
     NESTED: tl.constexpr, PER_SCALE: tl.constexpr, HALF_BLOCK: tl.constexpr, BLOCKS: tl.constexpr,
 ):  # fmt: skip
@@ -39,8 +41,8 @@ def _restore(
     tl.store(out_ptr + target, both, mask=exists[:, None])
 
 
-def restore(packed: Tensor, state: Any, out: Tensor) -> bool:
-    """Restore a weight into ``out`` and say whether that was done: not where its values do not fill all blocks.
+def dequantize(packed: Tensor, state: Any, out: Tensor) -> bool:
+    """Dequantize a weight into ``out`` and say whether that was done: not where its values do not fill all blocks.
 
     Args:
         packed: uint8, two values a byte, the first one in the high half.
@@ -52,7 +54,7 @@ def restore(packed: Tensor, state: Any, out: Tensor) -> bool:
         return False
     inner, blocks = state.state2 if state.nested else None, width // size
     tile = max(1, _TILE["BYTES"] * 2 // size)
-    _restore[(triton.cdiv(blocks, tile),)](
+    launch(_dequantize, (triton.cdiv(blocks, tile),))(
         packed, state.absmax, state.code, inner.code if inner else state.code, inner.absmax if inner else state.code,
         state.offset if inner else state.code, out, blocks,
         NESTED=inner is not None, PER_SCALE=int(inner.blocksize) if inner else 1, HALF_BLOCK=size // 2, BLOCKS=tile,

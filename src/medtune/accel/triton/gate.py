@@ -17,6 +17,7 @@ from medtune.accel.triton.blocks import add_sum, block_gradients, summed
 from medtune.accel.triton.device import HALF, HOPPER, is_half_on_hopper, register_bound
 from medtune.accel.triton.dots import padded_rank, precision
 from medtune.accel.triton.dropout import draw_words, dropout_arguments, kept
+from medtune.accel.triton.use import launch
 
 __all__ = ["swiglu", "swiglu_backward"]
 
@@ -161,7 +162,7 @@ def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) 
     spans, padded = triton.cdiv(width, _FORWARD_COLUMNS), padded_rank(max(rank, down_rank))
     part = torch.empty(spans, rows, down_rank, dtype=torch.float32, device=gate_up.device)
     dropout = after.dropout if after else None
-    _swiglu[(spans, triton.cdiv(rows, _FORWARD["ROWS"]))](
+    launch(_swiglu, (spans, triton.cdiv(rows, _FORWARD["ROWS"])))(
         gate_up, low, up, after.down if after else gate_up, out, part, rows, width, _FORWARD_COLUMNS,
         *dropout_arguments(dropout, gate_up),
         RANK=rank, DOWN_RANK=down_rank, PADDED=padded, DROP=dropout is not None,
@@ -189,7 +190,7 @@ def swiglu_backward(
     d_down = torch.empty(splits, down_rank, width, dtype=torch.float32, device=gate_up.device)
     # adapters on one side only, or masks, leave or take other numbers of registers
     most = _BACKWARD_REGISTERS.get(padded) if rank and down_rank and dropout is None else None
-    _swiglu_backward[(blocks, splits)](
+    launch(_swiglu_backward, (blocks, splits))(
         gate_up, gradient, low, up, back, after.down if after else gate_up, d_down,
         rows, width, _BACKWARD_ROWS, *dropout_arguments(dropout, gate_up),
         RANK=rank, DOWN_RANK=down_rank, PADDED=padded, DROP=dropout is not None,

@@ -10,9 +10,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from medtune.accel.model.heads import Heads
-from medtune.accel.steps.head_norms import HeadNorms
+from medtune.accel.model.heads import HeadNorms, Heads
 from medtune.accel.triton.dots import SMALLEST_DOT, padded_rank, precision
+from medtune.accel.triton.use import launch
 
 __all__ = ["rotate", "rotate_backward"]
 
@@ -122,7 +122,7 @@ def rotate(qkv: Tensor, adapter: _Pair | None, angles: _Pair, heads: Heads, norm
     low, up = adapter or angles
     rank = up.shape[0] if adapter else 0
     values = 0 if norms is None and adapter is None else heads.keys  # they change, or move to a new tensor
-    _rotate[(triton.cdiv(rows, _ROTATE_ROWS), heads.queries + heads.keys + values)](
+    launch(_rotate, (triton.cdiv(rows, _ROTATE_ROWS), heads.queries + heads.keys + values))(
         qkv, out, low, up, *angles, *weights, rows, heads.queries, heads.keys, heads.total,
         0.0 if norms is None else norms.eps,
         HALF=half, RANK=rank, PADDED=padded_rank(rank), NORM=norms is not None, PRECISION=precision(qkv),
@@ -142,7 +142,7 @@ def rotate_backward(
     rows, half = q.shape[0], heads.width // 2
     out = torch.empty(rows, heads.total, dtype=q.dtype, device=q.device)
     weights = angles if before is None else before[1].weights
-    _rotate_backward[(triton.cdiv(rows, _ROTATE_ROWS), heads.queries + 2 * heads.keys)](
+    launch(_rotate_backward, (triton.cdiv(rows, _ROTATE_ROWS), heads.queries + 2 * heads.keys))(
         q, k, v, q if before is None else before[0], out, *angles, *weights, rows, heads.queries, heads.keys,
         q.stride(0), k.stride(0), v.stride(0), q.stride(1), k.stride(1), v.stride(1), heads.total,
         0.0 if before is None else before[1].eps,

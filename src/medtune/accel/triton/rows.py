@@ -14,6 +14,7 @@ from medtune.accel.steps.dropout import Dropout
 from medtune.accel.triton.adapters import add_projected
 from medtune.accel.triton.device import register_bound
 from medtune.accel.triton.dropout import draw_words, dropout_arguments, kept
+from medtune.accel.triton.use import launch
 
 __all__ = ["cross_entropy", "norm", "norm_backward", "quantize_rows"]
 
@@ -176,10 +177,10 @@ def norm(
     normed = torch.empty_like(x)
     scale = torch.empty(rows, dtype=torch.float32, device=x.device)
     low, up = adapter or (x, x)
-    launch = _launch(width, _NORM if adapter else None)
-    _norm[(triton.cdiv(rows, launch["ROWS"]),)](
+    shape = _launch_shape(width, _NORM if adapter else None)
+    launch(_norm, (triton.cdiv(rows, shape["ROWS"]),))(
         x, x if pending is None else pending, low, up, weight, total, normed, scale, rows, eps,
-        ADD=pending is not None, RANK=up.shape[0] if adapter else 0, WIDTH=width, **launch,
+        ADD=pending is not None, RANK=up.shape[0] if adapter else 0, WIDTH=width, **shape,
     )  # fmt: skip
     return total, normed, scale
 
@@ -199,16 +200,16 @@ def norm_backward(
     low, down, dropout = through or (x, x, None)
     members = dropout.members if dropout else 1
     out = torch.empty_like(x) if residual is None else residual
-    launch = _launch(width, _NORM_BACK if through else None)
+    shape = _launch_shape(width, _NORM_BACK if through else None)
     if dropout is not None:  # masks take registers: half the values a thread
-        launch["num_warps"] = min(32, 2 * launch["num_warps"])
-    elif through is not None and launch["BLOCK"] in _BOUND_BLOCKS:
-        launch |= register_bound(x, _NORM_BACK_REGISTERS)
-    _norm_backward[(triton.cdiv(rows, launch["ROWS"]),)](
+        shape["num_warps"] = min(32, 2 * shape["num_warps"])
+    elif through is not None and shape["BLOCK"] in _BOUND_BLOCKS:
+        shape |= register_bound(x, _NORM_BACK_REGISTERS)
+    launch(_norm_backward, (triton.cdiv(rows, shape["ROWS"]),))(
         gradient, low, down, x, *normed, gradient if residual is None else residual, out, rows,
         *dropout_arguments(dropout, x),
         ADD=residual is not None, MEMBERS=members if through else 0, RANK=down.shape[0] // members if through else 0,
-        DROP=dropout is not None, WIDTH=width, **launch,
+        DROP=dropout is not None, WIDTH=width, **shape,
     )  # fmt: skip
     return out
 
@@ -218,7 +219,9 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     rows, width = logits.shape
     losses = torch.empty(rows, dtype=torch.float32, device=logits.device)
     block = min(4096, triton.next_power_of_2(width))
-    _cross_entropy[(rows,)](logits, targets, losses, width, logits.stride(0), LOWEST=_LOWEST, BLOCK=block, num_warps=8)
+    launch(_cross_entropy, (rows,))(
+        logits, targets, losses, width, logits.stride(0), LOWEST=_LOWEST, BLOCK=block, num_warps=8
+    )
     return losses
 
 
@@ -228,14 +231,14 @@ def quantize_rows(x: Tensor, column_scale: Tensor | None = None) -> tuple[Tensor
     out = torch.empty(rows, width, dtype=torch.float8_e4m3fn, device=x.device)
     scale = torch.empty(rows, 1, dtype=torch.float32, device=x.device)
     block = triton.next_power_of_2(width)
-    _quantize[(rows,)](
+    launch(_quantize, (rows,))(
         x, scale if column_scale is None else column_scale, out, scale,
         SCALED=column_scale is not None, LARGEST=_E4M3_MAX, WIDTH=width, BLOCK=block, num_warps=_warps(block),
     )  # fmt: skip
     return out, scale
 
 
-def _launch(width: int, tile: dict[str, int] | None) -> dict[str, int]:
+def _launch_shape(width: int, tile: dict[str, int] | None) -> dict[str, int]:
     """Return rows per program and warps; with a tile, adapters' factors are read once for all rows of a program."""
     block = triton.next_power_of_2(width)
     if tile is None:

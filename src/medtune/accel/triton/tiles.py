@@ -69,19 +69,19 @@ def packed_queries(head, start, tokens, PACK: tl.constexpr, POSITIONS: tl.conste
 
 
 @triton.jit
-def visible(query, key, reach, WINDOW: tl.constexpr):
-    """Say which keys a query sees, itself and ``reach`` tokens back."""
+def visible(query, key, sliding_window, WINDOW: tl.constexpr):
+    """Say which keys a query sees, itself and ``sliding_window`` tokens back."""
     seen = query >= key
     if WINDOW:
-        seen = seen & (query - key <= reach)
+        seen = seen & (query - key <= sliding_window)
     return seen
 
 
 @triton.jit
-def key_range(begin, first, reach, WINDOW: tl.constexpr, COLUMNS: tl.constexpr):
+def key_range(begin, first, sliding_window, WINDOW: tl.constexpr, COLUMNS: tl.constexpr):
     """Return where the keys of a query tile begin, and up to where all of its queries see all of them."""
     if WINDOW:
-        start = begin + tl.maximum(first - reach - begin, 0) // COLUMNS * COLUMNS
+        start = begin + tl.maximum(first - sliding_window - begin, 0) // COLUMNS * COLUMNS
         whole = start
     else:
         start = begin
@@ -138,7 +138,7 @@ def row_stride(heads: Tensor) -> int:
 
 
 def compiled_for(
-    q: Tensor, k: Tensor, pack: int, pieces: tuple[Tensor, Tensor], reach: int | None
+    q: Tensor, k: Tensor, pack: int, pieces: tuple[Tensor, Tensor], sliding_window: int | None
 ) -> dict[str, int | bool]:
     """Return what the kernels are compiled for."""
     offsets, shared = pieces
@@ -149,5 +149,5 @@ def compiled_for(
         "PACK": pack,
         "PIECES": max(_FEWEST_PIECES, triton.next_power_of_2(len(offsets) - 1)),
         "SHARES": shared.shape[1] > 0,
-        "WINDOW": reach is not None,
+        "WINDOW": sliding_window is not None,
     }

@@ -1,14 +1,18 @@
 """Whether Triton kernels are used in this process, and how those of a first pass are compiled."""
 # pyright: reportMissingImports=false
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-__all__ = ["compiled_together", "give_up_triton", "has_triton"]
+__all__ = ["compiled_together", "give_up_triton", "has_triton", "launch"]
 
+_only_compiles: ContextVar[bool] = ContextVar("only_compiles", default=False)
+"""Whether launches of this thread are compiled and not run; a thread that begins meanwhile does not inherit it."""
 _failures: list[str] = []
 
 
@@ -22,20 +26,23 @@ def give_up_triton(reason: str) -> None:
     _failures.append(reason)
 
 
+def launch(kernel: Any, grid: tuple[int, ...]) -> Callable[..., Any]:
+    """Return what launches a kernel on a grid; within ``compiled_together`` it is compiled instead."""
+    if _only_compiles.get():
+        return partial(kernel.run, grid=grid, warmup=True)
+    launcher: Callable[..., Any] = kernel[grid]
+    return launcher
+
+
 @contextmanager
 def compiled_together() -> Iterator[None]:
-    """Compile and load the Triton kernels that are launched within, side by side, and run none of them.
+    """Compile and load the Triton kernels that this thread launches within, side by side, and run none of them.
 
     What they would have written is undefined. One that cannot be compiled is left out: it raises its error when it is run.
+    Kernels of others, and those that other threads launch meanwhile, run as ever.
     """
     import torch
     import triton
-    from triton.runtime.jit import JITFunction
-
-    run = JITFunction.run
-
-    def only_compile(self: Any, *arguments: Any, warmup: bool, **options: Any) -> Any:  # noqa: ARG001 - always so
-        return run(self, *arguments, warmup=True, **options)
 
     device = torch.cuda.current_device() if torch.cuda.is_available() else None
 
@@ -43,7 +50,7 @@ def compiled_together() -> Iterator[None]:
         if device is not None:
             torch.cuda.set_device(device)  # each thread has its own
 
-    JITFunction.run = only_compile
+    token = _only_compiles.set(True)
     try:
         with ThreadPoolExecutor(initializer=choose_device) as pool:
             mode = triton.AsyncCompileMode(pool, ignore_errors=True)
@@ -52,7 +59,7 @@ def compiled_together() -> Iterator[None]:
             with mode:
                 yield
     finally:
-        JITFunction.run = run
+        _only_compiles.reset(token)
 
 
 def _ready(kernel: Any) -> Any:

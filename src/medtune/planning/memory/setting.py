@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from medtune.accel.train.padding import HEADROOM, padded_chosen, padded_tokens
+from medtune.accel.train.padding import HEADROOM, padded_supervised, padded_tokens
 from medtune.specs import RunSpec
 
 __all__ = ["DTYPE_BYTES", "SUPERVISED", "Path", "Recompute", "Setting"]
@@ -72,4 +72,4 @@ class Setting:
             return self.tokens, self.supervised_tokens
         tokens = padded_tokens(self.tokens)
         wanted = min(tokens, math.ceil(self.supervised_tokens * HEADROOM))
-        return tokens, min(tokens, padded_chosen(wanted))
+        return tokens, min(tokens, padded_supervised(wanted))

@@ -1,14 +1,13 @@
 """The dimensions of a decoder-only model, and its parameters counted from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from medtune.accel.model.eligibility import BaseTraits
 from medtune.specs import RunSpec
 
 __all__ = ["Shape"]
-
-_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +16,8 @@ class Shape:
 
     Attributes:
         tied: whether embedding and head are one matrix.
-        biased: names of the linear layers that have a bias.
         head_norms: whether queries and keys are normed head by head.
-        model_type: family, as transformers names it; empty when the config does not say.
+        traits: what else decides how its layers can be run, biases among them.
     """
 
     hidden_size: int
@@ -30,16 +28,16 @@ class Shape:
     intermediate_size: int
     vocab_size: int
     tied: bool
-    biased: tuple[str, ...] = ()
     head_norms: bool = False
-    model_type: str = ""
+    traits: BaseTraits = field(default_factory=BaseTraits)
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Shape | None":
         """Read a config.json; None when it does not describe a dense Llama-like decoder."""
-        if any(config.get(name) for name in _EXPERTS):
-            return None
         try:
+            traits = BaseTraits.of(config)
+            if traits.has_experts:
+                return None
             heads = int(config["num_attention_heads"])
             hidden = int(config["hidden_size"])
             return cls(
@@ -51,9 +49,8 @@ class Shape:
                 intermediate_size=int(config["intermediate_size"]),
                 vocab_size=int(config["vocab_size"]),
                 tied=bool(config.get("tie_word_embeddings", False)),
-                biased=_biased(config),
-                head_norms=str(config.get("model_type", "")).startswith("qwen3"),
-                model_type=str(config.get("model_type", "")),
+                head_norms=traits.model_type.startswith("qwen3"),
+                traits=traits,
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -94,7 +91,7 @@ class Shape:
     @property
     def small_parameters(self) -> int:
         """Parameters of norms and biases."""
-        per_block = 2 * self.hidden_size + sum(self.linears[name][1] for name in self.biased)
+        per_block = 2 * self.hidden_size + sum(self.linears[name][1] for name in self.traits.biased)
         per_block += 2 * self.head_dim if self.head_norms else 0
         return self.num_hidden_layers * per_block + self.hidden_size
 
@@ -118,15 +115,3 @@ class Shape:
     def adapter_parameters(self, spec: RunSpec) -> int:
         """Trainable parameters of the LoRA adapter."""
         return self.num_hidden_layers * sum(self.adapter_tensors(spec))
-
-
-def _biased(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return which linear layers have a bias: Qwen2's queries, keys and values always, others by their config."""
-    names: list[str] = []
-    if config.get("model_type") == "qwen2":
-        names += ["q_proj", "k_proj", "v_proj"]
-    elif config.get("attention_bias"):
-        names += ["q_proj", "k_proj", "v_proj", "o_proj"]
-    if config.get("mlp_bias"):
-        names += ["gate_proj", "up_proj", "down_proj"]
-    return tuple(names)
