@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test gpu-test check docs clean
+.PHONY: demo test gpu-test check docs proof clean
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,11 @@ check: $(READY)
 docs: $(READY)
 	$(BIN)/sphinx-build -n -W --keep-going -b html docs docs/_build/html
 	$(BIN)/sphinx-build -n -W -b doctest docs docs/_build/doctest
+
+# The long series, run by hand: about an hour of mutants.
+proof: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[proof]'
+	$(BIN)/python tools/mutants.py
 
 clean:
 	rm -rf $(VENV) docs/_build build dist medtune-demo

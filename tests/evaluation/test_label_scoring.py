@@ -1,4 +1,4 @@
-"""Closed questions are scored by the probability of their allowed answers."""
+"""Questions with allowed answers are scored by the probability of their allowed answers."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from medtune.plugins.contracts import Example
 OPTIONS = "###Question: Pick one .\n###Options: A . iron B . zinc C . lead D . gold ."
 
 
-def test_every_closed_row_allows_its_gold_answer():
+def test_every_such_row_allows_its_gold_answer():
     tasks, seen = provide_tasks(), set()
     for row in generate_rows("validation", 40, 0):
         question = f"{row['instruction']}\n\n{row['input']}"

@@ -50,7 +50,7 @@ def assess(
     predictions = _answers(loaded, examples, spec, host)
     evaluation = score_predictions(predictions, host.all("task"), seed=spec.seed, overlapping=overlapping)
     if spec.eval.label_likelihood:
-        evaluation = replace(evaluation, closed=_label_likelihood(loaded, predictions, spec, host))
+        evaluation = replace(evaluation, label_likelihood=_label_likelihood(loaded, predictions, spec, host))
     attempt(lambda: folder.mkdir(parents=True, exist_ok=True), "the scores", folder)
     kept = folder / f"predictions-{name}.jsonl"
     replace_written(kept, lambda path: write_predictions(path, predictions), "the predictions")
