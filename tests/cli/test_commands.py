@@ -165,10 +165,10 @@ def test_a_plan_for_another_gpu_says_what_it_needs_there_and_what_it_costs(medtu
     assert plan["cost"] == pytest.approx(plan["seconds"] / 3600 * 2.5)
     table = medtune("plan", "--gpu", "rtx4090")[1]
     assert "plain path" not in table
-    assert "kept restored" not in table
+    assert "kept dequantized" not in table
 
 
-def test_a_plan_says_that_weights_stay_restored_and_what_that_takes(medtune):
+def test_a_plan_says_that_weights_stay_dequantized_and_what_that_takes(medtune):
     table = medtune("plan", "--gpu", "h200")[1]
     assert "kept dequantized while training" in table
     assert "dequantized_weights 13.00" in table

@@ -107,6 +107,15 @@ def test_the_paired_test_agrees_with_all_exchanges():
         assert found.p_value == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 20_000) ** 0.5 + 1e-4)
 
 
+def test_a_p_value_is_never_below_one_chance_among_the_exchanges_and_the_observed_order():
+    """The order that was observed counts as one of those drawn; else a test of few exchanges would say 0."""
+    wrong, right = (np.stack([np.full(60, value), np.ones(60)], axis=1) for value in (0.0, 1.0))
+    found = paired_difference(
+        wrong, right, lambda s: {"a": s[..., 0] / s[..., 1]}, "a", Sampling(resamples=10, permutations=99)
+    )
+    assert (found.value, found.p_value) == (1, 1 / 100)
+
+
 def test_equal_systems_differ_by_nothing():
     counts = random_counts(np.random.default_rng(0), 30)
     found = paired_difference(counts, counts, f1_of, "f1", Sampling())

@@ -137,11 +137,11 @@ MEASURED_LARGEST = [  # the same by the real trainer with the defaults, memory t
 ]
 
 
-@pytest.mark.parametrize(("scheme", "recompute", "restored", "rows", "length", "gib"), MEASURED_LARGEST)
+@pytest.mark.parametrize(("scheme", "recompute", "dequantized", "rows", "length", "gib"), MEASURED_LARGEST)
 def test_measured_peaks_of_runs_with_the_defaults_are_met_within_two_and_a_half_percent(
-    scheme, recompute, restored, rows, length, gib
+    scheme, recompute, dequantized, rows, length, gib
 ):
-    is_kept, spec = restored == "keep", RunSpec(quant=QuantSpec(scheme=scheme), train=TrainSpec(max_length=length))
+    is_kept, spec = dequantized == "keep", RunSpec(quant=QuantSpec(scheme=scheme), train=TrainSpec(max_length=length))
     found = setting(spec, path="fast", recompute=recompute, rows=rows, supervised=0.44, keeps_dequantized=is_kept)
     assert estimate_memory(STARLING_SHAPE, found).allocated("training") == pytest.approx(gib, rel=0.025)
 
@@ -180,7 +180,7 @@ RESERVED = [  # the fast path's allocated and reserved peak, from following torc
 
 
 @pytest.mark.parametrize(("recompute", "rows", "allocated", "reserved"), RESERVED)
-def test_what_recorded_passes_hold_is_counted_beside_what_they_use(recompute, rows, allocated, reserved):
+def test_what_cuda_graphs_hold_is_counted_beside_what_they_use(recompute, rows, allocated, reserved):
     found = setting(path="fast", recompute=recompute, rows=rows, supervised=0.45)
     memory = estimate_memory(STARLING_SHAPE, found)
     assert memory.allocated("training") == pytest.approx(allocated, rel=0.035)  # large ones are padded by 128 now

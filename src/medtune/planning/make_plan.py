@@ -147,7 +147,7 @@ def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str
 
 def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None) -> dict[str, Any]:
     """Return the fields of a plan that say how much there is to train on, and how long that takes."""
-    steps = None if size is None else total_steps(spec, size.rows)
+    steps = None if size is None else total_steps(spec, size.rows, world_size())
     tokens = _tokens(spec, size, steps)
     found: dict[str, Any] = {"steps": steps, "tokens": tokens}
     if size is not None:
@@ -159,11 +159,11 @@ def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None) -> dict[
     return found
 
 
-def total_steps(spec: RunSpec, rows: int, world_size: int = 1) -> int:
+def total_steps(spec: RunSpec, rows: int, processes: int = 1) -> int:
     """Return the updates of a run over ``rows`` packed rows; the last, partial window of an epoch counts."""
     if spec.train.max_steps is not None:
         return spec.train.max_steps
-    batches = math.ceil(rows / (spec.train.per_device_batch_size * world_size))
+    batches = math.ceil(rows / (spec.train.per_device_batch_size * processes))
     per_epoch = math.ceil(batches / spec.train.gradient_accumulation_steps)
     return max(1, math.ceil((spec.train.num_train_epochs or 1.0) * per_epoch))
 
@@ -231,16 +231,10 @@ def _stated_size(spec: RunSpec, bundles: list[Bundle]) -> DataSize | None:
 def _tokens(spec: RunSpec, size: DataSize | None, steps: int | None) -> int | None:
     if size is None or steps is None or size.rows == 0:
         return None
-    rows_per_step = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
-    return round(
-        size.tokens / size.rows * min(rows_per_step * steps, size.rows * math.ceil(_epochs(spec, size, steps)))
-    )
-
-
-def _epochs(spec: RunSpec, size: DataSize, steps: int) -> float:
-    if spec.train.max_steps is None:
-        return spec.train.num_train_epochs or 1.0
-    return steps * spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps / size.rows
+    rows = steps * spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps * world_size()
+    if spec.train.max_steps is None:  # windows at the end of an epoch are not full
+        rows = min(rows, size.rows * math.ceil(spec.train.num_train_epochs or 1.0))
+    return round(size.tokens / size.rows * rows)
 
 
 def require_backends(spec: RunSpec, host: PluginHost) -> dict[str, str]:
