@@ -5,10 +5,12 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 
 import pytest
 
-from medtune.errors import RunLockedError
+from medtune.errors import RunLockedError, WriteFailedError
+from medtune.runs import lock as lock_module
 from medtune.runs.folder import RunFolder
 from medtune.runs.lock import RunLock
 
@@ -54,6 +56,32 @@ def test_readers_are_not_blocked(tmp_path, holder):
     folder.create({}, {}, {})
     assert folder.state == "planned"
     assert holder.poll() is None
+
+
+def test_a_released_lock_leaves_no_owner_and_a_failed_naming_no_lock(tmp_path, monkeypatch):
+    with RunLock(tmp_path):
+        owner = json.loads((tmp_path / ".lock-owner.json").read_bytes())
+        assert datetime.fromisoformat(owner["since"]).utcoffset() == timedelta(0)
+    assert not (tmp_path / ".lock-owner.json").exists()
+
+    def fail(*_):
+        raise WriteFailedError("the lock", str(tmp_path), "full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lock_module, "replace_file", fail)
+        with pytest.raises(WriteFailedError, match="full"):
+            RunLock(tmp_path).__enter__()
+    with RunLock(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    def acquire(_lock, **_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(lock_module.FileLock, "acquire", acquire)
+    with pytest.raises(WriteFailedError, match=r"the lock .*has no locks; choose an output_dir on another one"):
+        RunLock(tmp_path).__enter__()
 
 
 def test_the_lock_can_be_taken_again_after_release(tmp_path):

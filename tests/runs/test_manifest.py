@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medtune.errors import DamagedArtifactError
-from medtune.runs.manifest import MANIFEST, read_manifest, seal_folder, verify_folder
+from medtune.runs.manifest import MANIFEST, file_digest, read_manifest, seal_folder, verify_folder
 
 FILES = {"adapter_model.safetensors": bytes(range(256)) * 9, "state.json": b'{"step": 4}', "sub/empty": b""}
 
@@ -72,6 +72,13 @@ def test_a_manifest_of_another_shape_is_damage_not_a_crash(copy, text):
     (copy / MANIFEST).write_text(text)
     with pytest.raises(DamagedArtifactError, match="was changed"):
         verify_folder(copy)
+
+
+def test_what_cannot_be_read_is_named_with_its_reason(copy, tmp_path):
+    with pytest.raises(DamagedArtifactError, match=r"cannot be read \(Not a directory\)") as caught:
+        read_manifest(copy / "state.json")
+    assert caught.value.file == MANIFEST
+    assert len(file_digest(copy / "state.json")) == 64
 
 
 def test_a_manifest_that_promises_another_step_is_refused(sealed):
