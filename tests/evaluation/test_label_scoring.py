@@ -56,6 +56,11 @@ def test_probabilities_sum_to_one_and_keep_the_order(values):
     assert found[scores.argmax()] == found.max()
 
 
+def test_probabilities_of_several_questions_are_normalised_each_by_itself():
+    scores = np.array([[-1.0, -2.0, -3.0], [-700.0, -690.0, -705.0]])
+    assert label_probabilities(scores) == pytest.approx(np.array([label_probabilities(row) for row in scores]))
+
+
 def test_probabilities_per_token_do_not_punish_long_answers():
     scores, tokens = np.array([-4.0, -6.0]), np.array([1.0, 4.0])
     assert label_probabilities(scores).argmax() == 0

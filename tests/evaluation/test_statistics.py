@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from medtune.evaluation.statistics import Sampling, bootstrap_intervals, holm, paired_difference, sum_by_unit, summarise
 from medtune.evaluation.tally import Tally, f1
-from medtune.evaluation.tasks import NerTask, NliTask, QaTask
+from medtune.evaluation.tasks import ClassificationTask, NerTask, NliTask, QaTask, RelationTask
 
 
 def f1_of(sums):
@@ -78,6 +78,25 @@ def test_rows_of_one_document_are_drawn_together():
 def test_counts_of_a_unit_are_added_up():
     counts = np.arange(8.0).reshape(4, 2)
     assert sum_by_unit(counts, ["a", "b", "a", "b"]).tolist() == [[4, 6], [8, 10]]
+
+
+@pytest.mark.parametrize(
+    ("task", "texts"),
+    [
+        (NerTask(), ["a : B\nb : I", "a : B\nb : O", "a : O\nb : O\nc : B", ""]),
+        (NliTask(), ["Neutral", "Entailment", "Contradiction", "dunno"]),
+        (RelationTask(), ["TrAP", "PIP", "No Relations", "dunno"]),
+        (ClassificationTask(), ["None", "Inducing angiogenesis (A)", "Resisting cell death (CD)", "dunno"]),
+        (QaTask(), ["###Answer: yes", "###Answer: OPTION D IS CORRECT.", "drink tea", "rest"]),
+    ],
+)
+def test_figures_of_many_sums_at_once_are_those_of_each(task, texts, predict_of):
+    golds = [text for text in texts if text not in ("", "dunno")]
+    tally = task.tally([predict_of(text, gold, truncated=gold == text) for text in texts for gold in golds])
+    sums = tally.counts[np.random.default_rng(0).integers(0, len(tally.counts), (6, 5))].sum(axis=1)
+    together, each = tally.figures(sums), [tally.figures(row) for row in sums]
+    for name, values in together.items():
+        assert values == pytest.approx(np.array([one[name] for one in each]), nan_ok=True)
 
 
 def test_a_figure_about_none_of_the_rows_is_left_out(predict_of):

@@ -10,7 +10,7 @@ from medtune import DataSpec, EvalSpec, LoraSpec, ModelSpec, QuantSpec, RunSpec,
 from medtune.errors import OutOfMemoryError
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine
-from medtune.planning.choices import Choices
+from medtune.planning.choices import Choices, _halve_rank
 from medtune.planning.make_plan import make_plan, model_config, require_backends
 from medtune.planning.memory import Shape
 from medtune.planning.memory.activations import plain_layer_bytes
@@ -93,6 +93,11 @@ def test_a_cpu_is_advised_to_take_row_by_row():
     assert told == ["train.per_device_batch_size=1", "train.gradient_accumulation_steps=128"]
 
 
+def test_a_rank_is_halved_down_to_one():
+    assert _halve_rank(RunSpec(lora=LoraSpec(r=2))).lora.r == 1
+    assert _halve_rank(RunSpec(lora=LoraSpec(r=1))) is None
+
+
 def test_a_rank_is_halved_last():
     spec = RunSpec(lora=LoraSpec(r=4096), train=TrainSpec(max_length=64, recompute="all"))
     _found, told = Choices(SHAPE, machine_with("40GiB")).nearest(spec)
@@ -164,6 +169,14 @@ def test_counts_of_rows_decide_the_supervised_share(host, tmp_path):
     assert share == pytest.approx(0.75)
     assert logits() / logits(supervised_tokens=5120) == pytest.approx(0.5)  # where nobody counted them
     assert logits(supervised_tokens=9999) == logits(supervised_tokens=5120)
+
+
+def test_rows_whose_samples_nobody_measured_are_taken_for_one_sample_each(host):
+    def speed(**facts):
+        size = DataSize(rows=10, tokens=5120, measured=True, facts=facts)
+        return make_plan(RunSpec(), host, size, machine_with("h200")).tokens_per_second
+
+    assert speed() == speed(sample_tokens=0.0) < speed(sample_tokens=1.0)
 
 
 def test_tokens_in_common_are_read_by_rows_of_a_micro_batch(host):

@@ -3,7 +3,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from medtune.errors import DamagedArtifactError, StorageError
+from medtune.errors import DamagedArtifactError, StorageError, WriteFailedError
 from medtune.runs.folder import RunFolder
 
 
@@ -51,6 +51,18 @@ def test_a_record_that_cannot_be_read_is_told_with_its_reason(tmp_path):
     (tmp_path / "run.json").mkdir()
     with pytest.raises(StorageError, match=r"run\.json' cannot be read: Is a directory"):
         RunFolder(tmp_path).read()
+
+
+def test_a_record_that_cannot_be_written_is_told_by_its_name_and_place(folder):
+    folder.record_path.unlink()
+    folder.record_path.mkdir()
+    with pytest.raises(WriteFailedError) as told:
+        folder._write({})
+    assert (told.value.what, told.value.path) == ("the run record", str(folder.record_path))
+    (folder.path / "file").touch()
+    with pytest.raises(WriteFailedError) as told:
+        RunFolder(folder.path / "file" / "run").create({}, {}, {})
+    assert (told.value.what, told.value.path) == ("the run folder", str(folder.path / "file" / "run"))
 
 
 def test_a_folder_without_a_record_is_no_run(tmp_path):

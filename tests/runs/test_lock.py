@@ -41,6 +41,7 @@ def test_a_second_process_is_refused_in_under_a_second_by_pid_and_host(tmp_path,
     assert time.monotonic() - start < 1
     assert (caught.value.pid, caught.value.host) == (holder.pid, socket.gethostname())
     assert str(holder.pid) in str(caught.value)
+    assert caught.value.path == str(tmp_path)
     assert caught.value.exit_code == 5
 
 
@@ -92,5 +93,13 @@ def test_the_lock_can_be_taken_again_after_release(tmp_path):
 
 def test_an_owner_that_has_not_named_itself_is_another_process(tmp_path, holder):
     (tmp_path / ".lock-owner.json").unlink()
-    with pytest.raises(RunLockedError, match="another process"), RunLock(tmp_path):
+    with pytest.raises(RunLockedError, match="another process") as caught, RunLock(tmp_path):
         pass
+    assert caught.value.path == str(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_told_by_its_place(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteFailedError) as told:
+        RunLock(tmp_path / "file" / "run").__enter__()
+    assert (told.value.what, told.value.path) == ("the run folder", str(tmp_path / "file" / "run"))

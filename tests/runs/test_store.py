@@ -71,6 +71,27 @@ def test_a_checkpoint_is_expected_to_be_as_large_as_the_largest_so_far(tmp_path)
     assert store.expected_bytes == size
 
 
+@pytest.mark.parametrize(
+    ("leftover", "what"), [(".staging-step-000009", "a checkpoint"), ("step-000001", "the rotation of checkpoints")]
+)
+def test_a_folder_that_cannot_be_deleted_is_told_by_its_place(tmp_path, monkeypatch, leftover, what):
+    store = store_of(tmp_path, keep=1)
+    (store.root / leftover).mkdir(parents=True)
+
+    def refuse(path, **_):
+        raise OSError(errno.EACCES, "refused")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+
+    def save():
+        store.save(10, content(10))
+        store.settle()
+
+    with pytest.raises(WriteFailedError, match="permission denied") as told:
+        save()
+    assert (told.value.what, told.value.path) == (what, str(store.root))
+
+
 def test_room_is_kept_for_one_checkpoint_more_and_the_adapter():
     assert expected_bytes(1000) == 12_000 + 2**20  # a value and two moments in fp32, and what stands beside them
     assert bytes_to_keep(1000, 3, resuming=False) == 5 * expected_bytes(1000)
