@@ -22,7 +22,7 @@ _ROOMS: Mapping[str, Sequence[str]] = {
     "evaluation": ["tests/evaluation"],
     "workflow": ["tests/workflow", "tests/test_tuner.py"],
 }
-_COPIED = ("src", "tests", "tools", "pyproject.toml", "README.md")
+_COPIED = ("src", "tests", "tools", "docs", "examples", "benchmarks", "pyproject.toml", "README.md", "CHANGELOG.md")
 _GENERATE = """
 from mutmut.__main__ import copy_also_copy_files, copy_src_dir, create_mutants
 copy_src_dir(), copy_also_copy_files(), create_mutants(1)
@@ -30,12 +30,12 @@ copy_src_dir(), copy_also_copy_files(), create_mutants(1)
 _KILLED = {1: "killed", 3: "killed", 36: "timeout", 24: "timeout", -24: "timeout", 152: "timeout", 255: "timeout"}
 """Exit codes of a mutant's run that say its tests noticed: pytest's own, and those of a time limit."""
 _SURVIVED = {0: "survived", 5: "no test reaches it", 33: "no test reaches it"}
-_CONFIG = """
+_CONFIG = """# the test of a time budget says nothing of a mutant, which is slower by its choosing
 [tool.mutmut]
 source_paths = ["src"]
 only_mutate = {files}
-also_copy = ["tools", "README.md"]
-pytest_add_cli_args = ["-p", "no:cacheprovider", "--hypothesis-seed=0", "--timeout=200"]
+also_copy = {copied}
+pytest_add_cli_args = ["-p", "no:cacheprovider", "--hypothesis-seed=0", "--timeout=200", "-k", "not tenth_of_the_budget"]
 pytest_add_cli_args_test_selection = {tests}
 timeout_multiplier = 4.0
 timeout_constant = 20.0
@@ -83,7 +83,9 @@ def _copy_tree(folder: Path) -> None:
 def _configure(folder: Path, tests: Sequence[str]) -> None:
     own = Path("pyproject.toml").read_text("utf-8")
     files = [f"src/medtune/{room}/*" for room in _ROOMS]
-    (folder / "pyproject.toml").write_text(own + _CONFIG.format(files=files, tests=list(tests)), "utf-8")
+    (folder / "pyproject.toml").write_text(
+        own + _CONFIG.format(files=files, copied=list(_COPIED[1:]), tests=list(tests)), "utf-8"
+    )
 
 
 def _generate(folder: Path) -> list[str]:
