@@ -15,7 +15,7 @@ BESIDES := numpy pluggy pydantic pyyaml rich typer hypothesis pytest pytest-time
 FREE := accelerate bitsandbytes datasets dill filelock fsspec hf-xet huggingface_hub Jinja2 multiprocess peft pyarrow \
 	tokenizers torch transformers trl
 
-.PHONY: demo test test-floors test-newest gpu-test check docs clean
+.PHONY: demo test test-floors test-newest gpu-test check docs proof clean
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -64,6 +64,11 @@ check: $(READY)
 docs: $(READY)
 	$(BIN)/sphinx-build -n -W --keep-going -b html docs docs/_build/html
 	$(BIN)/sphinx-build -n -W -b doctest docs docs/_build/doctest
+
+# The long series, run by hand: about an hour of mutants.
+proof: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[proof]'
+	$(BIN)/python tools/mutants.py
 
 clean:
 	rm -rf $(VENV) .venv-floors .venv-newest docs/_build build dist medtune-demo

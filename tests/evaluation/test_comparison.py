@@ -5,7 +5,7 @@ import json
 import pytest
 
 from medtune.errors import DataError
-from medtune.evaluation.comparison import compare
+from medtune.evaluation.comparison import compare, unlike_row
 from medtune.evaluation.scoring import score_predictions
 from medtune.plugins.contracts import TaskScore
 
@@ -74,6 +74,15 @@ def test_systems_that_answered_other_rows_are_refused(tasks, predict_of):
         compare(*scores, one, other, tasks=tasks)
     with pytest.raises(DataError, match="answered 1 rows and the tuned model 2"):
         compare(*scores, one, [*one, *other], tasks=tasks)
+
+
+def test_the_first_row_that_is_not_the_same_is_found(predict_of):
+    rows = [predict_of("a", "Neutral", question=f"question {i}") for i in range(3)]
+    other = [*rows[:1], predict_of("a", "Entailment", question="question 1"), rows[2]]
+    assert unlike_row(rows, rows) is None
+    assert unlike_row(rows, other) == 2
+    assert unlike_row(rows, [*rows[:2], predict_of("a", "Neutral")]) == 3
+    assert unlike_row(rows, rows[:2]) == unlike_row(rows[:2], rows) == 3
 
 
 def test_a_task_without_counts_per_row_is_not_tested(compared):

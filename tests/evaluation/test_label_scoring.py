@@ -1,4 +1,4 @@
-"""Closed questions are scored by the probability of their allowed answers."""
+"""Questions with allowed answers are scored by the probability of their allowed answers."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from medtune.plugins.contracts import Example
 OPTIONS = "###Question: Pick one .\n###Options: A . iron B . zinc C . lead D . gold ."
 
 
-def test_every_closed_row_allows_its_gold_answer():
+def test_every_such_row_allows_its_gold_answer():
     tasks, seen = provide_tasks(), set()
     for row in generate_rows("validation", 40, 0):
         question = f"{row['instruction']}\n\n{row['input']}"
@@ -54,6 +54,11 @@ def test_probabilities_sum_to_one_and_keep_the_order(values):
     found = label_probabilities(scores)
     assert found.sum() == pytest.approx(1)
     assert found[scores.argmax()] == found.max()
+
+
+def test_probabilities_of_several_questions_are_normalised_each_by_itself():
+    scores = np.array([[-1.0, -2.0, -3.0], [-700.0, -690.0, -705.0]])
+    assert label_probabilities(scores) == pytest.approx(np.array([label_probabilities(row) for row in scores]))
 
 
 def test_probabilities_per_token_do_not_punish_long_answers():

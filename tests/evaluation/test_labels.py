@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precisio
 from medtune.errors import DataError
 from medtune.evaluation.recognition import HALLMARKS, NLI_LABELS, NO_RELATION, RELATIONS
 from medtune.evaluation.tasks import ClassificationTask, NliTask, RelationTask
+from medtune.evaluation.tasks.labels import bare_answer
 
 INVALID = "no idea"
 
@@ -73,6 +74,20 @@ def test_what_is_no_label_is_wrong_and_counted_apart(text, lenient, predict_of):
     assert (score.metrics["accuracy"], score.failures["invalid_answer"]) == (0, 1)
     assert score.metrics["accuracy_lenient"] == lenient
     assert score.failures["empty"] == (not text.strip())
+
+
+def test_an_answer_of_several_lines_stays_as_it_is():
+    assert bare_answer("Neutral\n\n  because of it. \n") == "Neutral\nbecause of it"
+    assert bare_answer("```\n(Neutral)\n```") == "Neutral"
+
+
+@pytest.mark.parametrize(
+    ("task", "primary"), [(NliTask(), "accuracy"), (RelationTask(), "micro_f1"), (ClassificationTask(), "micro_f1")]
+)
+def test_a_task_names_its_figure_and_its_failures(task, primary, predict_of):
+    score = task.score([predict_of("x", "None", truncated=True), predict_of("", "None")])
+    assert score.primary == primary
+    assert score.failures == {"invalid_answer": 1, "truncated": 0.5, "empty": 0.5}
 
 
 def test_labels_of_another_data_set_are_learnt_from_its_gold_answers(predict_of):

@@ -156,6 +156,12 @@ def test_fifty_kilobytes_of_repeated_tokens_take_no_time(predict_of):
     assert process_time() - begin < 2
 
 
+def test_the_room_for_an_answer_is_a_fifth_more_than_the_input_and_its_labels(predict_of):
+    question = "Tag it .\n\n" + "abcd " * 10  # 50 of 60 characters are the sentence
+    example = predict_of("", GOLD, question=question).example
+    assert NerTask().max_new_tokens(example, 30) == math.ceil(1.2 * 30 * 50 / 60) + 6 * 10 + 16
+
+
 def test_room_for_an_answer_comes_from_the_words_of_the_input(predict_of):
     question = "Tag the tokens of this sentence .\n\n" + " ".join(f"w{i}" for i in range(20))
     example = predict_of("", GOLD, question=question).example

@@ -47,6 +47,21 @@ def test_an_answer_that_only_begins_with_a_letter_is_a_text(predict_of):
     assert (answer.kind, answer.value) == ("text", "A interprets: B")
 
 
+@pytest.mark.parametrize(
+    ("gold", "kind"),
+    [("D", "choice"), ("(C).", "choice"), ("d", "text"), ("K", "text"), ("Maybe.", "decision"), ("yes it is", "text")],
+)
+def test_a_gold_answer_says_what_kind_of_answer_is_asked_for(gold, kind, predict_of):
+    answer = QaTask().parse(gold, predict_of("", gold).example)
+    assert answer.kind == kind
+    assert QaTask().score([predict_of(gold, gold)]).details["kinds"][kind] == 1
+
+
+def test_the_figure_is_accuracy_where_any_question_has_one(predict_of):
+    assert QaTask().tally([predict_of("D", CHOICE), predict_of("tea", "tea")]).primary == "accuracy"
+    assert QaTask().tally([predict_of("tea", "tea")]).primary == "rouge_l"
+
+
 def test_closed_and_open_questions_are_averaged_apart(predict_of):
     rows = [predict_of("D", CHOICE), predict_of("no", DECISION), predict_of("rest and drink", "rest and drink tea")]
     score = QaTask().score(rows)

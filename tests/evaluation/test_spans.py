@@ -95,3 +95,5 @@ def test_each_span_is_paired_once_and_only_with_its_type():
     assert overlapping_pairs([Span(0, 2, "X")], [Span(1, 3, "Y")]) == 0
     assert overlapping_pairs([Span(0, 2, "X"), Span(2, 4, "X")], [Span(1, 3, "X"), Span(3, 5, "X")]) == 2
     assert overlapping_pairs([Span(0, 2, "X")], [Span(2, 4, "X")]) == 0
+    early, late = [Span(i, i + 1, "X") for i in range(4)], [Span(3, 4, "X")]
+    assert overlapping_pairs(early, late) == overlapping_pairs(late, early) == 1

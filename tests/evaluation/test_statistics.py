@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from medtune.evaluation.statistics import Sampling, bootstrap_intervals, holm, paired_difference, sum_by_unit, summarise
 from medtune.evaluation.tally import Tally, f1
-from medtune.evaluation.tasks import NerTask, NliTask, QaTask
+from medtune.evaluation.tasks import ClassificationTask, NerTask, NliTask, QaTask, RelationTask
 
 
 def f1_of(sums):
@@ -80,6 +80,25 @@ def test_counts_of_a_unit_are_added_up():
     assert sum_by_unit(counts, ["a", "b", "a", "b"]).tolist() == [[4, 6], [8, 10]]
 
 
+@pytest.mark.parametrize(
+    ("task", "texts"),
+    [
+        (NerTask(), ["a : B\nb : I", "a : B\nb : O", "a : O\nb : O\nc : B", ""]),
+        (NliTask(), ["Neutral", "Entailment", "Contradiction", "dunno"]),
+        (RelationTask(), ["TrAP", "PIP", "No Relations", "dunno"]),
+        (ClassificationTask(), ["None", "Inducing angiogenesis (A)", "Resisting cell death (CD)", "dunno"]),
+        (QaTask(), ["###Answer: yes", "###Answer: OPTION D IS CORRECT.", "drink tea", "rest"]),
+    ],
+)
+def test_figures_of_many_sums_at_once_are_those_of_each(task, texts, predict_of):
+    golds = [text for text in texts if text not in ("", "dunno")]
+    tally = task.tally([predict_of(text, gold, truncated=gold == text) for text in texts for gold in golds])
+    sums = tally.counts[np.random.default_rng(0).integers(0, len(tally.counts), (6, 5))].sum(axis=1)
+    together, each = tally.figures(sums), [tally.figures(row) for row in sums]
+    for name, values in together.items():
+        assert values == pytest.approx(np.array([one[name] for one in each]), nan_ok=True)
+
+
 def test_a_figure_about_none_of_the_rows_is_left_out(predict_of):
     tally = QaTask().tally([predict_of("yes", "###Answer: yes"), predict_of("tea", "drink tea")])
     assert "rouge_l" not in summarise(tally, [0], sampling=Sampling()).metrics
@@ -105,6 +124,15 @@ def test_the_paired_test_agrees_with_all_exchanges():
         exact = every_exchange(base, tuned, lambda sums: f1_of(sums)["f1"])
         found = paired_difference(base, tuned, f1_of, "f1", Sampling(resamples=10, permutations=20_000))
         assert found.p_value == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 20_000) ** 0.5 + 1e-4)
+
+
+def test_a_p_value_is_never_below_one_chance_among_the_exchanges_and_the_observed_order():
+    """The order that was observed counts as one of those drawn; else a test of few exchanges would say 0."""
+    wrong, right = (np.stack([np.full(60, value), np.ones(60)], axis=1) for value in (0.0, 1.0))
+    found = paired_difference(
+        wrong, right, lambda s: {"a": s[..., 0] / s[..., 1]}, "a", Sampling(resamples=10, permutations=99)
+    )
+    assert (found.value, found.p_value) == (1, 1 / 100)
 
 
 def test_equal_systems_differ_by_nothing():

@@ -43,14 +43,14 @@ def stored(scheme, **train):
 
 
 @pytest.mark.parametrize("key", ["h200", "h100", "a100-80", "a100-40", "l40s", "l4", "rtx4090", "rtx3090", "t4"])
-def test_every_card_is_found_by_its_short_name_and_by_the_name_that_cuda_reports(key):
+def test_every_gpu_is_found_by_its_short_name_and_by_the_name_that_cuda_reports(key):
     gpu = known_gpus()[key]
     machine = machine_with(key.upper())
     assert machine.accelerator == Accelerator(gpu.name, gpu.memory_gib, gpu.capability)
     assert gpu_of(machine.accelerator) == gpu
 
 
-def test_a_card_that_cuda_names_otherwise_gets_the_speed_of_its_kind():
+def test_a_gpu_that_cuda_names_otherwise_gets_the_speed_of_its_kind():
     assert gpu_of(Accelerator("NVIDIA A100-SXM4-40GB", 39.5, (8, 0))).bandwidth_gbs == 1555
     assert gpu_of(Accelerator("NVIDIA H100 80GB HBM3", 79.2, (9, 0))).tflops == 989
     assert gpu_of(Accelerator("NVIDIA L40", 44.5, (8, 9))).tflops == 0
@@ -69,7 +69,7 @@ def test_a_size_is_a_gpu_and_anything_else_is_refused():
     ("typed", "meant"),
     [("h2000", "'h200'"), ("RTX 4090", "'rtx4090'"), ("a100", "'a100-80' or 'a100-40'"), ("nvidia", None)],
 )
-def test_a_mistyped_card_is_answered_with_those_that_come_near(typed, meant):
+def test_a_mistyped_gpu_is_answered_with_those_that_come_near(typed, meant):
     with pytest.raises(SpecError) as caught:
         machine_with(typed)
     assert (f"did you mean {meant}" if meant else f"'{typed}'; known:") in str(caught.value)
@@ -104,7 +104,7 @@ def test_estimates_of_the_plain_path_are_near_what_an_h200_reached(scheme, recom
     assert ("held up by Python" in speed.basis) == (rows == 1)
 
 
-def test_without_a_card_no_speed_is_estimated():
+def test_without_a_gpu_no_speed_is_estimated():
     assert estimate_speed(STARLING, Setting(RunSpec(), "bf16", "all"), None) is None
 
 
@@ -207,7 +207,7 @@ def test_the_fast_path_is_expected_only_where_it_applies():
     assert path(Machine(4, 64, ()), stored("none")) == "fast"
 
 
-def test_weights_stay_restored_where_nothing_is_computed_again_and_memory_is_left():
+def test_weights_stay_dequantized_where_nothing_is_computed_again_and_memory_is_left():
     def chosen(gpu, **train):
         setting = Choices(STARLING, machine_with(gpu)).best(stored("nf4", **train)).setting
         return setting.recompute, setting.keeps_dequantized
@@ -243,7 +243,7 @@ CASES = {
 
 @settings(deadline=None, max_examples=40)
 @given(case=st.fixed_dictionaries(CASES), gib=st.integers(6, 160))
-def test_weights_that_stay_restored_change_nothing_else_and_make_no_plan_unfit(case, gib):
+def test_weights_that_stay_dequantized_change_nothing_else_and_make_no_plan_unfit(case, gib):
     train = {"max_length": case["length"], "per_device_batch_size": case["rows"], "micro_batch": case["micro_batch"]}
     spec = RunSpec(quant={"scheme": case["scheme"]}, lora={"r": case["r"]}, train=train)
     choices = Choices(case["shape"], machine_with(f"{gib}GiB"))

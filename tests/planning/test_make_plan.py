@@ -75,7 +75,7 @@ def test_dequantized_weights_are_a_part_of_the_peak_and_travel_with_the_settled_
     assert plan.peak_gib == pytest.approx(other.peak_gib + plan.memory_gib["dequantized_weights"] - scratches)
 
 
-def test_weights_that_cannot_stay_restored_are_refused(host):
+def test_weights_that_cannot_stay_dequantized_are_refused(host):
     with pytest.raises(ValidationError, match=r"dequantized_weights=keep is for a base in 4 bits .* none and auto"):
         RunSpec(quant=QuantSpec(scheme="none"), train=TrainSpec(dequantized_weights="keep"))
     with pytest.raises(ValidationError, match="here they are nf4 and off"):
@@ -229,12 +229,24 @@ def test_counted_samples_that_are_shorter_than_rows_make_long_rows_faster(host):
         (TrainSpec(), 9, 1, 3),
         (TrainSpec(num_train_epochs=2), 9, 1, 6),
         (TrainSpec(num_train_epochs=0.5), 8, 1, 1),
-        (TrainSpec(per_device_batch_size=2), 8, 2, 1),
+        (TrainSpec(), 9, 2, 2),
+        (TrainSpec(per_device_batch_size=2), 33, 2, 3),
         (TrainSpec(max_steps=7), 3, 1, 7),
     ],
 )
 def test_steps_count_the_last_partial_window(train, rows, world, steps):
     assert total_steps(RunSpec(train=train), rows, world) == steps
+
+
+def test_a_plan_for_several_processes_counts_the_updates_that_they_do_together(host, monkeypatch):
+    size = DataSize(rows=40, tokens=40 * 512, measured=True)
+    spec = RunSpec(train=TrainSpec(num_train_epochs=1))
+    alone = make_plan(spec, host, size, H200)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    together = make_plan(spec, host, size, H200)
+    assert (alone.steps, together.steps) == (10, 5)
+    assert alone.tokens == together.tokens == size.tokens
+    assert make_plan(RunSpec(train=TrainSpec(max_steps=2)), host, size, H200).tokens == 2 * 4 * 2 * 512
 
 
 def test_the_compute_type_follows_the_hardware():

@@ -75,8 +75,38 @@ def test_parameters_are_counted_as_transformers_builds_them(config, count):
     assert Shape.of(config).parameters == sum(p.numel() for p in model.parameters()) == count
 
 
+QUERIES_TO_VALUES = ("q_proj", "k_proj", "v_proj")
+
+
+@pytest.mark.parametrize(
+    ("config", "biased"),
+    [
+        ({}, ()),
+        ({"model_type": "qwen2"}, QUERIES_TO_VALUES),
+        ({"model_type": "qwen3", "attention_bias": True}, (*QUERIES_TO_VALUES, "o_proj")),
+        ({"mlp_bias": True}, ("gate_proj", "up_proj", "down_proj")),
+        ({"attention_bias": True, "mlp_bias": True}, tuple(STARLING_SHAPE.linears)),
+    ],
+)
+def test_biases_are_read_from_family_and_config(config, biased):
+    assert Shape.of({**LLAMA_70B, **config}).biased == biased
+
+
+def test_what_a_config_leaves_out_is_what_transformers_takes():
+    least = {name: LLAMA_70B[name] for name in LLAMA_70B if name not in ("model_type", "num_key_value_heads")}
+    shape = Shape.of(least)
+    assert (shape.num_key_value_heads, shape.head_dim, shape.model_type) == (64, 128, "")
+    assert (shape.tied, shape.head_norms, shape.biased) == (False, False, ())
+    stated = Shape.of({**least, "head_dim": 64, "tie_word_embeddings": True, "model_type": "qwen3"})
+    assert (stated.head_dim, stated.tied, stated.head_norms, stated.model_type) == (64, True, True, "qwen3")
+    for name in least:
+        assert Shape.of({key: value for key, value in least.items() if key != name}) is None
+    assert Shape.of({**least, "hidden_size": "wide"}) is None
+
+
 def test_a_mixture_of_experts_is_not_taken_for_a_dense_model():
-    assert Shape.of({**MISTRAL, "model_type": "mixtral", "num_local_experts": 8}) is None
+    for name in ("num_local_experts", "num_experts", "n_routed_experts"):
+        assert Shape.of({**MISTRAL, name: 8}) is None
 
 
 def test_a_measured_peak_of_the_plain_path_is_met_within_two_percent():
@@ -137,11 +167,11 @@ MEASURED_LARGEST = [  # the same by the real trainer with the defaults, memory t
 ]
 
 
-@pytest.mark.parametrize(("scheme", "recompute", "restored", "rows", "length", "gib"), MEASURED_LARGEST)
+@pytest.mark.parametrize(("scheme", "recompute", "dequantized", "rows", "length", "gib"), MEASURED_LARGEST)
 def test_measured_peaks_of_runs_with_the_defaults_are_met_within_two_and_a_half_percent(
-    scheme, recompute, restored, rows, length, gib
+    scheme, recompute, dequantized, rows, length, gib
 ):
-    is_kept, spec = restored == "keep", RunSpec(quant=QuantSpec(scheme=scheme), train=TrainSpec(max_length=length))
+    is_kept, spec = dequantized == "keep", RunSpec(quant=QuantSpec(scheme=scheme), train=TrainSpec(max_length=length))
     found = setting(spec, path="fast", recompute=recompute, rows=rows, supervised=0.44, keeps_dequantized=is_kept)
     assert estimate_memory(STARLING_SHAPE, found).allocated("training") == pytest.approx(gib, rel=0.025)
 
@@ -180,7 +210,7 @@ RESERVED = [  # the fast path's allocated and reserved peak, from following torc
 
 
 @pytest.mark.parametrize(("recompute", "rows", "allocated", "reserved"), RESERVED)
-def test_what_recorded_passes_hold_is_counted_beside_what_they_use(recompute, rows, allocated, reserved):
+def test_what_cuda_graphs_hold_is_counted_beside_what_they_use(recompute, rows, allocated, reserved):
     found = setting(path="fast", recompute=recompute, rows=rows, supervised=0.45)
     memory = estimate_memory(STARLING_SHAPE, found)
     assert memory.allocated("training") == pytest.approx(allocated, rel=0.035)  # large ones are padded by 128 now

@@ -62,6 +62,11 @@ def test_two_plugins_cannot_share_a_name():
     assert sorted(caught.value.owners) == ["first", "second"]
 
 
+def test_two_plugins_cannot_have_one_label():
+    with pytest.raises(PluginError, match="two plugins are called 'same'; rename the entry point"):
+        create_host([plugin_of("same", provide_tasks=nothing), shouting("same")], autoload=False)
+
+
 def test_a_misspelt_hook_is_an_error_that_names_the_right_one():
     plugin = plugin_of("typo", provide_formaters=nothing)
     with pytest.raises(PluginError, match=r"'typo'.*'provide_formaters'.*did you mean 'provide_formatters'"):

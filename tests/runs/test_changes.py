@@ -80,6 +80,12 @@ def test_a_changed_fingerprint_is_refused_even_with_the_same_spec(name):
         check(spec(), prints={**PRINTS, name: "other"})
 
 
+def test_a_fingerprint_that_is_missing_or_new_is_a_change():
+    for prints in ({"data": "d1", "model": "m1"}, {**PRINTS, "tokenizer_files": "t1"}):
+        with pytest.raises(SpecChangedError, match=r"(prompt contract|tokenizer files) itself changed"):
+            check(spec(), prints=prints)
+
+
 def test_a_moved_data_set_is_accepted_when_its_fingerprint_is_the_same():
     moved = spec()
     moved["data"]["source"] = "/elsewhere/rows.jsonl"

@@ -1,8 +1,9 @@
 import json
+from datetime import datetime, timedelta
 
 import pytest
 
-from medtune.errors import DamagedArtifactError, StorageError
+from medtune.errors import DamagedArtifactError, StorageError, WriteFailedError
 from medtune.runs.folder import RunFolder
 
 
@@ -33,17 +34,57 @@ def test_a_record_half_written_beside_the_old_one_is_not_seen(folder):
     assert folder.state == "running"
 
 
+def test_a_record_says_when_it_was_made_and_changed_and_the_places_of_a_run_are_those_of_the_contract(folder):
+    record = folder.update("running")
+    assert record == folder.read()
+    assert record["format"] == 1
+    assert record["created"] <= record["updated"]
+    assert all(datetime.fromisoformat(record[key]).utcoffset() == timedelta(0) for key in ("created", "updated"))
+    places = [folder.record_path, folder.log_path, folder.checkpoints_dir, folder.adapter_dir]
+    places += [folder.evaluation_dir, folder.report_path]
+    names = ["run.json", "log.jsonl", "checkpoints", "adapter", "evaluation", "report.html"]
+    assert places == [folder.path / name for name in names]
+    assert folder.exists
+
+
+def test_a_record_that_cannot_be_read_is_told_with_its_reason(tmp_path):
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(StorageError, match=r"run\.json' cannot be read: Is a directory"):
+        RunFolder(tmp_path).read()
+
+
+def test_a_record_that_cannot_be_written_is_told_by_its_name_and_place(folder):
+    folder.record_path.unlink()
+    folder.record_path.mkdir()
+    with pytest.raises(WriteFailedError) as told:
+        folder._write({})
+    assert (told.value.what, told.value.path) == ("the run record", str(folder.record_path))
+    (folder.path / "file").touch()
+    with pytest.raises(WriteFailedError) as told:
+        RunFolder(folder.path / "file" / "run").create({}, {}, {})
+    assert (told.value.what, told.value.path) == ("the run folder", str(folder.path / "file" / "run"))
+
+
 def test_a_folder_without_a_record_is_no_run(tmp_path):
     assert not RunFolder(tmp_path).exists
     with pytest.raises(StorageError, match="is not a run folder"):
         RunFolder(tmp_path).read()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"state": "lost", "format": 1}', '{"state": "failed", "format": 99}'])
-def test_a_record_that_medtune_did_not_write_is_damage(folder, text):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "has no state out of planned, running, interrupted, finished, failed"),
+        ('{"state": "lost", "format": 1}', "has no state out of planned"),
+        ('{"state": "failed", "format": 99}', "was written by another version of medtune"),
+    ],
+)
+def test_a_record_that_medtune_did_not_write_is_damage(folder, text, reason):
     folder.record_path.write_text(text)
-    with pytest.raises(DamagedArtifactError, match=r"run\.json"):
+    with pytest.raises(DamagedArtifactError, match=reason) as damage:
         folder.read()
+    assert (damage.value.path, damage.value.file) == (str(folder.path), "run.json")
 
 
 def test_a_number_that_json_lacks_is_refused_before_the_record_is_touched(folder):

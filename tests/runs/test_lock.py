@@ -5,10 +5,12 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 
 import pytest
 
-from medtune.errors import RunLockedError
+from medtune.errors import RunLockedError, WriteFailedError
+from medtune.runs import lock as lock_module
 from medtune.runs.folder import RunFolder
 from medtune.runs.lock import RunLock
 
@@ -39,6 +41,7 @@ def test_a_second_process_is_refused_in_under_a_second_by_pid_and_host(tmp_path,
     assert time.monotonic() - start < 1
     assert (caught.value.pid, caught.value.host) == (holder.pid, socket.gethostname())
     assert str(holder.pid) in str(caught.value)
+    assert caught.value.path == str(tmp_path)
     assert caught.value.exit_code == 5
 
 
@@ -56,6 +59,32 @@ def test_readers_are_not_blocked(tmp_path, holder):
     assert holder.poll() is None
 
 
+def test_a_released_lock_leaves_no_owner_and_a_failed_naming_no_lock(tmp_path, monkeypatch):
+    with RunLock(tmp_path):
+        owner = json.loads((tmp_path / ".lock-owner.json").read_bytes())
+        assert datetime.fromisoformat(owner["since"]).utcoffset() == timedelta(0)
+    assert not (tmp_path / ".lock-owner.json").exists()
+
+    def fail(*_):
+        raise WriteFailedError("the lock", str(tmp_path), "full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lock_module, "replace_file", fail)
+        with pytest.raises(WriteFailedError, match="full"):
+            RunLock(tmp_path).__enter__()
+    with RunLock(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    def acquire(_lock, **_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(lock_module.FileLock, "acquire", acquire)
+    with pytest.raises(WriteFailedError, match=r"the lock .*has no locks; choose an output_dir on another one"):
+        RunLock(tmp_path).__enter__()
+
+
 def test_the_lock_can_be_taken_again_after_release(tmp_path):
     for _ in range(2):
         with RunLock(tmp_path / "new"):
@@ -64,5 +93,13 @@ def test_the_lock_can_be_taken_again_after_release(tmp_path):
 
 def test_an_owner_that_has_not_named_itself_is_another_process(tmp_path, holder):
     (tmp_path / ".lock-owner.json").unlink()
-    with pytest.raises(RunLockedError, match="another process"), RunLock(tmp_path):
+    with pytest.raises(RunLockedError, match="another process") as caught, RunLock(tmp_path):
         pass
+    assert caught.value.path == str(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_told_by_its_place(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteFailedError) as told:
+        RunLock(tmp_path / "file" / "run").__enter__()
+    assert (told.value.what, told.value.path) == ("the run folder", str(tmp_path / "file" / "run"))

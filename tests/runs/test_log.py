@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -46,6 +48,33 @@ def test_a_torn_line_longer_than_a_block_is_cut_off(tmp_path):
     path.write_bytes(b'{"step":1}\n' + b"x" * 200_000)
     RunLog(path).append({"step": 2})
     assert path.read_bytes() == b'{"step":1}\n{"step":2}\n'
+
+
+def test_what_a_failed_attempt_left_is_cut_off_by_the_next(tmp_path, monkeypatch):
+    log = RunLog(tmp_path / "log.jsonl", pause=lambda _seconds: None)
+    log.append({"step": 1})
+    write, calls = os.write, []
+
+    def torn(descriptor, line):
+        calls.append(line)
+        if len(calls) == 1:
+            write(descriptor, line[:4])
+            raise OSError(errno.EIO, "cut")
+        return write(descriptor, line[:5])  # short writes are no error
+
+    monkeypatch.setattr(os, "write", torn)
+    log.append({"step": 2, "loss": 0.5})
+    log.append({"step": 3})
+    assert log.path.read_bytes() == b'{"step":1}\n{"step":2,"loss":0.5}\n{"step":3}\n'
+
+
+def test_a_record_without_a_step_is_kept_and_an_unchanged_log_is_not_rewritten(log):
+    log.append({"note": "begun"})
+    before = log.path.stat().st_ino
+    log.keep_until(3)
+    assert log.path.stat().st_ino == before
+    log.keep_until(0)
+    assert log.read() == [{"note": "begun"}]
 
 
 def test_records_after_the_resumed_step_are_dropped(log):

@@ -6,9 +6,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medtune.errors import DamagedArtifactError
-from medtune.runs.manifest import MANIFEST, read_manifest, seal_folder, verify_folder
+from medtune.runs import manifest
+from medtune.runs.manifest import MANIFEST, file_digest, read_manifest, seal_folder, verify_folder
 
 FILES = {"adapter_model.safetensors": bytes(range(256)) * 9, "state.json": b'{"step": 4}', "sub/empty": b""}
+
+WRITTEN = """{
+ "digest": "ac5d258906eaca326099c32424ea1a799edfbc6b1f02149267cf7e8d7f0bd987",
+ "facts": {
+  "step": 4
+ },
+ "files": {
+  "a.txt": {
+   "bytes": 3,
+   "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+  }
+ },
+ "format": 1
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +88,30 @@ def test_a_manifest_of_another_shape_is_damage_not_a_crash(copy, text):
     (copy / MANIFEST).write_text(text)
     with pytest.raises(DamagedArtifactError, match="was changed"):
         verify_folder(copy)
+
+
+def test_what_cannot_be_read_is_named_with_its_reason(copy, tmp_path):
+    with pytest.raises(DamagedArtifactError, match=r"cannot be read \(Not a directory\)") as caught:
+        read_manifest(copy / "state.json")
+    assert caught.value.file == MANIFEST
+    assert len(file_digest(copy / "state.json")) == 64
+
+
+def test_a_file_that_the_device_does_not_give_back_is_named(copy, monkeypatch):
+    def fail(_path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(manifest, "file_digest", fail)
+    with pytest.raises(DamagedArtifactError, match=r"cannot be read \(Input/output error\)") as caught:
+        verify_folder(copy)
+    assert (caught.value.path, caught.value.file) == (str(copy), "adapter_model.safetensors")
+
+
+def test_a_manifest_is_written_in_one_way_for_ever(tmp_path):
+    """What older releases sealed has to verify, so no byte of the form may change."""
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    seal_folder(tmp_path, {"step": 4})
+    assert (tmp_path / MANIFEST).read_text() == WRITTEN
 
 
 def test_a_manifest_that_promises_another_step_is_refused(sealed):

@@ -69,6 +69,28 @@ def test_a_stage_without_steps_is_left_at_once():
         assert stop.reason == "SIGTERM"
 
 
+def test_a_stage_that_was_left_at_once_is_followed_by_patience(monkeypatch):
+    with StopRequest() as stop:
+        with stop.at_once():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)  # a step is in progress: it is finished
+        assert stop.reason == "SIGTERM"
+    with StopRequest() as stop:
+        with pytest.raises(StopNow), stop.at_once():
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.reason == "SIGTERM"  # the first
+
+
+def test_a_handler_that_python_cannot_put_back_gives_way_to_the_system_s_own(monkeypatch):
+    before = signal.getsignal(signal.SIGUSR1)
+    stop = StopRequest().__enter__()
+    monkeypatch.setitem(stop._previous, signal.SIGUSR1, None)
+    stop.__exit__(None, None, None)
+    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+    signal.signal(signal.SIGUSR1, before)
+
+
 def test_a_stage_is_not_begun_once_there_is_a_reason():
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGUSR1)

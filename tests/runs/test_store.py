@@ -8,7 +8,7 @@ import pytest
 
 from medtune.errors import DamagedArtifactError, DiskFullError, UnsafeArtifactError, WriteFailedError
 from medtune.runs.manifest import MANIFEST
-from medtune.runs.store import CheckpointStore, publish
+from medtune.runs.store import CheckpointStore, bytes_to_keep, expected_bytes, publish
 
 
 def content(step):
@@ -52,6 +52,67 @@ def test_rotation_keeps_the_newest_by_number_not_by_name(tmp_path):
     for step in (999_999, 1_000_000, 1_000_001):
         store.save(step, content(step))
     assert names(store) == ["step-1000000", "step-1000001"]
+
+
+def test_a_pinned_checkpoint_stays_beside_the_newest(tmp_path):
+    store = store_of(tmp_path, keep=1)
+    store.pinned = 1
+    for step in (1, 2, 3):
+        store.save(step, content(step))
+    assert names(store) == ["step-000001", "step-000003"]
+
+
+def test_a_checkpoint_is_expected_to_be_as_large_as_the_largest_so_far(tmp_path):
+    store = store_of(tmp_path, expected_bytes=100)
+    path = store.save(1, content(1))
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and file.name != MANIFEST)
+    assert store.expected_bytes == size > 5000
+    store.save(2, lambda folder: (folder / "state.json").write_text("{}"))
+    assert store.expected_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("leftover", "what"), [(".staging-step-000009", "a checkpoint"), ("step-000001", "the rotation of checkpoints")]
+)
+def test_a_folder_that_cannot_be_deleted_is_told_by_its_place(tmp_path, monkeypatch, leftover, what):
+    store = store_of(tmp_path, keep=1)
+    (store.root / leftover).mkdir(parents=True)
+
+    def refuse(path, **_):
+        raise OSError(errno.EACCES, "refused")
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+
+    def save():
+        store.save(10, content(10))
+        store.settle()
+
+    with pytest.raises(WriteFailedError, match="permission denied") as told:
+        save()
+    assert (told.value.what, told.value.path) == (what, str(store.root))
+
+
+def test_room_is_kept_for_one_checkpoint_more_and_the_adapter():
+    assert expected_bytes(1000) == 12_000 + 2**20  # a value and two moments in fp32, and what stands beside them
+    assert bytes_to_keep(1000, 3, resuming=False) == 5 * expected_bytes(1000)
+    assert bytes_to_keep(1000, 3, resuming=True) == 2 * expected_bytes(1000)
+
+
+def test_a_replacement_that_cannot_be_renamed_into_place_brings_the_old_folder_back(tmp_path, monkeypatch):
+    target = tmp_path / "adapter"
+    publish(target, lambda folder: (folder / "a.json").write_text("1"))
+    rename = Path.rename
+
+    def refuse(path, other):
+        if path.name.startswith(".staging-"):
+            raise OSError(errno.EACCES, "refused")
+        return rename(path, other)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(WriteFailedError, match=r"folder 'adapter'.*permission denied"):
+        publish(target, lambda folder: (folder / "a.json").write_text("2"), pause=no_pause)
+    assert (target / "a.json").read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over_by_name_of_its_file(tmp_path):

@@ -1,4 +1,4 @@
-"""Closed questions, other paraphrases and the memory of scores on the way: what a run lets its model answer."""
+"""Label likelihood, other paraphrases and the memory of scores on the way: what a run lets its model answer."""
 
 import json
 from dataclasses import replace
@@ -19,13 +19,13 @@ from medtune.workflow.scoring import score_briefly
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("closed") / "run"
+    folder = tmp_path_factory.mktemp("likelihood") / "run"
     options = {"rows_per_source": 2, "label_likelihood": True, "max_new_tokens": 8}
     MedTuner.from_bundle("demo", train={"max_steps": 1}, eval=options, output_dir=str(folder)).train()
     return folder
 
 
-def test_the_scores_hold_closed_questions_beside_the_free_answers(folder):
+def test_the_scores_hold_label_likelihood_beside_the_free_answers(folder):
     for name in ("base", "tuned"):
         scores = json.loads((folder / "evaluation" / f"{name}.json").read_text())
         assert set(scores["closed"]) == {"nli", "qa", "relation"}
@@ -39,7 +39,7 @@ def test_the_scores_hold_closed_questions_beside_the_free_answers(folder):
 
 def test_the_report_shows_them_side_by_side(folder):
     report = (folder / "report.html").read_text()
-    assert '<section id="closed"><h2>Closed questions</h2>' in report
+    assert '<section id="label-likelihood"><h2>Label likelihood</h2>' in report
     assert all(f">{head}</th>" in report for head in ("free", "constrained", "most probable", "calibration error"))
 
 

@@ -14,6 +14,9 @@ __all__ = ["add_to"]
 RunFolderArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 
 
+_PARAPHRASES = ("--paraphrases", "--wordings")  # and its former name
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (evaluate, score, chat):
@@ -26,12 +29,7 @@ def evaluate(
     rows: Annotated[int | None, typer.Option(min=1, help="Validation rows per source.")] = None,
     paraphrases: Annotated[
         int,
-        typer.Option(
-            "--paraphrases",
-            "--wordings",
-            min=1,
-            help="Ask the rows so often, each time in other words of their source.",
-        ),
+        typer.Option(*_PARAPHRASES, min=1, help="Ask the rows so often, each time in other words of their source."),
     ] = 1,
     harness: Annotated[
         str | None, typer.Option(help="Tasks of lm-evaluation-harness instead, such as medqa_4options,pubmedqa.")

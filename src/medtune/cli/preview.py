@@ -1,36 +1,39 @@
 """How a preview looks in a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medtune.data.preview import Preview
+from medtune.plugins.contracts import EncodedExample
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["print_preview"]
 
+_COLUMNS = ("source", "rows", "tokens", "supervised", "95 % need", "99 %", "100 %", "lost rows", "tokens", "overlap")
+
 
 def print_preview(preview: Preview) -> None:
     """Print lengths per source, then each row with its supervised tokens in colour (or brackets without colour)."""
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     console, report = Console(), preview.report
+    _print_sources(console, preview)
+    console.print(
+        f"{report.packed_rows:,} packed rows, {report.fill:.1%} full; {report.quarantined} malformed rows set aside"
+    )
+    _print_leak_test(console, preview.leak_test)
+    for row, tokens in zip(preview.rows, preview.tokens, strict=True):
+        _print_row(console, row, tokens)
+
+
+def _print_sources(console: "Console", preview: Preview) -> None:
+    from rich.table import Table
+
+    report = preview.report
     table = Table(title="Sources", title_justify="left")
-    for column in (
-        "source",
-        "rows",
-        "tokens",
-        "supervised",
-        "95 % need",
-        "99 %",
-        "100 %",
-        "lost rows",
-        "tokens",
-        "overlap",
-    ):
+    for column in _COLUMNS:
         table.add_column(column, justify="left" if column == "source" else "right", overflow="fold")
     for name, source in report.sources.items():
         figures = [source[key] for key in ("rows", "tokens", "supervised_tokens")]
@@ -38,21 +41,21 @@ def print_preview(preview: Preview) -> None:
         figures.append(sum(report.overlap.get(name, {}).values()))
         table.add_row(name or "unnamed", *(f"{figure:,}" for figure in figures))
     console.print(table)
-    console.print(
-        f"{report.packed_rows:,} packed rows, {report.fill:.1%} full; {report.quarantined} malformed rows set aside"
-    )
-    _print_leak_test(console, preview.leak_test)
-    for row, tokens in zip(preview.rows, preview.tokens, strict=True):
-        console.print(f"\n{row.row_id}  {row.source}  {len(row.input_ids)} tokens", style="bold", highlight=False)
-        text = Text()
-        inside = False
-        for token, supervised in zip(tokens, row.supervised, strict=True):
-            if console.color_system is None and bool(supervised) != inside:
-                text.append("[[" if supervised else "]]")
-            inside = bool(supervised)
-            text.append(token, style="black on green" if supervised else "")
-        text.append("]]" if inside and console.color_system is None else "")
-        console.print(text, soft_wrap=True)
+
+
+def _print_row(console: "Console", row: EncodedExample, tokens: Sequence[str]) -> None:
+    """Print a row with its supervised tokens in colour, or in brackets where there is none."""
+    from rich.text import Text
+
+    console.print(f"\n{row.row_id}  {row.source}  {len(row.input_ids)} tokens", style="bold", highlight=False)
+    text, inside = Text(), False
+    for token, supervised in zip(tokens, row.supervised, strict=True):
+        if console.color_system is None and bool(supervised) != inside:
+            text.append("[[" if supervised else "]]")
+        inside = bool(supervised)
+        text.append(token, style="black on green" if supervised else "")
+    text.append("]]" if inside and console.color_system is None else "")
+    console.print(text, soft_wrap=True)
 
 
 def _print_leak_test(console: "Console", outcome: Mapping[str, Any] | None) -> None:

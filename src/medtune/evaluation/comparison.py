@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medtune.errors import DataError
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.scoring import Evaluation, group_by_task, units_of
 from medtune.plugins.contracts import Prediction, Task, TaskScore
+
+if TYPE_CHECKING:
+    from medtune.evaluation.statistics import Difference
 
 __all__ = ["Comparison", "TaskComparison", "compare", "unlike_row"]
 
@@ -101,15 +104,10 @@ def compare(
     Raises:
         DataError: the two did not answer the same rows in the same order.
     """
-    from medtune.evaluation.statistics import Difference, holm
+    from medtune.evaluation.statistics import holm
 
     _require_same_rows(base_predictions, tuned_predictions)
-    by_name = {task.name: task for task in tasks}
-    tested: dict[str, Difference] = {}
-    for name, indices in group_by_task(tuned_predictions, tasks).items():
-        pairs = [base_predictions[i] for i in indices], [tuned_predictions[i] for i in indices]
-        if (found := _test(by_name[name], *pairs, seed)) is not None:
-            tested[name] = found
+    tested = _tested(base_predictions, tuned_predictions, tasks, seed)
     p_values = holm({name: found.p_value for name, found in tested.items()})
     return Comparison(
         {
@@ -129,7 +127,7 @@ def unlike_row(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> int |
     return None if len(base) == len(tuned) else min(len(base), len(tuned)) + 1
 
 
-def _compared(base: TaskScore, tuned: TaskScore, found: Any, p_value: float | None) -> TaskComparison:
+def _compared(base: TaskScore, tuned: TaskScore, found: "Difference | None", p_value: float | None) -> TaskComparison:
     figures = base.metrics[tuned.primary], tuned.metrics[tuned.primary]
     interval = found.interval if found else None
     verdict = _verdict(*figures, interval, p_value)
@@ -145,7 +143,20 @@ def _require_same_rows(base: Sequence[Prediction], tuned: Sequence[Prediction]) 
         raise DataError(f"row {place} of the base is not row {place} of the tuned model; score both on the same rows")
 
 
-def _test(task: Task, base: Sequence[Prediction], tuned: Sequence[Prediction], seed: int) -> Any:
+def _tested(
+    base: Sequence[Prediction], tuned: Sequence[Prediction], tasks: Sequence[Task], seed: int
+) -> "dict[str, Difference]":
+    """Return the differences by task, of those that count per row."""
+    by_name = {task.name: task for task in tasks}
+    tested: dict[str, Difference] = {}
+    for name, indices in group_by_task(tuned, tasks).items():
+        found = _test(by_name[name], [base[i] for i in indices], [tuned[i] for i in indices], seed)
+        if found is not None:
+            tested[name] = found
+    return tested
+
+
+def _test(task: Task, base: Sequence[Prediction], tuned: Sequence[Prediction], seed: int) -> "Difference | None":
     """Return the difference of the task's primary figure; None for a task that does not count per row."""
     from medtune.evaluation.statistics import Sampling, paired_difference, sum_by_unit
     from medtune.evaluation.tally import Tallied

@@ -3,9 +3,10 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any
 
 from medtune.errors import HubUnreachableError, SpecError
@@ -18,7 +19,6 @@ MEDICAL_TASKS = ("medqa_4options", "medmcqa", "pubmedqa")
 """Names that lm-evaluation-harness gives its medical question sets."""
 
 
-# One function: nearly half of it says what it takes and raises, the rest is one call and how it may fail.
 def run_harness(
     loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None, chat: bool = False, folder: str | None = None
 ) -> dict[str, dict[str, float]]:
@@ -42,32 +42,37 @@ def run_harness(
         HubUnreachableError: the data of a task are not here and the hub cannot be reached.
     """
     with quiet_libraries(), _quiet_harness():
-        try:
-            from lm_eval.evaluator import simple_evaluate
-            from lm_eval.models.huggingface import HFLM
-            from lm_eval.tasks import TaskManager
-        except ModuleNotFoundError as error:
-            raise SpecError(
-                f"tasks of lm-evaluation-harness need it, and '{error.name}' is not installed: pip install 'medtune[lm-eval]'"
-            ) from None
-        manager = TaskManager(include_path=folder)
-        _require_known(tasks, manager.all_tasks)
-        model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=8)
-        try:
-            found: Any = simple_evaluate(
-                model,
-                tasks=list(tasks),
-                limit=limit,
-                apply_chat_template=chat,
-                task_manager=manager,
-                log_samples=False,
-                bootstrap_iters=0,
-            )
-        except ConnectionError:
-            raise HubUnreachableError(
-                "the data of", ", ".join(tasks), "a filled hub cache (HF_HOME) and HF_HUB_OFFLINE=1"
-            ) from None
+        _require_harness()
+        found = _asked(loaded, tasks, folder, {"limit": limit, "apply_chat_template": chat})
     return {task: _figures(found, task) for task in found["results"]}
+
+
+def _require_harness() -> None:
+    try:
+        for module in ("evaluator", "models.huggingface", "tasks"):  # with what they need in turn
+            import_module(f"lm_eval.{module}")
+    except ModuleNotFoundError as error:
+        raise SpecError(
+            f"tasks of lm-evaluation-harness need it, and '{error.name}' is not installed: pip install 'medtune[lm-eval]'"
+        ) from None
+
+
+def _asked(loaded: Loaded, tasks: Sequence[str], folder: str | None, options: Mapping[str, Any]) -> Any:
+    """Return what the harness finds."""
+    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=folder)
+    _require_known(tasks, manager.all_tasks)
+    model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=8)
+    fixed = {"task_manager": manager, "log_samples": False, "bootstrap_iters": 0}
+    try:
+        return simple_evaluate(model, tasks=list(tasks), **fixed, **options)
+    except ConnectionError:
+        raise HubUnreachableError(
+            "the data of", ", ".join(tasks), "a filled hub cache (HF_HOME) and HF_HUB_OFFLINE=1"
+        ) from None
 
 
 def _require_known(tasks: Sequence[str], known: Sequence[str]) -> None:

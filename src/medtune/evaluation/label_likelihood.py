@@ -1,7 +1,7 @@
-"""Scores closed questions once more by their allowed answers alone, beside the free answers to the same rows."""
+"""Scores questions with allowed answers by the likelihood of each, beside the free answers to the same rows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from medtune.evaluation.label_scoring import allowed_answers, calibrate, choose, label_probabilities
 from medtune.evaluation.recognition import answer_of
 from medtune.evaluation.scoring import score_predictions
+from medtune.evaluation.tally import Array
 from medtune.plugins.contracts import AnswerRequest, EncodedExample, Example, Message, Prediction, Task
 
 __all__ = ["greedy_choice", "score_label_likelihood"]
@@ -16,7 +17,26 @@ __all__ = ["greedy_choice", "score_label_likelihood"]
 Score = Callable[[Sequence[AnswerRequest]], Sequence[Sequence[Sequence[float]]]]
 
 
-# One function: half of it says what it takes and returns.
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question with allowed answers: its free answer, and the log-probability of each token of each allowed one."""
+
+    free: Prediction
+    request: AnswerRequest
+    scores: Sequence[Sequence[float]]
+
+    @property
+    def whole(self) -> Array:
+        """Log-probabilities of the allowed answers: [answers], in nats."""
+        return np.array([sum(tokens) for tokens in self.scores])
+
+    @property
+    def constrained(self) -> Prediction:
+        """What greedy decoding held to the allowed answers says."""
+        answer = allowed_answers(self.free.example)[greedy_choice(self.request.answers, self.scores)]
+        return Prediction(self.free.example, answer)
+
+
 def score_label_likelihood(
     predictions: Sequence[Prediction],
     *,
@@ -26,10 +46,10 @@ def score_label_likelihood(
     tasks: Sequence[Task],
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """Score closed questions by free decoding, by decoding held to the allowed answers, and by whole answers.
+    """Score by free decoding, by decoding held to the allowed answers, and by the likelihood of whole answers.
 
     Args:
-        predictions: free answers, their ``example.task`` set; open questions are passed over.
+        predictions: free answers, their ``example.task`` set; questions without allowed answers are passed over.
         prompt_ids: messages -> the ids that generation is given.
         encode: examples as in training; an answer's tokens are the supervised ones, its end included.
         log_probabilities: of each token of each allowed answer, in nats.
@@ -41,40 +61,21 @@ def score_label_likelihood(
         allowed answer) and ``most_probable`` (the answer whose tokens have the greatest sum of log-probabilities);
         ``calibration`` of the latter, its probabilities normalised over the allowed answers without regard to length.
     """
-    closed = [(prediction, allowed_answers(prediction.example)) for prediction in predictions]
-    closed = [(prediction, allowed) for prediction, allowed in closed if allowed]
-    if not closed:
+    free = [prediction for prediction in predictions if allowed_answers(prediction.example)]
+    if not free:
         return {}
-    requests = [_request(prediction.example, allowed, prompt_ids, encode) for prediction, allowed in closed]
-    scores = log_probabilities(requests)
-    by_task: dict[str, list[int]] = {}
-    for index, (prediction, _) in enumerate(closed):
-        by_task.setdefault(str(prediction.example.task), []).append(index)
-    found: dict[str, dict[str, Any]] = {}
-    for task, indices in sorted(by_task.items()):
-        free = [closed[i][0] for i in indices]
-        examples = [prediction.example for prediction in free]
-        whole = [np.array([sum(tokens) for tokens in scores[i]]) for i in indices]
-        held = [
-            Prediction(closed[i][0].example, closed[i][1][greedy_choice(requests[i].answers, scores[i])])
-            for i in indices
-        ]
-        systems = {"free": free, "constrained": held, "most_probable": choose(examples, whole)}
-        gold = [(n, _gold(example)) for n, example in enumerate(examples)]
-        known = [(whole[n], place) for n, place in gold if place is not None]
-        found[task] = {
-            "rows": len(free),
-            **{name: _score_of(task, answers, tasks, seed) for name, answers in systems.items()},
-            "calibration": calibrate([label_probabilities(w) for w, _ in known], [p for _, p in known]).to_json(),
-        }
-    return found
+    requests = [_request(prediction.example, prompt_ids, encode) for prediction in free]
+    by_task: dict[str, list[_Asked]] = {}
+    for asked in map(_Asked, free, requests, log_probabilities(requests)):
+        by_task.setdefault(str(asked.free.example.task), []).append(asked)
+    return {task: _score_task(task, asked, tasks, seed) for task, asked in sorted(by_task.items())}
 
 
 def greedy_choice(answers: Sequence[Sequence[int]], scores: Sequence[Sequence[float]]) -> int:
     """Return the answer that greedy decoding spells when only tokens that go on to an answer may be chosen.
 
     Args:
-        answers: token ids, none the beginning of another (each has its end token).
+        answers: token ids, none the prefix of another (each has its end token).
         scores: log-probability of each token, aligned.
     """
     alive, place = list(range(len(answers))), 0
@@ -85,9 +86,26 @@ def greedy_choice(answers: Sequence[Sequence[int]], scores: Sequence[Sequence[fl
     return alive[0]
 
 
+def _score_task(task: str, asked: Sequence[_Asked], tasks: Sequence[Task], seed: int) -> dict[str, Any]:
+    whole = [each.whole for each in asked]
+    systems = {
+        "free": [each.free for each in asked],
+        "constrained": [each.constrained for each in asked],
+        "most_probable": choose([each.free.example for each in asked], whole),
+    }
+    gold = [_gold(each.free.example) for each in asked]
+    known = [
+        (label_probabilities(scores), place) for scores, place in zip(whole, gold, strict=True) if place is not None
+    ]
+    return {
+        "rows": len(asked),
+        **{name: _score_of(task, answers, tasks, seed) for name, answers in systems.items()},
+        "calibration": calibrate([row for row, _ in known], [place for _, place in known]).to_json(),
+    }
+
+
 def _request(
     example: Example,
-    allowed: Sequence[str],
     prompt_ids: Callable[[Sequence[Message]], list[int]],
     encode: Callable[[Sequence[Example]], Sequence[EncodedExample]],
 ) -> AnswerRequest:
@@ -95,7 +113,7 @@ def _request(
     last = example.messages[-1]
     versions = [
         replace(example, messages=[*example.messages[:-1], {"role": last["role"], "content": answer}])
-        for answer in allowed
+        for answer in allowed_answers(example)
     ]
     answers = [
         [token for token, counts in list(zip(row.input_ids, row.supervised, strict=True))[len(prompt) :] if counts]

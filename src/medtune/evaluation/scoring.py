@@ -22,14 +22,14 @@ class Evaluation:
         sources: source -> task -> score, for rows that name their source.
         unmatched: predictions that belong to no task and are not scored.
         without_overlap: task -> score on the rows that do not also stand in the training rows; empty when all are such.
-        closed: task -> JSON values of its closed questions, from ``score_label_likelihood``; empty when that was not asked for.
+        label_likelihood: task -> JSON values from ``score_label_likelihood``; empty when that was not asked for.
     """
 
     tasks: Mapping[str, TaskScore]
     sources: Mapping[str, Mapping[str, TaskScore]] = field(default_factory=dict[str, Mapping[str, TaskScore]])
     unmatched: int = 0
     without_overlap: Mapping[str, TaskScore] = field(default_factory=dict[str, TaskScore])
-    closed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    label_likelihood: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property
     def macro_score(self) -> float:
@@ -50,8 +50,8 @@ class Evaluation:
         }
         if self.without_overlap:
             values["without_overlap"] = {name: _to_json(score) for name, score in self.without_overlap.items()}
-        if self.closed:
-            values["closed"] = {name: dict(found) for name, found in self.closed.items()}
+        if self.label_likelihood:  # under the key that files have had from the beginning
+            values["closed"] = {name: dict(found) for name, found in self.label_likelihood.items()}
         return values
 
 
@@ -112,11 +112,10 @@ def score_predictions(
     from medtune.evaluation.statistics import Sampling
 
     groups = group_by_task(predictions, tasks)
-    matched = {index for indices in groups.values() for index in indices}
+    unmatched = _unmatched(predictions, groups)
     if on_unmatched is not None:
-        for index, prediction in enumerate(predictions):
-            if index not in matched:
-                on_unmatched(prediction)
+        for prediction in unmatched:
+            on_unmatched(prediction)
     by_name = {task.name: task for task in tasks}
     sampling = Sampling(resamples=resamples, seed=seed)
     scored = {
@@ -125,9 +124,14 @@ def score_predictions(
     return Evaluation(
         tasks={name: rows.score() for name, rows in scored.items()},
         sources=_by_source(scored),
-        unmatched=len(predictions) - len(matched),
+        unmatched=len(unmatched),
         without_overlap=_without(scored, frozenset(overlapping)),
     )
+
+
+def _unmatched(predictions: Sequence[Prediction], groups: Mapping[str, Sequence[int]]) -> list[Prediction]:
+    matched = {index for indices in groups.values() for index in indices}
+    return [prediction for index, prediction in enumerate(predictions) if index not in matched]
 
 
 class _TaskRows:
@@ -141,13 +145,13 @@ class _TaskRows:
         self._tally = task.tally(predictions) if isinstance(task, Tallied) else None
         self._units = units_of(predictions)
 
-    def score(self, chosen: Sequence[int] | None = None) -> TaskScore:
+    def score(self, wanted: Sequence[int] | None = None) -> TaskScore:
         """Score all rows or some."""
         from medtune.evaluation.statistics import summarise
 
         if self._tally is None:
-            return self._task.score([self._predictions[i] for i in chosen] if chosen is not None else self._predictions)
-        return summarise(self._tally, chosen, self._units, self._sampling)
+            return self._task.score([self._predictions[i] for i in wanted] if wanted is not None else self._predictions)
+        return summarise(self._tally, wanted, self._units, self._sampling)
 
     def by_source(self) -> dict[str, list[int]]:
         """Return the rows of each source that has a name."""
@@ -165,8 +169,8 @@ class _TaskRows:
 def _by_source(scored: Mapping[str, _TaskRows]) -> dict[str, dict[str, TaskScore]]:
     sources: dict[str, dict[str, TaskScore]] = {}
     for name, rows in scored.items():
-        for source, chosen in rows.by_source().items():
-            sources.setdefault(source, {})[name] = rows.score(chosen)
+        for source, wanted in rows.by_source().items():
+            sources.setdefault(source, {})[name] = rows.score(wanted)
     return dict(sorted(sources.items()))
 
 

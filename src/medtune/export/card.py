@@ -8,20 +8,7 @@ from medtune.specs import RunSpec
 __all__ = ["write_card"]
 
 
-def write_card(path: Path, spec: RunSpec, licences: Sequence[str]) -> None:
-    """Write the card as Markdown with the front matter that model hubs read.
-
-    Args:
-        path: file to write.
-        spec: the run that made the adapter.
-        licences: terms of model and data, a sentence each.
-    """
-    terms = (
-        "\n".join(f"- {sentence}" for sentence in licences)
-        or "- none known to medtune; ask the owners of model and data"
-    )
-    path.write_text(
-        f"""---
+_CARD = """---
 base_model: {spec.model.name}
 library_name: peft
 pipeline_tag: text-generation
@@ -35,7 +22,7 @@ not assessed as a medical device.
 
 | setting | value |
 | --- | --- |
-| base | {spec.model.name}, revision {spec.model.revision or "as given"} |
+| base | {spec.model.name}, revision {revision} |
 | storage of the base in training | {spec.quant.scheme} |
 | LoRA | r {spec.lora.r}, alpha {spec.lora.alpha:g}, dropout {spec.lora.dropout:g}, targets {spec.lora.target_modules} |
 | optimizer | {spec.train.optim}, learning rate {spec.train.learning_rate:g}, {spec.train.lr_scheduler_type} |
@@ -46,6 +33,17 @@ not assessed as a medical device.
 ## Terms of model and data
 
 {terms}
-""",
-        "utf-8",
-    )
+"""
+
+
+def write_card(path: Path, spec: RunSpec, licences: Sequence[str]) -> None:
+    """Write the card as Markdown with the front matter that model hubs read.
+
+    Args:
+        path: file to write.
+        spec: the run that made the adapter.
+        licences: terms of model and data, a sentence each.
+    """
+    listed = "\n".join(f"- {sentence}" for sentence in licences)
+    terms = listed or "- none known to medtune; ask the owners of model and data"
+    path.write_text(_CARD.format(spec=spec, revision=spec.model.revision or "as given", terms=terms), "utf-8")

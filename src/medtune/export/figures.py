@@ -7,7 +7,7 @@ from typing import Any
 from medtune.export.charts import duels
 from medtune.export.page import ABSENT, Cell, figure, interval, join, section, signed_points, table
 
-__all__ = ["closed_questions", "every_figure", "failure_table", "other_words", "verdicts"]
+__all__ = ["every_figure", "failure_table", "label_likelihoods", "other_words", "verdicts"]
 
 _Scores = Mapping[str, Any]
 _CSS = {"better": "better", "worse": "worse"}
@@ -49,8 +49,8 @@ def verdicts(base: _Scores, tuned: _Scores, comparison: Mapping[str, Any]) -> st
     )
 
 
-def closed_questions(base: _Scores, tuned: _Scores) -> str:
-    """Return the scores of closed questions by free and by constrained answers, and their calibration."""
+def label_likelihoods(base: _Scores, tuned: _Scores) -> str:
+    """Return scores by free answers, by constrained ones and by label likelihood, and its calibration."""
     rows: list[list[Cell]] = []
     for task in _names(base.get("closed", {}), tuned.get("closed", {})):
         for model, scores in (("base", base), ("tuned", tuned)):
@@ -67,7 +67,7 @@ def closed_questions(base: _Scores, tuned: _Scores) -> str:
         "probable is the allowed answer with the greatest probability as a whole. The calibration error is the mean gap "
         "between that answer's probability among the allowed ones and how often it is right."
     )
-    return section("Closed questions", "closed", shown, f'<p class="note">{note}</p>') if shown else ""
+    return section("Label likelihood", "label-likelihood", shown, f'<p class="note">{note}</p>') if shown else ""
 
 
 def other_words(paraphrases: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Writes ``report.html``: a run on one page, for the screen, a phone and paper, without network."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from medtune.errors import StorageError
 from medtune.evaluation.comparison import unlike_row
 from medtune.evaluation.predictions import read_predictions
 from medtune.export.answers import mistake_table, samples
-from medtune.export.figures import closed_questions, every_figure, failure_table, other_words, verdicts
+from medtune.export.figures import every_figure, failure_table, label_likelihoods, other_words, verdicts
 from medtune.export.page import join, page, section
 from medtune.export.provenance import data_section, settings_section, training_section
 from medtune.plugins.contracts import Prediction
@@ -48,6 +49,15 @@ _WITHOUT_TEXTS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Evaluations:
+    """Scores and answers of "base" and "tuned", and a note where the two cannot be held against each other."""
+
+    scores: Mapping[str, Mapping[str, Any]]
+    answers: Mapping[str, Sequence[Prediction]]
+    note: str = ""
+
+
 def write_report(
     run_dir: Path, *, record: Mapping[str, Any], log: Sequence[Mapping[str, Any]], show_texts: bool | None = None
 ) -> Path:
@@ -67,24 +77,10 @@ def write_report(
         StorageError: an evaluation cannot be read, or the report not written.
         DataError: a file of predictions is damaged.
     """
-    scores, answers, left_out = _evaluations(run_dir / "evaluation")
-    comparison: Mapping[str, Any] = record.get("comparison") or {}
     if show_texts is None:
         show_texts = bool(record.get("spec", {}).get("eval", {}).get("show_texts"))
     title = str(record.get("spec", {}).get("model", {}).get("name", run_dir.name))
-    body = join(
-        _head(title, record, comparison),
-        left_out,
-        verdicts(scores["base"], scores["tuned"], comparison),
-        closed_questions(scores["base"], scores["tuned"]),
-        other_words(_paraphrased(run_dir / "evaluation")),
-        _failures(scores, answers, show_texts=show_texts),
-        training_section(log),
-        data_section(record.get("preparation") or {}),
-        every_figure(scores["base"], scores["tuned"]),
-        settings_section(record),
-        _reading(scores) if scores["base"] or scores["tuned"] else "",
-    )
+    body = join(_head(title, record), *_sections(run_dir / "evaluation", record, log, show_texts=show_texts))
     path = run_dir / "report.html"
     try:
         path.write_text(page(f"{title}: medtune report", body), "utf-8")
@@ -93,18 +89,35 @@ def write_report(
     return path
 
 
+def _sections(
+    folder: Path, record: Mapping[str, Any], log: Sequence[Mapping[str, Any]], *, show_texts: bool
+) -> Iterator[str]:
+    """Yield the sections under the head, top down; one without content is empty."""
+    found = _evaluations(folder)
+    base, tuned = found.scores["base"], found.scores["tuned"]
+    yield found.note
+    yield verdicts(base, tuned, record.get("comparison") or {})
+    yield label_likelihoods(base, tuned)
+    yield other_words(_paraphrased(folder))
+    yield _failures(found, show_texts=show_texts)
+    yield training_section(log)
+    yield data_section(record.get("preparation") or {})
+    yield every_figure(base, tuned)
+    yield settings_section(record)
+    yield _reading(found.scores) if base or tuned else ""
+
+
 def _paraphrased(folder: Path) -> Mapping[str, Any]:
     """Return the scores under several paraphrases, from the file's name or from its former one."""
     return _scores(folder / "paraphrases.json") or _scores(folder / "wordings.json")
 
 
-def _evaluations(folder: Path) -> tuple[dict[str, Mapping[str, Any]], dict[str, list[Prediction]], str]:
-    """Return scores and answers of base and tuned, and a note where the two cannot be held against each other."""
+def _evaluations(folder: Path) -> _Evaluations:
     scores = {name: _scores(folder / f"{name}.json") for name in ("base", "tuned")}
     answers = {name: _answers(folder / f"predictions-{name}.jsonl") for name in ("base", "tuned")}
     if all(answers.values()) and unlike_row(answers["base"], answers["tuned"]):
-        return {**scores, "base": {}}, {**answers, "base": []}, f'<p class="note">{_OTHER_ROWS}</p>'
-    return scores, answers, ""
+        return _Evaluations({**scores, "base": {}}, {**answers, "base": []}, f'<p class="note">{_OTHER_ROWS}</p>')
+    return _Evaluations(scores, answers)
 
 
 def _scores(path: Path) -> Mapping[str, Any]:
@@ -122,7 +135,8 @@ def _answers(path: Path) -> list[Prediction]:
     return read_predictions(path) if path.is_file() else []
 
 
-def _head(title: str, record: Mapping[str, Any], comparison: Mapping[str, Any]) -> str:
+def _head(title: str, record: Mapping[str, Any]) -> str:
+    comparison: Mapping[str, Any] = record.get("comparison") or {}
     data = str(record.get("spec", {}).get("data", {}).get("source", ""))
     made = " · ".join(filter(None, (str(record.get("state", "")), str(record.get("updated", ""))[:10])))
     summary = str(comparison.get("summary", ""))
@@ -161,11 +175,9 @@ def _tiles(result: Mapping[str, Any]) -> str:
     return f'<div class="tiles">{tiles}</div>' if tiles else ""
 
 
-def _failures(
-    scores: Mapping[str, Mapping[str, Any]], answers: Mapping[str, Sequence[Prediction]], *, show_texts: bool
-) -> str:
-    pair = answers["base"], answers["tuned"]
-    rates = failure_table(scores["base"], scores["tuned"])
+def _failures(found: _Evaluations, *, show_texts: bool) -> str:
+    pair = found.answers["base"], found.answers["tuned"]
+    rates = failure_table(found.scores["base"], found.scores["tuned"])
     counted = mistake_table(*pair)
     if show_texts:
         shown = samples(*pair)

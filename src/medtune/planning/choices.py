@@ -71,10 +71,10 @@ class Choices:
     def best(self, spec: RunSpec) -> Choice:
         """Return the fastest choice that fits, among nearly equal ones the smallest; if none fits, the smallest of all.
 
-        Where that leaves memory for it and nothing is computed again, a 4-bit base stays restored besides.
+        Where that leaves memory for it and nothing is computed again, a 4-bit base stays dequantized besides.
         """
         choice = self._best(spec, keeps_dequantized=spec.train.dequantized_weights == "keep")
-        if spec.train.dequantized_weights != "auto" or not (choice.fits and self._may_stay_restored(choice)):
+        if spec.train.dequantized_weights != "auto" or not (choice.fits and self._may_stay_dequantized(choice)):
             return choice
         setting = replace(choice.setting, keeps_dequantized=True)
         keeping = self._weighed(setting, choice.accumulation)
@@ -111,7 +111,7 @@ class Choices:
             if self._fits_whole(eighth):
                 return eighth.quant, "fp8 products are the fastest here, and nothing needs recomputing"
         if self._fits_whole(plain):
-            return plain.quant, "16-bit weights need no restoring, and they fit without recomputing"
+            return plain.quant, "16-bit weights need no dequantizing, and they fit without recomputing"
         return four_bit.quant, "16-bit weights would not fit without recomputing"
 
     def nearest(self, spec: RunSpec) -> tuple[RunSpec, list[str]] | None:
@@ -122,7 +122,7 @@ class Choices:
         """
         steps: list[Change] = [
             _eval_auto,
-            _restored_by_memory,
+            _dequantized_by_memory,
             _recompute_all,
             _micro_batch_auto,
             _row_by_row,
@@ -156,11 +156,11 @@ class Choices:
         speed = choice.speed or estimate_speed(self.shape, choice.setting, known_gpus()["a100-80"])
         return speed.tokens_per_second if speed else 0.0
 
-    def _may_stay_restored(self, choice: Choice) -> bool:
-        """Whether weights are restored at all, on a GPU, and what recomputing saves is not spent on them."""
+    def _may_stay_dequantized(self, choice: Choice) -> bool:
+        """Whether weights are dequantized at all, on a GPU, and what recomputing saves is not spent on them."""
         setting = choice.setting
-        is_restored = setting.path == "fast" and setting.spec.quant.scheme in ("nf4", "fp4")
-        return is_restored and setting.on_gpu and setting.recompute == "none"
+        is_dequantized = setting.path == "fast" and setting.spec.quant.scheme in ("nf4", "fp4")
+        return is_dequantized and setting.on_gpu and setting.recompute == "none"
 
     def _choice(self, spec: RunSpec, rows: int, policy: Recompute, *, keeps_dequantized: bool) -> Choice:
         accelerator = self.machine.accelerator
@@ -234,7 +234,7 @@ def _eval_auto(spec: RunSpec) -> RunSpec | None:
     return spec.model_copy_with(eval=spec.eval.model_copy_with(batch_size="auto"))
 
 
-def _restored_by_memory(spec: RunSpec) -> RunSpec | None:
+def _dequantized_by_memory(spec: RunSpec) -> RunSpec | None:
     return _train(spec, dequantized_weights="auto") if spec.train.dequantized_weights == "keep" else None
 
 

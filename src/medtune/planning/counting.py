@@ -76,7 +76,7 @@ def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
 
 
 def _common_share(prepared: Prepared, seed: int, per_batch: int) -> float:
-    """Return the share of a micro-batch's tokens that sharing beginnings would save, over some drawn with the seed."""
+    """Return the share of a micro-batch's tokens that sharing prefixes would save, over some drawn with the seed."""
     count = len(prepared.rows)
     draw, tokens, saved = random.Random(seed), 0, 0
     for _ in range(_DRAWN if per_batch < count else 1):

@@ -22,7 +22,6 @@ _CPU_PARAMETERS = 1_000_000_000
 _SMALLER = "a smaller base model (--set model.path=FOLDER), or `medtune demo` to see the whole story on a CPU"
 
 
-# One function: half of it says what it takes, the rest fills the fields of one plan.
 def make_plan(
     spec: RunSpec,
     host: PluginHost,
@@ -42,34 +41,35 @@ def make_plan(
     Raises:
         UnknownNameError: a backend of the spec is not registered.
     """
-    machine = machine or describe_machine()
+    machine, kept = machine or describe_machine(), kept or {}
     bundles: list[Bundle] = host.all("bundle")
     shape = Shape.of(model_config(spec, bundles))
     size = size or _stated_size(spec, bundles)
     choices = None if shape is None else _choices(shape, machine, host, size)
-    spec, reason = _with_scheme(spec, choices, kept or {})
-    choice = None if choices is None else _choose(choices, spec, kept or {})
+    spec, reason = _with_scheme(spec, choices, kept)
+    choice = None if choices is None else _choose(choices, spec, kept)
     fits, advice = _judge(choices, choice, spec)
-    steps = None if size is None else total_steps(spec, size.rows)
-    tokens = _tokens(spec, size, steps)
     return Plan(
         backends=require_backends(spec, host),
         fits=fits,
         advice=advice,
-        steps=steps,
-        tokens=tokens,
         licences=_licences(spec, bundles),
-        device=machine.accelerator.name if machine.accelerator else "CPU",
-        compute_dtype=compute_dtype(spec.quant.compute_dtype, machine.accelerator),
-        parameters=shape.parameters if shape else None,
-        trainable_parameters=shape.adapter_parameters(spec) if shape else None,
-        size_is_measured=size is not None and size.measured,
-        data=size.facts if size else {},
         scheme=spec.quant.scheme,
         scheme_reason=reason,
+        **_stated(spec, shape, machine),
         **_decided(choice, spec, machine),
-        **_timed(choice, tokens),
+        **_sized(spec, size, choice),
     )
+
+
+def _stated(spec: RunSpec, shape: Shape | None, machine: Machine) -> dict[str, Any]:
+    """Return the fields of a plan that model and machine say."""
+    return {
+        "device": machine.accelerator.name if machine.accelerator else "CPU",
+        "compute_dtype": compute_dtype(spec.quant.compute_dtype, machine.accelerator),
+        "parameters": shape.parameters if shape else None,
+        "trainable_parameters": shape.adapter_parameters(spec) if shape else None,
+    }
 
 
 def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | None) -> Choices:
@@ -145,20 +145,25 @@ def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str
     }
 
 
-def _timed(choice: Choice | None, tokens: int | None) -> dict[str, Any]:
-    """Return the fields of a plan that say how long it takes."""
-    if choice is None or choice.speed is None:
-        return {}
-    speed = choice.speed.tokens_per_second
-    seconds = None if tokens is None else tokens / speed
-    return {"tokens_per_second": speed, "speed_basis": choice.speed.basis, "seconds": seconds}
+def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None) -> dict[str, Any]:
+    """Return the fields of a plan that say how much there is to train on, and how long that takes."""
+    steps = None if size is None else total_steps(spec, size.rows, world_size())
+    tokens = _tokens(spec, size, steps)
+    found: dict[str, Any] = {"steps": steps, "tokens": tokens}
+    if size is not None:
+        found |= {"size_is_measured": size.measured, "data": size.facts}
+    if choice is not None and choice.speed is not None:
+        speed = choice.speed.tokens_per_second
+        seconds = None if tokens is None else tokens / speed
+        found |= {"tokens_per_second": speed, "speed_basis": choice.speed.basis, "seconds": seconds}
+    return found
 
 
-def total_steps(spec: RunSpec, rows: int, world_size: int = 1) -> int:
+def total_steps(spec: RunSpec, rows: int, processes: int = 1) -> int:
     """Return the updates of a run over ``rows`` packed rows; the last, partial window of an epoch counts."""
     if spec.train.max_steps is not None:
         return spec.train.max_steps
-    batches = math.ceil(rows / (spec.train.per_device_batch_size * world_size))
+    batches = math.ceil(rows / (spec.train.per_device_batch_size * processes))
     per_epoch = math.ceil(batches / spec.train.gradient_accumulation_steps)
     return max(1, math.ceil((spec.train.num_train_epochs or 1.0) * per_epoch))
 
@@ -226,31 +231,25 @@ def _stated_size(spec: RunSpec, bundles: list[Bundle]) -> DataSize | None:
 def _tokens(spec: RunSpec, size: DataSize | None, steps: int | None) -> int | None:
     if size is None or steps is None or size.rows == 0:
         return None
-    rows_per_step = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
-    return round(
-        size.tokens / size.rows * min(rows_per_step * steps, size.rows * math.ceil(_epochs(spec, size, steps)))
-    )
-
-
-def _epochs(spec: RunSpec, size: DataSize, steps: int) -> float:
-    if spec.train.max_steps is None:
-        return spec.train.num_train_epochs or 1.0
-    return steps * spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps / size.rows
+    rows = steps * spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps * world_size()
+    if spec.train.max_steps is None:  # windows at the end of an epoch are not full
+        rows = min(rows, size.rows * math.ceil(spec.train.num_train_epochs or 1.0))
+    return round(size.tokens / size.rows * rows)
 
 
 def require_backends(spec: RunSpec, host: PluginHost) -> dict[str, str]:
     """Return kind -> name of the backends in use; raise UnknownNameError for one that is not registered."""
-    chosen = {
+    used = {
         "quantizer": spec.quant.quantizer,
         "adapter": spec.lora.backend,
         "trainer": spec.train.backend,
         "generator": spec.eval.backend,
     }
     if spec.data.formatter != "auto":
-        chosen["formatter"] = spec.data.formatter
-    for kind, name in chosen.items():
+        used["formatter"] = spec.data.formatter
+    for kind, name in used.items():
         host.find(kind, name)
-    return {"formatter": "auto", **chosen}
+    return {"formatter": "auto", **used}
 
 
 def _licences(spec: RunSpec, bundles: list[Bundle]) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ _SAVED = 0.8
 """Share of the time of tokens that are computed once for several samples that this saves: 0.7 to 0.9 on an H200."""
 _LAUNCH_SECONDS, _LAUNCH_AGAIN = {"fast": 0.0, "plain": 0.009}, 1.6
 """Seconds that Python takes to start a layer's kernels, forward and back, and how much longer it takes when they are
-computed again. A recorded pass needs none."""
-_RESTORED_BYTES = 2.5  # read half a byte, write two, per weight and restoring
+computed again. A CUDA graph needs none."""
+_DEQUANTIZED_BYTES = 2.5  # read half a byte, write two, per weight and time
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def estimate_speed(shape: Shape, setting: Setting, gpu: Gpu | None) -> Speed | N
     """Return the estimate for a GPU; None without one, or when its speed is unknown.
 
     A micro-batch takes the larger of two times: its arithmetic (useful work, forward once more when recomputing, less what
-    samples have in common) at the utilization of the path plus reading (and restoring) the weights in every pass, or
+    samples have in common) at the utilization of the path plus reading (and dequantizing) the weights in every pass, or
     Python's starting of kernels.
     """
     if gpu is None or not gpu.tflops:
@@ -62,8 +62,8 @@ def estimate_speed(shape: Shape, setting: Setting, gpu: Gpu | None) -> Speed | N
     common = setting.common if setting.path == "fast" else 0.0
     seconds = work * (1 + again) * (1 - _SAVED * common) * setting.tokens / (share * peak * 1e12)
     moved = 1.0 if is_fp8 else float(setting.width)
-    restores = setting.spec.quant.scheme in ("nf4", "fp4", "int8") and not setting.keeps_dequantized
-    moved += _RESTORED_BYTES if restores else 0.0
+    dequantizes = setting.spec.quant.scheme in ("nf4", "fp4", "int8") and not setting.keeps_dequantized
+    moved += _DEQUANTIZED_BYTES if dequantizes else 0.0
     seconds += (3 if again else 2) * shape.linear_parameters * moved / (gpu.bandwidth_gbs * 1e9)
     launching = _LAUNCH_SECONDS[setting.path] * shape.num_hidden_layers * (_LAUNCH_AGAIN if again else 1.0)
     once = f", {common:.1%} of the tokens computed once for several samples" if common else ""

@@ -43,7 +43,7 @@ class Plan:
         device: name of the device that trains.
         compute_dtype: type of the matrix products.
         recompute: what the backward pass computes again, such as "none" or "all".
-        dequantized_weights: "keep" where the weights of a 4-bit base stay restored for training, else "each_pass".
+        dequantized_weights: "keep" where the weights of a 4-bit base stay dequantized for training, else "each_pass".
         parameters: parameters of the base, None when unknown.
         trainable_parameters: parameters of the adapter, None when unknown.
         size_is_measured: whether ``steps`` and ``tokens`` were counted on the rows themselves.

@@ -48,7 +48,7 @@ def assess(
     predictions = _answers(loaded, examples, spec, host)
     evaluation = score_predictions(predictions, host.all("task"), seed=spec.seed, overlapping=overlapping)
     if spec.eval.label_likelihood:
-        evaluation = replace(evaluation, closed=_label_likelihood(loaded, predictions, spec, host))
+        evaluation = replace(evaluation, label_likelihood=_label_likelihood(loaded, predictions, spec, host))
     out.write(evaluation, predictions)
     return evaluation, predictions
 

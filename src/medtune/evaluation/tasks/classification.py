@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from medtune.evaluation.recognition import HALLMARKS, answer_of, recognise
-from medtune.evaluation.tasks.closed import FAILURES, Inventory, bare_answer
+from medtune.evaluation.tasks.labels import FAILURES, Inventory, bare_answer
 from medtune.plugins.contracts import Example, Prediction, TaskScore
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from medtune.evaluation.recognition import NLI_LABELS, answer_of, recognise
-from medtune.evaluation.tasks.closed import Inventory, bare_answer, tally_labels
+from medtune.evaluation.tasks.labels import Inventory, bare_answer, tally_labels
 from medtune.plugins.contracts import Example, Prediction, TaskScore
 
 if TYPE_CHECKING:

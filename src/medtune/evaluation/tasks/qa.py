@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from medtune.evaluation.overlap import rouge_l, token_f1
 from medtune.evaluation.recognition import answer_of, recognise
-from medtune.evaluation.tasks.closed import FAILURES, bare_answer
+from medtune.evaluation.tasks.labels import FAILURES, bare_answer
 from medtune.plugins.contracts import Example, Prediction, TaskScore
 
 if TYPE_CHECKING:

@@ -3,15 +3,17 @@
 from medtune.planning.memory.setting import Setting
 from medtune.planning.memory.shape import Shape
 
-__all__ = ["fast_bytes", "plain_bytes", "plain_layer_bytes"]
+__all__ = ["DEQUANTIZED", "fast_bytes", "plain_bytes", "plain_layer_bytes"]
 
 _FP32 = 4
+DEQUANTIZED = "restored"
+"""The part that dequantized weights take, under the key it has had in plans from the beginning."""
 _MLP_ROWS = 4096  # rows that the fast path's MLP works on at once when it recomputes
 _IN_FLIGHT = 3  # blocks' inputs that are on their way to the host, or back
 _UNUSED, _UNUSED_SHARE = 0.5 * 2**30, {"selective": 0.10, "fp8": 0.065, "any": 0.04}
-"""Memory that recorded passes hold and cannot use: a part of their activations, and what libraries take once more. From
+"""Memory that CUDA graphs hold and cannot use: a part of their activations, and what libraries take once more. From
 torch's allocator, followed over all allocations of a pass at 512 to 8,192 tokens, and 0.3 GiB that an H200 held beyond that
-after several sizes had been recorded; in fp8, whose rounded rows are half as large as all else, from the H200 alone."""
+after several sizes had been captured; in fp8, whose rounded rows are half as large as all else, from the H200 alone."""
 
 
 def plain_layer_bytes(shape: Shape, setting: Setting) -> int:
@@ -53,7 +55,7 @@ def plain_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     Kept are all blocks' values, or with recompute one hidden state per block and one block's values (as the backward
     pass is in it). On top comes the larger of two moments that exclude each other: the head's (logits in the compute
     type, their fp32 form and its log-softmax, on supervised tokens) or the last block's backward pass (gradients of the
-    MLP's input of ``down``, twice, and one restored weight; peft's layers over a base that is not quantized by
+    MLP's input of ``down``, twice, and one dequantized weight; peft's layers over a base that is not quantized by
     bitsandbytes turn their input to fp32 besides, and drop that). fp32 adapters are cast once per pass when nothing is
     recomputed.
     """
@@ -67,18 +69,43 @@ def plain_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     gradients = float(tokens * 2 * (shape.intermediate_size + shape.hidden_size) * width)
     if width < _FP32 and setting.spec.quant.scheme in ("none", "fp8"):
         gradients += tokens * shape.intermediate_size * _FP32 * (2 if setting.spec.lora.dropout > 0 else 1)
-    restored = float(_largest(shape) * width) if _restores(setting) else 0.0
+    dequantized = float(_largest(shape) * width) if _dequantizes(setting) else 0.0
     casts = float(shape.adapter_parameters(setting.spec) * width) if width < _FP32 else 0.0
     casts = 0.0 if recomputes else casts
-    block = gradients + restored + (layer if recomputes else 0.0)
+    block = gradients + dequantized + (layer if recomputes else 0.0)
     if head > block:
         return {"activations": kept, "logits": head, "casts": casts}
-    return {"activations": kept + block - restored, "restored": restored, "casts": casts}
+    return {"activations": kept + block - dequantized, DEQUANTIZED: dequantized, "casts": casts}
 
 
-# One function: the parts of one moment, counted from the same few values.
 def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     """Return the parts that the fast path adds at its worst moment.
+
+    4-bit weights are dequantized into two shared memories, unless they stay dequantized: gate and up, and the largest of
+    the rest. Logits exist in parts of at most 2**25 values (or 256 rows). Adapters lie there once more in the compute
+    type, their gradients once more.
+
+    On a GPU memory is taken for the largest micro-batch, padded, and CUDA graphs keep it; "unused" is what they hold of
+    it in pieces that nothing fits into, which torch counts as reserved and not as allocated.
+    """
+    width, scheme = setting.width, setting.spec.quant.scheme
+    tokens, supervised = setting.largest_batch
+    dequantizes = scheme in ("nf4", "fp4") and not setting.keeps_dequantized
+    rows = min(max(256, 2**25 // shape.vocab_size), supervised)
+    activations = _fast_layers(shape, setting) + tokens * shape.head_dim * _FP32
+    cut_up = "selective" if setting.recompute == "selective" else scheme
+    unused = _UNUSED_SHARE.get(cut_up, _UNUSED_SHARE["any"]) * activations + _UNUSED
+    return {
+        "activations": activations,
+        "unused": unused if setting.on_gpu else 0.0,
+        "logits": float(rows * shape.vocab_size * width),
+        DEQUANTIZED: float(_scratch(shape) * width) if dequantizes else 0.0,
+        "casts": float(shape.adapter_parameters(setting.spec) * (width + _FP32)),
+    }
+
+
+def _fast_layers(shape: Shape, setting: Setting) -> float:
+    """Return what the fast path's blocks keep for the backward pass, and what that has beside it in one of them.
 
     Per token, with key width k: a block keeps the residual stream before both halves 2 h, rotated queries, keys and
     values q + 2 k and the attention's result q, low-rank values of five groups, and the joint product of gate and up
@@ -87,13 +114,6 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     block the MLP runs on supervised tokens only. Within a block's backward pass come the gradient of the activation f
     (in fp8 beside it a rounded row of 2 f bytes) and three hidden states; a recomputing one also holds what it computed
     again, the MLP 4,096 rows at a time.
-
-    4-bit weights are restored into two shared memories, unless they stay restored: gate and up, and the largest of the
-    rest. Logits exist in parts of at most 2**25 values (or 256 rows). Adapters lie there once more in the compute type,
-    their gradients once more.
-
-    On a GPU memory is taken for the largest micro-batch, padded, and recorded passes keep it; "unused" is what they hold of
-    it in pieces that nothing fits into, which torch counts as reserved and not as allocated.
     """
     width, h, f = setting.width, shape.hidden_size, shape.intermediate_size
     tokens, supervised = setting.largest_batch
@@ -108,31 +128,17 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     beside = max(f * width, 2 * f if setting.spec.quant.scheme == "fp8" else 0) + 3 * h * width
     if setting.recompute == "none":
         kept = layers * attention * tokens + (layers - 1 + last) * (mlp + wide) * tokens
-        working = float(beside * tokens)
-    elif setting.recompute == "selective":
+        return kept + beside * tokens
+    if setting.recompute == "selective":
         kept = layers * attention * tokens + (layers - 1 + last) * mlp * tokens
-        working = float((beside + wide) * tokens)
-    else:
-        at_once = min(tokens, _MLP_ROWS)
-        inputs = min(_IN_FLIGHT, layers) if setting.recompute == "offload" else layers
-        kept = float((inputs * h * width + layers * low) * tokens)
-        working = float((attention + 4 * h * width) * tokens + (beside + wide) * at_once)
-    values = shape.adapter_parameters(setting.spec)
-    restores = setting.spec.quant.scheme in ("nf4", "fp4") and not setting.keeps_dequantized
-    rows = min(max(256, 2**25 // shape.vocab_size), supervised)
-    activations = kept + working + tokens * shape.head_dim * _FP32
-    cut_up = "selective" if setting.recompute == "selective" else setting.spec.quant.scheme
-    unused = _UNUSED_SHARE.get(cut_up, _UNUSED_SHARE["any"]) * activations + _UNUSED
-    return {
-        "activations": activations,
-        "unused": unused if setting.on_gpu else 0.0,
-        "logits": float(rows * shape.vocab_size * width),
-        "restored": float(_scratch(shape) * width) if restores else 0.0,
-        "casts": float(values * (width + _FP32)),
-    }
+        return kept + (beside + wide) * tokens
+    at_once = min(tokens, _MLP_ROWS)
+    inputs = min(_IN_FLIGHT, layers) if setting.recompute == "offload" else layers
+    kept = float((inputs * h * width + layers * low) * tokens)
+    return kept + (attention + 4 * h * width) * tokens + (beside + wide) * at_once
 
 
-def _restores(setting: Setting) -> bool:
+def _dequantizes(setting: Setting) -> bool:
     return setting.spec.quant.scheme in ("nf4", "fp4", "int8", "fp8")
 
 
@@ -141,6 +147,6 @@ def _largest(shape: Shape) -> int:
 
 
 def _scratch(shape: Shape) -> int:
-    """Return the values of the two memories that 4-bit weights are restored into."""
+    """Return the values of the two memories that 4-bit weights are dequantized into."""
     h, f = shape.hidden_size, shape.intermediate_size
     return 2 * h * f + max(h * (shape.queries + 2 * shape.keys), shape.queries * h, f * h)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from medtune.planning.memory.activations import fast_bytes, plain_bytes
+from medtune.planning.memory.activations import DEQUANTIZED, fast_bytes, plain_bytes
 from medtune.planning.memory.setting import Setting
 from medtune.planning.memory.shape import Shape
 from medtune.planning.memory.weights import base_bytes, optimizer_bytes
@@ -61,7 +61,7 @@ def estimate_memory(shape: Shape, setting: Setting) -> Memory:
 
     - load: the base, and while it is quantized four weights in 16 bits;
     - training: base, fp32 adapter, its gradient, optimizer state that is not paged, and the path's activations; 4-bit
-      weights that stay restored lie beside the base, and do so until the model is scored;
+      weights that stay dequantized lie beside the base, and do so until the model is scored;
     - optimizer: all of the state, and one more fp32 copy of the gradient, which the unfused arithmetic takes;
     - evaluation: base, adapter, optimizer state, key-value cache of a batch of prompts of max_length tokens, and the
       widest moment of reading them: four MLP widths and four hidden states, norms in fp32;
@@ -105,10 +105,10 @@ def _evaluation(shape: Shape, setting: Setting) -> dict[str, float]:
     tokens = prompts + setting.eval_batch * answer
     per_layer = 2 * shape.keys * width * tokens
     reading = 4 * (shape.intermediate_size + shape.hidden_size) * width + 2 * _FP32 * shape.hidden_size
-    restores = setting.spec.quant.scheme != "none"
+    dequantizes = setting.spec.quant.scheme != "none"
     return {
         "cache": float((shape.num_hidden_layers + 1) * per_layer),  # one layer's is copied as it grows
         "activations": float(prompts * reading),
         "logits": float(setting.eval_batch * shape.vocab_size * (width + _FP32)),
-        "restored": float(max(i * o for i, o in shape.linears.values()) * width) if restores else 0.0,
+        DEQUANTIZED: float(max(i * o for i, o in shape.linears.values()) * width) if dequantizes else 0.0,
     }

@@ -34,7 +34,7 @@ class Setting:
         sample_tokens: length of the sample that a token lies in, on average over tokens; 0 where rows are not counted.
         on_gpu: whether the device is a GPU.
         big_workspace: whether matrix products reserve what they do from capability 9.0 on.
-        keeps_dequantized: whether the weights of a 4-bit base stay restored while the fast path trains.
+        keeps_dequantized: whether the weights of a 4-bit base stay dequantized while the fast path trains.
     """
 
     spec: RunSpec

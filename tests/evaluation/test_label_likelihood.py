@@ -1,4 +1,4 @@
-"""Closed questions are scored by free, constrained and most probable answers, over the same rows."""
+"""Questions with allowed answers are scored by free, constrained and most probable ones, over the same rows."""
 
 import math
 
@@ -67,7 +67,7 @@ def test_an_answer_s_tokens_are_those_after_the_prompt_up_to_its_end(predict_of)
     assert all(ids[-1] == END for ids in seen[0].answers)
 
 
-def test_open_questions_are_passed_over(predict_of):
+def test_questions_without_allowed_answers_are_passed_over(predict_of):
     assert scored([predict_of("tea", "drink tea", task="qa")], "tea") == {}
 
 
