@@ -135,7 +135,7 @@ def test_a_limit_that_not_one_sequence_keeps_is_named_in_one_line_and_answered_o
 
 
 def test_other_models_answer_fewer_prompts_together_where_memory_is_short(unknown, monkeypatch):
-    from medtune.backends import generate_by_transformers as module
+    from medtune.backends import transformers_generate as module
 
     batches, decode = [], module._decode
     monkeypatch.setattr(module, "_decode", lambda model, batch: (batches.append(len(batch)), decode(model, batch))[1])
@@ -146,7 +146,7 @@ def test_other_models_answer_fewer_prompts_together_where_memory_is_short(unknow
 
 
 def test_other_models_go_on_with_half_as_many_prompts_where_memory_runs_out(unknown, monkeypatch, caplog):
-    from medtune.backends import generate_by_transformers as module
+    from medtune.backends import transformers_generate as module
 
     batches, decode, fits = [], module._decode, 3
 
