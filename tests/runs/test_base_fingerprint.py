@@ -70,11 +70,12 @@ def test_a_long_file_is_sampled_from_its_first_byte_to_its_last(folder):
 
 
 def test_a_tensor_under_another_name_is_another_base(folder):
-    """A header may be longer than a block; its names count to the last."""
+    """The header is longer than the first block, and the second block lies a mebibyte on."""
+    tensors = {f"layer.{n:06d}.{'x' * 60}": torch.zeros(1, dtype=torch.uint8) for n in range(1000)}
     prints = set()
-    for last in ("a", "b"):
-        names = [*(f"layer.{n:06d}.{'x' * 60}" for n in range(1000)), f"z{last}"]
-        save_file({name: torch.zeros(1, dtype=torch.uint8) for name in names}, folder / "model.safetensors")
+    for last in ("za", "zb"):
+        whole = {**tensors, last: torch.zeros(64 * 2**20, dtype=torch.uint8)}
+        save_file(whole, folder / "model.safetensors")
         prints.add(fingerprint(folder))
     assert len(prints) == 2
 
