@@ -23,6 +23,9 @@ BY_STRING = {
     ("__init__.py", "import_module(_HOMES[name])"),  # public names, imported on first use
     ("accel/train/__init__.py", "import_module(f'{__name__}.{_HOMES[name]}')"),  # names of this package, on first use
     ("backends/random_base.py", "import_module('bitsandbytes.nn')"),  # whose types are not those that it takes
+    ("backends/trainer_internals.py", "import_module('bitsandbytes.nn')"),  # as above
+    ("backends/trainer_internals.py", "import_module('bitsandbytes.optim.optimizer')"),  # as above
+    ("evaluation/harness.py", "import_module(f'lm_eval.{module}')"),  # an extra, with what it needs in turn
     ("machine/diagnosis.py", "import_module(name)"),  # the doctor tries what is installed
     ("machine/libraries.py", "__import__(_BITSANDBYTES)"),  # while its own downloads are kept from it
     ("plugins/host.py", "import_module(dotted)"),  # medtune's own plugins, listed there

@@ -127,7 +127,12 @@ def test_what_the_fast_path_does_not_take_is_planned_without_it(spec):
     ("biased", "path"), [(("q_proj", "k_proj", "v_proj"), "fast"), (("o_proj",), "plain"), (("up_proj",), "plain")]
 )
 def test_biases_of_queries_keys_and_values_are_taken_and_others_not(biased, path):
-    assert Choices(replace(SHAPE, biased=biased), machine_with("h200")).best(RunSpec()).setting.path == path
+    assert (
+        Choices(replace(SHAPE, traits=replace(SHAPE.traits, biased=biased)), machine_with("h200"))
+        .best(RunSpec())
+        .setting.path
+        == path
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 
 from medtune import LoraSpec, QuantSpec, RunSpec, TrainSpec
+from medtune.accel.model.eligibility import BaseTraits
 from medtune.machine.gpus import Gpu
 from medtune.planning.memory import Setting, Shape, estimate_memory
 from medtune.planning.memory.activations import fast_bytes, plain_bytes, plain_layer_bytes
 from medtune.planning.memory.weights import base_bytes, optimizer_bytes
 from medtune.planning.speed import estimate_speed, useful_work
 
-SMALL = Shape(16, 2, 4, 2, 4, 32, 64, tied=False, model_type="mistral")
+SMALL = Shape(16, 2, 4, 2, 4, 32, 64, tied=False, traits=BaseTraits("mistral"))
 TOKENS, SUPERVISED = 128, 64
 
 
@@ -148,7 +149,10 @@ def test_the_base_lies_there_as_its_scheme_stores_it():
     assert stored("fp4", double_quant=False) == (4608 / 2, blocks * 4)
     assert stored("int8") == stored("fp8") == stored("int8", "fast") == (4608, 4 * outputs)
     assert stored("fp8", "fast") == (2 * 4608, 4 * (2 * outputs + inputs))
-    tied, biased = replace(SMALL, tied=True), replace(SMALL, biased=("q_proj", "down_proj"), head_norms=True)
+    tied, biased = (
+        replace(SMALL, tied=True),
+        replace(SMALL, traits=BaseTraits("mistral", biased=("q_proj", "down_proj")), head_norms=True),
+    )
     assert base_bytes(tied, setting())["embeddings"] == embeddings - 16 * 64 * 2
     assert base_bytes(biased, setting())["embeddings"] == embeddings + 2 * (16 + 16 + 2 * 4) * 2
 
