@@ -96,7 +96,7 @@ def test_what_a_config_leaves_out_is_what_transformers_takes():
     least = {name: LLAMA_70B[name] for name in LLAMA_70B if name not in ("model_type", "num_key_value_heads")}
     shape = Shape.of(least)
     assert (shape.num_key_value_heads, shape.head_dim, shape.traits.model_type) == (64, 128, "")
-    assert (shape.tied, shape.head_norms, shape.biased) == (False, False, ())
+    assert (shape.tied, shape.head_norms, shape.traits.biased) == (False, False, ())
     stated = Shape.of({**least, "head_dim": 64, "tie_word_embeddings": True, "model_type": "qwen3"})
     assert (stated.head_dim, stated.tied, stated.head_norms, stated.traits.model_type) == (64, True, True, "qwen3")
     for name in least:
