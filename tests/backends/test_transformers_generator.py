@@ -52,7 +52,7 @@ def test_other_models_answer_through_plain_generate_and_one_line_says_why(unknow
         answers = generate(unknown, PROMPTS, batch_size=size)
     assert [len(a.token_ids) for a in answers] == [p.max_new_tokens for p in PROMPTS]
     assert len(caplog.messages) == 1
-    assert "which is slower: the model is a GPT2LMHeadModel; known are" in caplog.messages[0]
+    assert "which is slower: its model type is 'gpt2'; known are" in caplog.messages[0]
     assert unknown.model.training
 
 

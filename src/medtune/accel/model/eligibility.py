@@ -202,10 +202,10 @@ def _untargeted(lora: Mapping[str, Any]) -> str | None:
 
 def _rotations(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Yield kind and share of the rotary angles, of each kind of layer where these differ."""
-    for field in ("rope_parameters", "rope_scaling"):
-        found = config.get(field)
-        if not isinstance(found, Mapping):
-            continue
+    found = config.get("rope_scaling") or config.get(
+        "rope_parameters"
+    )  # where both are there, transformers takes the first
+    if isinstance(found, Mapping):
         values = cast("Mapping[str, Any]", found)
         nested = [cast("Mapping[str, Any]", value) for value in values.values() if isinstance(value, Mapping)]
         for each in nested or [values]:
