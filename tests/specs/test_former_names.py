@@ -8,7 +8,10 @@ from medtune import RunSpec
 
 @pytest.mark.parametrize(
     ("part", "former", "name", "value"),
-    [("train", "restored_weights", "dequantized_weights", "keep"), ("eval", "closed_answers", "label_likelihood", True)],
+    [
+        ("train", "restored_weights", "dequantized_weights", "keep"),
+        ("eval", "closed_answers", "label_likelihood", True),
+    ],
 )
 def test_a_former_name_sets_the_field_and_is_written_no_more(part, former, name, value):
     values = RunSpec.model_validate({part: {former: value}}).model_dump()[part]
