@@ -10,8 +10,8 @@ TORCH := torch==2.13.0
 FLOORS := accelerate==1.15.0 bitsandbytes==0.50.0 datasets==4.7.0 filelock==3.20.3 jinja2==3.1.6 peft==0.21.0 \
 	pyarrow==23.0.1 transformers==5.17.0 trl==1.15.0
 NEWEST := accelerate bitsandbytes datasets filelock jinja2 peft pyarrow transformers trl
-BESIDES := numpy pluggy pydantic pyyaml rich typer hypothesis pytest pytest-timeout rouge-score scikit-learn seqeval \
-	sentencepiece zstandard 'triton; platform_system == "Linux"'
+BESIDES := numpy pluggy pydantic pyyaml rich typer hypothesis mistral-common protobuf pytest pytest-timeout rouge-score \
+	scikit-learn seqeval sentencepiece zstandard 'triton; platform_system == "Linux"'
 FREE := accelerate bitsandbytes datasets dill filelock fsspec hf-xet huggingface_hub Jinja2 multiprocess peft pyarrow \
 	tokenizers torch transformers trl
 
