@@ -131,6 +131,14 @@ def test_rows_passed_as_objects_are_counted_unless_they_can_be_read_once_only(ho
     assert next(once) == ROWS[0]
 
 
+def test_rows_that_do_not_say_how_many_they_are_are_not_counted(host, base):
+    class Unsized:
+        def __iter__(self):
+            return iter(ROWS)
+
+    assert MedTuner(spec_of(base, "rows"), plugins=host, rows=Unsized()).plan().data == {}
+
+
 @pytest.mark.parametrize(
     "spec",
     [

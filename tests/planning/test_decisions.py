@@ -13,8 +13,6 @@ from medtune.machine.hardware import Machine
 from medtune.planning.choices import Choices, _halve_rank
 from medtune.planning.make_plan import make_plan, model_config, require_backends
 from medtune.planning.memory import Shape
-from medtune.planning.memory.activations import plain_layer_bytes
-from medtune.planning.memory.setting import Setting
 from medtune.plugins.host import create_host
 from medtune.plugins.plan import DataSize
 from medtune.specs import SourceSpec
@@ -148,18 +146,6 @@ def test_a_micro_batch_has_at_most_16384_tokens():
     assert Choices(SHAPE, machine_with("h200"))._rows(RunSpec(train=train)) == [1, 2, 4, 8, 16]
     long = TrainSpec(per_device_batch_size=2, gradient_accumulation_steps=1, max_length=32_768)
     assert Choices(SHAPE, machine_with("h200")).best(RunSpec(train=long)).setting.rows == 1
-
-
-@pytest.mark.parametrize("name", ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])
-def test_an_adapter_on_one_layer_keeps_that_layer_s_input(name):
-    def kept(*names):
-        lora = LoraSpec(dropout=0.0, target_modules=names)
-        return plain_layer_bytes(SHAPE, Setting(RunSpec(lora=lora), "bf16", "none"))
-
-    inputs, _outputs = SHAPE.linears[name]
-    is_there_already = name == "o_proj"  # the attention's result
-    assert kept(name) - kept("lm_head") == 8 * 2 + (0 if is_there_already else inputs * 2)
-    assert kept(f"model.layers.*.{name}") == kept(name)
 
 
 def test_counts_of_rows_decide_the_supervised_share(host, tmp_path):

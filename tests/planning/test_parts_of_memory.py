@@ -52,6 +52,18 @@ def test_an_eager_block_keeps_what_its_operations_need():
     assert with_dora == sum(PLAIN_LAYER) + shared + 2 * outputs * 2
 
 
+@pytest.mark.parametrize("name", SMALL.linears)
+def test_an_adapter_on_one_layer_keeps_that_layer_s_input(name):
+    def kept(*names):
+        spec = RunSpec(lora=LoraSpec(dropout=0.0, target_modules=names))
+        return plain_layer_bytes(SMALL, Setting(spec, "bf16", "none"))
+
+    inputs, _outputs = SMALL.linears[name]
+    is_there_already = name == "o_proj"  # the attention's result
+    assert kept(name) - kept("lm_head") == 8 * 2 + (0 if is_there_already else inputs * 2)
+    assert kept(f"model.layers.*.{name}") == kept(name)
+
+
 def test_the_plain_path_adds_the_larger_of_its_head_and_its_last_block():
     layer, hidden = plain_layer_bytes(SMALL, setting()) * TOKENS, 16 * 2 * TOKENS
     gradients, fp32_inputs = TOKENS * 2 * (32 + 16) * 2, TOKENS * 32 * 4

@@ -1,4 +1,4 @@
-"""Scores closed questions by the log-probability of each allowed answer: what would be chosen, and how calibrated."""
+"""Scores questions by the log-probability of each allowed answer: what would be chosen, and how calibrated."""
 
 import re
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Calibration:
 
 
 def allowed_answers(example: Example) -> tuple[str, ...]:
-    """Return the answers that a closed question allows, spelled as in training; empty for an open one.
+    """Return the answers that a question allows, spelled as in training; empty for an open one.
 
     ``example.task`` says which task it is. The gold answer is only asked whether it is an option, a decision or a text.
     """
@@ -86,7 +86,7 @@ def choose(examples: Sequence[Example], log_probabilities: Sequence[Array]) -> l
     """Return the most probable allowed answer to each example, as a prediction that can be scored like a free one.
 
     Args:
-        examples: closed questions.
+        examples: questions with allowed answers.
         log_probabilities: for each example an array [answers] in the order of ``allowed_answers``.
     """
     return [

@@ -108,7 +108,7 @@ class EvalSpec(Spec):
     max_new_tokens: Positive | Literal["auto"] = "auto"
     """Longest answer in tokens; "auto" takes it from each task and input."""
     label_likelihood: bool = False
-    """Whether closed questions are also answered from their allowed answers alone, and how calibrated that is."""
+    """Whether questions with allowed answers are also answered from those alone, and how calibrated that is."""
     every: Literal["never", "epoch"] | Positive = "epoch"
     """When the adapter is scored during training: at the end of each epoch, after that many updates, or never."""
     rows_in_training: Positive = 100

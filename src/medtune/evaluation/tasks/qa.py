@@ -53,7 +53,7 @@ class QaTask:
         return _read(text, _gold(answer_of(example)).kind)
 
     def score(self, predictions: Sequence[Prediction]) -> TaskScore:
-        """Score accuracy of closed answers, ROUGE-L and token F1 of texts."""
+        """Score accuracy of options and decisions, ROUGE-L and token F1 of texts."""
         from medtune.evaluation.statistics import summarise
 
         return summarise(self.tally(predictions))
