@@ -27,16 +27,16 @@ QUERIES_TO_VALUES = ("q_proj", "k_proj", "v_proj")
     ],
 )
 def test_biases_are_read_from_family_and_config(config, biased):
-    assert Shape.of({**LLAMA, **config}).biased == biased
+    assert Shape.of({**LLAMA, **config}).traits.biased == biased
 
 
 def test_what_a_config_leaves_out_is_what_transformers_takes():
     least = {name: LLAMA[name] for name in LLAMA if name not in ("model_type", "num_key_value_heads")}
     shape = Shape.of(least)
-    assert (shape.num_key_value_heads, shape.head_dim, shape.model_type) == (64, 128, "")
-    assert (shape.tied, shape.head_norms, shape.biased) == (False, False, ())
+    assert (shape.num_key_value_heads, shape.head_dim, shape.traits.model_type) == (64, 128, "")
+    assert (shape.tied, shape.head_norms, shape.traits.biased) == (False, False, ())
     stated = Shape.of({**least, "head_dim": 64, "tie_word_embeddings": True, "model_type": "qwen3"})
-    assert (stated.head_dim, stated.tied, stated.head_norms, stated.model_type) == (64, True, True, "qwen3")
+    assert (stated.head_dim, stated.tied, stated.head_norms, stated.traits.model_type) == (64, True, True, "qwen3")
     for name in least:
         assert Shape.of({key: value for key, value in least.items() if key != name}) is None
     assert Shape.of({**least, "hidden_size": "wide"}) is None
