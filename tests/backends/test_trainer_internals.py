@@ -29,9 +29,9 @@ ELSEWHERE = {
     "_flash_attention_backward": "an operator of torch, called so that graphs can hold it",
     "_flash_attention_forward": "as above",
     "_foreach_copy_": "as above",
-    "_forward_hooks": "torch names no public way to ask for hooks",
-    "_forward_pre_hooks": "as above",
+    "_buffers": "torch puts modules back in no other way",
     "_hf_hook": "accelerate's mark of a module that it moves about",
+    "_modules": "as _buffers",
     "_scaled_mm": "torch's only product in fp8",
 }
 """Private names of libraries that are read outside of trainer_internals, and why."""

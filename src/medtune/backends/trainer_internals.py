@@ -8,6 +8,7 @@ the installed classes before a trainer is made. Imported inside ``TrlTrainer.fit
 
 import inspect
 import sys
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dis import get_instructions
@@ -224,25 +225,25 @@ class TrainerInternals(SFTTrainer):  # type: ignore[misc]  # trl ships no types
         """Let the optimizer leave the next update out on the device if ``bad``, fp32 [], is not 0."""
         self._innermost_optimizer.found_inf = bad
 
+    @abstractmethod
     def save(self) -> None:
         """Save a checkpoint after the update that was just done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load(self, folder: Path) -> None:
         """Load the trained parameters, before optimizer and schedule exist."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resume_optimizer(self) -> None:
         """Go on with the optimizer and the schedule of the checkpoint that ``load`` read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resume_scaler(self) -> None:
         """Go on with the gradient scaler of the checkpoint that ``load`` read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resume_random_states(self) -> None:
         """Go on with the generators of the checkpoint that ``load`` read."""
-        raise NotImplementedError
 
     @property
     def _innermost_optimizer(self) -> Any:

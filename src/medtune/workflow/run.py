@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -88,7 +89,9 @@ class Run:
             )
         quant = self._quant()
         base = self._host.find("quantizer", quant.quantizer).load(self.spec.model, quant)
-        check_contract(self.adapter_dir, self._encoder(base.tokenizer))
+        encoder = self._encoder(base.tokenizer)
+        check_contract(self.adapter_dir, encoder)
+        base = replace(base, stop_ids=encoder.stop_ids)  # one set, whoever loaded it
         plain = self.spec.lora.model_copy_with(init="default")
         loaded: Loaded = self._host.find("adapter", self.spec.lora.backend).attach(base, plain)
         if loaded.load_adapter is None:

@@ -1,5 +1,8 @@
 """Stage two: the frozen base with a fresh adapter, in memory."""
 
+from dataclasses import replace
+
+from medtune.data.prepare import encoder_of
 from medtune.machine.hardware import seed_all
 from medtune.plugins.contracts import Adapter, Loaded, Quantizer
 from medtune.workflow.state import RunState
@@ -15,4 +18,6 @@ def load(state: RunState) -> Loaded:
     quant = plan.settle(asked.spec).quant
     quantizer: Quantizer = asked.host.find("quantizer", quant.quantizer)
     adapter: Adapter = asked.host.find("adapter", asked.spec.lora.backend)
-    return adapter.attach(quantizer.load(asked.spec.model, quant), asked.spec.lora)
+    base = quantizer.load(asked.spec.model, quant)
+    base = replace(base, stop_ids=encoder_of(asked.spec, base.tokenizer).stop_ids)  # one set, whoever loaded it
+    return adapter.attach(base, asked.spec.lora)
