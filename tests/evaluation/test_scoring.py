@@ -169,6 +169,8 @@ def test_scores_are_json_values(tasks, predict_of):
     values = score_predictions(rows, tasks).to_json()
     assert json.loads(json.dumps(values, allow_nan=False)) == values
     assert set(values["tasks"]["qa"]) >= {"rows", "metrics", "intervals", "failures"}
+    assert set(values) == {"tasks", "sources", "unmatched", "macro_score"}
+    assert values["sources"]["s"]["qa"]["rows"] == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")
