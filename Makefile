@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SIDE_BY_SIDE := -n auto --dist worksteal
 
 # What stands on the insides of other libraries, tried on their oldest and their newest releases besides the locked ones.
 CORE := tests/backends tests/accel tests/data tests/planning tests/workflow/test_training.py --ignore=tests/accel/triton
@@ -10,7 +11,7 @@ TORCH := torch==2.13.0
 FLOORS := accelerate==1.15.0 bitsandbytes==0.50.0 datasets==4.7.0 filelock==3.20.3 jinja2==3.1.6 peft==0.21.0 \
 	pyarrow==23.0.1 transformers==5.17.0 trl==1.15.0
 NEWEST := accelerate bitsandbytes datasets filelock jinja2 peft pyarrow transformers trl
-BESIDES := numpy pluggy pydantic pyyaml rich typer hypothesis mistral-common protobuf pytest pytest-timeout rouge-score \
+BESIDES := numpy pluggy pydantic pyyaml rich typer hypothesis mistral-common protobuf pytest pytest-timeout pytest-xdist rouge-score \
 	scikit-learn seqeval sentencepiece zstandard 'triton; platform_system == "Linux"'
 FREE := accelerate bitsandbytes datasets dill filelock fsspec hf-xet huggingface_hub Jinja2 multiprocess peft pyarrow \
 	tokenizers torch transformers trl
@@ -27,11 +28,11 @@ demo: $(READY)
 	$(BIN)/medtune demo --out medtune-demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 # The lowest releases that pyproject.toml allows; all others as locked, but those that must follow the lowest ones.
 test-floors: .venv-floors/.ready
-	.venv-floors/bin/python -m pytest $(CORE)
+	.venv-floors/bin/python -m pytest $(SIDE_BY_SIDE) $(CORE)
 
 .venv-floors/.ready: requirements.lock Makefile
 	$(PYTHON) -m venv .venv-floors
@@ -48,7 +49,7 @@ test-newest:
 	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade $(TORCH) $(NEWEST) $(BESIDES)
 	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	.venv-newest/bin/python -m pip list --disable-pip-version-check
-	.venv-newest/bin/python -m pytest $(CORE)
+	.venv-newest/bin/python -m pytest $(SIDE_BY_SIDE) $(CORE)
 
 # On a machine with a CUDA GPU: its own python3 and packages, nothing is installed.
 gpu-test:

@@ -3,12 +3,19 @@
 import os
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 # On a busy machine the first draw can take seconds; that says nothing about the code.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if not torch.cuda.is_available():
+    # before anything imports Triton, which peft does: kernels are interpreted then
+    os.environ["TRITON_INTERPRET"] = "1"
+    # tiny models are slower on several threads than on one, and tests run side by side
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(autouse=True, scope="session")

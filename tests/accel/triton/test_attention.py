@@ -1,12 +1,8 @@
 """Attention within packed samples by Triton equals dense attention: compiled where there is a GPU, else interpreted."""
 
-import os
-
 import pytest
 import torch
 
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 pytest.importorskip("triton")
 
 from medtune.accel import train as kernels

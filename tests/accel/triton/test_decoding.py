@@ -1,17 +1,15 @@
 """The Triton kernels of decoding equal the reference steps: compiled where there is a GPU, else interpreted on the CPU."""
 
 import math
-import os
 
 import pytest
 import torch
 
 from medtune.accel.decode.cache import SlotCache
+from medtune.accel.decode.plan import SlotSize
 from medtune.accel.decode.steps import REFERENCE
 from medtune.accel.model.heads import HeadNorms, Heads, Norm, Window
 
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 pytest.importorskip("triton", reason="needs Triton")
 
 from medtune.accel.triton import decode_attention, decode_steps
@@ -66,7 +64,7 @@ def test_a_token_attends_to_its_slot_like_the_reference(rows, heads, window):
     capacity = 256
     lengths = torch.randint(0, capacity, (rows,), dtype=torch.int32, device=DEVICE)
     lengths[0] = 0
-    cache = SlotCache(1, heads, (rows + 1, capacity), torch.float32, DEVICE)
+    cache = SlotCache(1, heads, SlotSize(rows + 1, capacity), torch.float32, DEVICE)
     cache._data.normal_()
     kept = cache._data.clone()
     qkv = draw(rows, heads.total)

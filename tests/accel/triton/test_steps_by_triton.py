@@ -1,13 +1,10 @@
 """Every Triton kernel equals its reference form: compiled where there is a GPU, else interpreted on the CPU."""
 
-import os
 from dataclasses import replace
 
 import pytest
 import torch
 
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 pytest.importorskip("triton")
 
 from tiny_models import build_model, draw_batch, gradients, largest_error
