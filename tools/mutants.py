@@ -27,8 +27,18 @@ _GENERATE = """
 from mutmut.__main__ import copy_also_copy_files, copy_src_dir, create_mutants
 copy_src_dir(), copy_also_copy_files(), create_mutants(1)
 """
-_KILLED = {1: "killed", 3: "killed", 36: "timeout", 24: "timeout", -24: "timeout", 152: "timeout", 255: "timeout"}
-"""Exit codes of a mutant's run that say its tests noticed: pytest's own, and those of a time limit."""
+_KILLED = {
+    1: "killed",
+    2: "killed",
+    3: "killed",
+    36: "timeout",
+    24: "timeout",
+    -24: "timeout",
+    152: "timeout",
+    255: "timeout",
+}
+"""Exit codes of a mutant's run that say its tests noticed: pytest's own (2 where a mutant interrupts it), and those of a time
+limit."""
 _SURVIVED = {0: "survived", 5: "no test reaches it", 33: "no test reaches it"}
 _CONFIG = """# the test of a time budget says nothing of a mutant, which is slower by its choosing
 [tool.mutmut]

@@ -21,6 +21,12 @@ def test_a_created_run_is_planned_and_knows_its_versions(folder):
     assert {"python", "torch", "medtune"} - {"medtune"} <= set(record["versions"])
 
 
+def test_a_run_folder_is_made_with_all_above_it(tmp_path):
+    folder = RunFolder(tmp_path / "some" / "where" / "run")
+    folder.create({}, {}, {})
+    assert folder.state == "planned"
+
+
 def test_an_update_changes_the_state_and_keeps_the_rest(folder):
     folder.update("interrupted", steps=2)
     record = folder.read()

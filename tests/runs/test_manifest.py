@@ -54,7 +54,18 @@ def test_every_flipped_bit_is_found_and_its_file_named(sealed, tmp_path, name, d
     (copy / name).write_bytes(content)
     with pytest.raises(DamagedArtifactError) as caught:
         verify_folder(copy, {"step": 4})
-    assert caught.value.file == name
+    assert (caught.value.file, caught.value.path) == (name, str(copy))
+
+
+def test_the_order_in_which_facts_were_given_does_not_show(tmp_path):
+    written = []
+    for facts in ({"step": 4, "epoch": 1}, {"epoch": 1, "step": 4}):
+        folder = tmp_path / f"step-{len(written)}"
+        folder.mkdir()
+        (folder / "a.txt").write_bytes(b"abc")
+        seal_folder(folder, facts)
+        written.append((folder / MANIFEST).read_bytes())
+    assert written[0] == written[1]
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ class RunSpec(Spec):
     """Run folder. Source: the tutorial."""
 
     @model_validator(mode="after")
-    def _kept_weights_were_restored(self) -> Self:
+    def _kept_weights_were_dequantized(self) -> Self:
         scheme, fast_path = self.quant.scheme, self.train.fast_path
         if self.train.dequantized_weights == "keep" and (scheme not in ("nf4", "fp4") or fast_path == "off"):
             raise ValueError(

@@ -68,14 +68,14 @@ class TrainSpec(Spec):
     "selective" and "offload" are the fast path's; without it they mean "all".
     """
     dequantized_weights: Literal["auto", "keep", "each_pass"] = "auto"
-    """Weights of a 4-bit base as the fast path multiplies by them: restored once and kept, in each pass, or by memory.
+    """Weights of a 4-bit base as the fast path multiplies by them: dequantized once and kept, in each pass, or by memory.
 
     Kept ones lie beside the 4-bit ones, at two bytes a weight in 16 bits. The same numbers, faster.
     """
     fast_path: Literal["auto", "off"] = "auto"
     """Whether medtune's own pass over LoRA models is used where it applies: the same gradients, faster."""
     share_prefixes: bool = True
-    """Whether the fast path computes what samples of a micro-batch have in common at their beginnings once.
+    """Whether the fast path computes the common prefixes of samples of a micro-batch once.
 
     Faster where instructions repeat, else as fast. The same gradients, except that dropout draws one mask for what is shared.
     """
