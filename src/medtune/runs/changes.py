@@ -1,6 +1,6 @@
 """What may differ when a run is resumed, and what must not."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -35,7 +35,13 @@ _PLACES = {"data.source": "data", "data.validation": "data", "model.path": "mode
 _LENGTHS = ("train.max_steps", "train.num_train_epochs")
 
 
-def refuse_changes(path: str, before: Mapping[str, Any], spec: Mapping[str, Any], prints: Mapping[str, str]) -> None:
+def refuse_changes(
+    path: str,
+    before: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    prints: Mapping[str, str],
+    unread: Collection[str] = (),
+) -> None:
     """Refuse to resume when something changed that the rest of the run depends on.
 
     Args:
@@ -43,13 +49,14 @@ def refuse_changes(path: str, before: Mapping[str, Any], spec: Mapping[str, Any]
         before: the run's record, with "spec" and "fingerprints".
         spec: the spec given now, as JSON values.
         prints: the fingerprints computed now.
+        unread: names of those that were not, so that no other place is taken for the same.
 
     Raises:
         SpecError: the recorded spec has fields or values that this version does not know.
         SpecChangedError: listing every changed field with both values, and every changed fingerprint.
     """
     old_prints: Mapping[str, str] = before["fingerprints"]
-    same = {name for name in old_prints if prints.get(name) == old_prints[name]}
+    same = {name for name in old_prints if prints.get(name) == old_prints[name]} - set(unread)
     changes = [
         f"{name} was {_shown(old)} and is now {_shown(new)}"
         for name, old, new in _differences(_in_today_s_form(path, before["spec"]), spec)
@@ -57,7 +64,7 @@ def refuse_changes(path: str, before: Mapping[str, Any], spec: Mapping[str, Any]
     ]
     changes += [
         f"the {name.replace('_', ' ')} itself changed (its fingerprint differs)"
-        for name in sorted((old_prints.keys() | prints.keys()) - same)
+        for name in sorted((old_prints.keys() | prints.keys()) - same - set(unread))
     ]
     if changes:
         raise SpecChangedError(path, changes)

@@ -91,6 +91,26 @@ def test_a_finished_run_has_nothing_left_to_do_and_is_not_begun_again(asked):
         is_finished(asked(seed=7))
 
 
+def test_a_finished_run_is_not_taken_for_one_on_other_rows_or_on_another_base(asked, base, tmp_path):
+    request = asked()
+    prepare(request)
+    request.folder.update("finished")
+    with pytest.raises(SpecChangedError, match=r"data\.source was 'rows' and is now 'others\.jsonl'"):
+        is_finished(asked(data={"source": "others.jsonl"}))
+    moved = tmp_path / "moved"
+    shutil.copytree(base, moved)
+    there = asked(model={"name": request.spec.model.name, "path": str(moved)})
+    assert is_finished(there) is True
+    weights = moved / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(SpecChangedError, match=r"the model itself changed"):
+        is_finished(there)
+    with pytest.raises(SpecChangedError, match=r"model\.path was"):
+        is_finished(asked(model={"name": request.spec.model.name, "path": str(tmp_path / "nowhere")}))
+
+
 def test_space_is_asked_for_all_checkpoints_that_will_be_kept(asked, monkeypatch):
     monkeypatch.setattr("medtune.runs.durable.shutil.disk_usage", lambda _path: SimpleNamespace(free=0))
     needed = []

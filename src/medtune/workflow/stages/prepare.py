@@ -1,5 +1,6 @@
 """Stage one: the rows as the trainer will see them, the plan that they lead to, and the place where training begins."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,20 @@ def is_finished(asked: RunRequest) -> bool:
             "or continue it with resume=auto"
         )
     if record["state"] == "finished":
-        refuse_changes(str(folder.path), record, asked.spec_values, record["fingerprints"])
+        _refuse_another(asked, record)
         return True
     return False
+
+
+def _refuse_another(asked: RunRequest, record: Mapping[str, Any]) -> None:
+    """Refuse what is not the finished run: rows are not read for that, so theirs must lie where they lay."""
+    model, prints = asked.spec.model, dict(record["fingerprints"])
+    unread = {"data"}
+    if model.path is None or Path(model.path).is_dir():
+        prints["model"] = fingerprint_as(prints.get("model", ""), model)
+    else:
+        unread.add("model")
+    refuse_changes(str(asked.folder.path), record, asked.spec_values, prints, unread)
 
 
 def prepare(asked: RunRequest) -> RunState:
