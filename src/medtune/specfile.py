@@ -48,14 +48,25 @@ def read_spec_file(path: str | Path) -> dict[str, Any]:
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Lay ``above`` over ``below``; a changed model or data source drops the commit pinned for the old one."""
+    above, merged = _by_present_names(above), _by_present_names(below)
     given = set(_dotted(above))
-    merged = copy.deepcopy(dict(below))
     for key, old in [*_PINNED_TO.items(), *((k, (v,)) for k, v in _EXCLUDES.items())]:
         if key in given and _get(above, key) is not None and _get(above, key) != _get(merged, key):
             for dependent in old:
                 _drop(merged, dependent)
     _lay(merged, above)
     return merged
+
+
+def _by_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy whose fields bear the names they have now, so that one laid over another meets it."""
+    found = copy.deepcopy(dict(values))
+    for part, field in RunSpec.model_fields.items():
+        given: Any = found.get(part)
+        for former, name in getattr(field.annotation, "former_names", {}).items():
+            if isinstance(given, dict) and former in given and name not in given:
+                given[name] = given.pop(former)
+    return found
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
