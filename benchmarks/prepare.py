@@ -58,9 +58,8 @@ def print_table(results: list[dict]) -> None:
 def write_rows(path: Path, count: int) -> None:
     """Write generated rows of MedTuned's shape and size, half of them free text as in the real set."""
     import pyarrow as pa
+    from generated_rows import FREE_TEXT_SOURCES, generate_rows, source_names_of
     from pyarrow import parquet
-
-    from demo_base.generator import FREE_TEXT_SOURCES, generate_rows, source_names_of
 
     others = [name for name in source_names_of("medtuned") if name not in FREE_TEXT_SOURCES]
     halves = [generate_rows("train", count, 0, "medtuned", "medtuned", names) for names in (FREE_TEXT_SOURCES, others)]

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from demo_base.generator import generate_rows, source_names_of
+from generated_rows import generate_rows, source_names_of
 
 TASKS = {"i2b2-2010": "relation", "MedNLI": "nli", "hoc": "classification", "chatdoctor": "qa", "pmc_llama": "qa"}
 MEASURED = """

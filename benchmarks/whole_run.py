@@ -25,10 +25,10 @@ import traceback
 from pathlib import Path
 
 from contest import write_checkpoint
+from generated_rows import generate_rows
 from starling_shape import free
 from train import time_steps
 
-from demo_base.generator import generate_rows
 from medtune import MedTuner, ModelSpec
 from medtune.accel.train.cuda_graphs import CudaGraphs
 from medtune.data.tokenizer import load_tokenizer, save_tokenizer
