@@ -47,8 +47,8 @@ only_mutate = {files}
 also_copy = {copied}
 pytest_add_cli_args = ["-p", "no:cacheprovider", "--hypothesis-seed=0", "--timeout=200", "-k", "not tenth_of_the_budget"]
 pytest_add_cli_args_test_selection = {tests}
-timeout_multiplier = 4.0
-timeout_constant = 20.0
+timeout_multiplier = 10.0
+timeout_constant = 60.0
 track_dependencies = false
 use_git_change_detection = false
 """
