@@ -7,11 +7,13 @@ MedtuneError
 │   ├── UnknownNameError
 │   ├── SpecChangedError
 │   ├── UnsupportedVersionError
+│   ├── BaseUnsuitedError
 │   └── PluginError
 │       ├── PluginClashError
 │       └── PluginImportError
 ├── DataError (exit 3)
 ├── UnsafeArtifactError (exit 4)
+│   ├── BaseDamagedError
 │   └── DamagedArtifactError
 ├── RunLockedError (exit 5)
 ├── StorageError (exit 6)
@@ -86,6 +88,14 @@ class UnsupportedVersionError(SpecError):
         super().__init__(f"{library} {installed} {fault}; medtune is tested with {releases}: install one of these")
 
 
+class BaseUnsuitedError(SpecError):
+    """A base model cannot be used for what the spec asks; ``check`` names the check that found it."""
+
+    def __init__(self, check: str, base: str, problem: str, instead: str) -> None:
+        self.check, self.base, self.problem, self.instead = check, base, problem, instead
+        super().__init__(f"the base '{base}' {problem}; {instead}")
+
+
 class PluginError(SpecError):
     """A plugin breaks the contract of its hook."""
 
@@ -122,6 +132,14 @@ class UnsafeArtifactError(MedtuneError):
     """An artifact is damaged, or would run code or break the prompt contract when used."""
 
     exit_code = 4
+
+
+class BaseDamagedError(UnsafeArtifactError):
+    """Files of a base model are damaged, or contradict each other; ``check`` names the check that found it."""
+
+    def __init__(self, check: str, base: str, problem: str, instead: str) -> None:
+        self.check, self.base, self.problem, self.instead = check, base, problem, instead
+        super().__init__(f"the base '{base}' {problem}; {instead}")
 
 
 class DamagedArtifactError(UnsafeArtifactError):

@@ -1,0 +1,129 @@
+"""The folder of a base: where it lies, its config.json, and the tensors of the files that transformers would read."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from medtune.data.base.fault import Fault
+from medtune.data.base.headers import AGAIN, Tensor, read_header
+from medtune.specs import ModelSpec, RunSpec
+
+__all__ = ["BaseFolder", "Case", "folder_of", "require_place"]
+
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_NEEDED = "a base is a folder with config.json, the tokenizer files and *.safetensors weights"
+
+
+def require_place(model: ModelSpec) -> None:
+    """Refuse a ``model.path`` that is no folder, and a repository's name that transformers would take for a folder.
+
+    Raises:
+        Fault: saying which.
+    """
+    if model.path is not None and not Path(model.path).is_dir():
+        raise Fault("is no folder", f"set model.path to the base's folder ({_NEEDED})")
+    if model.path is None and Path(model.name).is_dir():
+        raise Fault(
+            "is the name of a folder here too, which would be loaded in the place of the repository",
+            "set model.path to load the folder, or run this elsewhere to load the repository",
+        )
+
+
+def folder_of(model: ModelSpec) -> Path | None:
+    """Return the folder that a base's files are read from; None when they are not on this machine. Asks no network."""
+    if model.path is not None:
+        return Path(model.path)
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(model.name, "config.json", revision=model.revision or "main")
+    return Path(cached).parent if isinstance(cached, str) else None
+
+
+class BaseFolder:
+    """What lies in a base's folder, read when it is asked for; each reader raises ``Fault`` where a file is not whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def adapter_config(self) -> Mapping[str, Any] | None:
+        """The settings of an adapter that lies here, None where there is none; empty where they cannot be read."""
+        file = self.path / "adapter_config.json"
+        if not file.is_file():
+            return None
+        try:
+            return read_object(file)
+        except Fault:
+            return {}
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """The content of config.json."""
+        return read_object(self.path / "config.json")
+
+    @cached_property
+    def shards(self) -> Mapping[str, tuple[str, ...] | None]:
+        """File of weights -> the tensors that the index says it holds; None where there is no index. Empty: no weights."""
+        if (self.path / _SINGLE).is_file() or (self.path / _SINGLE).is_symlink():
+            return {_SINGLE: None}
+        if not (self.path / _INDEX).is_file():
+            return {}
+        named = read_object(self.path / _INDEX).get("weight_map")
+        if not isinstance(named, dict) or not named or not all(isinstance(v, str) for v in _values(named)):
+            raise Fault(f"has no weight_map in '{_INDEX}'", AGAIN)
+        found: dict[str, tuple[str, ...]] = {}
+        for tensor, file in cast("dict[str, str]", named).items():
+            found[file] = (*found.get(file, ()), tensor)
+        return found
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Every tensor of the files of weights, by name."""
+        return {name: tensor for file in self.shards for name, tensor in read_header(self.path / file).items()}
+
+    @property
+    def state(self) -> tuple[tuple[str, int, int], ...]:
+        """Name, size and time of change of every file that decides what is loaded."""
+        return self._state_of("config.json", _INDEX, *self.shards)
+
+    @property
+    def config_state(self) -> tuple[tuple[str, int, int], ...]:
+        """The same of config.json alone."""
+        return self._state_of("config.json")
+
+    def _state_of(self, *names: str) -> tuple[tuple[str, int, int], ...]:
+        files = [(name, (self.path / name).stat()) for name in names if (self.path / name).is_file()]
+        return tuple((name, found.st_size, found.st_mtime_ns) for name, found in files)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a check judges: a base, for a run."""
+
+    base: BaseFolder
+    spec: RunSpec
+
+
+def read_object(file: Path) -> Mapping[str, Any]:
+    """Return the object that a JSON file holds.
+
+    Raises:
+        Fault: it holds something else.
+        OSError: it cannot be read.
+    """
+    try:
+        values: Any = json.loads(file.read_text("utf-8"))
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise Fault(f"has a '{file.name}' that is not JSON", AGAIN) from error
+    except RecursionError as error:
+        raise Fault(f"has a '{file.name}' that is nested too deeply to be read", AGAIN) from error
+    if not isinstance(values, dict):
+        raise Fault(f"has a '{file.name}' that holds a {type(values).__name__} instead of an object", AGAIN)
+    return cast("dict[str, Any]", values)
+
+
+def _values(mapping: Any) -> list[Any]:
+    return list(mapping.values())
