@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from medtune.data.base.inspection import QUICK_CHECKS, inspect_base
 from medtune.errors import SpecError
 from medtune.machine.hardware import is_first_rank
 from medtune.planning.make_plan import make_plan, require_backends
@@ -114,15 +115,15 @@ class MedTuner:
         return self._host
 
     def check(self) -> None:
-        """Check what can be known without any machine learning library: backend names and local paths.
+        """Check what can be known without any machine learning library: backend names, local paths, a local base's JSON files.
 
         Raises:
             UnknownNameError: a backend or the formatter is not registered.
-            SpecError: ``model.path`` is no folder.
+            BaseUnsuitedError: ``model.path`` is no folder, or what lies there is no base for this run.
+            BaseDamagedError: its config.json is damaged.
         """
         require_backends(self.spec, self.host)
-        if self.spec.model.path is not None and not Path(self.spec.model.path).is_dir():
-            raise SpecError(f"model.path '{self.spec.model.path}' is no folder")
+        inspect_base(self.spec, checks=QUICK_CHECKS)
 
     def plan(self, gpu: str | None = None) -> Plan:
         """Decide how the run is done and whether it fits; downloads nothing and loads no weights.
@@ -140,6 +141,7 @@ class MedTuner:
         from medtune.planning.counting import count_rows
 
         machine = None if gpu is None else machine_with(gpu)
+        inspect_base(self.spec)  # before its tokenizer is loaded to count rows
         return make_plan(self.spec, self.host, count_rows(self.spec, self.host, self._rows), machine)
 
     def preview(self, n: int = 3) -> list[EncodedExample]:

@@ -27,6 +27,7 @@ KINDS = {
     "mixtral": {"model_type": "mixtral", "num_local_experts": 4},
     "gemma2": {"model_type": "gemma2", "head_dim": 8},
     "bert": {"model_type": "bert"},
+    "bart": {"model_type": "bart", "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 48},
     "t5": {"model_type": "t5", "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4},
 }
 

@@ -179,6 +179,7 @@ def test_tokens_in_common_are_read_by_rows_of_a_micro_batch(host):
 
 
 def test_storage_is_four_bits_where_dimensions_are_unknown(host, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bloom", "hidden_size": 32, "n_layer": 2, "n_head": 4}')
     model = ModelSpec(path=str(tmp_path))
     plan = make_plan(RunSpec(model=model, quant=AUTO.quant), host, machine=machine_with("h200"))
     assert (plan.scheme, plan.recompute, plan.dequantized_weights, plan.path) == ("nf4", "all", "each_pass", "plain")

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from medtune import LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec
-from medtune.errors import OutOfMemoryError, UnknownNameError
+from medtune.errors import BaseUnsuitedError, OutOfMemoryError, UnknownNameError
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Accelerator, Machine, compute_dtype
 from medtune.planning.make_plan import make_plan, total_steps
@@ -187,6 +187,7 @@ def test_a_backend_that_is_not_registered_stops_the_plan(host):
 
 def test_the_dimensions_come_from_a_local_folder(host, tmp_path):
     config = {
+        "model_type": "llama",
         "hidden_size": 64,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
@@ -196,14 +197,27 @@ def test_the_dimensions_come_from_a_local_folder(host, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     plan = make_plan(RunSpec(model=ModelSpec(path=str(tmp_path))), host, machine=LAPTOP)
     assert plan.fits
+    assert "its weights are not on this machine yet, and not inspected" in plan.base["notes"]
     assert plan.parameters == 2 * (4 * 64 * 64 + 3 * 64 * 128 + 2 * 64) + 2 * 100 * 64 + 64
 
 
-def test_an_unknown_architecture_is_planned_without_memory(host, tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "mystery"}')
+def test_an_architecture_of_unknown_dimensions_is_planned_without_memory(host, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bloom", "hidden_size": 32, "n_layer": 2, "n_head": 4}')
     plan = make_plan(RunSpec(model=ModelSpec(path=str(tmp_path))), host, machine=H200)
     assert plan.peak_gib is None
     assert "dimensions are unknown" in plan.advice
+    assert plan.to_json()["base"]["notes"][0] == "attention is eager: transformers has no sdpa for BloomForCausalLM"
+
+
+def test_a_base_that_cannot_be_one_is_refused_with_the_plan(host, tmp_path):
+    spec = RunSpec(model=ModelSpec(path=str(tmp_path)))
+    with pytest.raises(BaseUnsuitedError, match=r"has no config\.json, so it is no base"):
+        make_plan(spec, host, machine=LAPTOP)
+    (tmp_path / "config.json").write_text('{"model_type": "mystery"}')
+    with pytest.raises(BaseUnsuitedError, match=r"is of type 'mystery', which transformers .* does not know"):
+        make_plan(spec, host, machine=LAPTOP)
+    with pytest.raises(BaseUnsuitedError, match="is no folder"):
+        make_plan(RunSpec(model=ModelSpec(path="org/name")), host, machine=LAPTOP)
 
 
 def test_a_measured_size_replaces_the_stated_one(host):

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from medtune.errors import HubUnreachableError, SpecError
+from medtune.data.base.inspection import BASE_CHECKS, inspect_base
+from medtune.errors import BaseDamagedError, BaseUnsuitedError, HubUnreachableError, SpecError
 from medtune.plugins.contracts import Loaded
-from medtune.specs import ModelSpec, QuantSpec
+from medtune.specs import ModelSpec, QuantSpec, RunSpec
 
 __all__ = ["load_base"]
 
@@ -13,7 +14,7 @@ __all__ = ["load_base"]
 def load_base(
     model: ModelSpec, spec: QuantSpec, place: str, quantization: Callable[[Any], Any] = lambda _dtype: None
 ) -> Loaded:
-    """Load base and tokenizer; weights come from safetensors only, code only from transformers.
+    """Load base and tokenizer once they are inspected; weights come from safetensors only, code only from transformers.
 
     Args:
         model: repository and commit, or a local folder.
@@ -25,7 +26,8 @@ def load_base(
         The model in evaluation mode with every parameter frozen.
 
     Raises:
-        SpecError: the folder holds no model.
+        BaseUnsuitedError: the base cannot be used so.
+        BaseDamagedError: its files are damaged, or lack what its architecture needs.
         HubUnreachableError: the files are neither local nor reachable.
     """
     import torch
@@ -34,6 +36,7 @@ def load_base(
     from medtune.data.tokenizer import load_tokenizer
     from medtune.machine.hardware import compute_dtype, describe_machine
 
+    inspect_base(RunSpec(model=model, quant=spec), loading=True, checks=BASE_CHECKS)
     dtype_name = compute_dtype(spec.compute_dtype, describe_machine().accelerator)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype_name]
     tokenizer = load_tokenizer(model)
@@ -48,19 +51,57 @@ def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        config = _config(model, dtype)
+        base, found = AutoModelForCausalLM.from_pretrained(
             model.path or model.name,
+            config=config,
             revision=None if model.path else model.revision,
             dtype=dtype,
             # Named explicitly: a name in the config could otherwise load kernels from the hub.
-            attn_implementation="eager" if model.attn_implementation == "eager" else "sdpa",
-            quantization_config=quantization,
+            attn_implementation=_attention(model, config),
+            # A base that is quantized already was found to be so in the way that was asked for.
+            quantization_config=None if getattr(config, "quantization_config", None) else quantization,
             device_map={"": place},
             trust_remote_code=False,
             use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, in a sentence
         )
     except OSError as error:
         raise _missing(model) from error
+    _require_all(model, found)
+    return base
+
+
+def _config(model: ModelSpec, dtype: Any) -> Any:
+    """Return the model's config; a base that is quantized already computes in ``dtype`` too."""
+    from transformers import AutoConfig
+
+    revision: Any = None if model.path else model.revision  # transformers declares no None
+    config: Any = AutoConfig.from_pretrained(model.path or model.name, revision=revision, trust_remote_code=False)
+    stored = getattr(config, "quantization_config", None)
+    if stored:
+        config.quantization_config = {**stored, "bnb_4bit_compute_dtype": str(dtype).removeprefix("torch.")}
+    return config
+
+
+def _attention(model: ModelSpec, config: Any) -> str:
+    from medtune.data.base.architecture import attention_for
+
+    found = attention_for(config, model.attn_implementation)
+    if model.attn_implementation not in ("auto", found):
+        problem = f"has no {model.attn_implementation} attention in transformers"
+        raise BaseUnsuitedError("attention", model.path or model.name, problem, "set model.attn_implementation=auto")
+    return found
+
+
+def _require_all(model: ModelSpec, found: dict[str, Any]) -> None:
+    """Refuse a base of which the loader filled in anything: what no file holds would be random."""
+    random = sorted(found["missing_keys"] | {name for name, *_shapes in found["mismatched_keys"]})
+    if random:
+        problem = f"lacks {len(random)} tensors of its architecture, such as {random[0]}"
+        instead = "get config.json and weights from the same place"
+        raise BaseDamagedError("tensors", model.path or model.name, problem, instead)
 
 
 def _missing(model: ModelSpec) -> Exception:

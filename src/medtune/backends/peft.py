@@ -1,6 +1,5 @@
 """Attaches a LoRA adapter through peft, in fp32, and says how it is saved."""
 
-import difflib
 import json
 import shutil
 import tempfile
@@ -54,7 +53,7 @@ class PeftAdapter:
             lora_alpha=scale,
             lora_dropout=spec.dropout,
             bias=spec.bias,
-            target_modules=_target_modules(loaded.model, spec),
+            **_targets(loaded.model, spec),
             use_rslora=spec.use_rslora,
             use_dora=spec.use_dora,
             init_lora_weights=init,
@@ -96,26 +95,21 @@ def _check_initialisation(spec: LoraSpec, loaded: Loaded) -> None:
         raise SpecError("lora.init 'loftq' needs a CUDA GPU: peft computes it only there; use another lora.init")
 
 
-def _target_modules(model: Any, spec: LoraSpec) -> str | list[str]:
-    """Return peft's ``target_modules``; every name must end the name of at least one linear layer."""
-    if spec.target_modules == "all-linear":
-        return "all-linear"
-    import torch
+def _targets(model: Any, spec: LoraSpec) -> dict[str, Any]:
+    """Return which weights get an adapter, under peft's names; every name must end the name of at least one of them.
 
-    head = model.get_output_embeddings()
-    layers = model.named_modules()
-    linear = [name for name, layer in layers if isinstance(layer, torch.nn.Linear) and layer is not head]
-    ends = sorted({name.rpartition(".")[2] for name in linear})
-    for target in spec.target_modules:
-        if not any(name == target or name.endswith(f".{target}") for name in linear):
-            close = difflib.get_close_matches(target, ends, n=3, cutoff=0.4)
-            nearest = " or ".join(f"'{c}'" for c in close)
-            raise SpecError(
-                f"lora.target_modules: '{target}' is no linear layer of this model; "
-                + (f"did you mean {nearest}? " if nearest else "")
-                + f"it has: {', '.join(ends)}"
-            )
-    return list(spec.target_modules)
+    Under "all-linear" routers of experts are left out: what they choose is trained with all experts, not with an adapter.
+    """
+    from medtune.data.base.targets import expert_targets, routers, unknown_target
+
+    if spec.target_modules == "all-linear":
+        return {"target_modules": "all-linear", "exclude_modules": list(routers(model)) or None}
+    problem = unknown_target(model, spec)
+    if problem:
+        raise SpecError(problem)
+    experts = expert_targets(model, spec)
+    layers = [name for name in spec.target_modules if name not in experts]
+    return {"target_modules": layers, **({"target_parameters": list(experts)} if experts else {})}
 
 
 @quiet_libraries()

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from medtune.data.base.architecture import attention_for
 from medtune.data.stop_ids import as_ids, stop_ids
 from medtune.errors import SpecError, UnknownNameError
 from medtune.machine.hardware import compute_dtype, describe_machine, local_device
@@ -46,7 +47,7 @@ def random_base(config: Mapping[str, Any], model: ModelSpec, spec: QuantSpec) ->
         settings = AutoConfig.for_model(str(values.pop("model_type", "")), **values)
     except ValueError as error:
         raise SpecError("transformers knows no model of the type that config.json names") from error
-    attention = "eager" if model.attn_implementation == "eager" else "sdpa"
+    attention = attention_for(settings, model.attn_implementation)
     with torch.device("meta"):
         base: Any = AutoModelForCausalLM.from_config(settings, dtype=dtype, attn_implementation=attention)
     _materialize(base, device, store, dtype)

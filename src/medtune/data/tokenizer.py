@@ -37,6 +37,8 @@ def load_tokenizer(model: ModelSpec) -> Any:
     """
     from transformers import AutoTokenizer
 
+    if model.path and not Path(model.path).is_dir():  # transformers would look for a repository of that name
+        raise SpecError(f"model.path '{model.path}' is no folder")
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             model.path or model.name,
@@ -44,9 +46,11 @@ def load_tokenizer(model: ModelSpec) -> Any:
             trust_remote_code=False,
             use_fast=True,
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the tokenizers library raises plain Exceptions
         if model.path:
             raise SpecError(f"model.path '{model.path}' holds no tokenizer that can be loaded") from error
+        if not isinstance(error, OSError | ValueError):
+            raise
         raise HubUnreachableError("tokenizer", model.name, "--set model.path=FOLDER") from error
     if not getattr(tokenizer, "is_fast", False):
         raise SpecError(

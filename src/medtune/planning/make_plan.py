@@ -1,11 +1,13 @@
 """Decides how a run will be done on this machine, and says beforehand whether it fits; loads no weights."""
 
-import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from medtune.data.base.fault import Fault
+from medtune.data.base.folder import folder_of, read_object
+from medtune.data.base.inspection import inspect_base
+from medtune.errors import BaseDamagedError
 from medtune.machine.hardware import Machine, compute_dtype, describe_machine, world_size
 from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.memory import Shape
@@ -40,8 +42,11 @@ def make_plan(
 
     Raises:
         UnknownNameError: a backend of the spec is not registered.
+        BaseUnsuitedError: the base is here and cannot be used for this run.
+        BaseDamagedError: its files are damaged, or contradict each other.
     """
     machine, kept = machine or describe_machine(), kept or {}
+    inspected = inspect_base(spec)
     bundles: list[Bundle] = host.all("bundle")
     shape = Shape.of(model_config(spec, bundles))
     size = size or _stated_size(spec, bundles)
@@ -56,6 +61,7 @@ def make_plan(
         licences=_licences(spec, bundles),
         scheme=spec.quant.scheme,
         scheme_reason=reason,
+        base=inspected.to_json(),
         **_stated(spec, shape, machine),
         **_decided(choice, spec, machine),
         **_sized(spec, size, choice),
@@ -170,21 +176,15 @@ def total_steps(spec: RunSpec, rows: int, processes: int = 1) -> int:
 
 def model_config(spec: RunSpec, bundles: list[Bundle]) -> Mapping[str, Any]:
     """Return the model's config.json from its folder, the local cache, or what a bundle states; never downloads."""
-    if spec.model.path:
-        file = Path(spec.model.path) / "config.json"
-        return _read_json(file) if file.is_file() else {}
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(spec.model.name, "config.json", revision=spec.model.revision or "main")
-    if isinstance(cached, str):
-        return _read_json(Path(cached))
+    folder = folder_of(spec.model)
+    if folder is not None:
+        file = folder / "config.json"
+        try:
+            return read_object(file) if file.is_file() else {}
+        except Fault as fault:
+            raise BaseDamagedError("config", str(folder), fault.problem, fault.instead) from fault
     stated = [b.model_config for b in bundles if b.spec.model.name == spec.model.name]
     return stated[0] if stated else {}
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    return values
 
 
 def _judge(choices: Choices | None, choice: Choice | None, spec: RunSpec) -> tuple[bool, str]:

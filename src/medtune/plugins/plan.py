@@ -63,6 +63,7 @@ class Plan:
         speed_basis: what that rests on.
         seconds: estimate for all steps of training, without scoring; None when unknown.
         cost: of these seconds at the price that was given, in its currency.
+        base: what was inspected of the base: names of the checks under "checked", sentences a user should know under "notes".
     """
 
     backends: Mapping[str, str]
@@ -91,6 +92,7 @@ class Plan:
     speed_basis: str = ""
     seconds: float | None = None
     cost: float | None = None
+    base: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def peak_gib(self) -> float | None:

@@ -1,6 +1,7 @@
 """The first stage reads rows, plans with their number, opens the record, and finds where to go on."""
 
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -108,7 +109,8 @@ def test_a_finished_run_is_not_taken_for_one_on_other_rows_or_on_another_base(as
     with pytest.raises(SpecChangedError, match=r"the model itself changed"):
         is_finished(there)
     with pytest.raises(SpecChangedError, match=r"model\.path was"):
-        is_finished(asked(model={"name": request.spec.model.name, "path": str(tmp_path / "nowhere")}))
+        nowhere = {"name": request.spec.model.name, "path": str(tmp_path / "nowhere")}
+        is_finished(replace(there, spec=there.spec.model_copy_with(model=nowhere)))
 
 
 def test_space_is_asked_for_all_checkpoints_that_will_be_kept(asked, monkeypatch):

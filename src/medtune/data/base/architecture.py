@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, __version__
 
 from medtune.data.base.fault import Fault
 from medtune.data.base.folder import BaseFolder
 from medtune.data.base.headers import Tensor
 from medtune.machine.libraries import quiet_libraries
 
-__all__ = ["Architecture", "Verdict", "attention_for", "read_architecture", "verdict_of"]
+__all__ = ["Architecture", "Verdict", "attention_for", "family_problem", "read_architecture", "verdict_of"]
 
 _DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
@@ -74,7 +74,7 @@ def read_architecture(folder: BaseFolder) -> Architecture:
     """Build the model that config.json describes, without memory; built once while the file stays as it is.
 
     Raises:
-        Fault: transformers cannot read config.json, has no causal language model for it, or cannot build it.
+        Fault: transformers cannot read config.json, or build what it describes.
     """
     return _read_architecture(folder.path, folder.config_state)
 
@@ -86,6 +86,15 @@ def verdict_of(folder: BaseFolder) -> Verdict:
         Fault: as ``read_architecture``; or the loader cannot take such tensors at all.
     """
     return _verdict_of(folder.path, folder.state)
+
+
+def family_problem(model_type: str) -> str:
+    """Return why transformers has no causal language model of a type, as the end of a sentence; empty where it has one."""
+    if model_type not in CONFIG_MAPPING:
+        return f"is of type '{model_type}', which transformers {__version__} does not know"
+    if CONFIG_MAPPING[model_type] not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return f"is of type '{model_type}', of which transformers has no causal language model"
+    return ""
 
 
 @quiet_libraries()
@@ -107,11 +116,6 @@ def _read_architecture(path: Path, _state: object) -> Architecture:
         config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:
         raise Fault(f"has a config.json that transformers cannot read ({_first_line(error)})", _OWN_FILES) from error
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise Fault(
-            f"is of type '{config.model_type}', of which transformers has no causal language model",
-            "choose a decoder-only base",
-        )
     if getattr(config, "quantization_config", None) is not None:
         del config.quantization_config  # judged apart; here the model is built as it would be without
     try:

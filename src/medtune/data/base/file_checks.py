@@ -6,7 +6,6 @@ from pathlib import Path
 from medtune.data.base.fault import Fault
 from medtune.data.base.folder import Case, require_place
 from medtune.data.base.headers import AGAIN
-from medtune.data.base.sampled import look_into
 
 __all__ = [
     "adapter",
@@ -144,6 +143,8 @@ def complete(case: Case) -> Iterator[str]:
 
 def finite(case: Case) -> Iterator[str]:
     """No weight that was looked at is NaN or infinite."""
+    from medtune.data.base.sampled import look_into
+
     for file in case.base.shards:
         wrong, _any_value = look_into(case.base.path / file)
         if wrong:
@@ -153,6 +154,8 @@ def finite(case: Case) -> Iterator[str]:
 
 def zeros(case: Case) -> Iterator[str]:
     """No file of weights holds zeros only, as one does whose space was reserved before it was written."""
+    from medtune.data.base.sampled import look_into
+
     for file in case.base.shards:
         _wrong, any_value = look_into(case.base.path / file)
         if not any_value:

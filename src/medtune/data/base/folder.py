@@ -11,7 +11,7 @@ from medtune.data.base.fault import Fault
 from medtune.data.base.headers import AGAIN, Tensor, read_header
 from medtune.specs import ModelSpec, RunSpec
 
-__all__ = ["BaseFolder", "Case", "folder_of", "require_place"]
+__all__ = ["BaseFolder", "Case", "folder_of", "read_object", "require_place"]
 
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _NEEDED = "a base is a folder with config.json, the tokenizer files and *.safetensors weights"

@@ -4,6 +4,7 @@ The rule for exit codes: what another spec would mend (another folder, another s
 exit 2; what only another file would mend (files that are damaged, or contradict each other) is an unsafe artifact, exit 4.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from medtune.data.base.folder import BaseFolder, Case, folder_of
 from medtune.errors import BaseDamagedError, BaseUnsuitedError, StorageError
 from medtune.specs import RunSpec
 
-__all__ = ["CHECKS", "Check", "Inspection", "inspect_base"]
+__all__ = ["BASE_CHECKS", "CHECKS", "QUICK_CHECKS", "Check", "Inspection", "inspect_base"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ CHECKS: tuple[Check, ...] = (
     Check("code", BaseDamagedError, file_checks.code),
     Check("config values", BaseDamagedError, file_checks.config_values),
     Check("quantized", BaseUnsuitedError, model_checks.quantized),
+    Check("family", BaseUnsuitedError, model_checks.family),
+    Check("architecture", BaseDamagedError, model_checks.architecture),
     Check("decoder", BaseUnsuitedError, model_checks.decoder),
     Check("positions", BaseUnsuitedError, model_checks.positions),
     Check("attention", BaseUnsuitedError, model_checks.attention),
@@ -62,6 +65,11 @@ CHECKS: tuple[Check, ...] = (
     Check("vocabulary", BaseDamagedError, model_checks.vocabulary, needs="tokenizer"),
 )
 """In order: a check may rest on those before it."""
+_OF_THE_RUN = ("positions", "targets", "experts")
+BASE_CHECKS = tuple(check for check in CHECKS if check.name not in _OF_THE_RUN)
+"""What holds of a base whatever the rows' length and the adapter."""
+QUICK_CHECKS = CHECKS[: [check.name for check in CHECKS].index("quantized") + 1]
+"""What is known from JSON files alone, without any machine learning library."""
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
@@ -111,7 +119,8 @@ def inspect_base(spec: RunSpec, *, loading: bool = False, checks: Sequence[Check
             if folder is None:
                 notes.append("it is not on this machine yet, so its files were not inspected")
                 break
-            base, present = BaseFolder(folder), _present(folder, loading=loading)
+            base = BaseFolder(folder)
+            present = _present(base, loading=loading and spec.model.path is not None)
         if check.needs in present:
             notes += _made(check, Case(base, spec))
             checked.append(check.name)
@@ -124,14 +133,24 @@ def _verb(what: str) -> str:
     return "are" if what == "weights" else "is"
 
 
-def _present(folder: Path, *, loading: bool) -> set[str]:
-    """Return what can be looked at: all of it where the base is about to be loaded, else what is there."""
+def _present(base: BaseFolder, *, loading: bool) -> set[str]:
+    """Return what can be looked at: all of it where a folder is about to be loaded, else what is there.
+
+    The hub's cache may hold a part of the weights, the rest of which is fetched when they are loaded.
+    """
     found = {"nothing", "folder"}
-    if loading or any(folder.glob("*.safetensors*")):
+    if loading or _has_weights(base):
         found.add("weights")
-    if loading or any((folder / name).is_file() for name in _TOKENIZER_FILES):
+    if loading or any((base.path / name).is_file() for name in _TOKENIZER_FILES):
         found.add("tokenizer")
     return found
+
+
+def _has_weights(base: BaseFolder) -> bool:
+    if base.path.parent.name == "snapshots":
+        with contextlib.suppress(Fault):
+            return bool(base.shards) and all((base.path / name).is_file() for name in base.shards)
+    return any(any(base.path.glob(kind)) for kind in ("*.safetensors", "*.safetensors.index.json", "pytorch_model*"))
 
 
 def _made(check: Check, case: Case) -> list[str]:

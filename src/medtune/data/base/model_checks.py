@@ -14,9 +14,11 @@ from medtune.data.base.headers import AGAIN
 from medtune.errors import MedtuneError
 
 __all__ = [
+    "architecture",
     "attention",
     "decoder",
     "experts",
+    "family",
     "padding",
     "positions",
     "quantized",
@@ -36,8 +38,26 @@ _NUMBER = re.compile(r"\.\d+(?=\.|$)")
 _HALF = 0.5
 
 
+def family(case: Case) -> Iterator[str]:
+    """transformers has a causal language model of the type that config.json names."""
+    from medtune.data.base.architecture import family_problem
+
+    problem = family_problem(str(case.base.config["model_type"]))
+    if problem:
+        raise Fault(problem, "choose a decoder-only base of a type that it knows")
+    yield from ()
+
+
+def architecture(case: Case) -> Iterator[str]:
+    """transformers can read config.json and build what it describes."""
+    from medtune.data.base.architecture import read_architecture
+
+    read_architecture(case.base)
+    yield from ()
+
+
 def decoder(case: Case) -> Iterator[str]:
-    """The base predicts the next token: no encoder, no encoder with a decoder, and no type that transformers lacks."""
+    """The base predicts the next token: it is no encoder, and no encoder with a decoder."""
     from medtune.data.base.architecture import read_architecture
     from medtune.data.base.causality import sees_later_tokens
 
