@@ -76,7 +76,7 @@ def test_a_scheme_of_another_backend_is_answered_with_those_it_has(folder):
 
 
 def test_a_folder_without_a_model_is_one_sentence(tmp_path):
-    with pytest.raises(SpecError, match="has no config.json, so it is no base"):
+    with pytest.raises(SpecError, match=r"has no config.json, so it is no base"):
         load(tmp_path, "none")
 
 

@@ -108,9 +108,10 @@ def test_a_finished_run_is_not_taken_for_one_on_other_rows_or_on_another_base(as
     weights.write_bytes(content)
     with pytest.raises(SpecChangedError, match=r"the model itself changed"):
         is_finished(there)
+    nowhere = {"name": request.spec.model.name, "path": str(tmp_path / "nowhere")}
+    gone = replace(there, spec=there.spec.model_copy_with(model=nowhere))
     with pytest.raises(SpecChangedError, match=r"model\.path was"):
-        nowhere = {"name": request.spec.model.name, "path": str(tmp_path / "nowhere")}
-        is_finished(replace(there, spec=there.spec.model_copy_with(model=nowhere)))
+        is_finished(gone)
 
 
 def test_space_is_asked_for_all_checkpoints_that_will_be_kept(asked, monkeypatch):

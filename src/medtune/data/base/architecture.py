@@ -43,11 +43,13 @@ class Architecture:
         config: as transformers reads it.
         model: without memory.
         attention: the implementation that it can run: "sdpa", else "eager".
+        has_encoder: whether the config is that of an encoder with a decoder, of which the model is the decoder alone.
     """
 
     config: Any
     model: Any
     attention: str
+    has_encoder: bool = False
 
     @property
     def rows(self) -> int:
@@ -116,11 +118,12 @@ def _read_architecture(path: Path, _state: object) -> Architecture:
         config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:
         raise Fault(f"has a config.json that transformers cannot read ({_first_line(error)})", _OWN_FILES) from error
+    has_encoder = bool(getattr(config, "is_encoder_decoder", False))  # building the decoder alone changes it
     if getattr(config, "quantization_config", None) is not None:
         del config.quantization_config  # judged apart; here the model is built as it would be without
     try:
         attention = attention_for(config)
-        return Architecture(config, _build(config, attention), attention)
+        return Architecture(config, _build(config, attention), attention, has_encoder)
     except Exception as error:
         raise Fault(f"has a config.json of which no model can be built ({_first_line(error)})", _OWN_FILES) from error
 

@@ -39,17 +39,17 @@ _HALF = 0.5
 
 
 def family(case: Case) -> Iterator[str]:
-    """transformers has a causal language model of the type that config.json names."""
+    """Transformers has a causal language model of the type that config.json names."""
     from medtune.data.base.architecture import family_problem
 
-    problem = family_problem(str(case.base.config["model_type"]))
+    problem = family_problem(str(case.base.config.get("model_type")))
     if problem:
         raise Fault(problem, "choose a decoder-only base of a type that it knows")
     yield from ()
 
 
 def architecture(case: Case) -> Iterator[str]:
-    """transformers can read config.json and build what it describes."""
+    """Transformers can read config.json and build what it describes."""
     from medtune.data.base.architecture import read_architecture
 
     read_architecture(case.base)
@@ -61,10 +61,10 @@ def decoder(case: Case) -> Iterator[str]:
     from medtune.data.base.architecture import read_architecture
     from medtune.data.base.causality import sees_later_tokens
 
-    config = read_architecture(case.base).config
-    if getattr(config, "is_encoder_decoder", False):
+    built = read_architecture(case.base)
+    if built.has_encoder:
         raise Fault("is an encoder with a decoder", "choose a decoder-only base")
-    if sees_later_tokens(config):
+    if sees_later_tokens(built.config):
         raise Fault("is an encoder: its tokens see those that follow", "choose a decoder-only base")
     yield from ()
 
