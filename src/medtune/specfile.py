@@ -17,6 +17,7 @@ __all__ = ["apply_overrides", "merge", "read_spec_file", "validate_spec"]
 
 _PINNED_TO = {
     "model.name": ("model.revision",),
+    "model.path": ("model.name",),
     "data.source": ("data.revision", "data.subset", "data.split", "data.validation"),
 }
 """Changing the key on the left makes the values on the right, which belong to the old one, meaningless."""
@@ -72,7 +73,8 @@ def _by_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """Apply ``key.path=value`` strings; values are TOML literals, anything else is taken as text."""
     merged = dict(values)
-    for override in overrides:
+    # A path first: what another override names is what lies there.
+    for override in sorted(overrides, key=lambda text: not text.lstrip().startswith("model.path")):
         key, separator, raw = override.partition("=")
         if not separator or not key.strip():
             raise SpecError(f"override '{override}' must look like lora.r=32")

@@ -9,20 +9,19 @@ __all__ = ["write_card"]
 
 
 _CARD = """---
-base_model: {spec.model.name}
-library_name: peft
+{base}library_name: peft
 pipeline_tag: text-generation
 tags: [lora, medtune]
 ---
 
-# LoRA adapter for {spec.model.name}
+# LoRA adapter for {spec.model.label}
 
 Trained with medtune on `{spec.data.source}`. It is a research artefact: its answers are no medical advice, and it was
 not assessed as a medical device.
 
 | setting | value |
 | --- | --- |
-| base | {spec.model.name}, revision {revision} |
+| base | {spec.model.label}, {origin} |
 | storage of the base in training | {spec.quant.scheme} |
 | LoRA | r {spec.lora.r}, alpha {spec.lora.alpha:g}, dropout {spec.lora.dropout:g}, targets {spec.lora.target_modules} |
 | optimizer | {spec.train.optim}, learning rate {spec.train.learning_rate:g}, {spec.train.lr_scheduler_type} |
@@ -37,7 +36,7 @@ not assessed as a medical device.
 
 
 def write_card(path: Path, spec: RunSpec, licences: Sequence[str]) -> None:
-    """Write the card as Markdown with the front matter that model hubs read.
+    """Write the card as Markdown with the front matter that model hubs read; it names the base that was loaded.
 
     Args:
         path: file to write.
@@ -46,4 +45,7 @@ def write_card(path: Path, spec: RunSpec, licences: Sequence[str]) -> None:
     """
     listed = "\n".join(f"- {sentence}" for sentence in licences)
     terms = listed or "- none known to medtune; ask the owners of model and data"
-    path.write_text(_CARD.format(spec=spec, revision=spec.model.revision or "as given", terms=terms), "utf-8")
+    repository, commit = spec.model.repository, spec.model.commit
+    base = f"base_model: {repository}\n" if repository else ""  # hubs read it as a repository's name
+    origin = f"revision {commit or 'as given'}" if repository else "a local folder; base.json identifies it"
+    path.write_text(_CARD.format(spec=spec, base=base, origin=origin, terms=terms), "utf-8")

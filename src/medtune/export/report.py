@@ -15,6 +15,7 @@ from medtune.export.figures import every_figure, failure_table, label_likelihood
 from medtune.export.page import join, page, section
 from medtune.export.provenance import data_section, settings_section, training_section
 from medtune.plugins.contracts import Prediction
+from medtune.specs.model import base_label
 
 __all__ = ["write_report"]
 
@@ -79,7 +80,7 @@ def write_report(
     """
     if show_texts is None:
         show_texts = bool(record.get("spec", {}).get("eval", {}).get("show_texts"))
-    title = str(record.get("spec", {}).get("model", {}).get("name", run_dir.name))
+    title = _title(record, run_dir.name)
     body = join(_head(title, record), *_sections(run_dir / "evaluation", record, log, show_texts=show_texts))
     path = run_dir / "report.html"
     try:
@@ -133,6 +134,13 @@ def _scores(path: Path) -> Mapping[str, Any]:
 
 def _answers(path: Path) -> list[Prediction]:
     return read_predictions(path) if path.is_file() else []
+
+
+def _title(record: Mapping[str, Any], otherwise: str) -> str:
+    """Return what the base is called that was loaded."""
+    model: Mapping[str, Any] = record.get("spec", {}).get("model", {})
+    named = record.get("base", {}).get("name") or base_label(str(model.get("name", "")), model.get("path"))
+    return str(named or otherwise)
 
 
 def _head(title: str, record: Mapping[str, Any]) -> str:

@@ -254,5 +254,8 @@ def require_backends(spec: RunSpec, host: PluginHost) -> dict[str, str]:
 
 def _licences(spec: RunSpec, bundles: list[Bundle]) -> tuple[str, ...]:
     terms = {name: text for bundle in bundles for name, text in bundle.licences.items()}
-    used = (spec.model.name, spec.data.source, *(member.source for member in spec.data.mix))
-    return tuple(f"{name}: {terms[name]}" for name in dict.fromkeys(used) if name in terms)
+    used = (spec.model.repository, spec.data.source, *(member.source for member in spec.data.mix))
+    known = tuple(f"{name}: {terms[name]}" for name in dict.fromkeys(used) if name in terms)
+    if spec.model.repository is not None:
+        return known
+    return (f"{spec.model.label}: the terms of this local base are not known to medtune; ask its owner", *known)

@@ -13,6 +13,7 @@ __all__ = ["FREE_FIELDS", "refuse_changes"]
 FREE_FIELDS = frozenset(
     {
         "output_dir",
+        "model.fingerprint",  # a record is compared in the way in which it was made
         "eval",  # scoring leaves the training as it is; it says only how long it goes on and what is kept
         "train.logging_steps",
         "train.max_minutes",
@@ -31,6 +32,9 @@ FREE_FIELDS = frozenset(
 
 _PLACES = {"data.source": "data", "data.validation": "data", "model.path": "model"}
 """Where something lies, free as long as the fingerprint says that it is the same thing."""
+
+_NAMES = ("model.name", "model.revision")
+"""What a local base is called, free like the place where it lies."""
 
 _LENGTHS = ("train.max_steps", "train.num_train_epochs")
 
@@ -87,6 +91,8 @@ def _is_free(name: str, spec: Mapping[str, Any], same_prints: set[str]) -> bool:
         return True
     if name in _LENGTHS:
         return _ignores_length(spec["train"])
+    if name in _NAMES and spec["model"]["path"] is not None:
+        return "model" in same_prints
     return _PLACES.get(name) in same_prints
 
 

@@ -1,35 +1,68 @@
 """The base model, its storage and the adapter, as a user writes them."""
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from medtune.specs.values import Names, Positive, Spec, drop_foreign_pin
 
-__all__ = ["LoraSpec", "ModelSpec", "QuantSpec"]
+__all__ = ["LoraSpec", "ModelSpec", "QuantSpec", "base_label"]
 
 STARLING = "berkeley-nest/Starling-LM-7B-alpha"
 STARLING_REVISION = "1dddf3b95bc1391f6307299eb1c162c194bde9bd"
+
+
+def base_label(name: str, path: str | None) -> str:
+    """Return what a base is called where people read it: its repository, else its folder without what lies above."""
+    return name if name != path else PurePath(name).name or name
 
 
 class ModelSpec(Spec):
     """The base model, frozen during training."""
 
     name: str = STARLING
-    """Hub repository of the base model. Source: the tutorial."""
+    """Hub repository of the base model, or of what lies in ``path``; a path without a name is its own. Source: the
+    tutorial."""
     revision: str | None = STARLING_REVISION
     """Commit of the repository; None follows its main branch, which makes a run irreproducible."""
     path: str | None = None
     """Local folder with the same files; when set, nothing is downloaded."""
     attn_implementation: Literal["auto", "sdpa", "eager"] = "auto"
     """Attention of transformers; "auto" is sdpa, which isolates packed samples on CPU and CUDA."""
+    fingerprint: Literal["blocks", "full"] = "blocks"
+    """What of a local base's weights identifies it: headers and evenly spread blocks, or every byte."""
     system_turns: Literal["fold", "refuse"] = "fold"
     """What to do with a system turn when the chat template has none: put it before the first user turn, or refuse."""
 
     @model_validator(mode="before")
     @classmethod
     def _unpin_other_models(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("path") is not None and "name" not in values:
+            values = {**values, "name": str(values["path"]), "revision": None}  # what lies there is not the default
         return drop_foreign_pin(values, "name", STARLING)
+
+    @property
+    def label(self) -> str:
+        """What the base is called where people read it; see ``base_label``."""
+        return base_label(self.name, self.path)
+
+    @property
+    def repository(self) -> str | None:
+        """The hub repository of the base: as named, else as the hub's cache says of ``path``; None where it is unknown."""
+        return self.name if self.name != self.path else self._cached()[0]
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of that repository, None where it is unknown."""
+        return self.revision or self._cached()[1]
+
+    def _cached(self) -> tuple[str | None, str | None]:
+        """Return repository and commit of a snapshot in the hub's cache, models--OWNER--NAME/snapshots/COMMIT."""
+        parts = PurePath(self.path or "").parts[-3:]
+        if len(parts) < 3 or parts[1] != "snapshots" or not parts[0].startswith("models--"):  # noqa: PLR2004 - as above
+            return None, None
+        return "/".join(parts[0].split("--")[1:]), parts[2]
 
 
 class QuantSpec(Spec):

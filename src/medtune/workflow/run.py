@@ -16,6 +16,8 @@ from medtune.runs.durable import replace_file
 from medtune.runs.folder import RunFolder
 from medtune.runs.log import RunLog
 from medtune.specs import QuantSpec, RunSpec
+from medtune.workflow.base_identity import check_base
+from medtune.workflow.given_rows import Rows, rows_again
 
 if TYPE_CHECKING:
     from medtune.runs.verification import Checked
@@ -87,6 +89,7 @@ class Run:
             raise StorageError(
                 f"run '{self.path}' is {self.state} and has no adapter yet; finish it with `medtune train`"
             )
+        check_base(str(self.path), self._record, self.spec.model)
         quant = self._quant()
         base = self._host.find("quantizer", quant.quantizer).load(self.spec.model, quant)
         encoder = self._encoder(base.tokenizer)
@@ -100,7 +103,12 @@ class Run:
         return loaded
 
     def evaluate(
-        self, *, baseline: bool = False, rows_per_source: int | None = None, paraphrases: int = 1
+        self,
+        *,
+        baseline: bool = False,
+        rows_per_source: int | None = None,
+        paraphrases: int = 1,
+        rows: Rows | None = None,
     ) -> dict[str, Any]:
         """Score the run on its validation rows.
 
@@ -108,6 +116,7 @@ class Run:
             baseline: also score the base without the adapter, and compare.
             rows_per_source: validation rows per source; None as in the run's spec.
             paraphrases: how often the rows are asked, each time with the next of the instructions that their source uses.
+            rows: the training rows that the run was given in Python, where it could not keep them.
 
         Returns:
             ``tasks`` and ``sources`` of the tuned model, and ``without_overlap`` where some of the rows also stand in the
@@ -121,10 +130,11 @@ class Run:
 
         changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
         spec = self.spec.model_copy_with(eval=self.spec.eval.model_copy_with(**changes))
-        examples = validation_examples(spec, self._host)
+        given = rows_again(self.path, self._record, rows)
+        examples = validation_examples(spec, self._host, rows=given)
         if not examples:
             raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
-        folder, repeated = self._folder.evaluation_dir, self._not_apart(examples)
+        folder, repeated = self._folder.evaluation_dir, self._not_apart(examples, given)
         tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
         result = tuned.to_json()
         if paraphrases > 1:
@@ -200,14 +210,14 @@ class Run:
                 print(messages[-1]["content"], file=sink)
             print("> ", end="", file=sink, flush=True)
 
-    def _not_apart(self, examples: Sequence[Example]) -> set[str]:
+    def _not_apart(self, examples: Sequence[Example], given: Rows | None) -> set[str]:
         """Return the ids of rows that stand in the training rows too, or that training did not compare with them."""
         from medtune.data.prepare import validation_examples
 
         found = set(self._record.get("preparation", {}).get("overlapping", []))
         most = self.spec.eval.rows_per_source
         if any(count > most for count in Counter(example.source for example in examples).values()):
-            compared = {example.row_id for example in validation_examples(self.spec, self._host)}
+            compared = {example.row_id for example in validation_examples(self.spec, self._host, rows=given)}
             found |= {example.row_id for example in examples} - compared
         return found
 

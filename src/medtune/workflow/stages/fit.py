@@ -14,6 +14,7 @@ from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Job, Loaded, Trainer, TrainResult
 from medtune.runs.log import RunLog
 from medtune.runs.store import publish
+from medtune.workflow.base_identity import write_identity
 from medtune.workflow.scoring import rows_in_training, score_briefly
 from medtune.workflow.state import RunRequest, RunState
 
@@ -106,4 +107,5 @@ def _write_adapter(path: Path, state: RunState, loaded: Loaded) -> None:
     spec = state.asked.spec
     save_tokenizer(loaded.tokenizer, path)
     write_contract(path, encoder_of(spec, loaded.tokenizer))
+    write_identity(path, state.asked.folder.read())
     write_card(path / "README.md", state.plan.settle(spec), state.plan.licences)

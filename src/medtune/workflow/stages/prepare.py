@@ -1,9 +1,11 @@
 """Stage one: the rows as the trainer will see them, the plan that they lead to, and the place where training begins."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medtune.data.base.inspection import inspect_base
 from medtune.data.prepare import Prepared, encoder_of
 from medtune.data.prepare import prepare as prepare_rows
 from medtune.data.tokenizer import load_tokenizer
@@ -18,6 +20,8 @@ from medtune.runs.durable import require_space
 from medtune.runs.log import RunLog
 from medtune.runs.manifest import read_manifest
 from medtune.runs.store import CheckpointStore, bytes_to_keep
+from medtune.workflow.base_identity import identity_of
+from medtune.workflow.given_rows import keep_rows
 from medtune.workflow.state import RunRequest, RunState, Start
 
 __all__ = ["is_finished", "prepare", "require_own_checkpoint"]
@@ -68,6 +72,9 @@ def prepare(asked: RunRequest) -> RunState:
     """Read and encode the rows, plan with their number, and open the record; all ranks end with the same start."""
     asked.on_stage("reading and encoding the rows")
     spec, folder = asked.spec, asked.folder
+    inspect_base(spec, loading=True)
+    if asked.rows is not None and iter(asked.rows) is asked.rows:
+        asked = replace(asked, rows=list(asked.rows))  # read once more to name them by their content
     tokenizer = load_tokenizer(spec.model)
     quarantine = folder.path / "quarantine.jsonl"
     prepared = prepare_rows(spec, asked.host, tokenizer, rows=asked.rows, quarantine_path=quarantine)
@@ -88,14 +95,21 @@ def _open_record(asked: RunRequest, plan: Plan, prepared: Prepared, tokenizer: A
     }
     if not folder.exists:
         folder.create(asked.spec_values, plan.to_json(), prints)
+        folder.update(**_identities(asked))
         return Start()
     record = folder.read()
     prints["model"] = fingerprint_as(record["fingerprints"].get("model", ""), asked.spec.model)
     refuse_changes(str(folder.path), record, asked.spec_values, prints)
-    folder.update(plan=plan.to_json())
+    folder.update(plan=plan.to_json(), **_identities(asked))
     start = _newest(asked) if asked.resume == "auto" else _chosen(Path(asked.resume))
     RunLog(folder.log_path).keep_until(start.step)
     return start
+
+
+def _identities(asked: RunRequest) -> dict[str, Any]:
+    """Return what the record keeps of the base, and of rows that were given in Python."""
+    given = None if asked.rows is None else keep_rows(asked.folder.path, asked.rows)
+    return {"base": identity_of(asked.spec.model), "given_rows": given}
 
 
 def _newest(asked: RunRequest) -> Start:
