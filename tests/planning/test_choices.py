@@ -230,13 +230,6 @@ def test_the_plain_path_recomputes_nothing_where_memory_is_left():
     assert (setting.path, setting.recompute) == ("plain", "none")
 
 
-@pytest.mark.parametrize("scheme", ["nf4", "fp4"])
-def test_the_nearest_setting_never_swaps_one_way_of_four_bits_for_the_other(scheme):
-    nearest = Choices(STARLING, machine_with("8GiB")).nearest(stored(scheme, max_length=8192, recompute="none"))
-    assert nearest is not None
-    assert nearest[0].quant.scheme == scheme
-
-
 def test_a_model_that_no_setting_fits_has_no_nearest_one():
     assert Choices(LLAMA_70B, machine_with("t4")).nearest(RunSpec()) is None
 
