@@ -20,7 +20,8 @@ from trl.trainer.sft_config import SFTConfig
 
 from medtune.accel.train import FastPath, Refusal
 from medtune.backends.by_source import SourceLosses
-from medtune.backends.losses import describe, loss_of
+from medtune.backends.losses import describe
+from medtune.backends.proved import Route
 from medtune.backends.resumable import ResumableSFTTrainer
 from medtune.backends.shortcuts import shortcuts
 from medtune.data.pack import to_batch
@@ -40,11 +41,11 @@ class PackedSFTTrainer(ResumableSFTTrainer):
     Args:
         job: what is trained, and where to.
         config: trl's arguments.
-        route: the fast path, or why it is off.
+        route: how the loss is computed, as it was proved.
     """
 
-    def __init__(self, job: Job, config: SFTConfig, route: FastPath | Refusal) -> None:
-        self._route = route
+    def __init__(self, job: Job, config: SFTConfig, route: Route) -> None:
+        self._path, self._loss, self._proof = route.path, route.loss, route.proof
         model = job.loaded.model
         adapter = [p for p in model.parameters() if p.requires_grad]
         kept = [p.detach().clone() for p in adapter]
@@ -53,7 +54,9 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             job,
             model=model,
             args=config,
-            data_collator=_Collator(job, route.lay_out if isinstance(route, FastPath) else None, self._by_source),
+            data_collator=_Collator(
+                job, self._path.lay_out if isinstance(self._path, FastPath) else None, self._by_source
+            ),
             train_dataset=Dataset.from_dict({"row": range(len(job.rows))}),
             processing_class=job.loaded.tokenizer,
         )
@@ -71,7 +74,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
     def __enter__(self) -> Self:
         base = self.job.loaded.model.get_base_model()
         base.__dict__.pop("forward", None)  # trl's fused head
-        base.forward = MethodType(loss_of(base, self._route), base)
+        base.forward = MethodType(self._loss, base)
         self._shortcuts.enter_context(shortcuts(self.job.loaded.model, self.adapter))
         return self
 
@@ -81,8 +84,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         self._shortcuts.close()
         model = self.accelerator.unwrap_model(self.model_wrapped, keep_fp32_wrapper=False)
         model.get_base_model().__dict__.pop("forward", None)
-        if isinstance(self._route, FastPath):
-            self._route.disable()
+        if isinstance(self._path, FastPath):
+            self._path.disable()
         if self.args.gradient_checkpointing:
             model.gradient_checkpointing_disable()
         model.eval()
@@ -91,8 +94,9 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         """Train and report what was done."""
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        if isinstance(self._route, Refusal) and self.job.spec.train.fast_path != "off":
-            self.job.on_log({"fast_path": describe(self._route)})
+        self.job.on_log({"proof": dict(self._proof)})
+        if isinstance(self._path, Refusal) and self.job.spec.train.fast_path != "off":
+            self.job.on_log({"fast_path": describe(self._path)})
         started = self._logged_time = time.perf_counter()
         loss = self.train_resumably()
         started += self._scoring_seconds
@@ -103,7 +107,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             seconds=time.perf_counter() - started,
             peak_memory_gib=_peak_memory_gib(),
             interrupted=self.interrupted,
-            fast_path=describe(self._route),
+            fast_path=describe(self._path),
+            proof=self._proof,
             best_step=self.scores.best_step,
             adapter_step=self.adapter_step,
             stopped_early=self.stopped_early,
@@ -148,8 +153,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         """Score as the base class does, and leave its time out of the speed of training."""
         began = time.perf_counter()
         is_due = self.scores.are_due(self.state.global_step, self.state.epoch)
-        if is_due and self.is_world_process_zero() and isinstance(self._route, FastPath):
-            self._route.disable()  # on a GPU that training fills, this memory is all that answers could use
+        if is_due and self.is_world_process_zero() and isinstance(self._path, FastPath):
+            self._path.disable()  # on a GPU that training fills, this memory is all that answers could use
             torch.cuda.empty_cache()
         outcome = super().score_if_due()
         took = time.perf_counter() - began

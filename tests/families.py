@@ -1,0 +1,182 @@
+"""Tiny random models of many families of transformers, built offline; the one list of them that tests share."""
+
+import inspect
+
+import torch
+
+from medtune.machine.libraries import quiet_libraries
+from medtune.specs import LoraSpec
+
+VOCABULARY = 97
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 128,
+}
+IDS = {"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+ROUTED = {
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+}
+LATENT = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8}
+DELTA = {
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 2,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "layer_types": ["linear_attention", "full_attention"],
+}
+
+FAMILIES = {
+    "apertus": {},
+    "arcee": {},
+    "bert": {},
+    "bert causal": {"is_decoder": True},
+    "biogpt": {},
+    "bloom": {},
+    "codegen": {"rotary_dim": 4},
+    "cohere": {},
+    "cohere2": {},
+    "deepseek_v2": {**ROUTED, **LATENT, "num_key_value_heads": 4},
+    "deepseek_v3": {**ROUTED, **LATENT, "num_key_value_heads": 4},
+    "diffllama": {},
+    "electra": {"embedding_size": 32},
+    "ernie4_5": {},
+    "exaone4": {},
+    "falcon": {"head_dim": None, "new_decoder_architecture": False},
+    "falcon alibi": {"head_dim": None, "alibi": True},
+    "falcon_h1": {
+        "lm_head_multiplier": 0.5,
+        "mamba_d_ssm": 32,
+        "mamba_n_heads": 4,
+        "mamba_d_head": 8,
+        "mamba_d_state": 8,
+    },
+    "falcon_mamba": {},
+    "flex_olmo": {"num_experts": 4, "num_experts_per_tok": 2},
+    "gemma": {},
+    "gemma2": {},
+    "gemma3_text": {},
+    "glm": {},
+    "glm4": {},
+    "glm4_moe": {**ROUTED},
+    "gpt2": {},
+    "gpt_bigcode": {},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 8},
+    "gpt_neox": {},
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "gptj": {"rotary_dim": 4},
+    "granite": {"logits_scaling": 4.0},
+    "granitemoe": {"num_local_experts": 4},
+    "helium": {},
+    "hunyuan_v1_dense": {},
+    "jamba": {"num_experts": 2, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8},
+    "jetmoe": {},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "llama": {},
+    "llama window": {"model_type": "mistral", "sliding_window": 7},
+    "mamba": {},
+    "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 2, "state_size": 8},
+    "ministral": {"sliding_window": 7, "layer_types": ["full_attention", "sliding_attention"]},
+    "mistral": {},
+    "mixtral": {"num_local_experts": 4},
+    "modernbert-decoder": {},
+    "mpt": {},
+    "nemotron": {},
+    "olmo": {},
+    "olmo2": {},
+    "olmo3": {},
+    "olmoe": {"num_experts": 4, "num_experts_per_tok": 2},
+    "openai-gpt": {},
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "persimmon": {},
+    "phi": {},
+    "phi3": {},
+    "phimoe": {"num_local_experts": 4},
+    "qwen2": {},
+    "qwen2 window": {"model_type": "qwen2", "sliding_window": 7, "use_sliding_window": True, "max_window_layers": 1},
+    "qwen2_moe": {**EXPERTS, "shared_expert_intermediate_size": 16},
+    "qwen3": {},
+    "qwen3_5_text": {**DELTA},
+    "qwen3_moe": {**EXPERTS},
+    "qwen3_next": {**EXPERTS, **DELTA, "shared_expert_intermediate_size": 16},
+    "recurrent_gemma": {"lru_width": 32, "attention_window_size": 16, "block_types": ["recurrent", "attention"]},
+    "roberta": {},
+    "rwkv": {},
+    "seed_oss": {},
+    "smollm3": {},
+    "stablelm": {},
+    "starcoder2": {},
+    "vaultgemma": {},
+    "xglm": {"d_model": 32, "ffn_dim": 48, "num_layers": 2, "attention_heads": 4},
+    "xlm-roberta": {},
+}
+"""Name of a row -> what its config sets beside the common sizes; the name is the model type unless the config says another."""
+
+
+def is_installed(name):
+    """Return whether the installed release of transformers has a family."""
+    from transformers import CONFIG_MAPPING
+
+    return model_type(name) in CONFIG_MAPPING
+
+
+def model_type(name):
+    """Return the model type of a row."""
+    return FAMILIES[name].get("model_type", name.partition(" ")[0])
+
+
+def config_of(name):
+    """Return the config of a tiny model."""
+    from transformers import CONFIG_MAPPING
+
+    own = {key: value for key, value in FAMILIES[name].items() if key != "model_type"}
+    kind = CONFIG_MAPPING[model_type(name)]
+    known = {key for each in kind.__mro__ for key in vars(each).get("__annotations__", {})}
+    known |= set(inspect.signature(kind.__init__).parameters) | set(kind.attribute_map)
+    sizes = {key: value for key, value in SIZES.items() if key in known}
+    fields = {**IDS, **sizes, **own}
+    return kind(**{key: value for key, value in fields.items() if value is not None})
+
+
+@quiet_libraries()
+def build_base(name):
+    """Return a tiny random model of a family, frozen, whose norms and biases are not what they are at first."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        base = AutoModelForCausalLM.from_config(config_of(name), dtype=torch.float32)
+        for key, parameter in base.named_parameters():
+            if parameter.ndim == 1 and ("norm" in key or "bias" in key):
+                parameter.data += 0.1 * torch.randn_like(parameter)
+            elif "head" in key or "embed" in key or "wte" in key:
+                parameter.data *= 5  # so that what is said depends on what was read
+    return base.eval().requires_grad_(requires_grad=False)
+
+
+@quiet_libraries()
+def attach(base, **lora):
+    """Return a loaded model with a fresh adapter on all of its linear layers, in fp32 on the CPU."""
+    from medtune.backends.peft import PeftAdapter
+    from medtune.plugins.contracts import Loaded
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return PeftAdapter().attach(Loaded(base, Tokenizer(), "cpu", "fp32", (2,)), LoraSpec(dropout=0.0, **lora))
+
+
+class Tokenizer:
+    """As much of a tokenizer as training on prepared rows asks for."""
+
+    pad_token_id, eos_token_id = 0, 2
