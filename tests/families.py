@@ -1,11 +1,14 @@
 """Tiny random models of many families of transformers, built offline; the one list of them that tests share."""
 
 import inspect
+from dataclasses import replace
 
 import torch
 
 from medtune.machine.libraries import quiet_libraries
-from medtune.specs import LoraSpec
+from medtune.plugins.contracts import Job, Loaded
+from medtune.specs import LoraSpec, RunSpec
+from medtune.testing.tiny import RandomRows
 
 VOCABULARY = 97
 SIZES = {
@@ -124,6 +127,15 @@ FAMILIES = {
 """Name of a row -> what its config sets beside the common sizes; the name is the model type unless the config says another."""
 
 
+TARGETS = {
+    "falcon_h1": ["q_proj", "v_proj", "down_proj"],
+    "falcon_mamba": ["in_proj", "x_proj"],
+    "mamba": ["in_proj", "x_proj"],
+    "mamba2": ["in_proj"],
+}
+"""Layers that adapters change where peft does not take all linear ones."""
+
+
 def is_installed(name):
     """Return whether the installed release of transformers has a family."""
     from transformers import CONFIG_MAPPING
@@ -167,13 +179,28 @@ def build_base(name):
 
 @quiet_libraries()
 def attach(base, **lora):
-    """Return a loaded model with a fresh adapter on all of its linear layers, in fp32 on the CPU."""
+    """Return a loaded model with a fresh adapter on its linear layers, on the CPU."""
     from medtune.backends.peft import PeftAdapter
-    from medtune.plugins.contracts import Loaded
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return PeftAdapter().attach(Loaded(base, Tokenizer(), "cpu", "fp32", (2,)), LoraSpec(dropout=0.0, **lora))
+        dtype = {torch.float32: "fp32", torch.bfloat16: "bf16"}[base.dtype]
+        return PeftAdapter().attach(Loaded(base, Tokenizer(), "cpu", dtype, (2,)), LoraSpec(dropout=0.0, **lora))
+
+
+def job_of(name, base=None, **train):
+    """Return the job of training a tiny model of a family on a few packed rows."""
+    spec = RunSpec.model_validate({"train": {"max_length": 96, "max_steps": 2, "num_train_epochs": None, **train}})
+    loaded = attach(build_base(name) if base is None else base, target_modules=TARGETS.get(name, "all-linear"))
+    return Job(spec, loaded, Rows(max_length=96), None, 2)
+
+
+class Rows(RandomRows):
+    """Packed rows of ids that the models know."""
+
+    def __getitem__(self, index):
+        row = super().__getitem__(index)
+        return replace(row, input_ids=[3 + token % (VOCABULARY - 3) for token in row.input_ids])
 
 
 class Tokenizer:

@@ -13,6 +13,7 @@ MedtuneError
 ├── DataError (exit 3)
 ├── UnsafeArtifactError (exit 4)
 │   ├── DamagedArtifactError
+│   ├── UnprovenAnswersError
 │   └── UnprovenBaseError
 ├── RunLockedError (exit 5)
 ├── StorageError (exit 6)
@@ -131,6 +132,17 @@ class DamagedArtifactError(UnsafeArtifactError):
     def __init__(self, path: str, file: str, reason: str) -> None:
         self.path, self.file, self.reason = path, file, reason
         super().__init__(f"'{path}' is damaged: file '{file}' {reason}; restore it from a copy or remove the folder")
+
+
+class UnprovenAnswersError(UnsafeArtifactError):
+    """A way of answering gives other tokens than the model does one by one."""
+
+    def __init__(self, way: str, reason: str) -> None:
+        self.way, self.reason = way, reason
+        super().__init__(
+            f"{way} does not answer as this model does token by token: {reason}; use another eval.backend, or another release of "
+            "transformers if it should be right"
+        )
 
 
 class UnprovenBaseError(UnsafeArtifactError):

@@ -1,13 +1,14 @@
 """Proves on the first micro-batch which way of computing the loss is right for this model, the fastest first."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
-from medtune.accel.model.agreement import Examination, Figures
+from medtune.accel.model.agreement import Examination, Figures, TrainingLoss
 from medtune.accel.model.micro_batch import SMALLEST, choose_rows
 from medtune.accel.train import FastPath, Refusal
 from medtune.backends.losses import Loss, choose_route, fast_loss, loss_alone, own_loss, supervised_loss
@@ -16,6 +17,9 @@ from medtune.plugins.contracts import Job, PackedRow
 
 __all__ = ["TOLERANCES", "Route", "Tolerance", "prove_route"]
 
+T = TypeVar("T")
+
+_FAST = "fast path"
 _MOST_TOKENS = 1024
 """Tokens of the proof's micro-batch: enough to see what differs far from a sample's begin, a second or two on 7B."""
 
@@ -28,6 +32,7 @@ class Tolerance:
     gradient: float
     scale: float
     leak: float
+    foresight: float
 
     def excess(self, figures: Figures) -> str:
         """Return what is too large, as the end of a sentence; empty where nothing is."""
@@ -41,9 +46,9 @@ class Tolerance:
 
 
 TOLERANCES: Mapping[str, Tolerance] = {
-    "fp32": Tolerance(loss=1e-5, gradient=1e-4, scale=1e-4, leak=1e-4),
-    "bf16": Tolerance(loss=2e-2, gradient=0.2, scale=1e-2, leak=1e-2),
-    "fp16": Tolerance(loss=5e-3, gradient=5e-2, scale=5e-3, leak=5e-3),
+    "fp32": Tolerance(loss=1e-5, gradient=1e-4, scale=1e-5, leak=1e-5, foresight=1e-5),
+    "bf16": Tolerance(loss=2e-2, gradient=0.2, scale=1e-2, leak=1e-2, foresight=1e-2),
+    "fp16": Tolerance(loss=5e-3, gradient=5e-2, scale=5e-3, leak=5e-3, foresight=5e-3),
 }
 
 
@@ -93,39 +98,44 @@ def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float) 
     allowed = TOLERANCES[loaded.compute_dtype]
     passed_over: dict[str, str] = {}
     with Examination(loaded.model, rows, loaded.tokenizer.pad_token_id, loaded.compute_dtype).open() as examination:
-        foresight = examination.foresight()
-        if not foresight <= allowed.leak:
+        foresight = _tried(examination.foresight)
+        if isinstance(foresight, str):
+            raise UnprovenBaseError(_name(job), [f"its own forward: {foresight}"])
+        if not foresight <= allowed.foresight:
             raise UnprovenBaseError(
-                _name(job), ["a later token changes what it says of earlier ones, so it is not causal"]
+                _name(job), ["a later token changes what it says of earlier ones: it is not causal"]
             )
         for name, loss in _ways(path):
-            figures, reason = _measure(examination, base, loss, as_trained=name == "fast path"), ""
+            figures = _tried(partial(examination.figures, _bound(loss, base), as_trained=name == _FAST))
             reason = figures if isinstance(figures, str) else allowed.excess(figures)
             if isinstance(figures, Figures) and not reason:
                 return _route(name, loss, path, passed_over, {**_told(figures, foresight), **_size(rows, began)})
             passed_over[name] = reason
-            if isinstance(path, FastPath) and name == "fast path":
+            if isinstance(path, FastPath) and name == _FAST:
                 path.disable()
     raise UnprovenBaseError(_name(job), [f"{name}: {reason}" for name, reason in passed_over.items()])
 
 
 def _ways(path: FastPath | Refusal) -> Iterator[tuple[str, Loss]]:
     if isinstance(path, FastPath):
-        yield "fast path", fast_loss(path)
+        yield _FAST, fast_loss(path)
     yield "plain path", supervised_loss
     yield "plain path, own logits", own_loss
     yield "unpacked", loss_alone
 
 
-def _measure(examination: Examination, base: Any, loss: Loss, *, as_trained: bool) -> Figures | str:
-    """Return the figures of a loss, or what kept it from being computed."""
-
+def _bound(loss: Loss, base: Any) -> TrainingLoss:
     def training_loss(batch: Mapping[str, Any]) -> tuple[Any, Any]:
         found = loss(base, **batch)
         return found["loss_sum"], found["token_losses"]
 
+    return training_loss
+
+
+def _tried(measure: Callable[[], T]) -> T | str:
+    """Return what is measured, or what kept it from being computed."""
     try:
-        return examination.figures(training_loss, as_trained=as_trained)
+        return measure()
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a model runs into, this way is not for it
@@ -135,8 +145,8 @@ def _measure(examination: Examination, base: Any, loss: Loss, *, as_trained: boo
 def _route(
     name: str, loss: Loss, path: FastPath | Refusal, passed_over: dict[str, str], facts: dict[str, Any]
 ) -> Route:
-    if isinstance(path, FastPath) and name != "fast path":
-        path = Refusal(f"on the first micro-batch {passed_over['fast path']}")
+    if isinstance(path, FastPath) and name != _FAST:
+        path = Refusal(f"on the first micro-batch {passed_over[_FAST]}")
     return Route(path, loss, {"route": name, **facts, "passed_over": passed_over})
 
 

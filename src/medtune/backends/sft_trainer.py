@@ -32,6 +32,7 @@ __all__ = ["PackedSFTTrainer"]
 _IGNORED = -100
 _GIB = 1024**3
 _SOURCES = ("sources", "supervised_sources")
+_ROUTER = ("output_router_logits", "router_aux_loss_coef")
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -50,6 +51,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         adapter = [p for p in model.parameters() if p.requires_grad]
         kept = [p.detach().clone() for p in adapter]
         self._by_source, self._shortcuts = SourceLosses(), ExitStack()
+        router = _router_settings(model)
         super().__init__(
             job,
             model=model,
@@ -60,6 +62,9 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             train_dataset=Dataset.from_dict({"row": range(len(job.rows))}),
             processing_class=job.loaded.tokenizer,
         )
+        # trl asks a mixture of experts for the loss that balances its router, which answering stumbles over; the router is
+        # frozen, so that loss is no part of training, and of the proof neither
+        vars(model.config.get_text_config()).update(router)
         # trl casts adapters on a 4-bit base to bf16, where small updates are lost; back to the exact fp32 values.
         for parameter, value in zip(adapter, kept, strict=True):
             parameter.data = value
@@ -283,6 +288,11 @@ class _Collator:
             own = [self._by_source.number_of(self._rows.source(sample)) for sample in row.samples]
             line[: len(row.input_ids)] = np.repeat(own, row.lengths)
         return numbers
+
+
+def _router_settings(model: Any) -> dict[str, Any]:
+    """Return what a config says of the router's own loss."""
+    return {name: value for name, value in vars(model.config.get_text_config()).items() if name in _ROUTER}
 
 
 def _numbers_of(inputs: Mapping[str, Any]) -> Any:

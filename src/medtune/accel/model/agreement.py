@@ -30,6 +30,8 @@ _DRAWN = 0.02
 """Standard deviation of what stands in for zeros in the adapter."""
 _FAINT = 0.01
 """Share of the typical gradient of a tensor below which errors are measured against that share."""
+_NOISE = 4
+"""How often what a repeated pass moves may be moved without being taken for a leak."""
 _AUTOCASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -149,16 +151,27 @@ class Examination:
         return [torch.zeros_like(p) if gradient is None else gradient.detach() for gradient, p in pairs]
 
     def _leak(self, loss: TrainingLoss) -> float:
-        """Change every other sample, and look at the losses of those between; all tokens carry loss for that."""
+        """Change every other sample, and look at the losses of those between; all tokens carry loss for that.
+
+        A pass that does not repeat itself, such as one that adds up in any order, is no leak: what moves is then compared with
+        what moves without a change.
+        """
         rows = [_all_marked(row) for row in self._rows]
         owners = _owners(rows, self._device)
-        before = self._run(loss, self._batch(rows))[1][: len(owners)]
+        before = self._token_losses(loss, rows, len(owners))
         shares: list[float] = []
         for parity in (0, 1):
-            after = self._run(loss, self._batch(self._with_changed(rows, parity)))[1][: len(owners)]
-            moved, own = (after - before).abs(), owners % 2 == parity
+            moved = (self._token_losses(loss, self._with_changed(rows, parity), len(owners)) - before).abs()
+            own = owners % 2 == parity
+            if moved[~own].max() > 0:
+                noise = (self._token_losses(loss, rows, len(owners)) - before).abs().max()
+                moved = torch.where(own, moved, (moved - _NOISE * noise).clamp(min=0))
             shares.append(_share(moved[~own].max(), moved[own]))
         return max(shares)
+
+    def _token_losses(self, loss: TrainingLoss, rows: Sequence[PackedRow], count: int) -> Tensor:
+        with torch.no_grad():
+            return self._run(loss, self._batch(rows))[1][:count].clone()
 
     def _with_changed(self, rows: Sequence[PackedRow], parity: int) -> list[PackedRow]:
         """Return rows with every sample changed whose number, counted over all rows, is odd or even."""
