@@ -63,7 +63,7 @@ def test_a_proof_leaves_no_trace():
         kept = {name: value.clone() for name, value in model.state_dict().items()}
         modes = [module.training for module in model.modules()]
         gradients = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
-        drawn = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+        drawn = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002 - the global state
         return kept, modes, gradients, drawn, model.config.to_dict()
 
     before = state()

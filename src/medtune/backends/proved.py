@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -47,9 +47,12 @@ class Tolerance:
 
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": Tolerance(loss=1e-5, gradient=1e-4, scale=1e-5, leak=1e-5, foresight=1e-5),
-    "bf16": Tolerance(loss=2e-2, gradient=0.2, scale=1e-2, leak=1e-2, foresight=1e-2),
     "fp16": Tolerance(loss=5e-3, gradient=5e-2, scale=5e-3, leak=5e-3, foresight=5e-3),
+    "bf16": Tolerance(loss=2e-2, gradient=0.2, scale=1e-2, leak=1e-2, foresight=1e-2),
+    "fp8": Tolerance(loss=5e-2, gradient=0.5, scale=1.5e-2, leak=1e-2, foresight=1e-2),
+    "int8": Tolerance(loss=5e-2, gradient=0.5, scale=1.5e-2, leak=0.3, foresight=0.3),
 }
+"""By compute type, and by storage where that rounds more: in int8 every token of a batch rounds every other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,10 @@ def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float) 
     base = loaded.model.get_base_model()
     vocabulary = len(base.get_input_embeddings().weight)
     rows = choose_rows(job.rows, train.per_device_batch_size, vocabulary, most_tokens, packs=train.packing)
-    allowed = TOLERANCES[loaded.compute_dtype]
+    precision = _precision(job)
+    allowed = _allowed(loaded.compute_dtype, precision, loaded.scheme)
     passed_over: dict[str, str] = {}
-    with Examination(loaded.model, rows, loaded.tokenizer.pad_token_id, loaded.compute_dtype).open() as examination:
+    with Examination(loaded.model, rows, loaded.tokenizer.pad_token_id, precision).open() as examination:
         foresight = _tried(examination.foresight)
         if isinstance(foresight, str):
             raise UnprovenBaseError(_name(job), [f"its own forward: {foresight}"])
@@ -114,6 +118,18 @@ def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float) 
             if isinstance(path, FastPath) and name == _FAST:
                 path.disable()
     raise UnprovenBaseError(_name(job), [f"{name}: {reason}" for name, reason in passed_over.items()])
+
+
+def _allowed(*names: str) -> Tolerance:
+    """Return the widest bounds of a run's compute types and storage; a storage that rounds no activations has none."""
+    each = [asdict(TOLERANCES[name]) for name in names if name in TOLERANCES]
+    return Tolerance(**{figure: max(bounds[figure] for bounds in each) for figure in each[0]})
+
+
+def _precision(job: Job) -> str:
+    """Return the type that the trainer lets torch cast to on a GPU, on a CPU that of the base."""
+    wanted = job.spec.train.precision
+    return job.loaded.compute_dtype if wanted == "auto" or job.loaded.device == "cpu" else wanted
 
 
 def _ways(path: FastPath | Refusal) -> Iterator[tuple[str, Loss]]:

@@ -28,7 +28,7 @@ _IGNORED = -100
 _PADDING = 8
 _DRAWN = 0.02
 """Standard deviation of what stands in for zeros in the adapter."""
-_FAINT = 0.01
+_FAINT = 0.1
 """Share of the typical gradient of a tensor below which errors are measured against that share."""
 _NOISE = 4
 """How often what a repeated pass moves may be moved without being taken for a leak."""
@@ -68,14 +68,14 @@ class Examination:
         model: a causal model that peft wrapped.
         rows: from ``choose_rows``.
         pad_id: id of the padding.
-        compute_dtype: "bf16", "fp16" or "fp32"; on a GPU the trainer lets torch cast to it.
+        precision: "bf16", "fp16" or "fp32"; on a GPU torch casts to it, as while training.
     """
 
-    def __init__(self, model: Any, rows: Sequence[PackedRow], pad_id: int, compute_dtype: str) -> None:
+    def __init__(self, model: Any, rows: Sequence[PackedRow], pad_id: int, precision: str) -> None:
         self._model, self._base, self._rows, self._pad_id = model, model.get_base_model(), rows, pad_id
         self._trained = [p for p in model.parameters() if p.requires_grad]
         embedding = self._base.get_input_embeddings().weight
-        self._device, self._vocabulary, self._compute_dtype = embedding.device, len(embedding), compute_dtype
+        self._device, self._vocabulary, self._precision = embedding.device, len(embedding), precision
         self._references: dict[bool, _Answer] = {}
 
     @contextmanager
@@ -197,7 +197,7 @@ class Examination:
             return loss(batch)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        kind = _AUTOCASTS.get(self._compute_dtype)
+        kind = _AUTOCASTS.get(self._precision)
         return torch.autocast("cuda", kind) if kind is not None and self._device.type == "cuda" else nullcontext()
 
     def _set_modes(self, *, training: bool) -> None:
