@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -87,7 +88,7 @@ FAMILIES = {
     "jetmoe": {},
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "llama": {},
-    "llama window": {"model_type": "mistral", "sliding_window": 7},
+    "mistral window": {"sliding_window": 7},
     "mamba": {},
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 2, "state_size": 8},
     "ministral": {"sliding_window": 7, "layer_types": ["full_attention", "sliding_attention"]},
@@ -107,7 +108,7 @@ FAMILIES = {
     "phi3": {},
     "phimoe": {"num_local_experts": 4},
     "qwen2": {},
-    "qwen2 window": {"model_type": "qwen2", "sliding_window": 7, "use_sliding_window": True, "max_window_layers": 1},
+    "qwen2 window": {"sliding_window": 7, "use_sliding_window": True, "max_window_layers": 1},
     "qwen2_moe": {**EXPERTS, "shared_expert_intermediate_size": 16},
     "qwen3": {},
     "qwen3_5_text": {**DELTA},
@@ -124,7 +125,7 @@ FAMILIES = {
     "xglm": {"d_model": 32, "ffn_dim": 48, "num_layers": 2, "attention_heads": 4},
     "xlm-roberta": {},
 }
-"""Name of a row -> what its config sets beside the common sizes; the name is the model type unless the config says another."""
+"""Name of a row, which begins with the model type -> what its config sets beside the common sizes."""
 
 
 TARGETS = {
@@ -145,14 +146,14 @@ def is_installed(name):
 
 def model_type(name):
     """Return the model type of a row."""
-    return FAMILIES[name].get("model_type", name.partition(" ")[0])
+    return name.partition(" ")[0]
 
 
 def config_of(name):
     """Return the config of a tiny model."""
     from transformers import CONFIG_MAPPING
 
-    own = {key: value for key, value in FAMILIES[name].items() if key != "model_type"}
+    own = FAMILIES[name]
     kind = CONFIG_MAPPING[model_type(name)]
     known = {key for each in kind.__mro__ for key in vars(each).get("__annotations__", {})}
     known |= set(inspect.signature(kind.__init__).parameters) | set(kind.attribute_map)
@@ -185,7 +186,7 @@ def attach(base, **lora):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         dtype = {torch.float32: "fp32", torch.bfloat16: "bf16"}[base.dtype]
-        return PeftAdapter().attach(Loaded(base, Tokenizer(), "cpu", dtype, (2,)), LoraSpec(dropout=0.0, **lora))
+        return PeftAdapter().attach(Loaded(base, tokenizer(), "cpu", dtype, (2,)), LoraSpec(dropout=0.0, **lora))
 
 
 def job_of(name, base=None, **train):
@@ -203,7 +204,12 @@ class Rows(RandomRows):
         return replace(row, input_ids=[3 + token % (VOCABULARY - 3) for token in row.input_ids])
 
 
-class Tokenizer:
-    """As much of a tokenizer as training on prepared rows asks for."""
+@cache
+def tokenizer():
+    """Return a tokenizer of words that are the numbers of their ids."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
 
-    pad_token_id, eos_token_id = 0, 2
+    words = Tokenizer(models.WordLevel({str(number): number for number in range(VOCABULARY)}, unk_token="3"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="0", bos_token="1", eos_token="2")

@@ -62,9 +62,9 @@ def test_a_line_of_the_table_is_what_is_measured(name):
 
 def write():
     """Write the table into the page."""
-    text = PAGE.read_text("utf-8")
     head = "| family | trained by | loss | gradients | why no faster way |\n| --- | --- | --- | --- | --- |\n"
     lines = [line_of(measured(name)) for name in families.FAMILIES]
+    text = PAGE.read_text("utf-8")
     begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
     PAGE.write_text(text[:begin] + "\n" + head + "\n".join(lines) + "\n" + text[end:], "utf-8")
 

@@ -132,7 +132,8 @@ def change(module, forward):
 def beyond_six_tokens(base):
     def forward(self, kept, *given, **named):
         out, *rest = kept(self, *given, **named)
-        return torch.cat([out[:, :6], 1.05 * out[:, 6:]], 1), *rest
+        positions = named.get("position_ids", torch.zeros(1, 1))
+        return torch.where(positions[..., None] < 6, out, 1.05 * out), *rest
 
     for layer in base.model.layers:
         change(layer.self_attn, forward)
