@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import MethodType, TracebackType
 from typing import Any, Self
@@ -20,12 +20,12 @@ from trl.trainer.sft_config import SFTConfig
 
 from medtune.accel.train import FastPath, Refusal
 from medtune.backends.by_source import SourceLosses
+from medtune.backends.collator import PackedCollator, source_numbers
 from medtune.backends.losses import describe
 from medtune.backends.proved import Route
 from medtune.backends.resumable import ResumableSFTTrainer
 from medtune.backends.shortcuts import shortcuts
-from medtune.data.pack import to_batch
-from medtune.plugins.contracts import Job, PackedRow, TrainResult
+from medtune.plugins.contracts import Job, TrainResult
 
 __all__ = ["PackedSFTTrainer"]
 
@@ -56,7 +56,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             job,
             model=model,
             args=config,
-            data_collator=_Collator(
+            data_collator=PackedCollator(
                 job, self._path.lay_out if isinstance(self._path, FastPath) else None, self._by_source
             ),
             train_dataset=Dataset.from_dict({"row": range(len(job.rows))}),
@@ -205,7 +205,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         given = {name: value for name, value in inputs.items() if name not in _SOURCES}
         output = model(**given)
         loss = output["loss_sum"]
-        self._by_source.note(output["token_losses"], _numbers_of(inputs), len(inputs["input_ids"]))
+        self._by_source.note(output["token_losses"], source_numbers(inputs), len(inputs["input_ids"]))
         if num_items_in_batch is not None:
             # DDP averages gradients over ranks, while the count already spans them.
             loss = loss * self.args.world_size / num_items_in_batch
@@ -245,61 +245,9 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         return steps / (steps - skipped) if steps > skipped else 1.0
 
 
-class _Collator:
-    """Turns row numbers into tensors, with the token counts beside them as plain integers.
-
-    Args:
-        job: whose rows.
-        arrange: lays the tensors out for the fast path while they are on the host; None where it is off.
-        by_source: numbers the sources.
-    """
-
-    def __init__(self, job: Job, arrange: Callable[[Any, Any, Any], Any] | None, by_source: SourceLosses) -> None:
-        self._by_source = by_source
-        self._arrange = arrange
-        self._rows = job.rows
-        self._max_length = job.spec.train.max_length
-        self._pad_id = job.loaded.tokenizer.pad_token_id
-
-    def __call__(self, features: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-        rows = [self._rows[feature["row"]] for feature in features]
-        arrays = to_batch(rows, self._max_length, self._pad_id)
-        batch: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        if self._arrange is not None:
-            batch["packed"] = self._arrange(batch["input_ids"], batch["position_ids"], batch["labels"])
-        batch["tokens"] = sum(len(row.input_ids) for row in rows)
-        batch["sources"] = torch.from_numpy(self._sources_of(rows))
-        numbers = batch["sources"][:, 1:][batch["labels"][:, 1:] != _IGNORED]
-        if self._arrange is not None:  # picked on the host, where nothing waits
-            batch["supervised_sources"] = [numbers]
-        names, counts = list(self._by_source.numbers), torch.bincount(numbers).tolist()
-        batch["supervised"] = len(numbers)
-        # no Counter: torch's loaders pin a mapping by ``update``, which would count twice
-        batch["supervised_by_source"] = {names[place]: n for place, n in enumerate(counts) if n}
-        batch["samples"] = [sample for row in rows for sample in row.samples]
-        return batch
-
-    def _sources_of(self, rows: Sequence[PackedRow]) -> Any:
-        """Return the number of each token's source, int64 [rows, max_length]; padding has any."""
-        import numpy as np
-
-        numbers = np.zeros((len(rows), self._max_length), dtype=np.int64)
-        for row, line in zip(rows, numbers, strict=True):
-            own = [self._by_source.number_of(self._rows.source(sample)) for sample in row.samples]
-            line[: len(row.input_ids)] = np.repeat(own, row.lengths)
-        return numbers
-
-
 def _router_settings(model: Any) -> dict[str, Any]:
     """Return what a config says of the router's own loss."""
     return {name: value for name, value in vars(model.config.get_text_config()).items() if name in _ROUTER}
-
-
-def _numbers_of(inputs: Mapping[str, Any]) -> Any:
-    """Return the number of the source of each supervised token, int64 [supervised]."""
-    if "supervised_sources" in inputs:
-        return inputs["supervised_sources"][0]
-    return inputs["sources"][:, 1:][inputs["labels"][:, 1:] != _IGNORED]
 
 
 def _peak_memory_gib() -> float:
