@@ -14,7 +14,9 @@ MedtuneError
 ├── DataError (exit 3)
 ├── UnsafeArtifactError (exit 4)
 │   ├── BaseDamagedError
-│   └── DamagedArtifactError
+│   ├── DamagedArtifactError
+│   ├── UnprovenAnswersError
+│   └── UnprovenBaseError
 ├── RunLockedError (exit 5)
 ├── StorageError (exit 6)
 │   ├── HubUnreachableError
@@ -148,6 +150,28 @@ class DamagedArtifactError(UnsafeArtifactError):
     def __init__(self, path: str, file: str, reason: str) -> None:
         self.path, self.file, self.reason = path, file, reason
         super().__init__(f"'{path}' is damaged: file '{file}' {reason}; restore it from a copy or remove the folder")
+
+
+class UnprovenAnswersError(UnsafeArtifactError):
+    """A way of answering gives other tokens than the model does one by one."""
+
+    def __init__(self, way: str, reason: str) -> None:
+        self.way, self.reason = way, reason
+        super().__init__(
+            f"{way} does not answer as this model does token by token: {reason}; use another eval.backend, or another release of "
+            "transformers if it should be right"
+        )
+
+
+class UnprovenBaseError(UnsafeArtifactError):
+    """A base computes in no way that medtune knows what its own forward with labels computes, or sees later tokens."""
+
+    def __init__(self, base: str, reasons: Sequence[str]) -> None:
+        self.base, self.reasons = base, tuple(reasons)
+        super().__init__(
+            f"base '{base}' cannot be trained: {'; '.join(self.reasons)}; use another base model, or another release of "
+            "transformers if it should be right"
+        )
 
 
 class RunLockedError(MedtuneError):

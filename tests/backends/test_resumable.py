@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from medtune.backends.exact_state import read_tree, write_tree
-from medtune.backends.losses import choose_route
 from medtune.backends.peft import PeftAdapter
+from medtune.backends.proved import prove_route
 from medtune.backends.trl import TrlTrainer, sft_config
 from medtune.errors import DiskFullError, SpecError, UnsafeArtifactError
 from medtune.machine.hardware import seed_all
@@ -60,7 +60,9 @@ def newest(job):
 
 
 def untimed(logs):
-    return [{key: value for key, value in record.items() if key not in TIMED} for record in logs]
+    return [
+        {key: value for key, value in record.items() if key not in TIMED} for record in logs if "proof" not in record
+    ]
 
 
 def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(job_of):
@@ -82,7 +84,7 @@ def test_the_mean_loss_that_callbacks_are_told_is_that_of_the_whole_run_too(job_
     from medtune.backends.sft_trainer import PackedSFTTrainer
 
     def told(job):
-        with PackedSFTTrainer(job, sft_config(job, recompute=False), choose_route(job)) as trainer:
+        with PackedSFTTrainer(job, sft_config(job, recompute=False), prove_route(job)) as trainer:
             result = trainer.fit()
         return result.train_loss, trainer.state.log_history[-1].get("train_loss")
 
@@ -136,7 +138,7 @@ def test_a_stop_at_the_end_of_an_epoch_saves_once(job_of):
 
     saved = []
     job, _logs = job_of(stop_after=7, save_strategy="epoch")
-    with PackedSFTTrainer(job, sft_config(job, recompute=False), choose_route(job)) as trainer:
+    with PackedSFTTrainer(job, sft_config(job, recompute=False), prove_route(job)) as trainer:
         trainer.store = CountingStore(trainer.store.root, 2)
         assert trainer.fit().interrupted == "SIGTERM"
     assert saved == [7]
@@ -166,7 +168,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_first_step(job_of):
     from medtune.backends.sft_trainer import PackedSFTTrainer
 
     job, logs = job_of()
-    with PackedSFTTrainer(job, sft_config(job, recompute=False), choose_route(job)) as trainer:
+    with PackedSFTTrainer(job, sft_config(job, recompute=False), prove_route(job)) as trainer:
         trainer._trainable = 2**57
         with pytest.raises(DiskFullError):
             trainer.fit()

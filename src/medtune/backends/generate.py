@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
+from medtune.errors import UnprovenAnswersError
 from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import AnswerRequest, Completion, GenerationRequest, Generator, Loaded
 from medtune.plugins.hookspecs import hookimpl
@@ -18,7 +20,8 @@ class TransformersGenerator:
 
     Mistral, Llama, Qwen2 and Qwen3 models, with or without a LoRA adapter, plain or 4-bit, decode many sequences
     together, each leaving as it ends; on CUDA a step is one captured graph. Any other model goes through transformers'
-    own ``generate``, and the log says why. Both give the same answers up to rounding.
+    own ``generate``, and the log says why. Both give the same answers up to rounding; before a model answers by either of them
+    for the first time, that is tried on two short prompts against a plain loop without any cache.
     """
 
     name = "transformers"
@@ -37,6 +40,7 @@ class TransformersGenerator:
 
         Raises:
             ValueError: a prompt has no tokens.
+            UnprovenAnswersError: neither way answers as the model does token by token.
         """
         if not all(prompt.input_ids for prompt in prompts):
             raise ValueError("a prompt has no tokens")
@@ -60,13 +64,20 @@ def provide_generators() -> Sequence[Generator]:
 
 def _answers(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
     from medtune.accel.model.unsupported import UnsupportedError
+    from medtune.backends.decode_proof import disagreement
     from medtune.backends.fast_generate import fast_generate
     from medtune.backends.transformers_generate import generate_by_transformers
 
     try:
-        return fast_generate(loaded, prompts, spec)
+        wrong = disagreement(loaded, prompts, "medtune's decoder", partial(fast_generate, spec=spec))
+        if not wrong:
+            return fast_generate(loaded, prompts, spec)
     except UnsupportedError as error:
-        _LOG.warning("answering through transformers' own generate, which is slower: %s", error)
+        wrong = str(error)
+    _LOG.warning("answering through transformers' own generate, which is slower: %s", wrong)
+    wrong = disagreement(loaded, prompts, "generate", partial(generate_by_transformers, spec=spec))
+    if wrong:
+        raise UnprovenAnswersError("transformers' own generate", wrong)
     return generate_by_transformers(loaded, prompts, spec)
 
 

@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import MethodType, TracebackType
 from typing import Any, Self
@@ -20,17 +20,19 @@ from trl.trainer.sft_config import SFTConfig
 
 from medtune.accel.train import FastPath, Refusal
 from medtune.backends.by_source import SourceLosses
-from medtune.backends.losses import describe, loss_of
+from medtune.backends.collator import PackedCollator, source_numbers
+from medtune.backends.losses import describe
+from medtune.backends.proved import Route
 from medtune.backends.resumable import ResumableSFTTrainer
 from medtune.backends.shortcuts import shortcuts
-from medtune.data.pack import to_batch
-from medtune.plugins.contracts import Job, PackedRow, TrainResult
+from medtune.plugins.contracts import Job, TrainResult
 
 __all__ = ["PackedSFTTrainer"]
 
 _IGNORED = -100
 _GIB = 1024**3
 _SOURCES = ("sources", "supervised_sources")
+_ROUTER = ("output_router_logits", "router_aux_loss_coef")
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -40,23 +42,29 @@ class PackedSFTTrainer(ResumableSFTTrainer):
     Args:
         job: what is trained, and where to.
         config: trl's arguments.
-        route: the fast path, or why it is off.
+        route: how the loss is computed, as it was proved.
     """
 
-    def __init__(self, job: Job, config: SFTConfig, route: FastPath | Refusal) -> None:
-        self._route = route
+    def __init__(self, job: Job, config: SFTConfig, route: Route) -> None:
+        self._path, self._loss, self._proof = route.path, route.loss, route.proof
         model = job.loaded.model
         adapter = [p for p in model.parameters() if p.requires_grad]
         kept = [p.detach().clone() for p in adapter]
         self._by_source, self._shortcuts = SourceLosses(), ExitStack()
+        router = _router_settings(model)
         super().__init__(
             job,
             model=model,
             args=config,
-            data_collator=_Collator(job, route.lay_out if isinstance(route, FastPath) else None, self._by_source),
+            data_collator=PackedCollator(
+                job, self._path.lay_out if isinstance(self._path, FastPath) else None, self._by_source
+            ),
             train_dataset=Dataset.from_dict({"row": range(len(job.rows))}),
             processing_class=job.loaded.tokenizer,
         )
+        # trl asks a mixture of experts for the loss that balances its router, which answering stumbles over; the router is
+        # frozen, so that loss is no part of training, and of the proof neither
+        vars(model.config.get_text_config()).update(router)
         # trl casts adapters on a 4-bit base to bf16, where small updates are lost; back to the exact fp32 values.
         for parameter, value in zip(adapter, kept, strict=True):
             parameter.data = value
@@ -71,7 +79,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
     def __enter__(self) -> Self:
         base = self.job.loaded.model.get_base_model()
         base.__dict__.pop("forward", None)  # trl's fused head
-        base.forward = MethodType(loss_of(base, self._route), base)
+        base.forward = MethodType(self._loss, base)
         self._shortcuts.enter_context(shortcuts(self.job.loaded.model, self.adapter))
         return self
 
@@ -81,8 +89,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         self._shortcuts.close()
         model = self.accelerator.unwrap_model(self.model_wrapped, keep_fp32_wrapper=False)
         model.get_base_model().__dict__.pop("forward", None)
-        if isinstance(self._route, FastPath):
-            self._route.disable()
+        if isinstance(self._path, FastPath):
+            self._path.disable()
         if self.args.gradient_checkpointing:
             model.gradient_checkpointing_disable()
         model.eval()
@@ -91,8 +99,9 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         """Train and report what was done."""
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        if isinstance(self._route, Refusal) and self.job.spec.train.fast_path != "off":
-            self.job.on_log({"fast_path": describe(self._route)})
+        self.job.on_log({"proof": dict(self._proof)})
+        if isinstance(self._path, Refusal) and self.job.spec.train.fast_path != "off":
+            self.job.on_log({"fast_path": describe(self._path)})
         started = self._logged_time = time.perf_counter()
         loss = self.train_resumably()
         started += self._scoring_seconds
@@ -103,7 +112,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             seconds=time.perf_counter() - started,
             peak_memory_gib=_peak_memory_gib(),
             interrupted=self.interrupted,
-            fast_path=describe(self._route),
+            fast_path=describe(self._path),
+            proof=self._proof,
             best_step=self.scores.best_step,
             adapter_step=self.adapter_step,
             stopped_early=self.stopped_early,
@@ -148,8 +158,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         """Score as the base class does, and leave its time out of the speed of training."""
         began = time.perf_counter()
         is_due = self.scores.are_due(self.state.global_step, self.state.epoch)
-        if is_due and self.is_world_process_zero() and isinstance(self._route, FastPath):
-            self._route.disable()  # on a GPU that training fills, this memory is all that answers could use
+        if is_due and self.is_world_process_zero() and isinstance(self._path, FastPath):
+            self._path.disable()  # on a GPU that training fills, this memory is all that answers could use
             torch.cuda.empty_cache()
         outcome = super().score_if_due()
         took = time.perf_counter() - began
@@ -195,7 +205,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         given = {name: value for name, value in inputs.items() if name not in _SOURCES}
         output = model(**given)
         loss = output["loss_sum"]
-        self._by_source.note(output["token_losses"], _numbers_of(inputs), len(inputs["input_ids"]))
+        self._by_source.note(output["token_losses"], source_numbers(inputs), len(inputs["input_ids"]))
         if num_items_in_batch is not None:
             # DDP averages gradients over ranks, while the count already spans them.
             loss = loss * self.args.world_size / num_items_in_batch
@@ -235,56 +245,9 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         return steps / (steps - skipped) if steps > skipped else 1.0
 
 
-class _Collator:
-    """Turns row numbers into tensors, with the token counts beside them as plain integers.
-
-    Args:
-        job: whose rows.
-        arrange: lays the tensors out for the fast path while they are on the host; None where it is off.
-        by_source: numbers the sources.
-    """
-
-    def __init__(self, job: Job, arrange: Callable[[Any, Any, Any], Any] | None, by_source: SourceLosses) -> None:
-        self._by_source = by_source
-        self._arrange = arrange
-        self._rows = job.rows
-        self._max_length = job.spec.train.max_length
-        self._pad_id = job.loaded.tokenizer.pad_token_id
-
-    def __call__(self, features: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-        rows = [self._rows[feature["row"]] for feature in features]
-        arrays = to_batch(rows, self._max_length, self._pad_id)
-        batch: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        if self._arrange is not None:
-            batch["packed"] = self._arrange(batch["input_ids"], batch["position_ids"], batch["labels"])
-        batch["tokens"] = sum(len(row.input_ids) for row in rows)
-        batch["sources"] = torch.from_numpy(self._sources_of(rows))
-        numbers = batch["sources"][:, 1:][batch["labels"][:, 1:] != _IGNORED]
-        if self._arrange is not None:  # picked on the host, where nothing waits
-            batch["supervised_sources"] = [numbers]
-        names, counts = list(self._by_source.numbers), torch.bincount(numbers).tolist()
-        batch["supervised"] = len(numbers)
-        # no Counter: torch's loaders pin a mapping by ``update``, which would count twice
-        batch["supervised_by_source"] = {names[place]: n for place, n in enumerate(counts) if n}
-        batch["samples"] = [sample for row in rows for sample in row.samples]
-        return batch
-
-    def _sources_of(self, rows: Sequence[PackedRow]) -> Any:
-        """Return the number of each token's source, int64 [rows, max_length]; padding has any."""
-        import numpy as np
-
-        numbers = np.zeros((len(rows), self._max_length), dtype=np.int64)
-        for row, line in zip(rows, numbers, strict=True):
-            own = [self._by_source.number_of(self._rows.source(sample)) for sample in row.samples]
-            line[: len(row.input_ids)] = np.repeat(own, row.lengths)
-        return numbers
-
-
-def _numbers_of(inputs: Mapping[str, Any]) -> Any:
-    """Return the number of the source of each supervised token, int64 [supervised]."""
-    if "supervised_sources" in inputs:
-        return inputs["supervised_sources"][0]
-    return inputs["sources"][:, 1:][inputs["labels"][:, 1:] != _IGNORED]
+def _router_settings(model: Any) -> dict[str, Any]:
+    """Return what a config says of the router's own loss."""
+    return {name: value for name, value in vars(model.config.get_text_config()).items() if name in _ROUTER}
 
 
 def _peak_memory_gib() -> float:

@@ -30,11 +30,11 @@ class TrlTrainer:
         """
         with quiet_libraries():
             from medtune.accel.train import FastPath
-            from medtune.backends.losses import choose_route
+            from medtune.backends.proved import prove_route
             from medtune.backends.sft_trainer import PackedSFTTrainer
 
-            route = choose_route(job)
-            plain = not isinstance(route, FastPath)
+            route = prove_route(job)
+            plain = not isinstance(route.path, FastPath)
             config = sft_config(job, recompute=plain and job.spec.train.recompute not in ("auto", "none"))
             with PackedSFTTrainer(job, config, route) as trainer:
                 return trainer.fit()

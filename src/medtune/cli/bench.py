@@ -53,5 +53,10 @@ def _print(report: Mapping[str, Any]) -> None:
     console.print(table)
     if report["path"]:
         console.print(report["path"], highlight=False)
+    if report["proof"]:
+        route, seconds = report["proof"]["route"], report["proof"]["seconds"]
+        console.print(
+            f"loss and gradients were proved on the first micro-batch in {seconds:.1f} s: {route}", highlight=False
+        )
     if report["peak_error"] is None:
         console.print("the measured peak is that of the whole process, libraries included", highlight=False)

@@ -10,7 +10,17 @@ from medtune.data.prefixes import prefix_groups
 from medtune.errors import DataError
 from medtune.plugins.contracts import PackedRow, PackedRows
 
-__all__ = ["Answers", "Layout", "LeakFigures", "PairRow", "logits_of", "measure_leaks", "pair_row", "shared_rows"]
+__all__ = [
+    "Answers",
+    "Layout",
+    "LeakFigures",
+    "PairRow",
+    "logits_of",
+    "measure_leaks",
+    "pair_row",
+    "part_of",
+    "shared_rows",
+]
 
 Answers = Callable[[Mapping[str, Any]], Any]
 """Arrays of a layout -> what a model says at or of each token, fp32 [rows, width, any number]."""
@@ -62,7 +72,7 @@ def pair_row(rows: PackedRows) -> PairRow | None:
     """Return a row of two samples with a common prefix, None where there are none."""
     samples: list[PackedRow] = []
     for row in islice(_each(rows), _LOOKED_AT):
-        samples += [_part(row, [sample]) for sample in range(len(row.lengths))]
+        samples += [part_of(row, [sample]) for sample in range(len(row.lengths))]
     groups = prefix_groups(prompts_of(samples))
     if not groups:
         return None
@@ -174,10 +184,10 @@ def _cut(row: PackedRow) -> PackedRow:
     if len(row.input_ids) <= _MOST_TOKENS:
         return row
     kept = min(len(row.lengths), _MOST_TOKENS // _PADDING)
-    return _part(row, range(kept), _MOST_TOKENS // kept)
+    return part_of(row, range(kept), _MOST_TOKENS // kept)
 
 
-def _part(row: PackedRow, samples: Sequence[int], most: int | None = None) -> PackedRow:
+def part_of(row: PackedRow, samples: Sequence[int], most: int | None = None) -> PackedRow:
     """Return some samples of a row, each of at most so many tokens."""
     places = _places(row)
     spans = [range(places[sample].start, places[sample].stop)[:most] for sample in samples]

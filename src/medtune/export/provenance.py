@@ -79,6 +79,7 @@ def settings_section(record: Mapping[str, Any]) -> str:
         _facts(title, values)
         for title, values in (
             ("Plan", planned),
+            ("Proof", _proof(record.get("proof", {}))),
             ("Run", general),
             *((name, part) for name, part in groups.items()),
             ("Versions", record.get("versions", {})),
@@ -92,6 +93,13 @@ def settings_section(record: Mapping[str, Any]) -> str:
         f'<div class="facts">{facts}</div>' if facts else "",
         f"<h3>Terms of model and data</h3><ul>{terms}</ul>" if terms else "",
     )
+
+
+def _proof(proof: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the loss was computed, and why in no faster way."""
+    passed: Mapping[str, str] = proof.get("passed_over", {})
+    said = "; ".join(f"{way}: {reason}" for way, reason in passed.items()) or None
+    return {**proof, "passed_over": said} if proof else {}
 
 
 def _series(log: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:

@@ -102,6 +102,7 @@ class BenchReport:
         predicted: ``peak_gib`` (as torch counts) and ``tokens_per_second``; None where unknown.
         measured: ``peak_gib`` (on a CPU the peak resident set), ``tokens_per_second``, ``step_seconds``.
         peak_error: predicted over measured peak, less 1; None on a CPU, where all of the process is counted.
+        proof: what the trainer proved of its loss before, as in a run's record.
     """
 
     device: str
@@ -111,6 +112,7 @@ class BenchReport:
     predicted: Mapping[str, float | None]
     measured: Mapping[str, float]
     peak_error: float | None
+    proof: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -226,6 +228,7 @@ def _report(plan: Plan, spec: RunSpec, result: TrainResult, speeds: list[float])
         predicted={"peak_gib": expected, "tokens_per_second": plan.tokens_per_second},
         measured={"peak_gib": peak, "tokens_per_second": speed, "step_seconds": per_step / speed},
         peak_error=None if expected is None or not on_gpu else expected / peak - 1,
+        proof=result.proof,
     )
 
 

@@ -161,7 +161,10 @@ def _require_isolated(way: str, figures: LeakFigures, rows: list[PackedRow], pre
     if figures.isolated:
         return
     members = ", ".join(f"'{prepared.row_id(sample)}'" for sample in rows[0].samples[:3])
-    other = "train.packing=false, or use a base model that transformers runs with isolated positions"
+    other = (
+        "train.packing=false, or use a base model that transformers runs with isolated positions; as it is, training takes each "
+        "sample by itself, which is slower"
+    )
     raise DataError(
         f"samples that share a row see each other under attention '{way}': changing one moves what the model says of another "
         f"by {figures.largest_change:.2g} ({figures.control:.2g} without isolation), for example among rows {members}; set {_REMEDIES.get(way, other)}"

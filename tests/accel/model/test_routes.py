@@ -1,5 +1,6 @@
 """Planner, trainer and decoder take the same models: what a config.json says decides, and the loaded model agrees."""
 
+import json
 import warnings
 from copy import deepcopy
 
@@ -175,6 +176,8 @@ def test_the_plans_route_is_the_trainers_and_the_decoders(config, adapter):
         ({"model_type": "llama", "partial_rotary_factor": 0.5}, False, False),
         ({"model_type": "llama", "rope_scaling": {"type": "dynamic", "factor": 2.0}}, False, False),
         ({"model_type": "gemma2"}, False, False),
+        ({"model_type": "mistral", "sliding_window": 0}, False, False),
+        ({"model_type": "qwen2", "sliding_window": 0, "use_sliding_window": False}, True, True),
     ],
 )
 def test_cases_that_were_once_judged_apart_are_judged_alike(config, may_decode, trains):
@@ -183,6 +186,15 @@ def test_cases_that_were_once_judged_apart_are_judged_alike(config, may_decode, 
     assert decodes(base) == may_decode
     loaded = attached(base, spec.lora)
     assert isinstance(choose_route(Job(spec, loaded, None, None, 1)), FastPath) == trains
+
+
+def test_a_mistral_with_kinds_of_layers_is_planned_as_what_transformers_loads(tmp_path):
+    values = SIZES | {"model_type": "mistral", "layer_types": ["full_attention"] * 2}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    loaded = AutoConfig.from_pretrained(tmp_path)
+    assert "ministral" in str(decoding_refusal(BaseTraits.of(values)))
+    assert decoding_refusal(BaseTraits.of(loaded.to_dict())) is not None
+    assert planned(values, RunSpec(quant=QuantSpec(scheme="none"))) == "plain"
 
 
 def test_a_head_that_is_trained_beside_its_tied_embedding_is_refused():

@@ -65,6 +65,7 @@ class BaseTraits:
         rotated: share of a head that is rotated.
         biased: linear layers of a block that have a bias.
         layer_types: kinds of attention, where the config names them.
+        window: tokens that a sliding window spans, None where the config names none.
         scales: names of fields that scale or cap values on their way.
         has_experts: whether its MLPs are mixtures.
     """
@@ -76,6 +77,7 @@ class BaseTraits:
     rotated: float = 1.0
     biased: tuple[str, ...] = ()
     layer_types: tuple[str, ...] = ()
+    window: int | None = None
     scales: tuple[str, ...] = ()
     has_experts: bool = False
 
@@ -89,13 +91,14 @@ class BaseTraits:
         """
         rotations = list(_rotations(config))
         return cls(
-            model_type=str(config.get("model_type") or ""),
+            model_type=_loaded_as(config),
             activation=str(config.get("hidden_act") or "silu"),
             attention_dropout=float(config.get("attention_dropout") or 0.0),
             rotations=tuple(sorted({kind for kind, _share in rotations})) or ("default",),
             rotated=min((share for _kind, share in rotations), default=_share(config)),
             biased=biased_layers(config),
             layer_types=tuple(sorted(set(config.get("layer_types") or ()))),
+            window=_window(config),
             scales=tuple(name for name in _SCALES if config.get(name) not in (None, 1, False)),
             has_experts=any(config.get(name) for name in _EXPERTS),
         )
@@ -126,6 +129,7 @@ def decoding_refusal(base: BaseTraits) -> str | None:
         "it rotates a part of each head only": base.rotated != 1.0,
         f"it has layers of type {' and '.join(map(repr, others))}": others,
         f"its config sets {' and '.join(base.scales)}": base.scales,
+        f"its sliding window is {base.window}": base.window is not None and base.window < 1,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -188,6 +192,18 @@ def spec_refusal(spec: RunSpec, scheme: str, dtype: str) -> str | None:
         f"quant.scheme is {scheme}": scheme not in _SCHEMES,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _loaded_as(config: Mapping[str, Any]) -> str:
+    """Return the family that transformers makes of a config: a Mistral with kinds of layers is loaded as a Ministral."""
+    family = str(config.get("model_type") or "")
+    return "ministral" if family == "mistral" and "layer_types" in config else family
+
+
+def _window(config: Mapping[str, Any]) -> int | None:
+    """Return how many tokens the config says that a layer sees, where its family reads that."""
+    reads = config.get("model_type") == "mistral" or config.get("use_sliding_window")
+    return config.get("sliding_window") if reads else None
 
 
 def _untargeted(lora: Mapping[str, Any]) -> str | None:

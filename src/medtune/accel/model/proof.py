@@ -19,6 +19,7 @@ from torch.nn import functional
 from medtune.accel.model.heads import Heads, Norm
 from medtune.accel.model.reader import BaseParts, LayerParts, Projection
 from medtune.accel.model.unsupported import UnsupportedError
+from medtune.accel.model.untouched import untouched
 
 __all__ = ["prove"]
 
@@ -47,7 +48,7 @@ def prove(parts: BaseParts, *, training: bool) -> None:
     for mode in sorted({False, training}):
         left = [layer for key, layer in kinds.items() if (key, mode) not in done]
         if left:
-            with _untouched(parts, training=mode):
+            with _held(parts, training=mode):
                 _prove_all(parts, left)
         done.update((key, mode) for key in kinds)
 
@@ -59,30 +60,16 @@ def _kind(layer: LayerParts) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _untouched(parts: BaseParts, *, training: bool) -> Iterator[None]:
-    """Hold the modules to a mode, and put back whatever they note of being run."""
+def _held(parts: BaseParts, *, training: bool) -> Iterator[None]:
+    """Hold the modules to a mode; afterwards they are as they were."""
     device = parts.embedding.device
-    modules = list(parts.module.modules())
-    before = [(m, dict(m.__dict__), dict(m._parameters), dict(m._buffers)) for m in modules]  # noqa: SLF001 - no other way
-    try:
-        for module in modules:
+    with untouched(parts.module, device):
+        for module in parts.module.modules():
             # checkpointing is transformers' own and only repeats; dropout draws
             is_calm = isinstance(module, nn.Dropout) or hasattr(module, "gradient_checkpointing")
             module.training = training and not is_calm
-            if hasattr(module, "support_avx512bf16_for_cpu"):
-                vars(module)["support_avx512bf16_for_cpu"] = False  # bitsandbytes would repack the weights for good
-        devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
             yield
-    finally:
-        for module, values, parameters, buffers in before:
-            module.__dict__.clear()
-            module.__dict__.update(values)
-            for place, kept in ((module._parameters, parameters), (module._buffers, buffers)):  # noqa: SLF001 - as above
-                place.clear()
-                place.update(kept)
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 def _prove_all(parts: BaseParts, kinds: list[LayerParts]) -> None:

@@ -177,6 +177,8 @@ class TrainResult:
         best_step: update after which a score during training was best, None without such scores.
         adapter_step: update whose adapter the model holds now: ``best_step`` when the best one is kept, else ``steps``.
         stopped_early: why training ended before its last update although nothing interrupted it; empty when it did not.
+        proof: how the loss was computed and how far that was from the model's own, as JSON values; empty where the trainer
+            proves nothing.
     """
 
     steps: int
@@ -189,6 +191,7 @@ class TrainResult:
     best_step: int | None = None
     adapter_step: int | None = None
     stopped_early: str = ""
+    proof: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def tokens_per_second(self) -> float:

@@ -77,6 +77,8 @@ def _logging(asked: RunRequest, steps: int) -> Callable[[Mapping[str, Any]], Non
 
     def log(record: Mapping[str, Any]) -> None:
         written.append(record)
+        if "proof" in record:
+            asked.note("running", proof=record["proof"])
         asked.host.manager.hook.step_logged(record=record)
         if "step" in record:
             asked.on_step({**record, "total_steps": steps})

@@ -36,7 +36,9 @@ def score_base(state: RunState, loaded: Loaded) -> Evaluation | None:
 def score(state: RunState, loaded: Loaded, base: Evaluation | None, result: TrainResult) -> None:
     """Score the tuned model where the base was, write the report, and finish the record."""
     asked, folder = state.asked, state.asked.folder
-    facts: dict[str, Any] = {"result": {**asdict(result), "tokens_per_second": result.tokens_per_second}}
+    told = {**asdict(result), "tokens_per_second": result.tokens_per_second}
+    del told["proof"]  # in the record since training began
+    facts: dict[str, Any] = {"result": told}
     if base is not None:
         asked.on_stage("scoring the tuned model")
         facts |= _score_tuned(state, loaded, base)

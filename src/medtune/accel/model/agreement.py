@@ -1,0 +1,284 @@
+"""Measures on a micro-batch how far a training loss is from the model's own forward with labels, each sample alone.
+
+Loss and gradients of the adapter are compared, then samples are changed to see whether others notice. The adapter's values are
+drawn where they are zero, since a fresh adapter would let every gradient error pass; dropout is off. Afterwards values, gradients,
+modes and generators are what they were, bit for bit.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medtune.accel.model.untouched import untouched
+from medtune.data.pack import to_batch
+from medtune.plugins.contracts import PackedRow
+
+__all__ = ["Examination", "Figures", "TrainingLoss", "own_forward"]
+
+TrainingLoss = Callable[[Mapping[str, Tensor]], tuple[Tensor, Tensor]]
+"""Arrays of ``to_batch`` as tensors -> summed loss [], and the loss of each supervised token in their order, perhaps with padding."""
+
+_IGNORED = -100
+_PADDING = 8
+_DRAWN = 0.02
+"""Standard deviation of what stands in for zeros in the adapter."""
+_FAINT = 0.1
+"""Share of the typical gradient of a tensor below which errors are measured against that share."""
+_NOISE = 4
+"""How often what a repeated pass moves may be moved without being taken for a leak."""
+_AUTOCASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How far a loss is from the model's own.
+
+    Attributes:
+        loss: relative error of the tokens' losses, by norm, or of their sum, whichever is larger.
+        gradient: largest relative error of any trained tensor's gradient, by norm.
+        scale: how far the gradients' projection on the right ones is from 1: what a factor on the loss changes, and rounding does not.
+        leak: largest change of a token's loss when other samples change, as a share of what changes in these.
+    """
+
+    loss: float
+    gradient: float
+    scale: float
+    leak: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Summed loss, losses of tokens [supervised], and gradients, all on the device."""
+
+    total: Tensor
+    tokens: Tensor
+    gradients: list[Tensor]
+
+
+class Examination:
+    """One micro-batch and one model, whose losses are compared; use as a context manager.
+
+    Args:
+        model: a causal model that peft wrapped.
+        rows: from ``choose_rows``.
+        pad_id: id of the padding.
+        precision: "bf16", "fp16" or "fp32"; on a GPU torch casts to it, as while training.
+    """
+
+    def __init__(self, model: Any, rows: Sequence[PackedRow], pad_id: int, precision: str) -> None:
+        self._model, self._base, self._rows, self._pad_id = model, model.get_base_model(), rows, pad_id
+        self._trained = [p for p in model.parameters() if p.requires_grad]
+        embedding = self._base.get_input_embeddings().weight
+        self._device, self._vocabulary, self._precision = embedding.device, len(embedding), precision
+        self._references: dict[bool, _Answer] = {}
+
+    @contextmanager
+    def open(self) -> Iterator["Examination"]:
+        """Seed the adapter and put everything back in the end."""
+        with untouched(self._model, self._device), _seeded(self._trained):
+            yield self
+        self._references.clear()
+
+    def foresight(self) -> float:
+        """Return how much an earlier logit moves when later tokens change, as a share of what moves there; 0 if causal."""
+        ids = list(self._rows[-1].input_ids)
+        half = len(ids) // 2
+        self._set_modes(training=False)
+        with torch.no_grad(), self._autocast():
+            before, after = (
+                own_forward(self._base, input_ids=torch.tensor([given], device=self._device)).logits[0].float()
+                for given in (ids, [*ids[:half], *self._changed(ids[half:])])
+            )
+        moved = (after - before).abs().amax(-1)
+        return _share(moved[:half].max(), moved[half:])
+
+    def figures(self, loss: TrainingLoss, *, as_trained: bool) -> Figures:
+        """Measure a loss.
+
+        Args:
+            loss: what would be trained on.
+            as_trained: whether it stands beside the model and has to compute what that computes in training mode, adapter's
+                dropout aside; else it runs the model's own modules, and both sides are run in evaluation mode.
+        """
+        wanted = self._reference(training=as_trained)
+        self._set_modes(training=False)
+        total, tokens = self._run(loss, self._batch(self._rows))
+        gradients = self._gradients(total)
+        found = _Answer(total.detach(), tokens[: len(wanted.tokens)], gradients)
+        with torch.no_grad():
+            return Figures(
+                loss=max(_error(found.tokens, wanted.tokens), _error(found.total, wanted.total)),
+                gradient=_gradient_error(found.gradients, wanted.gradients),
+                scale=_scale_error(found.gradients, wanted.gradients),
+                leak=self._leak(loss),
+            )
+
+    def _reference(self, *, training: bool) -> _Answer:
+        if training not in self._references:
+            self._set_modes(training=training)
+            answers = [self._alone(sample) for row in self._rows for sample in _samples(row)]
+            self._references[training] = _Answer(
+                total=torch.stack([answer.total for answer in answers]).sum(),
+                tokens=torch.cat([answer.tokens for answer in answers]),
+                gradients=[
+                    sum(parts, torch.zeros_like(parts[0]))
+                    for parts in zip(*(a.gradients for a in answers), strict=True)
+                ],
+            )
+        return self._references[training]
+
+    def _alone(self, sample: tuple[list[int], list[int]]) -> _Answer:
+        """Return the answer of the model's own forward with labels for one sample."""
+        ids, labels = (torch.tensor([values], device=self._device) for values in sample)
+        targets = labels[:, 1:]
+        marked = targets != _IGNORED
+        with self._autocast():
+            output = own_forward(self._base, input_ids=ids, labels=labels)
+        logits = output.logits[:, :-1][marked].detach().float()
+        total = output.loss.float() * marked.sum()
+        tokens = torch.nn.functional.cross_entropy(logits, targets[marked], reduction="none")
+        return _Answer(total.detach(), tokens, self._gradients(total))
+
+    def _gradients(self, total: Tensor) -> list[Tensor]:
+        found = torch.autograd.grad(total, self._trained, allow_unused=True)
+        pairs = zip(found, self._trained, strict=True)
+        return [torch.zeros_like(p) if gradient is None else gradient.detach() for gradient, p in pairs]
+
+    def _leak(self, loss: TrainingLoss) -> float:
+        """Change every other sample, and look at the losses of those between; all tokens carry loss for that.
+
+        A pass that does not repeat itself, such as one that adds up in any order, is no leak: what moves is then compared with
+        what moves without a change.
+        """
+        rows = [_all_marked(row) for row in self._rows]
+        owners = _owners(rows, self._device)
+        before = self._token_losses(loss, rows, len(owners))
+        shares: list[float] = []
+        for parity in (0, 1):
+            moved = (self._token_losses(loss, self._with_changed(rows, parity), len(owners)) - before).abs()
+            own = owners % 2 == parity
+            if moved[~own].max() > 0:
+                noise = (self._token_losses(loss, rows, len(owners)) - before).abs().max()
+                moved = torch.where(own, moved, (moved - _NOISE * noise).clamp(min=0))
+            shares.append(_share(moved[~own].max(), moved[own]))
+        return max(shares)
+
+    def _token_losses(self, loss: TrainingLoss, rows: Sequence[PackedRow], count: int) -> Tensor:
+        with torch.no_grad():
+            return self._run(loss, self._batch(rows))[1][:count].clone()
+
+    def _with_changed(self, rows: Sequence[PackedRow], parity: int) -> list[PackedRow]:
+        """Return rows with every sample changed whose number, counted over all rows, is odd or even."""
+        changed: list[PackedRow] = []
+        number = 0
+        for row in rows:
+            ids: list[int] = []
+            for own, _labels in _samples(row):
+                ids += self._changed(own) if number % 2 == parity else own
+                number += 1
+            changed.append(PackedRow(ids, row.supervised, row.lengths, row.samples))
+        return changed
+
+    def _changed(self, ids: Sequence[int]) -> list[int]:
+        return [(token + 1) % self._vocabulary for token in ids]
+
+    def _batch(self, rows: Sequence[PackedRow]) -> dict[str, Tensor]:
+        width = max(len(row.input_ids) for row in rows) + _PADDING
+        return {name: torch.from_numpy(a).to(self._device) for name, a in to_batch(rows, width, self._pad_id).items()}
+
+    def _run(self, loss: TrainingLoss, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        with self._autocast():
+            return loss(batch)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        kind = _AUTOCASTS.get(self._precision)
+        return torch.autocast("cuda", kind) if kind is not None and self._device.type == "cuda" else nullcontext()
+
+    def _set_modes(self, *, training: bool) -> None:
+        for name, module in self._model.named_modules():
+            # checkpointing only repeats, and what peft drops is left out on both sides
+            is_calm = "lora_dropout" in name or hasattr(module, "gradient_checkpointing")
+            module.training = training and not is_calm
+
+
+def own_forward(base: Any, **given: Any) -> Any:
+    """Call a model as its class defines it, keeping nothing for a next token, and without losses that balance a router.
+
+    Args:
+        base: without peft around it; an instance's own ``forward``, such as a trainer's, is passed by.
+        given: named arguments.
+    """
+    forward = type(base).forward
+    known = inspect.signature(forward).parameters
+    options = {"use_cache": False, "output_router_logits": False}
+    return forward(base, **given, **{name: value for name, value in options.items() if name in known})
+
+
+@contextmanager
+def _seeded(trained: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Draw values where all of a trained tensor is zero, such as lora_B at first; put back values and gradients."""
+    kept = [(p, p.detach().clone(), p.grad) for p in trained]
+    draw = torch.Generator().manual_seed(0)
+    try:
+        with torch.no_grad():
+            for parameter in trained:
+                parameter.grad = None
+                if not parameter.any():
+                    parameter.copy_(_DRAWN * torch.randn(parameter.shape, generator=draw))
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value, gradient in kept:
+                parameter.copy_(value)
+                parameter.grad = gradient
+
+
+def _samples(row: PackedRow) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield ids and labels of each sample of a row."""
+    for end, length in zip(accumulate(row.lengths), row.lengths, strict=True):
+        ids = [int(token) for token in row.input_ids[end - length : end]]
+        marks = [0, *row.supervised[end - length + 1 : end]]  # nothing predicts a sample's first token
+        yield ids, [token if marked else _IGNORED for token, marked in zip(ids, marks, strict=True)]
+
+
+def _all_marked(row: PackedRow) -> PackedRow:
+    return PackedRow(row.input_ids, [1] * len(row.input_ids), row.lengths, row.samples)
+
+
+def _owners(rows: Sequence[PackedRow], device: torch.device) -> Tensor:
+    """Return the number of the sample of each token with loss, where all but first tokens have some."""
+    lengths = torch.tensor([length - 1 for row in rows for length in row.lengths])
+    return torch.arange(len(lengths)).repeat_interleave(lengths).to(device)
+
+
+def _error(found: Tensor, wanted: Tensor) -> float:
+    """Return the relative error by norm; infinite for another shape, NaN where a value is."""
+    if found.shape != wanted.shape:
+        return float("inf")
+    return float((found.double() - wanted.double()).norm() / wanted.double().norm().clamp(min=1e-30))
+
+
+def _gradient_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+    norms = torch.stack([gradient.double().norm() for gradient in wanted])
+    apart = torch.stack([(f.double() - w.double()).norm() for f, w in zip(found, wanted, strict=True)])
+    floor = _FAINT * norms.square().mean().sqrt()
+    return float((apart / norms.clamp(min=floor.clamp(min=1e-30))).max())
+
+
+def _scale_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+    pairs = list(zip(found, wanted, strict=True))
+    along = torch.stack([(f.double() * w.double()).sum() for f, w in pairs]).sum()
+    square = torch.stack([w.double().square().sum() for _f, w in pairs]).sum()
+    return float((along / square.clamp(min=1e-30) - 1).abs())
+
+
+def _share(moved: Tensor, own: Tensor) -> float:
+    """Return the largest unwanted change over the typical wanted one."""
+    typical = float(own.double().square().mean().sqrt())
+    return float(moved) / typical if typical > 0 else float("inf")
