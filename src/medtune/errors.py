@@ -12,7 +12,8 @@ MedtuneError
 │       └── PluginImportError
 ├── DataError (exit 3)
 ├── UnsafeArtifactError (exit 4)
-│   └── DamagedArtifactError
+│   ├── DamagedArtifactError
+│   └── UnsafeAdapterError
 ├── RunLockedError (exit 5)
 ├── StorageError (exit 6)
 │   ├── HubUnreachableError
@@ -130,6 +131,16 @@ class DamagedArtifactError(UnsafeArtifactError):
     def __init__(self, path: str, file: str, reason: str) -> None:
         self.path, self.file, self.reason = path, file, reason
         super().__init__(f"'{path}' is damaged: file '{file}' {reason}; restore it from a copy or remove the folder")
+
+
+class UnsafeAdapterError(UnsafeArtifactError):
+    """An adapter is not the one that its run trained, or would run code; ``check`` names what found it."""
+
+    def __init__(self, path: str, check: str, reason: str) -> None:
+        self.path, self.check, self.reason = path, check, reason
+        super().__init__(
+            f"adapter '{path}' is not used: {reason}; restore it from a copy, or train it again in another output_dir"
+        )
 
 
 class RunLockedError(MedtuneError):

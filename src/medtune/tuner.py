@@ -114,11 +114,11 @@ class MedTuner:
         return self._host
 
     def check(self) -> None:
-        """Check what can be known without any machine learning library: backend names and local paths.
+        """Check what can be known without any machine learning library: backend names, adapter settings and local paths.
 
         Raises:
             UnknownNameError: a backend or the formatter is not registered.
-            SpecError: ``model.path`` is no folder.
+            SpecError: the adapter could not be trained or saved as asked, or ``model.path`` is no folder.
         """
         require_backends(self.spec, self.host)
         if self.spec.model.path is not None and not Path(self.spec.model.path).is_dir():

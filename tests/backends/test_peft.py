@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from medtune import LoraSpec, QuantSpec
-from medtune.backends.peft import PeftAdapter, _check_initialisation
+from medtune.backends.peft import PeftAdapter
 from medtune.errors import SpecError
 from medtune.machine.libraries import quiet_libraries
-from medtune.plugins.contracts import Loaded
 from medtune.testing.tiny import tiny_base
 
 IDS = torch.arange(2, 22)[None]
@@ -140,12 +139,12 @@ def test_the_description_of_the_initialisation_names_the_schemes_that_the_code_t
         for names, schemes in re.findall(r'((?:"\w+"(?: and )?)+) needs? scheme ((?:"\w+"(?: or )?)+)', said)
         for name in re.findall(r'"(\w+)"', names)
     }
-    assert len(needs) == 3
+    assert len(needs) == 4
     for init in get_args(LoraSpec.model_fields["init"].annotation):
         taken = set()
         for scheme in set(get_args(QuantSpec.model_fields["scheme"].annotation)) - {"auto"}:
             try:
-                _check_initialisation(LoraSpec(init=init), Loaded(None, None, "cuda:0", "fp32", (), scheme))
+                PeftAdapter().check(LoraSpec(init=init), scheme, "cuda:0")
             except SpecError:
                 continue
             taken.add(scheme)

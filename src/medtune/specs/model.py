@@ -1,5 +1,7 @@
 """The base model, its storage and the adapter, as a user writes them."""
 
+import re
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -10,6 +12,9 @@ __all__ = ["LoraSpec", "ModelSpec", "QuantSpec"]
 
 STARLING = "berkeley-nest/Starling-LM-7B-alpha"
 STARLING_REVISION = "1dddf3b95bc1391f6307299eb1c162c194bde9bd"
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_CACHED = re.compile(r"(?:^|/)models--([\w.-]+?)--([\w.-]+)/snapshots/([0-9a-f]{40})/?$")
+"""A folder of this form, in the hub's own cache, holds that commit of that repository."""
 
 
 class ModelSpec(Spec):
@@ -25,6 +30,21 @@ class ModelSpec(Spec):
     """Attention of transformers; "auto" is sdpa, which isolates packed samples on CPU and CUDA."""
     system_turns: Literal["fold", "refuse"] = "fold"
     """What to do with a system turn when the chat template has none: put it before the first user turn, or refuse."""
+
+    @property
+    def origin(self) -> tuple[str, str | None]:
+        """Repository and commit where they are known, else the folder as it was given, and no commit.
+
+        They are known of a folder in the hub's own cache, and of one for which ``name`` says another than the default,
+        which nobody need have meant.
+        """
+        if self.path is None:
+            return self.name, self.revision
+        cached = _CACHED.search(PurePath(self.path).as_posix())
+        if cached:
+            return f"{cached[1]}/{cached[2]}", cached[3]
+        is_repository = _REPOSITORY.fullmatch(self.name) and self.name != STARLING
+        return (self.name, self.revision) if is_repository else (self.path, None)
 
     @model_validator(mode="before")
     @classmethod
@@ -69,7 +89,7 @@ class LoraSpec(Spec):
     use_dora: bool = False
     """Whether magnitude and direction are trained apart (arXiv 2402.09353)."""
     init: Literal["default", "gaussian", "pissa", "loftq", "olora", "orthogonal"] = "default"
-    """Initialisation that peft offers; "pissa" and "olora" need scheme "none", "loftq" needs scheme "nf4" or "fp4" and a
-    CUDA GPU."""
+    """Initialisation that peft offers; "pissa" and "olora" need scheme "none", and neither biases nor DoRA; "orthogonal"
+    needs scheme "none", and an even r; "loftq" needs scheme "nf4" or "fp4", a CUDA GPU, and no DoRA."""
     backend: str = "peft"
     """Name of the registered adapter."""
