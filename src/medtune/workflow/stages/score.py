@@ -10,7 +10,7 @@ from medtune.export.report import write_report
 from medtune.machine.hardware import is_first_rank
 from medtune.plugins.contracts import Loaded, TrainResult
 from medtune.runs.log import RunLog
-from medtune.workflow.kept_answers import AnswerFiles, circumstances_of
+from medtune.workflow.kept_answers import AnswerFiles, circumstances_of, questions_of
 from medtune.workflow.scoring import assess, scores_table
 from medtune.workflow.state import RunState
 
@@ -36,7 +36,10 @@ def score_base(state: RunState, loaded: Loaded) -> Evaluation | None:
 def score(state: RunState, loaded: Loaded, base: Evaluation | None, result: TrainResult) -> None:
     """Score the tuned model where the base was, write the report, and finish the record."""
     asked, folder = state.asked, state.asked.folder
-    facts: dict[str, Any] = {"result": {**asdict(result), "tokens_per_second": result.tokens_per_second}}
+    facts: dict[str, Any] = {
+        "result": {**asdict(result), "tokens_per_second": result.tokens_per_second},
+        "scored": questions_of(asked.spec, state.prepared.validation),
+    }
     if base is not None:
         asked.on_stage("scoring the tuned model")
         facts |= _score_tuned(state, loaded, base)
