@@ -33,7 +33,9 @@ def base(tmp_path_factory):
 
 def on_the_page():
     page = PAGE.read_text("utf-8")
-    return "\n".join(line for line in page.splitlines() if line.startswith(("| scheme | init", "| --- | --- | ---", "| `")))
+    return "\n".join(
+        line for line in page.splitlines() if line.startswith(("| scheme | init", "| --- | --- | ---", "| `"))
+    )
 
 
 def test_chosen_adapters_load_in_plain_peft_or_are_refused_as_the_page_says(base, tmp_path):

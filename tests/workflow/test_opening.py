@@ -323,9 +323,11 @@ def test_a_run_of_an_earlier_medtune_is_opened_and_what_was_not_checked_is_said(
         assert found(folder) is None
     said = [record.getMessage() for record in caplog.records if "earlier medtune" in record.getMessage()]
     assert len(said) == 1
-    assert {"no manifest": "no list", "no record of the manifest": "does not name it", "a contract of format 1": "special"}[
-        kept
-    ] in said[0]
+    assert {
+        "no manifest": "no list",
+        "no record of the manifest": "does not name it",
+        "a contract of format 1": "special",
+    }[kept] in said[0]
 
 
 def test_a_run_without_an_adapter_says_so(run_of):

@@ -110,12 +110,12 @@ def test_a_saved_adapter_that_answers_otherwise_ends_the_run_and_keeps_its_check
 
 
 def test_an_adapter_with_values_that_are_not_finite_is_not_kept(asked, tmp_path):
-    state = prepare(asked())
+    state = prepare(asked(train={"max_steps": 1}))
     loaded = load(state)
 
     def spoilt():
         next(p for p in loaded.model.parameters() if p.requires_grad).data.flatten()[0] = float("nan")
 
     with pytest.raises(UnsafeAdapterError, match="not finite"):
-        fit(state, loaded, lambda: spoilt())
+        fit(state, loaded, spoilt)
     assert not (tmp_path / "run" / "adapter").exists()

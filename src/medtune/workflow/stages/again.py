@@ -36,7 +36,9 @@ def again(asked: RunRequest) -> None:
     if now is None or record.get("scored", now) == now:
         asked.on_stage("this run is finished; nothing to do")
         return
-    asked.on_stage("this run is finished; its validation rows or the settings of scoring changed, so it is scored again")
+    asked.on_stage(
+        "this run is finished; its validation rows or the settings of scoring changed, so it is scored again"
+    )
     loaded = open_adapter(folder, record, asked.spec, asked.host)
     state = RunState(asked, asked.plan, prepared, Start())
     base = score_base(state, loaded)
