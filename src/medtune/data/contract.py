@@ -7,7 +7,7 @@ from typing import Any
 
 from medtune.data.encode import Encoder
 from medtune.data.tokenizer import load_tokenizer, splitting
-from medtune.errors import MedtuneError, UnsafeAdapterError
+from medtune.errors import UnsafeAdapterError
 from medtune.plugins.contracts import Example, Message
 from medtune.specs import ModelSpec
 
@@ -75,8 +75,10 @@ def check_tokenizer(folder: Path, tokenizer: Any) -> None:
     """
     try:
         beside = load_tokenizer(ModelSpec(path=str(folder)))
-    except MedtuneError as error:
-        raise UnsafeAdapterError(str(folder), "tokenizer", f"its tokenizer cannot be loaded ({error})") from error
+    except Exception as error:  # the tokenizers library raises plain ones
+        raise UnsafeAdapterError(
+            str(folder), "tokenizer", f"the tokenizer beside it cannot be loaded ({type(error).__name__})"
+        ) from error
     parts = {"vocabulary": splitting, "template": _template, "special tokens": _special_tokens}
     differing = [name for name, part in parts.items() if part(beside) != part(tokenizer)]
     if differing:
