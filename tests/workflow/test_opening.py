@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from medtune import MedTuner
-from medtune.data import contract
+from medtune.backends import attached
 from medtune.errors import DamagedArtifactError, StorageError, UnsafeAdapterError, UnsafeArtifactError
 from medtune.plugins.host import create_host
 from medtune.runs import adapter_files
@@ -241,19 +241,30 @@ def test_without_a_check_what_it_is_for_gets_past_it(run_of, monkeypatch, check)
 
 
 @pytest.mark.parametrize(
-    ("check", "name", "where", "part"),
+    ("where", "part", "name"),
     [
-        ("contract", "another template", contract, "check_contract"),
-        ("tokenizer", "a tokenizer with another template", contract, "check_tokenizer"),
+        (opening, "check_contract", "another template"),
+        (opening, "check_tokenizer", "a tokenizer with another template"),
+        (attached, "_require_names", "a layer that is not adapted"),
     ],
 )
-def test_without_the_comparison_another_prompt_gets_past(run_of, monkeypatch, check, name, where, part):
+def test_without_the_comparison_what_it_is_for_gets_past(run_of, monkeypatch, where, part, name):
     folder = run_of()
-    BROKEN[name][1](folder.adapter_dir)
+    check, damage = BROKEN[name]
+    damage(folder.adapter_dir)
     seal(folder)
-    assert found(folder) is not None
-    monkeypatch.setattr(opening, part, lambda *_: [])
+    assert found(folder) == check
+    monkeypatch.setattr(where, part, lambda *_: [])
     assert found(folder) is None
+
+
+def test_without_the_manifest_a_changed_card_gets_past(run_of, monkeypatch):
+    folder = run_of()
+    (folder.adapter_dir / "README.md").write_text("other")
+    with pytest.raises(DamagedArtifactError, match="README"):
+        found(folder, in_memory=False)
+    monkeypatch.setattr(opening, "verify_adapter", lambda *_: [])
+    assert found(folder, in_memory=False) is None
 
 
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "README.md", "prompt_contract.json", "tokenizer.json"])
@@ -282,7 +293,7 @@ def test_an_adapter_folder_that_is_a_link_is_refused(run_of):
         load(folder)
 
 
-def test_another_base_in_the_same_place_is_refused(run_of, base, tmp_path):
+def test_another_base_in_the_same_place_is_refused(run_of, base, tmp_path, monkeypatch):
     folder = run_of()
     other = shutil.copytree(base, tmp_path / "other")
     spec = folder.read()["spec"]
@@ -293,6 +304,8 @@ def test_another_base_in_the_same_place_is_refused(run_of, base, tmp_path):
     (other / "model.safetensors").write_bytes(weights)
     with pytest.raises(UnsafeArtifactError, match="trained on another base"):
         load(folder)
+    monkeypatch.setattr(opening, "_check_base", lambda *_: None)
+    assert found(folder) is None
 
 
 @pytest.mark.parametrize(

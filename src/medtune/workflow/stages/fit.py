@@ -16,7 +16,7 @@ from medtune.runs.log import RunLog
 from medtune.runs.manifest import MANIFEST, file_digest
 from medtune.runs.store import publish
 from medtune.workflow.opening import check_files
-from medtune.workflow.saved_adapter import probe, prove_saved
+from medtune.workflow.saved_adapter import Trained, prove_saved, remember
 from medtune.workflow.scoring import rows_in_training, score_briefly
 from medtune.workflow.state import RunRequest, RunState
 
@@ -104,13 +104,13 @@ def _scorer(state: RunState, loaded: Loaded, log: Callable[[Mapping[str, Any]], 
 
 def _save(state: RunState, loaded: Loaded) -> None:
     """Write the adapter, prove it, and note by which list of files it is known again."""
-    asked, trained = state.asked, probe(loaded)
+    asked, trained = state.asked, remember(loaded)
     publish(asked.folder.adapter_dir, lambda path: _write_adapter(path, state, loaded, trained))
     manifest = {"manifest": file_digest(asked.folder.adapter_dir / MANIFEST)}
     asked.folder.update(adapter=manifest)
 
 
-def _write_adapter(path: Path, state: RunState, loaded: Loaded, trained: Any) -> None:
+def _write_adapter(path: Path, state: RunState, loaded: Loaded, trained: Trained) -> None:
     """Write all files of the adapter; after it the model holds the adapter as it was saved."""
     if loaded.save_adapter is None:
         loaded.model.save_pretrained(path, safe_serialization=True)
