@@ -16,7 +16,8 @@ MedtuneError
 │   ├── BaseDamagedError
 │   ├── DamagedArtifactError
 │   ├── UnprovenAnswersError
-│   └── UnprovenBaseError
+│   ├── UnprovenBaseError
+│   └── UnsafeAdapterError
 ├── RunLockedError (exit 5)
 ├── StorageError (exit 6)
 │   ├── HubUnreachableError
@@ -171,6 +172,13 @@ class UnprovenBaseError(UnsafeArtifactError):
         super().__init__(
             f"base '{base}' cannot be trained: {'; '.join(self.reasons)}; use another base model, or another release of "
             "transformers if it should be right"
+class UnsafeAdapterError(UnsafeArtifactError):
+    """An adapter is not the one that its run trained, or would run code; ``check`` names what found it."""
+
+    def __init__(self, path: str, check: str, reason: str) -> None:
+        self.path, self.check, self.reason = path, check, reason
+        super().__init__(
+            f"adapter '{path}' is not used: {reason}; restore it from a copy, or train it again in another output_dir"
         )
 
 

@@ -115,10 +115,11 @@ class MedTuner:
         return self._host
 
     def check(self) -> None:
-        """Check what can be known without any machine learning library: backend names, local paths, a local base's JSON files.
+        """Check what needs no machine learning library: names of backends, the adapter's settings, a local base's JSON files.
 
         Raises:
             UnknownNameError: a backend or the formatter is not registered.
+            SpecError: the adapter could not be trained or saved as asked.
             BaseUnsuitedError: ``model.path`` is no folder, or what lies there is no base for this run.
             BaseDamagedError: its config.json is damaged.
         """

@@ -2,16 +2,21 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import get_args
 
+import adapter_table as table
 import pytest
 import torch
 
-from medtune import LoraSpec, QuantSpec
-from medtune.backends.peft import PeftAdapter, _check_initialisation
-from medtune.errors import SpecError
+from medtune import LoraSpec, ModelSpec, QuantSpec, RunSpec
+from medtune.backends.bitsandbytes import BitsAndBytesQuantizer
+from medtune.backends.peft import PeftAdapter
+from medtune.errors import PluginError, SpecError
 from medtune.machine.libraries import quiet_libraries
+from medtune.planning.make_plan import require_backends
 from medtune.plugins.contracts import Loaded
+from medtune.plugins.host import create_host
 from medtune.testing.tiny import tiny_base
 
 IDS = torch.arange(2, 22)[None]
@@ -140,12 +145,12 @@ def test_the_description_of_the_initialisation_names_the_schemes_that_the_code_t
         for names, schemes in re.findall(r'((?:"\w+"(?: and )?)+) needs? scheme ((?:"\w+"(?: or )?)+)', said)
         for name in re.findall(r'"(\w+)"', names)
     }
-    assert len(needs) == 3
+    assert len(needs) == 4
     for init in get_args(LoraSpec.model_fields["init"].annotation):
         taken = set()
         for scheme in set(get_args(QuantSpec.model_fields["scheme"].annotation)) - {"auto"}:
             try:
-                _check_initialisation(LoraSpec(init=init), Loaded(None, None, "cuda:0", "fp32", (), scheme))
+                PeftAdapter().check(LoraSpec(init=init), scheme, "cuda:0")
             except SpecError:
                 continue
             taken.add(scheme)
@@ -175,3 +180,115 @@ def test_an_adapter_that_was_loaded_is_saved_with_the_same_bytes_in_the_same_pla
 def test_the_same_seed_gives_the_same_adapter(folder):
     first, second = (attach(folder, LoraSpec()).model.state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture(scope="module")
+def biased(tmp_path_factory):
+    return table.make_base(tmp_path_factory.mktemp("biased") / "base")
+
+
+def attach_biased(biased, spec, dtype="fp32", scheme="none"):
+    torch.manual_seed(3)
+    quant = QuantSpec(scheme=scheme, compute_dtype=dtype)
+    return PeftAdapter().attach(BitsAndBytesQuantizer().load(ModelSpec(path=str(biased)), quant), spec)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [LoraSpec(init="pissa"), LoraSpec(init="olora"), LoraSpec(bias="all"), LoraSpec(bias="lora_only", use_dora=True)],
+    ids=lambda s: f"{s.init}-{s.bias}",
+)
+def test_the_base_answers_as_itself_whatever_the_adapter_changed_of_it(biased, spec, recwarn):
+    alone = logits(table.base_of(biased, "none").model)
+    made = attach_biased(biased, spec)
+    perturb(made.model)
+    tuned = logits(made.model.eval())
+    for _ in range(2):
+        with made.base_only():
+            assert torch.equal(logits(made.model), alone)
+        assert torch.equal(logits(made.model), tuned)
+    assert not torch.allclose(tuned, alone, atol=1e-3)
+    assert [str(w.message) for w in recwarn if "disabling" in str(w.message)] == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [LoraSpec(init="pissa"), LoraSpec(bias="all"), LoraSpec(bias="lora_only", use_dora=True)],
+    ids=lambda s: f"{s.init}-{s.bias}",
+)
+def test_a_saved_adapter_takes_the_place_of_the_trained_one_and_is_saved_again_as_it_was(biased, tmp_path, spec):
+    alone = logits(table.base_of(biased, "none").model)
+    made = attach_biased(biased, spec)
+    perturb(made.model)
+    made.save_adapter(tmp_path / "first")
+    trained = logits(made.model.eval())
+    made.load_adapter(tmp_path / "first")
+    torch.testing.assert_close(logits(made.model), trained, rtol=1e-5, atol=1e-6)
+    with made.base_only():
+        assert torch.equal(logits(made.model), alone)
+    made.save_adapter(tmp_path / "second")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "scheme", "device", "said"),
+    [
+        ({"init": "pissa", "use_dora": True}, "none", None, "DoRA's magnitudes"),
+        ({"init": "olora", "use_dora": True}, "none", None, "DoRA's magnitudes"),
+        ({"init": "pissa", "bias": "all"}, "none", None, "leaves trained biases out"),
+        ({"init": "olora", "bias": "lora_only"}, "none", None, "leaves trained biases out"),
+        ({"init": "loftq", "use_dora": True}, "auto", None, "rounded base"),
+        ({"init": "orthogonal", "r": 7}, "none", None, "even ranks only, and lora.r is 7; use 8"),
+        ({"init": "orthogonal"}, "nf4", None, "stores as integers"),
+        ({"init": "orthogonal"}, "fp8", None, "stores as integers"),
+        ({"use_dora": True}, "fp8", None, "norms of the base's weights"),
+        ({"use_dora": True}, "int8", "cpu", "needs a CUDA GPU"),
+        ({"init": "loftq"}, "nf4", "cpu", "needs a CUDA GPU"),
+    ],
+)
+def test_what_cannot_be_saved_right_is_refused_by_check_and_by_plan(settings, scheme, device, said):
+    spec = RunSpec(lora=LoraSpec(**settings), quant=QuantSpec(scheme=scheme))
+    with pytest.raises(SpecError, match=said):
+        require_backends(spec, create_host(autoload=False), device)
+    if device is not None:
+        require_backends(spec, create_host(autoload=False), "cuda")
+    elif scheme not in ("none", "auto"):
+        require_backends(spec.model_copy_with(quant={"scheme": "auto"}), create_host(autoload=False))
+
+
+def test_more_directions_than_a_weight_has_are_refused(folder):
+    with pytest.raises(SpecError, match=r"lora\.r=33 directions .* has 32"):
+        attach(folder, LoraSpec(init="pissa", r=33))
+
+
+def test_biases_that_the_layers_cannot_add_are_refused_and_those_that_they_can_are_not(biased):
+    with pytest.raises(SpecError, match=r"trained in fp32, which layers of this base in bf16 .* cannot add"):
+        attach_biased(biased, LoraSpec(bias="all"), "bf16")
+    assert attach_biased(biased, LoraSpec(bias="lora_only"), "bf16", "nf4").model is not None
+
+
+def test_a_tuned_model_never_passes_for_its_base():
+    with pytest.raises(PluginError, match="does not say how the base answers"):
+        Loaded(None, None, "cpu", "fp32", ()).base_only()
+
+
+@pytest.mark.parametrize(
+    ("model", "origin"),
+    [
+        (ModelSpec(), ("berkeley-nest/Starling-LM-7B-alpha", ModelSpec().revision)),
+        (ModelSpec(name="org/base", revision="abc"), ("org/base", "abc")),
+        (ModelSpec(name="org/base", revision="abc", path="/data/base"), ("org/base", "abc")),
+        (ModelSpec(path="/data/base"), ("/data/base", None)),
+        (ModelSpec(name="/data/base", path="/data/base"), ("/data/base", None)),
+        (
+            ModelSpec(path=f"/root/hub/models--org--some--base/snapshots/{'a1' * 20}"),
+            ("org/some--base", "a1" * 20),
+        ),
+    ],
+)
+def test_the_base_is_named_by_repository_and_commit_where_they_are_known(folder, tmp_path, model, origin):
+    torch.manual_seed(3)
+    PeftAdapter().attach(replace(base_of(folder), base=model), LoraSpec()).save_adapter(tmp_path)
+    values = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert (values["base_model_name_or_path"], values["revision"]) == origin

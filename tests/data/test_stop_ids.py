@@ -72,7 +72,7 @@ def test_a_folder_without_configuration_names_none(tmp_path):
     assert configured_ends(ModelSpec(path=str(tmp_path))) == ()
 
 
-def test_the_contract_keeps_all_of_them_and_only_fewer_ones_break_it(tmp_path, tokenizers):
+def test_the_contract_keeps_all_of_them_and_others_break_it(tmp_path, tokenizers):
     model = written(tmp_path, generation_config={"eos_token_id": [5, 8]})
     encoder = Encoder(tokenizers["chatml"], model=model)
     write_contract(tmp_path, encoder)
@@ -83,7 +83,12 @@ def test_the_contract_keeps_all_of_them_and_only_fewer_ones_break_it(tmp_path, t
     with pytest.raises(UnsafeArtifactError, match="stop_ids differ"):
         check_contract(tmp_path, Encoder(tokenizers["chatml"]))
     write_contract(tmp_path, Encoder(tokenizers["chatml"]))
-    check_contract(tmp_path, encoder)
+    with pytest.raises(UnsafeArtifactError, match="stop_ids differ"):
+        check_contract(tmp_path, encoder)
+    former = json.loads((tmp_path / "prompt_contract.json").read_text()) | {"format": 1}
+    del former["special_tokens"]  # an earlier medtune knew fewer, which changes no prompt
+    (tmp_path / "prompt_contract.json").write_text(json.dumps(former))
+    assert check_contract(tmp_path, encoder) == ["its special tokens"]
     (tmp_path / "prompt_contract.json").write_text(json.dumps({k: v for k, v in kept.items() if k != "stop_ids"}))
     with pytest.raises(UnsafeArtifactError, match="stop_ids differ"):
         check_contract(tmp_path, encoder)

@@ -66,7 +66,7 @@ def asked(base, rows, host, told, tmp_path):
             output_dir=str(tmp_path / "run"),
             **parts,
         ).spec
-        given = rows if given is None else given
+        given = rows if given is None else given or None  # False: from the spec's source
         return RunRequest(spec, plugins, make_plan(spec, plugins), given, resume, told.append, told.append)
 
     return make

@@ -34,7 +34,7 @@ def load_trainable(folder: Path, model: Any) -> None:
     """Put the saved values into the trainable parameters, bit for bit.
 
     Raises:
-        UnsafeArtifactError: names, shapes or types are not the model's.
+        UnsafeArtifactError: names, shapes or types are not the model's, or values are not finite.
     """
     import torch
     from safetensors.torch import load_file
@@ -47,6 +47,10 @@ def load_trainable(folder: Path, model: Any) -> None:
             raise UnsafeArtifactError(
                 f"checkpoint '{folder}' is of another adapter: parameter '{name}' is {_described(old)} in it and "
                 f"{_described(new)} in the model; resume with the spec it was made with"
+            )
+        if not bool(torch.isfinite(old).all()):
+            raise UnsafeArtifactError(
+                f"checkpoint '{folder}' holds values of '{name}' that are not finite; resume from an earlier one"
             )
     with torch.no_grad():
         for name, parameter in parameters.items():

@@ -1,14 +1,11 @@
-"""Attaches a LoRA adapter through peft, in fp32, and says how it is saved."""
+"""Attaches a LoRA adapter through peft, in fp32, and refuses what could not be saved right."""
 
-import json
-import shutil
-import tempfile
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medtune.backends.attached import AttachedAdapter, copies
 from medtune.errors import SpecError
 from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import Adapter, Loaded
@@ -19,9 +16,7 @@ __all__ = ["PeftAdapter", "provide_adapters"]
 
 _CHANGES_BASE = ("pissa", "olora")
 """Initialisations that subtract the first adapter from the base; they need its plain weights."""
-
-_LOADED = "trained"
-"""Name of an adapter that was loaded, while the fresh one is still there."""
+_FOUR_BITS = ("nf4", "fp4")
 
 _INIT_NAMES: dict[str, bool | str] = {"default": True, "loftq": True}
 
@@ -34,17 +29,32 @@ class PeftAdapter:
 
     name = "peft"
 
+    def check(self, spec: LoraSpec, scheme: str, device: str | None = None) -> None:
+        """Refuse what peft cannot start, or cannot save so that it loads as it was trained; loads no library.
+
+        Args:
+            spec: the adapter.
+            scheme: storage of the base; of "auto" nothing is known yet.
+            device: torch device or its kind; None where it is not known yet.
+
+        Raises:
+            SpecError: naming both fields that do not go together.
+        """
+        reason = _unfit_for_init(spec) or (_unfit_for_scheme(spec, scheme, device) if scheme != "auto" else None)
+        if reason is not None:
+            raise SpecError(reason)
+
     @quiet_libraries()
     def attach(self, loaded: Loaded, spec: LoraSpec) -> Loaded:
         """Wrap the base with a fresh adapter, drawn from torch's current seed.
 
         Raises:
-            SpecError: a target module matches no linear layer, or the initialisation does not suit the base's scheme.
+            SpecError: a target module matches no linear layer, or the initialisation does not suit the base.
         """
         import torch
         from peft import LoraConfig, TaskType, get_peft_model
 
-        _check_initialisation(spec, loaded)
+        self.check(spec, loaded.scheme, loaded.device)
         # peft multiplies by alpha, so a float is fine, and init names come from a closed list of the spec.
         scale: Any = spec.alpha
         init: Any = _INIT_NAMES.get(spec.init, spec.init)
@@ -59,20 +69,23 @@ class PeftAdapter:
             init_lora_weights=init,
             task_type=TaskType.CAUSAL_LM,
         )
+        weights = copies(_changed_weights(loaded.model, spec))
         model = get_peft_model(loaded.model, config)
         if spec.init == "loftq":
-            from peft import replace_lora_weights_loftq
-
-            replace_lora_weights_loftq(model, model_path=loaded.model.name_or_path)
+            _correct_rounding(model, loaded.model)
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(torch.float32)
+        biases = [p for name, p in model.named_parameters() if p.requires_grad and ".lora_" not in name]
+        attached = AttachedAdapter(model, spec, weights, copies(biases), loaded.base)
+        if biases:
+            _require_forward(model, spec, loaded)
         return replace(
             loaded,
             model=model,
-            save_adapter=_saver(model, spec),
-            load_adapter=lambda path: _load(model, path),
-            base_only=model.disable_adapter,
+            save_adapter=attached.save,
+            load_adapter=attached.load,
+            base_only=attached.base_only,
         )
 
 
@@ -82,17 +95,56 @@ def provide_adapters() -> Sequence[Adapter]:
     return [PeftAdapter()]
 
 
-def _check_initialisation(spec: LoraSpec, loaded: Loaded) -> None:
-    scheme = loaded.scheme
+def _unfit_for_init(spec: LoraSpec) -> str | None:
+    """Return why an initialisation does not go with the rest of the adapter."""
+    if spec.init in _CHANGES_BASE and spec.use_dora:
+        return (
+            f"lora.init '{spec.init}' is saved as the difference to its first values, which DoRA's magnitudes do not "
+            "survive; use lora.use_dora=false or another lora.init"
+        )
+    if spec.init in _CHANGES_BASE and spec.bias != "none":
+        return (
+            f"lora.init '{spec.init}' is saved as the difference to its first values, which leaves trained biases out; "
+            "use lora.bias=none or another lora.init"
+        )
+    if spec.init == "loftq" and spec.use_dora:
+        return (
+            "lora.init 'loftq' corrects the rounding of the base, and DoRA scales each output to the rounded base; "
+            "use lora.use_dora=false or another lora.init"
+        )
+    if spec.init == "orthogonal" and spec.r % 2:
+        return f"lora.init 'orthogonal' takes even ranks only, and lora.r is {spec.r}; use {spec.r + 1}"
+    return None
+
+
+def _unfit_for_scheme(spec: LoraSpec, scheme: str, device: str | None) -> str | None:
+    """Return why an adapter does not go with the storage of the base."""
+    on_cpu = device is not None and device.startswith("cpu")
     if spec.init in _CHANGES_BASE and scheme != "none":
-        raise SpecError(
+        return (
             f"lora.init '{spec.init}' changes the base's weights, which scheme '{scheme}' does not allow; "
             "use quant.scheme='none' or another lora.init"
         )
-    if spec.init == "loftq" and scheme not in ("nf4", "fp4"):
-        raise SpecError(f"lora.init 'loftq' corrects 4-bit rounding, and scheme '{scheme}' has none; use nf4 or fp4")
-    if spec.init == "loftq" and loaded.device == "cpu":
-        raise SpecError("lora.init 'loftq' needs a CUDA GPU: peft computes it only there; use another lora.init")
+    if spec.init == "orthogonal" and scheme != "none":
+        return (
+            f"lora.init 'orthogonal' is drawn by peft in the type of the base's weights, which scheme '{scheme}' stores as "
+            "integers; use quant.scheme='none' or another lora.init"
+        )
+    if spec.init == "loftq" and scheme not in _FOUR_BITS:
+        return f"lora.init 'loftq' corrects 4-bit rounding, and scheme '{scheme}' has none; use nf4 or fp4"
+    if spec.init == "loftq" and on_cpu:
+        return "lora.init 'loftq' needs a CUDA GPU: peft computes it only there; use another lora.init"
+    if spec.use_dora and scheme == "fp8":
+        return (
+            "lora.use_dora needs the norms of the base's weights, which peft cannot read of scheme 'fp8'; use nf4, fp4 or "
+            "none, or lora.use_dora=false"
+        )
+    if spec.use_dora and scheme == "int8" and on_cpu:
+        return (
+            "lora.use_dora on scheme 'int8' needs a CUDA GPU: on a CPU peft cannot read the weights once they were used; "
+            "use nf4, fp4 or none, or lora.use_dora=false"
+        )
+    return None
 
 
 def _targets(model: Any, spec: LoraSpec) -> dict[str, Any]:
@@ -112,48 +164,53 @@ def _targets(model: Any, spec: LoraSpec) -> dict[str, Any]:
     return {"target_modules": layers, **({"target_parameters": list(experts)} if experts else {})}
 
 
-@quiet_libraries()
-def _load(model: Any, path: Path) -> None:
-    """Replace the fresh adapter; the saved one brings its own rank and scale."""
-    model.load_adapter(str(path), adapter_name=_LOADED, autocast_adapter_dtype=True)
-    model.set_adapter(_LOADED)
-    model.delete_adapter("default")
-    model.requires_grad_(requires_grad=False)
-    model.eval()
+def _changed_weights(model: Any, spec: LoraSpec) -> list[Any]:
+    """Return the weights that the initialisation will take something from.
 
+    Raises:
+        SpecError: one of them has fewer dimensions than the adapter's rank.
+    """
+    from medtune.data.base.targets import reached_layers
 
-def _saver(model: Any, spec: LoraSpec) -> Callable[[Path], None]:
-    """Return a function that saves the adapter so that it loads on the unchanged base."""
     if spec.init not in _CHANGES_BASE:
-        return quiet_libraries()(lambda path: _save(model, path))
-    initial = tempfile.mkdtemp(prefix="medtune-initial-adapter-")
-    weakref.finalize(model, shutil.rmtree, initial, ignore_errors=True)
-    # peft compares with the first adapter to undo the change of the base; it asks that its init be marked neutral.
-    model.peft_config["default"].init_lora_weights = True
-    model.save_pretrained(initial, safe_serialization=True)
-    model.peft_config["default"].init_lora_weights = spec.init
-
-    @quiet_libraries()
-    def save(path: Path) -> None:
-        _save(model, path, path_initial_model_for_weight_conversion=initial)
-
-    return save
+        return []
+    meant = reached_layers(model, spec)
+    for name, layer in meant.items():
+        if min(layer.weight.shape) < spec.r:
+            raise SpecError(
+                f"lora.init '{spec.init}' takes lora.r={spec.r} directions out of each weight, and '{name}' has "
+                f"{min(layer.weight.shape)}; use a smaller lora.r or another lora.init"
+            )
+    return [layer.weight for layer in meant.values()]
 
 
-def _save(model: Any, path: Path, **conversion: str) -> None:
-    """Save the adapter; equal ones give equal bytes, though peft holds names of modules as sets, in any order."""
-    model.save_pretrained(path, safe_serialization=True, **conversion)
-    if (path / _LOADED).is_dir():  # peft's place for any adapter that is not called "default"
-        for file in list((path / _LOADED).iterdir()):
-            file.replace(path / file.name)
-        (path / _LOADED).rmdir()
-    config = path / "adapter_config.json"
-    values: dict[str, Any] = json.loads(config.read_text("utf-8"))
-    ordered = {key: _in_order(value) for key, value in values.items()}
-    config.write_text(json.dumps(ordered, indent=2, sort_keys=True), "utf-8")
+def _correct_rounding(model: Any, base: Any) -> None:
+    """Set the adapter to what 4-bit rounding took from the base (LoftQ).
+
+    peft's values are the difference itself, which the adapter's factor would multiply: so they are divided by it.
+    """
+    from huggingface_hub import snapshot_download
+    from peft import replace_lora_weights_loftq
+
+    place = base.name_or_path
+    if not Path(place).is_dir():
+        commit = getattr(base.config, "_commit_hash", None)
+        place = snapshot_download(place, revision=commit, local_files_only=True)
+    replace_lora_weights_loftq(model, model_path=place)
+    for module in model.modules():
+        for name, layer in getattr(module, "lora_B", {}).items():
+            layer.weight.data /= module.scaling[name]
 
 
-def _in_order(value: Any) -> Any:
-    """Return names in order, and any other value as it is."""
-    are_names = isinstance(value, list) and all(isinstance(name, str) for name in value)
-    return sorted(value) if are_names else value
+def _require_forward(model: Any, spec: LoraSpec, loaded: Loaded) -> None:
+    """Refuse biases that the layers they belong to cannot add, by trying it on two tokens."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            model(input_ids=torch.zeros(1, 2, dtype=torch.long, device=loaded.device))
+    except RuntimeError as error:
+        raise SpecError(
+            f"lora.bias '{spec.bias}' is trained in fp32, which layers of this base in {loaded.compute_dtype} (scheme "
+            f"'{loaded.scheme}') cannot add; use quant.compute_dtype=fp32, quant.scheme=nf4 or lora.bias=none"
+        ) from error

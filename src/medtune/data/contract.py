@@ -6,13 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from medtune.data.encode import Encoder
-from medtune.errors import UnsafeArtifactError
+from medtune.data.tokenizer import load_tokenizer, splitting
+from medtune.errors import UnsafeAdapterError
 from medtune.plugins.contracts import Example, Message
+from medtune.specs import ModelSpec
 
-__all__ = ["CONTRACT_FILE", "check_contract", "write_contract"]
+__all__ = ["CONTRACT_FILE", "check_contract", "check_tokenizer", "write_contract"]
 
 CONTRACT_FILE = "prompt_contract.json"
-_FORMAT = 1
+_FORMAT = 2
+_ADDED = {"special_tokens": "its special tokens"}
+"""Parts that contracts of format 1 have not, and what they say."""
+_HASHES = ("tokenizer_sha256",)
+"""Parts that change with the releases of the libraries: the tokenizer that lies beside the adapter is compared instead."""
 
 _SAMPLES: tuple[tuple[tuple[str, str], ...], ...] = (
     (("user", "Hello"), ("assistant", "Hi there.")),
@@ -24,29 +30,60 @@ _SAMPLES: tuple[tuple[tuple[str, str], ...], ...] = (
 
 
 def write_contract(folder: Path, encoder: Encoder) -> None:
-    """Write ``prompt_contract.json``: hashes of template and tokenizer, sample conversations with ids, stop ids."""
+    """Write ``prompt_contract.json``: template, tokenizer and special tokens, sample conversations with ids, stop ids."""
     (folder / CONTRACT_FILE).write_text(json.dumps(_contract(encoder), indent=1, ensure_ascii=False), "utf-8")
 
 
-def check_contract(folder: Path, encoder: Encoder) -> None:
-    """Compare the contract in ``folder`` with what ``encoder`` does.
+def check_contract(folder: Path, encoder: Encoder) -> list[str]:
+    """Compare the contract in ``folder``, as a whole, with what ``encoder`` does.
+
+    Returns:
+        What a contract of an earlier medtune does not say, and so could not be compared.
 
     Raises:
-        UnsafeArtifactError: there is no contract, or prompts would now be encoded in another way than in training.
+        UnsafeAdapterError: there is no contract, or prompts would now be encoded, or answers end, in another way than in
+            training.
     """
-    file = folder / CONTRACT_FILE
     try:
-        kept = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UnsafeArtifactError(f"'{file}' is missing or damaged, so the adapter's prompt is unknown") from error
-    now = _contract(encoder)
-    differing = [key for key in now if kept.get(key) != now[key]]
-    if kept.get("stop_ids") and set(kept["stop_ids"]) <= set(now["stop_ids"]):  # more of them change no prompt
-        differing = [key for key in differing if key != "stop_ids"]
-    if "samples" in differing or "stop_ids" in differing:
-        raise UnsafeArtifactError(
-            f"adapter '{folder}' was trained on other prompts than this tokenizer gives ({', '.join(differing)} differ); "
-            "use the tokenizer that lies beside the adapter and the transformers version named in run.json"
+        kept = json.loads((folder / CONTRACT_FILE).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        kept = None
+    if not isinstance(kept, dict) or kept.get("format") not in (1, _FORMAT):
+        raise UnsafeAdapterError(
+            str(folder), "contract", f"'{CONTRACT_FILE}' is missing or damaged, so its prompt is unknown"
+        )
+    now, is_former = _contract(encoder), kept["format"] != _FORMAT
+    unsaid = {key: what for key, what in _ADDED.items() if is_former and key not in kept}
+    differing = [key for key in now if key not in ("format", *_HASHES, *unsaid) and kept.get(key) != now[key]]
+    if is_former and kept.get("stop_ids") and set(kept["stop_ids"]) <= set(now["stop_ids"]):
+        differing = [key for key in differing if key != "stop_ids"]  # earlier medtunes knew fewer
+    if differing:
+        raise UnsafeAdapterError(
+            str(folder),
+            "prompt",
+            f"it was trained on other prompts than this tokenizer gives ({', '.join(differing)} differ); use the tokenizer "
+            "that lies beside it and the transformers version named in run.json",
+        )
+    return list(unsaid.values())
+
+
+def check_tokenizer(folder: Path, tokenizer: Any) -> None:
+    """Compare the tokenizer that lies beside an adapter, which whoever loads it without medtune uses, with the base's.
+
+    Raises:
+        UnsafeAdapterError: it cannot be loaded, or gives other ids, another prompt or other special tokens.
+    """
+    try:
+        beside = load_tokenizer(ModelSpec(path=str(folder)))
+    except Exception as error:  # the tokenizers library raises plain ones
+        raise UnsafeAdapterError(
+            str(folder), "tokenizer", f"the tokenizer beside it cannot be loaded ({type(error).__name__})"
+        ) from error
+    parts = {"vocabulary": splitting, "template": _template, "special tokens": _special_tokens}
+    differing = [name for name, part in parts.items() if part(beside) != part(tokenizer)]
+    if differing:
+        raise UnsafeAdapterError(
+            str(folder), "tokenizer", f"the tokenizer beside it is not the base's ({', '.join(differing)} differ)"
         )
 
 
@@ -66,8 +103,19 @@ def _contract(encoder: Encoder) -> dict[str, Any]:
     tokenizer = encoder.tokenizer
     return {
         "format": _FORMAT,
-        "template_sha256": hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest(),
-        "tokenizer_sha256": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+        "template_sha256": hashlib.sha256(_template(tokenizer).encode()).hexdigest(),
+        "tokenizer_sha256": hashlib.sha256(json.dumps(splitting(tokenizer), sort_keys=True).encode()).hexdigest(),
+        "special_tokens": _special_tokens(tokenizer),
         "samples": samples,
         "stop_ids": list(encoder.stop_ids),
     }
+
+
+def _template(tokenizer: Any) -> str:
+    return str(tokenizer.chat_template)
+
+
+def _special_tokens(tokenizer: Any) -> dict[str, Any]:
+    """Return the tokens that begin, end and pad a text, with their ids."""
+    kinds = ("bos", "eos", "pad", "unk")
+    return {kind: [getattr(tokenizer, f"{kind}_token"), getattr(tokenizer, f"{kind}_token_id")] for kind in kinds}

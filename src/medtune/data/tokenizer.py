@@ -8,7 +8,7 @@ from medtune.errors import HubUnreachableError, SpecError, UnsafeArtifactError
 from medtune.machine.libraries import quiet_libraries
 from medtune.specs import ModelSpec
 
-__all__ = ["load_tokenizer", "save_tokenizer"]
+__all__ = ["load_tokenizer", "save_tokenizer", "splitting"]
 
 _PAD_CANDIDATES = ("<|pad_0|>", "<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|endoftext|>", "<unk>")
 """Existing tokens that can pad, best first; the embedding is never resized, and the end token never pads."""
@@ -119,11 +119,11 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
         settings = json.loads(file.read_text("utf-8"))
         file.write_text(json.dumps({**settings, "legacy": legacy}, indent=2, sort_keys=True), "utf-8")
     reloaded = load_tokenizer(ModelSpec(path=str(folder)))
-    if _splitting(reloaded) != _splitting(tokenizer):
+    if splitting(reloaded) != splitting(tokenizer):
         raise UnsafeArtifactError(f"the tokenizer saved in '{folder}' would give other ids than the one that trained")
 
 
-def _splitting(tokenizer: Any) -> dict[str, Any]:
+def splitting(tokenizer: Any) -> dict[str, Any]:
     """Return what decides the ids: all of the tokenizer but how it pads and cuts."""
     settings: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     return {key: value for key, value in settings.items() if key not in ("padding", "truncation")}

@@ -44,6 +44,7 @@ def make_plan(
         UnknownNameError: a backend of the spec is not registered.
         BaseUnsuitedError: the base is here and cannot be used for this run.
         BaseDamagedError: its files are damaged, or contradict each other.
+        SpecError: the adapter's backend refuses what is asked of it.
     """
     machine, kept = machine or describe_machine(), kept or {}
     inspected = inspect_base(spec)
@@ -55,7 +56,7 @@ def make_plan(
     choice = None if choices is None else _choose(choices, spec, kept)
     fits, advice = _judge(choices, choice, spec)
     return Plan(
-        backends=require_backends(spec, host),
+        backends=require_backends(spec, host, "cuda" if machine.accelerator else "cpu"),
         fits=fits,
         advice=advice,
         licences=_licences(spec, bundles),
@@ -237,8 +238,18 @@ def _tokens(spec: RunSpec, size: DataSize | None, steps: int | None) -> int | No
     return round(size.tokens / size.rows * rows)
 
 
-def require_backends(spec: RunSpec, host: PluginHost) -> dict[str, str]:
-    """Return kind -> name of the backends in use; raise UnknownNameError for one that is not registered."""
+def require_backends(spec: RunSpec, host: PluginHost, device: str | None = None) -> dict[str, str]:
+    """Return kind -> name of the backends in use.
+
+    Args:
+        spec: the run.
+        host: the plugins.
+        device: kind of the device that trains; None where it is not known.
+
+    Raises:
+        UnknownNameError: one of them is not registered.
+        SpecError: the adapter's backend refuses what is asked of it.
+    """
     used = {
         "quantizer": spec.quant.quantizer,
         "adapter": spec.lora.backend,
@@ -249,6 +260,9 @@ def require_backends(spec: RunSpec, host: PluginHost) -> dict[str, str]:
         used["formatter"] = spec.data.formatter
     for kind, name in used.items():
         host.find(kind, name)
+    refuse = getattr(host.find("adapter", spec.lora.backend), "check", None)
+    if refuse is not None:
+        refuse(spec.lora, spec.quant.scheme, device)
     return {"formatter": "auto", **used}
 
 

@@ -30,6 +30,9 @@ FREE_FIELDS = frozenset(
 )
 """Fields that do not touch the arithmetic; a part stands for all its fields."""
 
+_CHOOSES_ADAPTER = ("eval.every", "eval.keep_best", "eval.patience", "eval.rows_in_training")
+"""Fields of scoring that say which adapter a run ends with: of a finished one they cannot be changed any more."""
+
 _PLACES = {"data.source": "data", "data.validation": "data", "model.path": "model"}
 """Where something lies, free as long as the fingerprint says that it is the same thing."""
 
@@ -46,7 +49,7 @@ def refuse_changes(
     prints: Mapping[str, str],
     unread: Collection[str] = (),
 ) -> None:
-    """Refuse to resume when something changed that the rest of the run depends on.
+    """Refuse to resume a run, or to take a finished one for what is asked, when something changed that it depends on.
 
     Args:
         path: the run folder, for the sentence.
@@ -60,11 +63,12 @@ def refuse_changes(
         SpecChangedError: listing every changed field with both values, and every changed fingerprint.
     """
     old_prints: Mapping[str, str] = before["fingerprints"]
+    is_finished = before.get("state") == "finished"
     same = {name for name in old_prints if prints.get(name) == old_prints[name]} - set(unread)
     changes = [
         f"{name} was {_shown(old)} and is now {_shown(new)}"
         for name, old, new in _differences(_in_today_s_form(path, before["spec"]), spec)
-        if not _is_free(name, spec, same)
+        if (is_finished and name in _CHOOSES_ADAPTER) or not _is_free(name, spec, same)
     ]
     changes += [
         f"the {name.replace('_', ' ')} itself changed (its fingerprint differs)"

@@ -17,6 +17,7 @@ from medtune.runs.durable import Pause, attempt, require_space, sync_directory
 from medtune.runs.manifest import read_manifest, seal_folder, verify_folder
 
 __all__ = [
+    "PICKLE_SUFFIXES",
     "Checkpoint",
     "CheckpointStore",
     "PassedOver",
@@ -33,7 +34,8 @@ _NAME = re.compile(r"step-(\d{6,})")
 _STAGING, _REPLACED, _DISCARDED = ".staging-", ".replaced-", ".discarded-"
 _BYTES_PER_PARAMETER = 12  # fp32 value and two fp32 moments
 _OVERHEAD_BYTES = 1 << 20
-_PICKLE_SUFFIXES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
+PICKLE_SUFFIXES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
+"""Endings of files that may be pickles, which run code when they are loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +248,7 @@ def _move(source: Path, target: Path) -> None:
 
 def _refuse_pickles(folder: Path) -> None:
     for path in folder.rglob("*"):
-        if path.suffix in _PICKLE_SUFFIXES:
+        if path.suffix in PICKLE_SUFFIXES:
             raise UnsafeArtifactError(
                 f"'{path.name}' may be a pickle, which runs code when it is loaded: write safetensors or JSON instead"
             )

@@ -1,5 +1,6 @@
 """The base model, its storage and the adapter, as a user writes them."""
 
+import re
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ __all__ = ["LoraSpec", "ModelSpec", "QuantSpec", "base_label"]
 
 STARLING = "berkeley-nest/Starling-LM-7B-alpha"
 STARLING_REVISION = "1dddf3b95bc1391f6307299eb1c162c194bde9bd"
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def base_label(name: str, path: str | None) -> str:
@@ -50,7 +52,8 @@ class ModelSpec(Spec):
     @property
     def repository(self) -> str | None:
         """The hub repository of the base: as named, else as the hub's cache says of ``path``; None where it is unknown."""
-        return self.name if self.name != self.path else self._cached()[0]
+        is_named = self.path is None or (self.name != self.path and _REPOSITORY.fullmatch(self.name))
+        return self.name if is_named else self._cached()[0]
 
     @property
     def commit(self) -> str | None:
@@ -102,7 +105,7 @@ class LoraSpec(Spec):
     use_dora: bool = False
     """Whether magnitude and direction are trained apart (arXiv 2402.09353)."""
     init: Literal["default", "gaussian", "pissa", "loftq", "olora", "orthogonal"] = "default"
-    """Initialisation that peft offers; "pissa" and "olora" need scheme "none", "loftq" needs scheme "nf4" or "fp4" and a
-    CUDA GPU."""
+    """Initialisation that peft offers; "pissa" and "olora" need scheme "none", and neither biases nor DoRA; "orthogonal"
+    needs scheme "none", and an even r; "loftq" needs scheme "nf4" or "fp4", a CUDA GPU, and no DoRA."""
     backend: str = "peft"
     """Name of the registered adapter."""

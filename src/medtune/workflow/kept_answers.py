@@ -17,7 +17,7 @@ from medtune.runs.manifest import file_digest
 from medtune.specs import RunSpec
 from medtune.version import __version__
 
-__all__ = ["AnswerFiles", "circumstances_of"]
+__all__ = ["AnswerFiles", "circumstances_of", "questions_of"]
 
 _ANSWERED = "answered"
 
@@ -85,6 +85,19 @@ def circumstances_of(spec: RunSpec, loaded: Loaded, examples: Sequence[Example])
         "quant": spec.quant.model_dump(mode="json"),
         "compute_dtype": loaded.compute_dtype,
         "stop_ids": loaded.stop_ids,
-        "eval": spec.eval.model_dump(mode="json", include={"backend", "max_new_tokens", "label_likelihood"}),
+        "eval": _asked_of(spec),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def questions_of(spec: RunSpec, examples: Sequence[Example]) -> str | None:
+    """Identify what a finished run was scored on and how, as far as the spec says it; None where nothing is scored."""
+    if not (spec.eval.enabled and examples):
+        return None
+    facts = {"examples": [asdict(example) for example in examples], "eval": _asked_of(spec)}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _asked_of(spec: RunSpec) -> dict[str, Any]:
+    """Return the settings of scoring that change an answer or a score."""
+    return spec.eval.model_dump(mode="json", include={"backend", "max_new_tokens", "label_likelihood"})

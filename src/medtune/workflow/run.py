@@ -4,19 +4,17 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from medtune.errors import DataError, StorageError
+from medtune.errors import DataError
 from medtune.plugins.contracts import Example, GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, create_host
 from medtune.runs.durable import replace_file
 from medtune.runs.folder import RunFolder
 from medtune.runs.log import RunLog
-from medtune.specs import QuantSpec, RunSpec
-from medtune.workflow.base_identity import check_base
+from medtune.specs import RunSpec
 from medtune.workflow.given_rows import Rows, rows_again
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ class Run:
 
         Raises:
             StorageError: there is no run at ``path``.
-            UnsafeArtifactError: its record is damaged, or its adapter breaks the prompt contract.
+            UnsafeArtifactError: its record is damaged.
         """
         folder = RunFolder(path)
         host = plugins if isinstance(plugins, PluginHost) else create_host(plugins)
@@ -82,25 +80,10 @@ class Run:
 
     @cached_property
     def loaded(self) -> Loaded:
-        """Base and trained adapter in memory, after checking the prompt contract."""
-        from medtune.data.contract import check_contract
+        """Base and trained adapter in memory, once both were checked; see ``opening.open_adapter``."""
+        from medtune.workflow.opening import open_adapter
 
-        if not self.adapter_dir.is_dir():
-            raise StorageError(
-                f"run '{self.path}' is {self.state} and has no adapter yet; finish it with `medtune train`"
-            )
-        check_base(str(self.path), self._record, self.spec.model)
-        quant = self._quant()
-        base = self._host.find("quantizer", quant.quantizer).load(self.spec.model, quant)
-        encoder = self._encoder(base.tokenizer)
-        check_contract(self.adapter_dir, encoder)
-        base = replace(base, stop_ids=encoder.stop_ids)  # one set, whoever loaded it
-        plain = self.spec.lora.model_copy_with(init="default")
-        loaded: Loaded = self._host.find("adapter", self.spec.lora.backend).attach(base, plain)
-        if loaded.load_adapter is None:
-            raise StorageError(f"adapter backend '{self.spec.lora.backend}' cannot load the adapter of '{self.path}'")
-        loaded.load_adapter(self.adapter_dir)
-        return loaded
+        return open_adapter(self._folder, self._record, self.spec, self._host)
 
     def evaluate(
         self,
@@ -220,13 +203,6 @@ class Run:
             compared = {example.row_id for example in validation_examples(self.spec, self._host, rows=given)}
             found |= {example.row_id for example in examples} - compared
         return found
-
-    def _quant(self) -> QuantSpec:
-        """Return the storage that the run was trained on, where its spec left the choice to the plan."""
-        quant, plan = self.spec.quant, self._record["plan"]
-        if quant.scheme != "auto":
-            return quant
-        return quant.model_copy_with(scheme=plan["scheme"], backend=plan["backends"]["quantizer"])
 
     def _encoder(self, tokenizer: Any) -> Any:
         from medtune.data.prepare import encoder_of

@@ -4,6 +4,7 @@ from medtune.errors import RunInterruptedError
 from medtune.machine.hardware import first_rank_says, is_first_rank
 from medtune.runs.signals import StopNow, StopRequest
 from medtune.workflow.run import Run
+from medtune.workflow.stages.again import again
 from medtune.workflow.stages.fit import fit
 from medtune.workflow.stages.load import load
 from medtune.workflow.stages.prepare import is_finished, prepare, require_own_checkpoint
@@ -17,7 +18,8 @@ def train(asked: RunRequest) -> Run:
     """Do what is left of the run, whose lock the caller holds; failures are told to the plugins and kept."""
     require_own_checkpoint(asked)
     if first_rank_says(is_first_rank() and is_finished(asked)):
-        asked.on_stage("this run is finished; nothing to do")
+        if is_first_rank():
+            again(asked)
         return Run.open(asked.folder.path, plugins=asked.host)
     asked.host.manager.hook.run_started(spec=asked.spec, plan=asked.plan)
     try:

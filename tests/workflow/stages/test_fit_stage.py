@@ -1,10 +1,13 @@
 """The third stage trains as many updates as all processes together need, tells each, and keeps the adapter."""
 
-import pytest
+from dataclasses import replace
 
-from medtune.errors import RunInterruptedError
+import pytest
+from safetensors.torch import load_file, save_file
+
+from medtune.errors import RunInterruptedError, UnsafeAdapterError
 from medtune.runs.log import RunLog
-from medtune.runs.manifest import verify_folder
+from medtune.runs.manifest import MANIFEST, file_digest, verify_folder
 from medtune.workflow.stages.fit import fit, job_of
 from medtune.workflow.stages.load import load
 from medtune.workflow.stages.prepare import prepare
@@ -74,3 +77,49 @@ def test_scores_on_the_way_are_logged_and_answer_the_figure_that_is_kept(asked, 
     assert record["evaluation"]["nli"] == figure
     assert told[-1] == {**record, "total_steps": 2}
     assert job_of(prepare(asked()), loaded, never).on_evaluate is None  # never
+
+
+@pytest.mark.parametrize("lora", [{}, {"init": "pissa"}, {"use_dora": True}], ids=str)
+def test_what_was_saved_is_loaded_again_and_answers_as_what_was_trained(asked, lora, tmp_path):
+    state = prepare(asked(lora={"r": 4, **lora}))
+    loaded = load(state)
+    fit(state, loaded, never)
+    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())  # it is the saved one now
+    record = state.asked.folder.read()
+    assert record["adapter"] == {"manifest": file_digest(tmp_path / "run" / "adapter" / MANIFEST)}
+
+
+@pytest.mark.parametrize(
+    ("share", "check", "said"),
+    [(1e-2, "logits", "does not answer as the trained model did"), (1e-6, "values", "has not the values")],
+)
+def test_a_saved_adapter_that_is_another_ends_the_run_and_keeps_its_checkpoints(asked, tmp_path, share, check, said):
+    """As where the library loses something on the way: the values on disk are moved a little."""
+
+    def lossy(loaded):
+        def save(path):
+            loaded.save_adapter(path)
+            file = path / "adapter_model.safetensors"
+            save_file({name: value * (1 + share) + share / 10 for name, value in load_file(file).items()}, file)
+
+        return replace(loaded, save_adapter=save)
+
+    request = asked(train={"save_strategy": "steps", "save_steps": 1})
+    state = prepare(request)
+    with pytest.raises(UnsafeAdapterError, match=said) as caught:
+        fit(state, lossy(load(state)), never)
+    assert (caught.value.check, caught.value.exit_code) == (check, 4)
+    assert not (tmp_path / "run" / "adapter").exists()
+    assert (tmp_path / "run" / "checkpoints" / "step-000002").is_dir()
+
+
+def test_an_adapter_with_values_that_are_not_finite_is_not_kept(asked, tmp_path):
+    state = prepare(asked(train={"max_steps": 1}))
+    loaded = load(state)
+
+    def spoilt():
+        next(p for p in loaded.model.parameters() if p.requires_grad).data.flatten()[0] = float("nan")
+
+    with pytest.raises(UnsafeAdapterError, match="not finite"):
+        fit(state, loaded, spoilt)
+    assert not (tmp_path / "run" / "adapter").exists()

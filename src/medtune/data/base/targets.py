@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from medtune.specs import LoraSpec
 
-__all__ = ["expert_targets", "expert_weights", "linear_layers", "reach", "routers", "unknown_target"]
+__all__ = ["expert_targets", "expert_weights", "linear_layers", "reach", "reached_layers", "routers", "unknown_target"]
 
 _STACKED = 3  # dimensions of the weights of several experts in one parameter
 
@@ -64,18 +64,23 @@ def unknown_target(model: Any, lora: LoraSpec) -> str:
     return ""
 
 
+def reached_layers(model: Any, lora: LoraSpec) -> Mapping[str, Any]:
+    """Return the linear layers that the targets reach, by name."""
+    linear = linear_layers(model)
+    if lora.target_modules == "all-linear":
+        left_out = set(routers(model))
+        return {name: layer for name, layer in linear.items() if name not in left_out}
+    wanted = lora.target_modules
+    return {name: layer for name, layer in linear.items() if any(_is_end(target, name) for target in wanted)}
+
+
 def reach(model: Any, lora: LoraSpec) -> tuple[int, int]:
     """Return how many weights of the blocks the targets reach, and how many there are in linear layers and experts."""
-    linear, experts, left_out = linear_layers(model), expert_weights(model), set(routers(model))
-    sizes = {name: layer.weight.numel() for name, layer in linear.items()}
-    stacked = {name: parameter.numel() for name, parameter in experts.items()}
-    if lora.target_modules == "all-linear":
-        reached = sum(size for name, size in sizes.items() if name not in left_out)
-    else:
-        wanted = lora.target_modules
-        reached = sum(
-            size for name, size in {**sizes, **stacked}.items() if any(_is_end(target, name) for target in wanted)
-        )
+    sizes = {name: layer.weight.numel() for name, layer in linear_layers(model).items()}
+    stacked = {name: parameter.numel() for name, parameter in expert_weights(model).items()}
+    reached = sum(layer.weight.numel() for layer in reached_layers(model, lora).values())
+    names: Sequence[str] = () if lora.target_modules == "all-linear" else lora.target_modules
+    reached += sum(size for name, size in stacked.items() if any(_is_end(target, name) for target in names))
     return reached, sum(sizes.values()) + sum(stacked.values())
 
 

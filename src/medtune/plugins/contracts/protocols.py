@@ -63,12 +63,21 @@ class Quantizer(Protocol):
 
 @runtime_checkable
 class Adapter(Protocol):
-    """Attaches trainable parameters to a loaded base."""
+    """Attaches trainable parameters to a loaded base.
+
+    May also have ``check(spec: LoraSpec, scheme: str, device: str | None)``, called before anything is loaded, which raises
+    ``SpecError`` for what this backend cannot train, or cannot save so that it loads as it was trained. ``scheme`` may be
+    "auto" and ``device`` None where they are not decided yet.
+    """
 
     name: str
 
     def attach(self, loaded: Loaded, spec: LoraSpec) -> Loaded:
-        """Return the loaded model with a fresh fp32 adapter."""
+        """Return the loaded model with a fresh fp32 adapter.
+
+        ``save_adapter`` and ``base_only`` of the result must be set, ``load_adapter`` where a run is to be opened again. The
+        result must answer inside ``base_only()`` as ``loaded`` does, to the bit.
+        """
         ...
 
 

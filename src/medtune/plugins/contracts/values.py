@@ -1,12 +1,13 @@
 """What the parts of medtune hand to each other: plain values, frozen."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
-from medtune.specs import RunSpec
+from medtune.errors import PluginError
+from medtune.specs import ModelSpec, RunSpec
 
 __all__ = [
     "AnswerRequest",
@@ -105,6 +106,14 @@ class PackedRows(Protocol):
         ...
 
 
+def _nobody_said() -> AbstractContextManager[Any]:
+    """Stand for ``base_only`` until ``attach`` sets it: a tuned model must never pass for its base."""
+    raise PluginError(
+        "this adapter backend does not say how the base answers without the adapter (Loaded.base_only), so the base "
+        "cannot be scored; set eval.enabled=false, or use lora.backend=peft"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A model in memory with its tokenizer.
@@ -118,7 +127,8 @@ class Loaded:
         scheme: storage of the base, such as "nf4".
         save_adapter: writes the adapter into a folder in peft's standard form; set by ``attach``.
         load_adapter: replaces the fresh adapter by the one saved in a folder; set by ``attach``.
-        base_only: context manager inside which the model answers without its adapter; set by ``attach``.
+        base_only: context manager inside which the model answers as the base does; set by ``attach``, refused before.
+        base: where the base came from; None where nobody said.
     """
 
     model: Any
@@ -129,7 +139,8 @@ class Loaded:
     scheme: str = "none"
     save_adapter: Callable[[Path], None] | None = None
     load_adapter: Callable[[Path], None] | None = None
-    base_only: Callable[[], AbstractContextManager[Any]] = nullcontext
+    base_only: Callable[[], AbstractContextManager[Any]] = _nobody_said
+    base: ModelSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

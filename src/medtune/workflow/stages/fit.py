@@ -13,8 +13,11 @@ from medtune.machine.hardware import is_first_rank, seed_all, world_size
 from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Job, Loaded, Trainer, TrainResult
 from medtune.runs.log import RunLog
+from medtune.runs.manifest import MANIFEST, file_digest
 from medtune.runs.store import publish
 from medtune.workflow.base_identity import write_identity
+from medtune.workflow.opening import check_files
+from medtune.workflow.saved_adapter import Trained, prove_saved, remember
 from medtune.workflow.scoring import rows_in_training, score_briefly
 from medtune.workflow.state import RunRequest, RunState
 
@@ -25,9 +28,10 @@ StopReason = Callable[[], str | None]
 
 
 def fit(state: RunState, loaded: Loaded, stop_reason: StopReason) -> TrainResult:
-    """Train, and keep the adapter.
+    """Train, and keep the adapter once it is proved to be the trained one.
 
     Raises:
+        UnsafeAdapterError: the saved adapter does not answer as the trained model; the checkpoints are kept.
         RunInterruptedError: a reason to stop came up; the trainer has saved where it was.
     """
     asked = state.asked
@@ -44,7 +48,7 @@ def fit(state: RunState, loaded: Loaded, stop_reason: StopReason) -> TrainResult
         if result.stopped_early:
             asked.on_stage(f"training ended early: {result.stopped_early}")
         asked.on_stage("saving the adapter")
-        publish(asked.folder.adapter_dir, lambda path: _write_adapter(path, state, loaded))
+        _save(state, loaded)
     return result
 
 
@@ -101,7 +105,16 @@ def _scorer(state: RunState, loaded: Loaded, log: Callable[[Mapping[str, Any]], 
     return score
 
 
-def _write_adapter(path: Path, state: RunState, loaded: Loaded) -> None:
+def _save(state: RunState, loaded: Loaded) -> None:
+    """Write the adapter, prove it, and note by which list of files it is known again."""
+    asked, trained = state.asked, remember(loaded)
+    publish(asked.folder.adapter_dir, lambda path: _write_adapter(path, state, loaded, trained))
+    manifest = {"manifest": file_digest(asked.folder.adapter_dir / MANIFEST)}
+    asked.folder.update(adapter=manifest)
+
+
+def _write_adapter(path: Path, state: RunState, loaded: Loaded, trained: Trained) -> None:
+    """Write all files of the adapter; after it the model holds the adapter as it was saved."""
     if loaded.save_adapter is None:
         loaded.model.save_pretrained(path, safe_serialization=True)
     else:
@@ -111,3 +124,6 @@ def _write_adapter(path: Path, state: RunState, loaded: Loaded) -> None:
     write_contract(path, encoder_of(spec, loaded.tokenizer))
     write_identity(path, state.asked.folder.read())
     write_card(path / "README.md", state.plan.settle(spec), state.plan.licences)
+    check_files(path, spec)
+    if not prove_saved(path, loaded, trained):
+        state.asked.on_stage(f"the saved adapter was not proved: backend '{spec.lora.backend}' cannot load one")

@@ -5,13 +5,18 @@ from dataclasses import replace
 from medtune.data.prepare import encoder_of
 from medtune.machine.hardware import seed_all
 from medtune.plugins.contracts import Adapter, Loaded, Quantizer
+from medtune.workflow.saved_adapter import probe, prove_base_only
 from medtune.workflow.state import RunState
 
 __all__ = ["load"]
 
 
 def load(state: RunState) -> Loaded:
-    """Load the base as the plan stores it, and attach the adapter, its first values drawn by the seed."""
+    """Load the base as the plan stores it, and attach the adapter, its first values drawn by the seed.
+
+    Raises:
+        UnsafeArtifactError: without its adapter the model would not answer as the base.
+    """
     asked, plan = state.asked, state.plan
     asked.on_stage(f"loading the base model ({plan.scheme})")
     seed_all(asked.spec.seed)
@@ -19,5 +24,10 @@ def load(state: RunState) -> Loaded:
     quantizer: Quantizer = asked.host.find("quantizer", quant.quantizer)
     adapter: Adapter = asked.host.find("adapter", asked.spec.lora.backend)
     base = quantizer.load(asked.spec.model, quant)
-    base = replace(base, stop_ids=encoder_of(asked.spec, base.tokenizer).stop_ids)  # one set, whoever loaded it
-    return adapter.attach(base, asked.spec.lora)
+    stop_ids = encoder_of(asked.spec, base.tokenizer).stop_ids  # one set, whoever loaded it
+    base = replace(base, stop_ids=stop_ids, base=asked.spec.model)
+    alone = probe(base)
+    loaded = adapter.attach(base, asked.spec.lora)
+    if loaded.base_only is not base.base_only:  # else nobody said how, and scoring the base is refused
+        prove_base_only(loaded, alone)
+    return loaded

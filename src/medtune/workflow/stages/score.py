@@ -10,7 +10,7 @@ from medtune.export.report import write_report
 from medtune.machine.hardware import is_first_rank
 from medtune.plugins.contracts import Loaded, TrainResult
 from medtune.runs.log import RunLog
-from medtune.workflow.kept_answers import AnswerFiles, circumstances_of
+from medtune.workflow.kept_answers import AnswerFiles, circumstances_of, questions_of
 from medtune.workflow.scoring import assess, scores_table
 from medtune.workflow.state import RunState
 
@@ -38,7 +38,7 @@ def score(state: RunState, loaded: Loaded, base: Evaluation | None, result: Trai
     asked, folder = state.asked, state.asked.folder
     told = {**asdict(result), "tokens_per_second": result.tokens_per_second}
     del told["proof"]  # in the record since training began
-    facts: dict[str, Any] = {"result": told}
+    facts: dict[str, Any] = {"result": told, "scored": questions_of(asked.spec, state.prepared.validation)}
     if base is not None:
         asked.on_stage("scoring the tuned model")
         facts |= _score_tuned(state, loaded, base)

@@ -1,0 +1,97 @@
+"""Opens the adapter of a run for use: nothing of it is loaded before it is what the run trained."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from medtune.data.contract import check_contract, check_tokenizer
+from medtune.data.prepare import encoder_of
+from medtune.errors import StorageError, UnsafeArtifactError
+from medtune.plugins.contracts import Adapter, Loaded, Quantizer
+from medtune.plugins.host import PluginHost
+from medtune.runs.adapter_files import AdapterFiles, check_adapter_files
+from medtune.runs.folder import RunFolder
+from medtune.runs.verification import verify_adapter
+from medtune.specs import QuantSpec, RunSpec
+from medtune.workflow.base_identity import check_base
+
+__all__ = ["check_adapter", "check_files", "open_adapter"]
+
+_LOG = logging.getLogger(__name__)
+
+
+def open_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec, host: PluginHost) -> Loaded:
+    """Return base and trained adapter in memory; what an earlier medtune left no trace to check by is logged.
+
+    Args:
+        folder: a run with an adapter.
+        record: its ``run.json``.
+        spec: the spec of that record.
+        host: finds the quantizer and the adapter's backend.
+
+    Raises:
+        StorageError: there is no adapter yet, or its backend cannot load one.
+        UnsafeArtifactError: adapter, tokenizer or base is not the one of the run.
+    """
+    unsaid = check_adapter(folder, record, spec)
+    quant = _quant(record, spec)
+    quantizer: Quantizer = host.find("quantizer", quant.quantizer)
+    base = quantizer.load(spec.model, quant)
+    encoder = encoder_of(spec, base.tokenizer)
+    unsaid += check_contract(folder.adapter_dir, encoder)
+    check_tokenizer(folder.adapter_dir, base.tokenizer)
+    base = replace(base, stop_ids=encoder.stop_ids, base=spec.model)  # one set, whoever loaded it
+    adapter: Adapter = host.find("adapter", spec.lora.backend)
+    # an initialisation that changes the base is for training alone: the saved adapter is of the unchanged one
+    loaded = adapter.attach(base, spec.lora.model_copy_with(init="default"))
+    if loaded.load_adapter is None:
+        raise StorageError(f"adapter backend '{spec.lora.backend}' cannot load the adapter of '{folder.path}'")
+    loaded.load_adapter(folder.adapter_dir)
+    for what in unsaid:
+        _LOG.warning("run '%s' was made by an earlier medtune, so this could not be checked: %s", folder.path, what)
+    return loaded
+
+
+def check_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec) -> list[str]:
+    """Check an adapter and its base as far as that needs neither of them in memory.
+
+    Returns:
+        What could not be checked, because an earlier medtune made the run.
+
+    Raises:
+        StorageError: there is no adapter yet.
+        UnsafeArtifactError: adapter or base is not the one of the run.
+    """
+    if not folder.adapter_dir.is_dir():
+        raise StorageError(
+            f"run '{folder.path}' is {record['state']} and has no adapter yet; finish it with `medtune train`"
+        )
+    if folder.adapter_dir.is_symlink():
+        raise UnsafeArtifactError(
+            f"'{folder.adapter_dir}' is a link, which may lead out of the run; put the folder itself there"
+        )
+    unsaid = verify_adapter(folder, record)
+    check_files(folder.adapter_dir, spec)
+    check_base(str(folder.path), record, spec.model)
+    return unsaid
+
+
+def check_files(adapter: Path, spec: RunSpec) -> None:
+    """Check the files of an adapter against its spec; those of another backend than medtune's have their own form.
+
+    Raises:
+        UnsafeAdapterError: they are not what the spec implies, or would run code.
+    """
+    if spec.lora.backend == "peft":
+        names = {spec.model.name, spec.model.path, spec.model.repository}
+        check_adapter_files(AdapterFiles(adapter, spec.lora, frozenset(name for name in names if name)))
+
+
+def _quant(record: Mapping[str, Any], spec: RunSpec) -> QuantSpec:
+    """Return the storage that the run was trained on, where its spec left the choice to the plan."""
+    quant, plan = spec.quant, record["plan"]
+    if quant.scheme != "auto":
+        return quant
+    return quant.model_copy_with(scheme=plan["scheme"], backend=plan["backends"]["quantizer"])
