@@ -16,7 +16,7 @@ _END_OF_MESSAGE = re.compile(r"<\|(?:return|end|call)\|>")
 _BARE_CHANNEL = re.compile(r"\s*(?:assistant)?(?:analysis|commentary)(?=[^a-z\s.,:;])")
 _BARE_FINAL = re.compile(r"\s*(?:assistant)?final(?=\S)")
 _HAND_OVER = "assistantfinal"
-_WORDS_WITH_FINAL = re.compile(r"\s*final(?:ly|s|es?|ists?|ity|i[sz]\w*)?(?![a-zA-Z])|\s*final-")
+_WORDS_WITH_FINAL = re.compile(r"\s*final(?:(?:ly|s|es?|ists?|ity|i[sz]\w*)(?![a-zA-Z])|[-,.;:!?)])")
 """English: ``finally``, ``final-stage``; no channel name before an answer."""
 
 
