@@ -96,7 +96,7 @@ def test_other_conversations_are_trained_whole_or_refused_by_row(encoders, name,
     try:
         encoded = encoder.encode(example)
     except UnusableRowError as error:
-        assert (error.row_id, messages[0] in (SYSTEM,)) == ("r-7", False)
+        assert (error.row_id, messages[0] == SYSTEM) == ("r-7", False)
         assert "Aspirin" not in str(error)
         return
     text = encoder.tokenizer.decode(encoded.input_ids, skip_special_tokens=False)

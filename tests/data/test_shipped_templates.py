@@ -77,7 +77,7 @@ def test_a_system_turn_has_its_place_or_stands_before_the_question(bare, name):
 @pytest.mark.parametrize("name", sorted(set(DOCUMENTED) - {"chatml", "llama-3", "phi", "zephyr"}))
 def test_two_questions_in_a_row_are_refused_where_turns_alternate(bare, name):
     tokenizer = load_tokenizer(ModelSpec(path=bare, chat_template=name))
-    with pytest.raises(UnusableRowError, match="refuses turns of user, user, assistant: .*must alternate"):
+    with pytest.raises(UnusableRowError, match=r"refuses turns of user, user, assistant: .*must alternate"):
         Encoder(tokenizer).encode(Example([TURNS[0], *TURNS], row_id="r-1"))
 
 

@@ -48,7 +48,7 @@ def test_a_row_keeps_the_system_turn_that_it_has(host):
 
 def test_a_source_that_no_row_has_is_refused_with_those_that_there_are(host):
     with pytest.raises(
-        DataError, match="data.system names 'icu', which no row has as its source; sources: 'lab', 'ward'"
+        DataError, match=r"data\.system names 'icu', which no row has as its source; sources: 'lab', 'ward'"
     ):
         firsts(host, system={"icu": "In the unit."})
 
@@ -128,7 +128,9 @@ def test_a_row_that_breaks_a_rule_of_the_template_goes_to_the_quarantine(host, t
     report = prepare(spec, host, strict, rows=rows).report
     assert (report.rows, report.quarantined) == (199, 1)
     assert list(report.reasons) == ["the chat template refuses turns of user, assistant, user, assistant: turns"]
-    with pytest.raises(DataError, match="malformed, most often .*: the chat template refuses turns of user, assistant"):
+    with pytest.raises(
+        DataError, match=r"malformed, most often .*: the chat template refuses turns of user, assistant"
+    ):
         prepare(spec, host, strict, rows=[rows[3]] * 200)
 
 
