@@ -67,7 +67,7 @@ class PreparationReport:
     def notes(self) -> list[str]:
         """Return sentences about what training on these rows would teach besides."""
         if self.control_spelled:
-            rows = f"{self.control_spelled:,} of {self.rows + self.lost_rows:,} answers"
+            rows = f"{self.control_spelled:,} of {self.rows + self.lost_rows + self.dropped_overlap:,} answers"
             return [
                 f"{rows} spell out a control token, as text; take it out of the rows, the chat template writes it itself"
             ]
