@@ -12,6 +12,7 @@ MedtuneError
 │       ├── PluginClashError
 │       └── PluginImportError
 ├── DataError (exit 3)
+│   └── UnusableRowError
 ├── UnsafeArtifactError (exit 4)
 │   ├── BaseDamagedError
 │   ├── DamagedArtifactError
@@ -131,6 +132,14 @@ class DataError(MedtuneError):
     exit_code = 3
 
 
+class UnusableRowError(DataError):
+    """A row cannot be encoded; others of its set can."""
+
+    def __init__(self, row_id: str, reason: str) -> None:
+        self.row_id, self.reason = row_id, reason
+        super().__init__(f"row '{row_id}': {reason}")
+
+
 class UnsafeArtifactError(MedtuneError):
     """An artifact is damaged, or would run code or break the prompt contract when used."""
 
@@ -172,6 +181,9 @@ class UnprovenBaseError(UnsafeArtifactError):
         super().__init__(
             f"base '{base}' cannot be trained: {'; '.join(self.reasons)}; use another base model, or another release of "
             "transformers if it should be right"
+        )
+
+
 class UnsafeAdapterError(UnsafeArtifactError):
     """An adapter is not the one that its run trained, or would run code; ``check`` names what found it."""
 

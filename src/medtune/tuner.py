@@ -119,12 +119,16 @@ class MedTuner:
 
         Raises:
             UnknownNameError: a backend or the formatter is not registered.
-            SpecError: the adapter could not be trained or saved as asked.
+            SpecError: the adapter could not be trained or saved as asked, or ``model.chat_template`` is no template.
             BaseUnsuitedError: ``model.path`` is no folder, or what lies there is no base for this run.
             BaseDamagedError: its config.json is damaged.
         """
+        from medtune.data.shipped_templates import chosen_template
+
         require_backends(self.spec, self.host)
         inspect_base(self.spec, checks=QUICK_CHECKS)
+        if self.spec.model.chat_template is not None:
+            chosen_template(self.spec.model.chat_template)
 
     def plan(self, gpu: str | None = None) -> Plan:
         """Decide how the run is done and whether it fits; downloads nothing and loads no weights.
@@ -140,10 +144,12 @@ class MedTuner:
         """
         from medtune.machine.gpus import machine_with
         from medtune.planning.counting import count_rows
+        from medtune.workflow.perfect_answers import PerfectAnswers
 
         machine = None if gpu is None else machine_with(gpu)
         inspect_base(self.spec)  # before its tokenizer is loaded to count rows
-        return make_plan(self.spec, self.host, count_rows(self.spec, self.host, self._rows), machine)
+        rows = count_rows(self.spec, self.host, self._rows, PerfectAnswers(self.host.all("task")))
+        return make_plan(self.spec, self.host, rows, machine)
 
     def preview(self, n: int = 3) -> list[EncodedExample]:
         """Return ``n`` training rows, drawn evenly by source, as the exact ids and supervision the trainer will see."""
@@ -163,15 +169,17 @@ class MedTuner:
             DataError: the rows cannot be used as asked, or the leak test finds a leak.
         """
         from medtune.data.prepare import prepare, preview
-        from medtune.data.preview import Preview
+        from medtune.data.preview import Preview, token_texts
         from medtune.data.tokenizer import load_tokenizer
         from medtune.workflow.leak_test import prove_isolation
+        from medtune.workflow.perfect_answers import PerfectAnswers
 
         tokenizer = load_tokenizer(self.spec.model)
-        prepared = prepare(self.spec, self.host, tokenizer, rows=self._rows)
+        checker = PerfectAnswers(self.host.all("task"))
+        prepared = prepare(self.spec, self.host, tokenizer, rows=self._rows, checker=checker)
         isolation = prove_isolation(self.spec, self.host, tokenizer, prepared.rows).to_json() if leak_test else None
         rows = preview(self.spec, self.host, tokenizer, n, rows=self._rows)
-        tokens = [[tokenizer.decode([i]) for i in row.input_ids] for row in rows]
+        tokens = [token_texts(tokenizer, row.input_ids) for row in rows]
         return Preview(rows, tokens, prepared.report, isolation)
 
     def train(

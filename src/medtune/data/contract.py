@@ -15,7 +15,7 @@ __all__ = ["CONTRACT_FILE", "check_contract", "check_tokenizer", "write_contract
 
 CONTRACT_FILE = "prompt_contract.json"
 _FORMAT = 2
-_ADDED = {"special_tokens": "its special tokens"}
+_ADDED = {"special_tokens": "its special tokens", "chat_template": "its template as text"}
 """Parts that contracts of format 1 have not, and what they say."""
 _HASHES = ("tokenizer_sha256",)
 """Parts that change with the releases of the libraries: the tokenizer that lies beside the adapter is compared instead."""
@@ -103,6 +103,7 @@ def _contract(encoder: Encoder) -> dict[str, Any]:
     tokenizer = encoder.tokenizer
     return {
         "format": _FORMAT,
+        "chat_template": _template(tokenizer),
         "template_sha256": hashlib.sha256(_template(tokenizer).encode()).hexdigest(),
         "tokenizer_sha256": hashlib.sha256(json.dumps(splitting(tokenizer), sort_keys=True).encode()).hexdigest(),
         "special_tokens": _special_tokens(tokenizer),

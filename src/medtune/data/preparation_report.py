@@ -1,6 +1,6 @@
 """The account of a run's rows: how many are trained on, and what became of the others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from medtune.data.lengths import require_tolerable
@@ -28,6 +28,9 @@ class PreparationReport:
         overlap: source -> kind -> training rows that also stand in the validation rows.
         overlapping: ids of validation rows that have a counterpart in training; none when it was left out there.
         dropped_overlap: training rows left out for it.
+        control_spelled: rows whose answer spells a control token, as the characters they are.
+        perfect_answers: what the check of perfect answers found: ``checked``, ``failed`` and, by source, ``kinds`` and how
+            many of each; empty where it was not run.
         from_cache: whether the arrays were found prepared.
     """
 
@@ -45,6 +48,8 @@ class PreparationReport:
     overlap: dict[str, dict[str, int]]
     overlapping: list[str]
     dropped_overlap: int
+    control_spelled: int = 0
+    perfect_answers: dict[str, Any] = field(default_factory=dict[str, Any])
     from_cache: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -58,6 +63,15 @@ class PreparationReport:
             del values[name]
         sources = {name: {k: v for k, v in s.items() if k != "histogram"} for name, s in self.sources.items()}
         return {**values, "sources": sources}
+
+    def notes(self) -> list[str]:
+        """Return sentences about what training on these rows would teach besides."""
+        if self.control_spelled:
+            rows = f"{self.control_spelled:,} of {self.rows + self.lost_rows + self.dropped_overlap:,} answers"
+            return [
+                f"{rows} spell out a control token, as text; take it out of the rows, the chat template writes it itself"
+            ]
+        return []
 
     def require_tolerable(self, spec: RunSpec) -> None:
         """Raise DataError when a source loses more rows to ``max_length`` than ``spec`` accepts."""

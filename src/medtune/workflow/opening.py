@@ -14,7 +14,7 @@ from medtune.plugins.host import PluginHost
 from medtune.runs.adapter_files import AdapterFiles, check_adapter_files
 from medtune.runs.folder import RunFolder
 from medtune.runs.verification import verify_adapter
-from medtune.specs import QuantSpec, RunSpec
+from medtune.specs import ModelSpec, QuantSpec, RunSpec
 from medtune.workflow.base_identity import check_base
 
 __all__ = ["check_adapter", "check_files", "open_adapter"]
@@ -38,7 +38,7 @@ def open_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec, ho
     unsaid = check_adapter(folder, record, spec)
     quant = _quant(record, spec)
     quantizer: Quantizer = host.find("quantizer", quant.quantizer)
-    base = quantizer.load(spec.model, quant)
+    base = quantizer.load(_with_kept_template(spec.model, folder.adapter_dir), quant)
     encoder = encoder_of(spec, base.tokenizer)
     unsaid += check_contract(folder.adapter_dir, encoder)
     check_tokenizer(folder.adapter_dir, base.tokenizer)
@@ -87,6 +87,14 @@ def check_files(adapter: Path, spec: RunSpec) -> None:
     if spec.lora.backend == "peft":
         names = {spec.model.name, spec.model.path, spec.model.repository}
         check_adapter_files(AdapterFiles(adapter, spec.lora, frozenset(name for name in names if name)))
+
+
+def _with_kept_template(model: ModelSpec, adapter: Path) -> ModelSpec:
+    """Return the base with the chat template that the adapter was trained with, not what its file says by now."""
+    kept = adapter / "chat_template.jinja"
+    if (model.chat_template is None and not model.template_options) or not kept.is_file():
+        return model
+    return model.model_copy_with(chat_template=str(kept), template_options={})
 
 
 def _quant(record: Mapping[str, Any], spec: RunSpec) -> QuantSpec:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from medtune.data.system_turns import with_system
 from medtune.errors import DataError
 from medtune.plugins.contracts import Example, GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, create_host
@@ -104,11 +105,13 @@ class Run:
         Returns:
             ``tasks`` and ``sources`` of the tuned model, and ``without_overlap`` where some of the rows also stand in the
             training rows; with ``baseline`` also ``base`` and ``comparison``; with two or more ``paraphrases`` also how the
-            main figure of each task varies over them.
+            main figure of each task varies over them; ``set_aside`` counts rows that are not scored, as preparation set them
+            aside too.
         """
         from medtune.data.prepare import validation_examples
         from medtune.evaluation.comparison import compare
         from medtune.workflow.kept_answers import AnswerFiles
+        from medtune.workflow.perfect_answers import sound
         from medtune.workflow.scoring import assess, score_paraphrases
 
         changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
@@ -117,9 +120,12 @@ class Run:
         examples = validation_examples(spec, self._host, rows=given)
         if not examples:
             raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
+        drawn, examples = len(examples), sound(examples, self._encoder(self.loaded.tokenizer), self._host.all("task"))
+        if not examples:
+            raise DataError(f"none of {drawn} validation rows can be scored; `medtune preview` says why")
         folder, repeated = self._folder.evaluation_dir, self._not_apart(examples, given)
         tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
-        result = tuned.to_json()
+        result = {**tuned.to_json(), **({"set_aside": drawn - len(examples)} if len(examples) < drawn else {})}
         if paraphrases > 1:
             found = score_paraphrases(self.loaded, examples, tuned, spec, self._host, paraphrases)
             result["paraphrases"] = result["wordings"] = found  # the former key stays: keys are added, never renamed
@@ -175,11 +181,16 @@ class Run:
         return found
 
     def generate(self, messages: Sequence[Message], max_new_tokens: int = _CHAT_TOKENS) -> str:
-        """Answer a conversation greedily with the tuned model; the last message is the user's."""
-        prompt = self._encoder(self.loaded.tokenizer).prompt_ids(messages)
+        """Answer a conversation greedily with the tuned model; the last message is the user's.
+
+        A conversation without a system turn gets the one that ``data.system`` gives to all rows.
+        """
+        encoder, system = self._encoder(self.loaded.tokenizer), self.spec.data.system
+        asked = with_system(messages, system) if isinstance(system, str) else messages
         generator = self._host.find("generator", self.spec.eval.backend)
-        request = GenerationRequest(prompt, max_new_tokens)
-        return str(generator.generate(self.loaded, [request], self.spec.eval)[0].text).strip()
+        request = GenerationRequest(encoder.prompt_ids(asked), max_new_tokens)
+        found = generator.generate(self.loaded, [request], self.spec.eval)[0]
+        return str(encoder.read(found).text or found.text).strip()  # what it thought, where it came to no answer
 
     def chat(self, source: TextIO | None = None, sink: TextIO | None = None) -> None:
         """Talk with the tuned model, line by line, until the end of the input; the conversation is kept in memory only."""

@@ -1,5 +1,6 @@
 """Rows that hold turns already."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,12 +37,14 @@ class PromptCompletion:
 
 
 def _conversation_of(turns: list[Message], row: Mapping[str, Any]) -> Example:
-    """Check what every template needs: perhaps a system turn first, then the user, the assistant last."""
+    """Check what most templates need: perhaps a system turn first, then the user, never twice in a row, the assistant last."""
     roles = [turn["role"] for turn in turns]
     if "system" in roles[1:]:
         raise MalformedRowError("a system turn is not the first")
     if "user" not in roles[:2] or roles[0] == "assistant":
         raise MalformedRowError("the conversation does not begin with the user")
+    if ("user", "user") in itertools.pairwise(roles):
+        raise MalformedRowError("two turns of the user stand in a row")
     if roles[-1] != "assistant":
         raise MalformedRowError("the last message is not the assistant's")
     return Example(turns, source=optional_text(row, "source"))
@@ -65,5 +68,21 @@ def _turns(row: Mapping[str, Any], column: str) -> list[Message]:
             )
         if not isinstance(content, str) or not content.strip():
             raise MalformedRowError(f"message {position} of column '{column}' has no text")
-        turns.append({"role": role, "content": content})
+        turn: Message = {"role": role, "content": content}
+        if reasoning := _reasoning_of(message, f"message {position} of column '{column}'"):
+            turn["reasoning_content"] = reasoning
+        turns.append(turn)
     return turns
+
+
+def _reasoning_of(message: Mapping[str, Any], where: str) -> str:
+    """Return what an answer carries under ``reasoning_content`` or ``thinking``, empty for nothing."""
+    found = {key: message[key] for key in ("reasoning_content", "thinking") if message.get(key)}
+    if not found:
+        return ""
+    if message.get("role") != "assistant":
+        raise MalformedRowError(f"{where} has '{next(iter(found))}', which only an answer can have")
+    first, *others = found.values()
+    if not isinstance(first, str) or any(other != first for other in others):
+        raise MalformedRowError(f"{where} has a {' and a '.join(repr(key) for key in found)} that is not one text")
+    return first
