@@ -9,18 +9,18 @@ from medtune.plugins.contracts import Message
 __all__ = ["Stretch", "context_of"]
 
 _ASKS = re.compile(
-    r"[#*\s]*(?:questions?|q|task|instructions?|query|statement|claim|options?|choices|answers?|问题|选项|frage)\b[^:：\n]{0,30}[:：]",
+    r"[#*\s]*(?:questions?|q|task|instructions?|query|statement|claim|options?|choices|answers?|\u95ee\u9898|\u9009\u9879|frage)\b[^:\uff1a\n]{0,30}[:\uff1a]",
     re.IGNORECASE,
 )
 _GIVES = re.compile(
-    r"[#*\s]*(?:context|contexts|abstract|passage|note|text|document|article|background|input|report|病历|上下文)\b[^:：\n]{0,30}[:：]",
+    r"[#*\s]*(?:context|contexts|abstract|passage|note|text|document|article|background|input|report|\u75c5\u5386|\u4e0a\u4e0b\u6587)\b[^:\uff1a\n]{0,30}[:\uff1a]",
     re.IGNORECASE,
 )
-_LETTERED = re.compile(r"\s*[(\[]?[A-Ja-j][)\].:．、]\s*\S")
-_NUMBERED = re.compile(r"\s*[(\[]?(?:[1-9]|10)[)\].:．、]\s*\S")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
+_LETTERED = re.compile(r"\s*[(\[]?[A-Ja-j][)\].:．\u3001]\s*\S")
+_NUMBERED = re.compile(r"\s*[(\[]?(?:[1-9]|10)[)\].:．\u3001]\s*\S")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
 _LONG_LINE = 200  # characters; a shorter line that asks is a question as a whole
-_MARKS = ("?", "？")  # noqa: RUF001 - questions are asked with both
+_MARKS = ("?", "\uff1f")  # the second as Chinese and Japanese write it
 
 
 class Stretch(NamedTuple):
@@ -68,9 +68,7 @@ def _pieces(text: str) -> list[_Piece]:
     asking, place = False, 0
     asked_before = False
     for line in text.splitlines(keepends=True):
-        if not line.strip():
-            asking = False
-        elif _GIVES.match(line):
+        if not line.strip() or _GIVES.match(line):
             asking = False
         elif _ASKS.match(line):
             asking = asked_before = True
