@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medtune.data.overlap import OverlapFinder
+from medtune.data.overlap import OverlapFinder, Pair
 from medtune.plugins.contracts import Example
 
 GRAM = 13
@@ -38,8 +38,8 @@ def words(count, seed):
 def test_the_same_text_is_exact():
     finder, found = kinds([words(20, 1)], [words(20, 1), words(20, 2)])
     assert found == ["exact", None]
-    assert finder.evaluation_rows == {"e0"}
-    assert finder.counts == {"s": {"exact": 1}}
+    assert finder.settle().evaluation_rows == ["e0"]
+    assert finder.settle().counts == {"s": {"exact": 1}}
 
 
 def test_case_spaces_and_marks_make_no_difference():
@@ -69,12 +69,13 @@ def test_less_than_half_of_a_row_is_no_duplicate():
     assert found == ["near", None]
 
 
-def test_the_best_match_among_evaluation_rows_is_named():
+def test_every_evaluation_row_that_is_near_is_named_the_nearest_first():
     text = words(60, 1).split()
-    half = " ".join(text[:40]) + " " + words(20, 2)
-    finder, found = kinds([half, " ".join(text)], [" ".join(text) + " more"])
+    half, other = " ".join(text[:40]) + " " + words(20, 2), words(60, 3)
+    finder, found = kinds([half, " ".join(text), other], [" ".join(text) + " more"])
     assert found == ["near"]
-    assert finder.evaluation_rows == {"e1"}
+    assert finder.settle().evaluation_rows == ["e0", "e1"]
+    assert finder.settle().pairs == [Pair("e0", "r", "near", True), Pair("e1", "r", "near", True)]
 
 
 def test_an_instruction_that_many_evaluation_rows_share_is_not_overlap():

@@ -16,8 +16,8 @@ _GIVES = re.compile(
     r"[#*\s]*(?:context|contexts|abstract|passage|note|text|document|article|background|input|report|\u75c5\u5386|\u4e0a\u4e0b\u6587)\b[^:\uff1a\n]{0,30}[:\uff1a]",
     re.IGNORECASE,
 )
-_LETTERED = re.compile(r"\s*[(\[]?[A-Ja-j][)\].:．\u3001]\s*\S")
-_NUMBERED = re.compile(r"\s*[(\[]?(?:[1-9]|10)[)\].:．\u3001]\s*\S")
+_LETTERED = re.compile(r"\s*[(\[]?[A-Ja-j][)\].:\uff0e\u3001]\s*\S")
+_NUMBERED = re.compile(r"\s*[(\[]?(?:[1-9]|10)[)\].:\uff0e\u3001]\s*\S")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
 _LONG_LINE = 200  # characters; a shorter line that asks is a question as a whole
 _MARKS = ("?", "\uff1f")  # the second as Chinese and Japanese write it

@@ -1,16 +1,20 @@
 """Makes the packed set of a run: examples come in, chunk by chunk, and are encoded, fitted, compared and packed."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from medtune.data.duplicates import DuplicateCounter
 from medtune.data.encode import Encoder
+from medtune.data.inputs import input_starts
 from medtune.data.lengths import LengthLedger
 from medtune.data.overlap import OverlapFinder
 from medtune.data.pack import best_fit
 from medtune.data.preparation_report import PreparationReport
 from medtune.data.quarantine import Quarantine
+from medtune.data.row_keys import keys_of
 from medtune.data.samples import Sample, SampleWriter
 from medtune.data.shorten import shortened
 from medtune.errors import DataError
@@ -21,6 +25,7 @@ __all__ = ["PackedSetBuilder"]
 
 _CHUNK_ROWS = 2000  # encoded together: enough for every core, little enough to stay in cache
 _CHUNK_CHARACTERS = 4_000_000  # so that a chunk of very long rows stays small too
+_COPY = re.compile(r"#\d+")
 
 
 class PackedSetBuilder:
@@ -45,14 +50,19 @@ class PackedSetBuilder:
         self._spec, self._encoder, self._validation, self._quarantine = spec, encoder, validation, quarantine
         self._ledger = LengthLedger()
         self.writer = SampleWriter(len(encoder.tokenizer), folder)
-        self._overlap = OverlapFinder(validation, [ids for ids, _spans in encoder.encode_spans(validation)])
+        ids = [ids for ids, _spans in encoder.encode_spans(validation)]
+        starts = input_starts(validation, ids, encoder)
+        self._overlap = OverlapFinder(validation, ids, starts, drops=spec.data.drop_overlap)
+        self._repeated, repeated = DuplicateCounter(), DuplicateCounter()
+        repeated.add((example.source, keys_of(example)) for example in validation)
+        self._repeated_validation = repeated.to_json()
         self._dropped = 0
 
     def take(self, examples: Iterator[Example], progress: Callable[[int], None] | None = None) -> None:
         """Encode, apply the length policy, look for overlap, keep; at most a chunk is in memory."""
         done = 0
         for chunk in _chunks(examples):
-            kept = [sample for row in self._encoded(chunk) if (sample := self._fitted(row))]
+            kept = [(whole, fitted) for whole in self._encoded(chunk) if (fitted := self._fitted(whole))]
             if kept:
                 self._keep(kept)
             done += len(chunk)
@@ -78,6 +88,7 @@ class PackedSetBuilder:
         self.writer.close()
         return {
             "samples": samples,
+            "overlap_pairs": [list(pair) for pair in self._overlap.settle().pairs],
             "report": self._report(packed).to_json(),
             "validation": [asdict(example) for example in self._validation],
         }
@@ -85,6 +96,7 @@ class PackedSetBuilder:
     def _report(self, packed: Sequence[Sequence[int]]) -> PreparationReport:
         tokens = sum(self.writer.lengths)
         sources = dict(self._ledger.to_json())
+        overlap = self._overlap.settle()
         return PreparationReport(
             rows=len(self.writer.lengths),
             tokens=tokens,
@@ -97,17 +109,24 @@ class PackedSetBuilder:
             needed=self._ledger.needed(),
             lost_rows=sum(s["lost_rows"] for s in sources.values()),
             lost_supervised_tokens=sum(s["lost_supervised_tokens"] for s in sources.values()),
-            overlap={source: dict(kinds) for source, kinds in sorted(self._overlap.counts.items())},
-            overlapping=[] if self._spec.data.drop_overlap else sorted(self._overlap.evaluation_rows),
+            overlap=overlap.counts,
+            overlapping=overlap.evaluation_rows,
             dropped_overlap=self._dropped,
+            duplicates={"training": self._repeated.to_json(), "validation": self._repeated_validation},
         )
 
-    def _keep(self, samples: list[Sample]) -> None:
-        kinds = self._overlap.find([s.example for s in samples], [s.ids for s in samples])
-        if self._spec.data.drop_overlap:
-            self._dropped += sum(kind is not None for kind in kinds)
-            samples = [sample for sample, kind in zip(samples, kinds, strict=True) if kind is None]
-        self.writer.add(samples)
+    def _keep(self, samples: list[tuple[Sample, Sample]]) -> None:
+        """Compare rows as they were read, and keep them as they fit."""
+        rows = [whole.example for whole, _fitted in samples]
+        keys = [keys_of(row) for row in rows]
+        kinds = self._overlap.find(rows, [whole.ids for whole, _fitted in samples], keys)
+        drops = self._spec.data.drop_overlap
+        stays = [not (drops and kind) for kind in kinds]
+        self._dropped += stays.count(False)
+        self._repeated.add(
+            (row.source, of_row) for row, of_row, kept in zip(rows, keys, stays, strict=True) if kept and not _is_copy(row)
+        )
+        self.writer.add([fitted for (_whole, fitted), kept in zip(samples, stays, strict=True) if kept])
 
     def _encoded(self, chunk: list[Example]) -> Iterator[Sample]:
         """Encode a chunk; when a row cannot be, the rows one by one, and those that cannot go to the quarantine."""
@@ -141,6 +160,11 @@ class PackedSetBuilder:
             return None
         self._ledger.sources[example.source].shortened += 1
         return shorter
+
+
+def _is_copy(example: Example) -> bool:
+    """Whether a row is there once more for its weight (see ``splits.repeated``), which nobody wants counted."""
+    return _COPY.fullmatch(example.row_id, max(example.row_id.rfind("#"), 0)) is not None
 
 
 def _chunks(examples: Iterator[Example]) -> Iterator[list[Example]]:

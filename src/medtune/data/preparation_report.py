@@ -1,12 +1,16 @@
 """The account of a run's rows: how many are trained on, and what became of the others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from medtune.data.lengths import require_tolerable
 from medtune.specs import RunSpec
 
 __all__ = ["PreparationReport"]
+
+
+def _none() -> dict[str, dict[str, dict[str, int]]]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,9 @@ class PreparationReport:
         lost_rows: rows dropped for their length.
         lost_supervised_tokens: their supervised tokens.
         overlap: source -> kind -> training rows that also stand in the validation rows.
-        overlapping: ids of validation rows that have a counterpart in training; none when it was left out there.
+        overlapping: ids of validation rows that have a counterpart among the rows trained on.
         dropped_overlap: training rows left out for it.
+        duplicates: "training" and "validation" -> source -> ``DuplicateCounter``'s figures.
         from_cache: whether the arrays were found prepared.
     """
 
@@ -45,6 +50,7 @@ class PreparationReport:
     overlap: dict[str, dict[str, int]]
     overlapping: list[str]
     dropped_overlap: int
+    duplicates: dict[str, dict[str, dict[str, int]]] = field(default_factory=_none)
     from_cache: bool = False
 
     def to_json(self) -> dict[str, Any]:
