@@ -11,6 +11,7 @@ MedtuneError
 │       ├── PluginClashError
 │       └── PluginImportError
 ├── DataError (exit 3)
+│   └── UnusableRowError
 ├── UnsafeArtifactError (exit 4)
 │   └── DamagedArtifactError
 ├── RunLockedError (exit 5)
@@ -116,6 +117,14 @@ class DataError(MedtuneError):
     """The data set cannot be read, formatted or encoded as asked."""
 
     exit_code = 3
+
+
+class UnusableRowError(DataError):
+    """A row cannot be encoded; others of its set can."""
+
+    def __init__(self, row_id: str, reason: str) -> None:
+        self.row_id, self.reason = row_id, reason
+        super().__init__(f"row '{row_id}': {reason}")
 
 
 class UnsafeArtifactError(MedtuneError):

@@ -138,9 +138,11 @@ class MedTuner:
         """
         from medtune.machine.gpus import machine_with
         from medtune.planning.counting import count_rows
+        from medtune.workflow.row_checks import RowChecks
 
         machine = None if gpu is None else machine_with(gpu)
-        return make_plan(self.spec, self.host, count_rows(self.spec, self.host, self._rows), machine)
+        rows = count_rows(self.spec, self.host, self._rows, RowChecks(self.host.all("task")))
+        return make_plan(self.spec, self.host, rows, machine)
 
     def preview(self, n: int = 3) -> list[EncodedExample]:
         """Return ``n`` training rows, drawn evenly by source, as the exact ids and supervision the trainer will see."""
@@ -160,15 +162,17 @@ class MedTuner:
             DataError: the rows cannot be used as asked, or the leak test finds a leak.
         """
         from medtune.data.prepare import prepare, preview
-        from medtune.data.preview import Preview
+        from medtune.data.preview import Preview, token_texts
         from medtune.data.tokenizer import load_tokenizer
         from medtune.workflow.leak_test import prove_isolation
+        from medtune.workflow.row_checks import RowChecks
 
         tokenizer = load_tokenizer(self.spec.model)
-        prepared = prepare(self.spec, self.host, tokenizer, rows=self._rows)
+        checker = RowChecks(self.host.all("task"))
+        prepared = prepare(self.spec, self.host, tokenizer, rows=self._rows, checker=checker)
         isolation = prove_isolation(self.spec, self.host, tokenizer, prepared.rows).to_json() if leak_test else None
         rows = preview(self.spec, self.host, tokenizer, n, rows=self._rows)
-        tokens = [[tokenizer.decode([i]) for i in row.input_ids] for row in rows]
+        tokens = [token_texts(tokenizer, row.input_ids) for row in rows]
         return Preview(rows, tokens, prepared.report, isolation)
 
     def train(

@@ -142,8 +142,8 @@ def test_an_answer_that_names_none_of_the_options_is_counted(tasks):
 
 def test_rows_that_the_tokenizer_rewrites_are_counted(tasks):
     lint = GoldLint(tasks)
-    lint.take("training", [example("q", "cafe\u0301"), example("p", "cafe")], changes=lambda text: not text.isascii())
-    assert lint.findings()[0].kind == "changed_answer"
+    lint.take("training", [example("q", "cafe\u0301"), example("p", "cafe")], rewrites=lambda text: not text.isascii())
+    assert lint.findings()[0].kind == "rewritten"
 
 
 def test_good_rows_of_all_tasks_are_told_nothing_about(tasks, generated):

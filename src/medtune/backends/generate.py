@@ -72,7 +72,6 @@ def _answers(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpe
 
 def completion(loaded: Loaded, ids: Sequence[int]) -> Completion:
     """Return ids as an answer: cut at the first stop id, and decoded."""
-    end = next((i for i, token in enumerate(ids) if token in loaded.stop_ids), None)
-    kept = list(ids if end is None else ids[:end])
-    text: str = loaded.tokenizer.decode(kept, skip_special_tokens=True)
-    return Completion(kept, text, truncated=end is None)
+    from medtune.data.answers import completion_of
+
+    return completion_of(loaded.tokenizer, loaded.stop_ids, ids)

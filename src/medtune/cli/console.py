@@ -135,6 +135,8 @@ def _add_counts(table: "Table", data: Mapping[str, Any], rows: int) -> None:
         needed = ", ".join(f"{percent} % need {length:,}" for percent, length in source["needed"].items())
         lost = f"{source['lost_rows']:,} rows with {source['lost_supervised_tokens']:,} supervised tokens lost"
         table.add_row(f"length, {name or 'unnamed'}", f"{lost} to max_length {data['max_length']:,}; {needed}")
+    for note in data.get("notes", []):
+        table.add_row("note", note)
     common = data.get("common_prefixes", {}).get(str(rows), 0)
     if common >= _WORTH_TELLING:
         told = f"{common:.1%} of a micro-batch's tokens; the fast path computes them once unless train.share_prefixes=false"

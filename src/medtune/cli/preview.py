@@ -23,6 +23,10 @@ def print_preview(preview: Preview) -> None:
     console.print(
         f"{report.packed_rows:,} packed rows, {report.fill:.1%} full; {report.quarantined} malformed rows set aside"
     )
+    for reason, count in report.reasons.items():
+        console.print(f"set aside {count:,} times: {reason}", highlight=False, markup=False)
+    for note in report.notes():
+        console.print(note, highlight=False, markup=False)
     _print_leak_test(console, preview.leak_test)
     for row, tokens in zip(preview.rows, preview.tokens, strict=True):
         _print_row(console, row, tokens)

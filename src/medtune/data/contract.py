@@ -66,6 +66,7 @@ def _contract(encoder: Encoder) -> dict[str, Any]:
     tokenizer = encoder.tokenizer
     return {
         "format": _FORMAT,
+        "chat_template": tokenizer.chat_template,
         "template_sha256": hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest(),
         "tokenizer_sha256": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
         "samples": samples,

@@ -2,15 +2,17 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from medtune.data.answers import AnswerReader, Lead, lead_of
 from medtune.data.forms import Form, Forms, join
+from medtune.data.reasoning import has_reasoning, inlined, stripped
 from medtune.data.stop_ids import configured_ends, stop_ids
-from medtune.data.supervision import Span, anchored_spans, mask_of, offset_spans
-from medtune.errors import DataError, UnsafeArtifactError
-from medtune.plugins.contracts import EncodedExample, Example, Message
+from medtune.data.supervision import PromptChangesError, Span, anchored_spans, mask_of, offset_spans
+from medtune.errors import DataError, UnsafeArtifactError, UnusableRowError
+from medtune.plugins.contracts import Completion, EncodedExample, Example, Message
 from medtune.specs import ModelSpec
 
 __all__ = ["Encoder"]
@@ -69,8 +71,9 @@ class Encoder:
             Ids and 0/1 supervision, aligned, one per example.
 
         Raises:
-            DataError: an example has no answer, or text that the template or the vocabulary cannot keep as it is.
-            UnsafeArtifactError: the template breaks an invariant; the sentence shows ids, never text.
+            UnusableRowError: an example has no answer, turns that the template refuses, or text that the template or
+                the vocabulary cannot keep as it is.
+            UnsafeArtifactError: the template breaks an invariant, whatever the row.
         """
         return [
             EncodedExample(ids.tolist(), mask_of(len(ids), spans).tolist(), example.source, example.row_id)
@@ -88,13 +91,17 @@ class Encoder:
         for number, (example, row, ids) in enumerate(zip(examples, rows, arrays, strict=True)):
             controls = plain.controls(ids)
             if tuple(ids[controls].tolist()) != row.form.control_ids:
-                raise DataError(
-                    f"row '{example.row_id}' spells out a control token, which this vocabulary cannot tell apart"
+                raise UnusableRowError(
+                    example.row_id, "it spells out a control token, which this vocabulary cannot tell apart"
                 )
-            if anchored:
-                spans = anchored_spans(row.form, ids, controls, example.row_id)
-            else:
-                spans = offset_spans(row.form, row.turns, encodings[number], plain, example.row_id)
+            try:
+                if anchored:
+                    spans = anchored_spans(row.form, ids, controls)
+                else:
+                    spans = offset_spans(row.form, row.turns, encodings[number], plain)
+            except PromptChangesError:
+                yield self._continued(row, example.row_id)
+                continue
             if self._encoded % _SAMPLED == 0:
                 self._compare(ids, spans, row)
             self._encoded += 1
@@ -105,7 +112,7 @@ class Encoder:
         plain, turns = self._forms.plain, self._placed(messages)
         form = self._forms.of((*(m["role"] for m in turns), "assistant"))
         text = join((*form.literals[: len(turns)], form.answers[-1].opening), turns)
-        if self._may_be_rewritten(turns):
+        if has_reasoning(turns) or self._may_be_rewritten(turns):
             rendered = self._forms.template.render(turns, for_generation=True)
             if not plain.spelled(text).endswith(rendered):
                 text = self._forms.rewritten_prompt(turns, rendered)
@@ -118,6 +125,35 @@ class Encoder:
         return stop_ids(self.tokenizer, configured_ends(self._model) if self._model else ())
 
     @cached_property
+    def lead(self) -> Lead:
+        """What the template itself puts before an answer, after the prompt."""
+        return lead_of(self._forms)
+
+    def read(self, completion: Completion, gold: str = "") -> Completion:
+        """Return a completion without what the template puts before an answer, and without reasoning."""
+        return self._reader.read(completion, gold)
+
+    @cached_property
+    def _reader(self) -> AnswerReader:
+        return AnswerReader(self.tokenizer, self.lead)
+
+    def placed(self, example: Example) -> Example:
+        """Return an example with its reasoning where this template takes it; see ``reasoning.inlined``."""
+        if not has_reasoning(example.messages) or self._forms.template.takes_reasoning:
+            return example
+        return replace(example, messages=inlined(example.messages))
+
+    def tokens_before(self, examples: Sequence[Example]) -> int:
+        """Return how many tokens may come before an answer: the lead's, and half as many again as the longest reasoning."""
+        texts = [text for e in examples if (text := e.messages[-1].get("reasoning_content", ""))]
+        longest = max((len(ids) for ids in self._forms.plain.ids(texts)), default=0)
+        return self.lead.tokens + longest * 3 // 2
+
+    def spells_control(self, text: str) -> bool:
+        """Whether a text holds the characters of a control token; they are encoded as the characters they are."""
+        return self._forms.plain.spells_control(text)
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over tokenizer, template and the settings that change ids or supervision."""
         digest = hashlib.sha256(self.tokenizer.backend_tokenizer.to_str().encode())
@@ -126,29 +162,52 @@ class Encoder:
         return digest.hexdigest()
 
     def _row(self, example: Example) -> _Row:
-        turns = self._placed(example.messages)
+        try:
+            return self._row_of(self._placed(example.messages))
+        except UnusableRowError:
+            raise
+        except DataError as error:
+            raise UnusableRowError(example.row_id, str(error)) from None
+
+    def _row_of(self, turns: list[Message]) -> _Row:
         if len(turns) < 2 or turns[-1]["role"] != "assistant":  # noqa: PLR2004 - a question and an answer
-            raise DataError(f"row '{example.row_id}' does not end with an assistant turn after a user turn")
+            raise DataError("it does not end with an assistant turn after a user turn")
         if not turns[-1]["content"]:
-            raise DataError(f"row '{example.row_id}' has an empty answer")
+            raise DataError("it has an empty answer")
         form = self._forms.of([m["role"] for m in turns])
         text = join(form.literals, turns)
         is_sampled = self._rendered % _SAMPLED == 0
         self._rendered += 1
-        if not is_sampled and not self._may_be_rewritten(turns):
+        rewritten = has_reasoning(turns) or self._may_be_rewritten(turns)
+        if not is_sampled and not rewritten:
             return _Row(turns, form, text)
         rendered = self._forms.template.render(turns)
-        if self._forms.plain.spelled(text).endswith(rendered):
+        if self._forms.plain.spelled(text).endswith(rendered) and not has_reasoning(turns):
             return _Row(turns, form, text)
-        if not self._may_be_rewritten(turns):
+        if not rewritten:
             raise UnsafeArtifactError(
                 "the chat template changes its own text with the content of a message, so rows cannot be rendered alike"
             )
-        try:
-            turns, form = self._forms.rewritten(turns, rendered)
-        except DataError as error:
-            raise DataError(f"row '{example.row_id}': {error}") from None
+        turns, form = self._forms.rewritten(turns, rendered)
         return _Row(turns, form, join(form.literals, turns))
+
+    def _continued(self, row: _Row, row_id: str) -> tuple[Any, list[Span]]:
+        """Encode a row in which a token would reach over the end of its prompt: the prompt by itself, then the rest."""
+        if len(row.form.answers) > 1:
+            raise UnusableRowError(row_id, "a token reaches over the end of a prompt, and data.supervise is all")
+        answer, plain = row.form.answers[0], self._forms.plain
+        prompt = join((*row.form.literals[: answer.turn], answer.opening), row.turns[: answer.turn])
+        found = plain.continued(prompt, row.text.removeprefix(prompt))
+        if found is None:
+            raise UnusableRowError(row_id, "a token reaches over the end of its prompt")
+        ids, first = found
+        controls = plain.controls(ids)
+        if tuple(ids[controls].tolist()) != row.form.control_ids:
+            raise UnusableRowError(row_id, "it spells out a control token, which this vocabulary cannot tell apart")
+        last = int(controls[answer.ends_with])
+        if last <= first:
+            raise UnusableRowError(row_id, "it has no token to learn from before its end of turn")
+        return ids, [(first, last + 1)]
 
     def _may_be_rewritten(self, turns: Sequence[Message]) -> bool:
         """Whether a content holds a string that the template may look for."""
@@ -156,7 +215,9 @@ class Encoder:
 
     def _placed(self, messages: Sequence[Message]) -> list[Message]:
         """Strip contents (templates differ in whether they do) and give system turns a place."""
-        turns: list[Message] = [{"role": m["role"], "content": m["content"].strip()} for m in messages]
+        turns = [stripped(m) for m in messages]
+        if has_reasoning(turns) and not self._forms.template.takes_reasoning:
+            turns = inlined(turns)
         if not turns or turns[0]["role"] != "system":
             return turns
         roles = [m["role"] for m in turns]
@@ -175,16 +236,15 @@ class Encoder:
         """Compare ids and spans with those from offsets, and ids with the tokenizer's own where no content spells a control."""
         plain = self._forms.plain
         encoding = plain.encode_batch([row.text])[0]
-        expected = offset_spans(row.form, row.turns, encoding, plain, "")
+        expected = offset_spans(row.form, row.turns, encoding, plain)
         if plain.real_ids(encoding).tolist() != ids.tolist() or expected != spans:
             raise UnsafeArtifactError(
-                f"the tokenizer has no fixed word borders, so its ids cannot be put together from words: {ids.tolist()}"
+                "the tokenizer has no fixed word borders, so its ids cannot be put together from words"
             )
         if any(plain.spells_control(m["content"]) for m in row.turns):
             return
         own: list[int] = self.tokenizer(plain.spelled(row.text), add_special_tokens=False)["input_ids"]
         if own != ids.tolist():
             raise UnsafeArtifactError(
-                "the tokenizer encodes a conversation in another way when its control tokens are kept apart from its "
-                f"text: {own} instead of {ids.tolist()}"
+                "the tokenizer encodes a conversation in another way when its control tokens are kept apart from its text"
             )

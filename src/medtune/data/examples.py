@@ -9,6 +9,7 @@ from medtune.data.quarantine import Quarantine
 from medtune.data.rows import Row, data_fingerprint, is_local, read_rows
 from medtune.data.sources.paths import is_file_name, splits_of
 from medtune.data.splits import HoldOut, repeated
+from medtune.data.system_turns import SystemTurns
 from medtune.errors import DataError
 from medtune.plugins.contracts import Example, PromptFormatter
 from medtune.plugins.host import PluginHost
@@ -51,19 +52,21 @@ def training_examples(
         DataError: no formatter fits, there is no row at all, or too many are malformed.
     """
     hold_out = HoldOut(spec.validation_fraction if _holds_out(spec, rows) else 0.0, seed)
+    given = SystemTurns(spec.system)
     for number, member in enumerate((spec, *spec.mix)):
         own = rows if number == 0 else None
         examples = _examples(_member_rows(spec, member, own), member, host, quarantine)
         if spec.mix or member.name:
             name = member.name or (_label(member.source) if own is None else "rows")
             examples = _named(examples, name, prefix=f"mix{number}/" if number else "")
-        examples = _wanted(spec, examples)
+        examples = given.put(_wanted(spec, examples))
         if part != "all":
             examples = _part(examples, hold_out, held_out=part == "held out")
         if part == "learned" and member.weight != 1:
             examples = repeated(examples, member.weight, seed)
         yield from examples
     quarantine.check()
+    given.require_used()
 
 
 def training_rows(spec: DataSpec, rows: Rows | None = None) -> Iterator[Row]:
@@ -95,7 +98,7 @@ def validation_pool(
     examples = _examples(read, spec, host, quarantine)
     if spec.mix or spec.name:
         examples = _named(examples, spec.name or _label(spec.source))
-    yield from _wanted(spec, examples)
+    yield from SystemTurns(spec.system).put(_wanted(spec, examples))
 
 
 def read_examples(rows: Iterable[Row], spec: DataSpec, host: PluginHost, quarantine: Quarantine) -> Iterator[Example]:
@@ -110,7 +113,7 @@ def read_examples(rows: Iterable[Row], spec: DataSpec, host: PluginHost, quarant
     Raises:
         DataError: no formatter fits, there is no row at all, or too many are malformed.
     """
-    yield from _wanted(spec, _examples(rows, spec, host, quarantine))
+    yield from SystemTurns(spec.system).put(_wanted(spec, _examples(rows, spec, host, quarantine)))
     quarantine.check()
 
 
@@ -210,7 +213,10 @@ def _fault(example: Any) -> str:
         content = message.get("content")
         if not isinstance(content, str) or message.get("role") not in _ROLES:
             return "a message has no text, or a role other than system, user and assistant"
-        if not content.isascii() and not _is_whole(content):
+        reasoning = message.get("reasoning_content", "")
+        if not isinstance(reasoning, str):
+            return "a 'reasoning_content' is no text"
+        if not (content.isascii() and reasoning.isascii()) and not _is_whole(content + reasoning):
             return "a text holds half a character (a lone surrogate)"
     return "" if messages[-1]["content"].strip() else "the answer is empty"
 

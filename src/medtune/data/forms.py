@@ -84,16 +84,23 @@ class Forms:
 
         Raises:
             UnsafeArtifactError: the template breaks an invariant.
+            DataError: it does so with these roles, though a question and its answer are written well.
         """
         key = tuple(roles)
         if key not in self._forms:
-            self._forms[key] = self._derive(key)
+            try:
+                self._forms[key] = self._derive(key)
+            except UnsafeArtifactError as error:
+                if key == _EXCHANGE:
+                    raise
+                self.of(_EXCHANGE)  # raises where the template is at fault, whatever the row
+                raise DataError(str(error)) from None
         return self._forms[key]
 
     def rewritten(self, messages: Sequence[Message], rendered: str) -> tuple[list[Message], Form]:
         """Return turns and form of a conversation whose contents the template changed, as it does with ``<think>``.
 
-        Everything before the answer becomes literal text; the answer is what follows its prompt.
+        Everything before the answer becomes literal text; the answer is what follows its prompt, reasoning included.
 
         Raises:
             DataError: the texts spell control tokens, or the template changed more than white space of the answer.
@@ -106,8 +113,10 @@ class Forms:
         self._require_no_control(messages)
         answer = rendered.removeprefix(prompt).removesuffix(after)
         whole = prompt.endswith(self.plain.spelled(form.answers[-1].opening)) and prompt + answer + after == rendered
-        if not whole or not _bare(answer).endswith(_bare(messages[-1]["content"])):
+        if not whole or not _bare(prompt + answer).endswith(_bare(messages[-1]["content"])):
             raise DataError("the chat template rewrites its answer")
+        if _bare(messages[-1].get("reasoning_content", "")) not in _bare(answer):
+            raise DataError("the chat template leaves out the 'reasoning_content' of the answer")
         last = form.answers[-1]
         given, content = self._with_bos(self.plain.aliased(prompt)), self.plain.aliased(answer)
         literals = (given.removesuffix(last.opening), last.opening, form.literals[-1])
@@ -122,7 +131,7 @@ class Forms:
         return self._with_bos(self.plain.aliased(rendered))
 
     def _require_no_control(self, messages: Sequence[Message]) -> None:
-        if any(self.plain.spells_control(m["content"]) for m in messages):
+        if any(self.plain.spells_control(m["content"] + m.get("reasoning_content", "")) for m in messages):
             raise DataError("the chat template rewrites its texts, and they spell control tokens")
 
     def _derive(self, roles: tuple[str, ...]) -> Form:
@@ -130,9 +139,10 @@ class Forms:
         literals[0] = self._with_bos(literals[0])
         control_ids = self.plain.aliased_ids("".join(literals))
         bos = self._tokenizer.bos_token_id
-        if bos is not None and bos != self._tokenizer.eos_token_id and control_ids.count(bos) > 1:
+        is_doubled = bos is not None and 2 * self.plain.bos_alias in "".join(literals)
+        if is_doubled and bos != self._tokenizer.eos_token_id:
             raise UnsafeArtifactError(
-                f"the chat template writes the beginning-of-sequence id {bos} more than once: {list(control_ids)}"
+                f"the chat template writes the beginning-of-sequence id {bos} more than once in a row"
             )
         turns = [i for i, role in enumerate(roles) if role == "assistant"]
         supervised = turns if self._supervise == "all" else turns[-1:]

@@ -1,6 +1,7 @@
 """Makes the packed set of a run: examples come in, chunk by chunk, and are encoded, fitted, compared and packed."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,15 +15,17 @@ from medtune.data.overlap import OverlapFinder
 from medtune.data.pack import best_fit
 from medtune.data.preparation_report import PreparationReport
 from medtune.data.quarantine import Quarantine
+from medtune.data.row_checks import RowChecker
 from medtune.data.row_keys import keys_of
 from medtune.data.samples import Sample, SampleWriter
 from medtune.data.shorten import shortened
-from medtune.errors import DataError
+from medtune.errors import DataError, UnusableRowError
 from medtune.plugins.contracts import Example
 from medtune.specs import RunSpec
 
 __all__ = ["PackedSetBuilder"]
 
+_Refuse = Callable[[UnusableRowError], None]
 _CHUNK_ROWS = 2000  # encoded together: enough for every core, little enough to stay in cache
 _CHUNK_CHARACTERS = 4_000_000  # so that a chunk of very long rows stays small too
 _COPY = re.compile(r"#\d+")
@@ -37,6 +40,7 @@ class PackedSetBuilder:
         validation: rows that training rows are compared with.
         quarantine: takes the rows that cannot be encoded.
         folder: where ids are written as they come; None keeps them in memory.
+        checker: says which encoded rows would not score what they should; None checks none.
     """
 
     def __init__(
@@ -46,28 +50,34 @@ class PackedSetBuilder:
         validation: Sequence[Example],
         quarantine: Quarantine,
         folder: Path | None = None,
+        checker: RowChecker | None = None,
     ) -> None:
-        self._spec, self._encoder, self._validation, self._quarantine = spec, encoder, validation, quarantine
+        self._spec, self._encoder, self._quarantine, self._checker = spec, encoder, quarantine, checker
         self._ledger = LengthLedger()
         self.writer = SampleWriter(len(encoder.tokenizer), folder)
-        ids = [ids for ids, _spans in encoder.encode_spans(validation)]
-        starts = input_starts(validation, ids, encoder)
-        self._overlap = OverlapFinder(validation, ids, starts, drops=spec.data.drop_overlap)
-        self._repeated, repeated = DuplicateCounter(), DuplicateCounter()
-        repeated.add((example.source, keys_of(example)) for example in validation)
-        self._repeated_validation = repeated.to_json()
-        self._dropped = 0
+        self._held: list[UnusableRowError] = []
+        usable = self._checked(list(self._encoded(list(validation), self._held.append)), self._held.append, every=True)
+        if validation and not usable and checker is None:
+            raise DataError(
+                f"{len(validation)} of {len(validation)} validation rows cannot be used, most often: "
+                f"{Counter(error.reason for error in self._held).most_common(1)[0][0]}"
+            )
+        self._validation = [sample.example for sample in usable]
+        ids = [sample.ids for sample in usable]
+        starts = input_starts(self._validation, ids, encoder)
+        self._overlap = OverlapFinder(self._validation, ids, starts, drops=spec.data.drop_overlap)
+        self._repeated = DuplicateCounter()
+        self._dropped = self._spelled = 0
 
-    def take(self, examples: Iterator[Example], progress: Callable[[int], None] | None = None) -> None:
+    def take(self, examples: Iterator[Example]) -> None:
         """Encode, apply the length policy, look for overlap, keep; at most a chunk is in memory."""
-        done = 0
         for chunk in _chunks(examples):
-            kept = [(whole, fitted) for whole in self._encoded(chunk) if (fitted := self._fitted(whole))]
+            checked = self._checked(list(self._encoded(chunk, self._set_aside)), self._set_aside)
+            kept = [(whole, fitted) for whole in checked if (fitted := self._fitted(whole))]
             if kept:
                 self._keep(kept)
-            done += len(chunk)
-            if progress:
-                progress(done)
+        for error in self._held:  # validation rows; told now, so that they are seen beside the others
+            self._set_aside(error)
 
     def finish(self) -> dict[str, Any]:
         """Pack, and return what the set is found again by: ``samples``, ``report`` and ``validation``."""
@@ -88,7 +98,7 @@ class PackedSetBuilder:
         self.writer.close()
         return {
             "samples": samples,
-            "overlap_pairs": [list(pair) for pair in self._overlap.settle().pairs],
+            "overlap": [list(pair) for pair in self._overlap.settle().pairs],
             "report": self._report(packed).to_json(),
             "validation": [asdict(example) for example in self._validation],
         }
@@ -97,6 +107,7 @@ class PackedSetBuilder:
         tokens = sum(self.writer.lengths)
         sources = dict(self._ledger.to_json())
         overlap = self._overlap.settle()
+        found = self._checker.found() if self._checker else {}
         return PreparationReport(
             rows=len(self.writer.lengths),
             tokens=tokens,
@@ -112,7 +123,10 @@ class PackedSetBuilder:
             overlap=overlap.counts,
             overlapping=overlap.evaluation_rows,
             dropped_overlap=self._dropped,
-            duplicates={"training": self._repeated.to_json(), "validation": self._repeated_validation},
+            duplicates={"training": self._repeated.to_json(), "validation": _repeated(self._validation)},
+            control_spelled=self._spelled,
+            lint=found.pop("lint", []),
+            perfect_answers=found,
         )
 
     def _keep(self, samples: list[tuple[Sample, Sample]]) -> None:
@@ -128,23 +142,37 @@ class PackedSetBuilder:
         )
         self.writer.add([fitted for (_whole, fitted), kept in zip(samples, stays, strict=True) if kept])
 
-    def _encoded(self, chunk: list[Example]) -> Iterator[Sample]:
-        """Encode a chunk; when a row cannot be, the rows one by one, and those that cannot go to the quarantine."""
+    def _set_aside(self, error: UnusableRowError) -> None:
+        self._quarantine.revoke(error.row_id, error.reason)
+
+    def _encoded(self, chunk: list[Example], refuse: _Refuse) -> Iterator[Sample]:
+        """Encode a chunk; when a row cannot be, the rows one by one, and those that cannot are refused."""
         try:
             encoded = zip(chunk, self._encoder.encode_spans(chunk), strict=True)
             yield from [Sample(example, ids, spans) for example, (ids, spans) in encoded]
-        except DataError as error:
+        except UnusableRowError as error:
             if len(chunk) > 1:
                 for example in chunk:
-                    yield from self._encoded([example])
+                    yield from self._encoded([example], refuse)
             else:
-                self._quarantine.revoke(chunk[0].row_id, str(error))
+                refuse(error)
+
+    def _checked(self, samples: list[Sample], refuse: _Refuse, *, every: bool = False) -> list[Sample]:
+        """Return the rows in which nothing is found wrong; the others are refused."""
+        if self._checker is None:
+            return samples
+        faults = self._checker.faults(samples, self._encoder, every=every)
+        for sample, fault in zip(samples, faults, strict=True):
+            if fault:
+                refuse(UnusableRowError(sample.example.row_id, fault))
+        return [sample for sample, fault in zip(samples, faults, strict=True) if not fault]
 
     def _fitted(self, sample: Sample) -> Sample | None:
         """Apply the length policy; None for a row that is dropped."""
         example, tokens = sample.example, len(sample.ids)
         supervised = sum(end - first for first, end in sample.spans)
         self._ledger.note(example.source, tokens, supervised)
+        self._spelled += self._encoder.spells_control(example.messages[-1]["content"])
         limit = self._spec.train.max_length
         if tokens <= limit:
             return sample
@@ -160,6 +188,12 @@ class PackedSetBuilder:
             return None
         self._ledger.sources[example.source].shortened += 1
         return shorter
+
+
+def _repeated(examples: Sequence[Example]) -> dict[str, dict[str, int]]:
+    counter = DuplicateCounter()
+    counter.add((example.source, keys_of(example)) for example in examples)
+    return counter.to_json()
 
 
 def _is_copy(example: Example) -> bool:

@@ -13,6 +13,8 @@ __all__ = ["PlainTextTokenizer"]
 
 _OPEN, _CLOSE = "\ue0f2", "\ue0f3"
 """Private-use characters around an alias."""
+_NEUTRAL = ("\n", "\ue0f4", "x")
+"""What a text may be tokenised behind without running into it."""
 
 
 class PlainTextTokenizer:
@@ -124,6 +126,30 @@ class PlainTextTokenizer:
         if self._words is not None:
             return self._words.encode_batch(texts)
         return [self.real_ids(e) for e in self._twin.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def continued(self, prompt: str, rest: str) -> tuple[Any, int] | None:
+        """Return the ids of a text whose prompt is tokenised by itself, as generation is given it.
+
+        Some tokenizers put a space before whatever they are given, which does not stand in the text: then the rest is
+        tokenised behind a character that is taken off again. What is right is what decodes to the text.
+
+        Returns:
+            Ids as an int32 array [tokens], and how many of them are the prompt's; None when no ids decode to the text.
+        """
+        import numpy as np
+
+        given, whole = self.ids([prompt, prompt + rest])
+        wanted = self._decoded(whole)
+        for mark in ("", *_NEUTRAL):
+            before, both = self.ids([mark, mark + rest])
+            found = np.concatenate([given, both[len(before) :]])
+            if both[: len(before)].tolist() == before.tolist() and self._decoded(found) == wanted:
+                return found, len(given)
+        return None
+
+    def _decoded(self, ids: Any) -> str:
+        text: str = self._tokenizer.backend_tokenizer.decode(ids.tolist(), skip_special_tokens=False)
+        return text
 
     def encode_batch(self, texts: Sequence[str]) -> list[Any]:
         """Tokenise; the encodings carry the twin's ids and character offsets, which takes longer than ``ids``."""

@@ -1,6 +1,6 @@
 """Finds the prepared data of a run, or has it made: the packed training rows, the validation rows, and the report."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +14,12 @@ from medtune.data.examples import (
     validation_fingerprint,
     validation_pool,
 )
+from medtune.data.overlap import Pair
 from medtune.data.pack import SampleStore
 from medtune.data.packed_set import PackedSetBuilder
 from medtune.data.preparation_report import PreparationReport
 from medtune.data.quarantine import QUARANTINE_FILE, Quarantine, copy_quarantine
+from medtune.data.row_checks import RowChecker
 from medtune.data.splits import draw_evenly, sample_by_source
 from medtune.plugins.contracts import EncodedExample, Example
 from medtune.plugins.host import BUILTIN_PLUGINS, PluginHost
@@ -26,18 +28,18 @@ from medtune.version import __version__
 
 __all__ = ["Prepared", "encoder_of", "find_prepared", "prepare", "preview", "validation_examples"]
 
-_LAYOUT = 3
+_LAYOUT = 5
 """Raised whenever the arrays or the report on disk change their form."""
-_Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Packed training rows, drawn validation examples, and the report."""
+    """Packed training rows, drawn validation examples, the report, and the pairs of rows that overlap."""
 
     rows: SampleStore
     validation: Sequence[Example]
     report: PreparationReport
+    overlap: Sequence[Pair] = ()
 
 
 def encoder_of(spec: RunSpec, tokenizer: Any) -> Encoder:
@@ -53,7 +55,7 @@ def prepare(
     *,
     rows: Rows | None = None,
     quarantine_path: Path | None = None,
-    progress: _Progress | None = None,
+    checker: RowChecker | None = None,
 ) -> Prepared:
     """Prepare the data of a run, or find it prepared.
 
@@ -63,32 +65,34 @@ def prepare(
         tokenizer: from ``load_tokenizer``.
         rows: training rows instead of ``spec.data.source``; these are never cached.
         quarantine_path: where malformed rows are noted.
-        progress: called with the number of rows encoded so far.
+        checker: says which encoded rows would not score what they should.
 
     Raises:
-        DataError: no usable rows, too many malformed ones, or too many lost to ``max_length``.
+        DataError: no usable rows, too many malformed ones or ones with a fault, or too many lost to ``max_length``.
         HubUnreachableError: the data set is neither local nor reachable.
         StorageError: a file cannot be read, or the cache not written.
     """
     rows = list(rows) if rows is not None and iter(rows) is rows else rows  # read twice below
     encoder = encoder_of(spec, tokenizer)
     cache = PreparedCache(default_cache_dir())
-    key = _key(spec, host, encoder) if rows is None and spec.data.cache else None
+    key = _key(spec, host, encoder, checker) if rows is None and spec.data.cache else None
     if key is None:
-        builder, facts = _make(spec, host, encoder, _Places(rows, quarantine_path, None, progress))
+        builder, facts = _make(spec, host, encoder, _Places(rows, quarantine_path, None), checker)
         return _of_facts(builder.writer.in_memory(facts["samples"]), facts)
     found = _find(cache, key, quarantine_path)
     if found is not None:
         found.report.require_tolerable(spec)
         return found
     with cache.staging() as folder:
-        _builder, facts = _make(spec, host, encoder, _Places(None, quarantine_path, folder, progress))
+        _builder, facts = _make(spec, host, encoder, _Places(None, quarantine_path, folder), checker)
         return _of_facts(cache.keep(key, folder, facts), facts)
 
 
-def find_prepared(spec: RunSpec, host: PluginHost, tokenizer: Any) -> Prepared | None:
-    """Return what an earlier ``prepare`` of the same data kept, None when there is nothing."""
-    key = _key(spec, host, encoder_of(spec, tokenizer)) if spec.data.cache else None
+def find_prepared(
+    spec: RunSpec, host: PluginHost, tokenizer: Any, checker: RowChecker | None = None
+) -> Prepared | None:
+    """Return what an earlier ``prepare`` of the same data with the same checker kept, None when there is nothing."""
+    key = _key(spec, host, encoder_of(spec, tokenizer), checker) if spec.data.cache else None
     return None if key is None else _find(PreparedCache(default_cache_dir()), key, None)
 
 
@@ -117,17 +121,18 @@ class _Places(NamedTuple):
     rows: Rows | None
     quarantine: Path | None
     folder: Path | None
-    progress: _Progress | None
 
 
 def _make(
-    spec: RunSpec, host: PluginHost, encoder: Encoder, places: _Places
+    spec: RunSpec, host: PluginHost, encoder: Encoder, places: _Places, checker: RowChecker | None
 ) -> tuple[PackedSetBuilder, dict[str, Any]]:
     kept = places.folder / QUARANTINE_FILE if places.folder else None
     with Quarantine(places.quarantine or kept, spec.data.max_quarantined) as quarantine:
         validation = validation_examples(spec, host, rows=places.rows)
-        builder = PackedSetBuilder(spec, encoder, validation, quarantine, places.folder)
-        builder.take(_training_examples(spec, host, quarantine, places.rows), places.progress)
+        builder = PackedSetBuilder(spec, encoder, validation, quarantine, places.folder, checker)
+        builder.take(_training_examples(spec, host, quarantine, places.rows))
+        if checker:
+            checker.require_few(spec.data.max_quarantined)
         quarantine.check()
     facts = builder.finish()
     if kept and places.quarantine:
@@ -147,7 +152,8 @@ def _find(cache: PreparedCache, key: str, quarantine_path: Path | None) -> Prepa
 
 def _of_facts(store: SampleStore, facts: Mapping[str, Any], *, from_cache: bool = False) -> Prepared:
     values: dict[str, Any] = {**facts["report"], "from_cache": from_cache}
-    return Prepared(store, [Example(**e) for e in facts["validation"]], PreparationReport(**values))
+    pairs = [Pair(*values) for values in facts["overlap"]]
+    return Prepared(store, [Example(**e) for e in facts["validation"]], PreparationReport(**values), pairs)
 
 
 def _training_examples(spec: RunSpec, host: PluginHost, quarantine: Quarantine, rows: Rows | None) -> Iterator[Example]:
@@ -156,7 +162,7 @@ def _training_examples(spec: RunSpec, host: PluginHost, quarantine: Quarantine, 
     return examples if spec.data.limit is None else iter(draw_evenly(examples, spec.data.limit, spec.seed))
 
 
-def _key(spec: RunSpec, host: PluginHost, encoder: Encoder) -> str | None:
+def _key(spec: RunSpec, host: PluginHost, encoder: Encoder, checker: RowChecker | None) -> str | None:
     """Return the cache key; None when a formatter of unknown version formats the rows, or their commit is unknown."""
     formatters = {f.name: getattr(f, "version", None) for f in host.all("formatter")}
     foreign = [name for name, (_, owner) in host.provided("formatter").items() if owner not in BUILTIN_PLUGINS]
@@ -178,5 +184,6 @@ def _key(spec: RunSpec, host: PluginHost, encoder: Encoder) -> str | None:
         "packing": spec.train.packing,
         "seed": spec.seed,
         "rows_per_source": spec.eval.rows_per_source,
+        "checker": checker.identity if checker else "",
     }
     return cache_key(facts)

@@ -1,6 +1,7 @@
 """What a person looks at before training: rows as tokens, lengths and losses per source, overlap, quarantine."""
 
 import html
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from medtune.data.preparation_report import PreparationReport
 from medtune.errors import StorageError
 from medtune.plugins.contracts import EncodedExample
 
-__all__ = ["Preview"]
+__all__ = ["Preview", "token_texts"]
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#5b6470;--line:#d8dde3;--on:#cdebd3;--bg:#fff}
@@ -73,6 +74,7 @@ class Preview:
             f"<p>{report.rows:,} samples, {report.tokens:,} tokens of which {report.supervised_tokens:,} carry loss, packed "
             f"into {report.packed_rows:,} rows ({report.fill:.1%} full). Malformed rows set aside: {report.quarantined:,}."
         )
+        yield from (f"<p>{html.escape(note)}" for note in report.notes())
         yield "<h2>Sources</h2><div class=scroll><table><tr><th>source<th>rows<th>tokens<th>supervised<th>longest"
         yield "<th>95 % need<th>99 % need<th>lost<th>supervised tokens lost<th>overlap with validation</tr>"
         for name, source in report.sources.items():
@@ -95,6 +97,25 @@ class Preview:
                 yield f"<{tag}>{html.escape(token)}</{tag}>"
             yield "</div>"
         yield "</html>"
+
+
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Return the text of each token as it stands in the row: decoders drop the space that a text begins with.
+
+    Args:
+        tokenizer: a transformers tokenizer backed by the tokenizers library.
+        ids: of a row.
+    """
+
+    def decoded(*some: int) -> str:
+        text: str = tokenizer.backend_tokenizer.decode(list(some), skip_special_tokens=False)
+        return text
+
+    texts = [decoded(ids[0])] if ids else []
+    for before, index in itertools.pairwise(ids):
+        alone, both = decoded(before), decoded(before, index)
+        texts.append(both.removeprefix(alone) if both.startswith(alone) else decoded(index))
+    return texts
 
 
 def _histogram(histogram: dict[str, Any]) -> str:

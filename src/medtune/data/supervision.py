@@ -5,16 +5,19 @@ from typing import Any
 
 from medtune.data.forms import Form, join
 from medtune.data.plaintext import PlainTextTokenizer
-from medtune.errors import UnsafeArtifactError
 from medtune.plugins.contracts import Message
 
-__all__ = ["Span", "anchored_spans", "mask_of", "offset_spans"]
+__all__ = ["PromptChangesError", "Span", "anchored_spans", "mask_of", "offset_spans"]
 
 Span = tuple[int, int]
 """First token of an answer, and the one after its last."""
 
 
-def anchored_spans(form: Form, ids: Any, controls: Any, row_id: str) -> list[Span]:
+class PromptChangesError(Exception):
+    """Tokenised in one piece, a row's prompt has other ids than those that generation is given."""
+
+
+def anchored_spans(form: Form, ids: Any, controls: Any) -> list[Span]:
     """Return the answers of a row whose prompts hold control tokens.
 
     Only the template can write those, so their numbers in the row are its places, and after each the tokenizer starts
@@ -24,27 +27,22 @@ def anchored_spans(form: Form, ids: Any, controls: Any, row_id: str) -> list[Spa
         form: of the row; every answer has ``tail_ids``.
         ids: int32 [tokens].
         controls: places of the control tokens in ``ids``, those of ``form.control_ids``.
-        row_id: named when an invariant does not hold.
 
     Raises:
-        UnsafeArtifactError: the prompt's ids are others than those that generation is given, or the answer has no token.
+        PromptChangesError: a token reaches over the end of a prompt.
     """
     spans: list[Span] = []
     for answer in form.answers:
         tail = answer.tail_ids or ()
         start = int(controls[answer.begins_after]) + 1
         first, last = start + len(tail), int(controls[answer.ends_with])
-        if tuple(ids[start:first].tolist()) != tail:
-            raise _prompt_changes(ids[:first], row_id)
-        if last <= first:
-            raise _nothing_to_learn(ids, row_id)
+        if tuple(ids[start:first].tolist()) != tail or last <= first:
+            raise PromptChangesError
         spans.append((first, last + 1))
     return spans
 
 
-def offset_spans(
-    form: Form, turns: Sequence[Message], encoding: Any, plain: PlainTextTokenizer, row_id: str
-) -> list[Span]:
+def offset_spans(form: Form, turns: Sequence[Message], encoding: Any, plain: PlainTextTokenizer) -> list[Span]:
     """Return the answers of a row from the characters where prompts and turns end, for any template; slower.
 
     Args:
@@ -52,10 +50,9 @@ def offset_spans(
         turns: its contents.
         encoding: of its text, with offsets.
         plain: the tokenizer that made it.
-        row_id: named when an invariant does not hold.
 
     Raises:
-        UnsafeArtifactError: as ``anchored_spans``.
+        PromptChangesError: as ``anchored_spans``.
     """
     ids = plain.real_ids(encoding)
     spans: list[Span] = []
@@ -65,11 +62,11 @@ def offset_spans(
         end = content + len(turns[answer.turn]["content"]) + answer.end_offset
         first, last = _tokens_between(encoding, before + len(answer.opening), content, end)
         if last <= first or ids[last] != answer.end_id:
-            raise _nothing_to_learn(ids, row_id)
+            raise PromptChangesError
         text = join((*form.literals[: answer.turn], answer.opening), turns[: answer.turn])
         given = plain.ids([text])[0]
         if len(given) != first or (ids[:first] != given).any():
-            raise _prompt_changes(ids[:first], row_id)
+            raise PromptChangesError
         spans.append((first, last + 1))
     return spans
 
@@ -93,13 +90,3 @@ def _tokens_between(encoding: Any, prompt_end: int, content: int, end: int) -> t
     while first > 0 and encoding.token_to_chars(first - 1)[1] > prompt_end:
         first -= 1
     return first, last
-
-
-def _nothing_to_learn(ids: Any, row_id: str) -> UnsafeArtifactError:
-    return UnsafeArtifactError(f"row '{row_id}' has no token to learn from before its end of turn: {ids.tolist()}")
-
-
-def _prompt_changes(prompt: Any, row_id: str) -> UnsafeArtifactError:
-    return UnsafeArtifactError(
-        f"row '{row_id}': the ids of the prompt change when the answer follows: {prompt.tolist()}"
-    )

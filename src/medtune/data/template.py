@@ -1,10 +1,12 @@
 """The chat template as literal pieces around the contents, found once per sequence of roles and verified."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from medtune.data.final_answer import closing_of
+from medtune.data.shipped_templates import usable_templates
 from medtune.errors import UnsafeArtifactError
 from medtune.plugins.contracts import Message
 
@@ -12,9 +14,12 @@ __all__ = ["ChatTemplate"]
 
 _MARK = "\ue0f0{}\ue0f1"
 """Stands for a content while the template is looked at: private-use characters, which no template writes itself."""
+_REASONING = "\ue0f0reasoning\ue0f1"
 
 _WORDS = re.compile(r"[\w\s]*")
 """Roles and names: templates compare them with roles, and clinical texts are full of such words."""
+_OPENED = re.compile(r"(<\w+>|\[\w+\])\s*$")
+"""A tag at the end of a prompt, which may open a block before the answer."""
 
 
 class ChatTemplate:
@@ -35,9 +40,11 @@ class ChatTemplate:
         if isinstance(template, dict):  # several named ones; transformers takes this one for conversations
             template = template.get("default")
         if not isinstance(template, str) or not template:
+            fitting = ", ".join(f"'{name}'" for name in usable_templates(self._tokenizer))
             raise UnsafeArtifactError(
-                "the tokenizer has no chat template, so it is unknown how a conversation looks to this model; "
-                "use an instruction-tuned model, or add chat_template to its tokenizer_config.json"
+                "the tokenizer has no chat template, so it is unknown how a conversation looks to this model; set "
+                f"model.chat_template to a Jinja file, or to a name whose tokens this tokenizer has: {fitting or 'none'}; "
+                "or use an instruction-tuned model"
             )
         return template
 
@@ -51,6 +58,26 @@ class ChatTemplate:
         strings = {s.encode("ascii", "backslashreplace").decode("unicode_escape") for s in quoted}
         return tuple(sorted(s for s in strings if len(s.strip()) > 2 and not _WORDS.fullmatch(s)))  # noqa: PLR2004 - ": "
 
+    @cached_property
+    def opened(self) -> str:
+        """The end of the prompt, where that opens a block such as ``<think>`` which an answer alone does not close."""
+        prompt = self._rendered(_probe(["user"]), for_generation=True)
+        tag = _OPENED.search(prompt)
+        if tag is None or self._rendered(_probe(["user", "assistant"])).startswith(prompt):
+            return ""
+        return tag[0]
+
+    @cached_property
+    def takes_reasoning(self) -> bool:
+        """Whether the ``reasoning_content`` of an answer has a place before it."""
+        asked, answered = _probe(["user", "assistant"])
+        answered["reasoning_content"] = _REASONING
+        try:
+            text = self.render([asked, answered])
+        except UnsafeArtifactError:
+            return False
+        return text.count(_REASONING) == 1 and text.index(_REASONING) < text.find(answered["content"])
+
     def has_place_for(self, roles: Sequence[str]) -> bool:
         """Whether these roles, a system turn among them, have a form; ``System:`` from a general rule is none."""
         if "system" not in self.source:
@@ -62,13 +89,32 @@ class ChatTemplate:
         return True
 
     def render(self, messages: Sequence[Message], *, for_generation: bool = False) -> str:
-        """Render with the tokenizer itself; a template that raises is reported in one sentence."""
+        """Render with the tokenizer itself; a template that raises is reported in one sentence.
+
+        Where the prompt opens a block and the template writes the answer as if it did not, as templates of models that
+        always reason do, the block is closed before the answer: what is trained is then what generation is given.
+        """
+        text = self._rendered(messages, for_generation=for_generation)
+        if for_generation or messages[-1]["role"] != "assistant" or not self.opened:
+            return text
+        prompt = self._rendered(messages[:-1], for_generation=True)
+        before = prompt.removesuffix(self.opened)
+        if text.startswith(prompt) or not text.startswith(before):
+            return text
+        tag = self.opened.strip()
+        closing = closing_of(tag)
+        reasoning, content = messages[-1].get("reasoning_content", ""), messages[-1]["content"]
+        if not reasoning and content.startswith(tag) and closing in content:  # the template left that out
+            reasoning = content.partition(closing)[0].removeprefix(tag)
+        return f"{prompt}{reasoning.strip()}\n{closing}\n\n{text.removeprefix(before).lstrip()}"
+
+    def _rendered(self, messages: Sequence[Message], *, for_generation: bool = False) -> str:
         from jinja2.exceptions import TemplateError
 
         _ = self.source
         try:
             text = self._tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=for_generation
+                [_as_templates_read(m) for m in messages], tokenize=False, add_generation_prompt=for_generation
             )
         except TemplateError as error:
             roles = ", ".join(m["role"] for m in messages)
@@ -101,10 +147,18 @@ class ChatTemplate:
         if not self.render(messages).startswith(prompt):
             raise UnsafeArtifactError(
                 "the chat template is order dependent: the prompt of an answer changes when the answer is added, "
-                "so training and generation would differ"
+                "so training and generation would differ; set model.chat_template to a file that writes both alike"
             )
         before = messages[turn - 1]["content"]
         return prompt[prompt.rindex(before) + len(before) :]
+
+
+def _as_templates_read(message: Message) -> Mapping[str, str]:
+    """Return a turn under the names that templates use."""
+    turn = {"role": message["role"], "content": message["content"]}
+    if reasoning := message.get("reasoning_content", ""):
+        turn |= {"reasoning_content": reasoning, "thinking": reasoning}
+    return turn
 
 
 def _probe(roles: Sequence[str]) -> list[Message]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from medtune.data.shipped_templates import chosen_template, with_options
 from medtune.errors import HubUnreachableError, SpecError, UnsafeArtifactError
 from medtune.machine.libraries import quiet_libraries
 from medtune.specs import ModelSpec
@@ -30,9 +31,13 @@ _STARLING_IDS = [1, 420, 6316, 28781, 3198, 3123, 1247, 28747, 22557, 32000, 420
 def load_tokenizer(model: ModelSpec) -> Any:
     """Return the transformers tokenizer of ``model``, right-padded, with a pad token that is not its end token.
 
+    The chosen chat template, its options and a pinned date are written into ``chat_template``: whoever saves and loads the
+    tokenizer renders the same.
+
     Raises:
         HubUnreachableError: the files are neither local nor reachable.
-        SpecError: ``model.path`` holds no tokenizer, or one that transformers can only run as Python code.
+        SpecError: ``model.path`` holds no tokenizer, or one that transformers can only run as Python code; or it cannot
+            have the chat template, the options or the pad token that ``model`` names.
         UnsafeArtifactError: a Starling tokenizer that does not give Starling's ids.
     """
     from transformers import AutoTokenizer
@@ -53,21 +58,42 @@ def load_tokenizer(model: ModelSpec) -> Any:
             f"the tokenizer of '{model.path or model.name}' has no tokenizer.json form, which medtune needs"
         )
     tokenizer.padding_side = "right"
-    _choose_pad(tokenizer)
+    _choose_pad(tokenizer, model.pad_token)
+    _choose_template(tokenizer, model)
     _pin_date(tokenizer)
     _check_starling(tokenizer)
     return tokenizer
 
 
-def _choose_pad(tokenizer: Any) -> None:
+def _choose_template(tokenizer: Any, model: ModelSpec) -> None:
+    if model.chat_template is not None:
+        tokenizer.chat_template = chosen_template(model.chat_template)
+    if not model.template_options:
+        return
+    template = tokenizer.chat_template
+    if isinstance(template, dict):  # several named ones
+        template = template.get("default")
+    if not isinstance(template, str):
+        raise SpecError("model.template_options need a chat template, and the tokenizer has none")
+    tokenizer.chat_template = with_options(template, model.template_options)
+
+
+def _choose_pad(tokenizer: Any, wanted: str | None) -> None:
+    if wanted is not None:
+        if wanted not in tokenizer.get_vocab():
+            raise SpecError(f"model.pad_token '{wanted}' is no token of this tokenizer, whose embedding is not resized")
+        if wanted == tokenizer.eos_token:
+            raise SpecError(f"model.pad_token '{wanted}' ends texts, so it cannot pad; choose another token")
+        tokenizer.pad_token = wanted
+        return
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id != tokenizer.eos_token_id:
         return
     known = tokenizer.get_vocab()
     usable = [token for token in _PAD_CANDIDATES if token in known and token != tokenizer.eos_token]
     if not usable:
         raise SpecError(
-            "the tokenizer has no token to pad with besides its end token; name one as pad_token in its "
-            "tokenizer_config.json"
+            "the tokenizer has no token to pad with besides its end token; set model.pad_token to a token that texts "
+            "hardly hold"
         )
     tokenizer.pad_token = usable[0]
 

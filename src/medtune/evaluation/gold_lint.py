@@ -65,18 +65,28 @@ class GoldLint:
         self._seen: dict[Split, dict[str, _Seen]] = {"training": defaultdict(_Seen), "validation": defaultdict(_Seen)}
         self._unseen: dict[str, set[str]] = {}
 
-    def take(self, split: Split, examples: Sequence[Example], changes: Callable[[str], bool] | None = None) -> None:
+    def take(
+        self,
+        split: Split,
+        examples: Sequence[Example],
+        *,
+        rewrites: Callable[[str], bool] | None = None,
+        spells: Callable[[str], bool] = spells_template,
+    ) -> None:
         """Look at rows.
 
         Args:
             split: whose they are.
             examples: the rows.
-            changes: says of a text whether the tokenizer changes its characters; None where there is none.
+            rewrites: says of a text whether the tokenizer changes its characters; None where none ever does.
+            spells: says of a text whether it spells what a chat template writes.
         """
         kept = self._seen[split]
         for example in examples:
             source = example.source if example.source in kept or len(kept) < _MOST_SOURCES else ""
-            self._look(kept[source], example, changes)
+            self._look(kept[source], example, spells)
+            if rewrites is not None:
+                kept[source].faults["rewritten"] += rewrites(answer_of(example))
             if split == "training":
                 self._strike(source, answer_of(example))
 
@@ -90,18 +100,16 @@ class GoldLint:
             found += self._between(source)
         return merged(found)
 
-    def _look(self, seen: _Seen, example: Example, changes: Callable[[str], bool] | None) -> None:
+    def _look(self, seen: _Seen, example: Example, spells: Callable[[str], bool]) -> None:
         answer, question = answer_of(example), question_of(example)
         seen.rows += 1
         if seen.first_answer is None:
             seen.first_answer = answer
         elif answer != seen.first_answer:
             seen.varies = True
-        seen.faults["template_in_answer"] += spells_template(answer)
-        seen.faults["template_in_question"] += spells_template(question)
+        seen.faults["template_in_answer"] += spells(answer)
+        seen.faults["template_in_question"] += spells(question)
         seen.faults["no_letter"] += len(answer) < _SHORT_ANSWER and _LETTER.search(answer) is None
-        if changes is not None:
-            seen.faults["changed_answer"] += changes(answer)
         if seen.rows <= _FIRST_ROWS or seen.rows % _STRIDE == 0:
             seen.looked_at += 1
             self._look_closely(seen, example, answer)
@@ -215,7 +223,7 @@ _SENTENCES: Mapping[str, str] = {
     "template_in_question": "spell a chat template's control tokens or headings: they were formatted before, and will be "
     "once more; use the rows as they were, or take the marks out",
     "no_letter": "have no letter or digit",
-    "changed_answer": "have characters that the tokenizer rewrites (Unicode forms, case), so that a perfect answer is not "
+    "rewritten": "have characters that the tokenizer rewrites (Unicode forms, case), so that a perfect answer is not "
     "the gold answer; normalise the rows first",
     "option": "name no option of their question by its letter; where options are numbered, say whether from 0 or 1",
 }

@@ -24,7 +24,7 @@ def mistakes_in(prediction: Prediction) -> list[str]:
 
     Answers to tasks of other packages are right or "differs from the gold answer".
     """
-    if not prediction.text.strip():
+    if not prediction.text.strip() and not prediction.truncated:
         return ["empty answer"]
     found = ["cut off at the token limit"] if prediction.truncated else []
     found += _BY_TASK.get(prediction.example.task or "", _in_any)(prediction)
@@ -33,7 +33,7 @@ def mistakes_in(prediction: Prediction) -> list[str]:
 
 def _in_tags(prediction: Prediction) -> list[str]:
     gold = GoldTags.read(answer_of(prediction.example))
-    answer = TaggedAnswer.read(prediction.text, gold.tokens)
+    answer = TaggedAnswer.read(prediction.text, gold.tokens, gold.scheme)
     wanted, claimed = spans_of(gold.labels, strict=True), spans_of(answer.labels, strict=True)
     invented = any(spans_of([label for _token, label in run], strict=True) for run in answer.surplus)
     kinds = {_wrong_span(span, wanted) for span in claimed} | {_missed_span(span, claimed) for span in wanted}

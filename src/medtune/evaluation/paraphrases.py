@@ -57,8 +57,13 @@ def _kind(example: Example) -> _Kind:
 
 
 def _instruction(example: Example) -> str | None:
-    instruction, separator, _given = example.messages[0]["content"].partition(_BREAK)
+    instruction, separator, _given = example.messages[_asked(example)]["content"].partition(_BREAK)
     return instruction if separator else None
+
+
+def _asked(example: Example) -> int:
+    """Return the place of the first message that is no system turn."""
+    return int(example.messages[0]["role"] == "system" and len(example.messages) > 1)
 
 
 def _moved(example: Example, paraphrases: Mapping[_Kind, Sequence[str]], step: int) -> Example:
@@ -67,6 +72,10 @@ def _moved(example: Example, paraphrases: Mapping[_Kind, Sequence[str]], step: i
         return example
     choices = paraphrases[_kind(example)]
     chosen = choices[(choices.index(instruction) + step) % len(choices)]
-    given = example.messages[0]["content"].partition(_BREAK)[2]
-    first: Message = {"role": example.messages[0]["role"], "content": f"{chosen}{_BREAK}{given}"}
-    return replace(example, messages=(first, *example.messages[1:]))
+    place = _asked(example)
+    message = example.messages[place]
+    changed: Message = {
+        "role": message["role"],
+        "content": f"{chosen}{_BREAK}{message['content'].partition(_BREAK)[2]}",
+    }
+    return replace(example, messages=(*example.messages[:place], changed, *example.messages[place + 1 :]))

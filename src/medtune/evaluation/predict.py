@@ -4,13 +4,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from medtune.data.final_answer import final_answer
+from medtune.evaluation.predictions import with_final_gold
+from medtune.evaluation.recognition import answer_of
 from medtune.evaluation.scoring import find_task
 from medtune.plugins.contracts import Completion, Example, GenerationRequest, Message, Prediction, Task
 
-__all__ = ["predict"]
+__all__ = ["predict", "read_text"]
 
 _UNMATCHED_TOKENS = 256
 """Longest answer to a row that no task scores; it is kept for reading only."""
+
+
+def read_text(completion: Completion, gold: str) -> Completion:
+    """Return a completion without the reasoning that its text shows; an encoder's ``read`` knows the template besides."""
+    found = final_answer(completion.text, gold)
+    return replace(completion, text=found.text, truncated=completion.truncated or found.unfinished)
 
 
 def predict(
@@ -20,6 +29,7 @@ def predict(
     generate: Callable[[Sequence[GenerationRequest]], Sequence[Completion]],
     tasks: Sequence[Task],
     max_new_tokens: int | Literal["auto"] = "auto",
+    read: Callable[[Completion, str], Completion] = read_text,
 ) -> list[Prediction]:
     """Let a model answer examples.
 
@@ -29,6 +39,7 @@ def predict(
         generate: requests -> their completions in order.
         tasks: the registered tasks; each example's task says how long an answer may be.
         max_new_tokens: longest answer in tokens for every row instead.
+        read: completion and gold answer -> the completion with the answer alone, as the encoder of training reads it.
 
     Returns:
         A prediction per example in order, its ``example.task`` set.
@@ -38,7 +49,8 @@ def predict(
     """
     assigned: list[Example] = []
     requests: list[GenerationRequest] = []
-    for example in examples:
+    for asked in examples:
+        example = with_final_gold(asked)
         task = find_task(example, tasks)
         ids = prompt_ids(example.messages[:-1])
         if max_new_tokens != "auto":
@@ -48,7 +60,8 @@ def predict(
         assigned.append(replace(example, task=task.name if task else example.task))
         requests.append(GenerationRequest(ids, limit))
     completions = generate(requests)
+    answers = (read(c, answer_of(example)) for example, c in zip(assigned, completions, strict=True))
     return [
-        Prediction(example, completion.text.strip(), completion.truncated)
-        for example, completion in zip(assigned, completions, strict=True)
+        Prediction(example, answer.text.strip(), answer.truncated)
+        for example, answer in zip(assigned, answers, strict=True)
     ]

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medtune.data.final_answer import final_answer
 from medtune.errors import DataError, StorageError
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.plugins.contracts import Example, Message, Prediction, Task
 
-__all__ = ["read_predictions", "write_predictions"]
+__all__ = ["read_predictions", "with_final_gold", "write_predictions"]
 
 _REQUIRED = ("input", "gold", "prediction")
 _OPTIONAL = ("task", "source", "row_id", "document")
@@ -38,6 +40,9 @@ def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> No
 def read_predictions(path: str | Path, tasks: Sequence[Task] | None = None) -> list[Prediction]:
     """Read predictions that medtune or any other system wrote.
 
+    Of a prediction, and of a gold answer, what follows a block of reasoning or stands in the final channel is the answer;
+    a prediction that ends within its reasoning is truncated.
+
     Args:
         path: lines of ``{"task", "source", "input", "gold", "prediction"}``; task and source may be missing: the tasks
             then decide. ``row_id``, ``document`` and ``truncated`` are used where they are given.
@@ -62,6 +67,16 @@ def read_predictions(path: str | Path, tasks: Sequence[Task] | None = None) -> l
     if not found:
         raise DataError(f"'{path}' holds no predictions; write a JSON object with {', '.join(_REQUIRED)} on each line")
     return found
+
+
+def with_final_gold(example: Example) -> Example:
+    """Return the example with its gold answer alone where that begins with reasoning; as it is otherwise."""
+    gold = answer_of(example)
+    final = final_answer(gold, gold)
+    if final.unfinished or final.text == gold:
+        return example
+    answer: Message = {"role": "assistant", "content": final.text}
+    return replace(example, messages=(*example.messages[:-1], answer))
 
 
 def _record(prediction: Prediction) -> dict[str, Any]:
@@ -107,7 +122,9 @@ def _prediction(line: bytes, names: set[str] | None) -> Prediction:
         row_id=record.get("row_id") or "",
         document=record.get("document") or "",
     )
-    return Prediction(example, record["prediction"], record.get("truncated", False))
+    example = with_final_gold(example)
+    found = final_answer(record["prediction"], answer_of(example))
+    return Prediction(example, found.text, record.get("truncated", False) or found.unfinished)
 
 
 def _parsed(line: bytes) -> Mapping[str, Any]:

@@ -85,8 +85,13 @@ def _by_shape(question: str, answer: str) -> str | None:
 
 
 def _labels_every_token(question: str, lines: Sequence[str]) -> bool:
-    """Say whether all lines are a token with its label; a single one only counts when its token was asked about."""
-    parts = [line.rpartition(" : ") for line in lines]
-    if not all(token and read_label(label.strip()) for token, _separator, label in parts):
+    """Say whether all lines are a token with its label.
+
+    A single line only counts when its token was asked about, and so do labels of rarer schemes, which are also words.
+    """
+    parts = [line.rpartition(" : ") if " : " in line else line.rpartition("\t") for line in lines]
+    labels = [read_label(label.strip()) for _token, _separator, label in parts]
+    if not all(token and label for (token, _separator, _label), label in zip(parts, labels, strict=True)):
         return False
-    return len(parts) > 1 or parts[0][0] in question
+    is_plain = len(parts) > 1 and all(label.prefix in "BIO" for label in labels if label)
+    return is_plain or all(token.strip() in question for token, _separator, _label in parts)

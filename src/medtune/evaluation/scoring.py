@@ -8,7 +8,15 @@ from medtune.errors import PluginError
 from medtune.evaluation.predictions import read_predictions, write_predictions
 from medtune.plugins.contracts import Example, Prediction, Task, TaskScore
 
-__all__ = ["Evaluation", "find_task", "group_by_task", "read_predictions", "score_predictions", "write_predictions"]
+__all__ = [
+    "Evaluation",
+    "find_task",
+    "group_by_task",
+    "is_own",
+    "read_predictions",
+    "score_predictions",
+    "write_predictions",
+]
 
 _OWN_TASKS = "medtune.evaluation.tasks."
 
@@ -67,7 +75,7 @@ def find_task(example: Example, tasks: Sequence[Task]) -> Task | None:
     if example.task is not None:
         return next((task for task in tasks if task.name == example.task), None)
     claims = [task for task in tasks if task.matches(example)]
-    chosen = [task for task in claims if not type(task).__module__.startswith(_OWN_TASKS)] or claims
+    chosen = [task for task in claims if not is_own(task)] or claims
     if len(chosen) > 1:
         names = " and ".join(f"'{task.name}'" for task in chosen)
         where = f"row '{example.row_id}' of " * bool(example.row_id) + f"source '{example.source}'"
@@ -75,6 +83,11 @@ def find_task(example: Example, tasks: Sequence[Task]) -> Task | None:
             f"tasks {names} both claim {where}; let only one match it, or set Example.task in its formatter"
         )
     return chosen[0] if chosen else None
+
+
+def is_own(task: Task) -> bool:
+    """Whether a task is one of medtune's own."""
+    return type(task).__module__.startswith(_OWN_TASKS)
 
 
 def group_by_task(predictions: Sequence[Prediction], tasks: Sequence[Task]) -> dict[str, list[int]]:

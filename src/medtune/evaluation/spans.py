@@ -8,10 +8,15 @@ __all__ = ["OUTSIDE", "Label", "Span", "overlapping_pairs", "read_label", "spans
 
 _PREFIX_FIRST = re.compile(r"([BI])(?:[-_](.+))?", re.IGNORECASE | re.DOTALL)
 _PREFIX_LAST = re.compile(r"(.+)[-_]([BI])", re.IGNORECASE | re.DOTALL)
+_OTHER_PREFIX = re.compile(r"([ESLUM])(?:[-_](.+))?", re.DOTALL)
+"""Of BIOES, BILOU and BMES; in capitals and in front only, since types and words can end in such a letter."""
 
 
 class Label(NamedTuple):
-    """A token's label: ``prefix`` is "B", "I" or "O", ``type`` in capitals and empty for a bare label."""
+    """A token's label: ``prefix`` is "B", "I" or "O", ``type`` in capitals and empty for a bare label.
+
+    As it is written the prefix may also be "E", "S", "L", "U" or "M", of other schemes; ``tag_schemes`` reads them as IOB2.
+    """
 
     prefix: str
     type: str = ""
@@ -31,7 +36,7 @@ _MOST_KNOWN = 4096
 
 
 def read_label(text: str) -> Label | None:
-    """Read ``O``, ``B``, ``I``, ``B-X``, ``X-B`` or ``B_X`` in any case; None when it is none of these.
+    """Read ``O``, ``B``, ``I``, ``B-X``, ``X-B`` or ``B_X`` in any case, and ``S-X`` and its like; None for anything else.
 
     >>> read_label("problem-i")
     Label(prefix='I', type='PROBLEM')
@@ -94,4 +99,6 @@ def _read_label(text: str) -> Label | None:
         return Label(found[1].upper(), (found[2] or "").upper())
     if found := _PREFIX_LAST.fullmatch(text):
         return Label(found[2].upper(), found[1].upper())
+    if found := _OTHER_PREFIX.fullmatch(text):
+        return Label(found[1], (found[2] or "").upper())
     return None

@@ -7,8 +7,18 @@ from typing import NamedTuple
 
 from medtune.evaluation.alignment import align
 from medtune.evaluation.spans import OUTSIDE, Label, Span, overlapping_pairs, read_label, spans_of
+from medtune.evaluation.tag_schemes import Scheme, as_iob2, scheme_of
 
-__all__ = ["GoldTags", "SpanCounts", "TagCounts", "TaggedAnswer", "count_tags", "dict_keyed_counts", "read_lines"]
+__all__ = [
+    "GoldTags",
+    "SpanCounts",
+    "TagCounts",
+    "TaggedAnswer",
+    "count_tags",
+    "dict_keyed_counts",
+    "read_lines",
+    "written_labels",
+]
 
 _BLANKS = " \t\r"
 
@@ -31,18 +41,28 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GoldTags:
-    """Tokens of the input with their gold labels; ``unreadable`` gold lines count as O."""
+    """Tokens of the input with their gold labels in IOB2.
+
+    Attributes:
+        tokens: of the input.
+        labels: a label per token; O where it cannot be read.
+        unreadable: lines whose label cannot be read.
+        scheme: what the labels were written in; an answer is read in the same.
+    """
 
     tokens: Sequence[str]
     labels: Sequence[Label]
     unreadable: int = 0
+    scheme: Scheme = "IOB2"
 
     @classmethod
-    def read(cls, text: str) -> "GoldTags":
-        """Read a gold answer."""
+    def read(cls, text: str, scheme: Scheme | None = None) -> "GoldTags":
+        """Read a gold answer; without a scheme, in the one that its own labels show."""
         lines = read_lines(text)
-        labels = [line.label or OUTSIDE for line in lines]
-        return cls([line.token for line in lines], labels, sum(line.label is None for line in lines))
+        written = written_labels(lines)
+        known = scheme or scheme_of([written])
+        unreadable = sum(line.label is None for line in lines)
+        return cls([line.token for line in lines], as_iob2(written, known), unreadable, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +87,8 @@ class TaggedAnswer:
     is_exact: bool
 
     @classmethod
-    def read(cls, text: str, tokens: Sequence[str]) -> "TaggedAnswer":
-        """Read an answer; lines are aligned with ``tokens`` in order, whatever their case."""
+    def read(cls, text: str, tokens: Sequence[str], scheme: Scheme = "IOB2") -> "TaggedAnswer":
+        """Read an answer; lines are aligned with ``tokens`` in order, whatever their case, in the scheme of the gold."""
         lines = read_lines(text)
         written = [line.token for line in lines]
         is_exact = written == list(tokens)
@@ -81,7 +101,8 @@ class TaggedAnswer:
         for line, place in zip(lines, places, strict=True):
             if place is not None:
                 labels[place] = line.label or OUTSIDE
-        surplus = _surplus_runs(lines, places)
+        labels = as_iob2(labels, scheme)
+        surplus = [_in_iob2(run, scheme) for run in _surplus_runs(lines, places)]
         aligned = sum(place is not None for place in places)
         unreadable = sum(line.separated and line.label is None for line in lines)
         return cls(labels, surplus, len(lines), len(tokens) - aligned, unreadable, is_exact)
@@ -105,11 +126,15 @@ class TagCounts:
 
 
 def read_lines(text: str) -> list[Line]:
-    """Split an answer into its lines that are not blank, each at its last `` : ``, because a token can be a colon."""
+    """Split an answer into its lines that are not blank, each at its last `` : ``, because a token can be a colon.
+
+    A line without one is split at its last tab.
+    """
     lines: list[Line] = []
     for raw in text.split("\n"):
         if line := raw.strip(_BLANKS):
-            token, separator, label = line.rpartition(" : ")
+            token, separator, label = line.rpartition(" : " if " : " in line else "\t")
+            token, label = token.rstrip(_BLANKS), label.lstrip(_BLANKS)
             separated = bool(separator and token)
             lines.append(Line(token if separated else line, read_label(label) if separated else None, separated))
     return lines
@@ -137,10 +162,22 @@ def dict_keyed_counts(text: str, gold: GoldTags) -> SpanCounts:
     entities cost nothing. It is here for comparison with published figures, not as a measure of quality.
     """
     expected = dict(zip(gold.tokens, gold.labels, strict=True))
-    written = {line.token: line.label or OUTSIDE for line in read_lines(text)}
+    lines = read_lines(text)
+    labels = as_iob2(written_labels(lines), gold.scheme)
+    written = {line.token: label for line, label in zip(lines, labels, strict=True)}
     found = spans_of([written.get(word, OUTSIDE) for word in expected], strict=False)
     wanted = spans_of(list(expected.values()), strict=False)
     return SpanCounts(len(set(found) & set(wanted)), len(found), len(wanted))
+
+
+def written_labels(lines: Sequence[Line]) -> list[Label]:
+    """Return the labels of lines as they are written, O where there is none."""
+    return [line.label or OUTSIDE for line in lines]
+
+
+def _in_iob2(run: Sequence[tuple[str, Label]], scheme: Scheme) -> list[tuple[str, Label]]:
+    labels = as_iob2([label for _token, label in run], scheme)
+    return [(token, label) for (token, _label), label in zip(run, labels, strict=True)]
 
 
 def _surplus_runs(lines: Sequence[Line], places: Sequence[int | None]) -> list[list[tuple[str, Label]]]:

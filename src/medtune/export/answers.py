@@ -105,7 +105,7 @@ def _marked_answer(prediction: Prediction) -> str:
     if not prediction.text.strip():
         return '<dd class="none">empty</dd>'
     gold = GoldTags.read(answer_of(prediction.example))
-    answer = TaggedAnswer.read(prediction.text, gold.tokens)
+    answer = TaggedAnswer.read(prediction.text, gold.tokens, gold.scheme)
     right = set(spans_of(gold.labels, strict=True))
     wrong = {span.start: "bad" for span in spans_of(answer.labels, strict=True) if span not in right}
     shown = _marked(gold.tokens, answer.labels, wrong)

@@ -11,6 +11,7 @@ from medtune.data.examples import Rows
 from medtune.data.pack import prompts_of
 from medtune.data.prefixes import prefix_groups
 from medtune.data.prepare import Prepared, find_prepared, prepare
+from medtune.data.row_checks import RowChecker
 from medtune.data.rows import is_local
 from medtune.data.sources.paths import local_files
 from medtune.data.tokenizer import load_tokenizer
@@ -31,13 +32,16 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def count_rows(spec: RunSpec, host: PluginHost, rows: Rows | None = None) -> DataSize | None:
+def count_rows(
+    spec: RunSpec, host: PluginHost, rows: Rows | None = None, checker: RowChecker | None = None
+) -> DataSize | None:
     """Return what the training rows come to: prepared before, or prepared now where that is quick.
 
     Args:
         spec: the run.
         host: finds the formatter.
         rows: training rows instead of ``spec.data.source``.
+        checker: of encoded rows, the one that training uses, so that it finds what is prepared here.
 
     Returns:
         Sizes and counts; None where rows or tokenizer would have to be fetched, or would take long to count.
@@ -52,9 +56,9 @@ def count_rows(spec: RunSpec, host: PluginHost, rows: Rows | None = None) -> Dat
     data = spec.data.model_copy_with(accept_loss=True)
     lenient = spec.model_copy_with(model=model, data=data)
     tokenizer = load_tokenizer(model)
-    found = _found(lenient, host, tokenizer) if rows is None else None
+    found = _found(lenient, host, tokenizer, checker) if rows is None else None
     if found is None and _is_quick(spec, rows):
-        found = prepare(lenient, host, tokenizer, rows=rows)
+        found = prepare(lenient, host, tokenizer, rows=rows, checker=checker)
     if found is None:
         return None
     size = size_of(found, spec)
@@ -71,7 +75,7 @@ def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
     except DataError as error:
         refused = str(error)
     facts: dict[str, Any] = {**prepared.report.summary(), "max_length": spec.train.max_length, "refused": refused}
-    facts["sample_tokens"] = prepared.rows.sample_tokens
+    facts |= {"sample_tokens": prepared.rows.sample_tokens, "notes": prepared.report.notes()}
     return DataSize(len(prepared.rows), prepared.report.tokens, measured=True, facts=facts)
 
 
@@ -106,9 +110,9 @@ def _are_here(spec: RunSpec, rows: Rows | None) -> bool:
     return all(is_local(member.source) or _COMMIT.fullmatch(member.revision or "") for member in members)
 
 
-def _found(spec: RunSpec, host: PluginHost, tokenizer: Any) -> Prepared | None:
+def _found(spec: RunSpec, host: PluginHost, tokenizer: Any, checker: RowChecker | None) -> Prepared | None:
     try:
-        return find_prepared(spec, host, tokenizer)
+        return find_prepared(spec, host, tokenizer, checker)
     except DataError:  # a file is not there yet; training will say so
         return None
 

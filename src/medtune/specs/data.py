@@ -63,6 +63,8 @@ class DataSpec(SourceSpec):
     """Share of malformed rows above which preparation stops."""
     supervise: Literal["last", "all"] = "last"
     """Assistant turns that carry loss: the last one, or every one."""
+    system: str | dict[str, str] | None = None
+    """System turn of every conversation that has none, or source -> system turn; None adds none."""
     drop_overlap: bool = False
     """Whether training rows that also stand in the validation rows are left out."""
     cache: bool = True

@@ -25,6 +25,13 @@ class ModelSpec(Spec):
     """Attention of transformers; "auto" is sdpa, which isolates packed samples on CPU and CUDA."""
     system_turns: Literal["fold", "refuse"] = "fold"
     """What to do with a system turn when the chat template has none: put it before the first user turn, or refuse."""
+    chat_template: str | None = None
+    """Chat template instead of the tokenizer's own: a Jinja file, or one of alpaca, chatml, gemma, llama-2, llama-3,
+    mistral, phi, vicuna and zephyr; None takes the tokenizer's."""
+    template_options: dict[str, Any] = Field(default_factory=dict)
+    """What the chat template is handed, such as enable_thinking = false; an option that it does not read is refused."""
+    pad_token: str | None = None
+    """Token that pads, one of the tokenizer's and not its end token; None takes its own pad token or a fitting one."""
 
     @model_validator(mode="before")
     @classmethod

@@ -9,13 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from medtune.data.system_turns import with_system
 from medtune.errors import DataError, StorageError
 from medtune.plugins.contracts import Example, GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, create_host
 from medtune.runs.durable import replace_file
 from medtune.runs.folder import RunFolder
 from medtune.runs.log import RunLog
-from medtune.specs import QuantSpec, RunSpec
+from medtune.specs import ModelSpec, QuantSpec, RunSpec
 
 if TYPE_CHECKING:
     from medtune.runs.verification import Checked
@@ -88,7 +89,7 @@ class Run:
                 f"run '{self.path}' is {self.state} and has no adapter yet; finish it with `medtune train`"
             )
         quant = self._quant()
-        base = self._host.find("quantizer", quant.quantizer).load(self.spec.model, quant)
+        base = self._host.find("quantizer", quant.quantizer).load(self._model(), quant)
         encoder = self._encoder(base.tokenizer)
         check_contract(self.adapter_dir, encoder)
         base = replace(base, stop_ids=encoder.stop_ids)  # one set, whoever loaded it
@@ -182,11 +183,16 @@ class Run:
         return found
 
     def generate(self, messages: Sequence[Message], max_new_tokens: int = _CHAT_TOKENS) -> str:
-        """Answer a conversation greedily with the tuned model; the last message is the user's."""
-        prompt = self._encoder(self.loaded.tokenizer).prompt_ids(messages)
+        """Answer a conversation greedily with the tuned model; the last message is the user's.
+
+        A conversation without a system turn gets the one that ``data.system`` gives to all rows.
+        """
+        encoder, system = self._encoder(self.loaded.tokenizer), self.spec.data.system
+        asked = with_system(messages, system) if isinstance(system, str) else messages
         generator = self._host.find("generator", self.spec.eval.backend)
-        request = GenerationRequest(prompt, max_new_tokens)
-        return str(generator.generate(self.loaded, [request], self.spec.eval)[0].text).strip()
+        request = GenerationRequest(encoder.prompt_ids(asked), max_new_tokens)
+        found = generator.generate(self.loaded, [request], self.spec.eval)[0]
+        return str(encoder.read(found).text or found.text).strip()  # what it thought, where it came to no answer
 
     def chat(self, source: TextIO | None = None, sink: TextIO | None = None) -> None:
         """Talk with the tuned model, line by line, until the end of the input; the conversation is kept in memory only."""
@@ -210,6 +216,13 @@ class Run:
             compared = {example.row_id for example in validation_examples(self.spec, self._host)}
             found |= {example.row_id for example in examples} - compared
         return found
+
+    def _model(self) -> ModelSpec:
+        """Return the base with the chat template that the adapter was trained with, not what its file says by now."""
+        model, kept = self.spec.model, self.adapter_dir / "chat_template.jinja"
+        if (model.chat_template is None and not model.template_options) or not kept.is_file():
+            return model
+        return model.model_copy_with(chat_template=str(kept), template_options={})
 
     def _quant(self) -> QuantSpec:
         """Return the storage that the run was trained on, where its spec left the choice to the plan."""

@@ -15,7 +15,7 @@ from medtune.evaluation.predict import predict
 from medtune.evaluation.predictions import read_predictions
 from medtune.evaluation.scoring import Evaluation, find_task, score_predictions
 from medtune.machine.hardware import free_below_peak
-from medtune.plugins.contracts import AnswerScorer, Example, Loaded, Prediction, Task
+from medtune.plugins.contracts import AnswerScorer, Example, GenerationRequest, Loaded, Prediction, Task
 from medtune.plugins.host import PluginHost
 from medtune.specs import RunSpec
 from medtune.workflow.kept_answers import AnswerFiles
@@ -165,10 +165,18 @@ def rows_in_training(examples: Sequence[Example], spec: RunSpec, host: PluginHos
 
 def _answers(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> list[Prediction]:
     generator = host.find("generator", spec.eval.backend)
+    encoder = encoder_of(spec, loaded.tokenizer)
+    asked = [encoder.placed(example) for example in examples]
+    before = encoder.tokens_before(asked) if spec.eval.max_new_tokens == "auto" else 0  # tasks do not know of them
+
+    def longer(request: GenerationRequest) -> GenerationRequest:
+        return replace(request, max_new_tokens=request.max_new_tokens + before)
+
     return predict(
-        examples,
-        prompt_ids=encoder_of(spec, loaded.tokenizer).prompt_ids,
-        generate=lambda requests: generator.generate(loaded, requests, spec.eval),
+        asked,
+        prompt_ids=encoder.prompt_ids,
+        read=encoder.read,
+        generate=lambda requests: generator.generate(loaded, [longer(r) for r in requests], spec.eval),
         tasks=host.all("task"),
         max_new_tokens=spec.eval.max_new_tokens,
     )

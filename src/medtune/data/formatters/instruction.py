@@ -1,10 +1,11 @@
 """Rows of an instruction or question with its answer."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from medtune.data.formatters.columns import conversation, optional_text, text
-from medtune.plugins.contracts import Example
+from medtune.plugins.contracts import Example, Message
 
 __all__ = ["Alpaca", "MedicalReasoning", "QuestionAnswer"]
 
@@ -44,7 +45,8 @@ class MedicalReasoning:
 
     Args:
         name: name of the formatter.
-        with_reasoning: whether the answer begins with the reasoning, a blank line between.
+        with_reasoning: whether the answer carries the reasoning: where the chat template has a place for it, else at its
+            beginning, a blank line between.
     """
 
     def __init__(self, name: str, *, with_reasoning: bool) -> None:
@@ -54,7 +56,9 @@ class MedicalReasoning:
 
     def format(self, row: Mapping[str, Any]) -> Example:
         """Return the question and the response."""
-        answer = text(row, "Response")
-        if self._with_reasoning:
-            answer = f"{text(row, 'Complex_CoT').strip()}\n\n{answer.strip()}"
-        return conversation(text(row, "Question"), answer, row)
+        example = conversation(text(row, "Question"), text(row, "Response"), row)
+        if not self._with_reasoning:
+            return example
+        answer: Message = {"role": "assistant", "content": text(row, "Response").strip()}
+        answer |= {"reasoning_content": text(row, "Complex_CoT").strip(), "reasoning_inline": True}
+        return replace(example, messages=[example.messages[0], answer])

@@ -65,5 +65,21 @@ def _turns(row: Mapping[str, Any], column: str) -> list[Message]:
             )
         if not isinstance(content, str) or not content.strip():
             raise MalformedRowError(f"message {position} of column '{column}' has no text")
-        turns.append({"role": role, "content": content})
+        turn: Message = {"role": role, "content": content}
+        if reasoning := _reasoning_of(message, f"message {position} of column '{column}'"):
+            turn["reasoning_content"] = reasoning
+        turns.append(turn)
     return turns
+
+
+def _reasoning_of(message: Mapping[str, Any], where: str) -> str:
+    """Return what an answer carries under ``reasoning_content`` or ``thinking``, empty for nothing."""
+    found = {key: message[key] for key in ("reasoning_content", "thinking") if message.get(key)}
+    if not found:
+        return ""
+    if message.get("role") != "assistant":
+        raise MalformedRowError(f"{where} has '{next(iter(found))}', which only an answer can have")
+    first, *others = found.values()
+    if not isinstance(first, str) or any(other != first for other in others):
+        raise MalformedRowError(f"{where} has a {' and a '.join(repr(key) for key in found)} that is not one text")
+    return first

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medtune.evaluation.recognition import answer_of, question_of, recognise
+from medtune.evaluation.spans import Label
+from medtune.evaluation.tag_schemes import Scheme, scheme_of
 from medtune.evaluation.tagging import (
     GoldTags,
     SpanCounts,
@@ -13,6 +15,8 @@ from medtune.evaluation.tagging import (
     TaggedAnswer,
     count_tags,
     dict_keyed_counts,
+    read_lines,
+    written_labels,
 )
 from medtune.plugins.contracts import Example, Prediction, TaskScore
 
@@ -55,7 +59,8 @@ class NerTask:
 
     def parse(self, text: str, example: Example) -> TaggedAnswer:
         """Return the labels of ``text``, aligned with the tokens of the input."""
-        return TaggedAnswer.read(text, GoldTags.read(answer_of(example)).tokens)
+        gold = GoldTags.read(answer_of(example))
+        return TaggedAnswer.read(text, gold.tokens, gold.scheme)
 
     def score(self, predictions: Sequence[Prediction]) -> TaskScore:
         """Score spans strictly, leniently and by overlap."""
@@ -72,9 +77,10 @@ class NerTask:
         rows: list[tuple[int, ...]] = []
         types: list[dict[str, SpanCounts]] = []
         unreadable_gold: list[int] = []
+        schemes = _schemes(predictions)
         for prediction in predictions:
-            gold = GoldTags.read(answer_of(prediction.example))
-            answer = TaggedAnswer.read(prediction.text, gold.tokens)
+            gold = GoldTags.read(answer_of(prediction.example), schemes[prediction.example.source])
+            answer = TaggedAnswer.read(prediction.text, gold.tokens, gold.scheme)
             counts = count_tags(answer, gold)
             rows.append(_row(prediction, gold, answer, counts))
             types.append(counts.types)
@@ -82,12 +88,23 @@ class NerTask:
 
         def details(chosen: Sequence[int]) -> dict[str, Any]:
             found: dict[str, Any] = {"entity_types": _by_type([types[i] for i in chosen]), "note": _NOTE}
+            if others := {predictions[i].example.source for i in chosen} & {s for s in schemes if schemes[s] == "IOB1"}:
+                found["iob1_sources"] = sorted(others)
             if unreadable := sum(unreadable_gold[i] for i in chosen):
                 found["unreadable_gold_lines"] = unreadable
             return found
 
         counted = np.array(rows, dtype=np.float64).reshape(len(rows), len(_COLUMNS))
         return Tally("span_f1_strict", counted, _figures, _FAILURES, details)
+
+
+def _schemes(predictions: Sequence[Prediction]) -> dict[str, Scheme]:
+    """Return source -> the scheme that all of its gold answers together show."""
+    written: dict[str, list[list[Label]]] = {}
+    for prediction in predictions:
+        lines = read_lines(answer_of(prediction.example))
+        written.setdefault(prediction.example.source, []).append(written_labels(lines))
+    return {source: scheme_of(sentences) for source, sentences in written.items()}
 
 
 def _row(prediction: Prediction, gold: GoldTags, answer: TaggedAnswer, counts: TagCounts) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 from medtune.specs import RunSpec
 
@@ -27,10 +27,16 @@ __all__ = [
 
 
 class Message(TypedDict):
-    """One turn: ``role`` is "system", "user" or "assistant"."""
+    """One turn: ``role`` is "system", "user" or "assistant".
+
+    An answer may carry ``reasoning_content``, what was thought before it. It is written where the chat template has a place
+    for it; where it has none the row is set aside, or with ``reasoning_inline`` the reasoning begins the content.
+    """
 
     role: str
     content: str
+    reasoning_content: NotRequired[str]
+    reasoning_inline: NotRequired[bool]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from medtune.runs.durable import require_space
 from medtune.runs.log import RunLog
 from medtune.runs.manifest import read_manifest
 from medtune.runs.store import CheckpointStore, bytes_to_keep
+from medtune.workflow.overlap_file import keep_overlap
+from medtune.workflow.row_checks import RowChecks
 from medtune.workflow.state import RunRequest, RunState, Start
 
 __all__ = ["is_finished", "prepare", "require_own_checkpoint"]
@@ -70,10 +72,15 @@ def prepare(asked: RunRequest) -> RunState:
     spec, folder = asked.spec, asked.folder
     tokenizer = load_tokenizer(spec.model)
     quarantine = folder.path / "quarantine.jsonl"
-    prepared = prepare_rows(spec, asked.host, tokenizer, rows=asked.rows, quarantine_path=quarantine)
+    checker = RowChecks(asked.host.all("task"))
+    prepared = prepare_rows(spec, asked.host, tokenizer, rows=asked.rows, quarantine_path=quarantine, checker=checker)
+    for note in prepared.report.notes():
+        asked.on_stage(note)
     kept = first_rank_says(folder.read()["plan"] if is_first_rank() and folder.exists else None)
     plan = make_plan(spec, asked.host, size_of(prepared, spec), kept=kept)
     start = first_rank_says(_open_record(asked, plan, prepared, tokenizer) if is_first_rank() else Start())
+    if is_first_rank():
+        keep_overlap(folder.overlap_path, prepared.overlap)
     _require_space(asked, plan, resuming=start.checkpoint is not None)
     return RunState(asked, plan, prepared, start)
 

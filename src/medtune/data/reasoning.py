@@ -1,0 +1,41 @@
+"""The reasoning that an answer may carry: where it stands when the template has no place for it."""
+
+from collections.abc import Sequence
+
+from medtune.errors import DataError
+from medtune.plugins.contracts import Message
+
+__all__ = ["has_reasoning", "inlined", "stripped"]
+
+
+def has_reasoning(messages: Sequence[Message]) -> bool:
+    """Whether a turn carries reasoning beside its content."""
+    return any("reasoning_content" in message for message in messages)
+
+
+def stripped(message: Message) -> Message:
+    """Return a turn with its texts stripped of outer white space: templates differ in whether they do."""
+    turn: Message = {"role": message["role"], "content": message["content"].strip()}
+    if reasoning := message.get("reasoning_content", "").strip():
+        turn["reasoning_content"] = reasoning
+        turn["reasoning_inline"] = message.get("reasoning_inline", False)
+    return turn
+
+
+def inlined(messages: Sequence[Message]) -> list[Message]:
+    """Return the turns with reasoning at the beginning of their contents, a blank line between.
+
+    Raises:
+        DataError: a row has reasoning of its own field, which must not be mixed into its answer.
+    """
+    turns: list[Message] = []
+    for message in messages:
+        reasoning = message.get("reasoning_content", "").strip()
+        if reasoning and not message.get("reasoning_inline", False):
+            raise DataError(
+                "the chat template has no place for the 'reasoning_content' of an answer; set model.chat_template to one "
+                "that has, or leave the field out"
+            )
+        content = message["content"].strip()
+        turns.append({"role": message["role"], "content": f"{reasoning}\n\n{content}" if reasoning else content})
+    return turns
