@@ -32,7 +32,10 @@ SHAPES = {
     "instruction, then note": (f"Summarise the note in a sentence.\n\n{FILLER}", "Summarise the note in a sentence."),
     "note, then instruction": (f"{FILLER}\n\nSummarise the note.", "\n\nSummarise the note."),
     "note, question, options": (f"{FILLER}\n\nWhich drug?\n{OPTIONS}", f"Which drug?\n{OPTIONS}"),
-    "marked context": (f"Context: {FILLER}\nQuestion: Which drug?\nA. one\nB. two", "Question: Which drug?\nA. one\nB. two"),
+    "marked context": (
+        f"Context: {FILLER}\nQuestion: Which drug?\nA. one\nB. two",
+        "Question: Which drug?\nA. one\nB. two",
+    ),
     "question within one line": (f"{FILLER} What is the next step?", "What is the next step?"),
     "question first": (f"What is given? {FILLER} {FILLER}", "What is given?"),
     "numbered choices": (f"{FILLER}\nWhich one?\n1. first\n2. second", "Which one?\n1. first\n2. second"),

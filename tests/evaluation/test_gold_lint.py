@@ -110,7 +110,8 @@ def test_rows_of_another_shape_than_the_tags_of_their_source_are_counted(tasks):
 TEMPLATES = {
     "answers": [example(f"Dose {i}?", f"Give {i} mg.<|end_of_turn|>") for i in range(60)],
     "questions": [
-        example(f"GPT4 Correct User: Dose {i}?<|end_of_turn|>GPT4 Correct Assistant:", f"Give {i} mg.") for i in range(60)
+        example(f"GPT4 Correct User: Dose {i}?<|end_of_turn|>GPT4 Correct Assistant:", f"Give {i} mg.")
+        for i in range(60)
     ],
 }
 

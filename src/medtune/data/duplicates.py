@@ -23,8 +23,10 @@ class DuplicateCounter:
             self._sources.append(self._names.setdefault(source, len(self._names)))
 
     def to_json(self) -> dict[str, dict[str, int]]:
-        """Return source -> ``repeated`` (rows after the first that are equal but for case, spaces and marks of the
-        question) and ``contradicting`` (rows that share their question with a row of another answer); without zeros.
+        """Return source -> ``repeated`` and ``contradicting`` rows, without zeros.
+
+        Repeated are rows after the first that are equal but for case, spaces and marks of the question; contradicting are
+        all that share their question with a row of another answer.
         """
         import numpy as np
 

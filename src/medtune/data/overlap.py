@@ -16,7 +16,10 @@ KINDS = ("exact", "normalised", "input", "near", "document")
 of tokens that tell an evaluation row, or its input, apart; same document or patient."""
 
 _PAIRS = 16  # training rows named per evaluation row; all are counted
-_COMPANY = (50, 1000)  # so many other parts, and one more per thousand rows, may a part stand beside: else it is paraphrase
+_COMPANY = (
+    50,
+    1000,
+)  # so many other parts, and one more per thousand rows, may a part stand beside: else it is paraphrase
 _SHORT = 4  # times shorter than the other part: rather a question about it than an input
 _FEW = 3  # other parts beside which a short part is still taken for an input
 

@@ -138,7 +138,9 @@ class PackedSetBuilder:
         stays = [not (drops and kind) for kind in kinds]
         self._dropped += stays.count(False)
         self._repeated.add(
-            (row.source, of_row) for row, of_row, kept in zip(rows, keys, stays, strict=True) if kept and not _is_copy(row)
+            (row.source, of_row)
+            for row, of_row, kept in zip(rows, keys, stays, strict=True)
+            if kept and not _is_copy(row)
         )
         self.writer.add([fitted for (_whole, fitted), kept in zip(samples, stays, strict=True) if kept])
 

@@ -240,4 +240,3 @@ def _faults(split: Split, source: str, seen: _Seen) -> Iterator[Finding]:
     if seen.rows >= _CONSTANT_ROWS and not seen.varies:
         text = f"all {seen.rows:,} {split} answers are the same: there is nothing to learn or to score"
         yield Finding("constant", source, split, seen.rows, seen.rows, text)
-

@@ -68,13 +68,15 @@ class LabelCounts:
 
 
 def shifted(training: LabelCounts, validation: LabelCounts, labels: Iterable[str] | None = None) -> list[Shift]:
-    """Return the labels whose share differs by a tenth or more, and by far more than chance; what is commonest
-    in training first.
+    """Return the labels whose share differs by a tenth or more, and by far more than chance.
 
     Args:
         training: counts of one split.
         validation: counts of the other.
         labels: to compare; None compares all of either.
+
+    Returns:
+        What is commonest in training first.
     """
     rows = min(training.rows, validation.rows)
     if rows < _LEAST_ROWS:

@@ -24,7 +24,8 @@ def keep_overlap(path: Path, pairs: Sequence[Pair]) -> None:
     content = "".join(json.dumps(pair._asdict()) + "\n" for pair in pairs).encode()
 
     def write(staged: Path) -> None:
-        staged.touch(mode=0o600)
+        staged.touch(mode=0o600)  # before anything is in it
+        staged.chmod(0o600)
         staged.write_bytes(content)
 
     replace_written(path, write, "the overlap")

@@ -6,7 +6,7 @@ from typing import Any
 from medtune.data.encode import Encoder
 from medtune.data.rewriting import rewriting_of
 from medtune.data.samples import Sample
-from medtune.evaluation.gold_lint import GoldLint
+from medtune.evaluation.gold_lint import GoldLint, Split
 from medtune.evaluation.template_text import spells_template
 from medtune.plugins.contracts import Task
 from medtune.workflow.perfect_answers import PerfectAnswers
@@ -41,7 +41,7 @@ class RowChecks:
         def spells(text: str) -> bool:
             return spells_template(text) or encoder.spells_control(text)
 
-        split = "validation" if every else "training"
+        split: Split = "validation" if every else "training"
         self._lint.take(split, [sample.example for sample in samples], rewrites=self._rewrites, spells=spells)
         return self._perfect.faults(samples, encoder, every=every)
 
