@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from medtune.evaluation.label_priors import LabelCounts, shifted
@@ -14,12 +14,13 @@ from medtune.evaluation.scoring import find_task
 from medtune.evaluation.spans import Label
 from medtune.evaluation.tagging import read_lines
 from medtune.evaluation.template_text import spells_template
-from medtune.plugins.contracts import Example, Task
+from medtune.plugins.contracts import Example, Message, Prediction, Task
 
-__all__ = ["GoldLint", "Split"]
+__all__ = ["GoldLint", "Split", "lint_predictions"]
 
 Split = Literal["training", "validation"]
 
+_WORDS: Mapping[Split, str] = {"training": "training", "validation": "validation"}
 _FIRST_ROWS = 2000
 """Rows of each source whose labels are counted, and of those that follow every so many."""
 _STRIDE = 16
@@ -58,12 +59,13 @@ class GoldLint:
 
     Args:
         tasks: the registered tasks.
+        words: what the rows of either split are called in sentences.
     """
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self._tasks = tasks
+    def __init__(self, tasks: Sequence[Task], words: Mapping[Split, str] = _WORDS) -> None:
+        self._tasks, self._words = tasks, words
         self._seen: dict[Split, dict[str, _Seen]] = {"training": defaultdict(_Seen), "validation": defaultdict(_Seen)}
-        self._unseen: dict[str, set[str]] = {}
+        self._met: dict[str, set[str]] = defaultdict(set[str])
 
     def take(
         self,
@@ -84,23 +86,23 @@ class GoldLint:
         kept = self._seen[split]
         for example in examples:
             source = example.source if example.source in kept or len(kept) < _MOST_SOURCES else ""
-            self._look(kept[source], example, spells)
+            if not self._look(kept[source], example, spells) and split == "training":
+                self._glance(source, answer_of(example))
             if rewrites is not None:
                 kept[source].faults["rewritten"] += rewrites(answer_of(example))
-            if split == "training":
-                self._strike(source, answer_of(example))
 
     def findings(self) -> list[Finding]:
         """Return what is odd, per kind and source; at most ten sources of a kind are named."""
         found: list[Finding] = []
         for split, sources in self._seen.items():
             for source, seen in sorted(sources.items()):
-                found += _faults(split, source, seen)
+                found += _faults(split, self._words[split], source, seen)
         for source in sorted(self._seen["training"].keys() & self._seen["validation"].keys()):
             found += self._between(source)
         return merged(found)
 
-    def _look(self, seen: _Seen, example: Example, spells: Callable[[str], bool]) -> None:
+    def _look(self, seen: _Seen, example: Example, spells: Callable[[str], bool]) -> bool:
+        """Look at a row, and say whether its labels were counted."""
         answer, question = answer_of(example), question_of(example)
         seen.rows += 1
         if seen.first_answer is None:
@@ -110,18 +112,23 @@ class GoldLint:
         seen.faults["template_in_answer"] += spells(answer)
         seen.faults["template_in_question"] += spells(question)
         seen.faults["no_letter"] += len(answer) < _SHORT_ANSWER and _LETTER.search(answer) is None
-        if seen.rows <= _FIRST_ROWS or seen.rows % _STRIDE == 0:
-            seen.looked_at += 1
-            self._look_closely(seen, example, answer)
+        if seen.rows > _FIRST_ROWS and seen.rows % _STRIDE:
+            return False
+        seen.looked_at += 1
+        self._look_closely(seen, example, answer)
+        return True
 
     def _look_closely(self, seen: _Seen, example: Example, answer: str) -> None:
         if seen.looked_at <= _TOLD:
             task = find_task(example, self._tasks)
             seen.tasks[task.name if task else ""] += 1
         usual = seen.tasks.most_common(1)[0][0]
-        if usual == "ner" and _looks_tagged(answer):
-            _count_tags(seen, answer)
-            return
+        if usual == "ner":
+            lines = read_lines(answer)
+            labels = [line.label for line in lines if line.label is not None]
+            if 2 * len(labels) >= len(lines) > 0:  # most lines are a token with a label
+                _count_tags(seen, labels, len(lines))
+                return
         seen.faults["unreadable_row"] += usual == "ner"
         seen.faults["option"] += usual == "qa" and names_no_option(example)
         if len(answer) <= _SHORT_ANSWER and "\n" not in answer and len(seen.answers.sums) < _MOST_LABELS:
@@ -130,13 +137,18 @@ class GoldLint:
         else:
             seen.other_answers += 1
 
-    def _strike(self, source: str, answer: str) -> None:
-        """Take the labels of a training row off those that only validation rows were seen to have."""
-        if source not in self._unseen:
-            seen = self._seen["validation"].get(source)
-            self._unseen[source] = {*seen.labels.sums, *seen.answers.sums} if seen else set[str]()
-        if unseen := self._unseen[source]:
-            unseen -= {label for label in unseen if label in answer}
+    def _glance(self, source: str, answer: str) -> None:
+        """Look in a row whose labels are not counted for those that only validation rows were seen to have."""
+        if new := self._new_labels(source):
+            written = answer.upper()
+            self._met[source] |= {label for label in new if label.upper() in written}
+
+    def _new_labels(self, source: str) -> set[str]:
+        if source not in self._seen["validation"]:
+            return set()
+        training, validation = self._seen["training"][source], self._seen["validation"][source]
+        known = training.labels.sums.keys() | training.answers.sums.keys() | self._met[source]
+        return (validation.labels.sums.keys() | validation.answers.sums.keys()) - known
 
     def _between(self, source: str) -> Iterator[Finding]:
         """Yield what the two splits disagree on."""
@@ -156,14 +168,15 @@ class GoldLint:
                 shift = told or shifts[0]
                 yield Finding(
                     "label_priors", source, "both", other.rows, other.rows,
-                    f"{name if told else 'a label'} is {shift.training:.0%} of training and {shift.validation:.0%} of "
-                    "validation labels, far more than chance: one of the two is coded otherwise, or drawn otherwise",
+                    f"{name if told else 'a label'} is {shift.training:.0%} of {self._words['training']} and "
+                    f"{shift.validation:.0%} of {self._words['validation']} labels, further apart than chance goes: one of the "
+                    "two is coded otherwise, or drawn otherwise",
                 )  # fmt: skip
         yield from self._only_validation(source, training, validation)
 
     def _only_validation(self, source: str, training: _Seen, validation: _Seen) -> Iterator[Finding]:
-        unseen = self._unseen.get(source, set())
-        for counts, closed in ((validation.labels, True), (validation.answers, _is_closed(training))):
+        unseen = self._new_labels(source)
+        for counts, closed in ((validation.labels, training.labels.rows > 0), (validation.answers, _is_closed(training))):
             new = [label for label in counts.sums if label in unseen]
             rows = sum(counts.rows_with[label] for label in new)
             if new and closed:
@@ -175,17 +188,25 @@ class GoldLint:
                 )  # fmt: skip
 
 
-def _looks_tagged(answer: str) -> bool:
-    """Whether most lines of an answer are a token with a label."""
-    lines = read_lines(answer)
-    return 2 * sum(line.label is not None for line in lines) >= len(lines) > 0
+def lint_predictions(predictions: Sequence[Prediction], tasks: Sequence[Task]) -> list[Finding]:
+    """Look at the gold answers of a file, and at how their labels compare with the predicted ones."""
+    gold = GoldLint(tasks, {"training": "predicted", "validation": "gold"})
+    gold.take("validation", [prediction.example for prediction in predictions])
+    found = gold.findings()
+    gold.take("training", [_as_answered(prediction) for prediction in predictions])
+    return [*found, *(finding for finding in gold.findings() if finding.kind == "label_priors")]
 
 
-def _count_tags(seen: _Seen, answer: str) -> None:
-    lines = read_lines(answer)
-    labels = [line.label for line in lines if line.label is not None]
-    seen.faults["unreadable"] += len(labels) < len(lines)
-    seen.faults["unreadable_lines"] += len(lines) - len(labels)
+def _as_answered(prediction: Prediction) -> Example:
+    """Return the example with the prediction in the place of its gold answer."""
+    *asked, gold = prediction.example.messages
+    answer: Message = {"role": gold["role"], "content": prediction.text}
+    return replace(prediction.example, messages=[*asked, answer])
+
+
+def _count_tags(seen: _Seen, labels: Sequence[Label], lines: int) -> None:
+    seen.faults["unreadable"] += len(labels) < lines
+    seen.faults["unreadable_lines"] += lines - len(labels)
     seen.labels.add(Counter(_written(label) for label in labels), len(labels))
     begun, wrongly = _entities(labels)
     if begun:
@@ -229,14 +250,14 @@ _SENTENCES: Mapping[str, str] = {
 }
 
 
-def _faults(split: Split, source: str, seen: _Seen) -> Iterator[Finding]:
+def _faults(split: Split, word: str, source: str, seen: _Seen) -> Iterator[Finding]:
     for kind, sentence in _SENTENCES.items():
         count = seen.faults[kind]
         if count:
             of = seen.looked_at if kind in (*_SAMPLED, "unreadable_row") else seen.rows
             what = "questions" if kind == "template_in_question" else "answers"
-            text = f"{count:,} of {of:,} {split} {what} {sentence.format(lines=seen.faults['unreadable_lines'])}"
+            text = f"{count:,} of {of:,} {word} {what} {sentence.format(lines=seen.faults['unreadable_lines'])}"
             yield Finding(kind, source, split, count, of, text)
     if seen.rows >= _CONSTANT_ROWS and not seen.varies:
-        text = f"all {seen.rows:,} {split} answers are the same: there is nothing to learn or to score"
+        text = f"all {seen.rows:,} {word} answers are the same: there is nothing to learn or to score"
         yield Finding("constant", source, split, seen.rows, seen.rows, text)

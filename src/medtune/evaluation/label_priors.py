@@ -52,7 +52,7 @@ class LabelCounts:
             self.sums[label] += times
             self.squares[label] += times * times
             self.products[label] += times * total
-            self.rows_with[label] += 1
+            self.rows_with[label] += times > 0
 
     def share(self, label: str) -> float:
         """Return the label's share of all."""

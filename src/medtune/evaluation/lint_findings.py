@@ -30,10 +30,6 @@ class Finding:
     of: int
     sentence: str
 
-    def told(self) -> str:
-        """Return the sentence with its source before it."""
-        return f"source '{self.source}': {self.sentence}" if self.source else self.sentence
-
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
         return asdict(self)
