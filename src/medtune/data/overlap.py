@@ -144,7 +144,7 @@ class OverlapFinder:
         return Overlap(
             {source: dict(sorted(kinds.items())) for source, kinds in sorted(counts.items())},
             sorted({self._examples[index].row_id for index in hit}),
-            [pair for index in sorted(pairs) for pair in pairs[index][:_PAIRS]],
+            [pair for index in sorted(pairs) for pair in _strongest_of(pairs[index])[:_PAIRS]],
         )
 
     def _add(self, index: int, example: Example) -> None:
@@ -235,6 +235,12 @@ class OverlapFinder:
 
 def _strongest(decided: str | None, shares_input: bool) -> str | None:
     return "input" if shares_input and decided not in ("exact", "normalised") else decided
+
+
+def _strongest_of(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return one pair per training row, of the strongest kind."""
+    ranked = sorted(pairs, key=lambda pair: KINDS.index(pair.kind))
+    return list({pair.training: pair for pair in reversed(ranked)}.values())[::-1]
 
 
 def _document(example: Example) -> tuple[str, str]:

@@ -66,6 +66,7 @@ class GoldLint:
         self._tasks, self._words = tasks, words
         self._seen: dict[Split, dict[str, _Seen]] = {"training": defaultdict(_Seen), "validation": defaultdict(_Seen)}
         self._met: dict[str, set[str]] = defaultdict(set[str])
+        self._missing: dict[str, set[str]] = {}
 
     def take(
         self,
@@ -139,9 +140,13 @@ class GoldLint:
 
     def _glance(self, source: str, answer: str) -> None:
         """Look in a row whose labels are not counted for those that only validation rows were seen to have."""
-        if new := self._new_labels(source):
+        if source not in self._missing:
+            self._missing[source] = self._new_labels(source)
+        if missing := self._missing[source]:
             written = answer.upper()
-            self._met[source] |= {label for label in new if label.upper() in written}
+            met = {label for label in missing if label.upper() in written}
+            self._met[source] |= met
+            missing -= met
 
     def _new_labels(self, source: str) -> set[str]:
         if source not in self._seen["validation"]:
