@@ -144,11 +144,11 @@ class MedTuner:
         """
         from medtune.machine.gpus import machine_with
         from medtune.planning.counting import count_rows
-        from medtune.workflow.perfect_answers import PerfectAnswers
+        from medtune.workflow.row_checks import RowChecks
 
         machine = None if gpu is None else machine_with(gpu)
         inspect_base(self.spec)  # before its tokenizer is loaded to count rows
-        rows = count_rows(self.spec, self.host, self._rows, PerfectAnswers(self.host.all("task")))
+        rows = count_rows(self.spec, self.host, self._rows, RowChecks(self.host.all("task")))
         return make_plan(self.spec, self.host, rows, machine)
 
     def preview(self, n: int = 3) -> list[EncodedExample]:
@@ -172,10 +172,10 @@ class MedTuner:
         from medtune.data.preview import Preview, token_texts
         from medtune.data.tokenizer import load_tokenizer
         from medtune.workflow.leak_test import prove_isolation
-        from medtune.workflow.perfect_answers import PerfectAnswers
+        from medtune.workflow.row_checks import RowChecks
 
         tokenizer = load_tokenizer(self.spec.model)
-        checker = PerfectAnswers(self.host.all("task"))
+        checker = RowChecks(self.host.all("task"))
         prepared = prepare(self.spec, self.host, tokenizer, rows=self._rows, checker=checker)
         isolation = prove_isolation(self.spec, self.host, tokenizer, prepared.rows).to_json() if leak_test else None
         rows = preview(self.spec, self.host, tokenizer, n, rows=self._rows)

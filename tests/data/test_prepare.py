@@ -162,7 +162,7 @@ def test_memory_does_not_grow_with_the_text_of_a_set(host, tokenizer, tmp_path, 
         peaks.append(peak_of(spec, host, tokenizer))
         tokens.append(prepare(spec, host, tokenizer).report.tokens)
     assert tokens[2] - tokens[1] > 3_000_000
-    assert peaks[2] - peaks[1] < 2_000_000  # the first run also loads what is used once
+    assert peaks[2] - peaks[1] < 3_000_000  # the first run also loads what is used once
 
 
 def test_a_preview_shows_every_source_before_it_repeats_one(host, tokenizer, rows):
@@ -195,3 +195,18 @@ def test_the_prompt_contract_holds_for_the_same_tokenizer_and_breaks_for_another
     (tmp_path / "prompt_contract.json").write_text("{")
     with pytest.raises(UnsafeArtifactError, match="missing or damaged"):
         check_contract(tmp_path, Encoder(tokenizer))
+
+
+def test_no_copy_or_paraphrase_of_a_training_row_is_scored_as_if_it_were_new(host, tokenizer, tmp_path, rows):
+    """Held-out rows come again under another instruction, as copies, and cut to length; all are found, none is dropped."""
+    tags = [row for row in rows if row["source"] == "demo-nli"]
+    leaked, others = tags[:6], tags[6:]
+    reworded = [{**row, "instruction": f"Put otherwise, {i}: decide."} for i, row in enumerate(leaked)]
+    train = file_of(tmp_path, [*reworded, *(row for row in rows if row["source"] == "demo-qa")], "train.jsonl")
+    validation = file_of(tmp_path, [*leaked, *leaked[:3], *others], "validation.jsonl")
+    prepared = prepare(spec_of(train, validation=validation, cache=False), host, tokenizer)
+    inputs = {row["input"] for row in leaked}
+    copies = {e.row_id for e in prepared.validation if any(i in e.messages[0]["content"] for i in inputs)}
+    assert set(prepared.report.overlapping) == copies
+    assert {pair.evaluation for pair in prepared.overlap} == copies
+    assert prepared.report.duplicates["validation"]["demo-nli"]["repeated"] == 3 - (23 - len(prepared.validation))

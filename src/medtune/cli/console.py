@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from medtune.data.preparation_report import lint_sentence
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
@@ -215,6 +217,8 @@ def _findings(result: Mapping[str, Any]) -> Iterator[str]:
     for task, score in result.get("without_overlap", {}).items():
         value = score["metrics"][score["primary"]]
         yield f"{task}: {score['primary']} {value:.3f} on the {score['rows']} rows that do not also stand in the training rows"
+    for finding in result.get("lint", []):
+        yield lint_sentence(finding)
     if unmatched := result.get("unmatched"):
         yield f"rows that belong to no task and were not scored: {unmatched}"
 

@@ -76,12 +76,15 @@ def score(
 ) -> None:
     """Score predictions that any system made; loads no machine learning library."""
     from medtune.cli.console import print_evaluation, print_json
+    from medtune.evaluation.gold_lint import lint_predictions
     from medtune.evaluation.predictions import read_predictions
     from medtune.evaluation.scoring import score_predictions
     from medtune.plugins.host import create_host
 
     tasks = create_host().all("task")
-    result = score_predictions(read_predictions(file, tasks), tasks).to_json()
+    predictions = read_predictions(file, tasks)
+    result = score_predictions(predictions, tasks).to_json()
+    result["lint"] = [finding.to_json() for finding in lint_predictions(predictions, tasks)]
     (print_json if as_json else print_evaluation)(result)
 
 

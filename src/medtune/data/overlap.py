@@ -1,181 +1,249 @@
-"""Finds training rows that also stand among the evaluation rows: exactly, but for case and marks, or nearly."""
+"""Finds training rows that also stand among the evaluation rows: as they are, under another instruction, or nearly."""
 
-import hashlib
-import re
-import string
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from medtune.data.overlap_grams import GramIndex
+from medtune.data.row_keys import RowKeys, Split, keys_of
 from medtune.plugins.contracts import Example
 
-__all__ = ["KINDS", "OverlapFinder"]
+__all__ = ["KINDS", "Overlap", "OverlapFinder", "Pair"]
 
-KINDS = ("exact", "normalised", "near")
-"""Same text; same question but for case, spaces and punctuation; half of the n-grams that tell an evaluation row apart."""
+KINDS = ("exact", "normalised", "input", "near", "document")
+"""Same text; same question but for case, spaces and punctuation; same input under another instruction; half of the runs
+of tokens that tell an evaluation row, or its input, apart; same document or patient."""
 
-_GRAM = 13  # tokens; shorter runs recur by chance in clinical language
-_SHARED = 0.5  # share of an evaluation row's own n-grams that make a near duplicate
-_SHARED_BY = 2  # evaluation rows that may share an n-gram before it counts as paraphrase, not content
-_MET_IN = (20, 1000)  # so many training rows, and one more per thousand, may hold it before it counts as paraphrase
-_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
-_INVERSE = pow(_BASE, -1, 2**64)
-_CAPITALS = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
-_MARKS = bytes(c for c in range(128) if not chr(c).isalnum())
-_ANY_MARK = re.compile(r"[\W_]+")
+_PAIRS = 16  # training rows named per evaluation row; all are counted
+_COMPANY = (
+    50,
+    1000,
+)  # so many other parts, and one more per thousand rows, may a part stand beside: else it is paraphrase
+_SHORT = 4  # times shorter than the other part: rather a question about it than an input
+_FEW = 3  # other parts beside which a short part is still taken for an input
 
 
-@dataclass
+class Pair(NamedTuple):
+    """An evaluation row and a training row that belong together; ``trained`` is False where that one was left out."""
+
+    evaluation: str
+    training: str
+    kind: str
+    trained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What was found.
+
+    Attributes:
+        counts: source -> kind -> training rows.
+        evaluation_rows: ids of evaluation rows that have a counterpart among the rows trained on.
+        pairs: evidence, up to 16 training rows per evaluation row.
+    """
+
+    counts: dict[str, dict[str, int]]
+    evaluation_rows: list[str]
+    pairs: list[Pair]
+
+
+@dataclass(slots=True)
+class _Part:
+    """A part of evaluation rows' questions, and what it was met beside."""
+
+    beside: set[bytes] = field(default_factory=set[bytes])
+    is_common: bool = False
+
+    def meet(self, other: bytes, limit: int) -> None:
+        if not self.is_common:
+            self.beside.add(other)
+            if len(self.beside) > limit:
+                self.is_common, self.beside = True, set()
+
+
+@dataclass(slots=True)
+class _Undecided:
+    """Training rows that share the same parts with evaluation rows: what they mean shows when all rows were met."""
+
+    count: int = 0
+    row_ids: list[str] = field(default_factory=list[str])
+
+
 class OverlapFinder:
-    """Compares training rows with a fixed set of evaluation rows.
+    """Compares training rows with a fixed set of evaluation rows, all with all.
+
+    A part of a question that stands beside many others is an instruction or a question asked of many texts, and no
+    overlap; how many is known at the end only. Until then ``find`` judges by the rows met so far.
 
     Args:
         examples: evaluation rows.
         token_ids: their ids, one array each.
-
-    Attributes:
-        counts: source -> kind -> training rows found.
-        evaluation_rows: ids of evaluation rows that have a counterpart in the training rows.
+        inputs: token at which each row's input begins, as ``GramIndex`` takes them.
+        drops: whether the caller leaves out the rows for which ``find`` names a kind.
     """
 
-    examples: Sequence[Example]
-    token_ids: Sequence[Any]
-    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    evaluation_rows: set[str] = field(default_factory=set[str])
-
-    def __post_init__(self) -> None:
-        self._exact = {_digest(_text(e)): e.row_id for e in self.examples}
-        self._normalised = {_digest(_bare(e)): e.row_id for e in self.examples}
-        self._grams = _GramIndex(self.token_ids)
-
-    def find(self, examples: Sequence[Example], token_ids: Sequence[Any]) -> list[str | None]:
-        """Return the kind of overlap of each training row, None for none, and count it."""
-        if not self.examples:
-            return [None] * len(examples)
-        near = self._grams.near(token_ids)
-        found = [self._kind(example, near.get(i)) for i, example in enumerate(examples)]
-        for example, kind in zip(examples, found, strict=True):
-            if kind:
-                self.counts[example.source][kind] += 1
-        return found
-
-    def _kind(self, example: Example, near: int | None) -> str | None:
-        match = self._exact.get(_digest(_text(example)))
-        if match is not None:
-            self.evaluation_rows.add(match)
-            return "exact"
-        match = self._normalised.get(_digest(_bare(example)))
-        if match is not None:
-            self.evaluation_rows.add(match)
-            return "normalised"
-        if near is not None:
-            self.evaluation_rows.add(self.examples[near].row_id)
-            return "near"
-        return None
-
-
-class _GramIndex:
-    """The n-grams that tell evaluation rows apart, and which rows hold each.
-
-    Text that rows of one task share, such as the instruction, is left out: n-grams of several evaluation rows from
-    the start, and those that many training rows turn out to hold as they are met.
-    """
-
-    def __init__(self, token_ids: Sequence[Any]) -> None:
-        import numpy as np
-
-        rows = [np.unique(_rolling(ids)) for ids in token_ids]
-        grams = np.concatenate(rows) if rows else np.empty(0, dtype=np.uint64)
-        owners = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
-        values, where, times = np.unique(grams, return_inverse=True, return_counts=True)
-        own = times[where] <= _SHARED_BY
-        self._values = values[times <= _SHARED_BY]
-        self._owner_grams = np.searchsorted(self._values, grams[own])  # entry -> n-gram, and entry -> row that holds it
-        self._owners = owners[own]
-        self._by_gram = np.argsort(self._owner_grams, kind="stable")
-        self._first = np.searchsorted(self._owner_grams[self._by_gram], np.arange(len(self._values) + 1))
-        self._met = np.zeros(len(self._values), dtype=np.int64)
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        token_ids: Sequence[Any],
+        inputs: Sequence[int] | None = None,
+        *,
+        drops: bool = False,
+    ) -> None:
+        self._examples, self._drops = examples, drops
         self._seen = 0
-        self._count = len(rows)
-        bits = max(10, int(16 * len(self._values)).bit_length())
-        self._shift = np.uint64(64 - bits)
-        self._filter = np.zeros(2**bits, dtype=bool)
-        self._filter[self._values >> self._shift] = True
+        self._counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self._hit: set[int] = set()
+        self._pairs: dict[int, list[Pair]] = defaultdict(list)
+        self._undecided: dict[tuple[str, str | None, tuple[bytes, ...]], _Undecided] = defaultdict(_Undecided)
+        self._texts: dict[bytes, list[int]] = defaultdict(list)
+        self._questions: dict[bytes, list[int]] = defaultdict(list)
+        self._documents: dict[tuple[str, str], list[int]] = defaultdict(list)
+        self._parts: dict[bytes, _Part] = defaultdict(_Part)
+        self._splits: dict[bytes, list[tuple[int, Split | None]]] = defaultdict(list)
+        for index, example in enumerate(examples):
+            self._add(index, example)
+        first = [rows[0] for rows in self._questions.values()]  # rows with one question are one text
+        self._same = list(self._questions.values())
+        begins = inputs if inputs is not None else [0] * len(examples)
+        self._grams = GramIndex([token_ids[i] for i in first], [begins[i] for i in first])
 
-    def near(self, token_ids: Sequence[Any]) -> dict[int, int]:
-        """Return training row -> evaluation row, for rows that hold enough of an evaluation row's n-grams."""
-        import numpy as np
+    def find(
+        self, examples: Sequence[Example], token_ids: Sequence[Any], keys: Sequence[RowKeys] | None = None
+    ) -> list[str | None]:
+        """Return the kind of overlap of each training row as far as it can be told now, None for none.
 
-        if not len(self._values) or not token_ids:
-            return {}
-        rows, grams = self._hits(token_ids)
-        self._met += np.bincount(grams, minlength=len(self._values))
-        self._seen += len(token_ids)
-        content = self._met <= _MET_IN[0] + self._seen // _MET_IN[1]
-        needed = np.ceil(_SHARED * np.bincount(self._owners[content[self._owner_grams]], minlength=self._count))
-        rows, grams = rows[content[grams]], grams[content[grams]]
-        lengths = self._first[grams + 1] - self._first[grams]
-        starts = np.repeat(self._first[grams] - np.cumsum(lengths) + lengths, lengths)
-        owners = self._owners[self._by_gram[starts + np.arange(lengths.sum())]]
-        pairs, shared = np.unique(np.repeat(rows, lengths) * self._count + owners, return_counts=True)
-        enough = shared >= needed[pairs % self._count]
-        ranked = np.argsort(shared[enough], kind="stable")  # the best match comes last, and stays in the mapping
-        found = pairs[enough][ranked]
-        return dict(zip((found // self._count).tolist(), (found % self._count).tolist(), strict=True))
+        Args:
+            examples: training rows.
+            token_ids: their ids, one array each.
+            keys: from ``keys_of``, where the caller has them.
+        """
+        if not self._examples:
+            return [None] * len(examples)
+        self._seen += len(examples)
+        near = self._grams.near(token_ids)
+        keys = keys if keys is not None else [keys_of(example) for example in examples]
+        for row in keys:
+            self._meet(row.splits)
+        return [self._judge(*each, near.get(i, ())) for i, each in enumerate(zip(examples, keys, strict=True))]
 
-    def _hits(self, token_ids: Sequence[Any]) -> tuple[Any, Any]:
-        """Return training row and n-gram number of each n-gram known here, once per row."""
-        import numpy as np
+    def settle(self) -> Overlap:
+        """Return what was found, with all rows met."""
+        counts = {source: Counter(kinds) for source, kinds in self._counts.items()}
+        hit, pairs = set(self._hit), {index: list(found) for index, found in self._pairs.items()}
+        for (source, otherwise, parts), rows in self._undecided.items():
+            shared = self._inputs_in(parts)
+            kind = _strongest(otherwise, bool(shared))
+            if kind:
+                counts.setdefault(source, Counter())[kind] += rows.count
+            hit |= set(shared)
+            for index in shared:
+                named = pairs.setdefault(index, [])
+                named += [Pair(self._examples[index].row_id, row, "input", trained=True) for row in rows.row_ids]
+        return Overlap(
+            {source: dict(sorted(kinds.items())) for source, kinds in sorted(counts.items())},
+            sorted({self._examples[index].row_id for index in hit}),
+            [pair for index in sorted(pairs) for pair in _strongest_of(pairs[index])[:_PAIRS]],
+        )
 
-        lengths = np.array([len(ids) for ids in token_ids])
-        grams = _rolling(np.concatenate(token_ids))
-        maybe = np.flatnonzero(self._filter[grams >> self._shift])  # spares nearly all of the binary searches
-        number = np.searchsorted(self._values, grams[maybe])
-        number[number == len(self._values)] = 0
-        ends = np.cumsum(lengths)
-        row = np.searchsorted(ends, maybe, side="right")
-        known = (self._values[number] == grams[maybe]) & (maybe + _GRAM <= ends[row])
-        once = np.unique(row[known] * len(self._values) + number[known])
-        return once // len(self._values), once % len(self._values)
+    def _add(self, index: int, example: Example) -> None:
+        """Index an evaluation row by whatever a training row may share with it."""
+        keys = keys_of(example)
+        self._texts[keys.text].append(index)
+        self._questions[keys.question].append(index)
+        if example.document:
+            self._documents[_document(example)].append(index)
+        self._splits[keys.question].append((index, None))
+        for split in keys.splits:
+            self._parts[split.before].meet(split.behind, _COMPANY[0])
+            self._parts[split.behind].meet(split.before, _COMPANY[0])
+            self._splits[split.before].append((index, split))
+            self._splits[split.behind].append((index, split))
+
+    def _meet(self, splits: Sequence[Split]) -> None:
+        limit = _COMPANY[0] + self._seen // _COMPANY[1]
+        for split in splits:
+            for part, other in ((split.before, split.behind), (split.behind, split.before)):
+                if part in self._parts:
+                    self._parts[part].meet(other, limit)
+
+    def _judge(self, example: Example, keys: RowKeys, near: Sequence[int]) -> str | None:
+        """Say what the row is, and keep it: decided, or for the end."""
+        decided = self._decided(example, keys, near)
+        otherwise = next(iter(decided), None)
+        shared = (keys.question, *(part for split in keys.splits for part in (split.behind, split.before)))
+        parts = tuple(part for part in shared if part in self._splits and not self._is_common(part))
+        inputs = self._inputs_in(parts) if parts else []
+        kind = _strongest(otherwise, bool(inputs))
+        dropped = self._drops and kind is not None
+        for found, rows in decided.items():
+            for index in rows:
+                self._name(index, example.row_id, found, trained=not dropped)
+        if dropped:
+            for index in inputs:
+                self._name(index, example.row_id, "input", trained=False)
+        if parts and not dropped:
+            undecided = self._undecided[example.source, otherwise, parts]
+            undecided.count += 1
+            if len(undecided.row_ids) < _PAIRS:
+                undecided.row_ids.append(example.row_id)
+        elif kind:
+            self._counts[example.source][kind] += 1
+        return kind
+
+    def _decided(self, example: Example, keys: RowKeys, near: Sequence[int]) -> dict[str, list[int]]:
+        """Return the kinds that do not depend on other rows, the strongest first, with their evaluation rows."""
+        found = {
+            "exact": self._texts.get(keys.text, []),
+            "normalised": self._questions.get(keys.question, []),
+            "near": [row for group in near for row in self._same[group]],
+            "document": self._documents.get(_document(example), []) if example.document else [],
+        }
+        return {kind: rows for kind, rows in found.items() if rows}
+
+    def _inputs_in(self, parts: Sequence[bytes]) -> list[int]:
+        """Return the evaluation rows whose input is among ``parts`` of a training row."""
+        found = {index for part in parts for index, split in self._splits[part] if self._is_input(part, split)}
+        return sorted(found)
+
+    def _is_input(self, part: bytes, split: Split | None) -> bool:
+        """Say whether a part of an evaluation row is its input, rather than an instruction or a question about it."""
+        return split is None or part == self._input_of(split)
+
+    def _input_of(self, split: Split) -> bytes | None:
+        """Tell which of two parts is the input, None where neither is known to be."""
+        before, behind = self._parts[split.before], self._parts[split.behind]
+        if before.is_common or behind.is_common:
+            return None if before.is_common and behind.is_common else split.behind if before.is_common else split.before
+        if split.behind_length * _SHORT >= split.before_length:
+            return split.behind
+        asked_of, told_to = len(behind.beside), len(before.beside)
+        if asked_of >= _FEW and told_to < asked_of:
+            return split.before
+        return split.behind if split.is_usual or told_to >= _FEW else None
+
+    def _is_common(self, part: bytes) -> bool:
+        return part in self._parts and self._parts[part].is_common
+
+    def _name(self, index: int, training: str, kind: str, *, trained: bool) -> None:
+        if trained:
+            self._hit.add(index)
+        if len(self._pairs[index]) < _PAIRS:
+            self._pairs[index].append(Pair(self._examples[index].row_id, training, kind, trained))
 
 
-def _rolling(ids: Any) -> Any:
-    """Return a hash of every run of ``_GRAM`` tokens, uint64 [tokens - n + 1], modulo 2**64.
-
-    Prefix sums of id * base**position, brought back to position 0 by the inverse, instead of a pass per token of a run.
-    """
-    import numpy as np
-
-    values = np.asarray(ids).astype(np.uint64) + np.uint64(1)
-    if len(values) < _GRAM:
-        return np.empty(0, dtype=np.uint64)
-    sums = np.zeros(len(values) + 1, dtype=np.uint64)
-    np.cumsum(values * _powers(_BASE, len(values)), out=sums[1:])
-    count = len(values) - _GRAM + 1
-    return (sums[_GRAM:] - sums[:-_GRAM]) * _powers(_INVERSE, count)
+def _strongest(decided: str | None, shares_input: bool) -> str | None:
+    return "input" if shares_input and decided not in ("exact", "normalised") else decided
 
 
-def _powers(base: int, count: int) -> Any:
-    import numpy as np
-
-    powers = np.full(count, base, dtype=np.uint64)
-    powers[0] = 1
-    return np.cumprod(powers, out=powers)
+def _strongest_of(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return one pair per training row, of the strongest kind."""
+    ranked = sorted(pairs, key=lambda pair: KINDS.index(pair.kind))
+    return list({pair.training: pair for pair in reversed(ranked)}.values())[::-1]
 
 
-def _text(example: Example) -> str:
-    return "\x00".join(m["content"] for m in example.messages)
-
-
-def _bare(example: Example) -> str:
-    """Return the question without case, spaces and marks."""
-    question = "".join(m["content"] for m in example.messages[:-1])
-    if question.isascii():  # a tenth of the time
-        return question.encode().translate(_CAPITALS, _MARKS).decode()
-    return _ANY_MARK.sub("", unicodedata.normalize("NFKC", question).casefold())
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=8).digest()
+def _document(example: Example) -> tuple[str, str]:
+    """Return the document with the member of the mix it belongs to: two sets may number their patients alike."""
+    member, slash, _rest = example.row_id.partition("/")
+    return (member if slash and member.startswith("mix") else "", example.document)

@@ -1,18 +1,22 @@
 """Makes the packed set of a run: examples come in, chunk by chunk, and are encoded, fitted, compared and packed."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from medtune.data.duplicates import DuplicateCounter
 from medtune.data.encode import Encoder
+from medtune.data.inputs import input_starts
 from medtune.data.lengths import LengthLedger
 from medtune.data.overlap import OverlapFinder
 from medtune.data.pack import best_fit
 from medtune.data.preparation_report import PreparationReport
 from medtune.data.quarantine import Quarantine
 from medtune.data.row_checks import RowChecker
+from medtune.data.row_keys import keys_of
 from medtune.data.samples import Sample, SampleWriter
 from medtune.data.shorten import shortened
 from medtune.errors import DataError, UnusableRowError
@@ -24,6 +28,7 @@ __all__ = ["PackedSetBuilder"]
 _Refuse = Callable[[UnusableRowError], None]
 _CHUNK_ROWS = 2000  # encoded together: enough for every core, little enough to stay in cache
 _CHUNK_CHARACTERS = 4_000_000  # so that a chunk of very long rows stays small too
+_COPY = re.compile(r"#\d+")
 
 
 class PackedSetBuilder:
@@ -58,14 +63,17 @@ class PackedSetBuilder:
                 f"{Counter(error.reason for error in self._held).most_common(1)[0][0]}"
             )
         self._validation = [sample.example for sample in usable]
-        self._overlap = OverlapFinder(self._validation, [sample.ids for sample in usable])
+        ids = [sample.ids for sample in usable]
+        starts = input_starts(self._validation, ids, encoder)
+        self._overlap = OverlapFinder(self._validation, ids, starts, drops=spec.data.drop_overlap)
+        self._repeated = DuplicateCounter()
         self._dropped = self._spelled = 0
 
     def take(self, examples: Iterator[Example]) -> None:
         """Encode, apply the length policy, look for overlap, keep; at most a chunk is in memory."""
         for chunk in _chunks(examples):
             checked = self._checked(list(self._encoded(chunk, self._set_aside)), self._set_aside)
-            kept = [sample for row in checked if (sample := self._fitted(row))]
+            kept = [(whole, fitted) for whole in checked if (fitted := self._fitted(whole))]
             if kept:
                 self._keep(kept)
         for error in self._held:  # validation rows; told now, so that they are seen beside the others
@@ -90,6 +98,7 @@ class PackedSetBuilder:
         self.writer.close()
         return {
             "samples": samples,
+            "overlap": [list(pair) for pair in self._overlap.settle().pairs],
             "report": self._report(packed).to_json(),
             "validation": [asdict(example) for example in self._validation],
         }
@@ -97,6 +106,8 @@ class PackedSetBuilder:
     def _report(self, packed: Sequence[Sequence[int]]) -> PreparationReport:
         tokens = sum(self.writer.lengths)
         sources = dict(self._ledger.to_json())
+        overlap = self._overlap.settle()
+        found = self._checker.found() if self._checker else {}
         return PreparationReport(
             rows=len(self.writer.lengths),
             tokens=tokens,
@@ -109,19 +120,29 @@ class PackedSetBuilder:
             needed=self._ledger.needed(),
             lost_rows=sum(s["lost_rows"] for s in sources.values()),
             lost_supervised_tokens=sum(s["lost_supervised_tokens"] for s in sources.values()),
-            overlap={source: dict(kinds) for source, kinds in sorted(self._overlap.counts.items())},
-            overlapping=[] if self._spec.data.drop_overlap else sorted(self._overlap.evaluation_rows),
+            overlap=overlap.counts,
+            overlapping=overlap.evaluation_rows,
             dropped_overlap=self._dropped,
+            duplicates={"training": self._repeated.to_json(), "validation": _repeated(self._validation)},
             control_spelled=self._spelled,
-            perfect_answers=self._checker.found() if self._checker else {},
+            lint=found.pop("lint", []),
+            perfect_answers=found,
         )
 
-    def _keep(self, samples: list[Sample]) -> None:
-        kinds = self._overlap.find([s.example for s in samples], [s.ids for s in samples])
-        if self._spec.data.drop_overlap:
-            self._dropped += sum(kind is not None for kind in kinds)
-            samples = [sample for sample, kind in zip(samples, kinds, strict=True) if kind is None]
-        self.writer.add(samples)
+    def _keep(self, samples: list[tuple[Sample, Sample]]) -> None:
+        """Compare rows as they were read, and keep them as they fit."""
+        rows = [whole.example for whole, _fitted in samples]
+        keys = [keys_of(row) for row in rows]
+        kinds = self._overlap.find(rows, [whole.ids for whole, _fitted in samples], keys)
+        drops = self._spec.data.drop_overlap
+        stays = [not (drops and kind) for kind in kinds]
+        self._dropped += stays.count(False)
+        self._repeated.add(
+            (row.source, of_row)
+            for row, of_row, kept in zip(rows, keys, stays, strict=True)
+            if kept and not _is_copy(row)
+        )
+        self.writer.add([fitted for (_whole, fitted), kept in zip(samples, stays, strict=True) if kept])
 
     def _set_aside(self, error: UnusableRowError) -> None:
         self._quarantine.revoke(error.row_id, error.reason)
@@ -169,6 +190,17 @@ class PackedSetBuilder:
             return None
         self._ledger.sources[example.source].shortened += 1
         return shorter
+
+
+def _repeated(examples: Sequence[Example]) -> dict[str, dict[str, int]]:
+    counter = DuplicateCounter()
+    counter.add((example.source, keys_of(example)) for example in examples)
+    return counter.to_json()
+
+
+def _is_copy(example: Example) -> bool:
+    """Whether a row is there once more for its weight (see ``splits.repeated``), which nobody wants counted."""
+    return _COPY.fullmatch(example.row_id, max(example.row_id.rfind("#"), 0)) is not None
 
 
 def _chunks(examples: Iterator[Example]) -> Iterator[list[Example]]:

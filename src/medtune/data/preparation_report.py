@@ -1,12 +1,17 @@
 """The account of a run's rows: how many are trained on, and what became of the others."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from medtune.data.lengths import require_tolerable
 from medtune.specs import RunSpec
 
-__all__ = ["PreparationReport"]
+__all__ = ["PreparationReport", "lint_sentence"]
+
+
+def _none() -> dict[str, dict[str, dict[str, int]]]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +31,13 @@ class PreparationReport:
         lost_rows: rows dropped for their length.
         lost_supervised_tokens: their supervised tokens.
         overlap: source -> kind -> training rows that also stand in the validation rows.
-        overlapping: ids of validation rows that have a counterpart in training; none when it was left out there.
+        overlapping: ids of validation rows that have a counterpart among the rows trained on.
         dropped_overlap: training rows left out for it.
+        duplicates: "training" and "validation" -> source -> ``DuplicateCounter``'s figures.
         control_spelled: rows whose answer spells a control token, as the characters they are.
         perfect_answers: what the check of perfect answers found: ``checked``, ``failed`` and, by source, ``kinds`` and how
             many of each; empty where it was not run.
+        lint: what is odd about the gold answers: kind, source, split, rows, of and a sentence each.
         from_cache: whether the arrays were found prepared.
     """
 
@@ -48,8 +55,10 @@ class PreparationReport:
     overlap: dict[str, dict[str, int]]
     overlapping: list[str]
     dropped_overlap: int
+    duplicates: dict[str, dict[str, dict[str, int]]] = field(default_factory=_none)
     control_spelled: int = 0
     perfect_answers: dict[str, Any] = field(default_factory=dict[str, Any])
+    lint: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     from_cache: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -66,14 +75,30 @@ class PreparationReport:
 
     def notes(self) -> list[str]:
         """Return sentences about what training on these rows would teach besides."""
+        told: list[str] = []
         if self.control_spelled:
             rows = f"{self.control_spelled:,} of {self.rows + self.lost_rows + self.dropped_overlap:,} answers"
-            return [
+            told.append(
                 f"{rows} spell out a control token, as text; take it out of the rows, the chat template writes it itself"
-            ]
-        return []
+            )
+        return [*told, *self._duplicates_told(), *(lint_sentence(finding) for finding in self.lint)]
+
+    def _duplicates_told(self) -> Iterator[str]:
+        """Yield a sentence per split in which rows come more than once."""
+        for split, sources in self.duplicates.items():
+            repeated, unlike = (sum(s.get(kind, 0) for s in sources.values()) for kind in ("repeated", "contradicting"))
+            if repeated or unlike:
+                yield (
+                    f"{repeated:,} {split} rows repeat another one, and {unlike:,} share their question with a row of "
+                    "another answer"
+                )
 
     def require_tolerable(self, spec: RunSpec) -> None:
         """Raise DataError when a source loses more rows to ``max_length`` than ``spec`` accepts."""
         if not spec.data.accept_loss:
             require_tolerable(self.sources, spec.train.max_length)
+
+
+def lint_sentence(finding: Mapping[str, Any]) -> str:
+    """Return a finding (its JSON form) as it is told, with the source it is about."""
+    return f"source '{finding['source']}': {finding['sentence']}" if finding["source"] else str(finding["sentence"])

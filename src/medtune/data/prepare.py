@@ -14,6 +14,7 @@ from medtune.data.examples import (
     validation_fingerprint,
     validation_pool,
 )
+from medtune.data.overlap import Pair
 from medtune.data.pack import SampleStore
 from medtune.data.packed_set import PackedSetBuilder
 from medtune.data.preparation_report import PreparationReport
@@ -27,17 +28,18 @@ from medtune.version import __version__
 
 __all__ = ["Prepared", "encoder_of", "find_prepared", "prepare", "preview", "validation_examples"]
 
-_LAYOUT = 4
+_LAYOUT = 5
 """Raised whenever the arrays or the report on disk change their form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Packed training rows, drawn validation examples, and the report."""
+    """Packed training rows, drawn validation examples, the report, and the pairs of rows that overlap."""
 
     rows: SampleStore
     validation: Sequence[Example]
     report: PreparationReport
+    overlap: Sequence[Pair] = ()
 
 
 def encoder_of(spec: RunSpec, tokenizer: Any) -> Encoder:
@@ -150,7 +152,8 @@ def _find(cache: PreparedCache, key: str, quarantine_path: Path | None) -> Prepa
 
 def _of_facts(store: SampleStore, facts: Mapping[str, Any], *, from_cache: bool = False) -> Prepared:
     values: dict[str, Any] = {**facts["report"], "from_cache": from_cache}
-    return Prepared(store, [Example(**e) for e in facts["validation"]], PreparationReport(**values))
+    pairs = [Pair(*values) for values in facts["overlap"]]
+    return Prepared(store, [Example(**e) for e in facts["validation"]], PreparationReport(**values), pairs)
 
 
 def _training_examples(spec: RunSpec, host: PluginHost, quarantine: Quarantine, rows: Rows | None) -> Iterator[Example]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from medtune.data.preparation_report import lint_sentence
 from medtune.export.charts import curve, histogram
 from medtune.export.page import ABSENT, Cell, join, section, table
 
@@ -52,6 +53,7 @@ def data_section(preparation: Mapping[str, Any]) -> str:
         f"{preparation.get('supervised_tokens', 0):,} carry loss, in {preparation.get('packed_rows', 0):,} packed rows "
         f"({preparation.get('fill', 0.0):.1%} full). {_set_aside(preparation)}</p>",
         table((*columns, "also in validation"), rows),
+        _findings(preparation),
     )
 
 
@@ -145,6 +147,12 @@ def _set_aside(preparation: Mapping[str, Any]) -> str:
     return found + (
         f" {dropped:,} rows were left out because they also stand in the validation rows." if dropped else ""
     )
+
+
+def _findings(preparation: Mapping[str, Any]) -> str:
+    """Return what was found odd about the gold answers."""
+    items = "".join(f"<li>{escape(lint_sentence(finding))}</li>" for finding in preparation.get("lint", []))
+    return f"<h3>Odd in the gold answers</h3><ul>{items}</ul>" if items else ""
 
 
 def _facts(title: str, values: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ class RunFolder:
         self.adapter_dir = self.path / "adapter"
         self.evaluation_dir = self.path / "evaluation"
         self.report_path = self.path / "report.html"
+        self.overlap_path = self.path / "overlap.jsonl"
 
     @property
     def exists(self) -> bool:

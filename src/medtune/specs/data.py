@@ -56,7 +56,7 @@ class DataSpec(SourceSpec):
     exclude_sources: Names = ()
     """Never rows of these sources (for example those under a data-use agreement)."""
     overlong: Literal["drop", "truncate_input", "error"] = "drop"
-    """What happens to a row longer than ``train.max_length``; answers are never cut."""
+    """What happens to a row longer than ``train.max_length``; answers, questions and options are never cut."""
     accept_loss: bool = False
     """Whether more than 2 % of a source may be lost to ``max_length``."""
     max_quarantined: Fraction = 0.01

@@ -1,15 +1,18 @@
 """The first stage reads rows, plans with their number, opens the record, and finds where to go on."""
 
+import json
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from medtune.data.overlap import Pair
 from medtune.errors import DiskFullError, SpecChangedError, SpecError
 from medtune.runs.base_fingerprint import fingerprint_as
 from medtune.runs.log import RunLog
 from medtune.runs.store import CheckpointStore
+from medtune.workflow.overlap_file import keep_overlap
 from medtune.workflow.stages.prepare import is_finished, prepare, require_own_checkpoint
 from medtune.workflow.state import Start
 
@@ -139,3 +142,12 @@ def test_another_base_of_the_same_size_is_refused_and_an_older_record_is_not(ask
     (other / "model.safetensors").write_bytes(weights)
     with pytest.raises(SpecChangedError, match="the model itself changed"):
         prepare(asked(model=model))
+
+
+def test_pairs_of_overlapping_rows_are_kept_by_id_for_their_owner_only(tmp_path):
+    path = tmp_path / "overlap.jsonl"
+    keep_overlap(path, [Pair("e", "t", "input", True)])
+    assert json.loads(path.read_text()) == {"evaluation": "e", "training": "t", "kind": "input", "trained": True}
+    assert path.stat().st_mode & 0o777 == 0o600
+    keep_overlap(path, [])
+    assert not path.exists()

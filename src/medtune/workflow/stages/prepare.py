@@ -22,7 +22,8 @@ from medtune.runs.manifest import read_manifest
 from medtune.runs.store import CheckpointStore, bytes_to_keep
 from medtune.workflow.base_identity import identity_of
 from medtune.workflow.given_rows import keep_rows
-from medtune.workflow.perfect_answers import PerfectAnswers
+from medtune.workflow.overlap_file import keep_overlap
+from medtune.workflow.row_checks import RowChecks
 from medtune.workflow.state import RunRequest, RunState, Start
 
 __all__ = ["is_finished", "prepare", "require_own_checkpoint"]
@@ -78,13 +79,15 @@ def prepare(asked: RunRequest) -> RunState:
         asked = replace(asked, rows=list(asked.rows))  # read once more to name them by their content
     tokenizer = load_tokenizer(spec.model)
     quarantine = folder.path / "quarantine.jsonl"
-    checker = PerfectAnswers(asked.host.all("task"))
+    checker = RowChecks(asked.host.all("task"))
     prepared = prepare_rows(spec, asked.host, tokenizer, rows=asked.rows, quarantine_path=quarantine, checker=checker)
     for note in prepared.report.notes():
         asked.on_stage(note)
     kept = first_rank_says(folder.read()["plan"] if is_first_rank() and folder.exists else None)
     plan = make_plan(spec, asked.host, size_of(prepared, spec), kept=kept)
     start = first_rank_says(_open_record(asked, plan, prepared, tokenizer) if is_first_rank() else Start())
+    if is_first_rank():
+        keep_overlap(folder.overlap_path, prepared.overlap)
     _require_space(asked, plan, resuming=start.checkpoint is not None)
     return RunState(asked, plan, prepared, start)
 

@@ -1,0 +1,159 @@
+"""Gold answers are looked at before anything learns from them: what is odd is counted and told, without any text."""
+
+import random
+
+import pytest
+
+from demo_base.generator import generate_rows
+from medtune.data.formatters.instruction import Alpaca
+from medtune.evaluation.gold_lint import GoldLint
+from medtune.plugins.contracts import Example
+
+
+@pytest.fixture(scope="module")
+def generated():
+    """Examples of the demo's six sources."""
+    return [Alpaca().format(row) for row in generate_rows("train", 240, 0)]
+
+
+def example(question, answer, source="s", task=None):
+    return Example(
+        [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], source=source, task=task
+    )
+
+
+def tags(labels, source="tags"):
+    words = [f"w{i}" for i in range(len(labels))]
+    answer = "\n".join(f"{word} : {label}" for word, label in zip(words, labels, strict=True))
+    return example("Label each token.\n\n" + " ".join(words), answer, source)
+
+
+def sentences(count, seed, coding=("O", "B", "I")):
+    """Return rows of tags in which about a tenth of the tokens belong to an entity, under any coding."""
+    outside, begin, inside = coding
+    draw, rows = random.Random(seed), []
+    for _ in range(count):
+        labels = []
+        for _ in range(draw.randint(6, 30)):
+            labels += [begin, *[inside] * draw.randint(0, 2)] if draw.random() < 0.05 else [outside]
+        rows.append(tags(labels))
+    return rows
+
+
+def kinds_of(tasks, training, validation=()):
+    """Return kind -> its findings."""
+    lint = GoldLint(tasks)
+    lint.take("validation", list(validation))
+    lint.take("training", list(training))
+    found = {}
+    for finding in lint.findings():
+        found.setdefault(finding.kind, []).append(finding)
+    return found
+
+
+@pytest.mark.parametrize("rows", [10, 40, 200])
+def test_a_code_that_is_swapped_in_one_split_shows_at_once(tasks, rows):
+    found = kinds_of(tasks, sentences(500, 1), sentences(rows, 2, coding=("B", "I", "O")))
+    told = found["label_priors"][0]
+    assert "label 'O' is 9" in told.sentence
+    assert told.source == "tags"
+
+
+@pytest.mark.parametrize("rows", [25, 200])
+def test_begin_and_inside_swapped_shows_although_the_shares_hardly_differ(tasks, rows):
+    found = kinds_of(tasks, sentences(500, 1), sentences(rows, 2, coding=("O", "I", "B")))
+    assert "an entity that begins with I is 0% of training and" in found["label_priors"][0].sentence
+
+
+def test_closed_answers_that_are_coded_otherwise_show(tasks):
+    draw = random.Random(0)
+    training = [example(f"q{i}", "yes" if draw.random() < 0.8 else "no") for i in range(400)]
+    validation = [example(f"v{i}", "yes" if draw.random() < 0.2 else "no") for i in range(60)]
+    assert "label 'yes' is" in kinds_of(tasks, training, validation)["label_priors"][0].sentence
+
+
+def test_random_splits_of_good_rows_raise_no_false_alarm(tasks, generated):
+    """200 splits of generated rows, held-out shares of 5 to 50 %."""
+    tagged = sentences(100, 7)
+    for seed in range(200):
+        draw = random.Random(seed)
+        share = draw.choice((0.05, 0.1, 0.25, 0.5))
+        training, validation = [], []
+        for row in (*generated[:400], *tagged):
+            (validation if draw.random() < share else training).append(row)
+        found = kinds_of(tasks, training, validation)
+        assert "label_priors" not in found, (seed, found)
+
+
+def test_labels_that_only_validation_has_are_counted_and_named_where_they_are_no_text(tasks):
+    training = sentences(100, 1)
+    often = [tags(["O", "B-DRUG", "O"]) for _ in range(6)]
+    once = [tags(["O", "B-MRS SMITH OF WARD 7", "O"])]
+    told = kinds_of(tasks, training, [*sentences(50, 2), *often, *once])["unseen_labels"][0]
+    assert told.rows == 7
+    assert "2 labels ('B-DRUG')" in told.sentence
+    assert "SMITH" not in told.sentence
+
+
+def test_lines_without_a_readable_label_are_counted(tasks):
+    broken = tags(["O", "B", "disease", "O"])
+    told = kinds_of(tasks, [*sentences(30, 1), broken, broken])["unreadable"][0]
+    assert (told.rows, told.of) == (2, 32)
+    assert "(2 lines)" in told.sentence
+
+
+def test_rows_of_another_shape_than_the_tags_of_their_source_are_counted(tasks):
+    listed = example("Label each token.\n\nw0 w1", "aspirin, fever", "tags")
+    assert kinds_of(tasks, [*sentences(30, 1), listed])["unreadable_row"][0].rows == 1
+
+
+TEMPLATES = {
+    "answers": [example(f"Dose {i}?", f"Give {i} mg.<|end_of_turn|>") for i in range(60)],
+    "questions": [
+        example(f"GPT4 Correct User: Dose {i}?<|end_of_turn|>GPT4 Correct Assistant:", f"Give {i} mg.")
+        for i in range(60)
+    ],
+}
+
+
+@pytest.mark.parametrize("where", TEMPLATES)
+def test_template_text_in_rows_is_counted(tasks, where):
+    told = kinds_of(tasks, TEMPLATES[where])[f"template_in_{where[:-1]}"][0]
+    assert f"60 of 60 training {where}" in told.sentence
+
+
+def test_comparison_signs_citations_and_headings_are_no_template_text(tasks):
+    rows = [example(f"Is p < 0.05 [1] <b>{i}</b>?", f"### Findings\n\n[2] |x| < 3 and s > 2, #{i}") for i in range(30)]
+    assert kinds_of(tasks, rows) == {}
+
+
+def test_constant_answers_and_answers_without_a_letter_are_told(tasks):
+    found = kinds_of(tasks, [example(f"q{i}", "n/a", "constant") for i in range(20)])
+    assert found["constant"][0].rows == 20
+    assert kinds_of(tasks, [example("q", "-"), example("p", "yes")])["no_letter"][0].rows == 1
+
+
+def test_an_answer_that_names_none_of_the_options_is_counted(tasks):
+    options = "Which one?\nA. one\nB. two\nC. three"
+    rows = [example(options, f"###Answer: OPTION {letter} IS CORRECT.") for letter in "ABCD"]
+    assert kinds_of(tasks, rows)["option"][0].rows == 1
+    assert kinds_of(tasks, [example(options, number) for number in ("1", "2", "3")])["option"][0].rows == 3
+    assert "option" not in kinds_of(tasks, [example(options, "one"), example(options, "B")])
+
+
+def test_rows_that_the_tokenizer_rewrites_are_counted(tasks):
+    lint = GoldLint(tasks)
+    lint.take("training", [example("q", "cafe\u0301"), example("p", "cafe")], rewrites=lambda text: not text.isascii())
+    assert lint.findings()[0].kind == "rewritten"
+
+
+def test_good_rows_of_all_tasks_are_told_nothing_about(tasks, generated):
+    half = len(generated) // 2
+    assert kinds_of(tasks, generated[:half], generated[half:]) == {}
+
+
+def test_many_sources_are_told_as_one(tasks):
+    rows = [example("q", "a</s>", f"source {i}") for i in range(300)]
+    found = kinds_of(tasks, rows)["template_in_answer"]
+    assert len(found) == 11
+    assert sum(finding.rows for finding in found) == 300
