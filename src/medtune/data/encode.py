@@ -98,7 +98,7 @@ class Encoder:
             if self._encoded % _SAMPLED == 0:
                 self._compare(ids, spans, row)
             self._encoded += 1
-            yield ids, spans
+            yield ids, _weighted(row, spans, example.row_id)
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return what generation is given: the conversation so far and the opening of the next answer."""
@@ -156,7 +156,7 @@ class Encoder:
 
     def _placed(self, messages: Sequence[Message]) -> list[Message]:
         """Strip contents (templates differ in whether they do) and give system turns a place."""
-        turns: list[Message] = [{"role": m["role"], "content": m["content"].strip()} for m in messages]
+        turns: list[Message] = [_stripped(m) for m in messages]
         if not turns or turns[0]["role"] != "system":
             return turns
         roles = [m["role"] for m in turns]
@@ -188,3 +188,22 @@ class Encoder:
                 "the tokenizer encodes a conversation in another way when its control tokens are kept apart from its "
                 f"text: {own} instead of {ids.tolist()}"
             )
+
+
+def _stripped(message: Message) -> Message:
+    turn: Message = {"role": message["role"], "content": message["content"].strip()}
+    if "weight" in message:
+        turn["weight"] = message["weight"]
+    return turn
+
+
+def _weighted(row: _Row, spans: list[Span], row_id: str) -> list[Span]:
+    """Leave out the answers of weight 0; without any other the row has nothing to learn from."""
+    if all("weight" not in turn for turn in row.turns):
+        return spans
+    kept = [
+        span for span, answer in zip(spans, row.form.answers, strict=True) if row.turns[answer.turn].get("weight", 1)
+    ]
+    if not kept:
+        raise DataError(f"row '{row_id}' has no answer that carries loss: the weight of each is 0")
+    return kept

@@ -1,12 +1,13 @@
 """Makes the packed set of a run: examples come in, chunk by chunk, and are encoded, fitted, compared and packed."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from medtune.data.encode import Encoder
-from medtune.data.lengths import LengthLedger
+from medtune.data.lengths import MOST_NAMED, LengthLedger, require_sources
 from medtune.data.overlap import OverlapFinder
 from medtune.data.pack import best_fit
 from medtune.data.preparation_report import PreparationReport
@@ -45,7 +46,13 @@ class PackedSetBuilder:
         self._spec, self._encoder, self._validation, self._quarantine = spec, encoder, validation, quarantine
         self._ledger = LengthLedger()
         self.writer = SampleWriter(len(encoder.tokenizer), folder)
-        self._overlap = OverlapFinder(validation, [ids for ids, _spans in encoder.encode_spans(validation)])
+        encoded = [ids for ids, _spans in encoder.encode_spans(validation)]
+        self._overlap = OverlapFinder(validation, encoded)
+        self._scored = LengthLedger()
+        for example, ids in zip(validation, encoded, strict=True):
+            self._scored.note(example.source, len(ids), 0)
+            if len(ids) > spec.train.max_length:
+                self._scored.lose(example.source, 0)
         self._dropped = 0
 
     def take(self, examples: Iterator[Example], progress: Callable[[int], None] | None = None) -> None:
@@ -59,10 +66,15 @@ class PackedSetBuilder:
             if progress:
                 progress(done)
 
-    def finish(self) -> dict[str, Any]:
-        """Pack, and return what the set is found again by: ``samples``, ``report`` and ``validation``."""
-        report = self._report([])
-        report.require_tolerable(self._spec)
+    def finish(self, validation: Mapping[str, Any]) -> dict[str, Any]:
+        """Pack, and return what the set is found again by: ``samples``, ``report`` and ``validation``.
+
+        Args:
+            validation: what became of the rows that those to score on were drawn from.
+        """
+        require_sources(self._ledger)
+        scored = {**validation, **self._scored_facts()}
+        self._report([], scored).require_tolerable(self._spec)
         lengths = self.writer.lengths
         if not lengths:
             raise DataError(
@@ -78,13 +90,29 @@ class PackedSetBuilder:
         self.writer.close()
         return {
             "samples": samples,
-            "report": self._report(packed).to_json(),
+            "report": self._report(packed, scored).to_json(),
             "validation": [asdict(example) for example in self._validation],
         }
 
-    def _report(self, packed: Sequence[Sequence[int]]) -> PreparationReport:
+    def _scored_facts(self) -> dict[str, Any]:
+        """Return what is known of the rows to score on: how many, those that are too long, and sources without any."""
+        sources = {name: s.brief() for name, s in sorted(self._scored.sources.items())}
+        unscored = sorted(self._ledger.sources.keys() - sources.keys()) if sources else []
+        turns = [json.dumps([m["content"] for m in e.messages]) for e in self._validation]
+        return {
+            "drawn": len(self._validation),
+            "capped": len(sources) > MOST_NAMED and len(turns) == MOST_NAMED * self._spec.eval.rows_per_source,
+            "sources": sources,
+            "over_max_length": sum(s["lost_rows"] for s in sources.values()),
+            "unscored_sources": unscored,
+            "duplicates": len(turns) - len(set(turns)),
+        }
+
+    def _report(self, packed: Sequence[Sequence[int]], scored: Mapping[str, Any]) -> PreparationReport:
         tokens = sum(self.writer.lengths)
         sources = dict(self._ledger.to_json())
+        account = self._quarantine.account.to_json() if self._quarantine.account else []
+        earlier = sum(member["earlier_answers"] for member in account)
         return PreparationReport(
             rows=len(self.writer.lengths),
             tokens=tokens,
@@ -100,6 +128,9 @@ class PackedSetBuilder:
             overlap={source: dict(kinds) for source, kinds in sorted(self._overlap.counts.items())},
             overlapping=[] if self._spec.data.drop_overlap else sorted(self._overlap.evaluation_rows),
             dropped_overlap=self._dropped,
+            account=account,
+            answers_without_loss=earlier if self._spec.data.supervise == "last" else 0,
+            validation=dict(scored),
         )
 
     def _keep(self, samples: list[Sample]) -> None:

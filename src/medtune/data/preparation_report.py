@@ -28,6 +28,10 @@ class PreparationReport:
         overlap: source -> kind -> training rows that also stand in the validation rows.
         overlapping: ids of validation rows that have a counterpart in training; none when it was left out there.
         dropped_overlap: training rows left out for it.
+        account: what was read of each source: files, formatter, columns (see ``account.MemberAccount.to_json``).
+        answers_without_loss: answers before the last of their conversation, where only the last one carries loss.
+        validation: what became of the rows to score on: rows to draw from, drawn, malformed, too long, duplicates, and
+            training sources without any.
         from_cache: whether the arrays were found prepared.
     """
 
@@ -45,6 +49,9 @@ class PreparationReport:
     overlap: dict[str, dict[str, int]]
     overlapping: list[str]
     dropped_overlap: int
+    account: list[dict[str, Any]]
+    answers_without_loss: int
+    validation: dict[str, Any]
     from_cache: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -63,3 +70,4 @@ class PreparationReport:
         """Raise DataError when a source loses more rows to ``max_length`` than ``spec`` accepts."""
         if not spec.data.accept_loss:
             require_tolerable(self.sources, spec.train.max_length)
+            require_tolerable(self.validation["sources"], spec.train.max_length, "validation ")

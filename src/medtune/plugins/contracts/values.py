@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 from medtune.specs import RunSpec
 
@@ -27,10 +27,11 @@ __all__ = [
 
 
 class Message(TypedDict):
-    """One turn: ``role`` is "system", "user" or "assistant"."""
+    """One turn: ``role`` is "system", "user" or "assistant"; ``weight`` 0 keeps loss from an answer."""
 
     role: str
     content: str
+    weight: NotRequired[int]
 
 
 @dataclass(frozen=True, slots=True)
