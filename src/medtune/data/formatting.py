@@ -1,7 +1,7 @@
 """Makes examples of one source's rows: shaped, formatted by the formatter that fits many of them, and accounted for."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, NamedTuple, cast
 
 from medtune.data.account import MemberAccount
@@ -21,7 +21,7 @@ __all__ = ["format_rows"]
 
 _LOOKED_AT = 1000
 """Rows by whose columns the formatter is chosen."""
-_LOOKED_AT_CHARACTERS = 16_000_000
+_LOOKED_AT_CHARACTERS = 1_000_000
 _ROLES = frozenset({"system", "user", "assistant"})
 
 
@@ -56,18 +56,16 @@ def format_rows(
         raise DataError(f"there is no row in '{member.source}'; check data.source and data.split")
     good = [seen for seen in first if not seen.row.fault]
     _require_columns(member, shaper, good)
+    chosen = _chosen(member, host, quarantine, good) if good else None
+    good.clear()
     account = quarantine.account.open(member, shaper, notes) if quarantine.account else None
-    choice = FormatterChoice(host.all("formatter")) if member.formatter == "auto" else None
     formatting: _Formatting | None = None
-    for seen in chain(first, shaped):
+    while (seen := first.popleft() if first else next(shaped, None)) is not None:
         if seen.row.fault:
             quarantine.refuse(seen.row.row_id, seen.row.place, seen.row.fault)
             continue
         if formatting is None:
-            values = [one.values for one in good] or [seen.values]
-            formatter = (
-                host.find("formatter", member.formatter) if choice is None else choice.among(values, quarantine.limit)
-            )
+            formatter, choice = chosen or _chosen(member, host, quarantine, [seen])
             formatting = _Formatting(formatter, choice, shaper, account, watched=_is_foreign(formatter, host))
         example, fault = formatting.example(seen)
         if example is None:
@@ -77,9 +75,19 @@ def format_rows(
             yield example
 
 
-def _first_of(shaped: Iterator[_Shaped]) -> list[_Shaped]:
+def _chosen(
+    member: SourceSpec, host: PluginHost, quarantine: Quarantine, good: Sequence[_Shaped]
+) -> tuple[PromptFormatter, FormatterChoice | None]:
+    """Return the formatter that the spec names, or the one that many rows fit, with what chose it."""
+    if member.formatter != "auto":
+        return host.find("formatter", member.formatter), None
+    choice = FormatterChoice(host.all("formatter"))
+    return choice.among([seen.values for seen in good], quarantine.limit), choice
+
+
+def _first_of(shaped: Iterator[_Shaped]) -> deque[_Shaped]:
     """Take the rows that are looked at together, fewer of very long ones."""
-    first: list[_Shaped] = []
+    first: deque[_Shaped] = deque()
     characters = 0
     for seen in shaped:
         first.append(seen)
