@@ -25,7 +25,16 @@ ABSTRACT = {"contexts": ["First.", "Second."], "labels": ["BACKGROUND", "RESULTS
 PUBMED = {"question": "Does it?", "context": ABSTRACT, "long_answer": "It does.", "final_decision": "yes"}
 O1 = {"Question": "Why?", "Complex_CoT": "Let me think.", "Response": "Because."}
 TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+LISTED = {"question": "Which?", "answer": "two"}
 ROWS = {
+    "dolly": {"instruction": "Sum up.", "context": "Long note.", "response": "Short."},
+    "medmcqa_one_based": {**MCQ, "cop": 3},
+    "question_choices": {**LISTED, "choices": ["one", "two"]},
+    "question_options": {**LISTED, "options": ["one", "two"]},
+    "sharegpt": {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]},
+    "squad": {"question": "Which?", "context": "Drug two helps.", "answers": {"text": ["two"], "answer_start": [5]}},
+    "text_label": {"text": "No fever.", "label": "afebrile"},
+    "token_tags": {"tokens": ["Aspirin", "helps"], "ner_tags": ["B-Drug", "O"]},
     "alpaca": {"instruction": "Name it.", "input": "aspirin", "output": "drug", "source": "demo"},
     "medmcqa": MCQ,
     "medqa_usmle": USMLE,
@@ -61,6 +70,7 @@ def test_an_instruction_without_input_stands_alone(empty):
 
 def test_the_source_is_kept_where_there_is_one_whatever_it_is():
     assert BUILT_IN["alpaca"].format(ROWS["alpaca"]).source == "demo"
+    assert BUILT_IN["alpaca"].format({**ROWS["alpaca"], "source": 7}).source == "7"
     assert BUILT_IN["alpaca"].format({"instruction": "x", "output": "y"}).source == ""
     assert BUILT_IN["alpaca"].format({"instruction": "x", "output": "y", "source": None}).source == ""
 
@@ -111,6 +121,85 @@ def test_medical_o1_comes_with_its_reasoning_or_without():
     assert turns("medical_o1_answer", O1) == ("Why?", "Because.")
 
 
+def test_a_context_stands_before_the_question_and_a_system_text_before_both():
+    row = {**ROWS["question_answer"], "context": ["A note. ", "", "More."], "system": "Be brief."}
+    system, question, answer = BUILT_IN["question_answer"].format(row).messages
+    assert system == {"role": "system", "content": "Be brief."}
+    assert (question["content"], answer["content"]) == ("A note.\n\nMore.\n\nWhat?", "That.")
+    assert turns("dolly", ROWS["dolly"]) == ("Sum up.\n\nLong note.", "Short.")
+    assert turns("squad", ROWS["squad"]) == ("Drug two helps.\n\nWhich?", "two")
+
+
+@pytest.mark.parametrize("answer", ["two", " TWO ", "B", "b", "(B)", ["two"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["one", "two"],
+        {"A": "one", "B": "two"},
+        {"text": ["one", "two"], "label": ["A", "B"]},
+        [{"key": "A", "value": "one"}, {"key": "B", "value": "two"}],
+    ],
+)
+def test_options_are_lettered_and_the_answer_maps_to_its_letter(options, answer):
+    row = {"question": "Which?", "options": options, "answer": answer}
+    assert turns("question_options", row) == (
+        "###Question: Which?\n###Options:\nA. one\nB. two",
+        "###Answer: OPTION B IS CORRECT.",
+    )
+
+
+def test_several_right_options_are_named_together_and_none_at_all_leave_a_plain_question():
+    row = {"question": "Which?", "options": ["one", "two", "three"], "answer": ["three", "one"]}
+    assert turns("question_options", row)[1] == "###Answer: A, C"
+    assert turns("question_choices", {**LISTED, "choices": []}) == ("Which?", "two")
+
+
+def test_options_that_are_counted_from_one_have_a_formatter_of_their_own():
+    assert turns("medmcqa_one_based", {**MCQ, "cop": 3})[1].endswith("OPTION C IS CORRECT.")
+    with pytest.raises(MalformedRowError, match="column 'cop' is not a number from 1 to 4"):
+        BUILT_IN["medmcqa_one_based"].format({**MCQ, "cop": 0})
+
+
+def test_labels_and_tags_become_answers():
+    assert turns("text_label", ROWS["text_label"]) == ("No fever.", "afebrile")
+    row = {**ROWS["text_label"], "instruction": "Fever?", "label": ["a", "b"]}
+    assert turns("text_label", row) == ("Fever?\n\nNo fever.", "a, b")
+    question, answer = turns("token_tags", ROWS["token_tags"])
+    assert question.endswith("\n\nAspirin helps")
+    assert answer == "Aspirin : B-Drug\nhelps : O"
+
+
+def test_turns_are_read_as_other_tools_write_them():
+    parts = [{"type": "text", "text": "Dose"}, {"type": "text", "text": "of x?"}]
+    written = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": "draft", "weight": 0},
+        {"role": "user", "content": "Sure?"},
+        {"role": "assistant", "content": "20 mg", "weight": 1},
+    ]
+    system, user, draft, _sure, last = BUILT_IN["messages"].format({"messages": written}).messages
+    assert system == {"role": "system", "content": "Be brief."}
+    assert user["content"] == "Dose\nof x?"
+    assert draft["weight"] == 0
+    assert "weight" not in last
+
+
+@pytest.mark.parametrize("empty", ["", " ", None])
+def test_a_system_turn_without_text_is_left_out(empty):
+    written = [{"role": "system", "content": empty}, *TURNS]
+    assert list(BUILT_IN["messages"].format({"messages": written, "system": empty}).messages) == TURNS
+
+
+def test_a_system_column_stands_first_and_only_once():
+    system = {"role": "system", "content": "Be brief."}
+    for written in (TURNS, [system, *TURNS]):
+        assert list(BUILT_IN["messages"].format({"messages": written, "system": "Be brief."}).messages) == [
+            system,
+            *TURNS,
+        ]
+
+
 def test_conversations_are_kept_turn_by_turn():
     longer = [{"role": "system", "content": "Be brief."}, *TURNS, *TURNS]
     assert list(BUILT_IN["messages"].format({"messages": longer}).messages) == longer
@@ -128,7 +217,30 @@ FAULTS = [
     ("alpaca", {"output": " "}, "column 'output' is empty"),
     ("alpaca", {"output": 3}, "column 'output' holds a value of type int, not text"),
     ("alpaca", {"input": [SECRET]}, "column 'input' holds a value of type list, not text"),
-    ("alpaca", {"source": 3}, "column 'source' holds a value of type int"),
+    ("alpaca", {"source": 3.5}, "column 'source' holds a value of type float"),
+    ("alpaca", {"output": 3}, "data.labels.output names numbers"),
+    ("dolly", {"context": 3}, "column 'context' holds a value of type int"),
+    ("question_answer", {"context": [SECRET, 3]}, "column 'context' holds a list of other things than texts"),
+    ("question_choices", {"choices": [f"{SECRET}{n}" for n in range(11)]}, "column 'choices' holds more than 10 options"),
+    ("question_choices", {"choices": SECRET}, "column 'choices' is not a list of options"),
+    ("question_choices", {"choices": [SECRET, None]}, "column 'choices' holds options that are not text"),
+    ("question_choices", {"answer": SECRET}, "column 'answer' names no option"),
+    ("question_choices", {"answer": 1}, "column 'answer' is a number, which may count from 0 or 1"),
+    ("question_choices", {"choices": ["two", "two"]}, "column 'answer' names more than one option"),
+    ("question_choices", {"choices": ["B", "A"], "answer": "A"}, "column 'answer' names more than one option"),
+    ("squad", {"answers": {"text": []}}, "column 'answers' holds no answer"),
+    ("text_label", {"label": 1}, "column 'label' holds numbers; data.labels.label names them"),
+    ("text_label", {"label": [[0, 5, SECRET]]}, "column 'label' holds spans of the text"),
+    ("token_tags", {"ner_tags": [0, 1]}, "column 'ner_tags' holds numbers; data.labels.ner_tags names them"),
+    ("token_tags", {"ner_tags": ["O"]}, "not of equal length"),
+    ("token_tags", {"tokens": [SECRET, "helps"]}, "hold something else than words"),
+    ("messages", {"messages": [{"role": "tool", "content": SECRET}]}, "has tool turns"),
+    ("messages", {"messages": [{"role": "assistant", "content": None, "tool_calls": [SECRET]}]}, "tool turns .*'tool_calls'"),
+    ("messages", {"tools": [SECRET]}, "has tool turns .column 'tools'"),
+    ("messages", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "a part of type 'image_url'"),
+    ("messages", {"messages": [{"role": "user", "content": [{"type": SECRET}]}]}, "a part that is no text"),
+    ("messages", {"messages": [{**TURNS[0], "weight": 0.5}]}, "a weight other than 0 and 1"),
+    ("messages", {"system": SECRET, "messages": [{"role": "system", "content": "x"}, *TURNS]}, "a system turn is not the first"),
     ("alpaca", {"instruction": ""}, "column 'instruction' is empty"),
     ("medmcqa", {"opb": None}, "column 'opb' is null"),
     ("medmcqa", {"exp": 1}, "column 'exp' holds"),
@@ -147,7 +259,7 @@ FAULTS = [
     ("messages", {"messages": SECRET}, "column 'messages' is not a list of messages"),
     ("messages", {"messages": [SECRET]}, "message 1 of column 'messages' has no role and content"),
     ("messages", {"messages": [{"role": SECRET, "content": "x"}]}, "message 1 .* has a role other than system, user"),
-    ("messages", {"messages": [{"role": "user", "content": [SECRET]}]}, "message 1 of column 'messages' has no text"),
+    ("messages", {"messages": [{"role": "user", "content": [" "]}]}, "message 1 of column 'messages' has no text"),
     ("messages", {"messages": TURNS[:1]}, "the last message is not the assistant's"),
     ("messages", {"messages": TURNS[1:]}, "does not begin with the user"),
     ("messages", {"messages": [*TURNS, {"role": "system", "content": SECRET}, *TURNS]}, "a system turn is not the first"),
@@ -192,7 +304,7 @@ def test_no_row_makes_a_formatter_raise_anything_else(name, data):
     assert all(isinstance(m["content"], str) and m["content"].strip() for m in example.messages)
 
 
-CHOSEN = [(name, [*row]) for name, row in ROWS.items() if name != "medical_o1_answer"]
+CHOSEN = [(name, [*row]) for name, row in ROWS.items() if name not in ("medical_o1_answer", "medmcqa_one_based")]
 
 
 @pytest.mark.parametrize(("name", "columns"), CHOSEN)
@@ -210,7 +322,7 @@ def test_columns_that_fit_several_formatters_are_an_error_that_lists_them(column
 
 
 def test_columns_that_fit_none_are_an_error_that_lists_both():
-    with pytest.raises(DataError, match=r"no formatter fits the columns 'diagnosis', 'note'; .*'alpaca', 'medical_o1'"):
+    with pytest.raises(DataError, match=r"no formatter fits the columns 'diagnosis', 'note'; .*'alpaca', 'dolly'"):
         choose_formatter(["note", "diagnosis"], [*BUILT_IN.values()])
 
 

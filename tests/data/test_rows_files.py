@@ -62,7 +62,7 @@ def test_a_csv_field_may_be_as_long_as_a_discharge_letter(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\n\n", b"a,a\n1,2\n", b"\xff\xfea\x00,\x00b\x00", b"\xff,b\n1,2\n", b'"a\n1,2\n', b"a\x00,b\n1,2\n"],
+    [b"", b"\n\n", b"a,a\n1,2\n", b"\xff\xfea\x00,\x00b", b"\xff,b\n1,2\n", b'"a\n1,2\n', b"a\x00,b\n1,2\n"],
 )
 def test_a_csv_file_without_a_header_that_names_the_columns_is_refused(tmp_path, content):
     with pytest.raises(DataError, match=r"r\.csv'"):
@@ -92,7 +92,8 @@ def test_a_json_file_with_an_object_per_line_is_read_as_such(tmp_path):
         ("[1,]", "not JSON from element 2 on"),
         ("[" * 5000, "not JSON from element 1 on"),
         ("[", "not JSON from element 1 on"),
-        ('{\n"data": []\n}', "neither an array of objects nor an object per line"),
+        ('{\n"data": []\n}', "its rows lie inside; set data.field to where they are; it has 'data'"),
+        ('{\n"data" []\n}', "neither an array of objects nor an object per line"),
         (SECRET, "begins with neither"),
         ("3", "begins with neither"),
     ],

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from medtune.cli.account import print_account
+from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
 
 if TYPE_CHECKING:
@@ -120,6 +122,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     for terms in plan["licences"]:
         table.add_row("terms", terms)
     console.print(table)
+    if plan["data"]:
+        print_account(console, plan["data"])
     verdict = "fits" if plan["fits"] else "does not fit"
     console.print(f"{verdict}{': ' if plan['advice'] else ''}{plan['advice']}", highlight=False)
 
@@ -131,7 +135,7 @@ def _add_counts(table: "Table", data: Mapping[str, Any], rows: int) -> None:
         f"{data['rows']:,} in {data['packed_rows']:,} packed rows, {data['fill']:.1%} full; {data['quarantined']:,} malformed; "
         f"{sum(sum(kinds.values()) for kinds in data['overlap'].values()):,} also among the validation rows",
     )
-    for name, source in {"all": data, **data["sources"]}.items():
+    for name, source in {"all": data, **named_sources(data["sources"])}.items():
         if not source["lost_rows"] and name != "all":
             continue
         needed = ", ".join(f"{percent} % need {length:,}" for percent, length in source["needed"].items())

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from medtune.cli.account import print_account
+from medtune.data.lengths import named_sources
 from medtune.data.preview import Preview
 from medtune.plugins.contracts import EncodedExample
 
@@ -23,6 +25,7 @@ def print_preview(preview: Preview) -> None:
     console.print(
         f"{report.packed_rows:,} packed rows, {report.fill:.1%} full; {report.quarantined} malformed rows set aside"
     )
+    print_account(console, report.to_json())
     for reason, count in report.reasons.items():
         console.print(f"set aside {count:,} times: {reason}", highlight=False, markup=False)
     for note in report.notes():
@@ -39,7 +42,7 @@ def _print_sources(console: "Console", preview: Preview) -> None:
     table = Table(title="Sources", title_justify="left")
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column == "source" else "right", overflow="fold")
-    for name, source in report.sources.items():
+    for name, source in named_sources(report.sources).items():
         figures = [source[key] for key in ("rows", "tokens", "supervised_tokens")]
         figures += [*source["needed"].values(), source["lost_rows"], source["lost_supervised_tokens"]]
         figures.append(sum(report.overlap.get(name, {}).values()))

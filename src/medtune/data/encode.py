@@ -105,7 +105,7 @@ class Encoder:
             if self._encoded % _SAMPLED == 0:
                 self._compare(ids, spans, row)
             self._encoded += 1
-            yield ids, spans
+            yield ids, _weighted(row, spans, example.row_id)
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return what generation is given: the conversation so far and the opening of the next answer."""
@@ -248,3 +248,15 @@ class Encoder:
             raise UnsafeArtifactError(
                 "the tokenizer encodes a conversation in another way when its control tokens are kept apart from its text"
             )
+
+
+def _weighted(row: _Row, spans: list[Span], row_id: str) -> list[Span]:
+    """Leave out the answers of weight 0; without any other the row has nothing to learn from."""
+    if all("weight" not in turn for turn in row.turns):
+        return spans
+    kept = [
+        span for span, answer in zip(spans, row.form.answers, strict=True) if row.turns[answer.turn].get("weight", 1)
+    ]
+    if not kept:
+        raise UnusableRowError(row_id, "it has no answer that carries loss: the weight of each is 0")
+    return kept

@@ -1,17 +1,20 @@
-"""From rows to examples: every source with its formatter, name and weight, and the quarantine for what is malformed."""
+"""From rows to examples: every source with its formatter, name and weight, those to train on and those held out."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from medtune.data.formatters import MalformedRowError, choose_formatter
+from medtune.data.formatting import format_rows
+from medtune.data.lengths import MOST_NAMED
 from medtune.data.quarantine import Quarantine
 from medtune.data.rows import Row, data_fingerprint, is_local, read_rows
 from medtune.data.sources.paths import is_file_name, splits_of
-from medtune.data.splits import HoldOut, repeated
+from medtune.data.sources.reading import Reading, SourceNotes
+from medtune.data.splits import HoldOut, SmallSources, repeated
 from medtune.data.system_turns import SystemTurns
 from medtune.errors import DataError
-from medtune.plugins.contracts import Example, PromptFormatter
+from medtune.plugins.contracts import Example
 from medtune.plugins.host import PluginHost
 from medtune.specs import DataSpec, SourceSpec
 
@@ -27,10 +30,11 @@ __all__ = [
 ]
 
 Rows = Iterable[Mapping[str, Any]]
-Part = Literal["all", "learned", "held out"]
-"""Which of the training rows: every one once, those that are not held out (by weight), or the others (once)."""
+Part = Literal["all", "learned", "held out"] | Collection[str]
+"""Which of the training rows: every one once, those that are not held out (by weight), or the others (once).
 
-_ROLES = frozenset({"system", "user", "assistant"})
+Ids in place of a name are those that ``validation_pool`` spared: "learned", without finding them out in a pass of its own.
+"""
 
 
 def training_examples(
@@ -49,33 +53,40 @@ def training_examples(
         part: which rows; "all" does not hold out.
 
     Raises:
-        DataError: no formatter fits, there is no row at all, or too many are malformed.
+        DataError: no formatter fits, there is no row at all, too many are malformed, too much of their text is unread, or
+            ``spec`` includes or excludes a source that no row has.
     """
-    hold_out = HoldOut(spec.validation_fraction if _holds_out(spec, rows) else 0.0, seed)
-    given = SystemTurns(spec.system)
-    for number, member in enumerate((spec, *spec.mix)):
-        own = rows if number == 0 else None
-        examples = _examples(_member_rows(spec, member, own), member, host, quarantine)
-        if spec.mix or member.name:
-            name = member.name or (_label(member.source) if own is None else "rows")
-            examples = _named(examples, name, prefix=f"mix{number}/" if number else "")
-        examples = given.put(_wanted(spec, examples))
-        if part != "all":
-            examples = _part(examples, hold_out, held_out=part == "held out")
-        if part == "learned" and member.weight != 1:
-            examples = repeated(examples, member.weight, seed)
-        yield from examples
-    quarantine.check()
-    given.require_used()
+    if part == "held out":
+        yield from _held_out(spec, host, quarantine, seed, rows)
+        return
+    spared = set[str]() if isinstance(part, str) else part
+    if part == "learned" and _holds_out(spec, rows):
+        spared = set[str]()
+        for _example in _held_out(spec, host, Quarantine(None, 1.0), seed, rows, spared):
+            pass
+    hold_out = HoldOut(spec.validation_fraction if part != "all" and _holds_out(spec, rows) else 0.0, seed)
+    for member, examples in _members(spec, host, quarantine, rows):
+        learned: Iterator[Example] = (
+            e for e in examples if not hold_out.takes(e.source, e.document) and e.row_id not in spared
+        )
+        if part != "all" and member.weight != 1:
+            learned = repeated(learned, member.weight, seed)
+        yield from learned
 
 
 def training_rows(spec: DataSpec, rows: Rows | None = None) -> Iterator[Row]:
     """Return the rows of ``spec.source``, or those given in their place; ``spec.mix`` is left out."""
-    return _member_rows(spec, spec, rows)
+    return _member_rows(spec, spec, rows, SourceNotes())
 
 
 def validation_pool(
-    spec: DataSpec, host: PluginHost, quarantine: Quarantine, seed: int, *, rows: Rows | None = None
+    spec: DataSpec,
+    host: PluginHost,
+    quarantine: Quarantine,
+    seed: int,
+    *,
+    rows: Rows | None = None,
+    spared: set[str] | None = None,
 ) -> Iterator[Example]:
     """Yield the examples to draw the validation set from: those of ``spec.validation``, else the held-out ones.
 
@@ -85,20 +96,25 @@ def validation_pool(
         quarantine: counts and keeps the malformed rows.
         seed: of the hold-out.
         rows: training rows instead of ``spec.source``; then ``spec.validation``, which belongs to it, is not read.
+        spared: takes the ids of rows that are held out because the draws take none of their source.
 
     Raises:
         DataError: as for ``training_examples``; or the source has no such split.
     """
     if _holds_out(spec, rows):
         if spec.validation_fraction:
-            yield from training_examples(spec, host, quarantine, seed, rows=rows, part="held out")
+            yield from _held_out(spec, host, quarantine, seed, rows, spared)
         return
-    place = _validation_place(spec)
-    read = read_rows(place.source, revision=place.revision, subset=place.subset, split=place.split)
-    examples = _examples(read, spec, host, quarantine)
+    place, notes = _validation_place(spec), SourceNotes()
+    read = read_rows(
+        place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(spec, notes)
+    )
+    member = spec.model_copy_with(source=place.source, revision=place.revision)
+    examples = format_rows(read, member, host, quarantine, notes)
     if spec.mix or spec.name:
         examples = _named(examples, spec.name or _label(spec.source))
-    yield from SystemTurns(spec.system).put(_wanted(spec, examples))
+    yield from SystemTurns(spec.system).put(_Selection(spec).of(examples))
+    _check(quarantine)
 
 
 def read_examples(rows: Iterable[Row], spec: DataSpec, host: PluginHost, quarantine: Quarantine) -> Iterator[Example]:
@@ -107,14 +123,16 @@ def read_examples(rows: Iterable[Row], spec: DataSpec, host: PluginHost, quarant
     Args:
         rows: as read.
         spec: formatter, and the sources to include or exclude.
-        host: finds the formatter; "auto" chooses by the columns of the first good row.
+        host: finds the formatter; "auto" chooses by the columns of many rows.
         quarantine: counts and keeps the malformed rows.
 
     Raises:
         DataError: no formatter fits, there is no row at all, or too many are malformed.
     """
-    yield from SystemTurns(spec.system).put(_wanted(spec, _examples(rows, spec, host, quarantine)))
-    quarantine.check()
+    yield from SystemTurns(spec.system).put(
+        _Selection(spec).of(format_rows(rows, spec, host, quarantine, SourceNotes()))
+    )
+    _check(quarantine)
 
 
 def training_fingerprint(spec: DataSpec) -> str | None:
@@ -136,12 +154,68 @@ def validation_fingerprint(spec: DataSpec) -> str | None:
     return data_fingerprint(place.source, revision=place.revision, subset=place.subset, split=place.split)
 
 
-def _member_rows(spec: DataSpec, member: SourceSpec, rows: Rows | None) -> Iterator[Row]:
+def _held_out(
+    spec: DataSpec,
+    host: PluginHost,
+    quarantine: Quarantine,
+    seed: int,
+    rows: Rows | None,
+    spared: set[str] | None = None,
+) -> Iterator[Example]:
+    """Yield the rows that the draws hold out, then one row or document of each source of which they took none."""
+    hold_out = HoldOut(spec.validation_fraction if _holds_out(spec, rows) else 0.0, seed)
+    small = SmallSources(seed)
+    for _member, examples in _members(spec, host, quarantine, rows):
+        for example in examples:
+            held_out = hold_out.takes(example.source, example.document)
+            small.note(example, held_out=held_out)
+            if held_out:
+                yield example
+    left = small.examples() if hold_out.takes_any else []
+    if spared is not None:
+        spared.update(example.row_id for example in left)
+    yield from left
+
+
+def _members(
+    spec: DataSpec, host: PluginHost, quarantine: Quarantine, rows: Rows | None
+) -> Iterator[tuple[SourceSpec, Iterator[Example]]]:
+    """Yield each source with its examples, named and selected; whoever takes one reads them all before the next."""
+    selection, given = _Selection(spec), SystemTurns(spec.system)
+    for number, member in enumerate((spec, *spec.mix)):
+        own, notes = rows if number == 0 else None, SourceNotes()
+        examples = format_rows(_member_rows(spec, member, own, notes), member, host, quarantine, notes)
+        if spec.mix or member.name:
+            name = member.name or (_label(member.source) if own is None else "rows")
+            examples = _named(examples, name, prefix=f"mix{number}/" if number else "")
+        yield member, given.put(selection.of(examples))
+    _check(quarantine)
+    selection.check()
+    given.require_used()
+
+
+def _check(quarantine: Quarantine) -> None:
+    quarantine.check()
+    if quarantine.account is not None:
+        quarantine.account.check()
+
+
+def _member_rows(spec: DataSpec, member: SourceSpec, rows: Rows | None, notes: SourceNotes) -> Iterator[Row]:
+    reading = _reading(member, notes)
     if rows is not None:
-        return read_rows(rows)
+        return read_rows(rows, reading=reading)
     return read_rows(
-        member.source, revision=member.revision, subset=member.subset, split=member.split, streaming=spec.streaming
+        member.source,
+        revision=member.revision,
+        subset=member.subset,
+        split=member.split,
+        streaming=spec.streaming,
+        reading=reading,
     )
+
+
+def _reading(member: SourceSpec, notes: SourceNotes) -> Reading:
+    return Reading(member.field, member.delimiter, member.encoding, notes)
 
 
 def _holds_out(spec: DataSpec, rows: Rows | None) -> bool:
@@ -158,83 +232,38 @@ def _validation_place(spec: DataSpec) -> SourceSpec:
     return SourceSpec(source=spec.source, revision=spec.revision, subset=spec.subset, split=place)
 
 
-def _examples(rows: Iterable[Row], member: SourceSpec, host: PluginHost, quarantine: Quarantine) -> Iterator[Example]:
-    format_row: Callable[[Mapping[str, Any]], Example] | None = None
-    seen = False
-    for row in rows:
-        seen = True
-        if row.fault:
-            quarantine.refuse(row.row_id, row.place, row.fault)
-            continue
-        if format_row is None:
-            format_row = _formatter(member.formatter, row.values, host).format
-        example, fault = _formatted(format_row, row)
-        if example is None:
-            quarantine.refuse(row.row_id, row.place, fault)
-        else:
-            quarantine.accept()
-            yield example
-    if not seen:
-        raise DataError(f"there is no row in '{member.source}'; check data.source and data.split")
+class _Selection:
+    """The sources that are included, and those that are not excluded; takes down which names some row has."""
 
+    def __init__(self, spec: DataSpec) -> None:
+        self._included, self._excluded = frozenset(spec.include_sources), frozenset(spec.exclude_sources)
+        self._seen: Counter[str] = Counter()
 
-def _formatter(name: str, values: Mapping[str, Any], host: PluginHost) -> PromptFormatter:
-    if name != "auto":
-        found: PromptFormatter = host.find("formatter", name)
-        return found
-    return choose_formatter(values.keys(), host.all("formatter"))
+    def of(self, examples: Iterator[Example]) -> Iterator[Example]:
+        """Return the wanted examples."""
+        return self._wanted(examples) if self._included or self._excluded else examples
 
+    def _wanted(self, examples: Iterator[Example]) -> Iterator[Example]:
+        for e in examples:
+            self._seen[e.source] += 1
+            if (not self._included or e.source in self._included) and e.source not in self._excluded:
+                yield e
 
-def _formatted(format_row: Callable[[Mapping[str, Any]], Example], row: Row) -> tuple[Example | None, str]:
-    """Return the example with an id, or what is wrong with the row."""
-    try:
-        example = format_row(row.values)
-        fault = _fault(example)
-    except MalformedRowError as error:
-        return None, str(error)
-    except Exception as error:  # noqa: BLE001 - a user's formatter may raise anything, and quote the row
-        return None, f"the formatter raised {type(error).__name__}"
-    if fault:
-        return None, fault
-    if example.row_id:
-        return example, ""
-    # Written out: dataclasses.replace takes three times as long, and this runs for every row.
-    return Example(example.messages, example.source, example.task, row.row_id, example.document), ""
+    def check(self) -> None:
+        """Raise DataError for a name that no row has: terms of use may hang on it."""
+        for setting, names in (("include_sources", self._included), ("exclude_sources", self._excluded)):
+            unmatched = sorted(names - self._seen.keys())
+            if unmatched:
+                raise DataError(
+                    f"data.{setting} names {', '.join(map(repr, unmatched))}, which no row has as its source; "
+                    f"{self._listed()}"
+                )
 
-
-def _fault(example: Any) -> str:
-    """Say what makes an example unusable, without its text; empty when nothing does."""
-    if not isinstance(example, Example):
-        return f"the formatter returned a {type(example).__name__}, not an Example"
-    messages = cast("Sequence[Mapping[str, Any]]", example.messages)  # a user's formatter may put anything there
-    if len(messages) < 2 or messages[-1].get("role") != "assistant":  # noqa: PLR2004 - a question and an answer
-        return "the conversation does not end with an answer of the assistant"
-    for message in messages:
-        content = message.get("content")
-        if not isinstance(content, str) or message.get("role") not in _ROLES:
-            return "a message has no text, or a role other than system, user and assistant"
-        reasoning = message.get("reasoning_content", "")
-        if not isinstance(reasoning, str):
-            return "a 'reasoning_content' is no text"
-        if not (content.isascii() and reasoning.isascii()) and not _is_whole(content + reasoning):
-            return "a text holds half a character (a lone surrogate)"
-    return "" if messages[-1]["content"].strip() else "the answer is empty"
-
-
-def _is_whole(content: str) -> bool:
-    try:
-        content.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _wanted(spec: DataSpec, examples: Iterator[Example]) -> Iterator[Example]:
-    """Leave out the sources that are not included, and those that are excluded."""
-    included, excluded = frozenset(spec.include_sources), frozenset(spec.exclude_sources)
-    if not included and not excluded:
-        return examples
-    return (e for e in examples if (not included or e.source in included) and e.source not in excluded)
+    def _listed(self) -> str:
+        there = sorted(name for name in self._seen if name)
+        if len(there) > MOST_NAMED:
+            return f"there are {len(there)} sources"
+        return f"the sources are {', '.join(map(repr, there))}" if there else "no row names a source"
 
 
 def _named(examples: Iterable[Example], name: str, prefix: str = "") -> Iterator[Example]:
@@ -249,7 +278,3 @@ def _label(source: str) -> str:
     if any(c in path.name for c in "*?["):
         path = path.parent
     return path.name.partition(".")[0] if is_file_name(source) else path.name
-
-
-def _part(examples: Iterable[Example], hold_out: HoldOut, *, held_out: bool) -> Iterator[Example]:
-    return (e for e in examples if hold_out.takes(e.source, e.document) == held_out)

@@ -7,11 +7,14 @@ from typing import Any
 
 from medtune.errors import DataError
 
-__all__ = ["LengthLedger", "SourceLengths", "require_tolerable"]
+__all__ = ["MOST_NAMED", "LengthLedger", "SourceLengths", "named_sources", "require_sources", "require_tolerable"]
 
 _TOLERATED = 0.02
 _SHARES = (95, 99, 100)
 _BUCKETS = 24
+MOST_NAMED = 50
+"""Sources up to which their names are shown: with more, the column may hold something else than sources."""
+_LEAST_PER_SOURCE = 2
 
 
 @dataclass
@@ -49,6 +52,10 @@ class SourceLengths:
     def all_needed(self) -> dict[str, int]:
         """Return what 95, 99 and 100 % need, by percentage."""
         return {str(percent): self.needed(percent) for percent in _SHARES}
+
+    def brief(self) -> dict[str, Any]:
+        """Return rows, those lost, and what 95, 99 and 100 % need."""
+        return {"rows": self.rows, "lost_rows": self.lost_rows, "needed": self.all_needed()}
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts, what 95, 99 and 100 % need, and a histogram of equal buckets."""
@@ -97,13 +104,42 @@ class LengthLedger:
         return {name: self.sources[name].to_json() for name in sorted(self.sources)}
 
 
-def require_tolerable(sources: Mapping[str, Mapping[str, Any]], max_length: int) -> None:
-    """Raise DataError when a source (source -> counts, as ``LengthLedger.to_json``) loses more than 2 % of its rows."""
+def named_sources(sources: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    """Return source -> counts as they are shown: one sum where there are so many that names may be something else."""
+    if len(sources) <= MOST_NAMED:
+        return sources
+    summed = ("rows", "tokens", "supervised_tokens", "lost_rows", "lost_supervised_tokens", "shortened_rows")
+    together: dict[str, Any] = {key: sum(s[key] for s in sources.values()) for key in summed}
+    together["longest"] = max(s["longest"] for s in sources.values())
+    together["needed"] = {p: max(s["needed"][p] for s in sources.values()) for p in ("95", "99", "100")}
+    return {f"{len(sources):,} sources": together}
+
+
+def require_sources(ledger: LengthLedger) -> None:
+    """Raise DataError when rows have so many sources, about one each, that it names the rows instead."""
+    sources, rows = len(ledger.sources), sum(source.rows for source in ledger.sources.values())
+    if sources > MOST_NAMED and rows < _LEAST_PER_SOURCE * sources:
+        raise DataError(
+            f"column 'source' has {sources:,} values in {rows:,} rows, about one each, so it names rows and no sources; leave "
+            "it unread with --set data.columns.metadata=source"
+        )
+
+
+def require_tolerable(sources: Mapping[str, Mapping[str, Any]], max_length: int, kind: str = "") -> None:
+    """Raise DataError when a source (source -> counts, as ``LengthLedger.to_json``) loses more than 2 % of its rows.
+
+    Args:
+        sources: their counts.
+        max_length: that was too short.
+        kind: "" for training rows, "validation " for those to score on.
+    """
     for name, source in sorted(sources.items()):
         share = source["lost_rows"] / source["rows"]
         if share > _TOLERATED:
+            named = f"source '{name}'" if len(sources) <= MOST_NAMED else f"one of {len(sources)} sources"
+            lost = "would lose" if not kind else "is less than the length of"
             raise DataError(
-                f"max_length {max_length} would lose {source['lost_rows']} of {source['rows']} rows ({share:.1%}) of "
-                f"source '{name}'; 99 % of them need train.max_length={source['needed']['99']}: raise it, choose another "
+                f"max_length {max_length} {lost} {source['lost_rows']} of {source['rows']} {kind}rows ({share:.1%}) of "
+                f"{named}; 99 % of them need train.max_length={source['needed']['99']}: raise it, choose another "
                 "data.overlong, or set data.accept_loss=true"
             )

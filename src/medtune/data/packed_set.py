@@ -1,8 +1,9 @@
 """Makes the packed set of a run: examples come in, chunk by chunk, and are encoded, fitted, compared and packed."""
 
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from medtune.data.duplicates import DuplicateCounter
 from medtune.data.encode import Encoder
 from medtune.data.inputs import input_starts
-from medtune.data.lengths import LengthLedger
+from medtune.data.lengths import MOST_NAMED, LengthLedger, require_sources
 from medtune.data.overlap import OverlapFinder
 from medtune.data.pack import best_fit
 from medtune.data.preparation_report import PreparationReport
@@ -67,6 +68,11 @@ class PackedSetBuilder:
         starts = input_starts(self._validation, ids, encoder)
         self._overlap = OverlapFinder(self._validation, ids, starts, drops=spec.data.drop_overlap)
         self._repeated = DuplicateCounter()
+        self._scored = LengthLedger()
+        for sample in usable:
+            self._scored.note(sample.example.source, len(sample.ids), 0)
+            if len(sample.ids) > spec.train.max_length:
+                self._scored.lose(sample.example.source, 0)
         self._dropped = self._spelled = 0
 
     def take(self, examples: Iterator[Example]) -> None:
@@ -79,10 +85,15 @@ class PackedSetBuilder:
         for error in self._held:  # validation rows; told now, so that they are seen beside the others
             self._set_aside(error)
 
-    def finish(self) -> dict[str, Any]:
-        """Pack, and return what the set is found again by: ``samples``, ``report`` and ``validation``."""
-        report = self._report([])
-        report.require_tolerable(self._spec)
+    def finish(self, validation: Mapping[str, Any]) -> dict[str, Any]:
+        """Pack, and return what the set is found again by: ``samples``, ``report`` and ``validation``.
+
+        Args:
+            validation: what became of the rows that those to score on were drawn from.
+        """
+        require_sources(self._ledger)
+        scored = {**validation, **self._scored_facts()}
+        self._report([], scored).require_tolerable(self._spec)
         lengths = self.writer.lengths
         if not lengths:
             raise DataError(
@@ -99,15 +110,31 @@ class PackedSetBuilder:
         return {
             "samples": samples,
             "overlap": [list(pair) for pair in self._overlap.settle().pairs],
-            "report": self._report(packed).to_json(),
+            "report": self._report(packed, scored).to_json(),
             "validation": [asdict(example) for example in self._validation],
         }
 
-    def _report(self, packed: Sequence[Sequence[int]]) -> PreparationReport:
+    def _scored_facts(self) -> dict[str, Any]:
+        """Return what is known of the rows to score on: how many, those that are too long, and sources without any."""
+        sources = {name: s.brief() for name, s in sorted(self._scored.sources.items())}
+        unscored = sorted(self._ledger.sources.keys() - sources.keys()) if sources else []
+        turns = [json.dumps([m["content"] for m in e.messages]) for e in self._validation]
+        return {
+            "drawn": len(self._validation),
+            "capped": len(sources) > MOST_NAMED and len(turns) == MOST_NAMED * self._spec.eval.rows_per_source,
+            "sources": sources,
+            "over_max_length": sum(s["lost_rows"] for s in sources.values()),
+            "unscored_sources": unscored,
+            "duplicates": len(turns) - len(set(turns)),
+        }
+
+    def _report(self, packed: Sequence[Sequence[int]], scored: Mapping[str, Any]) -> PreparationReport:
         tokens = sum(self.writer.lengths)
         sources = dict(self._ledger.to_json())
         overlap = self._overlap.settle()
         found = self._checker.found() if self._checker else {}
+        account = self._quarantine.account.to_json() if self._quarantine.account else []
+        earlier = sum(member["earlier_answers"] for member in account)
         return PreparationReport(
             rows=len(self.writer.lengths),
             tokens=tokens,
@@ -127,6 +154,9 @@ class PackedSetBuilder:
             control_spelled=self._spelled,
             lint=found.pop("lint", []),
             perfect_answers=found,
+            account=account,
+            answers_without_loss=earlier if self._spec.data.supervise == "last" else 0,
+            validation=dict(scored),
         )
 
     def _keep(self, samples: list[tuple[Sample, Sample]]) -> None:

@@ -38,6 +38,10 @@ class PreparationReport:
         perfect_answers: what the check of perfect answers found: ``checked``, ``failed`` and, by source, ``kinds`` and how
             many of each; empty where it was not run.
         lint: what is odd about the gold answers: kind, source, split, rows, of and a sentence each.
+        account: what was read of each source: files, formatter, columns (see ``account.MemberAccount.to_json``).
+        answers_without_loss: answers before the last of their conversation, where only the last one carries loss.
+        validation: what became of the rows to score on: rows to draw from, drawn, malformed, too long, duplicates, and
+            training sources without any.
         from_cache: whether the arrays were found prepared.
     """
 
@@ -55,6 +59,9 @@ class PreparationReport:
     overlap: dict[str, dict[str, int]]
     overlapping: list[str]
     dropped_overlap: int
+    account: list[dict[str, Any]]
+    answers_without_loss: int
+    validation: dict[str, Any]
     duplicates: dict[str, dict[str, dict[str, int]]] = field(default_factory=_none)
     control_spelled: int = 0
     perfect_answers: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -97,6 +104,7 @@ class PreparationReport:
         """Raise DataError when a source loses more rows to ``max_length`` than ``spec`` accepts."""
         if not spec.data.accept_loss:
             require_tolerable(self.sources, spec.train.max_length)
+            require_tolerable(self.validation["sources"], spec.train.max_length, "validation ")
 
 
 def lint_sentence(finding: Mapping[str, Any]) -> str:

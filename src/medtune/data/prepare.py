@@ -1,19 +1,22 @@
 """Finds the prepared data of a run, or has it made: the packed training rows, the validation rows, and the report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from medtune.data.account import Account
 from medtune.data.cache import PreparedCache, cache_key, default_cache_dir
 from medtune.data.encode import Encoder
 from medtune.data.examples import (
+    Part,
     Rows,
     training_examples,
     training_fingerprint,
     validation_fingerprint,
     validation_pool,
 )
+from medtune.data.lengths import MOST_NAMED
 from medtune.data.overlap import Pair
 from medtune.data.pack import SampleStore
 from medtune.data.packed_set import PackedSetBuilder
@@ -21,6 +24,7 @@ from medtune.data.preparation_report import PreparationReport
 from medtune.data.quarantine import QUARANTINE_FILE, Quarantine, copy_quarantine
 from medtune.data.row_checks import RowChecker
 from medtune.data.splits import draw_evenly, sample_by_source
+from medtune.errors import DataError
 from medtune.plugins.contracts import EncodedExample, Example
 from medtune.plugins.host import BUILTIN_PLUGINS, PluginHost
 from medtune.specs import RunSpec
@@ -28,7 +32,7 @@ from medtune.version import __version__
 
 __all__ = ["Prepared", "encoder_of", "find_prepared", "prepare", "preview", "validation_examples"]
 
-_LAYOUT = 5
+_LAYOUT = 6
 """Raised whenever the arrays or the report on disk change their form."""
 
 
@@ -97,17 +101,31 @@ def find_prepared(
 
 
 def validation_examples(spec: RunSpec, host: PluginHost, *, rows: Rows | None = None) -> list[Example]:
-    """Draw the examples to score on: ``eval.rows_per_source`` of each source, by the seed."""
-    examples = validation_pool(spec.data, host, Quarantine(None, 1.0), spec.seed, rows=rows)
-    return sample_by_source(examples, spec.eval.rows_per_source, spec.seed)
+    """Draw the examples to score on: ``eval.rows_per_source`` of each source, by the seed.
+
+    With more than 50 sources as many are drawn as 50 would give, evenly.
+    """
+    return _drawn(spec, validation_pool(spec.data, host, Quarantine(None, 1.0), spec.seed, rows=rows))
+
+
+def _drawn(spec: RunSpec, pool: Iterable[Example]) -> list[Example]:
+    drawn = sample_by_source(pool, spec.eval.rows_per_source, spec.seed)
+    most = MOST_NAMED * spec.eval.rows_per_source
+    return drawn if len(drawn) <= most else draw_evenly(drawn, most, spec.seed)
 
 
 def preview(
     spec: RunSpec, host: PluginHost, tokenizer: Any, n: int, *, rows: Rows | None = None
 ) -> list[EncodedExample]:
-    """Return ``n`` training rows, drawn evenly by source, as the trainer will see them (before the length policy)."""
-    quarantine = Quarantine(None, 1.0)
+    """Return ``n`` training rows, drawn evenly by source, as the trainer will see them (before the length policy).
+
+    Raises:
+        DataError: as for ``prepare``; or no row is left.
+    """
+    quarantine = Quarantine(None, spec.data.max_quarantined)
     sample = sample_by_source(training_examples(spec.data, host, quarantine, spec.seed, rows=rows), n, spec.seed)
+    if not sample:
+        raise DataError("no row is left to look at; look at data.include_sources and data.exclude_sources")
     by_source: dict[str, list[Example]] = {}
     for example in sample:
         by_source.setdefault(example.source, []).append(example)
@@ -127,17 +145,49 @@ def _make(
     spec: RunSpec, host: PluginHost, encoder: Encoder, places: _Places, checker: RowChecker | None
 ) -> tuple[PackedSetBuilder, dict[str, Any]]:
     kept = places.folder / QUARANTINE_FILE if places.folder else None
-    with Quarantine(places.quarantine or kept, spec.data.max_quarantined) as quarantine:
-        validation = validation_examples(spec, host, rows=places.rows)
+    lasting, account = places.quarantine is not None, Account()
+    limit = spec.data.max_quarantined
+    with Quarantine(places.quarantine or kept, limit, account=account, lasting=lasting) as quarantine:
+        validation, spared, found = _validation(spec, host, places.rows)
         builder = PackedSetBuilder(spec, encoder, validation, quarantine, places.folder, checker)
-        builder.take(_training_examples(spec, host, quarantine, places.rows))
+        builder.take(_training_examples(spec, host, quarantine, places.rows, spared))
         if checker:
-            checker.require_few(spec.data.max_quarantined)
+            checker.require_few(limit)
         quarantine.check()
-    facts = builder.finish()
+    facts = builder.finish(found)
     if kept and places.quarantine:
         copy_quarantine(places.quarantine, kept)
     return builder, facts
+
+
+def _validation(spec: RunSpec, host: PluginHost, rows: Rows | None) -> tuple[list[Example], set[str], dict[str, Any]]:
+    """Return the examples to score on, the ids that are spared for them, and what became of the rows they are drawn from.
+
+    Rows of their own are held to the same limits as training rows; held-out ones are counted among these.
+    """
+    spared: set[str] = set()
+    if spec.data.validation is None or rows is not None:
+        quarantine = Quarantine(None, 1.0)
+        counted = _Counted(validation_pool(spec.data, host, quarantine, spec.seed, rows=rows, spared=spared))
+        return _drawn(spec, counted), spared, {"rows": counted.rows, "held_out": True}
+    account = Account("validation ")
+    quarantine = Quarantine(None, spec.data.max_quarantined, account=account)
+    counted = _Counted(validation_pool(spec.data, host, quarantine, spec.seed))
+    drawn = _drawn(spec, counted)
+    facts = {"rows": counted.rows, "held_out": False, "quarantined": quarantine.count}
+    return drawn, spared, {**facts, "reasons": dict(quarantine.reasons), "account": account.to_json()}
+
+
+class _Counted:
+    """Examples, counted as they are taken."""
+
+    def __init__(self, examples: Iterator[Example]) -> None:
+        self._examples, self.rows = examples, 0
+
+    def __iter__(self) -> Iterator[Example]:
+        for example in self._examples:
+            self.rows += 1
+            yield example
 
 
 def _find(cache: PreparedCache, key: str, quarantine_path: Path | None) -> Prepared | None:
@@ -156,9 +206,11 @@ def _of_facts(store: SampleStore, facts: Mapping[str, Any], *, from_cache: bool 
     return Prepared(store, [Example(**e) for e in facts["validation"]], PreparationReport(**values), pairs)
 
 
-def _training_examples(spec: RunSpec, host: PluginHost, quarantine: Quarantine, rows: Rows | None) -> Iterator[Example]:
+def _training_examples(
+    spec: RunSpec, host: PluginHost, quarantine: Quarantine, rows: Rows | None, part: Part
+) -> Iterator[Example]:
     """Yield the training examples: without the held-out ones, weighted, and limited evenly by source."""
-    examples = training_examples(spec.data, host, quarantine, spec.seed, rows=rows, part="learned")
+    examples = training_examples(spec.data, host, quarantine, spec.seed, rows=rows, part=part)
     return examples if spec.data.limit is None else iter(draw_evenly(examples, spec.data.limit, spec.seed))
 
 

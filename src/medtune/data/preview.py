@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import PreparationReport
 from medtune.errors import StorageError
 from medtune.plugins.contracts import EncodedExample
@@ -77,14 +78,17 @@ class Preview:
         yield from (f"<p>{html.escape(note)}" for note in report.notes())
         yield "<h2>Sources</h2><div class=scroll><table><tr><th>source<th>rows<th>tokens<th>supervised<th>longest"
         yield "<th>95 % need<th>99 % need<th>lost<th>supervised tokens lost<th>overlap with validation</tr>"
-        for name, source in report.sources.items():
+        for name, source in named_sources(report.sources).items():
             overlap = sum(report.overlap.get(name, {}).values())
             yield f"<tr><td>{html.escape(name) or 'unnamed'}<td>{source['rows']:,}<td>{source['tokens']:,}"
             yield f"<td>{source['supervised_tokens']:,}<td>{source['longest']:,}<td>{source['needed']['95']:,}"
             yield f"<td>{source['needed']['99']:,}<td>{source['lost_rows']:,}"
             yield f"<td>{source['lost_supervised_tokens']:,}<td>{overlap:,}</tr>"
         yield "</table></div>"
-        for name, source in report.sources.items():
+        yield from self._columns()
+        for name, source in named_sources(report.sources).items():
+            if "histogram" not in source:
+                continue
             yield f"<h2>Lengths of {html.escape(name) or 'the rows'}</h2>{_histogram(source['histogram'])}"
         for reason, count in report.reasons.items():
             yield f"<p><small>set aside {count:,} times: {html.escape(reason)}</small>"
@@ -97,6 +101,15 @@ class Preview:
                 yield f"<{tag}>{html.escape(token)}</{tag}>"
             yield "</div>"
         yield "</html>"
+
+    def _columns(self) -> Iterator[str]:
+        """Yield a table of the columns of each source."""
+        yield "<h2>Columns</h2><div class=scroll><table><tr><th>source<th>column<th>is<th>rows<th>of the text<th>unread</tr>"
+        for member in self.report.account:
+            for column in member["columns"]:
+                yield f"<tr><td>{html.escape(member['source'])}<td>{html.escape(column['column'])}<td>{column['state']}"
+                yield f"<td>{column['rows']:,}<td>{column['share']:.1%}<td>{column['unread_share']:.1%}</tr>"
+        yield "</table></div>"
 
 
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Self
 
+from medtune.data.account import Account
 from medtune.errors import DataError, StorageError
 
 __all__ = ["QUARANTINE_FILE", "Quarantine", "copy_quarantine"]
@@ -13,6 +14,8 @@ __all__ = ["QUARANTINE_FILE", "Quarantine", "copy_quarantine"]
 QUARANTINE_FILE = "quarantine.jsonl"
 _ENOUGH_ROWS = 100
 """Rows after which the share of malformed ones means something."""
+_SHOWN = 3
+"""Places of malformed rows that an error names."""
 _UNWRITTEN = 1000
 """Lines kept in memory before they are written."""
 
@@ -24,10 +27,16 @@ class Quarantine:
         path: ``quarantine.jsonl`` to write, made on the first malformed row, and removed when it is an earlier
             preparation's and there was none; None to count only.
         limit: share of malformed rows above which preparation stops.
+        account: takes down what is read of the good rows, and says what rows are called; None for none.
+        lasting: whether the file outlives an error, which then names it instead of the first places.
     """
 
-    def __init__(self, path: Path | None, limit: float) -> None:
-        self._path, self._limit = path, limit
+    def __init__(
+        self, path: Path | None, limit: float, *, account: Account | None = None, lasting: bool = True
+    ) -> None:
+        self._path, self.limit, self.account, self._lasting = path, limit, account, lasting
+        self._name = account.name if account else ""
+        self._first: list[str] = []
         self.rows = 0
         self.reasons: Counter[str] = Counter()
         self._lines: list[str] = []
@@ -64,12 +73,14 @@ class Quarantine:
         """
         self.rows += 1
         self.reasons[reason] += 1
+        if len(self._first) < _SHOWN:
+            self._first.append(place)
         if self._path:
             self._lines.append(json.dumps({"row_id": row_id, "place": place, "reason": reason}))
             if len(self._lines) >= _UNWRITTEN:
                 self._write()
         # A set may begin with its bad rows: before its end, twice the limit and some more must be exceeded.
-        if self.rows >= _ENOUGH_ROWS and self.count > 2 * self._limit * self.rows + _ENOUGH_ROWS:
+        if self.rows >= _ENOUGH_ROWS and self.count > 2 * self.limit * self.rows + _ENOUGH_ROWS:
             self.check()
 
     def revoke(self, row_id: str, reason: str) -> None:
@@ -79,14 +90,24 @@ class Quarantine:
 
     def check(self) -> None:
         """Raise DataError when more rows are malformed than the limit allows."""
-        if self.count > self._limit * self.rows:
+        if self.account is not None:
+            self.account.check_numbers()  # says more than that rows are malformed
+        if self.count > self.limit * self.rows:
             self._write()
             common, times = self.reasons.most_common(1)[0]
-            written = f"; their places are in {self._path}" if self._path else ""
+            ways = "repair them, map their columns with data.columns, or choose another data.formatter"
+            if self.count < self.rows:
+                ways = "repair them, choose another data.formatter, or raise data.max_quarantined"
             raise DataError(
-                f"{self.count} of {self.rows} rows are malformed, most often ({times} times): {common}{written}; repair "
-                "them, choose another data.formatter, or raise data.max_quarantined"
+                f"{self.count} of {self.rows} {self._name}rows are malformed, most often ({times} times): {common}"
+                f"{self._places()}; {ways}"
             )
+
+    def _places(self) -> str:
+        """Say where the malformed rows are: the file lists them where it stays, else the first ones."""
+        if self._path and self._lasting:
+            return f"; their places are in {self._path}"
+        return f"; the first at {', '.join(self._first)}"
 
     def _remove(self, path: Path) -> None:
         """Remove what an earlier preparation left: it would be read as this one's."""

@@ -19,6 +19,8 @@ def stripped(message: Message) -> Message:
     if reasoning := message.get("reasoning_content", "").strip():
         turn["reasoning_content"] = reasoning
         turn["reasoning_inline"] = message.get("reasoning_inline", False)
+    if "weight" in message:
+        turn["weight"] = message["weight"]
     return turn
 
 
@@ -37,5 +39,8 @@ def inlined(messages: Sequence[Message]) -> list[Message]:
                 "that has, or leave the field out"
             )
         content = message["content"].strip()
-        turns.append({"role": message["role"], "content": f"{reasoning}\n\n{content}" if reasoning else content})
+        turn: Message = {"role": message["role"], "content": f"{reasoning}\n\n{content}" if reasoning else content}
+        if "weight" in message:
+            turn["weight"] = message["weight"]
+        turns.append(turn)
     return turns

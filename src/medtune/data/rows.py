@@ -8,20 +8,24 @@ from typing import Any, NamedTuple
 from medtune.data.sources.columnar import read_arrow, read_parquet
 from medtune.data.sources.csv_files import read_csv
 from medtune.data.sources.file_row import FileRow
-from medtune.data.sources.hub import HubData, rows_of_batches
+from medtune.data.sources.hub import HubData, note_features, rows_of_batches
 from medtune.data.sources.json_files import read_json, read_json_lines
 from medtune.data.sources.opening import open_bytes
-from medtune.data.sources.paths import DataFile, is_local, local_files
+from medtune.data.sources.paths import DataFile, files_left_out, is_local, local_files
+from medtune.data.sources.reading import Reading
+from medtune.data.sources.tables import is_table, rows_of_table
+from medtune.data.sources.workbooks import read_workbook
 from medtune.errors import DataError
 
 __all__ = ["Row", "data_fingerprint", "is_local", "read_rows"]
 
-_READERS: Mapping[str, Callable[[Path], Iterator[FileRow]]] = {
+_READERS: Mapping[str, Callable[[Path, Reading], Iterator[FileRow]]] = {
     "jsonl": read_json_lines,
     "json": read_json,
     "csv": read_csv,
     "parquet": read_parquet,
     "arrow": read_arrow,
+    "xlsx": read_workbook,
 }
 """Kind of file -> its reader."""
 
@@ -49,29 +53,34 @@ def read_rows(
     subset: str | None = None,
     split: str = "train",
     streaming: bool = False,
+    reading: Reading | None = None,
 ) -> Iterator[Row]:
     """Yield rows one after the other, in bounded memory.
 
     Args:
-        source: a JSONL, JSON, CSV, Parquet or Arrow file (perhaps .gz or .zst), a folder or glob of such files, a data
-            set on the hub, or an iterable of mappings (a ``datasets`` object is one).
+        source: a JSONL, JSON, CSV, TSV, XLSX, Parquet or Arrow file (perhaps .gz or .zst), a folder or glob of such
+            files, a data set on the hub, or an iterable of mappings: a ``datasets`` object is one, and a table of
+            pandas, polars or pyarrow is taken for its rows.
         revision: commit of a hub data set.
         subset: configuration of a hub data set that has several.
         split: split of a hub data set, or of a folder whose files are named or grouped by split.
         streaming: whether a hub data set is read while it is downloaded, instead of after; files always are.
+        reading: how files are to be read, and what takes notes on it.
 
     Raises:
         StorageError: a file cannot be read.
         DataError: there is no such file, subset or split, or the file is damaged beyond its rows.
         HubUnreachableError: the data set is not cached and the hub cannot be reached.
     """
+    reading = reading or Reading()
     if not isinstance(source, str):
-        return _from_objects(source)
+        return _from_objects(source, reading)
     if is_local(source):
         if subset is not None:
             raise DataError(f"data.subset is '{subset}', but '{source}' is no data set on the hub; leave it out")
-        return _from_files(local_files(source, split))
-    return _from_hub(HubData(source, revision, subset, split, streaming))
+        reading.notes.left_out.update(files_left_out(source, split))
+        return _from_files(local_files(source, split), reading)
+    return _from_hub(HubData(source, revision, subset, split, streaming), reading)
 
 
 def data_fingerprint(
@@ -96,22 +105,26 @@ def _content_hash(path: Path) -> bytes:
         return hashlib.file_digest(stream, "sha256").digest()  # type: ignore[arg-type]
 
 
-def _from_files(files: Iterable[DataFile]) -> Iterator[Row]:
+def _from_files(files: Iterable[DataFile], reading: Reading) -> Iterator[Row]:
     for path, kind, name in files:
-        for row in _READERS[kind](path):
+        if reading.field and kind not in ("json", "jsonl"):
+            raise DataError(f"data.field '{reading.field}' leads into JSON, and '{path}' is none; leave it out")
+        for row in _READERS[kind](path, reading):
             yield Row(row.values, f"{name}-{row.number}", f"{path}:{row.number}", row.fault)
 
 
-def _from_hub(data: HubData) -> Iterator[Row]:
-    for number, values in enumerate(data.rows()):
+def _from_hub(data: HubData, reading: Reading) -> Iterator[Row]:
+    for number, values in enumerate(data.rows(notes=reading.notes)):
         yield Row(values, f"{data.split}-{number}", f"{data.label} row {number}")
 
 
-def _from_objects(source: Iterable[Any]) -> Iterator[Row]:
+def _from_objects(source: Iterable[Any], reading: Reading) -> Iterator[Row]:
     if isinstance(source, Mapping):  # a DatasetDict, most likely
         raise DataError("rows must be an iterable of mappings, not one mapping; of a DatasetDict pass one split")
     in_batches = callable(getattr(source, "iter", None)) and type(source).__module__.startswith("datasets.")
-    rows = rows_of_batches(source) if in_batches else source
+    if in_batches:
+        note_features(source, reading.notes)
+    rows = rows_of_batches(source) if in_batches else rows_of_table(source) if is_table(source) else source
     for number, values in enumerate(rows):
         row_id, place = f"row-{number}", f"rows[{number}]"
         if isinstance(values, Mapping):

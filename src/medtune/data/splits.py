@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from medtune.plugins.contracts import Example
 
-__all__ = ["HoldOut", "draw_evenly", "repeated", "sample_by_source"]
+__all__ = ["HoldOut", "SmallSources", "draw_evenly", "repeated", "sample_by_source"]
 
 _LEAST = 1e-9
 """Share below which no set is long enough to give a row; its reciprocal would overflow."""
@@ -32,6 +32,11 @@ class HoldOut:
         self._next: dict[str, tuple[int, int]] = {}  # source -> current run, position drawn from it
         self._documents: dict[tuple[str, str], bool] = {}
 
+    @property
+    def takes_any(self) -> bool:
+        """Whether anything is held out at all."""
+        return self._fraction >= _LEAST
+
     def takes(self, source: str, document: str = "") -> bool:
         """Say whether the next row of ``source`` is held out."""
         if not document:
@@ -42,7 +47,7 @@ class HoldOut:
         return self._documents[key]
 
     def _draws(self, source: str) -> bool:
-        if self._fraction < _LEAST:
+        if not self.takes_any:
             return False
         position = self._seen[source]
         self._seen[source] += 1
@@ -53,6 +58,47 @@ class HoldOut:
             draw = random.Random(f"{self._seed} {source} {run}").random()
             self._next[source] = (run, first + int(draw * (beyond - first)))
         return position == self._next[source][1]
+
+
+class SmallSources:
+    """Finds, for each source of which nothing was held out, the row or document to hold out nevertheless.
+
+    The one of lowest rank is taken, of sources that have another: one example or document per source is in memory.
+
+    Args:
+        seed: of the ranks.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._done: set[str] = set()
+        self._kept: dict[str, tuple[int, str, list[Example]]] = {}
+        self._several: set[str] = set()
+
+    def note(self, example: Example, *, held_out: bool) -> None:
+        """Take a row of the source down, which the draws held out or not."""
+        source = example.source
+        if source in self._done:
+            return
+        if held_out:
+            self._done.add(source)
+            self._kept.pop(source, None)
+            self._several.discard(source)
+            return
+        unit = f"document {example.document}" if example.document else example.row_id
+        kept = self._kept.get(source)
+        if kept is not None and kept[1] == unit:
+            kept[2].append(example)
+            return
+        if kept is not None:
+            self._several.add(source)
+        rank = _rank(self._seed, unit)
+        if kept is None or rank < kept[0]:
+            self._kept[source] = (rank, unit, [example])
+
+    def examples(self) -> list[Example]:
+        """Return the examples to hold out, by source."""
+        return [example for source in sorted(self._several) for example in self._kept[source][2]]
 
 
 def sample_by_source(examples: Iterable[Example], per_source: int, seed: int) -> list[Example]:

@@ -1,8 +1,9 @@
 """The rows to learn from and to score on, as a user writes them."""
 
+import codecs
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from medtune.specs.values import Fraction, Names, Positive, Spec, drop_foreign_pin
 
@@ -10,6 +11,32 @@ __all__ = ["DataSpec", "SourceSpec"]
 
 MEDTUNED = "nlpie/Llama2-MedTuned-Instructions"
 MEDTUNED_REVISION = "b4fc72ad5a413b06d81a60dd3ea9a7ebb2708794"
+
+
+_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
+
+
+def _one_character(value: str) -> str:
+    """Take a delimiter, or its name: a shell makes a tab hard to write."""
+    value = _DELIMITERS.get(value, value)
+    if len(value) > 1 or value in ('"', "\n", "\r"):
+        raise ValueError(f"it is one character, or one of {', '.join(n for n in _DELIMITERS if n.isalpha())}")
+    return value
+
+
+def _known_encoding(value: str) -> str:
+    try:
+        return codecs.lookup(value).name if value else value
+    except LookupError:
+        raise ValueError("it names no encoding, such as cp1252, latin-1 or utf-16") from None
+
+
+def _numbered(value: Any) -> Any:
+    """Take names in a list as those of 0, 1, ..."""
+    return {str(n): name for n, name in enumerate(value)} if isinstance(value, list | tuple) else value
+
+
+Labels = Annotated[dict[str, str], BeforeValidator(_numbered)]
 
 
 class SourceSpec(Spec):
@@ -25,7 +52,20 @@ class SourceSpec(Spec):
     split: str = "train"
     """Split to train on, of the hub data set or of a folder whose files are named or grouped by split."""
     formatter: str = "auto"
-    """Name of the registered formatter; "auto" chooses by the columns."""
+    """Name of the registered formatter; "auto" chooses by the columns of many rows."""
+    columns: dict[str, Names] = Field(default_factory=dict[str, Names])
+    """Role -> column that takes it: a name or dotted path, or several, which are joined by a blank line. Roles are the
+    columns that formatters read, ``source``, and ``metadata``: columns that nothing shall read."""
+    labels: dict[str, Labels] = Field(default_factory=dict[str, Labels])
+    """Role or column -> names of its values: a list for 0, 1, ..., or value -> name."""
+    field: str = ""
+    """Dotted path to the rows inside a JSON file that wraps them, "*" for the values of its object; empty for none."""
+    document: str = ""
+    """Column or dotted path that names the patient, note or document: rows of one are held out together."""
+    delimiter: Annotated[str, AfterValidator(_one_character)] = ""
+    """What separates the fields of a CSV file; empty finds it out."""
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = ""
+    """Encoding of text files, such as "cp1252"; empty takes UTF-8, or UTF-16 by its byte order mark."""
     weight: Annotated[float, Field(gt=0, le=100)] = 1.0
     """Times each row is trained on per epoch: 2 takes every row twice, 0.5 half of them, drawn by the seed."""
     name: str = ""

@@ -1,11 +1,11 @@
 """Reads columns of a row, and says in words (never with its content) what is wrong with one."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from medtune.plugins.contracts import Example, Message
 
-__all__ = ["MalformedRowError", "conversation", "optional_text", "text"]
+__all__ = ["MalformedRowError", "conversation", "optional_text", "source_of", "text", "with_context"]
 
 
 class MalformedRowError(ValueError):
@@ -30,7 +30,7 @@ def text(row: Mapping[str, Any], column: str) -> str:
         raise MalformedRowError(f"column '{column}' is missing")
     if value is None:
         raise MalformedRowError(f"column '{column}' is null")
-    raise MalformedRowError(f"column '{column}' holds a value of type {type(value).__name__}, not text")
+    raise _not_text(column, value)
 
 
 def optional_text(row: Mapping[str, Any], column: str) -> str:
@@ -39,11 +39,34 @@ def optional_text(row: Mapping[str, Any], column: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise MalformedRowError(f"column '{column}' holds a value of type {type(value).__name__}, not text")
+        raise _not_text(column, value)
     return value
 
 
+def source_of(row: Mapping[str, Any]) -> str:
+    """Return the row's ``source``, a number as its text; empty when it has none."""
+    value = row.get("source")
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else optional_text(row, "source")
+
+
+def _not_text(column: str, value: Any) -> MalformedRowError:
+    way = f"; data.labels.{column} names numbers" if isinstance(value, int | float) else ""
+    return MalformedRowError(f"column '{column}' holds a value of type {type(value).__name__}, not text{way}")
+
+
 def conversation(question: str, answer: str, row: Mapping[str, Any]) -> Example:
-    """Return the example of one question and one answer, with the row's ``source`` where it has one."""
+    """Return the example of one question and one answer, with the row's ``system`` and ``source`` where it has them."""
     messages: list[Message] = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return Example(messages, source=optional_text(row, "source"))
+    system = optional_text(row, "system")
+    if system and not system.isspace():
+        messages.insert(0, {"role": "system", "content": system})
+    return Example(messages, source=source_of(row))
+
+
+def with_context(question: str, row: Mapping[str, Any]) -> str:
+    """Put the row's ``context`` before a question, a blank line between; texts in a list are joined the same way."""
+    value = row.get("context")
+    texts: list[Any] = cast("Sequence[Any]", value) if isinstance(value, list) else [optional_text(row, "context")]
+    if not all(isinstance(part, str) for part in texts):
+        raise MalformedRowError("column 'context' holds a list of other things than texts")
+    return "\n\n".join([*(part.strip() for part in texts if part.strip()), question])

@@ -1,13 +1,13 @@
 """Rows of an instruction or question with its answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-from medtune.data.formatters.columns import conversation, optional_text, text
+from medtune.data.formatters.columns import MalformedRowError, conversation, optional_text, text, with_context
 from medtune.plugins.contracts import Example, Message
 
-__all__ = ["Alpaca", "MedicalReasoning", "QuestionAnswer"]
+__all__ = ["Alpaca", "Dolly", "MedicalReasoning", "QuestionAnswer", "SpanAnswer"]
 
 
 class Alpaca:
@@ -19,7 +19,9 @@ class Alpaca:
 
     name = "alpaca"
     columns = frozenset({"instruction", "output"})
-    optional_columns = frozenset({"input"})
+    optional_columns = frozenset({"input", "system"})
+    label_columns = ("output",)
+    further_text = "input"
 
     def format(self, row: Mapping[str, Any]) -> Example:
         """Return instruction and input as the question, output as the answer."""
@@ -29,15 +31,57 @@ class Alpaca:
         return conversation(question, text(row, "output"), row)
 
 
+class Dolly:
+    """``instruction``, ``response`` and perhaps ``context``: databricks-dolly-15k."""
+
+    name = "dolly"
+    columns = frozenset({"instruction", "response"})
+    optional_columns = frozenset({"context", "system"})
+    further_text = "context"
+    gives_way = True
+
+    def format(self, row: Mapping[str, Any]) -> Example:
+        """Return instruction and context as the question, response as the answer."""
+        given = with_context("", row).strip()
+        instruction = text(row, "instruction").strip()
+        return conversation(f"{instruction}\n\n{given}" if given else instruction, text(row, "response"), row)
+
+
 class QuestionAnswer:
-    """``question`` and ``answer`` as text."""
+    """``question`` and ``answer`` as text, perhaps with a ``context`` before the question."""
 
     name = "question_answer"
     columns = frozenset({"question", "answer"})
+    optional_columns = frozenset({"context", "system"})
+    label_columns = ("answer",)
+    further_text = "context"
 
     def format(self, row: Mapping[str, Any]) -> Example:
-        """Return question and answer as they are."""
-        return conversation(text(row, "question"), text(row, "answer"), row)
+        """Return question and answer as they are, a context before the question."""
+        return conversation(with_context(text(row, "question"), row), text(row, "answer"), row)
+
+
+class SpanAnswer:
+    """``question``, ``context`` and ``answers`` {text}: SQuAD and what is written like it; the first answer counts."""
+
+    name = "squad"
+    columns = frozenset({"question", "context", "answers"})
+    optional_columns = frozenset({"system"})
+    further_text = "context"
+    gives_way = True
+
+    def format(self, row: Mapping[str, Any]) -> Example:
+        """Return context and question, and the first answer."""
+        _ = text(row, "context")
+        found: Any = row.get("answers")
+        if isinstance(found, Mapping):
+            found = cast("Mapping[str, Any]", found).get("text")
+        first: Any = cast("Sequence[Any]", found)[0] if isinstance(found, list) and found else None
+        if isinstance(first, Mapping):
+            first = cast("Mapping[str, Any]", first).get("text")
+        if not isinstance(first, str) or not first.strip():
+            raise MalformedRowError("column 'answers' holds no answer")
+        return conversation(with_context(text(row, "question"), row), first, row)
 
 
 class MedicalReasoning:
@@ -53,6 +97,8 @@ class MedicalReasoning:
         self.name, self._with_reasoning = name, with_reasoning
         # The variant without reasoning is chosen by name only: the columns alone cannot tell.
         self.columns = frozenset({"Question", "Complex_CoT", "Response"} if with_reasoning else ())
+        self.optional_columns = frozenset({"system"} if with_reasoning else {"Question", "Response", "system"})
+        self.metadata_columns = frozenset[str](() if with_reasoning else {"Complex_CoT"})
 
     def format(self, row: Mapping[str, Any]) -> Example:
         """Return the question and the response."""

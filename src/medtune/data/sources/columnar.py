@@ -1,21 +1,23 @@
 """Reads Parquet and Arrow files batch by batch, and row by row where a batch is damaged."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from medtune.data.sources.file_row import FileRow
 from medtune.data.sources.opening import open_seekable
+from medtune.data.sources.reading import Reading
 from medtune.errors import DataError
 
-__all__ = ["read_arrow", "read_parquet"]
+__all__ = ["label_names", "read_arrow", "read_parquet"]
 
 _BATCH = 1024  # rows turned into Python objects together
 _READ_AHEAD = 2**20  # bytes per column
 _DAMAGED = "a value is damaged, not UTF-8 text, or of a type that cannot be read"
 
 
-def read_parquet(file: Path) -> Iterator[FileRow]:
+def read_parquet(file: Path, reading: Reading | None = None) -> Iterator[FileRow]:
     """Yield row number (from 1), values and fault of each row; DataError when the file is not whole."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -24,13 +26,14 @@ def read_parquet(file: Path) -> Iterator[FileRow]:
         try:
             # Without these two a whole row group is read ahead, and many files are one row group.
             opened = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_AHEAD)
+            _note_labels(opened.schema_arrow, reading)
             batches = opened.iter_batches(batch_size=_BATCH, use_threads=False)
             yield from _from_batches(batches, file)
         except (pa.ArrowException, OSError, EOFError, ValueError):  # not chained: pyarrow's sentences may quote values
             raise DataError(f"'{file}' is not a whole Parquet file; fetch or write it again") from None
 
 
-def read_arrow(file: Path) -> Iterator[FileRow]:
+def read_arrow(file: Path, reading: Reading | None = None) -> Iterator[FileRow]:
     """As ``read_parquet``, for Arrow's file format and for its stream format, which ``datasets`` writes."""
     import pyarrow as pa
     from pyarrow import ipc
@@ -39,13 +42,41 @@ def read_arrow(file: Path) -> Iterator[FileRow]:
         try:
             try:
                 opened = ipc.open_file(stream)
+                schema = opened.schema
                 batches: Iterator[Any] = (opened.get_batch(i) for i in range(opened.num_record_batches))
             except pa.ArrowInvalid:
                 stream.seek(0)
-                batches = iter(ipc.open_stream(stream))
+                streamed = ipc.open_stream(stream)
+                batches, schema = iter(streamed), streamed.schema
+            _note_labels(schema, reading)
             yield from _from_batches(batches, file)
         except (pa.ArrowException, OSError, EOFError, ValueError):
             raise DataError(f"'{file}' is not a whole Arrow file; fetch or write it again") from None
+
+
+def _note_labels(schema: Any, reading: Reading | None) -> None:
+    """Note the names of numbered labels, which ``datasets`` keeps beside the schema."""
+    if reading is None:
+        return
+    try:
+        features: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        found = {column: names for column, feature in features.items() if (names := label_names(feature))}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return
+    reading.notes.labels.update(found)
+
+
+def label_names(feature: Any) -> tuple[str, ...]:
+    """Return the names of a ``datasets`` feature of labels or lists of labels (or its JSON form), else none."""
+    for _depth in range(3):
+        inner = cast("dict[str, Any]", feature) if isinstance(feature, dict) else vars(feature)
+        names = inner.get("names", inner.get("_names"))
+        if names:
+            return tuple(map(str, names))
+        feature = inner.get("feature")
+        if feature is None:
+            break
+    return ()
 
 
 def _from_batches(batches: Iterator[Any], file: Path) -> Iterator[FileRow]:

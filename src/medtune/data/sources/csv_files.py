@@ -6,31 +6,41 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from medtune.data.sources.csv_dialect import Dialect, find_dialect
 from medtune.data.sources.file_row import FileRow
-from medtune.data.sources.opening import open_bytes
+from medtune.data.sources.opening import open_utf8
+from medtune.data.sources.reading import Reading
 from medtune.errors import DataError
 
 __all__ = ["read_csv"]
 
+_HEAD = 2**16
+"""Bytes that the dialect is found out from."""
 _FIELD_LIMIT = 16 * 2**20
 """Characters of one field; python's own limit, 128 KiB, is less than a discharge letter may have."""
 
 
-def read_csv(file: Path) -> Iterator[FileRow]:
+def read_csv(file: Path, reading: Reading | None = None) -> Iterator[FileRow]:
     """Yield the first line (from 1), values and fault of each record; values are text.
 
     Quotes are read strictly: a stray one would silently join records. Every line of a record whose quotes do not match
     is a malformed row, since nobody knows how many records they were.
 
+    Args:
+        file: the file.
+        reading: its delimiter and encoding, where they are known, and where the dialect is noted.
+
     Raises:
         DataError: the first line does not name the columns.
     """
     csv.field_size_limit(max(_FIELD_LIMIT, csv.field_size_limit()))
+    reading = reading or Reading()
+    dialect = _dialect(file, reading)
     with (
-        open_bytes(file) as stream,
+        open_utf8(file, reading) as stream,
         io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="") as text,
     ):
-        records = csv.reader(text, strict=True)
+        records = dialect.records(text)
         header = _header(records, file)
         while True:
             first = records.line_num + 1
@@ -46,6 +56,18 @@ def read_csv(file: Path) -> Iterator[FileRow]:
                 yield FileRow(first, *_keyed(header, fields))
 
 
+def _dialect(file: Path, reading: Reading) -> Dialect:
+    with open_utf8(file, reading) as stream:
+        head = stream.read(_HEAD)
+    cut = len(head) == _HEAD
+    if cut:
+        head = head[: head.rfind(b"\n") + 1] or head  # a record that is cut off has too few fields
+    dialect = find_dialect(head.decode("utf-8-sig", "surrogateescape"), reading.delimiter, cut=cut)
+    for words in dialect.words():
+        reading.notes.say(file.name, words)
+    return dialect
+
+
 def _header(records: Any, file: Path) -> list[str]:
     """Return the column names; what the line holds is never shown, for in a file without a header it is a row."""
     try:
@@ -53,7 +75,11 @@ def _header(records: Any, file: Path) -> list[str]:
     except csv.Error:
         raise DataError(f"'{file}' is not a CSV file: the quotes in its first line do not match") from None
     if not any(header) or not _is_text(header) or "\x00" in "".join(header):
-        raise DataError(f"'{file}' has no readable header: its first line must name the columns in UTF-8")
+        raise DataError(
+            f"'{file}' has no readable header: its first line must name the columns in UTF-8, or in the encoding that "
+            "data.encoding names"
+        )
+    header = [name.strip() for name in header]
     if len(set(header)) < len(header):
         raise DataError(f"'{file}' has the same name for two columns, or no header line at all")
     return header
@@ -63,7 +89,7 @@ def _keyed(header: list[str], fields: list[str]) -> tuple[Mapping[str, Any], str
     if len(fields) != len(header):
         return {}, f"the record has {len(fields)} fields and the header {len(header)}"
     if not _is_text(fields):
-        return {}, "the record is not UTF-8 text"
+        return {}, "the record is not UTF-8 text (data.encoding takes the name of another encoding)"
     return dict(zip(header, fields, strict=True)), ""
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medtune.data.sources.columnar import label_names
+from medtune.data.sources.reading import SourceNotes
 from medtune.errors import DataError, HubUnreachableError, MedtuneError
 
-__all__ = ["HubData", "rows_of_batches"]
+__all__ = ["HubData", "note_features", "rows_of_batches"]
 
 _BATCH = 1000
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -37,11 +39,14 @@ class HubData:
         """How places and errors call it."""
         return f"{self.repository}@{(self.revision or 'main')[:12]}[{self.split}]"
 
-    def rows(self, load: Callable[..., Any] | None = None) -> Iterator[Mapping[str, Any]]:
+    def rows(
+        self, load: Callable[..., Any] | None = None, notes: SourceNotes | None = None
+    ) -> Iterator[Mapping[str, Any]]:
         """Yield the rows in order.
 
         Args:
             load: stands in for ``datasets.load_dataset``.
+            notes: take the names of labels.
 
         Raises:
             HubUnreachableError: the set is not cached and the hub cannot be reached.
@@ -57,6 +62,8 @@ class HubData:
                 streaming=self.streaming,
             )
             self._require_commit(data)
+            if notes is not None:
+                note_features(data, notes)
             yield from rows_of_batches(data)
         except MedtuneError:
             raise
@@ -117,6 +124,14 @@ def _load_dataset() -> Callable[..., Any]:
 
     found: Callable[..., Any] = load_dataset
     return found
+
+
+def note_features(data: Any, notes: SourceNotes) -> None:
+    """Note the names of the numbers in label columns of a ``datasets`` object."""
+    features: Mapping[str, Any] = getattr(data, "features", None) or {}
+    for column, feature in features.items():
+        if names := label_names(feature):
+            notes.labels[column] = names
 
 
 def rows_of_batches(data: Any) -> Iterator[Mapping[str, Any]]:

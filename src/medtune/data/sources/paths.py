@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from medtune.errors import DataError
 
-__all__ = ["COMPRESSED", "DataFile", "is_file_name", "is_local", "local_files", "splits_of"]
+__all__ = ["COMPRESSED", "DataFile", "files_left_out", "is_file_name", "is_local", "local_files", "splits_of"]
 
 COMPRESSED = (".gz", ".zst")
 _KINDS = {
@@ -16,6 +16,8 @@ _KINDS = {
     ".ndjson": "jsonl",
     ".json": "json",
     ".csv": "csv",
+    ".tsv": "csv",
+    ".xlsx": "xlsx",
     ".parquet": "parquet",
     ".arrow": "arrow",
     ".feather": "arrow",
@@ -34,7 +36,7 @@ class DataFile(NamedTuple):
 
     Attributes:
         path: where it is.
-        kind: "jsonl", "json", "csv", "parquet" or "arrow".
+        kind: "jsonl", "json", "csv", "xlsx", "parquet" or "arrow".
         name: its path below the folder that was asked for; unique among the files read together.
     """
 
@@ -88,6 +90,25 @@ def local_files(source: str, split: str = "train") -> list[DataFile]:
     return [_data_file(file, root) for file in files]
 
 
+def files_left_out(source: str, split: str = "train") -> dict[str, str]:
+    """Return file -> why ``local_files`` leaves it out, for the files of a folder; none for a file or glob."""
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        return {}
+    taken = {file.path for file in local_files(source, split)}
+    wanted, found = _SAME_SPLIT.get(split, split), dict[str, str]()
+    for file in sorted(f for f in folder.rglob("*") if f.is_file() and f not in taken):
+        path = file.relative_to(folder)
+        if any(part.startswith(".") for part in path.parts) or _BESIDE_DATA.fullmatch(path.name):
+            continue
+        other = _split_of(path, wanted)
+        if _kind_of(file) is None:
+            found[path.as_posix()] = "of a kind that is not read"
+        else:
+            found[path.as_posix()] = f"named by split '{other}'" if other else "named by no split, and others are"
+    return found
+
+
 def splits_of(source: str, wanted: str = "train") -> set[str]:
     """Return the splits by which files of a folder, or folders in it, are named; none for a file or glob.
 
@@ -103,7 +124,9 @@ def splits_of(source: str, wanted: str = "train") -> set[str]:
 def _data_file(file: Path, root: Path) -> DataFile:
     kind = _kind_of(file)
     if kind is None:
-        raise DataError(f"'{file}' is of no known kind; medtune reads {_listed_kinds()}")
+        raise DataError(
+            f"'{file}' is of no known kind; medtune reads {_listed_kinds()}, and medtune import those of annotation tools"
+        )
     return DataFile(file, kind, file.relative_to(root).as_posix())
 
 
@@ -141,4 +164,4 @@ def _kind_of(file: Path) -> str | None:
 
 
 def _listed_kinds() -> str:
-    return ".jsonl, .json, .csv, .parquet and .arrow, plain or as .gz or .zst"
+    return ".jsonl, .json, .csv, .tsv, .xlsx, .parquet and .arrow, plain or as .gz or .zst"

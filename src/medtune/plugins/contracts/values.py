@@ -31,13 +31,15 @@ class Message(TypedDict):
     """One turn: ``role`` is "system", "user" or "assistant".
 
     An answer may carry ``reasoning_content``, what was thought before it. It is written where the chat template has a place
-    for it; where it has none the row is set aside, or with ``reasoning_inline`` the reasoning begins the content.
+    for it; where it has none the row is set aside, or with ``reasoning_inline`` the reasoning begins the content. With
+    ``weight`` 0 an answer carries no loss.
     """
 
     role: str
     content: str
     reasoning_content: NotRequired[str]
     reasoning_inline: NotRequired[bool]
+    weight: NotRequired[int]
 
 
 @dataclass(frozen=True, slots=True)

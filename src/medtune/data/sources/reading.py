@@ -1,0 +1,44 @@
+"""How files are to be read, and what was found out about them on the way."""
+
+import dataclasses
+from dataclasses import dataclass
+
+__all__ = ["Reading", "SourceNotes"]
+
+
+@dataclass(slots=True)
+class SourceNotes:
+    """What was found out while a source was read.
+
+    Attributes:
+        dialects: file -> how it was read, where that is not plain UTF-8 with commas.
+        left_out: file of the folder -> why it was not read.
+        labels: column -> names of the numbers in it, which the file or data set brings along.
+    """
+
+    dialects: dict[str, list[str]] = dataclasses.field(default_factory=dict[str, list[str]])
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
+    labels: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict[str, tuple[str, ...]])
+
+    def say(self, file: str, how: str) -> None:
+        """Note how a file is read."""
+        said = self.dialects.setdefault(file, [])
+        if how not in said:
+            said.append(how)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are to be read.
+
+    Attributes:
+        field: dotted path to the rows inside a JSON file; empty for none.
+        delimiter: of CSV files; empty finds it out.
+        encoding: of text files; empty for UTF-8, or UTF-16 by its byte order mark.
+        notes: takes what is found out.
+    """
+
+    field: str = ""
+    delimiter: str = ""
+    encoding: str = ""
+    notes: SourceNotes = dataclasses.field(default_factory=SourceNotes)

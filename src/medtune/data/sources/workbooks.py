@@ -1,0 +1,58 @@
+"""Reads XLSX workbooks through openpyxl, which the extra ``xlsx`` brings along."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from medtune.data.sources.file_row import FileRow
+from medtune.data.sources.opening import open_seekable
+from medtune.data.sources.reading import Reading
+from medtune.errors import DataError
+
+__all__ = ["read_workbook"]
+
+
+def read_workbook(file: Path, reading: Reading) -> Iterator[FileRow]:
+    """Yield line number (from 1), values and fault of each line of the only sheet that has any; formulas as their values.
+
+    Raises:
+        DataError: openpyxl is not installed, the file is no workbook, or it has several sheets or no header line.
+    """
+    try:
+        from openpyxl import load_workbook
+    except ImportError:
+        raise DataError(
+            f"'{file}' is a workbook, which needs openpyxl: pip install 'medtune[xlsx]', or save it as CSV"
+        ) from None
+    with open_seekable(file) as stream:
+        try:
+            book: Any = load_workbook(stream, read_only=True, data_only=True)
+        except Exception as error:  # noqa: BLE001 - zip, XML and key errors of a dozen kinds
+            raise DataError(f"'{file}' is not a whole workbook ({type(error).__name__}); save it again") from None
+        sheets = [sheet for sheet in book.worksheets if any(any(c is not None for c in r) for r in _lines(sheet, 2))]
+        if len(sheets) != 1:
+            raise DataError(f"'{file}' has {len(sheets)} sheets with rows; save the one to read as CSV")
+        if len(book.worksheets) > 1:
+            reading.notes.say(file.name, "its other sheets hold no rows")
+        yield from _rows(_lines(sheets[0]), file)
+
+
+def _lines(sheet: Any, most: int | None = None) -> Iterator[tuple[Any, ...]]:
+    sheet.reset_dimensions()  # some writers state fewer cells than there are
+    return iter(sheet.iter_rows(values_only=True, max_row=most))
+
+
+def _rows(lines: Iterator[tuple[Any, ...]], file: Path) -> Iterator[FileRow]:
+    header = [str(cell).strip() if cell is not None else "" for cell in next(lines, ())]
+    named = [name for name in header if name]
+    if not named or len(set(named)) < len(named):
+        raise DataError(f"'{file}' has no header line that names each column once")
+    for number, cells in enumerate(lines, start=2):
+        if all(cell is None for cell in cells):
+            continue
+        beyond = [cell for name, cell in zip(header, cells, strict=False) if not name] + list(cells[len(header) :])
+        if any(cell is not None for cell in beyond):
+            yield FileRow(number, {}, "a cell stands in a column that the header does not name")
+            continue
+        padded = (*cells, *(None for _ in header[len(cells) :]))
+        yield FileRow(number, {name: cell for name, cell in zip(header, padded, strict=False) if name})
