@@ -18,6 +18,7 @@ from medtune.specs import RunSpec
 from medtune.workflow.run import Run
 
 if TYPE_CHECKING:
+    from medtune.data.hub.download import Progress
     from medtune.data.preview import Preview
 
 __all__ = ["DEFAULT_BUNDLE", "MedTuner"]
@@ -147,7 +148,8 @@ class MedTuner:
         from medtune.data.prepare import preview
         from medtune.data.tokenizer import load_tokenizer
 
-        return preview(self.spec, self.host, load_tokenizer(self.spec.model), n, rows=self._rows)
+        spec = self._pinned()
+        return preview(spec, self.host, load_tokenizer(spec.model), n, rows=self._rows)
 
     def inspect(self, n: int = 3, *, leak_test: bool = False) -> "Preview":
         """Return ``n`` rows with their tokens' text, and the report over all training rows (which it prepares).
@@ -164,12 +166,23 @@ class MedTuner:
         from medtune.data.tokenizer import load_tokenizer
         from medtune.workflow.leak_test import prove_isolation
 
-        tokenizer = load_tokenizer(self.spec.model)
-        prepared = prepare(self.spec, self.host, tokenizer, rows=self._rows)
-        isolation = prove_isolation(self.spec, self.host, tokenizer, prepared.rows).to_json() if leak_test else None
-        rows = preview(self.spec, self.host, tokenizer, n, rows=self._rows)
+        spec = self._pinned()
+        tokenizer = load_tokenizer(spec.model)
+        prepared = prepare(spec, self.host, tokenizer, rows=self._rows)
+        isolation = prove_isolation(spec, self.host, tokenizer, prepared.rows).to_json() if leak_test else None
+        rows = preview(spec, self.host, tokenizer, n, rows=self._rows)
         tokens = [[tokenizer.decode([i]) for i in row.input_ids] for row in rows]
         return Preview(rows, tokens, prepared.report, isolation)
+
+    def _pinned(self) -> RunSpec:
+        """Return the spec with a commit in the place of every branch and tag, which is said in medtune's log."""
+        import logging
+
+        from medtune.data.hub.download import Listener
+        from medtune.data.hub.pins import pinned
+
+        listener = Listener(logging.getLogger("medtune").warning)
+        return pinned(self.spec, listener, has_rows=self._rows is not None)[0]
 
     def train(
         self,
@@ -177,6 +190,7 @@ class MedTuner:
         on_step: Callable[[Mapping[str, Any]], None] | None = None,
         on_stage: Callable[[str], None] | None = None,
         on_plan: Callable[[Plan], None] | None = None,
+        on_download: Callable[["Progress"], None] | None = None,
     ) -> Run:
         """Score the base, train the adapter, score it again, and leave everything in ``spec.output_dir``.
 
@@ -184,7 +198,9 @@ class MedTuner:
             resume: "auto" continues an interrupted run in ``output_dir``, "never" refuses to, a path names a checkpoint.
             on_step: called after every update with ``step`` and ``total_steps``, and with the record when one is logged.
             on_stage: called with a sentence when a stage begins.
-            on_plan: called with the plan, before it is refused or followed.
+            on_plan: called with the plan, before it is refused or followed; again when the model's own configuration,
+                once fetched, leads to another.
+            on_download: called with how far a download is, up to ten times a second.
 
         Returns:
             The finished run.
@@ -203,8 +219,19 @@ class MedTuner:
             from medtune.workflow.state import RunRequest
             from medtune.workflow.training import train
 
-            listeners = {"on_step": on_step or _ignore, "on_stage": on_stage or _ignore}
-            return train(RunRequest(self.spec, self.host, plan, self._rows, resume, **listeners))
+            return train(
+                RunRequest(
+                    self.spec,
+                    self.host,
+                    plan,
+                    self._rows,
+                    resume,
+                    on_step=on_step or _ignore,
+                    on_stage=on_stage or _ignore,
+                    on_plan=on_plan or _ignore,
+                    on_download=on_download or _ignore,
+                )
+            )
 
 
 class _InlineFormatter:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from medtune.errors import HubUnreachableError, SpecError
+from medtune.data.hub.models import loadable
+from medtune.errors import SpecError
 from medtune.plugins.contracts import Loaded
 from medtune.specs import ModelSpec, QuantSpec
 
@@ -25,8 +26,9 @@ def load_base(
         The model in evaluation mode with every parameter frozen.
 
     Raises:
-        SpecError: the folder holds no model.
-        HubUnreachableError: the files are neither local nor reachable.
+        SpecError: the folder or repository holds no model.
+        HubError: the files are neither local nor given by the hub.
+        CorruptDownloadError: a file is not what the hub states.
     """
     import torch
 
@@ -47,10 +49,10 @@ def load_base(
 def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
+    folder = loadable(model)  # local from here on, whatever becomes of the hub
     try:
         return AutoModelForCausalLM.from_pretrained(
-            model.path or model.name,
-            revision=None if model.path else model.revision,
+            str(folder),
             dtype=dtype,
             # Named explicitly: a name in the config could otherwise load kernels from the hub.
             attn_implementation="eager" if model.attn_implementation == "eager" else "sdpa",
@@ -64,12 +66,10 @@ def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
 
 
 def _missing(model: ModelSpec) -> Exception:
-    if model.path:
-        return SpecError(
-            f"model.path '{model.path}' holds no model that can be loaded; it needs config.json, the tokenizer files "
-            "and *.safetensors weights"
-        )
-    return HubUnreachableError("model", model.name, "--set model.path=FOLDER")
+    place = f"model.path '{model.path}'" if model.path else f"model '{model.name}'"
+    return SpecError(
+        f"{place} holds no model that can be loaded; it needs config.json, the tokenizer files and *.safetensors weights"
+    )
 
 
 def _name_special_tokens(base: Any, tokenizer: Any) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "training_fingerprint",
     "training_rows",
     "validation_fingerprint",
+    "validation_place",
     "validation_pool",
 ]
 
@@ -90,7 +91,7 @@ def validation_pool(
         if spec.validation_fraction:
             yield from training_examples(spec, host, quarantine, seed, rows=rows, part="held out")
         return
-    place = _validation_place(spec)
+    place = validation_place(spec)
     read = read_rows(place.source, revision=place.revision, subset=place.subset, split=place.split)
     examples = _examples(read, spec, host, quarantine)
     if spec.mix or spec.name:
@@ -129,7 +130,7 @@ def validation_fingerprint(spec: DataSpec) -> str | None:
     """Return what the validation rows depend on: "" for held-out rows; None when they may change unnoticed."""
     if spec.validation is None:
         return ""
-    place = _validation_place(spec)
+    place = validation_place(spec)
     return data_fingerprint(place.source, revision=place.revision, subset=place.subset, split=place.split)
 
 
@@ -145,7 +146,7 @@ def _holds_out(spec: DataSpec, rows: Rows | None) -> bool:
     return spec.validation is None or rows is not None
 
 
-def _validation_place(spec: DataSpec) -> SourceSpec:
+def validation_place(spec: DataSpec) -> SourceSpec:
     """Tell files of their own from a split of ``spec.source``: a bare word is a split where the source has any."""
     place = str(spec.validation)
     of_source = not is_local(spec.source) or splits_of(spec.source)

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medtune.errors import HubUnreachableError, SpecError, UnsafeArtifactError
+from medtune.data.hub.models import described
+from medtune.errors import SpecError, UnsafeArtifactError
 from medtune.machine.libraries import quiet_libraries
 from medtune.specs import ModelSpec
 
@@ -31,23 +32,19 @@ def load_tokenizer(model: ModelSpec) -> Any:
     """Return the transformers tokenizer of ``model``, right-padded, with a pad token that is not its end token.
 
     Raises:
-        HubUnreachableError: the files are neither local nor reachable.
-        SpecError: ``model.path`` holds no tokenizer, or one that transformers can only run as Python code.
+        HubError: the files are neither local nor given by the hub.
+        CorruptDownloadError: a file is not what the hub states.
+        SpecError: the model holds no tokenizer, or one that transformers can only run as Python code.
         UnsafeArtifactError: a Starling tokenizer that does not give Starling's ids.
     """
     from transformers import AutoTokenizer
 
+    folder = described(model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            model.path or model.name,
-            revision=None if model.path else model.revision,
-            trust_remote_code=False,
-            use_fast=True,
-        )
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, use_fast=True)
     except (OSError, ValueError) as error:
-        if model.path:
-            raise SpecError(f"model.path '{model.path}' holds no tokenizer that can be loaded") from error
-        raise HubUnreachableError("tokenizer", model.name, "--set model.path=FOLDER") from error
+        place = f"model.path '{model.path}'" if model.path else f"model '{model.name}'"
+        raise SpecError(f"{place} holds no tokenizer that can be loaded") from error
     if not getattr(tokenizer, "is_fast", False):
         raise SpecError(
             f"the tokenizer of '{model.path or model.name}' has no tokenizer.json form, which medtune needs"
