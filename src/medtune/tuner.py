@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from medtune.errors import SpecError
 from medtune.machine.hardware import is_first_rank
-from medtune.planning.make_plan import make_plan, require_backends
+from medtune.planning.make_plan import local_config, make_plan, require_backends
 from medtune.plugins.contracts import EncodedExample, PromptFormatter
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.host import PluginHost, create_host
@@ -26,6 +26,7 @@ __all__ = ["DEFAULT_BUNDLE", "MedTuner"]
 DEFAULT_BUNDLE = "starling-medtuned"
 
 Rows = Iterable[Mapping[str, Any]]
+Listener = Callable[[Any], None]
 
 
 class MedTuner:
@@ -191,6 +192,8 @@ class MedTuner:
         on_stage: Callable[[str], None] | None = None,
         on_plan: Callable[[Plan], None] | None = None,
         on_download: Callable[["Progress"], None] | None = None,
+        *,
+        quiet: bool = False,
     ) -> Run:
         """Score the base, train the adapter, score it again, and leave everything in ``spec.output_dir``.
 
@@ -201,6 +204,7 @@ class MedTuner:
             on_plan: called with the plan, before it is refused or followed; again when the model's own configuration,
                 once fetched, leads to another.
             on_download: called with how far a download is, up to ten times a second.
+            quiet: whether events that no function is given for are not told; else they are, on stderr.
 
         Returns:
             The finished run.
@@ -214,24 +218,32 @@ class MedTuner:
             if is_first_rank():
                 held.enter_context(RunLock(Path(self.spec.output_dir)))
             plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
-            (on_plan or _ignore)(plan)
-            plan.require_fit()
+            given = {"on_step": on_step, "on_stage": on_stage, "on_plan": on_plan, "on_download": on_download}
+            listeners = _listeners(held, given, quiet=quiet)
+            listeners["on_plan"](plan)
+            if self.spec.model.path or local_config(self.spec):
+                plan.require_fit()  # else as soon as the model's own configuration is fetched
             from medtune.workflow.state import RunRequest
             from medtune.workflow.training import train
 
-            return train(
-                RunRequest(
-                    self.spec,
-                    self.host,
-                    plan,
-                    self._rows,
-                    resume,
-                    on_step=on_step or _ignore,
-                    on_stage=on_stage or _ignore,
-                    on_plan=on_plan or _ignore,
-                    on_download=on_download or _ignore,
-                )
-            )
+            # mypy takes a mapping for a value of every field; these four are the only keys.
+            return train(RunRequest(self.spec, self.host, plan, self._rows, resume, **cast("Any", listeners)))
+
+
+def _listeners(held: ExitStack, given: Mapping[str, Listener | None], *, quiet: bool) -> dict[str, Listener]:
+    """Return whom each kind of event is told: the function given for it, else stderr, or nobody."""
+    if quiet or not is_first_rank():
+        return {name: function or _ignore for name, function in given.items()}
+    from medtune.workflow.narration import Narrator
+
+    narrator = held.enter_context(Narrator())
+    told: dict[str, Listener] = {
+        "on_step": narrator.step,
+        "on_stage": narrator.stage,
+        "on_plan": narrator.plan,
+        "on_download": narrator.download,
+    }
+    return {name: function or told[name] for name, function in given.items()}
 
 
 class _InlineFormatter:

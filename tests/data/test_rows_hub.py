@@ -12,7 +12,8 @@ from medtune.data.hub.repository import Repository
 from medtune.data.rows import data_fingerprint, read_rows
 from medtune.data.sources.hub import HubData
 from medtune.errors import CorruptDownloadError, DataError, HubError, HubUnreachableError
-from medtune.testing.hub import Fault, StandInHub, pointed_at, serve_hub
+from medtune.testing.hub import pointed_at, serve_hub
+from medtune.testing.hub_contents import Fault, StandInHub
 
 OLD, NEW = "0" * 39 + "1", "f" * 39 + "2"
 SECRET = "Mrs Patient"

@@ -4,7 +4,8 @@ import pytest
 from base_repository import COMMIT, FILES, IMPATIENT, OLDER
 
 from medtune.data.hub.download import Listener
-from medtune.testing.hub import StandInHub, pointed_at, serve_hub
+from medtune.testing.hub import pointed_at, serve_hub
+from medtune.testing.hub_contents import StandInHub
 
 
 @pytest.fixture

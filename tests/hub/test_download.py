@@ -10,7 +10,8 @@ from medtune.data.hub.download import Listener
 from medtune.data.hub.models import described, loadable, repository_of
 from medtune.errors import CorruptDownloadError, HubUnreachableError
 from medtune.specs import ModelSpec
-from medtune.testing.hub import Fault, pointed_at
+from medtune.testing.hub import pointed_at
+from medtune.testing.hub_contents import Fault
 
 PINNED = ModelSpec(name="org/base", revision=COMMIT)
 WEIGHTS = {"model-1.safetensors", "model-2.safetensors"}

@@ -15,7 +15,8 @@ from medtune.data.hub.download import Listener
 from medtune.data.hub.models import loadable, repository_of
 from medtune.errors import MedtuneError
 from medtune.specs import ModelSpec
-from medtune.testing.hub import Fault, digest_of, pointed_at
+from medtune.testing.hub import pointed_at
+from medtune.testing.hub_contents import Fault, digest_of
 
 PINNED, BRANCH = ModelSpec(name="org/base", revision=COMMIT), ModelSpec(name="org/base")
 SHARD = r"cdn .*model-1"

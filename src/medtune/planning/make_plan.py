@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from medtune.data.hub.repository import Repository
+from medtune.data.hub.terms import stated_terms
+from medtune.data.sources.paths import is_local
 from medtune.machine.hardware import Machine, compute_dtype, describe_machine, world_size
 from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.memory import Shape
@@ -15,7 +18,7 @@ from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize, Plan
 from medtune.specs import RunSpec
 
-__all__ = ["make_plan", "require_backends", "total_steps"]
+__all__ = ["local_config", "make_plan", "require_backends", "total_steps"]
 
 _CPU_PARAMETERS = 1_000_000_000
 """A base larger than this is refused on a CPU: one epoch would take months."""
@@ -170,16 +173,22 @@ def total_steps(spec: RunSpec, rows: int, processes: int = 1) -> int:
 
 def model_config(spec: RunSpec, bundles: list[Bundle]) -> Mapping[str, Any]:
     """Return the model's config.json from its folder, the local cache, or what a bundle states; never downloads."""
+    local = local_config(spec)
+    if local is not None or spec.model.path:
+        return local or {}
+    stated = [b.model_config for b in bundles if b.spec.model.name == spec.model.name]
+    return stated[0] if stated else {}
+
+
+def local_config(spec: RunSpec) -> Mapping[str, Any] | None:
+    """Return the model's config.json from its folder or the local cache, None where it is in neither."""
     if spec.model.path:
         file = Path(spec.model.path) / "config.json"
-        return _read_json(file) if file.is_file() else {}
+        return _read_json(file) if file.is_file() else None
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(spec.model.name, "config.json", revision=spec.model.revision or "main")
-    if isinstance(cached, str):
-        return _read_json(Path(cached))
-    stated = [b.model_config for b in bundles if b.spec.model.name == spec.model.name]
-    return stated[0] if stated else {}
+    return _read_json(Path(cached)) if isinstance(cached, str) else None
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -254,5 +263,12 @@ def require_backends(spec: RunSpec, host: PluginHost) -> dict[str, str]:
 
 def _licences(spec: RunSpec, bundles: list[Bundle]) -> tuple[str, ...]:
     terms = {name: text for bundle in bundles for name, text in bundle.licences.items()}
-    used = (spec.model.name, spec.data.source, *(member.source for member in spec.data.mix))
-    return tuple(f"{name}: {terms[name]}" for name in dict.fromkeys(used) if name in terms)
+    used = [Repository("dataset", member.source, member.revision) for member in (spec.data, *spec.data.mix)]
+    used.insert(0, Repository("model", spec.model.name, spec.model.revision))
+    found: dict[str, None] = {}
+    for repository in used:
+        if repository.name in terms:
+            found[f"{repository.name}: {terms[repository.name]}"] = None
+        elif not is_local(repository.name) and not (repository.kind == "model" and spec.model.path):
+            found |= dict.fromkeys(filter(None, [stated_terms(repository)]))
+    return tuple(found)

@@ -101,6 +101,18 @@ class Plan:
         """Return the plan with the cost of its training at a price per hour; unknown where the time is."""
         return replace(self, cost=None if self.seconds is None else self.seconds / 3600 * per_hour)
 
+    def lines(self) -> list[str]:
+        """Return the plan in a few sentences: machine and memory, length, terms, and what is wrong with it."""
+        peak = "" if self.peak_gib is None else f", about {self.peak_gib:.1f} GiB"
+        told = [f"plan: {self.device}, {self.compute_dtype}, base stored as {self.scheme}, {self.path} path{peak}"]
+        if self.steps is not None and self.tokens is not None:
+            hours = "" if self.seconds is None else f", about {self.seconds / 3600:.1f} h of training"
+            told.append(f"plan: {self.steps:,} steps over {self.tokens:,} tokens{hours}")
+        told += [f"terms of {terms}" for terms in self.licences]
+        if self.advice:
+            told.append(f"plan: {'' if self.fits else 'does not fit: '}{self.advice}")
+        return told
+
     def require_fit(self) -> None:
         """Raise OutOfMemoryError with the advice when the run cannot be done here."""
         if not self.fits:

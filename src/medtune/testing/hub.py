@@ -1,6 +1,5 @@
 """A hub on this machine, with a content network on another port: models, data sets, and every fault that one can have."""
 
-import hashlib
 import json
 import os
 import re
@@ -8,104 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-__all__ = ["Asked", "Fault", "StandInHub", "digest_of", "pointed_at", "serve_hub"]
+from medtune.testing.hub_contents import Asked, Fault, Files, StandInHub, digest_of, entry_of, is_large
+
+__all__ = ["pointed_at", "serve_hub"]
 
 _RESOLVE = re.compile(r"/(?P<sets>datasets/)?(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 _API = re.compile(
     r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+?)(/(?P<verb>revision|tree|paths-info)/(?P<revision>[^/]+)(?P<below>/.*)?)?"
 )
-_LFS = (".safetensors", ".parquet", ".bin", ".model", ".gz")
 _PIECE = 16 * 1024
-
-Files = Mapping[str, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request as it came.
-
-    Attributes:
-        host: "hub" or "cdn".
-        method: GET, HEAD or POST.
-        path: with its query.
-        token: whether it carried an authorization.
-        range: its Range header, "" where it has none.
-    """
-
-    host: str
-    method: str
-    path: str
-    token: bool
-    range: str
-
-
-@dataclass(slots=True)
-class Fault:
-    """What goes wrong with requests.
-
-    Attributes:
-        where: regular expression of the paths that it befalls, as "hub /api/" or "cdn .*safetensors".
-        times: so many requests, the first ones; a large number is always.
-        status: HTTP status to answer with instead.
-        headers: sent with it.
-        cut_at: bytes of the body after which the connection is closed.
-        stall_at: bytes of the body after which nothing follows.
-        flip: byte of the body that is changed.
-        body: bytes to answer with instead.
-        silent: whether nothing is answered at all.
-        ignores_range: whether all of a file is sent although a part was asked for.
-        slow: seconds before each piece of 16 KiB.
-    """
-
-    where: str
-    times: int = 1_000_000
-    status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    cut_at: int | None = None
-    stall_at: int | None = None
-    flip: int | None = None
-    body: bytes | None = None
-    silent: bool = False
-    ignores_range: bool = False
-    slow: float = 0.0
-
-
-@dataclass(slots=True)
-class StandInHub:
-    """What a hub holds and what it was asked.
-
-    Attributes:
-        models: name -> commit -> path -> bytes; the last commit is what ``main`` is at.
-        datasets: likewise.
-        gated: names that need a token with access; such as "hf_member" is one.
-        endpoint: address of the hub.
-        faults: what goes wrong; may be changed while it serves.
-        asked: the requests in order.
-        page: entries of a page of a list of files.
-    """
-
-    models: dict[str, dict[str, Files]] = field(default_factory=dict[str, dict[str, Files]])
-    datasets: dict[str, dict[str, Files]] = field(default_factory=dict[str, dict[str, Files]])
-    gated: frozenset[str] = frozenset()
-    endpoint: str = ""
-    cdn: str = ""
-    faults: list[Fault] = field(default_factory=list[Fault])
-    asked: list[Asked] = field(default_factory=list[Asked])
-    page: int = 3
-    closing: threading.Event = field(default_factory=threading.Event)
-
-    def fault_of(self, line: str) -> Fault | None:
-        """Return the fault that befalls a request, one time less of it left."""
-        for fault in self.faults:
-            if fault.times > 0 and re.search(fault.where, line):
-                fault.times -= 1
-                return fault
-        return None
 
 
 @contextmanager
@@ -156,13 +70,6 @@ def pointed_at(hub: StandInHub, home: Path, *, token: str = "", offline: bool = 
             setattr(constants, name, value)
         for name, value in variables.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def digest_of(path: str, content: bytes) -> str:
-    """Return what a hub calls a file: its SHA-256 in large storage, else git's SHA-1."""
-    if path.endswith(_LFS):
-        return hashlib.sha256(content).hexdigest()
-    return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()  # noqa: S324 - git's choice
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -274,7 +181,7 @@ class _Hub(_Handler):
             self._refuse(404, "EntryNotFound", commit=commit)
             return
         tag, size = digest_of(path, content), str(len(content))
-        if not path.endswith(_LFS):
+        if not is_large(path):
             self.send_part(content, {"ETag": f'"{tag}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"})
             return
         place = (
@@ -290,7 +197,7 @@ class _Hub(_Handler):
 
     def _tree(self, _commit: str, files: Files, match: re.Match[str]) -> None:
         below = (match["below"] or "").strip("/")
-        found = [_entry(path, content) for path, content in files.items() if path.startswith(below)]
+        found = [entry_of(path, content) for path, content in files.items() if path.startswith(below)]
         start = int((re.search(r"cursor=(\d+)", self.path) or [0, 0])[1])
         more = {}
         if start + self.hub.page < len(found):
@@ -311,10 +218,3 @@ class _Cdn(_Handler):
         _, kind, owner, name, commit, path = self.path.partition("?")[0].split("/", 5)
         held = self.hub.models if kind == "models" else self.hub.datasets
         self.send_part(held[f"{owner}/{name}"][commit][path], {"Accept-Ranges": "bytes"})
-
-
-def _entry(path: str, content: bytes) -> dict[str, Any]:
-    plain = {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}  # noqa: S324
-    if path.endswith(_LFS):
-        return {**plain, "lfs": {"oid": digest_of(path, content), "size": len(content), "pointerSize": 134}}
-    return {**plain, "oid": digest_of(path, content)}

@@ -13,6 +13,7 @@ from medtune.data.hub.repository import Listing, RepoFile, Repository
 __all__ = ["local_split"]
 
 _DESCRIBE = ("README.md", ".huggingface.yaml", "dataset_infos.json")
+_DATA = (".parquet", ".json", ".jsonl", ".csv")
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
@@ -35,14 +36,7 @@ def local_split(repository: Repository, subset: str | None, split: str, listener
         ValueError: from ``datasets``; there is no such subset or split.
     """
     listing = listing_of(repository, listener.patience, listener.tell)
-    script = f"{repository.name.rpartition('/')[2]}.py"
-    if script in listing.files and not any(
-        path.endswith((".parquet", ".json", ".jsonl", ".csv")) for path in listing.files
-    ):
-        raise repository.error(
-            f"is a program ('{script}') and no data, which medtune does not run",
-            "set data.revision=refs/convert/parquet, where the hub keeps such sets as Parquet",
-        )
+    _refuse_program(listing)
     with tempfile.TemporaryDirectory(prefix="medtune-data-set-") as scratch:
         folder = Path(scratch) / repository.name.rpartition("/")[2]
         _lay_out(listing, folder)
@@ -56,10 +50,19 @@ def local_split(repository: Repository, subset: str | None, split: str, listener
             raise ValueError(f"no split: {sorted(map(str, files))}")
         wanted = {Path(path).relative_to(folder.resolve()).as_posix() for path in files[split]}
         _show(repository, [listing.files[path] for path in sorted(wanted)], folder, listener)
-        builder.config.data_files = type(files)(
-            {split: files[split]}
-        )  # else it reads the columns off another split's file
+        # Alone: it would read the columns off another split's file, which is not there.
+        builder.config.data_files = type(files)({split: files[split]})
         yield builder.as_streaming_dataset(split=split)
+
+
+def _refuse_program(listing: Listing) -> None:
+    """Refuse a data set that is made by a program: ``datasets`` runs none, and finds no files of it."""
+    script = f"{listing.repository.name.rpartition('/')[2]}.py"
+    if script in listing.files and not any(path.endswith(_DATA) for path in listing.files):
+        raise listing.repository.error(
+            f"is a program ('{script}') and no data, which medtune does not run",
+            "set data.revision=refs/convert/parquet, where the hub keeps such sets as Parquet",
+        )
 
 
 def _lay_out(listing: Listing, folder: Path) -> None:

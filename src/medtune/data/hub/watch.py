@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from medtune.data.hub.refusals import asked_to_wait, explained, may_pass
 from medtune.data.hub.repository import Repository
@@ -128,31 +128,15 @@ def watched(
     Raises:
         HubError: no byte came for ``patience.silence`` seconds.
     """
-    results: dict[int, T] = {}
-    errors: list[BaseException] = []
-    waiting = list(enumerate(jobs))[::-1]
-
-    def work() -> None:
-        while waiting and not errors:
-            try:
-                number, job = waiting.pop()
-            except IndexError:
-                return
-            try:
-                results[number] = job()
-            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-                errors.append(error)
-
+    crew = _Crew(jobs)
     # As daemons: a thread that hangs in the operating system must not keep the process alive.
-    crew = [threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(jobs)))]
+    members = [threading.Thread(target=crew.work, daemon=True) for _ in range(min(threads, len(jobs)))]
     watch.hear()
     try:
-        for member in crew:
+        for member in members:
             member.start()
-        while any(member.is_alive() for member in crew):
-            next(member for member in crew if member.is_alive()).join(_TICK) if not errors else None
-            if errors:
-                break
+        while not crew.errors and (busy := [member for member in members if member.is_alive()]):
+            busy[0].join(_TICK)
             tick()
             if watch.silent > watch.patience.silence:
                 raise repository.error(
@@ -161,6 +145,27 @@ def watched(
                 )
     finally:
         watch.end()
-    if errors:
-        raise errors[0]
-    return [results[number] for number in range(len(jobs))]
+    if crew.errors:
+        raise crew.errors[0]
+    return [crew.results[number] for number in range(len(jobs))]
+
+
+class _Crew(Generic[T]):
+    """Jobs that several threads take one after the other, until one fails."""
+
+    def __init__(self, jobs: Sequence[Callable[[], T]]) -> None:
+        self.results: dict[int, T] = {}
+        self.errors: list[BaseException] = []
+        self._waiting = list(enumerate(jobs))[::-1]
+
+    def work(self) -> None:
+        """Do jobs as long as there are any."""
+        while self._waiting and not self.errors:
+            try:
+                number, job = self._waiting.pop()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                self.results[number] = job()
+            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+                self.errors.append(error)

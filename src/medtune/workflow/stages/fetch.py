@@ -8,6 +8,7 @@ from medtune.data.fetching import fetch_rows
 from medtune.data.hub.download import Listener
 from medtune.data.hub.models import described, loadable, require_room
 from medtune.data.hub.pins import pinned
+from medtune.errors import HubError
 from medtune.machine.hardware import first_rank_says, is_first_rank
 from medtune.planning.make_plan import make_plan
 from medtune.workflow.state import RunRequest
@@ -42,7 +43,11 @@ def fetch(asked: RunRequest) -> RunRequest:
     """
     listener = Listener(asked.on_stage, asked.on_download) if is_first_rank() else Listener()
     spec = asked.spec
-    described(spec.model, listener)
+    try:
+        described(spec.model, listener)
+    except HubError:
+        asked.plan.require_fit()  # what a bundle states of the model is enough to refuse it
+        raise
     plan = make_plan(spec, asked.host)
     if plan != asked.plan:
         asked.on_plan(plan)
