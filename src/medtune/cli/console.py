@@ -46,6 +46,9 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         table.add_row("steps", f"{plan['steps']:,} over {plan['tokens']:,} tokens ({basis})")
     if plan["tokens_per_second"]:
         _add_time(table, plan)
+    table.add_row("download", plan["download"])
+    if plan["path_reason"]:
+        table.add_row("plain path", f"because {plan['path_reason']}")
     if plan["data"]:
         _add_counts(table, plan["data"], micro)
     for terms in plan["licences"]:
@@ -80,6 +83,8 @@ def _add_time(table: "Table", plan: Mapping[str, Any]) -> None:
     """Add rows on time and cost: estimates, with what they rest on."""
     took = "" if plan["seconds"] is None else f"{plan['seconds'] / 3600:.2f} h of training at "
     table.add_row("time", f"about {took}{plan['tokens_per_second']:,.0f} tokens/s ({plan['speed_basis']})")
+    if plan["scoring_seconds"] is not None:
+        table.add_row("scoring", f"about {plan['scoring_seconds'] / 60:.0f} min for base and tuned model")
     if plan["cost"] is not None:
         table.add_row("cost", f"about {plan['cost']:.2f} at the price given, scoring not included")
 

@@ -13,6 +13,7 @@ from medtune.machine.hardware import Machine, compute_dtype, describe_machine, w
 from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
+from medtune.planning.outlook import outlook
 from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize, Plan
@@ -52,6 +53,7 @@ def make_plan(
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     fits, advice = _judge(choices, choice, spec)
+    decided = _decided(choice, spec, machine)
     return Plan(
         backends=require_backends(spec, host),
         fits=fits,
@@ -60,8 +62,9 @@ def make_plan(
         scheme=spec.quant.scheme,
         scheme_reason=reason,
         **_stated(spec, shape, machine),
-        **_decided(choice, spec, machine),
+        **decided,
         **_sized(spec, size, choice),
+        **outlook(spec, shape, decided.get("path", "plain"), size, machine),
     )
 
 
@@ -233,7 +236,8 @@ def _stated_size(spec: RunSpec, bundles: list[Bundle]) -> DataSize | None:
     for bundle in bundles:
         same = bundle.spec.data.source == spec.data.source and bundle.spec.model.name == spec.model.name
         if same and whole and bundle.train_tokens:
-            return DataSize(math.ceil(bundle.train_tokens / spec.train.max_length), bundle.train_tokens, measured=False)
+            rows = math.ceil(bundle.train_tokens / spec.train.max_length)
+            return DataSize(rows, bundle.train_tokens, measured=False, sources=bundle.sources)
     return None
 
 

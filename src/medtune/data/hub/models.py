@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from medtune.data.hub.asking import commit_of, listing_of
-from medtune.data.hub.download import Listener, make_local, require_space
+from medtune.data.hub.download import Listener, make_local, missing_bytes, require_space
 from medtune.data.hub.repository import Listing, RepoFile, Repository
-from medtune.errors import HubUnreachableError
+from medtune.errors import CorruptDownloadError, HubError, HubUnreachableError
 from medtune.specs import ModelSpec
 
-__all__ = ["described", "loadable", "repository_of", "require_room"]
+__all__ = ["bytes_to_fetch", "described", "loadable", "repository_of", "require_room"]
 
 _DESCRIBE = frozenset({".json", ".model", ".txt", ".jinja", ".tiktoken"})
 _CARD = "README.md"
@@ -65,6 +65,22 @@ def require_room(model: ModelSpec, listener: Listener) -> None:
         listing = _listing(model, listener)
         folder = make_local(listing.repository, _descriptions(listing), listener)
         require_space(listing.repository, _weights(listing, folder))
+
+
+def bytes_to_fetch(model: ModelSpec) -> int | None:
+    """Return the bytes that ``loadable`` would fetch, without asking for anything; None while the hub's list is not here."""
+    if model.path:
+        return 0
+    repository = repository_of(model)
+    commit = repository.cached_commit()
+    listing = Listing.kept(repository.at(commit)) if commit else None
+    if listing is None:
+        return None
+    try:
+        weights = _weights(listing, listing.repository.snapshot)
+    except (HubError, CorruptDownloadError):  # it names no weights, or its index is not here yet
+        weights = [file for path, file in listing.files.items() if path.endswith(".safetensors") and "/" not in path]
+    return missing_bytes(listing.repository, [*_descriptions(listing), *weights])
 
 
 def _listing(model: ModelSpec, listener: Listener) -> Listing:
