@@ -84,7 +84,7 @@ def _add_time(table: "Table", plan: Mapping[str, Any]) -> None:
     took = "" if plan["seconds"] is None else f"{plan['seconds'] / 3600:.2f} h of training at "
     table.add_row("time", f"about {took}{plan['tokens_per_second']:,.0f} tokens/s ({plan['speed_basis']})")
     if plan["scoring_seconds"] is not None:
-        table.add_row("scoring", f"about {plan['scoring_seconds'] / 60:.0f} min for base and tuned model")
+        table.add_row("scoring", f"about {plan['scoring_seconds']:,.0f} s for base and tuned model")
     if plan["cost"] is not None:
         table.add_row("cost", f"about {plan['cost']:.2f} at the price given, scoring not included")
 

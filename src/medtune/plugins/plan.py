@@ -131,7 +131,7 @@ class Plan:
             told.append(f"plan: {self.steps:,} steps over {self.tokens:,} tokens{hours}")
         told.append(f"download: {self.download}")
         if self.scoring_seconds is not None:
-            told.append(f"plan: about {self.scoring_seconds / 60:.0f} min of scoring, base and tuned")
+            told.append(f"plan: about {self.scoring_seconds:,.0f} s of scoring, base and tuned")
         if self.path_reason:
             told.append(f"plan: the plain path, because {self.path_reason}")
         told += [f"terms of {terms}" for terms in self.licences]
