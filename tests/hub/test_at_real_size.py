@@ -33,7 +33,9 @@ print(json.dumps({"seconds": time.monotonic() - began, "cpu": time.process_time(
 
 
 def measured(what, environment):
-    done = subprocess.run([sys.executable, "-c", PREPARE, what], env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE, what], env=environment, check=True, capture_output=True, text=True
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
