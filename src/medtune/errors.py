@@ -15,13 +15,15 @@ MedtuneError
 │   └── UnusableRowError
 ├── UnsafeArtifactError (exit 4)
 │   ├── BaseDamagedError
+│   ├── CorruptDownloadError
 │   ├── DamagedArtifactError
 │   ├── UnprovenAnswersError
 │   ├── UnprovenBaseError
 │   └── UnsafeAdapterError
 ├── RunLockedError (exit 5)
 ├── StorageError (exit 6)
-│   ├── HubUnreachableError
+│   ├── HubError
+│   │   └── HubUnreachableError
 │   ├── WriteFailedError
 │   └── DiskFullError
 ├── NonFiniteLossError (exit 7)
@@ -194,6 +196,17 @@ class UnsafeAdapterError(UnsafeArtifactError):
         )
 
 
+class CorruptDownloadError(UnsafeArtifactError):
+    """A file of a model or data set is not what the hub says that it is."""
+
+    def __init__(self, what: str, repository: str, file: str, reason: str) -> None:
+        self.what, self.repository, self.file, self.reason = what, repository, file, reason
+        super().__init__(
+            f"file '{file}' of {what} '{repository}' is corrupt: {reason}; nothing was loaded from it: run the same "
+            "command again to fetch it anew, and if it stays so, ask whoever runs the mirror or proxy between"
+        )
+
+
 class RunLockedError(MedtuneError):
     """Another process writes to this run folder."""
 
@@ -211,15 +224,28 @@ class StorageError(MedtuneError):
     exit_code = 6
 
 
-class HubUnreachableError(StorageError):
+class HubError(StorageError):
+    """The hub does not give a model or data set; what was fetched so far is kept."""
+
+    def __init__(self, what: str, repository: str, problem: str, instead: str) -> None:
+        self.what, self.repository, self.problem, self.instead = what, repository, problem, instead
+        super().__init__(f"{what} '{repository}' {problem}; {instead}")
+
+
+class HubUnreachableError(HubError):
     """A model or data set is neither local nor reachable on the hub."""
 
-    def __init__(self, what: str, repository: str, local_option: str) -> None:
-        self.what, self.repository, self.local_option = what, repository, local_option
-        super().__init__(
-            f"cannot get {what} '{repository}': it is not in the local cache and the hub cannot be reached; "
-            f"point at a local copy with {local_option}"
-        )
+    def __init__(
+        self,
+        what: str,
+        repository: str,
+        local_option: str,
+        reason: str = "the hub cannot be reached",
+        missing: str | None = None,
+    ) -> None:
+        self.local_option, self.reason, self.missing = local_option, reason, missing
+        lacks = "is not in the local cache" if missing is None else f"lacks '{missing}' in the local cache"
+        super().__init__(what, repository, f"{lacks} and {reason}", f"point at a local copy with {local_option}")
 
 
 class WriteFailedError(StorageError):
@@ -233,11 +259,13 @@ class WriteFailedError(StorageError):
 class DiskFullError(StorageError):
     """There is less free disk space than the next write needs."""
 
-    def __init__(self, path: str, needed_bytes: int, free_bytes: int) -> None:
-        self.path, self.needed_bytes, self.free_bytes = path, needed_bytes, free_bytes
+    def __init__(
+        self, path: str, needed_bytes: int, free_bytes: int, instead: str = "choose another output_dir"
+    ) -> None:
+        self.path, self.needed_bytes, self.free_bytes, self.instead = path, needed_bytes, free_bytes, instead
         super().__init__(
             f"'{path}' needs {needed_bytes / 2**20:,.0f} MiB of free disk space and has {free_bytes / 2**20:,.0f} MiB; "
-            "free some, or choose another output_dir"
+            f"free some, or {instead}"
         )
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from medtune.data.base.inspection import QUICK_CHECKS, inspect_base
 from medtune.errors import SpecError
 from medtune.machine.hardware import is_first_rank
-from medtune.planning.make_plan import make_plan, require_backends
+from medtune.planning.make_plan import local_config, make_plan, require_backends
 from medtune.plugins.contracts import EncodedExample, PromptFormatter
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.host import PluginHost, create_host
@@ -19,6 +19,7 @@ from medtune.specs import RunSpec
 from medtune.workflow.run import Run
 
 if TYPE_CHECKING:
+    from medtune.data.hub.download import Progress
     from medtune.data.preview import Preview
 
 __all__ = ["DEFAULT_BUNDLE", "MedTuner"]
@@ -26,6 +27,7 @@ __all__ = ["DEFAULT_BUNDLE", "MedTuner"]
 DEFAULT_BUNDLE = "starling-medtuned"
 
 Rows = Iterable[Mapping[str, Any]]
+Listener = Callable[[Any], None]
 
 
 class MedTuner:
@@ -156,7 +158,8 @@ class MedTuner:
         from medtune.data.prepare import preview
         from medtune.data.tokenizer import load_tokenizer
 
-        return preview(self.spec, self.host, load_tokenizer(self.spec.model), n, rows=self._rows)
+        spec = self._pinned()
+        return preview(spec, self.host, load_tokenizer(spec.model), n, rows=self._rows)
 
     def inspect(self, n: int = 3, *, leak_test: bool = False) -> "Preview":
         """Return ``n`` rows with their tokens' text, and the report over all training rows (which it prepares).
@@ -174,13 +177,24 @@ class MedTuner:
         from medtune.workflow.leak_test import prove_isolation
         from medtune.workflow.row_checks import RowChecks
 
-        tokenizer = load_tokenizer(self.spec.model)
+        spec = self._pinned()
+        tokenizer = load_tokenizer(spec.model)
         checker = RowChecks(self.host.all("task"))
-        prepared = prepare(self.spec, self.host, tokenizer, rows=self._rows, checker=checker)
-        isolation = prove_isolation(self.spec, self.host, tokenizer, prepared.rows).to_json() if leak_test else None
-        rows = preview(self.spec, self.host, tokenizer, n, rows=self._rows)
+        prepared = prepare(spec, self.host, tokenizer, rows=self._rows, checker=checker)
+        isolation = prove_isolation(spec, self.host, tokenizer, prepared.rows).to_json() if leak_test else None
+        rows = preview(spec, self.host, tokenizer, n, rows=self._rows)
         tokens = [token_texts(tokenizer, row.input_ids) for row in rows]
         return Preview(rows, tokens, prepared.report, isolation)
+
+    def _pinned(self) -> RunSpec:
+        """Return the spec with a commit in the place of every branch and tag, which is said in medtune's log."""
+        import logging
+
+        from medtune.data.hub.download import Listener
+        from medtune.data.hub.pins import pinned
+
+        listener = Listener(logging.getLogger("medtune").warning)
+        return pinned(self.spec, listener, has_rows=self._rows is not None)[0]
 
     def train(
         self,
@@ -188,6 +202,9 @@ class MedTuner:
         on_step: Callable[[Mapping[str, Any]], None] | None = None,
         on_stage: Callable[[str], None] | None = None,
         on_plan: Callable[[Plan], None] | None = None,
+        on_download: Callable[["Progress"], None] | None = None,
+        *,
+        quiet: bool = False,
     ) -> Run:
         """Score the base, train the adapter, score it again, and leave everything in ``spec.output_dir``.
 
@@ -195,7 +212,10 @@ class MedTuner:
             resume: "auto" continues an interrupted run in ``output_dir``, "never" refuses to, a path names a checkpoint.
             on_step: called after every update with ``step`` and ``total_steps``, and with the record when one is logged.
             on_stage: called with a sentence when a stage begins.
-            on_plan: called with the plan, before it is refused or followed.
+            on_plan: called with the plan, before it is refused or followed; again when the model's own configuration,
+                once fetched, leads to another.
+            on_download: called with how far a download is, up to ten times a second.
+            quiet: whether events that no function is given for are not told; else they are, on stderr.
 
         Returns:
             The finished run.
@@ -209,13 +229,32 @@ class MedTuner:
             if is_first_rank():
                 held.enter_context(RunLock(Path(self.spec.output_dir)))
             plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
-            (on_plan or _ignore)(plan)
-            plan.require_fit()
+            given = {"on_step": on_step, "on_stage": on_stage, "on_plan": on_plan, "on_download": on_download}
+            listeners = _listeners(held, given, quiet=quiet)
+            listeners["on_plan"](plan)
+            if self.spec.model.path or local_config(self.spec):
+                plan.require_fit()  # else as soon as the model's own configuration is fetched
             from medtune.workflow.state import RunRequest
             from medtune.workflow.training import train
 
-            listeners = {"on_step": on_step or _ignore, "on_stage": on_stage or _ignore}
-            return train(RunRequest(self.spec, self.host, plan, self._rows, resume, **listeners))
+            # mypy takes a mapping for a value of every field; these four are the only keys.
+            return train(RunRequest(self.spec, self.host, plan, self._rows, resume, **cast("Any", listeners)))
+
+
+def _listeners(held: ExitStack, given: Mapping[str, Listener | None], *, quiet: bool) -> dict[str, Listener]:
+    """Return whom each kind of event is told: the function given for it, else stderr, or nobody."""
+    if quiet or not is_first_rank():
+        return {name: function or _ignore for name, function in given.items()}
+    from medtune.workflow.narration import Narrator
+
+    narrator = held.enter_context(Narrator())
+    told: dict[str, Listener] = {
+        "on_step": narrator.step,
+        "on_stage": narrator.stage,
+        "on_plan": narrator.plan,
+        "on_download": narrator.download,
+    }
+    return {name: function or told[name] for name, function in given.items()}
 
 
 class _InlineFormatter:

@@ -1,102 +1,22 @@
-"""Data sets of the hub are read at the commit that was asked for, or one sentence says why not."""
+"""Data sets of the hub are read at the commit that was asked for, whole and private, or one sentence says why not."""
 
 import io
-import json
-import os
-import subprocess
-import sys
+import stat
 
 import pyarrow as pa
 import pytest
-from hub_server import serve
 from pyarrow import parquet
 
-from medtune.data.rows import data_fingerprint
+from medtune.data.hub.download import Listener
+from medtune.data.hub.repository import Repository
+from medtune.data.rows import data_fingerprint, read_rows
 from medtune.data.sources.hub import HubData
-from medtune.errors import DataError, HubUnreachableError
+from medtune.errors import CorruptDownloadError, DataError, HubError, HubUnreachableError
+from medtune.testing.hub import pointed_at, serve_hub
+from medtune.testing.hub_contents import Fault, StandInHub
 
 OLD, NEW = "0" * 39 + "1", "f" * 39 + "2"
 SECRET = "Mrs Patient"
-
-
-class FakeSet:
-    """What ``load_dataset`` returns, as far as it is used."""
-
-    def __init__(self, rows, commit=NEW):
-        self.rows = rows
-        self.cache_files = [{"filename": f"/cache/org___set/default/0.0.0/{commit}/set-train.arrow"}]
-
-    def iter(self, batch_size):
-        for start in range(0, len(self.rows), batch_size):
-            piece = self.rows[start : start + batch_size]
-            yield {column: [row[column] for row in piece] for column in piece[0]}
-
-
-def rows_of(data, result):
-    """Read with a client that returns or raises ``result``."""
-
-    def load(*_arguments, **_options):
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    return list(data.rows(load))
-
-
-def test_rows_are_read_in_order_over_batches():
-    rows = [{"a": i, "b": str(i)} for i in range(2500)]
-    assert rows_of(HubData("org/set", NEW), FakeSet(rows)) == rows
-
-
-def test_the_client_is_asked_for_exactly_what_the_spec_names():
-    asked = []
-
-    def load(*arguments, **options):
-        asked.append((arguments, options))
-        return FakeSet([{"a": 1}])
-
-    list(HubData("org/set", NEW, "en", "test", streaming=True).rows(load))
-    options = {"name": "en", "revision": NEW, "split": "test", "streaming": True}
-    assert asked == [(("org/set",), options)]
-
-
-def test_another_commit_in_the_cache_is_refused():
-    with pytest.raises(DataError, match="at commit 000000000000 and the run is pinned to ffffffffffff"):
-        rows_of(HubData("org/set", NEW), FakeSet([{"a": 1}], commit=OLD))
-    assert rows_of(HubData("org/set", "main"), FakeSet([{"a": 1}], commit=OLD)) == [{"a": 1}]
-
-
-def named(name, module="datasets.exceptions", base=Exception):
-    return type(name, (base,), {"__module__": module})
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "sentence"),
-    [
-        (ConnectionError("x"), HubUnreachableError, r"'org/set': .* --set data\.source=FILE"),
-        (named("ConnectTimeout", "httpx._exceptions")("x"), HubUnreachableError, "hub cannot be reached"),
-        (ValueError("Unknown split \"dev\". Should be one of ['train']."), DataError, r"no split 'train' \(it has 'train'\)"),
-        (ValueError("Config name is missing.\nPick one of ['en', 'zh']"), DataError, r"subsets \(it has 'en', 'zh'\)"),
-        (named("DatasetNotFoundError")("Dataset 'x' is a gated dataset"), DataError, "is gated: ask for access"),
-        (named("DatasetNotFoundError")("Dataset 'x' doesn't exist"), DataError, "does not exist, or needs a log-in"),
-        (named("DatasetNotFoundError")("Revision 'x' doesn't"), DataError, f"has no revision '{NEW}'"),
-        (named("DatasetGenerationError")(SECRET), DataError, r"cannot be read \(DatasetGenerationError\)"),
-    ],
-)  # fmt: skip
-def test_what_the_client_raises_becomes_one_sentence(error, kind, sentence):
-    with pytest.raises(kind, match=sentence) as caught:
-        rows_of(HubData("org/set", NEW), error)
-    assert SECRET not in str(caught.value)
-    assert caught.value.__suppress_context__
-
-
-def test_a_pinned_set_is_known_by_its_commit_without_a_connection():
-    prints = {data_fingerprint("org/set", revision=c, subset=s, split=p) for c, s, p in COMBINATIONS}
-    assert len(prints) == len(COMBINATIONS)
-    assert None not in prints
-
-
-COMBINATIONS = [(OLD, None, "train"), (NEW, None, "train"), (NEW, "en", "train"), (NEW, None, "test")]
 
 
 def table_of(rows):
@@ -105,82 +25,138 @@ def table_of(rows):
     return sink.getvalue()
 
 
-REPOSITORIES = {
-    "org/set": {
-        OLD: {"README.md": b"# old", "data/train-00000-of-00001.parquet": table_of([{"a": "old"}])},
-        NEW: {"README.md": b"# new", "data/train-00000-of-00001.parquet": table_of([{"a": "new"}, {"a": "more"}])},
-    },
+def set_of(*values):
+    return {
+        "README.md": b"# a card without a head",
+        "data/train-00000-of-00001.parquet": table_of([{"a": value} for value in values]),
+        "data/validation-00000-of-00001.parquet": table_of([{"a": "held out", "b": 1}]),
+    }
+
+
+CONFIGS = (
+    b"---\nconfigs:\n- {config_name: en, data_files: en.parquet}\n- {config_name: zh, data_files: zh.parquet}\n---"
+)
+LABELS = (
+    b"---\ndataset_info:\n  features:\n  - name: label\n    dtype: {class_label: {names: {'0': no, '1': yes}}}\n---\n"
+)
+DATASETS = {
+    "org/set": {OLD: set_of("old"), NEW: set_of("new", "more")},
     "org/two": {
         NEW: {
-            "README.md": b"---\nconfigs:\n- {config_name: en, data_files: en.parquet}\n- {config_name: zh, data_files: zh.parquet}\n---",
+            "README.md": CONFIGS,
             "en.parquet": table_of([{"a": "english"}]),
             "zh.parquet": table_of([{"a": "chinese"}]),
         }
     },
-    "gated/set": {NEW: {"README.md": b"# gated"}},
+    "org/lines": {NEW: {"train.jsonl": b'{"a": "line"}\n', "test.jsonl": b'{"a": "test"}\n', "notes.txt": b"other"}},
+    "org/broken": {NEW: {"train.jsonl": b'{"a": "' + SECRET.encode() + b"\n"}},
+    "org/program": {NEW: {"program.py": b"raise SystemExit", "README.md": b""}},
+    "org/labels": {NEW: {"README.md": LABELS, "train.parquet": table_of([{"label": 1}])}},
+    "gated/set": {NEW: set_of("gated")},
 }
-READ = """
-import json, sys
-from medtune.data.rows import data_fingerprint, read_rows
-from medtune.errors import MedtuneError
-for source, options in json.loads(sys.argv[1]):
-    try:
-        answer = [[row.values["a"], row.place] for row in read_rows(source, **options)]
-    except MedtuneError as error:
-        answer = f"{type(error).__name__}: {error}"
-    known = data_fingerprint(source, revision=options.get("revision"))
-    print(json.dumps([answer, known]), flush=True)
-"""
 
 
-def read_in_a_process(endpoint, folder, requests, **environment):
-    """Read with the real client, whose settings are read once per process."""
-    settings = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder), "HF_TOKEN": "", "HF_HUB_OFFLINE": "0"}
-    done = subprocess.run(
-        [sys.executable, "-c", READ, json.dumps(requests)],
-        env=settings | environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+@pytest.fixture
+def hub(tmp_path):
+    held = StandInHub(datasets=dict(DATASETS), gated=frozenset({"gated/set"}))
+    with serve_hub(held) as served, pointed_at(served, tmp_path):
+        yield served
 
 
-def test_the_real_client_gives_the_pinned_commit_and_clear_refusals(tmp_path):
-    with serve(REPOSITORIES) as endpoint:
-        found = read_in_a_process(
-            endpoint,
-            tmp_path,
-            [
-                ("org/set", {"revision": OLD}),
-                ("org/set", {}),
-                ("org/set", {"revision": NEW, "streaming": True}),
-                ("org/set", {"revision": OLD, "split": "test"}),
-                ("org/set", {"revision": "e" * 40}),
-                ("org/none", {}),
-                ("gated/set", {}),
-                ("org/two", {}),
-                ("org/two", {"subset": "zh"}),
-            ],
-        )
-    answers, prints = [answer for answer, _ in found], [known for _, known in found]
-    assert answers[0] == [["old", f"org/set@{OLD[:12]}[train] row 0"]]
-    assert answers[1] == [["new", "org/set@main[train] row 0"], ["more", "org/set@main[train] row 1"]]
-    assert [value for value, _ in answers[2]] == ["new", "more"]
-    assert answers[3] == "DataError: data set 'org/set' has no split 'test' (it has 'train'); set data.split"
-    assert answers[4] == f"DataError: data set 'org/set' has no revision '{'e' * 40}'"
-    assert answers[5] == "DataError: data set 'org/none' does not exist, or needs a log-in"
-    assert answers[6] == "DataError: data set 'gated/set' is gated: ask for access and log in"
-    assert answers[7] == "DataError: data set 'org/two' has several subsets (it has 'en', 'zh'); set data.subset"
-    assert [value for value, _ in answers[8]] == ["chinese"]
-    assert prints[1] == prints[2] != prints[0]  # the main branch is at the newest commit
-    offline = read_in_a_process(
-        endpoint,
-        tmp_path,
-        [("org/set", {"revision": NEW}), ("org/set", {"revision": OLD}), ("org/other", {}), ("org/set", {})],
-        HF_HUB_OFFLINE="1",
-    )
-    assert [value for value, _ in offline[0][0]] == ["new", "more"]
-    assert offline[1][0].startswith("DataError: the cache holds data set 'org/set' at commit ffffffffffff")
-    assert offline[2][0].startswith("HubUnreachableError: cannot get data set 'org/other'")
-    assert offline[3][1] is None  # which commit main is at cannot be told: nothing is cached under it
+def values_of(source, **options):
+    return [row.values["a"] for row in read_rows(source, **options)]
+
+
+def test_the_rows_of_the_pinned_commit_are_read_with_their_place(hub):
+    rows = list(read_rows("org/set", revision=NEW))
+    assert [(row.values["a"], row.row_id, row.place) for row in rows] == [
+        ("new", "train-0", f"org/set@{NEW[:12]}[train] row 0"),
+        ("more", "train-1", f"org/set@{NEW[:12]}[train] row 1"),
+    ]
+    assert values_of("org/set", revision=OLD) == ["old"]
+    assert values_of("org/set") == ["new", "more"]
+    assert values_of("org/set", revision=NEW, split="validation") == ["held out"]
+
+
+def test_only_the_files_of_the_split_are_fetched_and_none_twice(hub):
+    values_of("org/set", revision=NEW)
+    fetched = [each.path for each in hub.asked if "/resolve/" in each.path]
+    assert fetched == [f"/datasets/org/set/resolve/{NEW}/{name}" for name in list(set_of())[:2]]
+    hub.asked.clear()
+    assert values_of("org/set", revision=NEW) == ["new", "more"]
+    assert hub.asked == []
+
+
+def test_a_set_can_be_lines_or_have_subsets_or_names_of_labels(hub):
+    assert values_of("org/lines", revision=NEW, split="test") == ["test"]
+    assert values_of("org/two", revision=NEW, subset="zh") == ["chinese"]
+    assert [row.values for row in read_rows("org/labels", revision=NEW)] == [{"label": 1}]
+
+
+def test_what_was_fetched_is_read_without_a_connection(hub, tmp_path):
+    values_of("org/set")
+    with pointed_at(hub, tmp_path, offline=True):
+        assert values_of("org/set", revision=NEW) == values_of("org/set") == ["new", "more"]
+        with pytest.raises(HubUnreachableError, match=r"'org/set' .* not to ask the hub; .* --set data\.source=FILE"):
+            values_of("org/set", revision=OLD)
+
+
+def test_a_set_can_be_made_local_before_it_is_read(hub):
+    told = []
+    HubData("org/set", NEW).make_local(Listener(told.append))
+    assert told[-1].startswith("fetching 1 file, 0 kB, of data set 'org/set' at fffffff")
+    hub.asked.clear()
+    assert values_of("org/set", revision=NEW) == ["new", "more"]
+    assert hub.asked == []
+
+
+def test_cached_data_is_readable_by_its_owner_only(hub):
+    values_of("org/set")
+    cache = Repository("dataset", "org/set").cache
+    assert not [path for path in (cache, *cache.rglob("*")) if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+
+
+def test_a_corrupt_file_changes_no_row(hub, tmp_path):
+    hub.faults.append(Fault("cdn ", flip=60))
+    with pytest.raises(
+        CorruptDownloadError, match=r"'data/train-00000-of-00001\.parquet' of data set 'org/set' is corrupt"
+    ):
+        values_of("org/set", revision=NEW)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "kind", "sentence"),
+    [
+        ("org/set", {"revision": OLD, "split": "test"}, DataError, r"has no split 'test' \(it has 'train', 'validation'\); set"),
+        ("org/set", {"revision": "e" * 40}, HubError, "has no revision 'e{40}'; set data.revision"),
+        ("org/none", {}, HubError, "data set 'org/none' does not exist, or is private and there is no token"),
+        ("gated/set", {}, HubError, "is gated, and there is no token; ask for access on its page .*/datasets/gated/set"),
+        ("org/two", {}, DataError, r"has several subsets \(it has 'en', 'zh'\); set data.subset"),
+        ("org/two", {"subset": "fr"}, DataError, r"has no subset 'fr' \(it has 'en', 'zh'\); set data.subset"),
+        ("org/program", {}, HubError, "is a program .*; set data.revision=refs/convert/parquet"),
+        ("org/broken", {}, DataError, r"data set 'org/broken' cannot be read \("),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_one_sentence(hub, source, options, kind, sentence):
+    with pytest.raises(kind, match=sentence) as caught:
+        values_of(source, **options)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__suppress_context__ or SECRET not in str(caught.value.__cause__)
+
+
+def test_a_set_is_known_by_its_commit_and_a_pinned_one_without_a_connection(hub, tmp_path):
+    prints = {data_fingerprint("org/set", revision=c, subset=s, split=p) for c, s, p in COMBINATIONS}
+    assert len(prints) == len(COMBINATIONS)
+    assert None not in prints
+    assert hub.asked == []
+    assert data_fingerprint("org/set") == data_fingerprint("org/set", revision=NEW)
+    with pointed_at(hub, tmp_path, offline=True):
+        assert data_fingerprint("org/other") is None
+
+
+COMBINATIONS = [(OLD, None, "train"), (NEW, None, "train"), (NEW, "en", "train"), (NEW, None, "test")]
+
+
+def test_rows_are_read_in_order_over_batches(hub):
+    hub.datasets["org/many"] = {NEW: {"train.parquet": table_of([{"a": str(i)} for i in range(2500)])}}
+    assert values_of("org/many", revision=NEW) == [str(i) for i in range(2500)]

@@ -1,10 +1,12 @@
 """Loads a frozen base and its tokenizer through transformers, for every quantizer alike."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from medtune.data.base.inspection import BASE_CHECKS, inspect_base
-from medtune.errors import BaseDamagedError, BaseUnsuitedError, HubUnreachableError, SpecError
+from medtune.data.hub.models import loadable
+from medtune.errors import BaseDamagedError, BaseUnsuitedError, SpecError
 from medtune.plugins.contracts import Loaded
 from medtune.specs import ModelSpec, QuantSpec, RunSpec
 
@@ -28,7 +30,8 @@ def load_base(
     Raises:
         BaseUnsuitedError: the base cannot be used so.
         BaseDamagedError: its files are damaged, or lack what its architecture needs.
-        HubUnreachableError: the files are neither local nor reachable.
+        HubError: the files are neither local nor given by the hub.
+        CorruptDownloadError: a file is not what the hub states.
     """
     import torch
 
@@ -50,12 +53,12 @@ def load_base(
 def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
+    folder = loadable(model)  # local from here on, whatever becomes of the hub
     try:
-        config = _config(model, dtype)
+        config = _config(folder, dtype)
         base, found = AutoModelForCausalLM.from_pretrained(
-            model.path or model.name,
+            str(folder),
             config=config,
-            revision=None if model.path else model.revision,
             dtype=dtype,
             # Named explicitly: a name in the config could otherwise load kernels from the hub.
             attn_implementation=_attention(model, config),
@@ -73,12 +76,11 @@ def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
     return base
 
 
-def _config(model: ModelSpec, dtype: Any) -> Any:
+def _config(folder: Path, dtype: Any) -> Any:
     """Return the model's config; a base that is quantized already computes in ``dtype`` too."""
     from transformers import AutoConfig
 
-    revision: Any = None if model.path else model.revision  # transformers declares no None
-    config: Any = AutoConfig.from_pretrained(model.path or model.name, revision=revision, trust_remote_code=False)
+    config: Any = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
     stored = getattr(config, "quantization_config", None)
     if stored:
         config.quantization_config = {**stored, "bnb_4bit_compute_dtype": str(dtype).removeprefix("torch.")}
@@ -105,12 +107,10 @@ def _require_all(model: ModelSpec, found: dict[str, Any]) -> None:
 
 
 def _missing(model: ModelSpec) -> Exception:
-    if model.path:
-        return SpecError(
-            f"model.path '{model.path}' holds no model that can be loaded; it needs config.json, the tokenizer files "
-            "and *.safetensors weights"
-        )
-    return HubUnreachableError("model", model.name, "--set model.path=FOLDER")
+    place = f"model.path '{model.path}'" if model.path else f"model '{model.name}'"
+    return SpecError(
+        f"{place} holds no model that can be loaded; it needs config.json, the tokenizer files and *.safetensors weights"
+    )
 
 
 def _name_special_tokens(base: Any, tokenizer: Any) -> None:

@@ -33,6 +33,7 @@ def read_bundle(text: str) -> Bundle:
         licences=about.get("licences", {}),
         model_config=about.get("model_config", {}),
         train_tokens=about.get("train_tokens"),
+        sources=about.get("sources"),
     )
 
 

@@ -24,8 +24,9 @@ def bench(
     traceback: Traceback = False,
 ) -> None:
     """Measure speed and memory of a spec here, with random weights and generated rows; predicted beside measured."""
-    from medtune.cli.console import Narrator, print_json
+    from medtune.cli.console import print_json
     from medtune.workflow.bench import bench as measure
+    from medtune.workflow.narration import Narrator
 
     tuner = tuner_of(spec, bundle, sets, None)
     with Narrator() as narrator:

@@ -1,20 +1,17 @@
-"""How results and progress look: JSON and tables on stdout, stages and the progress bar on stderr."""
+"""How results and progress look: JSON and tables on stdout; stages and progress are told by medtune.workflow.narration."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from medtune.cli.account import print_account
 from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
     from rich.table import Table
 
-__all__ = ["Narrator", "print_evaluation", "print_harness", "print_json", "print_plan", "print_scores"]
+__all__ = ["print_evaluation", "print_harness", "print_json", "print_plan", "print_scores"]
 
 
 _WORTH_TELLING = 0.02
@@ -24,70 +21,6 @@ _WORTH_TELLING = 0.02
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
     print(json.dumps(value, allow_nan=False))
-
-
-class Narrator:
-    """Tells the stages of a run and shows a progress bar while it trains; a context manager."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(file=sys.stderr)
-        self._progress: Progress | None = None
-        self._bar: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop_bar()
-
-    def stage(self, sentence: str) -> None:
-        """Say what begins."""
-        self._stop_bar()
-        self._console.print(f"[bold]medtune[/bold] {sentence}", highlight=False)
-
-    def step(self, record: Mapping[str, Any]) -> None:
-        """Move the bar; a logged record brings loss and tokens per second."""
-        if self._progress is None or self._bar is None:
-            self._start_bar(record["total_steps"])
-        assert self._progress is not None  # noqa: S101 - set just above
-        assert self._bar is not None  # noqa: S101
-        figures: dict[str, Any] = {}
-        if "loss" in record:
-            figures = {"loss": f"loss {record['loss']:.3f}", "speed": f"{record['tokens_per_second']:,.0f} tokens/s"}
-            if not self._console.is_terminal:
-                self._console.print(
-                    f"step {record['step']}/{record['total_steps']}  {figures['loss']}  {figures['speed']}",
-                    highlight=False,
-                )
-        if "evaluation" in record:
-            line = f"step {record['step']}/{record['total_steps']}  score {record['macro']:.3f}"
-            self._console.print(line, highlight=False)
-        self._progress.update(self._bar, completed=record["step"], **figures)
-
-    def _start_bar(self, total: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[loss]}"),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._bar = self._progress.add_task("training", total=total, loss="", speed="")
-        self._progress.start()
-
-    def _stop_bar(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = self._bar = None
 
 
 def print_plan(plan: Mapping[str, Any]) -> None:
@@ -117,6 +50,9 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         table.add_row("steps", f"{plan['steps']:,} over {plan['tokens']:,} tokens ({basis})")
     if plan["tokens_per_second"]:
         _add_time(table, plan)
+    table.add_row("download", plan["download"])
+    if plan["path_reason"]:
+        table.add_row("plain path", f"because {plan['path_reason']}")
     if plan["data"]:
         _add_counts(table, plan["data"], micro)
     for terms in plan["licences"]:
@@ -155,6 +91,8 @@ def _add_time(table: "Table", plan: Mapping[str, Any]) -> None:
     """Add rows on time and cost: estimates, with what they rest on."""
     took = "" if plan["seconds"] is None else f"{plan['seconds'] / 3600:.2f} h of training at "
     table.add_row("time", f"about {took}{plan['tokens_per_second']:,.0f} tokens/s ({plan['speed_basis']})")
+    if plan["scoring_seconds"] is not None:
+        table.add_row("scoring", f"about {plan['scoring_seconds']:,.0f} s for base and tuned model")
     if plan["cost"] is not None:
         table.add_row("cost", f"about {plan['cost']:.2f} at the price given, scoring not included")
 

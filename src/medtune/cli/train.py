@@ -8,6 +8,7 @@ from medtune.cli.durations import minutes_of
 from medtune.cli.options import AsJson, BundleName, Out, Sets, SpecFile, Traceback, tuner_of
 
 if TYPE_CHECKING:
+    from medtune.plugins.plan import Plan
     from medtune.tuner import MedTuner
 
 __all__ = ["add_to", "train_and_print"]
@@ -48,16 +49,25 @@ def train(
 
 def train_and_print(tuner: "MedTuner", resume: str, *, as_json: bool) -> None:
     """Train with progress on stderr and print the result."""
-    from medtune.cli.console import Narrator, print_json, print_plan, print_scores
+    from medtune.cli.console import print_json, print_plan, print_scores
+    from medtune.workflow.narration import Narrator
+
+    plans: list[Plan] = []
+
+    def tell(plan: Plan) -> None:
+        plans.append(plan)
+        if not as_json:
+            print_plan(plan.to_json())
 
     with Narrator() as narrator:
         run = tuner.train(
             resume,
             on_step=narrator.step,
             on_stage=narrator.stage,
-            on_plan=None if as_json else lambda plan: print_plan(plan.to_json()),
+            on_plan=tell,
+            on_download=narrator.download,
         )
     if as_json:
-        print_json(run.metrics)
+        print_json({**run.metrics, "licences": list(plans[-1].licences)})
     else:
         print_scores(run.metrics)

@@ -87,6 +87,8 @@ class PreparedCache:
         """Keep the set written into ``folder`` and return it; one that another process kept meanwhile is as good."""
         with writing(folder):
             (folder / _FACTS).write_text(json.dumps(facts), "utf-8")
+            for file in folder.iterdir():
+                file.chmod(0o600)
             try:
                 folder.rename(self.root / key)
             except OSError:

@@ -26,6 +26,7 @@ __all__ = [
     "training_fingerprint",
     "training_rows",
     "validation_fingerprint",
+    "validation_place",
     "validation_pool",
 ]
 
@@ -105,7 +106,7 @@ def validation_pool(
         if spec.validation_fraction:
             yield from _held_out(spec, host, quarantine, seed, rows, spared)
         return
-    place, notes = _validation_place(spec), SourceNotes()
+    place, notes = validation_place(spec), SourceNotes()
     read = read_rows(
         place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(spec, notes)
     )
@@ -150,7 +151,7 @@ def validation_fingerprint(spec: DataSpec) -> str | None:
     """Return what the validation rows depend on: "" for held-out rows; None when they may change unnoticed."""
     if spec.validation is None:
         return ""
-    place = _validation_place(spec)
+    place = validation_place(spec)
     return data_fingerprint(place.source, revision=place.revision, subset=place.subset, split=place.split)
 
 
@@ -222,7 +223,7 @@ def _holds_out(spec: DataSpec, rows: Rows | None) -> bool:
     return spec.validation is None or rows is not None
 
 
-def _validation_place(spec: DataSpec) -> SourceSpec:
+def validation_place(spec: DataSpec) -> SourceSpec:
     """Tell files of their own from a split of ``spec.source``: a bare word is a split where the source has any."""
     place = str(spec.validation)
     of_source = not is_local(spec.source) or splits_of(spec.source)

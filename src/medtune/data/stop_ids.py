@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from medtune.data.forms import Forms
+from medtune.data.hub.models import described
+from medtune.errors import HubError
 from medtune.specs import ModelSpec
 
 __all__ = ["as_ids", "configured_ends", "stop_ids"]
@@ -40,13 +42,15 @@ def configured_ends(model: ModelSpec) -> tuple[int, ...]:
     """
     from transformers import AutoConfig, GenerationConfig
 
-    place: Any = model.path or model.name
-    revision: Any = None if model.path else model.revision  # transformers declares no None
     try:
-        ends: Any = GenerationConfig.from_pretrained(place, revision=revision).eos_token_id
+        folder = str(described(model))
+    except HubError:  # nothing is known of it; loading it will say so
+        return ()
+    try:
+        ends: Any = GenerationConfig.from_pretrained(folder).eos_token_id
     except OSError:
         try:
-            config: Any = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
+            config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError):  # no file, or none that names a model: loading it will say so
             return ()
         ends = config.get_text_config().eos_token_id

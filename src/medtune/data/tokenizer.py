@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from medtune.data.hub.models import described
 from medtune.data.shipped_templates import chosen_template, with_options
-from medtune.errors import HubUnreachableError, SpecError, UnsafeArtifactError
+from medtune.errors import SpecError, UnsafeArtifactError
 from medtune.machine.libraries import quiet_libraries
 from medtune.specs import ModelSpec
 
@@ -35,28 +36,22 @@ def load_tokenizer(model: ModelSpec) -> Any:
     tokenizer renders the same.
 
     Raises:
-        HubUnreachableError: the files are neither local nor reachable.
-        SpecError: ``model.path`` holds no tokenizer, or one that transformers can only run as Python code; or it cannot
-            have the chat template, the options or the pad token that ``model`` names.
+        HubError: the files are neither local nor given by the hub.
+        CorruptDownloadError: a file is not what the hub states.
+        SpecError: the model holds no tokenizer, or one that transformers can only run as Python code; or it cannot have the
+            chat template, the options or the pad token that ``model`` names.
         UnsafeArtifactError: a Starling tokenizer that does not give Starling's ids.
     """
     from transformers import AutoTokenizer
 
     if model.path and not Path(model.path).is_dir():  # transformers would look for a repository of that name
         raise SpecError(f"model.path '{model.path}' is no folder")
+    folder = described(model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            model.path or model.name,
-            revision=None if model.path else model.revision,
-            trust_remote_code=False,
-            use_fast=True,
-        )
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, use_fast=True)
     except Exception as error:  # the tokenizers library raises plain Exceptions
-        if model.path:
-            raise SpecError(f"model.path '{model.path}' holds no tokenizer that can be loaded") from error
-        if not isinstance(error, OSError | ValueError):
-            raise
-        raise HubUnreachableError("tokenizer", model.name, "--set model.path=FOLDER") from error
+        place = f"model.path '{model.path}'" if model.path else f"model '{model.name}'"
+        raise SpecError(f"{place} holds no tokenizer that can be loaded") from error
     if not getattr(tokenizer, "is_fast", False):
         raise SpecError(
             f"the tokenizer of '{model.path or model.name}' has no tokenizer.json form, which medtune needs"

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["import_bitsandbytes", "quiet_libraries"]
+__all__ = ["import_bitsandbytes", "quiet_data_sets", "quiet_libraries"]
 
 _BITSANDBYTES = "bitsandbytes"
 
@@ -35,6 +35,23 @@ def quiet_libraries() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def quiet_data_sets() -> Iterator[None]:
+    """Silence what ``datasets`` and the hub's client log about a card without a head, a schema or a retry.
+
+    What is wrong with a data set is raised, and said by medtune.
+    """
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def import_bitsandbytes() -> None:

@@ -76,7 +76,9 @@ def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
         refused = str(error)
     facts: dict[str, Any] = {**prepared.report.summary(), "max_length": spec.train.max_length, "refused": refused}
     facts |= {"sample_tokens": prepared.rows.sample_tokens, "notes": prepared.report.notes()}
-    return DataSize(len(prepared.rows), prepared.report.tokens, measured=True, facts=facts)
+    return DataSize(
+        len(prepared.rows), prepared.report.tokens, measured=True, facts=facts, sources=len(facts["sources"])
+    )
 
 
 def _common_share(prepared: Prepared, seed: int, per_batch: int) -> float:

@@ -7,17 +7,21 @@ from typing import Any
 from medtune.data.base.fault import Fault
 from medtune.data.base.folder import folder_of, read_object
 from medtune.data.base.inspection import inspect_base
+from medtune.data.hub.repository import Repository
+from medtune.data.hub.terms import stated_terms
+from medtune.data.sources.paths import is_local
 from medtune.errors import BaseDamagedError
 from medtune.machine.hardware import Machine, compute_dtype, describe_machine, world_size
 from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
+from medtune.planning.outlook import outlook
 from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize, Plan
 from medtune.specs import RunSpec
 
-__all__ = ["make_plan", "require_backends", "total_steps"]
+__all__ = ["local_config", "make_plan", "require_backends", "total_steps"]
 
 _CPU_PARAMETERS = 1_000_000_000
 """A base larger than this is refused on a CPU: one epoch would take months."""
@@ -55,6 +59,7 @@ def make_plan(
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     fits, advice = _judge(choices, choice, spec)
+    decided = _decided(choice, spec, machine)
     return Plan(
         backends=require_backends(spec, host, "cuda" if machine.accelerator else "cpu"),
         fits=fits,
@@ -64,8 +69,9 @@ def make_plan(
         scheme_reason=reason,
         base=inspected.to_json(),
         **_stated(spec, shape, machine),
-        **_decided(choice, spec, machine),
+        **decided,
         **_sized(spec, size, choice),
+        **outlook(spec, shape, decided.get("path", "plain"), size, machine),
     )
 
 
@@ -177,15 +183,23 @@ def total_steps(spec: RunSpec, rows: int, processes: int = 1) -> int:
 
 def model_config(spec: RunSpec, bundles: list[Bundle]) -> Mapping[str, Any]:
     """Return the model's config.json from its folder, the local cache, or what a bundle states; never downloads."""
-    folder = folder_of(spec.model)
-    if folder is not None:
-        file = folder / "config.json"
-        try:
-            return read_object(file) if file.is_file() else {}
-        except Fault as fault:
-            raise BaseDamagedError("config", str(folder), fault.problem, fault.instead) from fault
+    local = local_config(spec)
+    if local is not None or spec.model.path:
+        return local or {}
     stated = [b.model_config for b in bundles if b.spec.model.name == spec.model.name]
     return stated[0] if stated else {}
+
+
+def local_config(spec: RunSpec) -> Mapping[str, Any] | None:
+    """Return the model's config.json from its folder or the local cache, None where it is in neither."""
+    folder = folder_of(spec.model)
+    file = None if folder is None else folder / "config.json"
+    if file is None or not file.is_file():
+        return None
+    try:
+        return read_object(file)
+    except Fault as fault:
+        raise BaseDamagedError("config", str(folder), fault.problem, fault.instead) from fault
 
 
 def _judge(choices: Choices | None, choice: Choice | None, spec: RunSpec) -> tuple[bool, str]:
@@ -225,7 +239,8 @@ def _stated_size(spec: RunSpec, bundles: list[Bundle]) -> DataSize | None:
     for bundle in bundles:
         same = bundle.spec.data.source == spec.data.source and bundle.spec.model.name == spec.model.name
         if same and whole and bundle.train_tokens:
-            return DataSize(math.ceil(bundle.train_tokens / spec.train.max_length), bundle.train_tokens, measured=False)
+            rows = math.ceil(bundle.train_tokens / spec.train.max_length)
+            return DataSize(rows, bundle.train_tokens, measured=False, sources=bundle.sources)
     return None
 
 
@@ -268,8 +283,15 @@ def require_backends(spec: RunSpec, host: PluginHost, device: str | None = None)
 
 def _licences(spec: RunSpec, bundles: list[Bundle]) -> tuple[str, ...]:
     terms = {name: text for bundle in bundles for name, text in bundle.licences.items()}
-    used = (spec.model.repository, spec.data.source, *(member.source for member in spec.data.mix))
-    known = tuple(f"{name}: {terms[name]}" for name in dict.fromkeys(used) if name in terms)
-    if spec.model.repository is not None:
-        return known
-    return (f"{spec.model.label}: the terms of this local base are not known to medtune; ask its owner", *known)
+    used = [Repository("dataset", member.source, member.revision) for member in (spec.data, *spec.data.mix)]
+    found: dict[str, None] = {}
+    if spec.model.repository is None:
+        found[f"{spec.model.label}: the terms of this local base are not known to medtune; ask its owner"] = None
+    else:
+        used.insert(0, Repository("model", spec.model.repository, spec.model.commit))
+    for repository in used:
+        if repository.name in terms:
+            found[f"{repository.name}: {terms[repository.name]}"] = None
+        elif not is_local(repository.name) and not (repository.kind == "model" and spec.model.path):
+            found |= dict.fromkeys(filter(None, [stated_terms(repository)]))
+    return tuple(found)

@@ -19,12 +19,14 @@ class DataSize:
         tokens: their tokens.
         measured: false for a figure that a bundle states.
         facts: further counts, as ``Plan.data``.
+        sources: of the rows, where they are known.
     """
 
     rows: int
     tokens: int
     measured: bool
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    sources: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,10 @@ class Plan:
         tokens_per_second: estimate for training, None where the device's speed is unknown.
         speed_basis: what that rests on.
         seconds: estimate for all steps of training, without scoring; None when unknown.
+        download_bytes: to fetch before the run, by "model" and "data"; 0 where all is here, None where only the hub can say.
+        disk_bytes: room that download, prepared rows, checkpoints and adapter take, as far as it is known.
+        scoring_seconds: estimate for scoring base and tuned model; None where it is unknown.
+        path_reason: why the fast path does not apply, as the end of a sentence; empty where it does.
         cost: of these seconds at the price that was given, in its currency.
         base: what was inspected of the base: names of the checks under "checked", sentences a user should know under "notes".
     """
@@ -93,6 +99,10 @@ class Plan:
     seconds: float | None = None
     cost: float | None = None
     base: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    download_bytes: Mapping[str, int | None] = field(default_factory=dict[str, int | None])
+    disk_bytes: int = 0
+    scoring_seconds: float | None = None
+    path_reason: str = ""
 
     @property
     def peak_gib(self) -> float | None:
@@ -102,6 +112,34 @@ class Plan:
     def with_price(self, per_hour: float) -> "Plan":
         """Return the plan with the cost of its training at a price per hour; unknown where the time is."""
         return replace(self, cost=None if self.seconds is None else self.seconds / 3600 * per_hour)
+
+    @property
+    def download(self) -> str:
+        """What is to be fetched and how much disk the run takes, in words."""
+        known = {name: count for name, count in self.download_bytes.items() if count is not None}
+        told = [f"{count / 1e9:.2f} GB of {name}" for name, count in known.items() if count]
+        told += [
+            f"{name} (its size is not known before the hub is asked)"
+            for name in self.download_bytes.keys() - known.keys()
+        ]
+        return f"{' and '.join(told) or 'nothing'} to fetch; about {self.disk_bytes / 1e9:.2f} GB of disk in all"
+
+    def lines(self) -> list[str]:
+        """Return the plan in a few sentences: machine and memory, length, terms, and what is wrong with it."""
+        peak = "" if self.peak_gib is None else f", about {self.peak_gib:.1f} GiB"
+        told = [f"plan: {self.device}, {self.compute_dtype}, base stored as {self.scheme}, {self.path} path{peak}"]
+        if self.steps is not None and self.tokens is not None:
+            hours = "" if self.seconds is None else f", about {self.seconds / 3600:.1f} h of training"
+            told.append(f"plan: {self.steps:,} steps over {self.tokens:,} tokens{hours}")
+        told.append(f"download: {self.download}")
+        if self.scoring_seconds is not None:
+            told.append(f"plan: about {self.scoring_seconds:,.0f} s of scoring, base and tuned")
+        if self.path_reason:
+            told.append(f"plan: the plain path, because {self.path_reason}")
+        told += [f"terms of {terms}" for terms in self.licences]
+        if self.advice:
+            told.append(f"plan: {'' if self.fits else 'does not fit: '}{self.advice}")
+        return told
 
     def require_fit(self) -> None:
         """Raise OutOfMemoryError with the advice when the run cannot be done here."""
@@ -134,5 +172,6 @@ class Plan:
         }
         values.pop("allocated_gib")
         values["licences"] = list(self.licences)
+        values["download"] = self.download
         values["restored_weights"] = self.dequantized_weights  # the key's former name; keys are added, never renamed
         return values

@@ -34,6 +34,9 @@ class RunRequest:
         resume: "auto", "never" or a checkpoint folder of this run.
         on_step: called after every update, and with every record that names a step.
         on_stage: called with a sentence when something begins.
+        on_plan: called with a plan that replaces the one before.
+        on_download: called with how far a download is.
+        pins: which commit of each repository is read, as JSON values.
     """
 
     spec: RunSpec
@@ -43,6 +46,9 @@ class RunRequest:
     resume: str | Path = "auto"
     on_step: Tell = _ignore
     on_stage: Tell = _ignore
+    on_plan: Tell = _ignore
+    on_download: Tell = _ignore
+    pins: tuple[Mapping[str, Any], ...] | None = None
 
     @property
     def folder(self) -> RunFolder:

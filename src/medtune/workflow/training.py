@@ -5,6 +5,7 @@ from medtune.machine.hardware import first_rank_says, is_first_rank
 from medtune.runs.signals import StopNow, StopRequest
 from medtune.workflow.run import Run
 from medtune.workflow.stages.again import again
+from medtune.workflow.stages.fetch import fetch, pin
 from medtune.workflow.stages.fit import fit
 from medtune.workflow.stages.load import load
 from medtune.workflow.stages.prepare import is_finished, prepare, require_own_checkpoint
@@ -17,6 +18,7 @@ __all__ = ["train"]
 def train(asked: RunRequest) -> Run:
     """Do what is left of the run, whose lock the caller holds; failures are told to the plugins and kept."""
     require_own_checkpoint(asked)
+    asked = pin(asked)
     if first_rank_says(is_first_rank() and is_finished(asked)):
         if is_first_rank():
             again(asked)
@@ -38,7 +40,7 @@ def _stages(asked: RunRequest) -> None:
     try:
         with StopRequest(asked.spec.train.max_minutes) as stop:
             with stop.at_once():
-                state = prepare(asked)
+                state = prepare(fetch(asked))
                 step = state.start.step
                 loaded = load(state)
                 base = score_base(state, loaded)

@@ -284,6 +284,7 @@ class Bundle:
         licences: repository -> the terms that a user must know.
         model_config: dimensions under the names of the model's config.json, for a plan without the file.
         train_tokens: tokens of the training rows under this model, for a plan without the data.
+        sources: of the validation rows, likewise.
     """
 
     name: str
@@ -292,3 +293,4 @@ class Bundle:
     licences: Mapping[str, str] = field(default_factory=dict[str, str])
     model_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     train_tokens: int | None = None
+    sources: int | None = None

@@ -1,1 +1,1 @@
-"""The four stages of a run, in order: prepare, load, fit, score. Each takes what those before made, and returns its own."""
+"""The stages of a run, in order: fetch, prepare, load, fit, score. Each takes what those before made, and returns its own."""

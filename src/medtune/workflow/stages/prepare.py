@@ -103,6 +103,8 @@ def _open_record(asked: RunRequest, plan: Plan, prepared: Prepared, tokenizer: A
     if not folder.exists:
         folder.create(asked.spec_values, plan.to_json(), prints)
         folder.update(**_identities(asked))
+        if asked.pins is not None:
+            folder.update(commits=list(asked.pins))
         return Start()
     record = folder.read()
     prints["model"] = fingerprint_as(record["fingerprints"].get("model", ""), asked.spec.model)

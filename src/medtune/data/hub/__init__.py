@@ -1,0 +1,1 @@
+"""The hub: which commit is asked for, what is fetched and checked of it, and what is found again without a request."""

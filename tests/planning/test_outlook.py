@@ -1,0 +1,67 @@
+"""A plan says what is to be fetched, how much disk and scoring time a run takes, and why it takes the plain path."""
+
+import pytest
+
+from medtune import MedTuner
+from medtune.data.hub.models import loadable
+from medtune.specs import ModelSpec
+from medtune.testing.hub import pointed_at, serve_hub
+from medtune.testing.hub_contents import StandInHub
+
+COMMIT = "a" * 40
+FILES = {"config.json": b'{"model_type": "mistral"}', "model.safetensors": bytes(5000), "notes.bin": bytes(9000)}
+
+
+def planned(gpu=None, **overrides):
+    return MedTuner.from_defaults(**overrides).plan(gpu)
+
+
+def test_what_is_not_here_is_estimated_from_the_model_s_size():
+    plan = planned()
+    assert plan.download_bytes == {"model": 2 * 7_241_748_480, "data": None}
+    assert plan.disk_bytes > plan.download_bytes["model"] + 3 * 55_000_000
+    assert "14.48 GB of model" in plan.download
+    assert plan.to_json()["download"] == plan.download
+
+
+def test_what_is_here_is_not_fetched_again(tmp_path):
+    with serve_hub(StandInHub(models={"org/base": {COMMIT: FILES}})) as hub, pointed_at(hub, tmp_path):
+        model = {"name": "org/base", "revision": COMMIT}
+        assert planned(model=model).download_bytes["model"] is None  # only the hub knows
+        loadable(ModelSpec(**model))
+        assert planned(model=model).download_bytes["model"] == 0
+        weights = next((tmp_path / "hub").glob("*/snapshots/*/model.safetensors"))
+        weights.resolve().unlink()
+        hub.asked.clear()
+        assert planned(model=model).download_bytes["model"] == 5000
+        assert hub.asked == []
+
+
+def test_local_files_are_nothing_to_fetch(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    plan = planned(model=str(tmp_path), data=str(tmp_path / "rows.jsonl"))
+    assert plan.download_bytes == {"model": 0, "data": 0}
+    assert plan.download.startswith("nothing to fetch")
+
+
+def test_scoring_takes_time_by_rows_and_none_where_nothing_is_scored():
+    usual = planned("h200").scoring_seconds
+    assert 1 < usual < 120
+    assert planned("h200", eval={"rows_per_source": 500}).scoring_seconds == pytest.approx(10 * usual)
+    assert planned("h200", eval={"enabled": False}).scoring_seconds is None
+    assert planned().scoring_seconds is None  # on a CPU its speed is not known
+
+
+def test_a_t4_takes_the_plain_path_and_the_plan_says_why():
+    plan = planned("t4")
+    assert plan.path == "plain"
+    assert "fp16" in plan.path_reason
+    assert f"plan: the plain path, because {plan.path_reason}" in plan.lines()
+    assert planned("h200").path_reason == ""
+
+
+def test_a_plan_in_lines_names_machine_length_and_terms():
+    lines = planned("h200").lines()
+    assert lines[0].startswith("plan: NVIDIA H200")
+    assert any("26,856 steps over 55,000,000 tokens" in line for line in lines)
+    assert sum(line.startswith("terms of ") for line in lines) == 2
