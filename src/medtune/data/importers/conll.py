@@ -107,7 +107,7 @@ class _Reader:
 
     def _take(self, line: str) -> None:
         fields = _split(line, self._layout.delimiter)
-        if fields[0].isdigit() is False and re.fullmatch(r"\d+[-.]\d+", fields[0]) and self._layout.token == 1:
+        if self._layout.token == 1 and re.fullmatch(r"\d+[-.]\d+", fields[0]):
             return  # CoNLL-U: a range of words, or an empty one
         if len(fields) <= max(self._layout.token, self._layout.tag):
             self._fault = "sentences with a line of too few columns"
@@ -159,4 +159,4 @@ def _split(line: str, delimiter: str | None) -> list[str]:
 
 
 def _is_number(value: str) -> bool:
-    return value.strip().isdigit()
+    return re.fullmatch(r"\d+(?:[-.]\d+)?", value.strip()) is not None

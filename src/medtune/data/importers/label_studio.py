@@ -5,6 +5,7 @@ from typing import Any
 
 from medtune.data.importers.documents import Document, Mention, Passage, Relation, Told
 from medtune.data.importers.json_items import json_items
+from medtune.data.importers.offsets import place_passage
 from medtune.data.importers.reading import Input
 
 __all__ = ["marked_columns", "read_label_studio", "read_label_studio_min"]
@@ -102,11 +103,8 @@ def _mentions(name: str, value: Mapping[str, Any], told: Told, place: str) -> It
 
 
 def _text(data: Mapping[str, Any], mentions: Sequence[Mention]) -> str | None:
-    """Return the column that was marked: the one where most mentions are what they say, the longest of equals."""
+    """Return the column that was marked: the one in which most mentions are what they say, the longest of equals."""
     texts = [value for value in data.values() if isinstance(value, str)]
-
-    def rank(text: str) -> tuple[int, int]:
-        hits = sum(text[m.fragments[0][0] : m.fragments[0][1]] == m.text for m in mentions if m.text)
-        return hits, len(text)
-
-    return max(texts, key=rank, default=None)
+    ranked = ((-place_passage(Passage(text, tuple(mentions))).refused, len(text), text) for text in texts)
+    best = max(ranked, default=None)
+    return None if best is None else best[2]

@@ -13,7 +13,7 @@ from medtune.errors import DataError
 __all__ = ["Survey", "ends_of", "survey"]
 
 _MOST_TYPES = 1000
-_MISPLACED = 0.2
+_MISPLACED = 0.5
 """Share of mentions that are not at their offsets from which the offsets are another text's."""
 _FIRST, _LAST = 1, 4
 """Numbers that the options of MedMCQA's own release have."""
