@@ -96,7 +96,7 @@ def test_a_document_whose_mention_is_not_at_its_offset_gives_no_row(tmp_path):
     )
     others = "".join(f"9{i}|t|Gout.\n9{i}|a|None.\n9{i}\t1\t5\tGout\tDisease\t-\n\n" for i in range(20))
     (tmp_path / "moved.txt").write_text(moved + "\n" + others, "utf-8")
-    with pytest.raises(DataError, match="22 of 34 mentions .* are not at their offsets"):
+    with pytest.raises(DataError, match=r"22 of 34 mentions .* are not at their offsets"):
         imported(tmp_path / "moved.txt", tmp_path)
 
 
@@ -141,7 +141,7 @@ def test_a_text_that_was_cut_into_tokens_keeps_them_and_its_lines(tmp_path):
 
 
 def test_options_are_numbered_as_the_file_numbers_them_or_not_at_all(tmp_path):
-    with pytest.raises(DataError, match="neither 0 nor 4 .* --first-option"):
+    with pytest.raises(DataError, match=r"neither 0 nor 4 .* --first-option"):
         imported(FILES / "medmcqa_unclear.jsonl", tmp_path)
     report, rows = imported(FILES / "medmcqa_unclear.jsonl", tmp_path, first_option=1)
     assert report.first_option == 1
