@@ -143,9 +143,6 @@ def _ways(path: Path, source: str) -> Iterator[tuple[dict[str, Any], list[str]]]
         roles = _guessed(columns)
         if {"question", "answer"} <= roles.keys():
             yield {**keys, "columns": roles}, notes
-            unread = [name for name in columns if name not in roles.values()]
-            told = f"columns that nothing reads: {', '.join(unread)}"
-            yield {**keys, "columns": {**roles, "metadata": unread}}, [*notes, told]
 
 
 def _columns(source: str, keys: Mapping[str, Any]) -> list[str]:

@@ -111,6 +111,15 @@ def test_the_unit_that_offsets_count_is_found_and_said(tmp_path):
         assert f"documents whose offsets count {unit}" in report.noted, name
 
 
+def test_a_word_cut_here_and_there_is_no_reason_to_count_otherwise(tmp_path):
+    text = "Größe und Gewicht: hyperkaliämie, nonalcoholic steatosis, gout."
+    spans = [[text.index(word), text.index(word) + len(word), "X"] for word in ("Gewicht", "alcoholic", "gout")]
+    (tmp_path / "cut.jsonl").write_text(json.dumps({"id": 1, "text": text, "label": spans}) + "\n")
+    report, rows = imported(tmp_path / "cut.jsonl", tmp_path)
+    assert not any("offsets count" in what for what in report.noted)
+    assert mentions_of(rows) == [("X", "Gewicht"), ("X", "nonalcoholic"), ("X", "gout")]
+
+
 def test_mentions_in_pieces_and_overlapping_ones_are_taken_as_asked(tmp_path):
     _report, rows = imported(FILES / "brat_rich", tmp_path, overlapping=Overlapping.SHORTEST)
     assert ("Finding", "right kidney stones") in mentions_of(rows)
