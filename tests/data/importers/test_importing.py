@@ -149,6 +149,20 @@ def test_a_text_that_was_cut_into_tokens_keeps_them_and_its_lines(tmp_path):
     assert mentions_of(rows) == [("Gene", "NF - kB")]
 
 
+def test_a_line_that_names_the_columns_is_none_of_tokens(tmp_path):
+    (tmp_path / "named.tsv").write_text("word\ttag\ngout\tB-DIS\nhurts\tO\n\nno\tO\n")
+    _report, rows = imported(tmp_path / "named.tsv", tmp_path)
+    assert [row["input"] for row in rows] == ["gout hurts", "no"]
+
+
+def test_a_file_without_a_mention_whose_marks_are_of_another_kind_is_refused(tmp_path):
+    result = [{"id": "z", "type": "choices", "value": {"choices": ["urgent"]}}]
+    task = [{"id": 1, "data": {"text": "He has gout."}, "annotations": [{"result": result}]}]
+    (tmp_path / "choices.json").write_text(json.dumps(task))
+    with pytest.raises(DataError, match=r"no row with a mention \(1 results that mark no span"):
+        imported(tmp_path / "choices.json", tmp_path)
+
+
 def test_options_are_numbered_as_the_file_numbers_them_or_not_at_all(tmp_path):
     with pytest.raises(DataError, match=r"neither 0 nor 4 .* --first-option"):
         imported(FILES / "medmcqa_unclear.jsonl", tmp_path)

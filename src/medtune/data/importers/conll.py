@@ -25,12 +25,13 @@ _DELIMITERS = ("\t", "||", None)
 
 
 class _Layout(NamedTuple):
-    """Where token and tag stand, from 0, and what separates columns."""
+    """Where token and tag stand, from 0, what separates columns, and the line that names them, empty where none does."""
 
     delimiter: str | None
     columns: int
     token: int
     tag: int
+    header: str
 
 
 def looks_like_columns(lines: Sequence[str]) -> bool:
@@ -72,7 +73,7 @@ class _Reader:
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
         number = 0
         for number, line in lines:
-            if not line.strip():
+            if not line.strip() or (line == self._layout.header and not self._tokens):
                 yield from self._end(number + 1)
             elif named := self._named(line):
                 yield from self._end(number + 1)
@@ -134,11 +135,13 @@ def _layout(lines: Sequence[str], token: int | None, tag: int | None) -> _Layout
     for name, given in (("--token-column", token), ("--tag-column", tag)):
         if given is not None and given > columns:
             raise SpecError(f"{name} {given} is not there: the file has {columns} columns")
-    found = tag - 1 if tag else _tag_column(rows, columns)
+    found, header = (tag - 1 if tag else _tag_column(rows, columns)), ""
+    if found is None and len(rows) > 1:
+        found, header, rows = _tag_column(rows[1:], columns), lines[0], rows[1:]
     if found is None:
         return None
     words = [c for c in range(columns) if c != found and not all(_is_number(row[c]) for row in rows)]
-    return _Layout(delimiter, columns, token - 1 if token else (words or [1 if found == 0 else 0])[0], found)
+    return _Layout(delimiter, columns, token - 1 if token else (words or [1 if found == 0 else 0])[0], found, header)
 
 
 def _tag_column(rows: Sequence[Sequence[str]], columns: int) -> int | None:

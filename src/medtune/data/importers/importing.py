@@ -129,8 +129,9 @@ class _Import:
                     self._count += 1
                     self._labelled += _labelled(row, self._task)
                     yield row
-        if not self._count:
-            raise DataError(f"'{self._source.path}' gives no row{_why(self._told)}; nothing was written")
+        if not self._count or (self._told.left_out and not self._labelled and self._task is not Task.QA):
+            what = "row" if not self._count else "row with a mention"
+            raise DataError(f"'{self._source.path}' gives no {what}{_why(self._told)}; nothing was written")
 
     def report(self) -> ImportReport:
         found, told, holds = self._survey, self._told, self._format.holds
