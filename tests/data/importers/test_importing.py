@@ -244,6 +244,29 @@ def test_a_missing_file_a_wrong_task_and_a_misspelt_format_are_named(tmp_path):
         imported(FILES / "bars.txt", tmp_path, format="pubtater")
 
 
+def test_options_that_would_be_ignored_are_refused(tmp_path):
+    for name, task, options in (
+        ("bars.txt", None, {"tokens": Tokens.WORDS}),
+        ("medqa_five.jsonl", None, {"overlapping": Overlapping.SHORTEST}),
+        ("pubtator.txt", "relation", {"discontinuous": Discontinuous.DROP}),
+        ("medqa_five.jsonl", None, {"first_option": 1}),
+    ):
+        with pytest.raises(SpecError, match="leave it out"):
+            imported(FILES / name, tmp_path, task, **options)
+    with pytest.raises(SpecError, match="--tag-column"):
+        import_file(Input(FILES / "pubtator.txt", tag_column=2), tmp_path / "rows.jsonl")
+
+
+def test_columns_are_taken_as_named_and_comments_of_as_many_words_are_comments(tmp_path):
+    (tmp_path / "two.txt").write_text("# made today by hand\n# sentence one x\ngout B-A B-X 1\nhurts O O 2\n# O O 3\n")
+    _report, rows = imported(tmp_path / "two.txt", tmp_path)
+    assert rows[0]["output"] == "gout : B-X\nhurts : O\n# : O"
+    import_file(Input(tmp_path / "two.txt", token_column=4, tag_column=2), tmp_path / "rows.jsonl")
+    assert "1 : B-A" in json.loads((tmp_path / "rows.jsonl").read_text())["output"]
+    with pytest.raises(SpecError, match="--tag-column 9 is not there"):
+        import_file(Input(tmp_path / "two.txt", tag_column=9), tmp_path / "rows.jsonl")
+
+
 def test_rows_are_readable_by_their_owner_only_and_never_written_over_their_file(tmp_path):
     imported(FILES / "bars.txt", tmp_path)
     assert stat.S_IMODE((tmp_path / "rows.jsonl").stat().st_mode) == 0o600

@@ -101,10 +101,15 @@ class _Reader:
             named = " ".join(w for w in (found[1] or "").split() if w not in {"O", "X", "_", "-X-", "-"}).strip("()")
             return named or f"{self._name}#{self._documents}"
         found = _NAMED.match(line)
-        return found[1] if found and len(_split(line, self._layout.delimiter)) != self._layout.columns else ""
+        return found[1] if found and not self._holds_token(line) else ""
 
     def _is_comment(self, line: str) -> bool:
-        return _COMMENT.match(line) is not None and len(_split(line, self._layout.delimiter)) != self._layout.columns
+        return _COMMENT.match(line) is not None and not self._holds_token(line)
+
+    def _holds_token(self, line: str) -> bool:
+        """Whether a line that looks like a comment has all columns and a tag: its token is a number sign then."""
+        fields = _split(line, self._layout.delimiter)
+        return len(fields) == self._layout.columns and split_tag(fields[self._layout.tag].strip())[0] != "?"
 
     def _take(self, line: str) -> None:
         fields = _split(line, self._layout.delimiter)

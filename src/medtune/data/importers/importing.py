@@ -108,6 +108,7 @@ class _Import:
         self._source, self._options, self._told = source, options, Told()
         self._format = named_format(options.format) if options.format else format_of(source)
         self._task = _task(self._format, options.task)
+        _require_used(self._format, self._task, source, options)
         self._survey = survey(self._format.read(source, Told()), str(source.path))
         if self._task is Task.RELATION and not self._survey.pairs:
             raise DataError(f"'{source.path}' marks no relation between mentions; import it with --task ner")
@@ -167,6 +168,23 @@ def _task(found: Format, wanted: Task | None) -> Task:
     if wanted not in possible:
         raise SpecError(f"{found.title} gives rows of --task {' or '.join(possible)}, not {wanted}")
     return wanted
+
+
+def _require_used(found: Format, task: Task, source: Input, options: ImportOptions) -> None:
+    """Refuse options that would be ignored."""
+    plain, is_text = ImportOptions(), found.holds == "mentions"
+    marks = is_text and task is Task.NER
+    unused = {
+        "--tokens": options.tokens is not plain.tokens and not is_text,
+        "--overlapping": options.overlapping is not plain.overlapping and not marks,
+        "--discontinuous": options.discontinuous is not plain.discontinuous and not marks,
+        "--token-column": source.token_column is not None and found.holds != "tags",
+        "--tag-column": source.tag_column is not None and found.holds != "tags",
+        "--first-option": options.first_option is not None and found.name != "medmcqa",
+    }
+    for name, is_unused in unused.items():
+        if is_unused:
+            raise SpecError(f"{name} says nothing about {task} rows of {found.title}; leave it out")
 
 
 def _stem(path: Path) -> str:
