@@ -149,6 +149,24 @@ def test_a_text_that_was_cut_into_tokens_keeps_them_and_its_lines(tmp_path):
     assert mentions_of(rows) == [("Gene", "NF - kB")]
 
 
+def test_the_scheme_of_tags_is_seen_and_said(tmp_path):
+    schemes = {
+        "conll_iob1.txt": "IOB1",
+        "conll_bioes.txt": "BIOES",
+        "conll_bilou.txt": "BIOES",
+        "conll2003.txt": "IOB2",
+    }
+    for name, scheme in schemes.items():
+        report, _rows = imported(FILES / name, tmp_path)
+        assert (report.scheme, report.noted) == (scheme, {}), name
+    good = "all\tO\nwell\tO\n\n" * 20
+    (tmp_path / "broken.txt").write_text(good + "gout\tB-A\nnow\tX-A\n\nlung\tI-A\nmass\tI-B\nor\tO\nflu\tB-A\n")
+    report, rows = imported(tmp_path / "broken.txt", tmp_path)
+    assert mentions_of(rows) == [("A", "lung"), ("B", "mass"), ("A", "flu")]
+    assert report.left_out == {"sentences with a tag that is none of B, I, O, E, S, L, U and M": 1}
+    assert report.noted == {"mentions that go on where none began, taken as begun there": 2}
+
+
 def test_a_line_that_names_the_columns_is_none_of_tokens(tmp_path):
     (tmp_path / "named.tsv").write_text("word\ttag\ngout\tB-DIS\nhurts\tO\n\nno\tO\n")
     _report, rows = imported(tmp_path / "named.tsv", tmp_path)

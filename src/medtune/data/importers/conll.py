@@ -19,6 +19,8 @@ _NAMED = re.compile(r"#+\s*(?:newdoc(?:\s+id)?|doc(?:ument)?(?:_id)?|MEDLINE|PMI
 _COMMENT = re.compile(r"#[ #\t]|#$|##|# ?\w+ ?=")
 _SAMPLE = 5000
 """Lines by which the columns are told apart."""
+_TAGS = 0.95
+"""Share of a column that must be tags; what is not is counted when it is read."""
 _FEWEST, _MOST = 2, 10
 _DELIMITERS = ("\t", "||", None)
 """None is white space."""
@@ -42,7 +44,7 @@ def looks_like_columns(lines: Sequence[str]) -> bool:
 def read_columns(source: Input, told: Told) -> Iterator[Sentence]:
     """Yield the sentences of a file of columns.
 
-    The tag column is the last one that holds nothing but B, I, O, E, S, L, U or M tags; the token column is the first
+    The tag column is the last one that holds B, I, O, E, S, L, U or M tags, nearly nothing else; the token column is the first
     other one that does not hold numbers alone. Blank lines end sentences, ``-DOCSTART-`` and comments that name one begin
     documents.
 
@@ -150,10 +152,11 @@ def _layout(lines: Sequence[str], token: int | None, tag: int | None) -> _Layout
 
 
 def _tag_column(rows: Sequence[Sequence[str]], columns: int) -> int | None:
-    """Return the last column of tags: all O or a prefixed type, and not nothing but single letters other than O."""
+    """Return the last column of tags: nearly all of them are, and some are O or have a type."""
     for column in reversed(range(columns)):
-        values = {row[column].strip() for row in rows}
-        if all(_TAG.fullmatch(v) or v == "_" for v in values) and ("O" in values or any("-" in v for v in values)):
+        values = Counter(row[column].strip() for row in rows)
+        tags = sum(times for value, times in values.items() if value == "_" or _TAG.fullmatch(value))
+        if tags >= _TAGS * len(rows) and ("O" in values or any("-" in value for value in values)):
             return column
     return None
 
