@@ -79,9 +79,9 @@ class SpecChangedError(SpecError):
 
     def __init__(self, path: str, changes: Sequence[str]) -> None:
         self.path, self.changes = path, tuple(changes)
+        told = "; ".join(self.changes)
         super().__init__(
-            f"run '{path}' cannot be resumed with other settings: {'; '.join(self.changes)}; restore them, "
-            "or choose another output_dir"
+            f"run '{path}' cannot be resumed with other settings: {told}; restore them, or choose another output_dir"
         )
 
 
@@ -111,10 +111,8 @@ class PluginClashError(PluginError):
 
     def __init__(self, kind: str, name: str, owners: Sequence[str]) -> None:
         self.kind, self.name, self.owners = kind, name, tuple(owners)
-        super().__init__(
-            f"{kind} '{name}' is registered by {' and by '.join(repr(o) for o in owners)}; names must be unique: "
-            "rename one or uninstall one"
-        )
+        by = " and by ".join(repr(o) for o in owners)
+        super().__init__(f"{kind} '{name}' is registered by {by}; names must be unique: rename one or uninstall one")
 
 
 class PluginImportError(PluginError):
@@ -169,10 +167,7 @@ class UnprovenAnswersError(UnsafeArtifactError):
 
     def __init__(self, way: str, reason: str) -> None:
         self.way, self.reason = way, reason
-        super().__init__(
-            f"{way} does not answer as this model does token by token: {reason}; use another eval.backend, or another release of "
-            "transformers if it should be right"
-        )
+        super().__init__(f"{way} does not answer as this model does token by token: {reason}; use another eval.backend")
 
 
 class UnprovenBaseError(UnsafeArtifactError):
@@ -180,10 +175,7 @@ class UnprovenBaseError(UnsafeArtifactError):
 
     def __init__(self, base: str, reasons: Sequence[str]) -> None:
         self.base, self.reasons = base, tuple(reasons)
-        super().__init__(
-            f"base '{base}' cannot be trained: {'; '.join(self.reasons)}; use another base model, or another release of "
-            "transformers if it should be right"
-        )
+        super().__init__(f"base '{base}' cannot be trained: {'; '.join(self.reasons)}; use another base model")
 
 
 class UnsafeAdapterError(UnsafeArtifactError):
@@ -191,9 +183,8 @@ class UnsafeAdapterError(UnsafeArtifactError):
 
     def __init__(self, path: str, check: str, reason: str) -> None:
         self.path, self.check, self.reason = path, check, reason
-        super().__init__(
-            f"adapter '{path}' is not used: {reason}; restore it from a copy, or train it again in another output_dir"
-        )
+        instead = "restore it from a copy, or train it again in another output_dir"
+        super().__init__(f"adapter '{path}' is not used: {reason}; {instead}")
 
 
 class CorruptDownloadError(UnsafeArtifactError):
@@ -278,10 +269,11 @@ class NonFiniteLossError(MedtuneError):
         self.step, self.quantity, self.row_ids = step, quantity, tuple(row_ids)
         shown = ", ".join(self.row_ids[:8]) + (", ..." if len(self.row_ids) > 8 else "")  # noqa: PLR2004
         rows = f" (rows {shown})" if self.row_ids else ""
-        super().__init__(
-            f"{quantity} is not finite at step {step}{rows}; the step was not applied and the last checkpoint is kept: "
+        instead = (
             "lower train.learning_rate, inspect these rows, or go on without such updates by train.on_nonfinite=skip"
         )
+        kept = "the step was not applied and the last checkpoint is kept"
+        super().__init__(f"{quantity} is not finite at step {step}{rows}; {kept}: {instead}")
 
 
 class OutOfMemoryError(MedtuneError):

@@ -123,12 +123,12 @@ def test_a_model_that_does_not_fit_is_refused_before_its_weights_are_fetched(hub
 
 
 def test_a_hub_that_fails_before_the_end_of_the_download_loses_nothing(hub, tmp_path):
-    class Enough(Exception):
+    class EnoughError(Exception):
         """Ends the run once everything is local."""
 
     def stop(stage):
         if stage.startswith("reading and encoding"):
-            raise Enough
+            raise EnoughError
 
     hub.faults.append(Fault("cdn .*00002-of", status=403))
     with pointed_at(hub, tmp_path):
@@ -137,7 +137,7 @@ def test_a_hub_that_fails_before_the_end_of_the_download_loses_nothing(hub, tmp_
         hub.faults.clear()
         before = {each.path for each in hub.asked}
         hub.asked.clear()
-        with pytest.raises(Enough):
+        with pytest.raises(EnoughError):
             tuner(tmp_path / "run").train(on_stage=stop)
     again = {each.path for each in hub.asked} & before
     assert again

@@ -1,0 +1,88 @@
+"""``medtune import``: annotation formats to rows."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medtune.cli.options import AsJson, Traceback
+from medtune.data.importers.options import Discontinuous, ImportOptions, Overlapping, Task, Tokens
+
+if TYPE_CHECKING:
+    from medtune.data.importers.importing import ImportReport
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("import")(import_annotations)
+
+
+def import_annotations(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Annotated file, or a folder of BRAT's.")],
+    to: Annotated[Path, typer.Option("--to", metavar="OUT.jsonl", help="Where the rows go; written over.")],
+    format_name: Annotated[str | None, typer.Option("--format", help="Instead of what the content says.")] = None,
+    task: Annotated[Task | None, typer.Option(help="What the rows ask; by default what the file holds.")] = None,
+    source: Annotated[str | None, typer.Option(help="Source of the rows; by default the file's name.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Such as cp1252; by default by its mark, else UTF-8.")] = None,
+    tokens: Annotated[Tokens, typer.Option(help="How texts are cut into tokens.")] = Tokens.AUTO,
+    overlapping: Annotated[Overlapping, typer.Option(help="Which of overlapping mentions.")] = Overlapping.LONGEST,
+    discontinuous: Annotated[
+        Discontinuous, typer.Option(help="Mentions in pieces: label from first to last character, or leave out.")
+    ] = Discontinuous.COVER,
+    token_column: Annotated[int | None, typer.Option(min=1, help="Column of the tokens, from 1.")] = None,
+    tag_column: Annotated[int | None, typer.Option(min=1, help="Column of the tags, from 1.")] = None,
+    first_option: Annotated[int | None, typer.Option(min=0, max=1, help="Number of MedMCQA's first option.")] = None,
+    as_json: AsJson = False,
+    traceback: Traceback = False,
+) -> None:
+    """Turn an annotation format into rows, offsets checked against the text; say what was left out and why."""
+    from medtune.cli.console import print_json
+    from medtune.data.importers.importing import import_file
+    from medtune.data.importers.reading import Input
+
+    options = ImportOptions(
+        format=format_name,
+        task=task,
+        source=source,
+        tokens=tokens,
+        overlapping=overlapping,
+        discontinuous=discontinuous,
+        first_option=first_option,
+    )
+    report = import_file(Input(file, encoding, token_column, tag_column), to, options)
+    if as_json:
+        print_json({"file": str(file), "to": str(to), **asdict(report)})
+    else:
+        _print(report, to)
+
+
+def _print(report: "ImportReport", to: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Import", show_header=False, title_justify="left")
+    table.add_row("read as", ", ".join(filter(None, (report.format, report.encoding, report.scheme))))
+    if report.tokens:
+        table.add_row("tokens", report.tokens)
+    if report.first_option is not None:
+        table.add_row("options", f"counted from {report.first_option}")
+    found = {"documents": report.documents, "mentions": report.mentions, "relations": report.relations}
+    table.add_row("in the file", ", ".join(f"{count:,} {what}" for what, count in found.items() if count))
+    if report.types:
+        table.add_row("types", ", ".join(f"{kind or '(none)'} {count:,}" for kind, count in report.types.items()))
+    labelled = {Task.NER: f", {report.labelled:,} mentions", Task.RELATION: f", {report.labelled:,} with a relation"}
+    table.add_row("written", f"{report.rows:,} rows of {report.task}{labelled.get(report.task, '')}")
+    for title, counted in (("left out", report.left_out), ("changed", report.noted)):
+        for line in _lines(counted, report.places):
+            table.add_row(title, line)
+    console = Console()
+    console.print(table)
+    console.print(str(to), highlight=False, soft_wrap=True)
+
+
+def _lines(counted: Mapping[str, int], places: Mapping[str, Any]) -> list[str]:
+    return [f"{count:,} {reason} (first in {places[reason]})" for reason, count in counted.items()]

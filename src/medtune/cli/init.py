@@ -1,0 +1,53 @@
+"""``medtune init``: a commented spec for a user's own file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medtune.cli.options import AsJson, Traceback
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(init)
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File or folder of rows.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="SPEC", help="By default run.toml beside FILE.")] = None,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", metavar="GPU", help="Size for this GPU: h200, rtx4090, ..., or 24GiB.")
+    ] = None,
+    base: Annotated[str | None, typer.Option("--base", help="Repository or folder of the base model.")] = None,
+    as_json: AsJson = False,
+    traceback: Traceback = False,
+) -> None:
+    """Look at a file and write a spec with which `medtune train` works as it is: mapping, split, length, size."""
+    from medtune.cli.console import print_json
+    from medtune.tuner import DEFAULT_BUNDLE
+    from medtune.workflow.new_spec import Wish, new_spec
+
+    target = out if out is not None else (file if file.is_dir() else file.parent) / "run.toml"
+    written = new_spec(file, target, Wish(gpu, base, DEFAULT_BUNDLE))
+    found = written.found
+    if as_json:
+        print_json(
+            {
+                "spec": str(written.path),
+                "data": found.data,
+                "rows": found.rows,
+                "malformed": found.malformed,
+                "sources": dict(found.sources),
+                "tasks": dict(found.tasks),
+                "max_length": written.max_length,
+                "length_is_measured": written.measured,
+                "device": written.plan.device,
+                "notes": found.notes,
+            }
+        )
+        return
+    typer.echo(written.path.read_text("utf-8"))
+    typer.echo(f"medtune train {written.path}", err=True)

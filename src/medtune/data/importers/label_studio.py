@@ -1,0 +1,110 @@
+"""Label Studio: the JSON export with tasks and annotations, and its short form JSON-MIN."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from medtune.data.importers.documents import Document, Mention, Passage, Relation, Told
+from medtune.data.importers.json_items import json_items
+from medtune.data.importers.offsets import place_passage
+from medtune.data.importers.reading import Input
+
+__all__ = ["marked_columns", "read_label_studio", "read_label_studio_min"]
+
+_LABELS = ("labels", "hypertextlabels")
+
+
+def read_label_studio(source: Input, told: Told) -> Iterator[Document]:
+    """Yield a document per task, marked as in its first annotation that was not cancelled; others are counted."""
+    for number, task, _key in json_items(source, told):
+        place = f"{source.path.name}:{number}"
+        data: Any = task.get("data") if isinstance(task, Mapping) else None
+        if not isinstance(data, Mapping):
+            told.leave_out("tasks without data", place)
+            continue
+        done = _annotations(task, told, place)
+        if done is None:
+            told.leave_out("tasks without an annotation", place)
+            continue
+        found = _document(str(task.get("id", number)), data, done, told, place)
+        if found is not None:
+            yield found
+
+
+def read_label_studio_min(source: Input, told: Told) -> Iterator[Document]:
+    """Yield a document per row of JSON-MIN; its spans stand in the columns that hold such."""
+    for number, row, _key in json_items(source, told):
+        place = f"{source.path.name}:{number}"
+        columns = marked_columns(row)
+        spans = [{"type": "labels", "value": span} for name in columns for span in row[name]]
+        texts = {k: v for k, v in row.items() if k not in columns} if isinstance(row, Mapping) else {}
+        name = str(row.get("id", number)) if isinstance(row, Mapping) else str(number)
+        found = _document(name, texts, spans, told, place)
+        if found is not None:
+            yield found
+
+
+def marked_columns(row: Any) -> list[str]:
+    """Return the columns of a row that hold a list of spans: mappings with start, end and labels."""
+    if not isinstance(row, Mapping):
+        return []
+    return [name for name, value in row.items() if isinstance(value, list) and value and all(map(_is_span, value))]
+
+
+def _is_span(value: Any) -> bool:
+    return isinstance(value, Mapping) and {"start", "end"} <= value.keys() and bool(value.keys() & {*_LABELS, "text"})
+
+
+def _annotations(task: Mapping[str, Any], told: Told, place: str) -> Sequence[Any] | None:
+    """Return the results of the first annotation that counts, None where there is none."""
+    given: Any = task.get("annotations", task.get("completions"))
+    every = [a for a in given if isinstance(a, Mapping)] if isinstance(given, list) else []
+    kept = [a for a in every if not (a.get("was_cancelled") or a.get("skipped"))]
+    told.leave_out("annotations that were cancelled", place, len(every) - len(kept))
+    told.leave_out("annotations of further annotators", place, max(0, len(kept) - 1))
+    if not kept and task.get("predictions"):
+        told.leave_out("tasks with predictions of a model only", place)
+    results: Any = kept[0].get("result") if kept else None
+    return results if isinstance(results, list) else None
+
+
+def _document(name: str, data: Mapping[str, Any], results: Sequence[Any], told: Told, place: str) -> Document | None:
+    mentions: list[Mention] = []
+    relations: list[Relation] = []
+    for result in results:
+        if not isinstance(result, Mapping):
+            continue
+        value: Any = result.get("value")
+        if result.get("type") == "relation":
+            kinds = result.get("labels") or ["related"]
+            ends = (str(result.get("from_id")), str(result.get("to_id")))
+            if result.get("direction") == "left":
+                ends = ends[::-1]
+            relations.append(Relation(str(kinds[0]), ends[0], ends[1]))
+        elif isinstance(value, Mapping) and _is_span(value):
+            mentions.extend(_mentions(str(result.get("id", len(mentions))), value, told, place))
+        else:
+            told.leave_out("results that mark no span of the text", place)
+    text = _text(data, mentions)
+    if text is None:
+        told.leave_out("tasks without a text", place)
+        return None
+    return Document(name, place, (Passage(text, tuple(mentions)),), tuple(relations))
+
+
+def _mentions(name: str, value: Mapping[str, Any], told: Told, place: str) -> Iterator[Mention]:
+    kinds: Any = next((value[key] for key in _LABELS if value.get(key)), None)
+    if not isinstance(value["start"], int) or not isinstance(value["end"], int) or not isinstance(kinds, list):
+        told.leave_out("spans without a label, or with offsets that are no numbers", place)
+        return
+    text: Any = value.get("text")
+    stated = text.replace("\\n", "\n") if isinstance(text, str) else None
+    for kind in kinds:
+        yield Mention(name, str(kind), ((value["start"], value["end"]),), stated)
+
+
+def _text(data: Mapping[str, Any], mentions: Sequence[Mention]) -> str | None:
+    """Return the column that was marked: the one in which most mentions are what they say, the longest of equals."""
+    texts = [value for value in data.values() if isinstance(value, str)]
+    ranked = ((-place_passage(Passage(text, tuple(mentions))).refused, len(text), text) for text in texts)
+    best = max(ranked, default=None)
+    return None if best is None else best[2]

@@ -1,0 +1,226 @@
+"""Writes a commented spec for a user's own file: read as it is, sized for a base and a machine."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medtune.errors import OutOfMemoryError, SpecError, StorageError
+from medtune.machine.gpus import machine_with
+from medtune.machine.hardware import Machine, describe_machine
+from medtune.planning.counting import count_rows
+from medtune.planning.make_plan import make_plan, model_config, total_steps
+from medtune.plugins.host import PluginHost, create_host
+from medtune.plugins.plan import DataSize, Plan
+from medtune.specfile import merge, validate_spec
+from medtune.specs import RunSpec
+from medtune.workflow.found_rows import FoundRows, find_rows
+
+__all__ = ["NewSpec", "Wish", "new_spec"]
+
+CPU_BUNDLE = "demo"
+"""Bundle to start from where there is no GPU: the one whose base trains on a CPU."""
+_STEP = 64
+_LONGEST = 8192
+"""Tokens of a row, where the base's config does not say less."""
+_CHARACTERS_PER_TOKEN, _TEMPLATE_TOKENS = 3.0, 40
+"""Estimates for a base whose tokenizer is not here; clinical text gives 3 to 4 characters a token."""
+_UPDATES, _MOST_EPOCHS = 200, 10
+"""Updates that a run should have, and passes over a small set to reach them."""
+_HELD_OUT, _LEAST, _MOST = 200, 0.02, 0.2
+"""Rows to hold out, and bounds of their share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a user may say beside the file.
+
+    Attributes:
+        gpu: GPU to size for, None for this machine.
+        base: hub repository or folder of the base, None for a bundle's.
+        bundle: bundle to start from on a GPU.
+    """
+
+    gpu: str | None
+    base: str | None
+    bundle: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewSpec:
+    """A spec that was written: its file, what was found in the data, and the plan that it follows."""
+
+    path: Path
+    found: FoundRows
+    plan: Plan
+    max_length: int
+    measured: bool
+
+
+def new_spec(file: Path, target: Path, wish: Wish, host: PluginHost | None = None) -> NewSpec:
+    """Look at a file of rows and write a spec with which ``medtune train`` works as it is.
+
+    Raises:
+        DataError: the file has to be imported first, or cannot be read as rows.
+        SpecError: ``target`` is there already, or a GPU is not known.
+        StorageError: a file cannot be read or written.
+        OutOfMemoryError: no length that keeps most rows fits the machine.
+    """
+    if target.exists():
+        raise SpecError(f"'{target}' is there already; remove it, or choose another --out")
+    host = host or create_host()
+    found = find_rows(file, host)
+    machine = describe_machine() if wish.gpu is None else machine_with(wish.gpu)
+    values = _values(file, found, machine, wish)
+    size = count_rows(_spec(values, host, _longest(values, host)), host)
+    length, plan = _fitting(values, found, size, machine, host)
+    spec = _spec(values, host, length)
+    counted = count_rows(spec, host)
+    epochs = _epochs(spec, counted, found, length)
+    values["train"] = {"max_length": length, "num_train_epochs": epochs}
+    measured = size is not None and size.measured
+    written = NewSpec(target, found, plan, length, measured)
+    _write(target, "\n".join(_lines(values, written)) + "\n")
+    return written
+
+
+def _values(file: Path, found: FoundRows, machine: Machine, wish: Wish) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if wish.base is not None:
+        folder = Path(wish.base).expanduser()
+        is_folder = folder.is_dir()
+        values["model"] = {"name": folder.name, "path": str(folder.resolve())} if is_folder else {"name": wish.base}
+    else:
+        values["bundle"] = wish.bundle if machine.accelerator else CPU_BUNDLE
+    if machine.accelerator:
+        values["quant"] = {"scheme": "auto"}
+    share = min(_MOST, max(_LEAST, _HELD_OUT / found.rows))
+    data = dict(found.data)
+    if "validation" not in data:
+        data["validation_fraction"] = round(share, 3)
+    values["data"] = data
+    stem = file.resolve().name.split(".")[0]
+    values["output_dir"] = str(file.resolve().with_name(f"{stem}-run"))
+    return values
+
+
+def _spec(values: Mapping[str, Any], host: PluginHost, max_length: int) -> RunSpec:
+    own = {key: value for key, value in values.items() if key != "bundle"}
+    own["train"] = {"num_train_epochs": 1.0, **own.get("train", {}), "max_length": max_length}
+    own["data"] = {"accept_loss": False, **own["data"]}
+    below: dict[str, Any] = {}
+    if "bundle" in values:
+        below = host.find("bundle", values["bundle"]).spec.model_dump(mode="json", exclude_unset=True)
+    return validate_spec(merge(below, own))
+
+
+def _longest(values: Mapping[str, Any], host: PluginHost) -> int:
+    """Return the most tokens that the base takes."""
+    spec = _spec(values, host, _STEP)
+    stated = model_config(spec, host.all("bundle")).get("max_position_embeddings")
+    return min(_LONGEST, stated) if isinstance(stated, int) and stated >= _STEP else _LONGEST
+
+
+def _fitting(
+    values: Mapping[str, Any], found: FoundRows, size: DataSize | None, machine: Machine, host: PluginHost
+) -> tuple[int, Plan]:
+    """Return the longest ``max_length`` worth having that fits, with its plan: for all rows, for 99 %, or for 98 %."""
+    longest = _longest(values, host)
+    plan: Plan | None = None
+    for needed in _needed(found, size):
+        length = min(longest, max(_STEP, math.ceil(needed / _STEP) * _STEP))
+        plan = make_plan(_spec(values, host, length), host, machine=machine)
+        if plan.fits:
+            return length, plan
+    raise OutOfMemoryError(plan.advice if plan else "there is no row to size for")
+
+
+def _needed(found: FoundRows, size: DataSize | None) -> Sequence[int]:
+    """Return tokens that keep 100, 99 and about 98 % of the rows whole; measured, or estimated from characters."""
+    if size is not None and size.facts.get("needed"):
+        needed = size.facts["needed"]
+        return [needed["100"], needed["99"]]
+    lengths = sorted(found.characters)
+    places = (len(lengths) - 1, math.ceil(0.99 * len(lengths)) - 1, math.ceil(0.98 * len(lengths)) - 1)
+    return [math.ceil(lengths[at] / _CHARACTERS_PER_TOKEN) + _TEMPLATE_TOKENS for at in places]
+
+
+def _epochs(spec: RunSpec, size: DataSize | None, found: FoundRows, length: int) -> float:
+    """Return passes over the rows that give about 200 updates, at least one and at most ten."""
+    tokens = sum(found.characters) / _CHARACTERS_PER_TOKEN + _TEMPLATE_TOKENS * found.rows
+    rows = size.rows if size is not None else max(1, math.ceil(tokens / length))
+    return float(min(_MOST_EPOCHS, max(1, math.ceil(_UPDATES / total_steps(spec, max(1, rows))))))
+
+
+def _lines(values: Mapping[str, Any], written: NewSpec) -> Iterator[str]:
+    """Yield the spec's lines, each table with what it rests on."""
+    found, plan = written.found, written.plan
+    yield "# Written by `medtune init`; every value may be changed. `medtune preview` shows what the trainer will see,"
+    yield "# `medtune plan` what it needs, `medtune train` trains."
+    if "bundle" in values:
+        why = "its base trains on a CPU" if values["bundle"] == CPU_BUNDLE else "the public tutorial's values"
+        yield f"bundle = {_toml(values['bundle'])} # {why}; another base: [model] name or path"
+    yield f"output_dir = {_toml(values['output_dir'])}"
+    if "model" in values:
+        yield from ("", "[model]", *_pairs(values["model"]))
+    yield from ("", "[data]", *_about(found), *_pairs(values["data"]))
+    if "validation_fraction" in values["data"]:
+        yield "# no validation rows lie beside the file: this share of the rows is held out to score on"
+    for name, mapping in values["data"].items():
+        if isinstance(mapping, dict):
+            yield from ("", f"[data.{name}]", *_pairs(mapping))
+    yield from ("", "[train]")
+    how = (
+        "measured with the base's tokenizer" if written.measured else "estimated: the base's tokenizer is not here yet"
+    )
+    yield f"# lengths {how}; longer rows are dropped and counted"
+    yield f"max_length = {written.max_length}"
+    yield f"# about {_UPDATES} updates, at least one pass and at most {_MOST_EPOCHS}"
+    yield f"num_train_epochs = {values['train']['num_train_epochs']}"
+    if "quant" in values:
+        peak = "" if plan.peak_gib is None else f", about {plan.peak_gib:.1f} GiB"
+        yield from ("", "[quant]", f"# on {plan.device} this comes to {plan.scheme}{peak}", *_pairs(values["quant"]))
+
+
+def _about(found: FoundRows) -> Iterator[str]:
+    """Yield comments on what the rows are."""
+    amount = f"{found.rows:,} rows" if found.whole else f"the first {found.rows:,} rows"
+    tasks = ", ".join(f"{name or 'no known task'} {count:,}" for name, count in found.tasks.most_common())
+    yield f"# {amount}, scored as: {tasks}" + (f"; {found.malformed:,} malformed" if found.malformed else "")
+    if 1 < len(found.sources) <= 20:  # noqa: PLR2004 - more are no help in a comment
+        yield "# sources: " + ", ".join(f"{json.dumps(n)} {count:,}" for n, count in found.sources.most_common())
+    if found.data.get("document"):
+        yield "# rows of one document are held out together"
+    for note in found.notes:
+        yield f"# {' '.join(note.split())}"
+
+
+def _pairs(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if not isinstance(value, dict):
+            yield f"{_key(name)} = {_toml(value)}"
+
+
+def _key(name: str) -> str:
+    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else _toml(name)
+
+
+def _toml(value: Any) -> str:
+    """Write a value as TOML does; its strings are escaped as JSON's are."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _write(target: Path, text: str) -> None:
+    try:
+        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise SpecError(f"'{target}' is there already; remove it, or choose another --out") from None
+    except OSError as error:
+        with suppress(OSError):
+            target.unlink(missing_ok=True)
+        raise StorageError(f"cannot write '{target}': {error.strerror}") from error

@@ -1,0 +1,106 @@
+"""A spec made from a file alone trains as it is, says what it rests on, and names the import where one is needed."""
+
+import json
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+from init_files import FILES, jsonl, medmcqa, notes
+
+from medtune import MedTuner
+from medtune.cli.app import run
+from medtune.errors import DataError, SpecError, StorageError
+from medtune.specs import DataSpec
+from medtune.workflow.found_rows import find_rows
+from medtune.workflow.new_spec import Wish, new_spec
+
+MARKED = Path(__file__).parents[1] / "data" / "importers" / "files"
+HERE = Wish(None, None, "starling-medtuned")
+QUICK = ("eval.enabled=false", "data.cache=false")
+
+
+def trained(spec, steps):
+    return MedTuner.from_file(spec, [*QUICK, f"train.max_steps={steps}"]).train()
+
+
+@pytest.mark.parametrize("write", [notes, medmcqa])
+def test_a_spec_from_a_file_alone_trains_as_it_is(write, tmp_path):
+    file = write(tmp_path)
+    written = new_spec(file, tmp_path / "run.toml", HERE)
+    assert written.measured
+    assert trained(written.path, 2).metrics["steps"] == 2
+    lengths = MedTuner.from_file(written.path).plan().data
+    assert lengths["lost_rows"] == 0
+    assert lengths["needed"]["100"] <= written.max_length < lengths["needed"]["100"] + 64
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("kind", FILES)
+def test_twenty_steps_are_trained_on_each_kind_of_file_without_an_edit(kind, tmp_path):
+    written = new_spec(FILES[kind](tmp_path), tmp_path / "run.toml", HERE)
+    run_ = trained(written.path, 20)
+    print(kind, written.found.rows, dict(written.found.tasks), written.max_length, run_.metrics["train_loss"])
+    assert run_.metrics["steps"] == 20
+
+
+@pytest.fixture(scope="module")
+def host():
+    return MedTuner.from_defaults().host
+
+
+def test_what_the_rows_are_is_found(tmp_path, host):
+    found = find_rows(notes(tmp_path), host)
+    assert (found.rows, dict(found.tasks), dict(found.sources)) == (40, {"ner": 40}, {"notes": 40})
+    if "document" in DataSpec.model_fields:
+        assert found.data["document"] == "document"
+    else:
+        assert any("document" in note for note in found.notes)
+
+
+def test_validation_rows_in_the_folder_or_beside_the_file_are_scored_on(tmp_path, host):
+    assert find_rows(FILES["folder"](tmp_path), host).data["validation"] == "validation"
+    assert find_rows(FILES["beside"](tmp_path), host).data["validation"] == str(tmp_path / "dev.jsonl")
+    assert "validation" not in find_rows(FILES["csv"](tmp_path), host).data
+
+
+@pytest.mark.parametrize(
+    "name", ["brat_rich", "conll2003.txt", "doccano_old.json", "pubtator.txt", "bioc_passages.xml"]
+)
+def test_a_file_with_marks_is_refused_with_the_command_that_imports_it(name, host):
+    with pytest.raises(DataError, match=rf"`medtune import \S*{name} --to \S+-rows.jsonl`, then `medtune init"):
+        find_rows(MARKED / name, host)
+
+
+def test_a_file_that_nobody_can_read_is_refused_by_its_columns(tmp_path, host):
+    file = jsonl(tmp_path / "odd.jsonl", [{"alpha": "a", "beta": "b"}] * 3)
+    with pytest.raises(DataError, match="alpha"):
+        find_rows(file, host)
+    with pytest.raises(StorageError, match="no such file"):
+        find_rows(tmp_path / "none.jsonl", host)
+
+
+def test_a_gpu_is_sized_for_and_a_base_taken_as_named(tmp_path):
+    file = medmcqa(tmp_path)
+    written = new_spec(file, tmp_path / "gpu.toml", Wish("rtx4090", None, "starling-medtuned"))
+    values = tomllib.loads(written.path.read_text("utf-8"))
+    assert (values["bundle"], values["quant"]["scheme"]) == ("starling-medtuned", "auto")
+    assert not written.measured
+    assert MedTuner.from_file(written.path).plan("rtx4090").fits
+    written = new_spec(file, tmp_path / "base.toml", Wish("24GiB", "org/base", "starling-medtuned"))
+    values = tomllib.loads(written.path.read_text("utf-8"))
+    assert "bundle" not in values
+    assert MedTuner.from_file(written.path).spec.model.name == "org/base"
+
+
+def test_the_command_writes_beside_the_file_once_for_its_owner_only(tmp_path, capsys):
+    file = tmp_path / 'a "quoted" name.jsonl'
+    medmcqa(tmp_path).rename(file)
+    assert run(["init", str(file), "--gpu", "24GiB", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["tasks"] == {"qa": 40}
+    spec = tmp_path / "run.toml"
+    assert tomllib.loads(spec.read_text("utf-8"))["data"]["source"] == str(file)
+    assert stat.S_IMODE(spec.stat().st_mode) == 0o600
+    assert run(["init", str(file)]) == SpecError.exit_code
+    assert "is there already" in capsys.readouterr().err
