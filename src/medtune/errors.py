@@ -183,8 +183,9 @@ class UnsafeAdapterError(UnsafeArtifactError):
 
     def __init__(self, path: str, check: str, reason: str) -> None:
         self.path, self.check, self.reason = path, check, reason
-        instead = "restore it from a copy, or train it again in another output_dir"
-        super().__init__(f"adapter '{path}' is not used: {reason}; {instead}")
+        super().__init__(
+            f"adapter '{path}' is not used: {reason}; restore a copy, or train it again in another output_dir"
+        )
 
 
 class CorruptDownloadError(UnsafeArtifactError):
