@@ -134,7 +134,7 @@ def test_rows_that_json_cannot_hold_are_declared_gone(tmp_path):
     found = keep_rows(tmp_path, [{"input": object}])
     assert found["file"] is None
     assert not (tmp_path / GIVEN_FILE).exists()
-    with pytest.raises(DataError, match="1 rows of run .* not kept"):
+    with pytest.raises(DataError, match=r"1 rows of run .* not kept"):
         rows_again(tmp_path, {"given_rows": found})
 
 

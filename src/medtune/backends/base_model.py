@@ -52,7 +52,7 @@ def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
 
     try:
         config = _config(model, dtype)
-        base, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             model.path or model.name,
             config=config,
             revision=None if model.path else model.revision,
@@ -69,6 +69,7 @@ def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
         )
     except OSError as error:
         raise _missing(model) from error
+    base, found = loaded  # so it returns where it is asked what it found
     _require_all(model, found)
     return base
 

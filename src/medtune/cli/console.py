@@ -115,6 +115,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         _add_time(table, plan)
     if plan["data"]:
         _add_counts(table, plan["data"], micro)
+    for note in plan.get("base", {}).get("notes", ()):
+        table.add_row("base", note)
     for terms in plan["licences"]:
         table.add_row("terms", terms)
     console.print(table)
