@@ -56,7 +56,7 @@ def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
     folder = loadable(model)  # local from here on, whatever becomes of the hub
     try:
         config = _config(folder, dtype)
-        base, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(folder),
             config=config,
             dtype=dtype,
@@ -72,6 +72,7 @@ def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
         )
     except OSError as error:
         raise _missing(model) from error
+    base, found = loaded  # so it returns where it is asked what it found
     _require_all(model, found)
     return base
 

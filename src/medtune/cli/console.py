@@ -55,6 +55,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         table.add_row("plain path", f"because {plan['path_reason']}")
     if plan["data"]:
         _add_counts(table, plan["data"], micro)
+    for note in plan.get("base", {}).get("notes", ()):
+        table.add_row("base", note)
     for terms in plan["licences"]:
         table.add_row("terms", terms)
     console.print(table)
