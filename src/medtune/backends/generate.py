@@ -75,10 +75,13 @@ def _answers(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpe
     except UnsupportedError as error:
         wrong = str(error)
     _LOG.warning("answering through transformers' own generate, which is slower: %s", wrong)
-    wrong = disagreement(loaded, prompts, "generate", partial(generate_by_transformers, spec=spec))
-    if wrong:
-        raise UnprovenAnswersError("transformers' own generate", wrong)
-    return generate_by_transformers(loaded, prompts, spec)
+    # some models pass by the mask of a padded batch, and answer rightly one prompt at a time
+    for way, chosen in (("generate", spec), ("generate one by one", spec.model_copy_with(batch_size=1))):
+        wrong = disagreement(loaded, prompts, way, partial(generate_by_transformers, spec=chosen))
+        if not wrong:
+            return generate_by_transformers(loaded, prompts, chosen)
+        _LOG.warning("%s does not answer as the model does: %s", way, wrong)
+    raise UnprovenAnswersError("transformers' own generate", wrong)
 
 
 def completion(loaded: Loaded, ids: Sequence[int]) -> Completion:

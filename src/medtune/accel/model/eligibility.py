@@ -12,7 +12,6 @@ from medtune.specs import RunSpec
 
 __all__ = [
     "FIXED_ROTATIONS",
-    "HEAD_CHANGES",
     "BaseTraits",
     "bias_refusal",
     "biased_layers",
@@ -25,14 +24,14 @@ __all__ = [
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 FIXED_ROTATIONS = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary angles that do not depend on how long a sequence has become."""
-HEAD_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-"""Config fields that change the logits after the head."""
 
 _FAMILIES = ("mistral", "llama", "qwen2", "qwen3")
 _SCHEMES = ("nf4", "fp4", "fp8", "none")
 _LAYER_TYPES = ("full_attention", "sliding_attention")
 _SCALES = (
-    *HEAD_CHANGES,
+    "final_logit_softcapping",
+    "logit_scale",
+    "logits_scaling",
     "attn_logit_softcapping",
     "query_pre_attn_scalar",
     "attention_multiplier",
