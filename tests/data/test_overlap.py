@@ -129,6 +129,7 @@ def test_near_duplicates_are_those_that_counting_finds(data):
 
 def settled(evaluation, training, **options):
     """Return what is found between examples of one id per word."""
+
     def ids(rows):
         return [ids_of(" ".join(m["content"] for m in row.messages)) for row in rows]
 
@@ -200,8 +201,10 @@ def test_a_text_asked_another_question_is_overlap():
 
 def test_rows_of_one_document_are_overlap_and_members_of_a_mix_number_theirs_apart():
     evaluation = named([words(20, 1), words(20, 2)], "e", document="7")
-    training = [replace(row, row_id=name) for row, name in zip(
-        named([words(20, 3), words(20, 4)], "t", document="7"), ("t0", "mix1/t1"), strict=True)]
+    training = [
+        replace(row, row_id=name)
+        for row, name in zip(named([words(20, 3), words(20, 4)], "t", document="7"), ("t0", "mix1/t1"), strict=True)
+    ]
     found, kinds_found = settled(evaluation, training)
     assert kinds_found == ["document", None]
     assert found.evaluation_rows == ["e0", "e1"]
@@ -223,14 +226,22 @@ def test_no_planted_row_is_missed_whatever_its_instruction_and_length(data):
     inputs = [words(data.draw(st.integers(4, 40)), seed) for seed in range(30)]
     evaluation = named([f"{data.draw(said)}\n\n{text}" for text in inputs], "e")
     leaked = data.draw(st.sets(st.integers(0, 29)))
-    training = [f"{data.draw(said)}\n\n{inputs[i]}" for i in leaked] + [f"{data.draw(said)}\n\n{words(12, i)}" for i in range(100, 150)]
+    training = [f"{data.draw(said)}\n\n{inputs[i]}" for i in leaked] + [
+        f"{data.draw(said)}\n\n{words(12, i)}" for i in range(100, 150)
+    ]
     found, _ = settled(evaluation, named(data.draw(st.permutations(training)), "t"))
     assert {f"e{i}" for i in leaked} <= set(found.evaluation_rows)
 
 
 def test_duplicates_and_contradictions_are_counted_by_source():
     counter = DuplicateCounter()
-    rows = [("a", "q one?", "yes"), ("a", "Q one", "yes"), ("b", "q one", "no"), ("a", "other", "yes"), ("b", "last", "x")]
+    rows = [
+        ("a", "q one?", "yes"),
+        ("a", "Q one", "yes"),
+        ("b", "q one", "no"),
+        ("a", "other", "yes"),
+        ("b", "last", "x"),
+    ]
     counter.add((source, keys_of(example(question, answer))) for source, question, answer in rows)
     assert counter.to_json() == {"a": {"repeated": 1, "contradicting": 2}, "b": {"contradicting": 1}}
     assert DuplicateCounter().to_json() == {}

@@ -181,7 +181,10 @@ class GoldLint:
 
     def _only_validation(self, source: str, training: _Seen, validation: _Seen) -> Iterator[Finding]:
         unseen = self._new_labels(source)
-        for counts, closed in ((validation.labels, training.labels.rows > 0), (validation.answers, _is_closed(training))):
+        for counts, closed in (
+            (validation.labels, training.labels.rows > 0),
+            (validation.answers, _is_closed(training)),
+        ):
             new = [label for label in counts.sums if label in unseen]
             rows = sum(counts.rows_with[label] for label in new)
             if new and closed:
