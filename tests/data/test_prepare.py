@@ -200,7 +200,7 @@ def test_the_prompt_contract_holds_for_the_same_tokenizer_and_breaks_for_another
 def test_no_copy_or_paraphrase_of_a_training_row_is_scored_as_if_it_were_new(host, tokenizer, tmp_path, rows):
     """Held-out rows come again under another instruction, as copies, and cut to length; all are found, none is dropped."""
     tags = [row for row in rows if row["source"] == "demo-nli"]
-    leaked, others = tags[:6], tags[6:]
+    leaked, others = tags[:6], tags[6:14]
     reworded = [{**row, "instruction": f"Put otherwise, {i}: decide."} for i, row in enumerate(leaked)]
     train = file_of(tmp_path, [*reworded, *(row for row in rows if row["source"] == "demo-qa")], "train.jsonl")
     validation = file_of(tmp_path, [*leaked, *leaked[:3], *others], "validation.jsonl")
@@ -209,4 +209,4 @@ def test_no_copy_or_paraphrase_of_a_training_row_is_scored_as_if_it_were_new(hos
     copies = {e.row_id for e in prepared.validation if any(i in e.messages[0]["content"] for i in inputs)}
     assert set(prepared.report.overlapping) == copies
     assert {pair.evaluation for pair in prepared.overlap} == copies
-    assert prepared.report.duplicates["validation"]["demo-nli"]["repeated"] == 3 - (23 - len(prepared.validation))
+    assert prepared.report.duplicates["validation"]["demo-nli"]["repeated"] == 3
