@@ -162,7 +162,7 @@ class MemberAccount:
         elif value is not None:
             self._value(path, value, said, known=known)
 
-    def _elements(self, path: str, values: list[Any], said: str, known: bool) -> None:
+    def _elements(self, path: str, values: Sequence[Any], said: str, known: bool) -> None:
         if values and all(value.__class__ is str for value in values) and (known or " ".join(values) in said):
             counts = self._of(path)
             counts.rows += 1

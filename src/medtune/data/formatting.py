@@ -21,7 +21,7 @@ __all__ = ["format_rows"]
 
 _LOOKED_AT = 1000
 """Rows by whose columns the formatter is chosen."""
-_LOOKED_AT_CHARACTERS = 1_000_000
+_LOOKED_AT_CHARACTERS = 300_000
 _ROLES = frozenset({"system", "user", "assistant"})
 
 

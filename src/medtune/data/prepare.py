@@ -150,11 +150,14 @@ def _make(
     with Quarantine(places.quarantine or kept, limit, account=account, lasting=lasting) as quarantine:
         validation, spared, found = _validation(spec, host, places.rows)
         builder = PackedSetBuilder(spec, encoder, validation, quarantine, places.folder, checker)
-        builder.take(_training_examples(spec, host, quarantine, places.rows, spared))
-        if checker:
-            checker.require_few(limit)
-        quarantine.check()
-    facts = builder.finish(found)
+        try:
+            builder.take(_training_examples(spec, host, quarantine, places.rows, spared))
+            if checker:
+                checker.require_few(limit)
+            quarantine.check()
+            facts = builder.finish(found)
+        finally:
+            builder.writer.abandon()  # closed already where all went well
     if kept and places.quarantine:
         copy_quarantine(places.quarantine, kept)
     return builder, facts

@@ -128,6 +128,12 @@ class SampleWriter:
                 os.fsync(sink.fileno())
                 sink.close()
 
+    def abandon(self) -> None:
+        """Close the files of a set that comes to nothing."""
+        if self._folder is not None:
+            for sink in self._sinks.values():
+                sink.close()
+
     def _write(self, name: str, content: Any) -> None:
         """Append to an array, and to the fingerprint."""
         if name not in self._sinks:

@@ -32,7 +32,7 @@ class FormatterChoice:
         Raises:
             DataError: several fit, and none of them stands before the others.
         """
-        filled = tuple(column for column, value in row.items() if value not in (None, "", []))
+        filled = tuple([column for column, value in row.items() if value or value == 0])
         if filled not in self._fitting:
             self._fitting[filled] = _best(filled, self._formatters)
         return self._fitting[filled] or (None if len(filled) == len(row) else _best(row.keys(), self._formatters))

@@ -106,7 +106,7 @@ class QuestionOptions:
         if not options:
             return conversation(with_context(text(row, "question"), row), text(row, "answer"), row)
         value = row.get("answer")
-        answers: list[Any] = cast("Sequence[Any]", value) if isinstance(value, list) and value else [value]
+        answers: Sequence[Any] = cast("Sequence[Any]", value) if isinstance(value, list) and value else [value]
         correct = ", ".join(sorted({_letter_of(answer, options) for answer in answers}))
         return _choice(row, options, correct, optional_text(row, "exp") or optional_text(row, "explanation"))
 

@@ -66,7 +66,7 @@ def conversation(question: str, answer: str, row: Mapping[str, Any]) -> Example:
 def with_context(question: str, row: Mapping[str, Any]) -> str:
     """Put the row's ``context`` before a question, a blank line between; texts in a list are joined the same way."""
     value = row.get("context")
-    texts: list[Any] = cast("Sequence[Any]", value) if isinstance(value, list) else [optional_text(row, "context")]
+    texts: Sequence[Any] = cast("Sequence[Any]", value) if isinstance(value, list) else [optional_text(row, "context")]
     if not all(isinstance(part, str) for part in texts):
         raise MalformedRowError("column 'context' holds a list of other things than texts")
     return "\n\n".join([*(part.strip() for part in texts if part.strip()), question])

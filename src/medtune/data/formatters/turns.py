@@ -99,6 +99,7 @@ def _turns(row: Mapping[str, Any], column: str) -> list[Message]:
 def _turn(message: Mapping[str, Any], place: str) -> Message | None:
     """Return one message as a turn; None for a system turn without text."""
     speaker = message.get("role", message.get("from"))
+    speaker = speaker if isinstance(speaker, str) else ""
     role = _OTHER_ROLES.get(speaker, speaker) if "role" in message else _SPEAKERS.get(speaker, speaker)
     used = next((field for field in _TOOL_FIELDS if message.get(field)), None)
     if role in _TOOL_ROLES or used:
@@ -114,7 +115,7 @@ def _turn(message: Mapping[str, Any], place: str) -> Message | None:
     if reasoning := _reasoning_of(message, role, place):
         turn["reasoning_content"] = reasoning
     weight = message.get("weight")
-    if weight is not None and weight not in (0, 1):
+    if weight is not None and not (isinstance(weight, int | float) and weight in (0, 1)):
         raise MalformedRowError(f"{place} has a weight other than 0 and 1")
     if weight == 0 and role == "assistant":
         turn["weight"] = 0

@@ -65,17 +65,15 @@ def find_dialect(head: str, delimiter: str = "", *, cut: bool = False) -> Dialec
         delimiter: the one that the user named; empty finds it out.
         cut: whether the file goes on, so that the last record may not be whole.
     """
-    dialects = [Dialect(d) for d in (delimiter or _DELIMITERS)]
-    trials = [_try(head, dialect, cut) for dialect in dialects]
-    best = next((i for i, trial in enumerate(trials) if trial.fits), 0)
-    dialect, trial = dialects[best], trials[best]
-    if not trial.fits and '\\"' in head:
-        escaped = [d._replace(escaped=True) for d in dialects]
-        found = next((d for d in escaped if _try(head, d, cut).fits), None)
-        if found is not None:
-            dialect, trial = found, _try(head, found, cut)
-    indented = len(trial.header) > 1 and all(name.startswith(" ") for name in trial.header[1:])
-    return dialect._replace(spaced=indented or trial.quoted_after_space)
+    plain = [Dialect(d) for d in (delimiter or _DELIMITERS)]
+    spaced = [d._replace(spaced=True) for d in plain]
+    escaped = [d._replace(escaped=True) for d in (*plain, *spaced)] if '\\"' in head else []
+    for dialect in (*plain, *spaced, *escaped):
+        trial = _try(head, dialect, cut)
+        if trial.fits:
+            indented = all(name.startswith(" ") for name in trial.header[1:])
+            return dialect._replace(spaced=dialect.spaced or indented or trial.quoted_after_space)
+    return plain[0]
 
 
 def _try(head: str, dialect: Dialect, cut: bool) -> _Trial:
