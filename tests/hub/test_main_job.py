@@ -46,7 +46,7 @@ def test_a_first_run_asks_for_the_pinned_commits_only_and_later_ones_ask_for_not
     assert {each.path.partition("?")[0] for each in asked} == expected_paths(hub)
     assert {(each.host, each.token) for each in asked} == {("hub", True), ("cdn", False)}
     assert len(asked) == len({each.path for each in asked})  # nothing is asked for twice
-    assert any(line.startswith("fetching 4 files, ") and STARLING in line for line in told)
+    assert any(line.startswith("fetching ") and STARLING in line for line in told)
     assert {each.repository for each in seen} == {STARLING, MEDTUNED}
     assert [plan.parameters for plan in plans] == [
         7_241_748_480,
