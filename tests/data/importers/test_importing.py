@@ -138,7 +138,7 @@ def test_a_token_that_a_mention_cuts_is_labelled_whole_and_counted(tmp_path):
 
 
 def test_a_text_that_was_cut_into_tokens_keeps_them_and_its_lines(tmp_path):
-    text = "The R117H - mutation ( 0 . 5 % ) , see Smith . In T-cells it is rare .\nNF-kB binds ."
+    text = "The R117H - mutation ( 0 . 5 % ) , see Smith . In T-cells it is rare .\nNF-kB binds .\nSo .\nIt does .\nYes .\nNo .\nIt is .\nIt was .\nOk ."
     at = text.index("NF-kB")
     (tmp_path / "n.txt").write_text(text)
     (tmp_path / "n.ann").write_text(f"T1\tGene {at} {at + 5}\tNF-kB\n")
@@ -147,6 +147,16 @@ def test_a_text_that_was_cut_into_tokens_keeps_them_and_its_lines(tmp_path):
     assert [row["input"] for row in rows] == text.split("\n")
     _report, rows = imported(tmp_path / "n.ann", tmp_path, tokens=Tokens.WORDS)
     assert mentions_of(rows) == [("Gene", "NF - kB")]
+    joined = "Loss of APC2 , a gene .\nIt is rare . NF-kB binds it . No T-cells were seen ."
+    (tmp_path / "n.txt").write_text(joined)
+    (tmp_path / "n.ann").write_text(f"T1\tGene {joined.index('NF')} {joined.index('NF') + 5}\tNF-kB\n")
+    _report, rows = imported(tmp_path / "n.ann", tmp_path)
+    assert [row["input"] for row in rows] == [
+        *joined.split("\n")[:1],
+        "It is rare .",
+        "NF-kB binds it .",
+        "No T-cells were seen .",
+    ]
 
 
 def test_the_scheme_of_tags_is_seen_and_said(tmp_path):

@@ -160,7 +160,7 @@ def test_spans_of_ten_thousand_documents_come_back_as_they_were_from_every_forma
 def test_tokens_are_all_that_is_visible_and_lie_in_sentences(text, rule):
     tokens = tokens_of(text, rule)
     assert "".join(text[a:b] for a, b in tokens) == "".join(text.split())
-    sentences = sentences_of(text, rule)
+    sentences = sentences_of(text)
     assert "".join("".join(text[a:b].split()) for a, b in sentences) == "".join(text.split())
     for token in tokens:
         assert any(a <= token.start and token.end <= b for a, b in sentences)
@@ -170,7 +170,7 @@ def test_tokens_are_all_that_is_visible_and_lie_in_sentences(text, rule):
 def test_no_sentence_ends_inside_what_is_to_stay_whole(text, data):
     ends = sorted(data.draw(st.lists(st.integers(0, len(text)), min_size=2, max_size=2)))
     whole = Place(*ends)
-    borders = {place.end for place in sentences_of(text, Tokens.WORDS, [whole])}
+    borders = {place.end for place in sentences_of(text, [whole])}
     visible = [i for i in range(*ends) if not text[i].isspace()]
     assert not [b for b in borders if visible and visible[0] < b <= visible[-1]]
 

@@ -112,7 +112,7 @@ def _json(source: Input) -> str | None:
     except MedtuneError:
         return None  # such as columns whose first token is a bracket
     names = [name for item in items if (name := _json_name(item.value)) is not None]
-    if names:
+    if 4 * len(names) >= len(items) > 0:
         return max(names, key=names.count)
     known = next((said for item in items if (said := _needs_no_import(item.value)) is not None), None)
     raise DataError(_unknown(source.path) if known is None else f"'{source.path}' {known}")

@@ -114,7 +114,8 @@ class _Import:
             raise DataError(f"'{source.path}' marks no relation between mentions; import it with --task ner")
         self._first_option = self._option_base()
         tokens = self._survey.spaced.tokens if options.tokens is Tokens.AUTO else options.tokens
-        self._marks = Marks(tokens, options.overlapping, options.discontinuous)
+        by_lines = tokens is Tokens.SPACES and self._survey.spaced.has_a_sentence_a_line
+        self._marks = Marks(tokens, by_lines, options.overlapping, options.discontinuous)
         self._count = self._labelled = 0
 
     def rows(self) -> Iterator[ImportedRow]:

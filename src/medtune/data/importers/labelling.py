@@ -47,7 +47,7 @@ def label_passage(passage: Passage, marks: Marks, told: Told, place: str) -> Ite
     for first, last, kind in _chosen(mentions, tokens, marks, told, place):
         labels[first:last] = [tag_of("B", kind), *[tag_of("I", kind)] * (last - first - 1)]
     at = 0
-    for sentence in sentences_of(passage.text, marks.tokens, [reach(m) for m in mentions]):
+    for sentence in sentences_of(passage.text, [reach(m) for m in mentions], by_lines=marks.by_lines):
         start = at
         while at < len(tokens) and tokens[at].start < sentence.end:
             at += 1

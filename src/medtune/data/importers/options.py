@@ -38,9 +38,17 @@ class Discontinuous(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """How mentions become labels; ``tokens`` is decided here, never "auto"."""
+    """How mentions become labels.
+
+    Attributes:
+        tokens: as decided, never "auto".
+        by_lines: whether a line is a sentence, whatever marks stand in it.
+        overlapping: which of overlapping mentions is labelled.
+        discontinuous: what becomes of mentions in pieces.
+    """
 
     tokens: Tokens = Tokens.WORDS
+    by_lines: bool = False
     overlapping: Overlapping = Overlapping.LONGEST
     discontinuous: Discontinuous = Discontinuous.COVER
 

@@ -80,7 +80,7 @@ class RowMaker:
         used: set[int] = set()
         for passage in placed.passages:
             mentions = sorted(passage.mentions, key=reach)
-            for sentence in sentences_of(passage.text, self._marks.tokens, map(reach, mentions)):
+            for sentence in sentences_of(passage.text, map(reach, mentions), by_lines=self._marks.by_lines):
                 inside = [m for m in mentions if sentence.start <= reach(m).start < sentence.end]
                 for first, second in combinations(inside, 2):
                     yield from self._pair(passage.text, sentence, (first, second), known, used, placed)

@@ -1,7 +1,7 @@
 """Cuts a text into sentences and tokens by a simple rule, each with its place in the text."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from medtune.data.importers.options import Tokens
@@ -28,8 +28,6 @@ _ABBREVIATION = re.compile(
     r"(?:^|[\s(\[])(?:[A-Z]|[a-z]\.[a-z]|(?i:al|approx|ca|cf|dept|dr|ed|eds|eq|etc|fig|figs|mr|mrs|ms|no|nos|prof|ref|refs"
     r"|resp|sp|spp|st|var|vs|vol))\.$"
 )
-_LONG = 200
-"""Tokens from which a line of a text that was cut into tokens before is taken for several sentences."""
 
 
 def tokens_of(text: str, rule: Tokens) -> list[Place]:
@@ -44,37 +42,44 @@ def tokens_of(text: str, rule: Tokens) -> list[Place]:
     return [Place(*found.span()) for found in _TOKENS[rule].finditer(text)]
 
 
-def sentences_of(text: str, rule: Tokens, whole: Iterable[Place] = ()) -> list[Place]:
+def sentences_of(text: str, whole: Iterable[Place] = (), *, by_lines: bool = False) -> list[Place]:
     """Return the sentences of a text in order, white space around them left out.
 
-    A line end ends a sentence. So does a point, question or exclamation mark before white space and a capital letter or
-    digit, unless an initial or a common abbreviation stands before it. A text cut into tokens before ("spaces") has a
-    sentence per line; only a line of more than 200 tokens is cut at such marks. A border inside a place of ``whole`` is none.
+    A line end ends a sentence. So does, but with ``by_lines``, a point, question or exclamation mark before white space and a
+    capital letter or digit, unless an initial or a common abbreviation stands before it. A border inside a place of
+    ``whole`` is none.
 
-    >>> [text[a:b] for text in ["Dr. Lee saw him. He left."] for a, b in sentences_of(text, Tokens.WORDS)]
+    >>> [text[a:b] for text in ["Dr. Lee saw him. He left."] for a, b in sentences_of(text)]
     ['Dr. Lee saw him.', 'He left.']
     """
     cuts: list[Place] = []
     for line in _LINE.finditer(text):
         start, end = line.span()
-        if rule is Tokens.WORDS or len(line[0].split()) > _LONG:
-            for mark in _END.finditer(text, start, end):
-                if not _ABBREVIATION.search(text, max(start, mark.start() - 12), mark.start() + 1):
-                    cuts.append(Place(start, mark.start(1)))
-                    start = mark.end(1)
+        for gap in () if by_lines else _gaps(text, start, end):
+            cuts.append(Place(start, gap.start))
+            start = gap.end
         cuts.append(Place(start, end))
     trimmed = (_trimmed(text, place) for place in _joined(cuts, whole))
     return [place for place in trimmed if place.start < place.end]
 
 
+def _gaps(text: str, start: int, end: int) -> Iterator[Place]:
+    """Yield the white space behind marks that end sentences of a line."""
+    for mark in _END.finditer(text, start, end):
+        if not _ABBREVIATION.search(text, max(start, mark.start() - 12), mark.start() + 1):
+            yield Place(*mark.span(1))
+
+
 class SpacedWords:
     """Finds out whether texts were cut into tokens before: whether their punctuation stands alone.
 
-    Where fewer than one of fifty points, commas, semicolons, colons and brackets is written against a word, it was.
+    Where fewer than one of fifty points, commas, semicolons, colons and brackets is written against a word, it was. Such texts
+    often have a sentence a line; marks inside their lines are rare then.
     """
 
     def __init__(self) -> None:
         self._alone = self._against = 0
+        self._lines = self._gaps = 0
 
     def look_at(self, text: str) -> None:
         """Count the punctuation of a text."""
@@ -83,6 +88,14 @@ class SpacedWords:
                 self._alone += word in ".,;:()"
             elif word[-1] in ".,;:)" or word[0] == "(":
                 self._against += not _ENDS_IN_POINT.fullmatch(word)
+        for line in _LINE.finditer(text):
+            self._lines += 1
+            self._gaps += sum(1 for _ in _gaps(text, *line.span()))
+
+    @property
+    def has_a_sentence_a_line(self) -> bool:
+        """Whether fewer than one of four lines holds a mark that would end a sentence inside it."""
+        return 4 * self._gaps < self._lines
 
     @property
     def tokens(self) -> Tokens:
