@@ -146,7 +146,9 @@ class Examination:
         return _Answer(total.detach(), tokens, self._gradients(total))
 
     def _gradients(self, total: Tensor) -> list[Tensor]:
-        found = torch.autograd.grad(total, self._trained, allow_unused=True)
+        found: Any = torch.autograd.grad(
+            total, self._trained, allow_unused=True
+        )  # None where nothing depends on a tensor
         pairs = zip(found, self._trained, strict=True)
         return [torch.zeros_like(p) if gradient is None else gradient.detach() for gradient, p in pairs]
 
