@@ -128,8 +128,7 @@ class Run:
         from medtune.workflow.kept_answers import AnswerFiles
         from medtune.workflow.scoring import assess, score_paraphrases
 
-        changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
-        spec = self.spec.model_copy_with(eval=self.spec.eval.model_copy_with(**changes))
+        spec = self._scored_on(rows_per_source)
         given = rows_again(self.path, self._record, rows)
         examples = validation_examples(spec, self._host, rows=given)
         if not examples:
@@ -139,9 +138,7 @@ class Run:
         result = tuned.to_json()
         if paraphrases > 1:
             found = score_paraphrases(self.loaded, examples, tuned, spec, self._host, paraphrases)
-            result["paraphrases"] = result["wordings"] = found  # the former key stays: keys are added, never renamed
-            kept = json.dumps({"rows": len(examples), "tasks": found}, indent=1).encode()
-            replace_file(folder / "paraphrases.json", kept, "the scores")
+            result |= self._keep_paraphrases(found, len(examples))
         if baseline:
             with self.loaded.base_only():
                 base, before = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "base"), repeated)
@@ -209,6 +206,15 @@ class Run:
                 messages.append({"role": "assistant", "content": self.generate(messages)})
                 print(messages[-1]["content"], file=sink)
             print("> ", end="", file=sink, flush=True)
+
+    def _scored_on(self, rows_per_source: int | None) -> RunSpec:
+        changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
+        return self.spec.model_copy_with(eval=self.spec.eval.model_copy_with(**changes))
+
+    def _keep_paraphrases(self, found: Mapping[str, Any], rows: int) -> dict[str, Any]:
+        kept = json.dumps({"rows": rows, "tasks": found}, indent=1).encode()
+        replace_file(self._folder.evaluation_dir / "paraphrases.json", kept, "the scores")
+        return {"paraphrases": found, "wordings": found}  # the former key stays: keys are added, never renamed
 
     def _not_apart(self, examples: Sequence[Example], given: Rows | None) -> set[str]:
         """Return the ids of rows that stand in the training rows too, or that training did not compare with them."""
