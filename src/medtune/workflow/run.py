@@ -20,6 +20,7 @@ from medtune.workflow.base_identity import check_base
 from medtune.workflow.given_rows import Rows, rows_again
 
 if TYPE_CHECKING:
+    from medtune.evaluation.scoring import Evaluation
     from medtune.runs.verification import Checked
 
 __all__ = ["Run"]
@@ -126,7 +127,7 @@ class Run:
         from medtune.data.prepare import validation_examples
         from medtune.evaluation.comparison import compare
         from medtune.workflow.kept_answers import AnswerFiles
-        from medtune.workflow.scoring import assess, score_paraphrases
+        from medtune.workflow.scoring import assess
 
         spec = self._scored_on(rows_per_source)
         given = rows_again(self.path, self._record, rows)
@@ -135,10 +136,7 @@ class Run:
             raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
         folder, repeated = self._folder.evaluation_dir, self._not_apart(examples, given)
         tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
-        result = tuned.to_json()
-        if paraphrases > 1:
-            found = score_paraphrases(self.loaded, examples, tuned, spec, self._host, paraphrases)
-            result |= self._keep_paraphrases(found, len(examples))
+        result = tuned.to_json() | self._paraphrased(examples, tuned, spec, paraphrases)
         if baseline:
             with self.loaded.base_only():
                 base, before = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "base"), repeated)
@@ -211,8 +209,16 @@ class Run:
         changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
         return self.spec.model_copy_with(eval=self.spec.eval.model_copy_with(**changes))
 
-    def _keep_paraphrases(self, found: Mapping[str, Any], rows: int) -> dict[str, Any]:
-        kept = json.dumps({"rows": rows, "tasks": found}, indent=1).encode()
+    def _paraphrased(
+        self, examples: Sequence[Example], scored: "Evaluation", spec: RunSpec, paraphrases: int
+    ) -> dict[str, Any]:
+        """Score the examples in other words and keep the scores, where more than one paraphrase is asked for."""
+        from medtune.workflow.scoring import score_paraphrases
+
+        if paraphrases < 2:  # noqa: PLR2004 - the rows as they are are the first
+            return {}
+        found = score_paraphrases(self.loaded, examples, scored, spec, self._host, paraphrases)
+        kept = json.dumps({"rows": len(examples), "tasks": found}, indent=1).encode()
         replace_file(self._folder.evaluation_dir / "paraphrases.json", kept, "the scores")
         return {"paraphrases": found, "wordings": found}  # the former key stays: keys are added, never renamed
 
