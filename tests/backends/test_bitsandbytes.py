@@ -4,11 +4,12 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from medtune import LoraSpec, ModelSpec, QuantSpec
 from medtune.backends.bitsandbytes import SCHEMES, BitsAndBytesQuantizer
 from medtune.backends.peft import PeftAdapter
-from medtune.errors import SpecError, UnknownNameError
+from medtune.errors import BaseDamagedError, BaseUnsuitedError, SpecError, UnknownNameError
 from medtune.machine.libraries import quiet_libraries
 from medtune.testing.tiny import tiny_base
 
@@ -100,3 +101,26 @@ def test_code_named_by_a_config_is_not_run(folder, tmp_path):
     with pytest.raises((SpecError, ValueError)):
         load(tmp_path, "none")
     assert not marker.exists()
+
+
+def test_a_base_that_is_quantized_already_is_used_as_it_is(folder, tmp_path):
+    fresh = load(folder, "nf4")
+    fresh.model.save_pretrained(tmp_path)
+    fresh.tokenizer.save_pretrained(tmp_path)
+    again = load(tmp_path, "nf4")
+    assert again.scheme == "nf4"
+    torch.testing.assert_close(logits(again.model), logits(fresh.model))
+    with pytest.raises(BaseUnsuitedError, match=r"quantized already, in nf4, .* set quant\.scheme=nf4") as refused:
+        load(tmp_path, "none")
+    assert refused.value.check == "quantized"
+
+
+def test_what_the_loader_would_fill_in_is_refused_even_where_nothing_was_inspected(folder, tmp_path, monkeypatch):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    monkeypatch.setattr("medtune.backends.base_model.inspect_base", lambda *_spec, **_options: None)
+    with pytest.raises(BaseDamagedError, match=r"lacks 1 tensors of its architecture, such as model\.norm\.weight"):
+        load(tmp_path, "none")

@@ -46,12 +46,10 @@ def make_plan(
 
     Raises:
         UnknownNameError: a backend of the spec is not registered.
-        BaseUnsuitedError: the base is here and cannot be used for this run.
-        BaseDamagedError: its files are damaged, or contradict each other.
+        BaseUnsuitedError, BaseDamagedError: the base is here, and cannot be used for this run or is damaged.
         SpecError: the adapter's backend refuses what is asked of it.
     """
-    machine, kept = machine or describe_machine(), kept or {}
-    inspected = inspect_base(spec)
+    machine, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
     bundles: list[Bundle] = host.all("bundle")
     shape = Shape.of(model_config(spec, bundles))
     size = size or _stated_size(spec, bundles)

@@ -19,6 +19,7 @@ from medtune.specs import RunSpec
 from medtune.workflow.given_rows import Rows, rows_again
 
 if TYPE_CHECKING:
+    from medtune.evaluation.scoring import Evaluation
     from medtune.runs.verification import Checked
 
 __all__ = ["Run"]
@@ -112,10 +113,9 @@ class Run:
         from medtune.evaluation.comparison import compare
         from medtune.workflow.kept_answers import AnswerFiles
         from medtune.workflow.perfect_answers import sound
-        from medtune.workflow.scoring import assess, score_paraphrases
+        from medtune.workflow.scoring import assess
 
-        changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
-        spec = self.spec.model_copy_with(eval=self.spec.eval.model_copy_with(**changes))
+        spec = self._scored_on(rows_per_source)
         given = rows_again(self.path, self._record, rows)
         examples = validation_examples(spec, self._host, rows=given)
         if not examples:
@@ -125,12 +125,8 @@ class Run:
             raise DataError(f"none of {drawn} validation rows can be scored; `medtune preview` says why")
         folder, repeated = self._folder.evaluation_dir, self._not_apart(examples, given)
         tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
-        result = {**tuned.to_json(), **({"set_aside": drawn - len(examples)} if len(examples) < drawn else {})}
-        if paraphrases > 1:
-            found = score_paraphrases(self.loaded, examples, tuned, spec, self._host, paraphrases)
-            result["paraphrases"] = result["wordings"] = found  # the former key stays: keys are added, never renamed
-            kept = json.dumps({"rows": len(examples), "tasks": found}, indent=1).encode()
-            replace_file(folder / "paraphrases.json", kept, "the scores")
+        result = tuned.to_json() | ({"set_aside": drawn - len(examples)} if len(examples) < drawn else {})
+        result |= self._paraphrased(examples, tuned, spec, paraphrases)
         if baseline:
             with self.loaded.base_only():
                 base, before = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "base"), repeated)
@@ -203,6 +199,23 @@ class Run:
                 messages.append({"role": "assistant", "content": self.generate(messages)})
                 print(messages[-1]["content"], file=sink)
             print("> ", end="", file=sink, flush=True)
+
+    def _scored_on(self, rows_per_source: int | None) -> RunSpec:
+        changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
+        return self.spec.model_copy_with(eval=self.spec.eval.model_copy_with(**changes))
+
+    def _paraphrased(
+        self, examples: Sequence[Example], scored: "Evaluation", spec: RunSpec, paraphrases: int
+    ) -> dict[str, Any]:
+        """Score the examples in other words and keep the scores, where more than one paraphrase is asked for."""
+        from medtune.workflow.scoring import score_paraphrases
+
+        if paraphrases < 2:  # noqa: PLR2004 - the rows as they are are the first
+            return {}
+        found = score_paraphrases(self.loaded, examples, scored, spec, self._host, paraphrases)
+        kept = json.dumps({"rows": len(examples), "tasks": found}, indent=1).encode()
+        replace_file(self._folder.evaluation_dir / "paraphrases.json", kept, "the scores")
+        return {"paraphrases": found, "wordings": found}  # the former key stays: keys are added, never renamed
 
     def _not_apart(self, examples: Sequence[Example], given: Rows | None) -> set[str]:
         """Return the ids of rows that stand in the training rows too, or that training did not compare with them."""

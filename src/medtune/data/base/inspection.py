@@ -13,6 +13,7 @@ from typing import Any
 from medtune.data.base import file_checks, model_checks
 from medtune.data.base.fault import Fault
 from medtune.data.base.folder import BaseFolder, Case, folder_of
+from medtune.data.base.model_checks import OWN_QUANTIZERS
 from medtune.errors import BaseDamagedError, BaseUnsuitedError, StorageError
 from medtune.specs import RunSpec
 
@@ -120,7 +121,8 @@ def inspect_base(spec: RunSpec, *, loading: bool = False, checks: Sequence[Check
                 notes.append("it is not on this machine yet, so its files were not inspected")
                 break
             base = BaseFolder(folder)
-            present = _present(base, loading=loading and spec.model.path is not None)
+            is_ours = spec.quant.quantizer in OWN_QUANTIZERS  # a plugin's may read other files
+            present = _present(base, loading=loading and is_ours and spec.model.path is not None)
         if check.needs in present:
             notes += _made(check, Case(base, spec))
             checked.append(check.name)

@@ -14,6 +14,7 @@ from medtune.data.base.headers import AGAIN
 from medtune.errors import MedtuneError
 
 __all__ = [
+    "OWN_QUANTIZERS",
     "architecture",
     "attention",
     "decoder",
@@ -32,6 +33,8 @@ __all__ = [
     "vocabulary",
 ]
 
+OWN_QUANTIZERS = ("bitsandbytes", "fp8")
+"""Quantizers that load a base through transformers, from safetensors."""
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _MISFIT = "get config.json and weights from the same place"
 _NUMBER = re.compile(r"\.\d+(?=\.|$)")
@@ -87,6 +90,9 @@ def quantized(case: Case) -> Iterator[str]:
     if stored is None:
         return
     method, scheme = stored
+    if case.spec.quant.quantizer not in OWN_QUANTIZERS:
+        yield f"it is quantized already, by {method}; whether quantizer '{case.spec.quant.quantizer}' takes it so is its matter"
+        return
     if not scheme or case.spec.quant.quantizer != "bitsandbytes":
         raise Fault(
             f"is quantized already, by {method}, which quantizer '{case.spec.quant.quantizer}' cannot go on from",
