@@ -39,7 +39,7 @@ def test_an_answer_that_would_merge_with_its_prompt_begins_after_it(sentencepiec
     assert encoded.supervised == [0] * len(prompt) + [1] * (len(encoded.input_ids) - len(prompt))
     decode = sentencepiece.backend_tokenizer.decode
     assert (
-        decode(list(encoded.input_ids), skip_special_tokens=False)
+        decode(list(encoded.input_ids), skip_special_tokens=False).replace("<s> ", "<s>")
         == f"<s>[INST] Is it benign? [/INST]{answer}<|end_of_turn|>"
     )
     read = encoder.read(completion_of(sentencepiece, encoder.stop_ids, list(encoded.input_ids[len(prompt) :])))
