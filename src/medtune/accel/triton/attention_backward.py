@@ -73,6 +73,7 @@ def _query_step(
     return tl.dot(ds.to(k.dtype), k, dq)
 
 
+# One function: a query's gradient stays in registers over all its keys.
 @triton.jit
 def _query_gradients(
     q_ptr, k_ptr, v_ptr, out_ptr, gradient_ptr, log_ptr, delta_ptr, joint_ptr, cos_ptr, sin_ptr, offsets_ptr,
@@ -139,6 +140,7 @@ def _key_step(
     return tl.dot(ds.to(q.dtype), q, dk), dv
 
 
+# One function: gradients of a key and its value stay in registers over all queries that see them.
 @triton.jit
 def _key_gradients(
     q_ptr, k_ptr, v_ptr, gradient_ptr, log_ptr, delta_ptr, joint_ptr, cos_ptr, sin_ptr, offsets_ptr,

@@ -65,6 +65,7 @@ def _rotate(
         tl.store(target + HALF, b.to(first.dtype), mask=inside)
 
 
+# One function, since one pass over memory turns the heads back and goes through their norm.
 @triton.jit
 def _rotate_backward(
     q_ptr, k_ptr, v_ptr, before_ptr, out_ptr, cos_ptr, sin_ptr, query_weight_ptr, key_weight_ptr,

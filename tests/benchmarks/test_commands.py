@@ -1,0 +1,44 @@
+"""The measuring scripts run as commands, on little."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "benchmarks"
+DEMO_BASE = ROOT / "src" / "medtune" / "demo" / "base"
+
+
+def printed(script: str, *arguments: str) -> str:
+    command = [sys.executable, str(FOLDER / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_scoring_is_measured():
+    measured = json.loads(printed("score.py", "400"))
+    assert 390 <= measured["rows"] <= 400  # as many of each source
+    assert measured["exit_code"] == 0
+    assert measured["cpu_seconds"] > 0
+
+
+@pytest.mark.proof
+def test_preparation_is_measured_against_the_tokenizer_and_trl():
+    out = printed(
+        "prepare.py", "--rows", "300", "--trl-rows", "50", "--tokenizer", str(DEMO_BASE), "--max-length", "256"
+    )
+    results = json.loads(out.splitlines()[-1])["results"]
+    assert {row["engine"] for row in results if row["tokens"] > 0} == {"tokenizers", "medtune", "cache", "trl"}
+
+
+@pytest.mark.proof
+def test_a_whole_run_is_measured_against_its_steady_rate(tmp_path):
+    out = tmp_path / "whole.json"
+    printed("whole_run.py", str(out), "--tiny", "--steps", "8", "--schemes", "none", "--base", str(tmp_path / "base"))
+    [figures] = json.loads(out.read_text())["runs"]
+    assert figures["whole"] > 0
+    assert figures["bare"] > 0
