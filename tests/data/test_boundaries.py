@@ -30,36 +30,39 @@ def sentencepiece(tmp_path_factory):
     return tokenizer
 
 
+@pytest.fixture(scope="module")
+def encoder(sentencepiece):
+    return Encoder(sentencepiece)
+
+
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_an_answer_that_would_merge_with_its_prompt_begins_after_it(sentencepiece, answer):
-    encoder = Encoder(sentencepiece)
+def test_an_answer_that_would_merge_with_its_prompt_begins_after_it(sentencepiece, encoder, answer):
     encoded = encoder.encode(asked(answer))
     prompt = encoder.prompt_ids([QUESTION])
     assert list(encoded.input_ids[: len(prompt)]) == prompt
     assert encoded.supervised == [0] * len(prompt) + [1] * (len(encoded.input_ids) - len(prompt))
     decode = sentencepiece.backend_tokenizer.decode
     assert (
-        decode(list(encoded.input_ids), skip_special_tokens=False)
+        decode(list(encoded.input_ids), skip_special_tokens=False).replace("<s> ", "<s>")
         == f"<s>[INST] Is it benign? [/INST]{answer}<|end_of_turn|>"
     )
     read = encoder.read(completion_of(sentencepiece, encoder.stop_ids, list(encoded.input_ids[len(prompt) :])))
     assert (read.text, read.truncated) == (answer, False)
 
 
-def test_at_least_one_of_these_answers_merges_when_the_row_is_tokenised_in_one_piece(sentencepiece):
+def test_at_least_one_of_these_answers_merges_when_the_row_is_tokenised_in_one_piece(sentencepiece, encoder):
     def whole(answer):
         text = f"<s>[INST] Is it benign? [/INST]{answer}<|end_of_turn|>"
         return sentencepiece(text, add_special_tokens=False)["input_ids"]
 
-    merged = [a for a in ANSWERS if list(Encoder(sentencepiece).encode(asked(a)).input_ids) != whole(a)]
+    merged = [a for a in ANSWERS if list(encoder.encode(asked(a)).input_ids) != whole(a)]
     assert "(A) yes" in merged
     assert "Yes." not in merged
 
 
-def test_such_a_row_is_the_same_among_others(sentencepiece):
+def test_such_a_row_is_the_same_among_others(encoder):
     examples = [asked(answer) for answer in ANSWERS]
-    together = Encoder(sentencepiece).encode_batch(examples)
-    assert together == [Encoder(sentencepiece).encode(example) for example in examples]
+    assert encoder.encode_batch(examples) == [encoder.encode(example) for example in examples]
 
 
 def test_where_every_answer_is_supervised_such_a_row_is_refused_without_its_text_or_ids(sentencepiece):

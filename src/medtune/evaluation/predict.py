@@ -60,8 +60,8 @@ def predict(
         assigned.append(replace(example, task=task.name if task else example.task))
         requests.append(GenerationRequest(ids, limit))
     completions = generate(requests)
-    answers = (read(c, answer_of(example)) for example, c in zip(assigned, completions, strict=True))
-    return [
-        Prediction(example, answer.text.strip(), answer.truncated)
-        for example, answer in zip(assigned, answers, strict=True)
-    ]
+    return [_prediction(e, read(found, answer_of(e))) for e, found in zip(assigned, completions, strict=True)]
+
+
+def _prediction(example: Example, answer: Completion) -> Prediction:
+    return Prediction(example, answer.text.strip(), answer.truncated)

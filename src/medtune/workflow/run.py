@@ -112,7 +112,6 @@ class Run:
         from medtune.data.prepare import validation_examples
         from medtune.evaluation.comparison import compare
         from medtune.workflow.kept_answers import AnswerFiles
-        from medtune.workflow.perfect_answers import sound
         from medtune.workflow.scoring import assess
 
         spec = self._scored_on(rows_per_source)
@@ -120,9 +119,7 @@ class Run:
         examples = validation_examples(spec, self._host, rows=given)
         if not examples:
             raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
-        drawn, examples = len(examples), sound(examples, self._encoder(self.loaded.tokenizer), self._host.all("task"))
-        if not examples:
-            raise DataError(f"none of {drawn} validation rows can be scored; `medtune preview` says why")
+        drawn, examples = len(examples), self._sound(examples)
         folder, repeated = self._folder.evaluation_dir, self._not_apart(examples, given)
         tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
         result = tuned.to_json() | ({"set_aside": drawn - len(examples)} if len(examples) < drawn else {})
@@ -216,6 +213,15 @@ class Run:
         kept = json.dumps({"rows": len(examples), "tasks": found}, indent=1).encode()
         replace_file(self._folder.evaluation_dir / "paraphrases.json", kept, "the scores")
         return {"paraphrases": found, "wordings": found}  # the former key stays: keys are added, never renamed
+
+    def _sound(self, examples: Sequence[Example]) -> list[Example]:
+        """Return the rows that preparation kept too."""
+        from medtune.workflow.perfect_answers import sound
+
+        kept = sound(examples, self._encoder(self.loaded.tokenizer), self._host.all("task"))
+        if not kept:
+            raise DataError(f"none of {len(examples)} validation rows can be scored; `medtune preview` says why")
+        return kept
 
     def _not_apart(self, examples: Sequence[Example], given: Rows | None) -> set[str]:
         """Return the ids of rows that stand in the training rows too, or that training did not compare with them."""
