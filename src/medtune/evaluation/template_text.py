@@ -19,7 +19,4 @@ def spells_template(text: str) -> bool:
     >>> spells_template("Give 5 mg twice a day.<|end_of_turn|>")
     True
     """
-    for beginning, marks in _MARKS.items():
-        if beginning in text and marks.search(text):
-            return True
-    return False
+    return any(beginning in text and marks.search(text) is not None for beginning, marks in _MARKS.items())
