@@ -118,11 +118,15 @@ class MedTuner:
 
         Raises:
             UnknownNameError: a backend or the formatter is not registered.
-            SpecError: ``model.path`` is no folder.
+            SpecError: ``model.path`` is no folder, or ``model.chat_template`` no template.
         """
+        from medtune.data.shipped_templates import chosen_template
+
         require_backends(self.spec, self.host)
         if self.spec.model.path is not None and not Path(self.spec.model.path).is_dir():
             raise SpecError(f"model.path '{self.spec.model.path}' is no folder")
+        if self.spec.model.chat_template is not None:
+            chosen_template(self.spec.model.chat_template)
 
     def plan(self, gpu: str | None = None) -> Plan:
         """Decide how the run is done and whether it fits; downloads nothing and loads no weights.

@@ -105,7 +105,9 @@ def test_pubmedqa_asks_after_the_abstract_and_decides_after_the_reasons():
 
 
 def test_medical_o1_comes_with_its_reasoning_or_without():
-    assert turns("medical_o1", O1) == ("Why?", "Let me think.\n\nBecause.")
+    assert turns("medical_o1", O1) == ("Why?", "Because.")
+    answer = BUILT_IN["medical_o1"].format(O1).messages[-1]
+    assert (answer["reasoning_content"], answer["reasoning_inline"]) == ("Let me think.", True)
     assert turns("medical_o1_answer", O1) == ("Why?", "Because.")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from medtune.data.final_answer import closing_of, final_answer
 from medtune.data.forms import Forms
+from medtune.data.plaintext import PlainTextTokenizer
 from medtune.plugins.contracts import Completion
 
 __all__ = ["AnswerReader", "Lead", "completion_of", "lead_of"]
@@ -20,13 +21,16 @@ class Lead:
 
     Attributes:
         text: without outer white space; empty for most templates, such as ``<think>\n\n</think>`` for others.
-        ids: of it, where it holds control tokens, which decoding leaves out; else empty.
+        ids: of it, or else of what stands between reasoning and answer, where that holds control tokens, which decoding
+            leaves out; empty otherwise.
+        begins: id of the control token that begins what stands before an answer, reasoning included; None without one.
         opened: the tag that the prompt ends in, when the lead closes it; else empty.
         tokens: how many tokens the lead takes.
     """
 
     text: str = ""
     ids: tuple[int, ...] = ()
+    begins: int | None = None
     opened: str = ""
     tokens: int = 0
 
@@ -40,10 +44,22 @@ def lead_of(forms: Forms) -> Lead:
     if lead == before and opening:
         return Lead()
     tokens = len(plain.ids([lead])[0]) if lead.strip() else 0
-    ids = tuple(plain.ids([lead.strip()])[0].tolist()) if plain.aliased_ids(lead) else ()
+    ids, begins = _marks_of(plain, lead, lead)
+    if not ids and (around := forms.template.around_reasoning):
+        ids, begins = _marks_of(plain, *(plain.aliased(text) for text in around))
     tag = _LAST_TAG.search(opening.rstrip())
     opened = tag[0] if tag and closing_of(tag[0]) in lead else ""
-    return Lead(plain.spelled(lead).strip(), ids, opened, tokens)
+    return Lead(plain.spelled(lead).strip(), ids, begins, opened, tokens)
+
+
+def _marks_of(plain: PlainTextTokenizer, before: str, text: str) -> tuple[tuple[int, ...], int | None]:
+    """Return the ids of text with control tokens, and the last control token of what comes before; none without them."""
+    if not plain.aliased_ids(text):
+        return (), None
+    begins = plain.aliased_ids(before)
+    return tuple(plain.ids([text.strip()])[0].tolist()), (
+        begins[0] if before == text else begins[-1]
+    ) if begins else None
 
 
 def completion_of(tokenizer: Any, stop_ids: Sequence[int], ids: Sequence[int]) -> Completion:
@@ -85,7 +101,7 @@ class AnswerReader:
             if place >= 0:
                 text = self._tokenizer.decode(ids[place + len(lead.ids) :], skip_special_tokens=True)
                 return replace(completion, text=text.strip())
-            if lead.ids[0] in ids:  # it began another channel, and never came to the one of the answer
+            if lead.begins in ids:  # it began another channel, and never came to the one of the answer
                 return replace(completion, text="", truncated=True)
         elif lead.text:
             text = self._without_lead(text)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from medtune.data.answers import AnswerReader, Lead, lead_of
 from medtune.data.forms import Form, Forms, join
-from medtune.data.reasoning import has_reasoning, inlined, stripped
+from medtune.data.reasoning import apart, has_reasoning, inlined, stripped
 from medtune.data.stop_ids import configured_ends, stop_ids
 from medtune.data.supervision import PromptChangesError, Span, anchored_spans, mask_of, offset_spans
 from medtune.errors import DataError, UnsafeArtifactError, UnusableRowError
@@ -138,10 +138,10 @@ class Encoder:
         return AnswerReader(self.tokenizer, self.lead)
 
     def placed(self, example: Example) -> Example:
-        """Return an example with its reasoning where this template takes it; see ``reasoning.inlined``."""
-        if not has_reasoning(example.messages) or self._forms.template.takes_reasoning:
-            return example
-        return replace(example, messages=inlined(example.messages))
+        """Return an example with its reasoning where this template takes it; see ``reasoning``."""
+        if self._forms.template.takes_reasoning:
+            return replace(example, messages=apart(example.messages))
+        return replace(example, messages=inlined(example.messages)) if has_reasoning(example.messages) else example
 
     def tokens_before(self, examples: Sequence[Example]) -> int:
         """Return how many tokens may come before an answer: the lead's, and half as many again as the longest reasoning."""
@@ -216,7 +216,9 @@ class Encoder:
     def _placed(self, messages: Sequence[Message]) -> list[Message]:
         """Strip contents (templates differ in whether they do) and give system turns a place."""
         turns = [stripped(m) for m in messages]
-        if has_reasoning(turns) and not self._forms.template.takes_reasoning:
+        if self._forms.template.takes_reasoning:
+            turns = apart(turns)
+        elif has_reasoning(turns):
             turns = inlined(turns)
         if not turns or turns[0]["role"] != "system":
             return turns

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-__all__ = ["FinalAnswer", "closing_of", "final_answer"]
+__all__ = ["FinalAnswer", "closing_of", "final_answer", "split_reasoning"]
 
 _TAGS = "think|thinking|thought|thoughts|reasoning|reason|analysis|reflection|scratchpad"
 _OPENING = re.compile(rf"\s*(<(?:\w+:)?(?:{_TAGS})>|\[(?:{_TAGS})\]|<\|begin_of_thought\|>)", re.IGNORECASE)
@@ -16,7 +16,7 @@ _END_OF_MESSAGE = re.compile(r"<\|(?:return|end|call)\|>")
 _BARE_CHANNEL = re.compile(r"\s*(?:assistant)?(?:analysis|commentary)(?=[^a-z\s.,:;])")
 _BARE_FINAL = re.compile(r"\s*(?:assistant)?final(?=\S)")
 _HAND_OVER = "assistantfinal"
-_WORDS_WITH_FINAL = re.compile(r"\s*final(?:ly|s|es?|ists?|ity|i[sz]\w*)?(?![a-zA-Z])|\s*final-")
+_WORDS_WITH_FINAL = re.compile(r"\s*final(?:(?:ly|s|es?|ists?|ity|i[sz]\w*)(?![a-zA-Z])|[-,.;:!?)])")
 """English: ``finally``, ``final-stage``; no channel name before an answer."""
 
 
@@ -45,6 +45,19 @@ def final_answer(text: str, gold: str = "", *, opened: bool = False) -> FinalAns
     """
     found = _of_channels(text, gold)
     return found if found is not None else _after_blocks(text, opened=opened)
+
+
+def split_reasoning(text: str) -> tuple[str, str] | None:
+    """Return the reasoning of a block that a text begins with, and what follows; None for a text that begins otherwise.
+
+    >>> split_reasoning("<think>It shrank.</think>yes")
+    ('It shrank.', 'yes')
+    """
+    opening = _OPENING.match(text) if text[:1] in "<[" else None
+    if opening is None:
+        return None
+    reasoning, closing, answer = text[opening.end() :].partition(closing_of(opening[1]))
+    return (reasoning.strip(), answer.strip()) if closing else None
 
 
 def closing_of(opening: str) -> str:

@@ -77,7 +77,7 @@ class PreparationReport:
         """Return sentences about what training on these rows would teach besides."""
         told: list[str] = []
         if self.control_spelled:
-            rows = f"{self.control_spelled:,} of {self.rows + self.lost_rows:,} answers"
+            rows = f"{self.control_spelled:,} of {self.rows + self.lost_rows + self.dropped_overlap:,} answers"
             told.append(
                 f"{rows} spell out a control token, as text; take it out of the rows, the chat template writes it itself"
             )

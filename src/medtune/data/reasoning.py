@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from medtune.data.final_answer import split_reasoning
 from medtune.errors import DataError
 from medtune.plugins.contracts import Message
 
-__all__ = ["has_reasoning", "inlined", "stripped"]
+__all__ = ["apart", "has_reasoning", "inlined", "stripped"]
 
 
 def has_reasoning(messages: Sequence[Message]) -> bool:
@@ -20,6 +21,16 @@ def stripped(message: Message) -> Message:
         turn["reasoning_content"] = reasoning
         turn["reasoning_inline"] = message.get("reasoning_inline", False)
     return turn
+
+
+def apart(messages: Sequence[Message]) -> list[Message]:
+    """Return the turns with the block of reasoning that an answer begins with as its ``reasoning_content``."""
+    turns = list(messages)
+    for place, message in enumerate(turns):
+        found = None if "reasoning_content" in message else split_reasoning(message["content"].strip())
+        if found and all(found) and message["role"] == "assistant":
+            turns[place] = {"role": "assistant", "content": found[1], "reasoning_content": found[0]}
+    return turns
 
 
 def inlined(messages: Sequence[Message]) -> list[Message]:

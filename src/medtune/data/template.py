@@ -68,15 +68,21 @@ class ChatTemplate:
         return tag[0]
 
     @cached_property
-    def takes_reasoning(self) -> bool:
-        """Whether the ``reasoning_content`` of an answer has a place before it."""
+    def around_reasoning(self) -> tuple[str, str] | None:
+        """What stands between question and reasoning, and between reasoning and answer; None where it has no place."""
         asked, answered = _probe(["user", "assistant"])
+        marks = [asked["content"], _REASONING, answered["content"]]
         answered["reasoning_content"] = _REASONING
         try:
-            text = self.render([asked, answered])
+            _start, before, between, _end = _split(self.render([asked, answered]), marks)
         except UnsafeArtifactError:
-            return False
-        return text.count(_REASONING) == 1 and text.index(_REASONING) < text.find(answered["content"])
+            return None
+        return before, between
+
+    @property
+    def takes_reasoning(self) -> bool:
+        """Whether the ``reasoning_content`` of an answer has a place before it."""
+        return self.around_reasoning is not None
 
     def has_place_for(self, roles: Sequence[str]) -> bool:
         """Whether these roles, a system turn among them, have a form; ``System:`` from a general rule is none."""

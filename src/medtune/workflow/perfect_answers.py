@@ -8,7 +8,7 @@ from typing import Any
 from medtune.data.answers import completion_of
 from medtune.data.encode import Encoder
 from medtune.data.samples import Sample
-from medtune.errors import DataError
+from medtune.errors import DataError, UnusableRowError
 from medtune.evaluation.predictions import with_final_gold
 from medtune.evaluation.recognition import answer_of
 from medtune.evaluation.scoring import find_task, is_own
@@ -16,7 +16,7 @@ from medtune.evaluation.tag_schemes import Scheme, fits_iob1, scheme_of
 from medtune.evaluation.tagging import read_lines, written_labels
 from medtune.plugins.contracts import Completion, Example, Prediction, Task
 
-__all__ = ["PerfectAnswers"]
+__all__ = ["PerfectAnswers", "sound"]
 
 _VERSION = 1
 _FIRST_ROWS = 200
@@ -137,6 +137,18 @@ class PerfectAnswers:
             )
             for e, labels in zip(examples, written, strict=True)
         ]
+
+
+def sound(examples: Sequence[Example], encoder: Encoder, tasks: Sequence[Task]) -> list[Example]:
+    """Return the validation rows that preparation keeps too: those that can be encoded, and whose perfect answer scores 1.0."""
+    samples: list[Sample] = []
+    for example in examples:
+        try:
+            samples.append(Sample(example, *next(encoder.encode_spans([example]))))
+        except UnusableRowError:
+            continue
+    faults = PerfectAnswers(tasks).faults(samples, encoder, every=True)
+    return [sample.example for sample, fault in zip(samples, faults, strict=True) if not fault]
 
 
 def _are_perfect(task: Task, predictions: Sequence[Prediction]) -> list[bool]:

@@ -113,11 +113,13 @@ class Run:
         Returns:
             ``tasks`` and ``sources`` of the tuned model, and ``without_overlap`` where some of the rows also stand in the
             training rows; with ``baseline`` also ``base`` and ``comparison``; with two or more ``paraphrases`` also how the
-            main figure of each task varies over them.
+            main figure of each task varies over them; ``set_aside`` counts rows that are not scored, as preparation set them
+            aside too.
         """
         from medtune.data.prepare import validation_examples
         from medtune.evaluation.comparison import compare
         from medtune.workflow.kept_answers import AnswerFiles
+        from medtune.workflow.perfect_answers import sound
         from medtune.workflow.scoring import assess, score_paraphrases
 
         changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
@@ -125,9 +127,12 @@ class Run:
         examples = validation_examples(spec, self._host)
         if not examples:
             raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
+        drawn, examples = len(examples), sound(examples, self._encoder(self.loaded.tokenizer), self._host.all("task"))
+        if not examples:
+            raise DataError(f"none of {drawn} validation rows can be scored; `medtune preview` says why")
         folder, repeated = self._folder.evaluation_dir, self._not_apart(examples)
         tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
-        result = tuned.to_json()
+        result = {**tuned.to_json(), **({"set_aside": drawn - len(examples)} if len(examples) < drawn else {})}
         if paraphrases > 1:
             found = score_paraphrases(self.loaded, examples, tuned, spec, self._host, paraphrases)
             result["paraphrases"] = result["wordings"] = found  # the former key stays: keys are added, never renamed

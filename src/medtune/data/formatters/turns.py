@@ -1,5 +1,6 @@
 """Rows that hold turns already."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,12 +37,14 @@ class PromptCompletion:
 
 
 def _conversation_of(turns: list[Message], row: Mapping[str, Any]) -> Example:
-    """Check what every template needs: perhaps a system turn first, then the user, the assistant last."""
+    """Check what most templates need: perhaps a system turn first, then the user, never twice in a row, the assistant last."""
     roles = [turn["role"] for turn in turns]
     if "system" in roles[1:]:
         raise MalformedRowError("a system turn is not the first")
     if "user" not in roles[:2] or roles[0] == "assistant":
         raise MalformedRowError("the conversation does not begin with the user")
+    if ("user", "user") in itertools.pairwise(roles):
+        raise MalformedRowError("two turns of the user stand in a row")
     if roles[-1] != "assistant":
         raise MalformedRowError("the last message is not the assistant's")
     return Example(turns, source=optional_text(row, "source"))
