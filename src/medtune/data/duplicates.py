@@ -12,14 +12,14 @@ class DuplicateCounter:
     """Takes rows as they come; twenty bytes a row stay in memory."""
 
     def __init__(self) -> None:
-        self._questions, self._answers, self._sources = array("Q"), array("Q"), array("i")
+        self._questions, self._answers, self._sources = array("q"), array("q"), array("i")
         self._names: dict[str, int] = {}
 
     def add(self, rows: Iterable[tuple[str, RowKeys]]) -> None:
         """Take rows, each with its source."""
         for source, keys in rows:
-            self._questions.frombytes(keys.question)
-            self._answers.frombytes(keys.answer)
+            self._questions.append(keys.question)
+            self._answers.append(keys.answer)
             self._sources.append(self._names.setdefault(source, len(self._names)))
 
     def to_json(self) -> dict[str, dict[str, int]]:
@@ -32,7 +32,7 @@ class DuplicateCounter:
 
         if not self._questions:
             return {}
-        questions, answers = (np.frombuffer(a, dtype=np.uint64) for a in (self._questions, self._answers))
+        questions, answers = (np.frombuffer(a, dtype=np.int64) for a in (self._questions, self._answers))
         order = np.lexsort((answers, questions))
         question, answer = questions[order], answers[order]
         source = np.frombuffer(self._sources, dtype=np.int32)[order]

@@ -52,10 +52,10 @@ class Overlap:
 class _Part:
     """A part of evaluation rows' questions, and what it was met beside."""
 
-    beside: set[bytes] = field(default_factory=set[bytes])
+    beside: set[int] = field(default_factory=set[int])
     is_common: bool = False
 
-    def meet(self, other: bytes, limit: int) -> None:
+    def meet(self, other: int, limit: int) -> None:
         if not self.is_common:
             self.beside.add(other)
             if len(self.beside) > limit:
@@ -96,12 +96,12 @@ class OverlapFinder:
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
         self._hit: set[int] = set()
         self._pairs: dict[int, list[Pair]] = defaultdict(list)
-        self._undecided: dict[tuple[str, str | None, tuple[bytes, ...]], _Undecided] = defaultdict(_Undecided)
-        self._texts: dict[bytes, list[int]] = defaultdict(list)
-        self._questions: dict[bytes, list[int]] = defaultdict(list)
+        self._undecided: dict[tuple[str, str | None, tuple[int, ...]], _Undecided] = defaultdict(_Undecided)
+        self._texts: dict[int, list[int]] = defaultdict(list)
+        self._questions: dict[int, list[int]] = defaultdict(list)
         self._documents: dict[tuple[str, str], list[int]] = defaultdict(list)
-        self._parts: dict[bytes, _Part] = defaultdict(_Part)
-        self._splits: dict[bytes, list[tuple[int, Split | None]]] = defaultdict(list)
+        self._parts: dict[int, _Part] = defaultdict(_Part)
+        self._splits: dict[int, list[tuple[int, Split | None]]] = defaultdict(list)
         for index, example in enumerate(examples):
             self._add(index, example)
         first = [rows[0] for rows in self._questions.values()]  # rows with one question are one text
@@ -202,16 +202,16 @@ class OverlapFinder:
         }
         return {kind: rows for kind, rows in found.items() if rows}
 
-    def _inputs_in(self, parts: Sequence[bytes]) -> list[int]:
+    def _inputs_in(self, parts: Sequence[int]) -> list[int]:
         """Return the evaluation rows whose input is among ``parts`` of a training row."""
         found = {index for part in parts for index, split in self._splits[part] if self._is_input(part, split)}
         return sorted(found)
 
-    def _is_input(self, part: bytes, split: Split | None) -> bool:
+    def _is_input(self, part: int, split: Split | None) -> bool:
         """Say whether a part of an evaluation row is its input, rather than an instruction or a question about it."""
         return split is None or part == self._input_of(split)
 
-    def _input_of(self, split: Split) -> bytes | None:
+    def _input_of(self, split: Split) -> int | None:
         """Tell which of two parts is the input, None where neither is known to be."""
         before, behind = self._parts[split.before], self._parts[split.behind]
         if before.is_common or behind.is_common:
@@ -223,7 +223,7 @@ class OverlapFinder:
             return split.before
         return split.behind if split.is_usual or told_to >= _FEW else None
 
-    def _is_common(self, part: bytes) -> bool:
+    def _is_common(self, part: int) -> bool:
         return part in self._parts and self._parts[part].is_common
 
     def _name(self, index: int, training: str, kind: str, *, trained: bool) -> None:

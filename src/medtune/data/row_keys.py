@@ -1,6 +1,5 @@
 """What two rows are compared by: digests of the text, of the question without marks, and of its parts."""
 
-import hashlib
 import re
 import string
 import unicodedata
@@ -30,15 +29,15 @@ class Split(NamedTuple):
             paragraph of the first question.
     """
 
-    before: bytes
-    behind: bytes
+    before: int
+    behind: int
     before_length: int
     behind_length: int
     is_usual: bool
 
 
 class RowKeys(NamedTuple):
-    """Digests of a row, eight bytes each.
+    """Digests of a row: Python's own hashes of 64 bits, the same within one process only.
 
     Attributes:
         text: all turns as they are.
@@ -47,9 +46,9 @@ class RowKeys(NamedTuple):
         splits: the question in two, in each way that may part an instruction from its input.
     """
 
-    text: bytes
-    question: bytes
-    answer: bytes
+    text: int
+    question: int
+    answer: int
     splits: tuple[Split, ...]
 
 
@@ -59,9 +58,9 @@ def keys_of(example: Example) -> RowKeys:
     text = "\x00".join(m["content"] for m in example.messages)
     parts, usual = _parts(example)
     return RowKeys(
-        _digest(text),
-        _digest("".join(parts) or text),
-        _digest(answer.strip()),
+        hash(text),
+        hash("".join(parts) or text),
+        hash(answer.strip()),
         tuple(_splits(parts, usual)),
     )
 
@@ -93,7 +92,7 @@ def _splits(parts: Sequence[str], usual: Collection[int]) -> Iterator[Split]:
         may_be_instruction = border <= _INSTRUCTION_PARAGRAPHS and length * 2 < total
         if border in usual or border == len(parts) - 1 or may_be_instruction:
             before, behind = "".join(parts[:border]), "".join(parts[border:])
-            yield Split(_digest(before), _digest(behind), length, total - length, border in usual)
+            yield Split(hash(before), hash(behind), length, total - length, border in usual)
 
 
 def _bare(text: str) -> str:
@@ -101,7 +100,3 @@ def _bare(text: str) -> str:
     if text.isascii():  # a tenth of the time
         return text.encode().translate(_CAPITALS, _MARKS).decode()
     return _ANY_MARK.sub("", unicodedata.normalize("NFKC", text).casefold())
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=8).digest()

@@ -56,8 +56,7 @@ def shortened(example: Example, max_length: int, encoder: Encoder) -> Sample | N
 def _cut(sample: Sample, stretch: Stretch, max_length: int, encoder: Encoder) -> Sample:
     """Cut one stretch as far as needed, or else to its first ``_LEAST`` tokens."""
     text = sample.example.messages[stretch.turn]["content"][stretch.start : stretch.end]
-    offsets = encoder.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    ends = [end for _start, end in offsets]
+    ends = [end for _start, end in encoder.tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).offsets]
     keep = len(ends) - (len(sample.ids) - max_length)
     while len(ends) > _LEAST:
         keep = max(keep, _LEAST)

@@ -4,13 +4,13 @@ import re
 
 __all__ = ["spells_template"]
 
-_MARKS = re.compile(
-    r"<\|[A-Za-z_]{3,30}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos)>"
-    r"|^#{2,3} ?(?:Instruction|Response|Human|Assistant|User) ?:|GPT4 Correct (?:User|Assistant):",
-    re.MULTILINE,
-)
-_PARTS = ("<|", "s>", "INST]", "SYS>>", "_of_turn>", "##", "GPT4 ")
-"""One of these is in every mark; looking for them takes a tenth of the time."""
+_MARKS = {
+    "<": re.compile(r"<(?:\|[A-Za-z_]{3,30}\|>|/?s>|</?SYS>>|(?:start|end)_of_turn>|[be]os>)"),
+    "[": re.compile(r"\[/?INST\]"),
+    "##": re.compile(r"## ?(?:Instruction|Response|Human|Assistant|User) ?:"),
+    "GPT4 C": re.compile(r"GPT4 Correct (?:User|Assistant):"),
+}
+"""What a mark begins with, which is looked for first, and the marks that begin so."""
 
 
 def spells_template(text: str) -> bool:
@@ -19,4 +19,4 @@ def spells_template(text: str) -> bool:
     >>> spells_template("Give 5 mg twice a day.<|end_of_turn|>")
     True
     """
-    return any(part in text for part in _PARTS) and _MARKS.search(text) is not None
+    return any(beginning in text and marks.search(text) is not None for beginning, marks in _MARKS.items())
