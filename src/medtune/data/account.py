@@ -102,11 +102,14 @@ class MemberAccount:
         self.duplicates += digest in self._seen
         self._seen.add(digest)
         for column, value in row.items():
-            if value is not None and column not in self._metadata:
-                if value.__class__ is str:
-                    self._text(column, value, said, known=column in read)
-                else:
-                    self._value(column, value, said, known=column in read)
+            if column in self._metadata:
+                continue
+            if value.__class__ is str:
+                self._text(column, value, said, known=column in read)
+            elif value is not None:
+                self._value(column, value, said, known=column in read)
+            elif column not in self._columns:
+                self._of(column)  # so that an empty column is listed too
         for column in self._metadata:
             self._text_of_metadata(column, reach(raw, column))
         self.note_numbers(row)
@@ -256,7 +259,7 @@ class MemberAccount:
         if path in self._known or (counts.characters and not counts.unread):
             return "read" if not counts.unread else "partly read"
         if not counts.characters:
-            return "numbers, unread"
+            return "numbers, unread" if counts.rows else "empty"
         return f"{counts.kind}, {'unread' if counts.unread == counts.characters else 'partly read'}"
 
     def _hints(self) -> Iterator[str]:

@@ -46,13 +46,12 @@ def format_rows(
 
     Raises:
         DataError: no formatter fits, rows fit different ones, a mapped column is in no row, or there is no row at all.
-        SpecError: a role is none that a formatter reads.
+        UnknownNameError: a role is none that a formatter reads.
     """
     shaper = Shaper(member, notes)
     _require_roles(member, host)
     shaped = (_Shaped(row, {} if row.fault else shaper.shape(row.values)) for row in rows)
-    first = _first_of(shaped)
-    if not first:
+    if not (first := _first_of(shaped)):
         raise DataError(f"there is no row in '{member.source}'; check data.source and data.split")
     good = [seen for seen in first if not seen.row.fault]
     _require_columns(member, shaper, good)

@@ -146,7 +146,7 @@ def _content(value: Any, place: str) -> str:
         held = cast("Mapping[str, Any]", part) if isinstance(part, Mapping) else {"type": "text", "text": part}
         kind, found = held.get("type", "text"), held.get("text")
         if kind != "text" or not isinstance(found, str):
-            named = f"of type '{kind}'" if kind in _PART_TYPES else "that is no text"
+            named = f"of type '{kind}'" if isinstance(kind, str) and kind in _PART_TYPES else "that is no text"
             raise MalformedRowError(f"{place} has a part {named}")
         texts.append(found)
     return "\n".join(texts)
