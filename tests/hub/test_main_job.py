@@ -48,11 +48,9 @@ def test_a_first_run_asks_for_the_pinned_commits_only_and_later_ones_ask_for_not
     assert len(asked) == len({each.path for each in asked})  # nothing is asked for twice
     assert any(line.startswith("fetching ") and STARLING in line for line in told)
     assert {each.repository for each in seen} == {STARLING, MEDTUNED}
-    assert [plan.parameters for plan in plans] == [
-        7_241_748_480,
-        plans[1].parameters,
-    ]  # planned again on the config fetched
-    assert plans[1].parameters < 2_000_000
+    assert [plan.parameters < 2_000_000 for plan in plans] == [
+        True
+    ]  # on the config fetched, not on what the bundle states
     assert (
         first.metrics["scores"].keys()
         == again.metrics["scores"].keys()

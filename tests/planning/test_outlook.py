@@ -20,7 +20,7 @@ def test_what_is_not_here_is_estimated_from_the_model_s_size():
     plan = planned()
     assert plan.download_bytes == {"model": 2 * 7_241_748_480, "data": None}
     assert plan.disk_bytes > plan.download_bytes["model"] + 3 * 55_000_000
-    assert "14.48 GB of model" in plan.download
+    assert "14.5 GB of model" in plan.download
     assert plan.to_json()["download"] == plan.download
 
 
