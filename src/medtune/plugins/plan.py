@@ -175,7 +175,7 @@ class Plan:
         return values
 
 
-def sizesize_in_words(count: float) -> str:
+def size_in_words(count: float) -> str:
     """Return bytes as people write them: in kB, MB or GB of 1,000."""
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
         if count >= size:
