@@ -225,6 +225,11 @@ def test_weights_stay_dequantized_where_nothing_is_computed_again_and_memory_is_
     assert not Choices(STARLING, Machine(4, 64, ())).best(stored("nf4")).setting.keeps_dequantized
 
 
+def test_the_plain_path_recomputes_nothing_where_memory_is_left():
+    setting = Choices(STARLING, machine_with("h200")).best(stored("nf4", fast_path="off")).setting
+    assert (setting.path, setting.recompute) == ("plain", "none")
+
+
 def test_a_model_that_no_setting_fits_has_no_nearest_one():
     assert Choices(LLAMA_70B, machine_with("t4")).nearest(RunSpec()) is None
 

@@ -141,3 +141,4 @@ def test_the_room_of_the_nearest_folder_that_there_is_counts(tmp_path, monkeypat
         require_space(tmp_path / "not" / "yet", 1001)
     assert asked == [tmp_path, tmp_path]
     assert (told.value.needed_bytes, told.value.free_bytes) == (1001, 1000)
+    assert str(tmp_path / "not" / "yet") in str(told.value)

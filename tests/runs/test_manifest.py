@@ -90,8 +90,9 @@ def test_a_file_that_nobody_listed_is_named(copy):
 
 def test_a_file_grown_from_empty_is_named(copy):
     (copy / "sub/empty").write_bytes(b"x")
-    with pytest.raises(DamagedArtifactError, match="1 bytes instead of 0"):
+    with pytest.raises(DamagedArtifactError, match="1 bytes instead of 0") as caught:
         verify_folder(copy)
+    assert (caught.value.file, caught.value.path) == ("sub/empty", str(copy))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{}", '{"digest": 1}', "[" * 5000])
