@@ -213,7 +213,7 @@ class MedTuner:
             on_step: called after every update with ``step`` and ``total_steps``, and with the record when one is logged.
             on_stage: called with a sentence when a stage begins.
             on_plan: called with the plan, before it is refused or followed; again when the model's own configuration,
-                once fetched, leads to another.
+                once fetched, leads to another. What does not fit by a bundle's statement alone is told after that.
             on_download: called with how far a download is, up to ten times a second.
             quiet: whether events that no function is given for are not told; else they are, on stderr.
 
@@ -231,9 +231,11 @@ class MedTuner:
             plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
             given = {"on_step": on_step, "on_stage": on_stage, "on_plan": on_plan, "on_download": on_download}
             listeners = _listeners(held, given, quiet=quiet)
-            listeners["on_plan"](plan)
-            if self.spec.model.path or local_config(self.spec):
-                plan.require_fit()  # else as soon as the model's own configuration is fetched
+            is_known = bool(self.spec.model.path or local_config(self.spec))
+            if is_known or plan.fits:  # else the model's own configuration, once fetched, has the last word
+                listeners["on_plan"](plan)
+            if is_known:
+                plan.require_fit()
             from medtune.workflow.state import RunRequest
             from medtune.workflow.training import train
 

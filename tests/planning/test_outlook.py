@@ -20,7 +20,7 @@ def test_what_is_not_here_is_estimated_from_the_model_s_size():
     plan = planned()
     assert plan.download_bytes == {"model": 2 * 7_241_748_480, "data": None}
     assert plan.disk_bytes > plan.download_bytes["model"] + 3 * 55_000_000
-    assert "14.48 GB of model" in plan.download
+    assert "14.5 GB of model" in plan.download
     assert plan.to_json()["download"] == plan.download
 
 
@@ -49,7 +49,6 @@ def test_scoring_takes_time_by_rows_and_none_where_nothing_is_scored():
     assert 1 < usual < 120
     assert planned("h200", eval={"rows_per_source": 500}).scoring_seconds == pytest.approx(10 * usual)
     assert planned("h200", eval={"enabled": False}).scoring_seconds is None
-    assert planned().scoring_seconds is None  # on a CPU its speed is not known
 
 
 def test_a_t4_takes_the_plain_path_and_the_plan_says_why():

@@ -7,7 +7,7 @@ from typing import Any
 from medtune.errors import OutOfMemoryError
 from medtune.specs import RunSpec
 
-__all__ = ["DataSize", "Plan"]
+__all__ = ["DataSize", "Plan", "size_in_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +117,12 @@ class Plan:
     def download(self) -> str:
         """What is to be fetched and how much disk the run takes, in words."""
         known = {name: count for name, count in self.download_bytes.items() if count is not None}
-        told = [f"{count / 1e9:.2f} GB of {name}" for name, count in known.items() if count]
+        told = [f"{size_in_words(count)} of {name}" for name, count in known.items() if count]
         told += [
             f"{name} (its size is not known before the hub is asked)"
             for name in self.download_bytes.keys() - known.keys()
         ]
-        return f"{' and '.join(told) or 'nothing'} to fetch; about {self.disk_bytes / 1e9:.2f} GB of disk in all"
+        return f"{' and '.join(told) or 'nothing'} to fetch; about {size_in_words(self.disk_bytes)} of disk in all"
 
     def lines(self) -> list[str]:
         """Return the plan in a few sentences: machine and memory, length, terms, and what is wrong with it."""
@@ -175,3 +175,11 @@ class Plan:
         values["download"] = self.download
         values["restored_weights"] = self.dequantized_weights  # the key's former name; keys are added, never renamed
         return values
+
+
+def size_in_words(count: float) -> str:
+    """Return bytes as people write them: in kB, MB or GB of 1,000."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.0f} kB"

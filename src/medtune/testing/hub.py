@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from medtune.testing.hub_contents import Asked, Fault, Files, StandInHub, digest_of, entry_of, is_large
 
@@ -28,7 +28,7 @@ def serve_hub(hub: StandInHub) -> Iterator[StandInHub]:
     servers: list[ThreadingHTTPServer] = []
     for host, handler in (("hub", _Hub), ("cdn", _Cdn)):
         kind = type(f"{host}Handler", (handler,), {"hub": hub, "host": host})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), cast("type[_Handler]", kind))
         server.daemon_threads = True
         server.block_on_close = False
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

@@ -20,8 +20,7 @@ from rich.progress import (
 )
 
 from medtune.data.hub.download import Progress as Download
-from medtune.data.hub.download import size_in_words
-from medtune.plugins.plan import Plan
+from medtune.plugins.plan import Plan, size_in_words
 
 __all__ = ["Narrator"]
 

@@ -14,8 +14,9 @@ from medtune.data.hub.repository import RepoFile, Repository, readable_by_owner
 from medtune.data.hub.transfer import digest_of, link, transfer
 from medtune.data.hub.watch import Patience, Tell, Watch, watched
 from medtune.errors import DiskFullError, HubUnreachableError
+from medtune.plugins.plan import size_in_words
 
-__all__ = ["Listener", "Progress", "make_local", "missing_bytes", "require_space", "size_in_words"]
+__all__ = ["Listener", "Progress", "make_local", "missing_bytes", "require_space"]
 
 _THREADS = 4
 _SPARE = 256 * 2**20
@@ -205,14 +206,6 @@ def _announcement(repository: Repository, files: Sequence[RepoFile]) -> str:
         f"fetching {count}, {size_in_words(missing_bytes(repository, files))}, of {repository.what} '{repository.name}' at "
         f"{str(repository.revision)[:12]}"
     )
-
-
-def size_in_words(count: float) -> str:
-    """Return bytes as people write them: in kB, MB or GB of 1,000."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1e3:.0f} kB"
 
 
 def require_space(repository: Repository, files: Sequence[RepoFile]) -> None:

@@ -11,6 +11,7 @@ from medtune.data.hub.pins import pinned
 from medtune.errors import HubError
 from medtune.machine.hardware import first_rank_says, is_first_rank
 from medtune.planning.make_plan import make_plan
+from medtune.plugins.plan import Plan
 from medtune.workflow.state import RunRequest
 
 __all__ = ["fetch", "pin"]
@@ -46,13 +47,20 @@ def fetch(asked: RunRequest) -> RunRequest:
     try:
         described(spec.model, listener)
     except HubError:
-        asked.plan.require_fit()  # what a bundle states of the model is enough to refuse it
+        _require_fit(asked, asked.plan)  # what a bundle states of the model is enough to refuse it
         raise
     plan = make_plan(spec, asked.host)
-    if plan != asked.plan:
+    if plan != asked.plan and plan.fits:
         asked.on_plan(plan)
-    plan.require_fit()
+    _require_fit(asked, plan)
     require_room(spec.model, listener)
     fetch_rows(spec.data, listener, has_rows=asked.rows is not None)
     loadable(spec.model, listener)
     return replace(asked, plan=plan)
+
+
+def _require_fit(asked: RunRequest, plan: Plan) -> None:
+    """Refuse a plan that does not fit, once it was told."""
+    if not plan.fits:
+        asked.on_plan(plan)
+    plan.require_fit()
