@@ -80,6 +80,17 @@ def test_a_file_that_nobody_can_read_is_refused_by_its_columns(tmp_path, host):
         find_rows(tmp_path / "none.jsonl", host)
 
 
+def test_roles_are_guessed_by_whole_words_and_identifiers_are_no_texts():
+    from medtune.workflow.found_rows import _guessed
+
+    assert _guessed(["user_id", "Patient Question", "Final Answer"]) == {
+        "question": "Patient Question",
+        "answer": "Final Answer",
+    }
+    assert _guessed(["Prompt", "response", "label"]) == {"question": "Prompt", "answer": "response"}
+    assert _guessed(["inputs", "labels", "user_id"]) == {}
+
+
 def test_a_gpu_is_sized_for_and_a_base_taken_as_named(tmp_path):
     file = medmcqa(tmp_path)
     written = new_spec(file, tmp_path / "gpu.toml", Wish("rtx4090", None, "starling-medtuned"))

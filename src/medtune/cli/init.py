@@ -9,6 +9,9 @@ from medtune.cli.options import AsJson, Traceback
 
 __all__ = ["add_to"]
 
+_MOST_NAMES = 50
+"""Sources beyond which their values are no names, and are not printed."""
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
@@ -40,7 +43,8 @@ def init(
                 "data": found.data,
                 "rows": found.rows,
                 "malformed": found.malformed,
-                "sources": dict(found.sources),
+                "sources": dict(found.sources) if len(found.sources) <= _MOST_NAMES else {},
+                "distinct_sources": len(found.sources),
                 "tasks": dict(found.tasks),
                 "max_length": written.max_length,
                 "length_is_measured": written.measured,

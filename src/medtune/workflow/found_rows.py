@@ -36,6 +36,7 @@ _ROLES: Mapping[str, Sequence[str]] = {
                "assistant"),
 }  # fmt: skip
 """Role of a question's formatter -> names that a column for it is often given."""
+_NO_TEXT = frozenset({"id", "ids", "date", "time", "type", "nr", "no", "number", "index", "score"})
 _WRAPPERS = ("data", "rows", "examples", "train", "*")
 _VALIDATION = ("validation", "valid", "val", "dev", "devel")
 
@@ -154,12 +155,21 @@ def _columns(source: str, keys: Mapping[str, Any]) -> list[str]:
 
 
 def _guessed(columns: Iterable[str]) -> dict[str, str]:
-    """Return role -> column, by names that such columns often have; a name counts whole before it counts in part."""
+    """Return role -> column, by names that such columns often have: the whole name first, then a word of it.
+
+    A name with a word such as "id" in it is no text's.
+    """
     free = {name.strip().lower(): name for name in columns}
+    words = {low: set(re.split(r"[^a-z0-9]+", low)) for low in free}
     roles: dict[str, str] = {}
     for whole in (True, False):
         for role, names in _ROLES.items():
-            fits = (low for word in names for low in free if (low == word if whole else word in low))
+            fits = (
+                low
+                for word in names
+                for low in free
+                if low == word or (not whole and word in words[low] and not words[low] & _NO_TEXT)
+            )
             if role not in roles and (found := next(fits, None)) is not None:
                 roles[role] = free.pop(found)
     return roles

@@ -23,6 +23,8 @@ _TASKS: Mapping[str, tuple[Task, ...]] = {
     "questions": (Task.QA,),
 }
 """What a format holds -> what rows of it can ask, the first by default."""
+_MARKS = ("mentions", "labels", "spans", "results")
+"""Beginnings of the reasons for which marks are left out; where all are, the rows would say that there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ class _Import:
                     self._count += 1
                     self._labelled += _labelled(row, self._task)
                     yield row
-        if not self._count or (self._told.left_out and not self._labelled and self._task is not Task.QA):
+        lost = any(reason.startswith(_MARKS) for reason in self._told.left_out)
+        if not self._count or (lost and not self._labelled and self._task is not Task.QA):
             what = "row" if not self._count else "row with a mention"
             raise DataError(f"'{self._source.path}' gives no {what}{_why(self._told)}; nothing was written")
 
