@@ -111,7 +111,7 @@ class PluginClashError(PluginError):
 
     def __init__(self, kind: str, name: str, owners: Sequence[str]) -> None:
         self.kind, self.name, self.owners = kind, name, tuple(owners)
-        by = " and by ".join(repr(o) for o in owners)
+        by = " and by ".join(map(repr, owners))
         super().__init__(f"{kind} '{name}' is registered by {by}; names must be unique: rename one or uninstall one")
 
 
@@ -193,10 +193,8 @@ class CorruptDownloadError(UnsafeArtifactError):
 
     def __init__(self, what: str, repository: str, file: str, reason: str) -> None:
         self.what, self.repository, self.file, self.reason = what, repository, file, reason
-        super().__init__(
-            f"file '{file}' of {what} '{repository}' is corrupt: {reason}; nothing was loaded from it: run the same "
-            "command again to fetch it anew, and if it stays so, ask whoever runs the mirror or proxy between"
-        )
+        again = "nothing was loaded from it: run the same command again, and if it stays so, ask who runs the mirror between"
+        super().__init__(f"file '{file}' of {what} '{repository}' is corrupt: {reason}; {again}")
 
 
 class RunLockedError(MedtuneError):
@@ -255,9 +253,9 @@ class DiskFullError(StorageError):
         self, path: str, needed_bytes: int, free_bytes: int, instead: str = "choose another output_dir"
     ) -> None:
         self.path, self.needed_bytes, self.free_bytes, self.instead = path, needed_bytes, free_bytes, instead
+        needed, free = (count / 2**20 for count in (needed_bytes, free_bytes))
         super().__init__(
-            f"'{path}' needs {needed_bytes / 2**20:,.0f} MiB of free disk space and has {free_bytes / 2**20:,.0f} MiB; "
-            f"free some, or {instead}"
+            f"'{path}' needs {needed:,.0f} MiB of free disk space and has {free:,.0f} MiB; free some, or {instead}"
         )
 
 

@@ -231,16 +231,21 @@ class MedTuner:
             plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
             given = {"on_step": on_step, "on_stage": on_stage, "on_plan": on_plan, "on_download": on_download}
             listeners = _listeners(held, given, quiet=quiet)
-            is_known = bool(self.spec.model.path or local_config(self.spec))
-            if is_known or plan.fits:  # else the model's own configuration, once fetched, has the last word
-                listeners["on_plan"](plan)
-            if is_known:
-                plan.require_fit()
+            _tell_first(self.spec, plan, listeners["on_plan"])
             from medtune.workflow.state import RunRequest
             from medtune.workflow.training import train
 
             # mypy takes a mapping for a value of every field; these four are the only keys.
             return train(RunRequest(self.spec, self.host, plan, self._rows, resume, **cast("Any", listeners)))
+
+
+def _tell_first(spec: RunSpec, plan: Plan, on_plan: Listener) -> None:
+    """Tell and enforce the plan; where the model's configuration is still to be fetched, that has the last word."""
+    is_known = bool(spec.model.path or local_config(spec))
+    if is_known or plan.fits:
+        on_plan(plan)
+    if is_known:
+        plan.require_fit()
 
 
 def _listeners(held: ExitStack, given: Mapping[str, Listener | None], *, quiet: bool) -> dict[str, Listener]:

@@ -52,25 +52,11 @@ class PeftAdapter:
             SpecError: a target module matches no linear layer, or the initialisation does not suit the base.
         """
         import torch
-        from peft import LoraConfig, TaskType, get_peft_model
+        from peft import get_peft_model
 
         self.check(spec, loaded.scheme, loaded.device)
-        # peft multiplies by alpha, so a float is fine, and init names come from a closed list of the spec.
-        scale: Any = spec.alpha
-        init: Any = _INIT_NAMES.get(spec.init, spec.init)
-        config = LoraConfig(
-            r=spec.r,
-            lora_alpha=scale,
-            lora_dropout=spec.dropout,
-            bias=spec.bias,
-            **_targets(loaded.model, spec),
-            use_rslora=spec.use_rslora,
-            use_dora=spec.use_dora,
-            init_lora_weights=init,
-            task_type=TaskType.CAUSAL_LM,
-        )
         weights = copies(_changed_weights(loaded.model, spec))
-        model = get_peft_model(loaded.model, config)
+        model = get_peft_model(loaded.model, _config(loaded.model, spec))
         if spec.init == "loftq":
             _correct_rounding(model, loaded.model)
         for parameter in model.parameters():
@@ -93,6 +79,26 @@ class PeftAdapter:
 def provide_adapters() -> Sequence[Adapter]:
     """Provide ``peft``."""
     return [PeftAdapter()]
+
+
+def _config(model: Any, spec: LoraSpec) -> Any:
+    """Return peft's configuration of the adapter."""
+    from peft import LoraConfig, TaskType
+
+    # peft multiplies by alpha, so a float is fine, and init names come from a closed list of the spec.
+    scale: Any = spec.alpha
+    init: Any = _INIT_NAMES.get(spec.init, spec.init)
+    return LoraConfig(
+        r=spec.r,
+        lora_alpha=scale,
+        lora_dropout=spec.dropout,
+        bias=spec.bias,
+        **_targets(model, spec),
+        use_rslora=spec.use_rslora,
+        use_dora=spec.use_dora,
+        init_lora_weights=init,
+        task_type=TaskType.CAUSAL_LM,
+    )
 
 
 def _unfit_for_init(spec: LoraSpec) -> str | None:

@@ -1,7 +1,7 @@
 """How results and progress look: JSON and tables on stdout; stages and progress are told by medtune.workflow.narration."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from medtune.cli.account import print_account
@@ -55,15 +55,18 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         table.add_row("plain path", f"because {plan['path_reason']}")
     if plan["data"]:
         _add_counts(table, plan["data"], micro)
-    for note in plan.get("base", {}).get("notes", ()):
-        table.add_row("base", note)
-    for terms in plan["licences"]:
-        table.add_row("terms", terms)
+    _add_sentences(table, "base", plan.get("base", {}).get("notes", ()))
+    _add_sentences(table, "terms", plan["licences"])
     console.print(table)
     if plan["data"]:
         print_account(console, plan["data"])
     verdict = "fits" if plan["fits"] else "does not fit"
     console.print(f"{verdict}{': ' if plan['advice'] else ''}{plan['advice']}", highlight=False)
+
+
+def _add_sentences(table: "Table", about: str, sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        table.add_row(about, sentence)
 
 
 def _add_counts(table: "Table", data: Mapping[str, Any], rows: int) -> None:

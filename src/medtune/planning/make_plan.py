@@ -56,14 +56,11 @@ def make_plan(
     choices = None if shape is None else _choices(shape, machine, host, size)
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
-    fits, advice = _judge(choices, choice, spec)
     decided = _decided(choice, spec, machine)
     return Plan(
         backends=require_backends(spec, host, "cuda" if machine.accelerator else "cpu"),
-        fits=fits,
-        advice=advice,
+        **dict(zip(("fits", "advice"), _judge(choices, choice, spec), strict=True)),
         licences=_licences(spec, bundles),
-        scheme=spec.quant.scheme,
         scheme_reason=reason,
         base=inspected.to_json(),
         **_stated(spec, shape, machine),
@@ -76,6 +73,7 @@ def make_plan(
 def _stated(spec: RunSpec, shape: Shape | None, machine: Machine) -> dict[str, Any]:
     """Return the fields of a plan that model and machine say."""
     return {
+        "scheme": spec.quant.scheme,
         "device": machine.accelerator.name if machine.accelerator else "CPU",
         "compute_dtype": compute_dtype(spec.quant.compute_dtype, machine.accelerator),
         "parameters": shape.parameters if shape else None,

@@ -106,8 +106,7 @@ class Run:
         Returns:
             ``tasks`` and ``sources`` of the tuned model, and ``without_overlap`` where some of the rows also stand in the
             training rows; with ``baseline`` also ``base`` and ``comparison``; with two or more ``paraphrases`` also how the
-            main figure of each task varies over them; ``set_aside`` counts rows that are not scored, as preparation set them
-            aside too.
+            main figure of each task varies over them; ``set_aside`` counts rows that preparation set aside too.
         """
         from medtune.data.prepare import validation_examples
         from medtune.evaluation.comparison import compare
@@ -117,19 +116,17 @@ class Run:
         spec = self._scored_on(rows_per_source)
         given = rows_again(self.path, self._record, rows)
         examples = validation_examples(spec, self._host, rows=given)
-        if not examples:
-            raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
         drawn, examples = len(examples), self._sound(examples)
         folder, repeated = self._folder.evaluation_dir, self._not_apart(examples, given)
         tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
         result = tuned.to_json() | ({"set_aside": drawn - len(examples)} if len(examples) < drawn else {})
         result |= self._paraphrased(examples, tuned, spec, paraphrases)
-        if baseline:
-            with self.loaded.base_only():
-                base, before = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "base"), repeated)
-            comparison = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
-            result |= {"base": base.to_json(), "comparison": comparison.to_json()}
-        return result
+        if not baseline:
+            return result
+        with self.loaded.base_only():
+            base, before = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "base"), repeated)
+        comparison = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
+        return {**result, "base": base.to_json(), "comparison": comparison.to_json()}
 
     def report(self, *, show_texts: bool | None = None) -> Path:
         """Write ``report.html`` anew from what the run folder holds, and return its path.
@@ -218,6 +215,8 @@ class Run:
         """Return the rows that preparation kept too."""
         from medtune.workflow.perfect_answers import sound
 
+        if not examples:
+            raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
         kept = sound(examples, self._encoder(self.loaded.tokenizer), self._host.all("task"))
         if not kept:
             raise DataError(f"none of {len(examples)} validation rows can be scored; `medtune preview` says why")
