@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -162,7 +163,7 @@ def test_the_options_of_the_harness_reach_it(folder, monkeypatch, capsys, tmp_pa
     from medtune.workflow.run import Run
 
     asked = []
-    monkeypatch.setattr(Run, "loaded", Loaded(None, None, "cpu", "fp32", ()))
+    monkeypatch.setattr(Run, "loaded", Loaded(None, None, "cpu", "fp32", (), base_only=nullcontext))
     monkeypatch.setattr(harness, "run_harness", lambda _loaded, tasks, **how: (asked.append((tasks, how)), {})[1])
     options = ["--harness", "colours, medmcqa", "--baseline", "--limit", "3", "--chat-template"]
     assert run(["evaluate", str(folder.path), *options, "--task-folder", str(tmp_path), "--json"]) == 0
