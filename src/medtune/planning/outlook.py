@@ -69,7 +69,9 @@ def _scoring_seconds(
 ) -> float | None:
     """Return an estimate for scoring base and tuned model; None where the sources or the GPU are unknown."""
     gpu = gpu_of(machine.accelerator)
-    if shape is None or size is None or not size.sources or gpu is None or not spec.eval.enabled:
+    if gpu is None or not gpu.bandwidth_gbs or not spec.eval.enabled:
+        return None
+    if shape is None or size is None or not size.sources:
         return None
     rows = spec.eval.rows_per_source * size.sources
     most = spec.eval.max_new_tokens
