@@ -46,8 +46,7 @@ def make_plan(
 
     Raises:
         UnknownNameError: a backend of the spec is not registered.
-        BaseUnsuitedError, BaseDamagedError: the base is here, and cannot be used for this run or is damaged.
-        SpecError: the adapter's backend refuses what is asked of it.
+        SpecError, BaseDamagedError: base or adapter cannot be used for this run, or the base's files are damaged.
     """
     machine, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
     bundles: list[Bundle] = host.all("bundle")
@@ -56,23 +55,25 @@ def make_plan(
     choices = None if shape is None else _choices(shape, machine, host, size)
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
+    fits, advice = _judge(choices, choice, spec)
     decided = _decided(choice, spec, machine)
     return Plan(
         backends=require_backends(spec, host, "cuda" if machine.accelerator else "cpu"),
-        **dict(zip(("fits", "advice"), _judge(choices, choice, spec), strict=True)),
-        licences=_licences(spec, bundles),
+        fits=fits,
+        advice=advice,
         scheme_reason=reason,
         base=inspected.to_json(),
-        **_stated(spec, shape, machine),
+        **_stated(spec, shape, machine, bundles),
         **decided,
         **_sized(spec, size, choice),
         **outlook(spec, shape, decided.get("path", "plain"), size, machine),
     )
 
 
-def _stated(spec: RunSpec, shape: Shape | None, machine: Machine) -> dict[str, Any]:
+def _stated(spec: RunSpec, shape: Shape | None, machine: Machine, bundles: list[Bundle]) -> dict[str, Any]:
     """Return the fields of a plan that model and machine say."""
     return {
+        "licences": _licences(spec, bundles),
         "scheme": spec.quant.scheme,
         "device": machine.accelerator.name if machine.accelerator else "CPU",
         "compute_dtype": compute_dtype(spec.quant.compute_dtype, machine.accelerator),
