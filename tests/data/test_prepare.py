@@ -162,7 +162,8 @@ def test_memory_does_not_grow_with_the_text_of_a_set(host, tokenizer, tmp_path, 
         peaks.append(peak_of(spec, host, tokenizer))
         tokens.append(prepare(spec, host, tokenizer).report.tokens)
     assert tokens[2] - tokens[1] > 3_000_000
-    assert peaks[2] - peaks[1] < 3_000_000  # the first run also loads what is used once
+    # the first run also loads what is used once; rows are looked at ahead, up to a bound
+    assert peaks[2] - peaks[1] < 3_000_000
 
 
 def test_a_preview_shows_every_source_before_it_repeats_one(host, tokenizer, rows):

@@ -95,7 +95,7 @@ class MemberAccount:
         """
         self.rows += 1
         turns = example.messages
-        said = "\n".join([m["content"] for m in turns])
+        said = "\n".join([text for m in turns for text in (m["content"], m.get("reasoning_content", "")) if text])
         if len(turns) > 2:  # noqa: PLR2004 - more than one exchange
             self.earlier_answers += sum(m["role"] == "assistant" for m in turns) - 1
         digest = hash(said)
