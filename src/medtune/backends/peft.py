@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from medtune.backends.attached import AttachedAdapter, copies
@@ -195,14 +194,9 @@ def _correct_rounding(model: Any, base: Any) -> None:
 
     peft's values are the difference itself, which the adapter's factor would multiply: so they are divided by it.
     """
-    from huggingface_hub import snapshot_download
     from peft import replace_lora_weights_loftq
 
-    place = base.name_or_path
-    if not Path(place).is_dir():
-        commit = getattr(base.config, "_commit_hash", None)
-        place = snapshot_download(place, revision=commit, local_files_only=True)
-    replace_lora_weights_loftq(model, model_path=place)
+    replace_lora_weights_loftq(model, model_path=base.name_or_path)
     for module in model.modules():
         for name, layer in getattr(module, "lora_B", {}).items():
             layer.weight.data /= module.scaling[name]
