@@ -8,7 +8,7 @@ SIDE_BY_SIDE := -n auto --dist worksteal
 # What stands on the insides of other libraries, tried on their oldest and their newest releases besides the locked ones.
 CORE := tests/backends tests/accel tests/data tests/planning tests/workflow/test_training.py --ignore=tests/accel/triton
 TORCH := torch==2.13.0
-FLOORS := accelerate==1.15.0 bitsandbytes==0.50.0 datasets==4.7.0 filelock==3.20.3 jinja2==3.1.6 peft==0.21.0 \
+FLOORS := accelerate==1.15.0 bitsandbytes==0.50.0 datasets==4.7.0 filelock==3.20.3 huggingface_hub==1.31.0 jinja2==3.1.6 peft==0.21.0 \
 	pyarrow==23.0.1 transformers==5.17.0 trl==1.15.0
 NEWEST := accelerate bitsandbytes datasets filelock jinja2 peft pyarrow transformers trl
 BESIDES := numpy pluggy pydantic pyyaml rich typer hypothesis mistral-common protobuf pytest pytest-timeout pytest-xdist rouge-score \

@@ -198,12 +198,12 @@ def test_a_mixture_of_experts_answers_after_its_training(tmp_path):
     from medtune.specs import EvalSpec
 
     job = job_of("mixtral", save_strategy="no", optim="adamw_torch")
-    logs, config = [], job.loaded.model.config
+    told, config = [], job.loaded.model.config
     before = config.output_router_logits, config.router_aux_loss_coef
-    result = TrlTrainer().fit(replace(job, run_dir=tmp_path, on_log=logs.append))
+    result = TrlTrainer().fit(replace(job, run_dir=tmp_path, on_proof=told.append))
     assert (config.output_router_logits, config.router_aux_loss_coef) == before
     assert result.proof["route"] == "plain path"
-    assert logs[0] == {"proof": result.proof}
+    assert told == [result.proof]
     assert len(generate_by_transformers(job.loaded, [GenerationRequest([5, 6, 7], 3)], EvalSpec())[0]) <= 3
 
 

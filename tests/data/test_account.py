@@ -103,10 +103,8 @@ def test_the_mapping_that_a_refusal_names_reads_the_column(host, shape):
 def test_a_field_of_a_message_that_nobody_reads_is_refused_by_its_path(host):
     rows = [SHAPES["messages"](i) for i in range(60)]
     for i, row in enumerate(rows):
-        row["messages"][-1]["reasoning_content"] = f"since {i} shrank over a year"
-    with pytest.raises(
-        DataError, match=r"'messages\[\]\.reasoning_content' \(\d+%\).*metadata=messages\.reasoning_content"
-    ):
+        row["messages"][-1]["afterthought"] = f"since {i} shrank over a year"
+    with pytest.raises(DataError, match=r"'messages\[\]\.afterthought' \(\d+%\).*metadata=messages\.afterthought"):
         read(rows, host)
 
 

@@ -35,7 +35,7 @@ def example_of(gold):
 
 def f1_of(gold, answer):
     score = NerTask().score([Prediction(example_of(gold), answer)] * 3)
-    return score.metrics["span_f1_strict"], score.metrics["invalid_labels"]
+    return score.metrics["span_f1_strict"], score.failures["invalid_labels"]
 
 
 @pytest.mark.parametrize("separator", [" : ", "\t", " \t "])

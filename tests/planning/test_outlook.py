@@ -1,15 +1,19 @@
 """A plan says what is to be fetched, how much disk and scoring time a run takes, and why it takes the plain path."""
 
+from pathlib import Path
+
 import pytest
 
 from medtune import MedTuner
 from medtune.data.hub.models import loadable
+from medtune.plugins.host import create_host
 from medtune.specs import ModelSpec
 from medtune.testing.hub import pointed_at, serve_hub
 from medtune.testing.hub_contents import StandInHub
 
 COMMIT = "a" * 40
-FILES = {"config.json": b'{"model_type": "mistral"}', "model.safetensors": bytes(5000), "notes.bin": bytes(9000)}
+BASE = Path(str(create_host(autoload=False).find("bundle", "demo").spec.model.path))
+FILES = {**{file.name: file.read_bytes() for file in BASE.iterdir() if file.is_file()}, "notes.bin": bytes(9000)}
 
 
 def planned(gpu=None, **overrides):
@@ -33,13 +37,13 @@ def test_what_is_here_is_not_fetched_again(tmp_path):
         weights = next((tmp_path / "hub").glob("*/snapshots/*/model.safetensors"))
         weights.resolve().unlink()
         hub.asked.clear()
-        assert planned(model=model).download_bytes["model"] == 5000
+        assert planned(model=model).download_bytes["model"] == len(FILES["model.safetensors"])
         assert hub.asked == []
 
 
 def test_local_files_are_nothing_to_fetch(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
-    plan = planned(model=str(tmp_path), data=str(tmp_path / "rows.jsonl"))
+    plan = planned(model=str(BASE), data=str(tmp_path / "rows.jsonl"))
     assert plan.download_bytes == {"model": 0, "data": 0}
     assert plan.download.startswith("nothing to fetch")
 

@@ -141,7 +141,6 @@ def test_a_model_that_ignores_positions_is_refused_with_the_rows_ids(base):
 @pytest.mark.parametrize(
     "config",
     [
-        {},
         {"model_type": "qwen2", "num_attention_heads": 28, "num_key_value_heads": 4, "hidden_size": 3584},
         {"model_type": "llama", "num_attention_heads": 32, "num_key_value_heads": 32, "rope_theta": 500000.0},
         {
@@ -153,14 +152,13 @@ def test_a_model_that_ignores_positions_is_refused_with_the_rows_ids(base):
     ],
 )
 def test_without_weights_a_tiny_model_of_the_family_answers(tmp_path, base, config):
-    if config:
-        (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(config))
     tuner, _rows = tuner_of(base)
     spec = tuner.spec.model_copy_with(model=ModelSpec(name="tiny", path=str(tmp_path)))
     with quiet_libraries():
         tokenizer = tiny_base(base).tokenizer
     report = prove_isolation(spec, tuner.host, tokenizer, RandomRows())
-    assert report.model == f"a tiny random {config.get('model_type', 'mistral')}"
+    assert report.model == f"a tiny random {config['model_type']}"
     assert report.to_json()["isolated"] is True
 
 

@@ -12,7 +12,8 @@ from medtune.accel.model.agreement import Examination, Figures, TrainingLoss
 from medtune.accel.model.micro_batch import SMALLEST, choose_rows
 from medtune.accel.train import FastPath, Refusal
 from medtune.backends.losses import Loss, choose_route, fast_loss, loss_alone, own_loss, supervised_loss
-from medtune.errors import UnprovenBaseError
+from medtune.backends.safeguards import memory_advice
+from medtune.errors import NonFiniteLossError, OutOfMemoryError, UnprovenBaseError
 from medtune.plugins.contracts import Job, PackedRow
 
 __all__ = ["TOLERANCES", "Route", "Tolerance", "prove_route"]
@@ -78,6 +79,8 @@ def prove_route(job: Job) -> Route:
 
     Raises:
         UnprovenBaseError: none of them is right, or the model is not causal.
+        NonFiniteLossError: the model's own forward gives no number on these rows.
+        OutOfMemoryError: not even one row of a few tokens fits.
         DataError: no training row holds a sample to prove it on.
     """
     began = time.perf_counter()
@@ -85,10 +88,10 @@ def prove_route(job: Job) -> Route:
     while True:
         try:
             return _proved(job, path, most_tokens, began)
-        except torch.OutOfMemoryError:
-            if most_tokens // 2 < SMALLEST:
-                raise
-            most_tokens //= 2
+        except torch.OutOfMemoryError as error:
+            if most_tokens == 1:
+                raise OutOfMemoryError(memory_advice(job.spec.train, job.spec.train.per_device_batch_size)) from error
+            most_tokens = most_tokens // 2 if most_tokens // 2 >= SMALLEST else 1  # one row, and no more
         if isinstance(path, FastPath):  # outside the handler, whose error holds the failed pass's memory
             path.disable()
 
@@ -97,7 +100,9 @@ def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float) 
     loaded, train = job.loaded, job.spec.train
     base = loaded.model.get_base_model()
     vocabulary = len(base.get_input_embeddings().weight)
-    rows = choose_rows(job.rows, train.per_device_batch_size, vocabulary, most_tokens, packs=train.packing)
+    tokens = max(most_tokens, SMALLEST)
+    rows = choose_rows(job.rows, train.per_device_batch_size, vocabulary, tokens, packs=train.packing)
+    rows = rows[:1] if most_tokens == 1 and train.packing else rows
     precision = _precision(job)
     allowed = _allowed(loaded.compute_dtype, precision, loaded.scheme)
     passed_over: dict[str, str] = {}
@@ -109,6 +114,8 @@ def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float) 
             raise UnprovenBaseError(
                 _name(job), ["a later token changes what it says of earlier ones: it is not causal"]
             )
+        if odd := examination.not_finite(as_trained=isinstance(path, FastPath)):
+            raise NonFiniteLossError(0, odd, [job.rows.row_id(sample) for row in rows for sample in row.samples])
         for name, loss in _ways(path):
             figures = _tried(partial(examination.figures, _bound(loss, base), as_trained=name == _FAST))
             reason = figures if isinstance(figures, str) else allowed.excess(figures)

@@ -9,6 +9,7 @@ from accelerate.utils import gather_object
 
 from medtune.errors import NonFiniteLossError, OutOfMemoryError
 from medtune.plugins.contracts import Job
+from medtune.specs import TrainSpec
 
 __all__ = ["FiniteGuard", "MicroBatchSplitter", "average_gradients"]
 
@@ -161,7 +162,7 @@ class MicroBatchSplitter:
             if loss is not None:
                 return loss
             if before is None:
-                raise OutOfMemoryError(self._advice(rows))
+                raise OutOfMemoryError(memory_advice(self._job.spec.train, rows))
             for parameter, gradient in before:
                 parameter.grad = gradient
             if torch.cuda.is_available():
@@ -190,17 +191,18 @@ class MicroBatchSplitter:
             return None
         return loss
 
-    def _advice(self, rows: int) -> str:
-        train = self._job.spec.train
-        smaller = "lower train.per_device_batch_size" if rows > 1 else "lower train.max_length"
-        if rows > 1 and train.micro_batch == "auto":  # the plan may have put several micro-batches together
-            smaller = f"set train.micro_batch=as_written, {smaller}"
-        halve = ", set train.on_oom=halve" if rows > 1 and train.on_oom != "halve" else ""
-        recompute = ", set train.recompute=all" if train.recompute not in ("all", "offload") else ""
-        return (
-            f"the device ran out of memory with {rows} row(s) of {train.max_length} tokens; {smaller}{halve}{recompute}, "
-            "or use a smaller quant.scheme; the last checkpoint is kept"
-        )
+
+def memory_advice(train: TrainSpec, rows: int) -> str:
+    """Return what to do where ``rows`` rows do not fit the device, as a sentence."""
+    smaller = "lower train.per_device_batch_size" if rows > 1 else "lower train.max_length"
+    if rows > 1 and train.micro_batch == "auto":  # the plan may have put several micro-batches together
+        smaller = f"set train.micro_batch=as_written, {smaller}"
+    halve = ", set train.on_oom=halve" if rows > 1 and train.on_oom != "halve" else ""
+    recompute = ", set train.recompute=all" if train.recompute not in ("all", "offload") else ""
+    return (
+        f"the device ran out of memory with {rows} row(s) of {train.max_length} tokens; {smaller}{halve}{recompute}, "
+        "or use a smaller quant.scheme; the last checkpoint is kept"
+    )
 
 
 def average_gradients(model: Any, world_size: int) -> None:

@@ -99,7 +99,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         """Train and report what was done."""
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        self.job.on_log({"proof": dict(self._proof)})
+        self.job.on_proof(self._proof)
         if isinstance(self._path, Refusal) and self.job.spec.train.fast_path != "off":
             self.job.on_log({"fast_path": describe(self._path)})
         started = self._logged_time = time.perf_counter()

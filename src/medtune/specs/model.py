@@ -72,7 +72,7 @@ class ModelSpec(Spec):
         parts = PurePath(self.path or "").parts[-3:]
         if len(parts) < 3 or parts[1] != "snapshots" or not parts[0].startswith("models--"):  # noqa: PLR2004 - as above
             return None, None
-        return "/".join(parts[0].split("--")[1:]), parts[2]
+        return "/".join(parts[0].split("--", 2)[1:]), parts[2]
 
 
 class QuantSpec(Spec):

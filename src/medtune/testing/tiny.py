@@ -109,7 +109,7 @@ def _make_base(folder: Path) -> None:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=512,
+        max_position_embeddings=8192,
         pad_token_id=_PAD,
         bos_token_id=None,
         eos_token_id=_END,

@@ -72,9 +72,9 @@ def check_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec) -
         raise UnsafeArtifactError(
             f"'{folder.adapter_dir}' is a link, which may lead out of the run; put the folder itself there"
         )
+    check_base(str(folder.path), record, spec.model)
     unsaid = verify_adapter(folder, record)
     check_files(folder.adapter_dir, spec)
-    check_base(str(folder.path), record, spec.model)
     return unsaid
 
 

@@ -119,6 +119,13 @@ class Examination:
                 leak=self._leak(loss),
             )
 
+    def not_finite(self, *, as_trained: bool) -> str:
+        """Return what of the model's own forward is no number: "loss", "gradient", or nothing."""
+        wanted = self._reference(training=as_trained)
+        if not torch.isfinite(wanted.total):
+            return "loss"
+        return "" if all(torch.isfinite(gradient).all() for gradient in wanted.gradients) else "gradient"
+
     def _reference(self, *, training: bool) -> _Answer:
         if training not in self._references:
             self._set_modes(training=training)

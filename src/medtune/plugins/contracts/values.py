@@ -163,6 +163,7 @@ class Job:
         total_steps: updates to do in the whole run.
         resume_from: a verified checkpoint folder to continue from, or None.
         on_log: called with every log record (step, loss, learning_rate, grad_norm, tokens, tokens_per_second, ...).
+        on_proof: called once, before the first update, with what the trainer proved of its loss (``TrainResult.proof``).
         on_step: called with the number of updates done, after each.
         on_evaluate: scores the model as it answers now and returns the figure that ``spec.eval`` chooses by; called with
             the number of updates done when ``spec.eval.every`` says so, on the first process; None where nothing scores.
@@ -176,6 +177,7 @@ class Job:
     total_steps: int
     resume_from: Path | None = None
     on_log: Callable[[Mapping[str, Any]], None] = lambda _record: None
+    on_proof: Callable[[Mapping[str, Any]], None] = lambda _proof: None
     on_step: Callable[[int], None] = lambda _step: None
     on_evaluate: Callable[[int], float] | None = None
     stop_reason: Callable[[], str | None] = lambda: None

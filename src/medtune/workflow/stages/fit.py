@@ -69,10 +69,18 @@ def job_of(state: RunState, loaded: Loaded, stop_reason: StopReason) -> Job:
         total_steps=steps,
         resume_from=state.start.checkpoint,
         on_log=log,
+        on_proof=lambda proof: _tell_proof(asked, proof),
         on_step=lambda step: asked.on_step({"step": step, "total_steps": steps}),
         on_evaluate=_scorer(state, loaded, log),
         stop_reason=stop_reason,
     )
+
+
+def _tell_proof(asked: RunRequest, proof: Mapping[str, Any]) -> None:
+    """Keep in the record how the loss is computed, and say why a faster way was passed over."""
+    asked.note("running", proof=dict(proof))
+    for way, reason in proof["passed_over"].items():
+        asked.on_stage(f"passed over on the first micro-batch: {way}, since {reason}; trained by: {proof['route']}")
 
 
 def _logging(asked: RunRequest, steps: int) -> Callable[[Mapping[str, Any]], None]:
@@ -81,8 +89,6 @@ def _logging(asked: RunRequest, steps: int) -> Callable[[Mapping[str, Any]], Non
 
     def log(record: Mapping[str, Any]) -> None:
         written.append(record)
-        if "proof" in record:
-            asked.note("running", proof=record["proof"])
         asked.host.manager.hook.step_logged(record=record)
         if "step" in record:
             asked.on_step({**record, "total_steps": steps})
