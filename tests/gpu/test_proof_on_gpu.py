@@ -10,14 +10,14 @@ from medtune.plugins.host import create_host
 from medtune.specs import RunSpec
 from medtune.workflow.bench import BenchRows
 
-MOST_SECONDS = 8
+MOST_SECONDS = 12  # 2 % of ten minutes, the kernels' compilation included
 SHAPES = {
     "1B": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32},
     "7B": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32},
 }
 
 
-@pytest.mark.parametrize("scheme", ["nf4", "none"])
+@pytest.mark.parametrize("scheme", ["nf4", "none", "fp8"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_fast_path_is_proved_in_bf16_within_half_of_what_is_allowed(shape, scheme, figures):
     from medtune.backends.proved import TOLERANCES, prove_route
@@ -31,7 +31,7 @@ def test_the_fast_path_is_proved_in_bf16_within_half_of_what_is_allowed(shape, s
     proof = prove_route(Job(spec, loaded, BenchRows(8, 512, 32_002), Path(), 1)).proof
     figures(**{name: value for name, value in proof.items() if isinstance(value, float)})
     assert proof["route"] == "fast path", proof["passed_over"]
-    allowed = TOLERANCES["bf16"]
+    allowed = TOLERANCES["fp8" if scheme == "fp8" else "bf16"]
     assert proof["loss_error"] <= allowed.loss / 2
     assert proof["gradient_error"] <= allowed.gradient / 2
     assert proof["gradient_scale_error"] <= allowed.scale / 2

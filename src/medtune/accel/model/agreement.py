@@ -42,7 +42,8 @@ class Figures:
     Attributes:
         loss: relative error of the tokens' losses, by norm, or of their sum, whichever is larger.
         gradient: largest relative error of any trained tensor's gradient, by norm.
-        scale: how far the gradients' projection on the right ones is from 1: what a factor on the loss changes, and rounding does not.
+        scale: how far the typical gradient's projection on the right one is from 1: what a factor on the loss changes, and
+            rounding hardly does.
         leak: largest change of a token's loss when other samples change, as a share of what changes in these.
     """
 
@@ -281,10 +282,17 @@ def _gradient_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
 
 
 def _scale_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
-    pairs = list(zip(found, wanted, strict=True))
-    along = torch.stack([(f.double() * w.double()).sum() for f, w in pairs]).sum()
-    square = torch.stack([w.double().square().sum() for _f, w in pairs]).sum()
-    return float((along / square.clamp(min=1e-30) - 1).abs())
+    """Return by how much the typical tensor's gradient, projected on the right one, is too long or too short.
+
+    The median: rounding moves single tensors by a percent in deep models, a factor on the loss moves all of them.
+    """
+    pairs = [(f.double().flatten(), w.double().flatten()) for f, w in zip(found, wanted, strict=True)]
+    square = torch.stack([w.dot(w) for _f, w in pairs])
+    along = torch.stack([f.dot(w) for f, w in pairs])
+    counted = square > (_FAINT**2) * square.mean()
+    if not counted.any():
+        return 0.0
+    return float(((along[counted] / square[counted]).median() - 1).abs())
 
 
 def _share(moved: Tensor, own: Tensor) -> float:
