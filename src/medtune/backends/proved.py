@@ -49,8 +49,8 @@ class Tolerance:
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": Tolerance(loss=1e-5, gradient=1e-4, scale=1e-5, leak=1e-5, foresight=1e-5),
     "fp16": Tolerance(loss=5e-3, gradient=5e-2, scale=5e-3, leak=5e-3, foresight=5e-3),
-    "bf16": Tolerance(loss=3e-2, gradient=0.4, scale=1.5e-2, leak=1e-2, foresight=1e-2),
-    "fp8": Tolerance(loss=0.1, gradient=1.0, scale=3e-2, leak=1e-2, foresight=1e-2),
+    "bf16": Tolerance(loss=3e-2, gradient=0.4, scale=1e-2, leak=1e-2, foresight=1e-2),
+    "fp8": Tolerance(loss=0.1, gradient=1.0, scale=5e-2, leak=1e-2, foresight=1e-2),
     "int8": Tolerance(loss=5e-2, gradient=0.5, scale=1.5e-2, leak=0.3, foresight=0.3),
 }
 """By compute type, and by storage where that rounds more: in int8 every token of a batch rounds every other."""

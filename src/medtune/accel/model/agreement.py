@@ -42,7 +42,7 @@ class Figures:
     Attributes:
         loss: relative error of the tokens' losses, by norm, or of their sum, whichever is larger.
         gradient: largest relative error of any trained tensor's gradient, by norm.
-        scale: how far the typical gradient's projection on the right one is from 1: what a factor on the loss changes, and
+        scale: how far the typical gradient's length over the right one's is from 1: what a factor on the loss changes, and
             rounding hardly does.
         leak: largest change of a token's loss when other samples change, as a share of what changes in these.
     """
@@ -282,17 +282,18 @@ def _gradient_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
 
 
 def _scale_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
-    """Return by how much the typical tensor's gradient, projected on the right one, is too long or too short.
+    """Return by how much the typical tensor's gradient is too long or too short.
 
-    The median: rounding moves single tensors by a percent in deep models, a factor on the loss moves all of them.
+    Lengths, since a projection on a gradient that is rounded itself comes out too short by the square of its error; and the
+    median, since rounding moves single tensors, a factor on the loss all of them.
     """
-    pairs = [(f.double().flatten(), w.double().flatten()) for f, w in zip(found, wanted, strict=True)]
-    square = torch.stack([w.dot(w) for _f, w in pairs])
-    along = torch.stack([f.dot(w) for f, w in pairs])
-    counted = square > (_FAINT**2) * square.mean()
-    if not counted.any():
+    lengths = torch.stack(
+        [torch.stack([f.double().norm(), w.double().norm()]) for f, w in zip(found, wanted, strict=True)]
+    )
+    counted = lengths[lengths[:, 1] > _FAINT * lengths[:, 1].square().mean().sqrt()]
+    if not len(counted):
         return 0.0
-    return float(((along[counted] / square[counted]).median() - 1).abs())
+    return float(((counted[:, 0] / counted[:, 1]).median() - 1).abs())
 
 
 def _share(moved: Tensor, own: Tensor) -> float:
