@@ -128,8 +128,9 @@ def test_a_loss_that_is_not_finite_ends_with_7_and_keeps_the_last_checkpoint(com
     assert state(tmp_path)[1] == record["step"] - 1
     assert record["row_ids"]
     assert record["row_ids"][0] in capsys.readouterr().err
-    assert run([*diverging, "--set", "train.on_nonfinite=skip", "--set", "train.max_skipped_steps=9"]) == 0
-    assert RunFolder(tmp_path / "run").state == "finished"
+    assert run([*diverging, "--set", "train.on_nonfinite=skip", "--set", "train.max_skipped_steps=9"]) == 4
+    assert "logits that are not finite" in capsys.readouterr().err  # what came of it is no adapter to keep
+    assert RunFolder(tmp_path / "run").state == "failed"
 
 
 def test_a_run_that_cannot_fit_ends_with_8_and_advice(command, capsys):

@@ -54,7 +54,7 @@ def train_and_print(tuner: "MedTuner", resume: str, *, as_json: bool) -> None:
 
     plans: list[Plan] = []
 
-    def tell(plan: Plan) -> None:
+    def tell(plan: "Plan") -> None:
         plans.append(plan)
         if not as_json:
             print_plan(plan.to_json())

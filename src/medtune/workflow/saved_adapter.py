@@ -83,6 +83,8 @@ def prove_saved(folder: Path, loaded: Loaded, trained: Trained) -> bool:
     """
     if loaded.load_adapter is None:
         return False
+    if not trained.logits.isfinite().all():
+        raise UnsafeAdapterError(str(folder), "finite", "what was trained answers with logits that are not finite")
     loaded.load_adapter(folder)
     found = _difference(probe(loaded), trained.logits)
     if not found <= _TOLERANCE[loaded.compute_dtype]:  # also where one of them is not a number
