@@ -121,6 +121,13 @@ def test_medical_o1_comes_with_its_reasoning_or_without():
     assert turns("medical_o1_answer", O1) == ("Why?", "Because.")
 
 
+def test_reasoning_keeps_the_question_beside_a_system_text():
+    row = {"Question": "Why?", "Complex_CoT": "Since.", "Response": "So.", "system": "Be brief."}
+    system, question, answer = BUILT_IN["medical_o1"].format(row).messages
+    assert (system["content"], question["content"], answer["content"]) == ("Be brief.", "Why?", "So.")
+    assert answer["reasoning_content"] == "Since."
+
+
 def test_a_context_stands_before_the_question_and_a_system_text_before_both():
     row = {**ROWS["question_answer"], "context": ["A note. ", "", "More."], "system": "Be brief."}
     system, question, answer = BUILT_IN["question_answer"].format(row).messages

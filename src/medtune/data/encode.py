@@ -193,7 +193,7 @@ class Encoder:
 
     def _continued(self, row: _Row, row_id: str) -> tuple[Any, list[Span]]:
         """Encode a row in which a token would reach over the end of its prompt: the prompt by itself, then the rest."""
-        if len(row.form.answers) > 1:
+        if len(row.form.answers) != 1:
             raise UnusableRowError(row_id, "a token reaches over the end of a prompt, and data.supervise is all")
         answer, plain = row.form.answers[0], self._forms.plain
         prompt = join((*row.form.literals[: answer.turn], answer.opening), row.turns[: answer.turn])

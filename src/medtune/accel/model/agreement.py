@@ -291,9 +291,7 @@ def _scale_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
         [torch.stack([f.double().norm(), w.double().norm()]) for f, w in zip(found, wanted, strict=True)]
     )
     counted = lengths[lengths[:, 1] > _FAINT * lengths[:, 1].square().mean().sqrt()]
-    if not len(counted):
-        return 0.0
-    return float(((counted[:, 0] / counted[:, 1]).median() - 1).abs())
+    return float(((counted[:, 0] / counted[:, 1]).median() - 1).abs()) if len(counted) else 0.0
 
 
 def _share(moved: Tensor, own: Tensor) -> float:

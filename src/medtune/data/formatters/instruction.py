@@ -105,6 +105,10 @@ class MedicalReasoning:
         example = conversation(text(row, "Question"), text(row, "Response"), row)
         if not self._with_reasoning:
             return example
-        answer: Message = {"role": "assistant", "content": text(row, "Response").strip()}
-        answer |= {"reasoning_content": text(row, "Complex_CoT").strip(), "reasoning_inline": True}
-        return replace(example, messages=[example.messages[0], answer])
+        answer: Message = {
+            "role": "assistant",
+            "content": text(row, "Response").strip(),
+            "reasoning_content": text(row, "Complex_CoT").strip(),
+            "reasoning_inline": True,
+        }
+        return replace(example, messages=[*example.messages[:-1], answer])
