@@ -44,8 +44,6 @@ def _sentences(report: Mapping[str, Any]) -> Iterator[str]:
             yield f"left out: {file} ({why})"
         if member["more_files_left_out"]:
             yield f"left out: {member['more_files_left_out']:,} more files of {member['source']}"
-        if member["duplicates"]:
-            yield f"{member['duplicates']:,} rows of {member['source']} repeat an earlier one"
         yield from member["advice"]
     if report["answers_without_loss"]:
         yield (
@@ -61,7 +59,6 @@ def _of_validation(found: Mapping[str, Any]) -> Iterator[str]:
     counts = [
         f"{found['quarantined']:,} malformed" if found.get("quarantined") else "",
         f"{found['over_max_length']:,} longer than max_length" if found["over_max_length"] else "",
-        f"{found['duplicates']:,} of those drawn repeat another" if found["duplicates"] else "",
     ]
     told = "".join(f"; {count}" for count in counts if count)
     yield f"validation: {found['drawn']:,} rows drawn of {found['rows']:,}{told}"

@@ -65,14 +65,13 @@ class MemberAccount:
 
     def __init__(self, name: str, member: SourceSpec, shaper: Shaper, notes: SourceNotes) -> None:
         self._name, self._member, self._shaper, self._notes = name, member, shaper, notes
-        self.rows = self.duplicates = self.earlier_answers = 0
+        self.rows = self.earlier_answers = 0
         self._columns: dict[str, ColumnCounts] = {}
         self._known: frozenset[str] = frozenset()
         self._metadata: frozenset[str] = shaper.metadata
         self._formatter: PromptFormatter | None = None
         self._zero_based: Mapping[str, tuple[int, str]] = {}
         self._numbers: dict[str, set[int]] = {}
-        self._seen: set[int] = set()
 
     def use(self, formatter: PromptFormatter) -> None:
         """Take down which formatter reads the rows, and what it declares."""
@@ -98,9 +97,6 @@ class MemberAccount:
         said = "\n".join([text for m in turns for text in (m["content"], m.get("reasoning_content", "")) if text])
         if len(turns) > 2:  # noqa: PLR2004 - more than one exchange
             self.earlier_answers += sum(m["role"] == "assistant" for m in turns) - 1
-        digest = hash(said)
-        self.duplicates += digest in self._seen
-        self._seen.add(digest)
         for column, value in row.items():
             if column in self._metadata:
                 continue
@@ -226,7 +222,6 @@ class MemberAccount:
             "source": self._member.source,
             "formatter": _name(self._formatter),
             "rows": self.rows,
-            "duplicates": self.duplicates,
             "earlier_answers": self.earlier_answers,
             "read_as": {file: list(how) for file, how in notes.dialects.items()},
             "files_left_out": left_out,

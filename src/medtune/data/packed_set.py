@@ -1,6 +1,5 @@
 """Makes the packed set of a run: examples come in, chunk by chunk, and are encoded, fitted, compared and packed."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -118,14 +117,13 @@ class PackedSetBuilder:
         """Return what is known of the rows to score on: how many, those that are too long, and sources without any."""
         sources = {name: s.brief() for name, s in sorted(self._scored.sources.items())}
         unscored = sorted(self._ledger.sources.keys() - sources.keys()) if sources else []
-        turns = [json.dumps([m["content"] for m in e.messages]) for e in self._validation]
         return {
             "drawn": len(self._validation),
-            "capped": len(sources) > MOST_NAMED and len(turns) == MOST_NAMED * self._spec.eval.rows_per_source,
+            "capped": len(sources) > MOST_NAMED
+            and len(self._validation) == MOST_NAMED * self._spec.eval.rows_per_source,
             "sources": sources,
             "over_max_length": sum(s["lost_rows"] for s in sources.values()),
             "unscored_sources": unscored,
-            "duplicates": len(turns) - len(set(turns)),
         }
 
     def _report(self, packed: Sequence[Sequence[int]], scored: Mapping[str, Any]) -> PreparationReport:

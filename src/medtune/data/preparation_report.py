@@ -40,7 +40,7 @@ class PreparationReport:
         lint: what is odd about the gold answers: kind, source, split, rows, of and a sentence each.
         account: what was read of each source: files, formatter, columns (see ``account.MemberAccount.to_json``).
         answers_without_loss: answers before the last of their conversation, where only the last one carries loss.
-        validation: what became of the rows to score on: rows to draw from, drawn, malformed, too long, duplicates, and
+        validation: what became of the rows to score on: rows to draw from, drawn, malformed, too long, and
             training sources without any.
         from_cache: whether the arrays were found prepared.
     """
