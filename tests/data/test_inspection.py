@@ -134,12 +134,6 @@ GOOD = {
     "Bloom, without sdpa": ("bloom", None, {}, "attention is eager"),
     "Gemma 2": ("gemma2", None, {}, None),
     "experts out of reach": ("mixtral", None, {}, "the adapter reaches"),
-    "experts as targets": (
-        "mixtral",
-        None,
-        {"lora": {"target_modules": ["gate_up_proj"], "dropout": 0}},
-        "reaches 57.1",
-    ),
     "further tensors": ("plain", harmless, {}, "value_head.summary"),
     "code that is not run": ("plain", with_code, {}, "auto_map"),
     "a tokenizer of fewer tokens": ("plain", another_tokenizer, {}, None),

@@ -55,7 +55,12 @@ class PeftAdapter:
 
         self.check(spec, loaded.scheme, loaded.device)
         weights = copies(_changed_weights(loaded.model, spec))
-        model = get_peft_model(loaded.model, _config(loaded.model, spec))
+        try:
+            model = get_peft_model(loaded.model, _config(loaded.model, spec))
+        except ValueError as error:
+            raise SpecError(
+                f"peft cannot attach this adapter to this base: {error}; set lora.target_modules"
+            ) from error
         if spec.init == "loftq":
             _correct_rounding(model, loaded.model)
         for parameter in model.parameters():
@@ -153,20 +158,23 @@ def _unfit_for_scheme(spec: LoraSpec, scheme: str, device: str | None) -> str | 
 
 
 def _targets(model: Any, spec: LoraSpec) -> dict[str, Any]:
-    """Return which weights get an adapter, under peft's names; every name must end the name of at least one of them.
+    """Return which layers get an adapter, under peft's names; every name must end the name of at least one of them.
 
-    Under "all-linear" routers of experts are left out: what they choose is trained with all experts, not with an adapter.
+    In a mixture of experts "all-linear" is written out: peft would take stacked experts for layers, and routers along.
     """
-    from medtune.data.base.targets import expert_targets, routers, unknown_target
+    from medtune.data.base.targets import expert_targets, expert_weights, reached_layers, routers, unknown_target
 
     if spec.target_modules == "all-linear":
-        return {"target_modules": "all-linear", "exclude_modules": list(routers(model)) or None}
+        is_mixture = expert_weights(model) or routers(model)
+        return {"target_modules": sorted(reached_layers(model, spec)) if is_mixture else "all-linear"}
     problem = unknown_target(model, spec)
     if problem:
         raise SpecError(problem)
-    experts = expert_targets(model, spec)
-    layers = [name for name in spec.target_modules if name not in experts]
-    return {"target_modules": layers, **({"target_parameters": list(experts)} if experts else {})}
+    if experts := expert_targets(model, spec):
+        raise SpecError(
+            f"lora.target_modules: '{experts[0]}' names experts, whose adapter cannot be proved once it is saved"
+        )
+    return {"target_modules": list(spec.target_modules)}
 
 
 def _changed_weights(model: Any, spec: LoraSpec) -> list[Any]:

@@ -16,6 +16,12 @@ SHIPPED = tuple(sorted(file.stem for file in _FOLDER.glob("*.jinja")))
 _LONGEST = 2**20  # bytes; templates have a few thousand
 
 
+_OWN = frozenset(
+    {"messages", "add_generation_prompt", "continue_final_message", "tools", "documents", "bos_token", "eos_token"}
+)
+"""What whoever renders a template hands to it."""
+
+
 def chosen_template(choice: str) -> str:
     """Return the Jinja text of a shipped name or of a file.
 
@@ -47,6 +53,10 @@ def with_options(template: str, options: Mapping[str, Any]) -> str:
     """
     known = _names_in(template)
     for name in options:
+        if name in _OWN:
+            raise SpecError(
+                f"model.template_options.{name} is set by medtune or the tokenizer, never by a spec; leave it out"
+            )
         if name not in known:
             raise SpecError(f"model.template_options.{name} has no effect: the chat template reads no '{name}'")
     return "".join(f"{{% set {name} = {_literal(value)} %}}" for name, value in options.items()) + template

@@ -5,7 +5,7 @@ from typing import Any
 
 from medtune.data.forms import Forms
 from medtune.data.hub.models import described
-from medtune.errors import HubError
+from medtune.errors import HubError, SpecError
 from medtune.specs import ModelSpec
 
 __all__ = ["as_ids", "configured_ends", "stop_ids"]
@@ -48,6 +48,8 @@ def configured_ends(model: ModelSpec) -> tuple[int, ...]:
         return ()
     try:
         ends: Any = GenerationConfig.from_pretrained(folder).eos_token_id
+    except (TypeError, AttributeError) as error:
+        raise SpecError("generation_config.json of the base is no JSON object; get it again, or remove it") from error
     except OSError:
         try:
             config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -59,6 +61,9 @@ def configured_ends(model: ModelSpec) -> tuple[int, ...]:
 
 def as_ids(ends: int | Sequence[int] | None) -> tuple[int, ...]:
     """Return end ids as configurations write them, one or several or none, as a tuple."""
-    if ends is None:
-        return ()
-    return (ends,) if isinstance(ends, int) else tuple(ends)
+    found = () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
+    if not all(type(each) is int and each >= 0 for each in found):
+        raise SpecError(
+            "eos_token_id of the base's generation_config.json or config.json holds what is no token id; mend it"
+        )
+    return found

@@ -122,7 +122,15 @@ class ChatTemplate:
             text = self._tokenizer.apply_chat_template(
                 [_as_templates_read(m) for m in messages], tokenize=False, add_generation_prompt=for_generation
             )
-        except TemplateError as error:
+        except (
+            TemplateError,
+            ArithmeticError,
+            TypeError,
+            ValueError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             roles = ", ".join(m["role"] for m in messages)
             reason = " ".join(str(error).split()) if _is_probe(messages) else type(error).__name__
             raise UnsafeArtifactError(f"the chat template refuses turns of {roles}: {reason}") from None

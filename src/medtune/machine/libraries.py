@@ -29,8 +29,6 @@ def quiet_libraries() -> Iterator[None]:
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.filterwarnings("ignore", ".* changes the base weights of the model")  # medtune undoes that
-            # peft's own pattern for stacked experts, which it sets where no target is one
-            warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys did not match")
             warnings.filterwarnings("ignore", "Paged optimizers are not supported on CPU")  # same arithmetic, unpaged
             yield
     finally:

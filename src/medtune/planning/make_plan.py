@@ -201,7 +201,12 @@ def local_config(spec: RunSpec) -> Mapping[str, Any] | None:
 
 def _judge(choices: Choices | None, choice: Choice | None, spec: RunSpec) -> tuple[bool, str]:
     if choices is None or choice is None:
-        return True, "the model's dimensions are unknown before its config.json is local, so memory was not estimated"
+        why = (
+            "before its config.json is local"
+            if local_config(spec) is None
+            else "to the estimate, which does not know its kind"
+        )
+        return True, f"the model's dimensions are unknown {why}, so memory was not estimated"
     machine, needed = choices.machine, choice.memory.peak
     billions = choices.shape.parameters / 1e9
     if machine.accelerator is None and choices.shape.parameters > _CPU_PARAMETERS:

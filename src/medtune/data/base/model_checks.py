@@ -11,7 +11,7 @@ from medtune.data.base.fault import Fault
 from medtune.data.base.file_checks import some
 from medtune.data.base.folder import Case
 from medtune.data.base.headers import AGAIN
-from medtune.errors import MedtuneError
+from medtune.errors import MedtuneError, SpecError
 
 __all__ = [
     "OWN_QUANTIZERS",
@@ -38,7 +38,6 @@ OWN_QUANTIZERS = ("bitsandbytes", "fp8")
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _MISFIT = "get config.json and weights from the same place"
 _NUMBER = re.compile(r"\.\d+(?=\.|$)")
-_HALF = 0.5
 
 
 def family(case: Case) -> Iterator[str]:
@@ -250,17 +249,15 @@ def experts(case: Case) -> Iterator[str]:
     if not stacked or lora.backend != "peft":
         return
     named = expert_targets(model, lora)
-    if named and (lora.dropout or lora.use_dora or lora.bias != "none"):
+    if named:
         raise Fault(
-            f"has its experts in stacked weights ('{named[0]}'), whose adapter takes no dropout, DoRA or bias",
-            "set lora.dropout=0, lora.use_dora=false and lora.bias=none, or leave the experts out of lora.target_modules",
+            f"has its experts in stacked weights ('{named[0]}'), whose adapter cannot be proved once it is saved",
+            "leave the experts out of lora.target_modules",
         )
     reached, all_of_them = reach(model, lora)
     share = reached / all_of_them
     left = f"; {len(routers(model))} routers are left out" if routers(model) else ""
-    names = ", ".join(sorted({".".join(name.split(".")[-2:]) for name in stacked}))
-    hint = f"; to reach the experts, add {names} to lora.target_modules with lora.dropout=0" if share < _HALF else ""
-    yield f"the adapter reaches {share:.1%} of the weights of a mixture of experts{left}{hint}"
+    yield f"the adapter reaches {share:.1%} of the weights of a mixture of experts{left}"
 
 
 def _tokenizer_of(case: Case) -> Any:
@@ -268,6 +265,10 @@ def _tokenizer_of(case: Case) -> Any:
 
     try:
         return load_tokenizer(case.spec.model.model_copy_with(path=str(case.base.path)))
+    except SpecError as error:
+        if str(error).startswith("model."):
+            raise  # a setting of the run is at fault, and it says so
+        raise Fault(f"has a tokenizer that cannot be used: {error}", "get its tokenizer files again") from error
     except MedtuneError as error:
         raise Fault(f"has a tokenizer that cannot be used: {error}", "get its tokenizer files again") from error
 
