@@ -9,6 +9,7 @@ import adapter_table as table
 import pytest
 import torch
 
+import families
 from medtune import LoraSpec, ModelSpec, QuantSpec, RunSpec
 from medtune.backends.bitsandbytes import BitsAndBytesQuantizer
 from medtune.backends.peft import PeftAdapter
@@ -266,6 +267,16 @@ def test_biases_that_the_layers_cannot_add_are_refused_and_those_that_they_can_a
     with pytest.raises(SpecError, match=r"trained in fp32, which layers of this base in bf16 .* cannot add"):
         attach_biased(biased, LoraSpec(bias="all"), "bf16")
     assert attach_biased(biased, LoraSpec(bias="lora_only"), "bf16", "nf4").model is not None
+
+
+def test_a_mixture_of_experts_gets_an_adapter_on_its_layers_and_on_nothing_else(tmp_path):
+    families.job_of("mixtral").loaded.save_adapter(tmp_path)
+    values = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert {name.rpartition(".")[2] for name in values["target_modules"]} == {"q_proj", "k_proj", "v_proj", "o_proj"}
+    for key in ("target_parameters", "rank_pattern", "alpha_pattern", "exclude_modules"):
+        assert not values.get(key), key
+    with pytest.raises(SpecError, match="names experts"):
+        families.attach(families.build_base("mixtral"), target_modules=["q_proj", "gate_up_proj"])
 
 
 def test_a_tuned_model_never_passes_for_its_base():

@@ -137,6 +137,20 @@ def test_options_are_what_the_template_is_handed():
     assert Environment(autoescape=False).from_string(text).render(name="other") == 'long a "b" ü None True'  # noqa: S701
 
 
+@pytest.mark.parametrize("name", ["add_generation_prompt", "bos_token", "messages"])
+def test_what_whoever_renders_hands_over_is_no_option(name):
+    with pytest.raises(SpecError, match=f"{name} is set by medtune or the tokenizer"):
+        with_options(f"{{{{ {name} }}}}", {name: True})
+
+
+@pytest.mark.parametrize("fault", ["1 / 0", "'a' + 1", "[0] * (10 ** 12)", "messages[99].content.x", "f()"])
+def test_a_template_that_fails_in_any_way_is_refused_in_a_sentence(bare, fault):
+    tokenizer = load_tokenizer(ModelSpec(path=bare))
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}{{ " + fault + " }}"
+    with pytest.raises(UnsafeArtifactError, match="the chat template refuses turns of"):
+        Encoder(tokenizer).encode(Example([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]))
+
+
 def test_an_option_that_the_template_does_not_read_is_refused():
     with pytest.raises(SpecError, match=r"template_options\.breif has no effect: the chat template reads no 'breif'"):
         with_options(OPTIONS, {"breif": True})

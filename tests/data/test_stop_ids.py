@@ -8,7 +8,7 @@ from chat_templates import END_OF_TURN, TEMPLATES, make_tokenizer
 from medtune.data.contract import check_contract, write_contract
 from medtune.data.encode import Encoder
 from medtune.data.stop_ids import configured_ends, stop_ids
-from medtune.errors import UnsafeArtifactError
+from medtune.errors import SpecError, UnsafeArtifactError
 from medtune.plugins.contracts import Example
 from medtune.specs import ModelSpec
 
@@ -61,6 +61,15 @@ def test_a_tokenizer_without_a_template_has_its_own_end(tokenizers):
 def test_the_models_own_ends_are_those_of_its_generation_config(tmp_path, ends, expected):
     config = {"model_type": "mistral", "eos_token_id": 3}
     assert configured_ends(written(tmp_path, config=config, generation_config={"eos_token_id": ends})) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", '{"eos_token_id": "</s>"}', '{"eos_token_id": [1, -2]}', '{"eos_token_id": true}']
+)
+def test_ends_that_are_no_ids_are_refused(tmp_path, text):
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(SpecError, match=r"generation_config\.json"):
+        configured_ends(ModelSpec(path=str(tmp_path)))
 
 
 @pytest.mark.parametrize(("ends", "expected"), [(3, (3,)), ([3, 4], (3, 4)), (None, ())])

@@ -266,7 +266,7 @@ def _tokenizer_of(case: Case) -> Any:
     try:
         return load_tokenizer(case.spec.model.model_copy_with(path=str(case.base.path)))
     except SpecError as error:
-        if str(error).startswith("model."):
+        if str(error).startswith(("model.template_options", "model.pad_token")):
             raise  # a setting of the run is at fault, and it says so
         raise Fault(f"has a tokenizer that cannot be used: {error}", "get its tokenizer files again") from error
     except MedtuneError as error:
