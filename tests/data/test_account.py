@@ -108,6 +108,17 @@ def test_a_field_of_a_message_that_nobody_reads_is_refused_by_its_path(host):
         read(rows, host)
 
 
+def test_words_of_one_word_each_are_text_and_codes_are_not(host):
+    drugs = [f"{a}{b}ol" for a in ("Aten", "Biso", "Cara", "Dobu", "Esmo", "Filo", "Gali", "Hexo") for b in "abcdefgh"]
+    rows = [
+        {"question": f"Best for case {i}?", "answer": "D", "A": drugs[i], "B": drugs[-1 - i], "code": f"{i:04x}-{i}"}
+        for i in range(60)
+    ]
+    with pytest.raises(DataError, match=r"is read by nothing: 'A' .*'B'") as refused:
+        read(rows, host)
+    assert "code" not in str(refused.value)
+
+
 def test_labels_identifiers_and_numbers_are_listed_and_not_refused(host):
     rows = [
         {**SHAPES["alpaca"](i), "category": f"Internal medicine {i % 3}", "url": f"https://h.org/{i}", "age": i, "seen": "2020-01-02 03:04"}

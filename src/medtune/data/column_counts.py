@@ -30,13 +30,24 @@ class ColumnCounts:
         unread: characters of the text that stands in no example.
     """
 
-    __slots__ = ("_hashes", "_identifiers", "_labels", "_longest", "_words", "characters", "rows", "texts", "unread")
+    __slots__ = (
+        "_hashes",
+        "_identifiers",
+        "_labels",
+        "_longest",
+        "_spelled",
+        "_words",
+        "characters",
+        "rows",
+        "texts",
+        "unread",
+    )
 
     def __init__(self) -> None:
         self.rows = self.characters = self.unread = self.texts = 0
         self._hashes: set[int] = set()
         self._labels: set[str] = set()
-        self._identifiers, self._longest, self._words = True, 0, 0
+        self._identifiers, self._longest, self._words, self._spelled = True, 0, 0, 0
 
     def see_unread(self, value: str) -> None:
         """Count a text that stands in no example."""
@@ -49,6 +60,7 @@ class ColumnCounts:
             if len(self._labels) <= _MOST_LABELS:
                 self._labels.add(value)
         self._identifiers = self._identifiers and _is_identifier(value)
+        self._spelled += value.isalpha()
 
     def see_value(self, value: Any) -> None:
         """Count a value that nobody reads, to find those that repeat."""
@@ -60,7 +72,7 @@ class ColumnCounts:
         """What nobody reads of it: "nothing", "text", "label" or "identifier"."""
         if not self.unread:
             return "nothing"
-        if self._identifiers:
+        if self._identifiers and self._spelled * 2 <= self.texts:  # codes are seldom spelled with letters alone
             return "identifier"
         few = len(self._labels) <= min(_MOST_LABELS, self.texts // 2)
         short = self._longest <= _LABEL_CHARACTERS and self._words <= _LABEL_WORDS
