@@ -23,7 +23,16 @@ from medtune.specfile import merge, read_spec_file, validate_spec
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)( no-run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NEEDS_TIME = {"medtune bench", "medtune train", "medtune demo", "medtune preview", "medtune evaluate", "medtune chat"}
+NEEDS_TIME = {
+    "medtune bench",
+    "medtune train",
+    "medtune demo",
+    "medtune preview",
+    "medtune evaluate",
+    "medtune chat",
+    "medtune import",  # these two need a file, which a page does not have
+    "medtune init",
+}
 
 
 def blocks(language):

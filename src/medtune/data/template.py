@@ -130,6 +130,7 @@ class ChatTemplate:
             LookupError,
             AttributeError,
             RecursionError,
+            MemoryError,
         ) as error:
             roles = ", ".join(m["role"] for m in messages)
             reason = " ".join(str(error).split()) if _is_probe(messages) else type(error).__name__
