@@ -228,10 +228,9 @@ class MedTuner:
         with ExitStack() as held:
             if is_first_rank():
                 held.enter_context(RunLock(Path(self.spec.output_dir)))
-            plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
             given = {"on_step": on_step, "on_stage": on_stage, "on_plan": on_plan, "on_download": on_download}
             listeners = _listeners(held, given, quiet=quiet)
-            _tell_first(self.spec, plan, listeners["on_plan"])
+            plan = _planned(self.spec, self.host, listeners["on_plan"])
             from medtune.workflow.state import RunRequest
             from medtune.workflow.training import train
 
@@ -239,13 +238,15 @@ class MedTuner:
             return train(RunRequest(self.spec, self.host, plan, self._rows, resume, **cast("Any", listeners)))
 
 
-def _tell_first(spec: RunSpec, plan: Plan, on_plan: Listener) -> None:
+def _planned(spec: RunSpec, host: PluginHost, on_plan: Listener) -> Plan:
     """Tell and enforce the plan; where the model's configuration is still to be fetched, that has the last word."""
+    plan = make_plan(spec, host)  # rows are counted when they are prepared
     is_known = bool(spec.model.path or local_config(spec))
     if is_known or plan.fits:
         on_plan(plan)
     if is_known:
         plan.require_fit()
+    return plan
 
 
 def _listeners(held: ExitStack, given: Mapping[str, Listener | None], *, quiet: bool) -> dict[str, Listener]:

@@ -293,7 +293,7 @@ def test_a_tuned_model_never_passes_for_its_base():
         (ModelSpec(path="/data/base"), ("/data/base", None)),
         (ModelSpec(name="/data/base", path="/data/base"), ("/data/base", None)),
         (
-            ModelSpec(path=f"/root/hub/models--org--some--base/snapshots/{'a1' * 20}"),
+            ModelSpec(path=f"/data/hub/models--org--some--base/snapshots/{'a1' * 20}"),
             ("org/some--base", "a1" * 20),
         ),
     ],

@@ -97,7 +97,7 @@ def _config(model: Any, spec: LoraSpec) -> Any:
         lora_alpha=scale,
         lora_dropout=spec.dropout,
         bias=spec.bias,
-        **_targets(model, spec),
+        target_modules=_targets(model, spec),
         use_rslora=spec.use_rslora,
         use_dora=spec.use_dora,
         init_lora_weights=init,
@@ -157,7 +157,7 @@ def _unfit_for_scheme(spec: LoraSpec, scheme: str, device: str | None) -> str | 
     return None
 
 
-def _targets(model: Any, spec: LoraSpec) -> dict[str, Any]:
+def _targets(model: Any, spec: LoraSpec) -> str | list[str]:
     """Return which layers get an adapter, under peft's names; every name must end the name of at least one of them.
 
     In a mixture of experts "all-linear" is written out: peft would take stacked experts for layers, and routers along.
@@ -166,7 +166,7 @@ def _targets(model: Any, spec: LoraSpec) -> dict[str, Any]:
 
     if spec.target_modules == "all-linear":
         is_mixture = expert_weights(model) or routers(model)
-        return {"target_modules": sorted(reached_layers(model, spec)) if is_mixture else "all-linear"}
+        return sorted(reached_layers(model, spec)) if is_mixture else "all-linear"
     problem = unknown_target(model, spec)
     if problem:
         raise SpecError(problem)
@@ -174,7 +174,7 @@ def _targets(model: Any, spec: LoraSpec) -> dict[str, Any]:
         raise SpecError(
             f"lora.target_modules: '{experts[0]}' names experts, whose adapter cannot be proved once it is saved"
         )
-    return {"target_modules": list(spec.target_modules)}
+    return list(spec.target_modules)
 
 
 def _changed_weights(model: Any, spec: LoraSpec) -> list[Any]:

@@ -124,22 +124,16 @@ def _data(source: str, keys: Mapping[str, Any]) -> DataSpec:
 
 
 def _ways(path: Path, source: str) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Yield keys of the data table that may make the rows readable, the plainest first, with what to tell of them.
-
-    Keys that this version's spec does not have are left out, and ways that need them with them.
-    """
-    known = DataSpec.model_fields.keys()
+    """Yield keys of the data table that may make the rows readable, the plainest first, with what to tell of them."""
     outer: list[tuple[dict[str, Any], list[str]]] = [({}, [])]
-    if path.suffix.lower() in (".json", ".gz") and "field" in known:
+    if path.suffix.lower() in (".json", ".gz"):
         outer += [({"field": name}, []) for name in _WRAPPERS]
-    if "encoding" in known and not path.is_dir():
+    if not path.is_dir():
         outer.append(
             ({"encoding": "cp1252"}, ["not UTF-8: read as Windows-1252, so look at accents with medtune preview"])
         )
     for keys, notes in outer:
         yield keys, notes
-        if "columns" not in known:
-            continue
         columns = _columns(source, keys)
         roles = _guessed(columns)
         if {"question", "answer"} <= roles.keys():
@@ -206,10 +200,7 @@ def _add_document(found: FoundRows, source: str) -> None:
     if not repeat:
         return
     name = min(repeat, key=lambda n: len(repeat[n]))  # the widest: a patient before a note
-    if "document" in DataSpec.model_fields:
-        found.data["document"] = name
-    else:
-        found.notes.append(f"rows of one {name} may be held out apart: this version has no data.document")
+    found.data["document"] = name
 
 
 def _outer(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """The leak test of a run: its packed rows through its model, or a tiny one of its family, in every way it is trained."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from medtune.data.base.folder import BaseFolder, folder_of
 from medtune.data.leaks import LeakFigures, logits_of, measure_leaks, pair_row, shared_rows
 from medtune.errors import DataError
 from medtune.machine.libraries import quiet_libraries
@@ -182,22 +181,9 @@ def _model(spec: RunSpec, plan: Plan, host: PluginHost, tokenizer: Any) -> tuple
 
 
 def _weights_are_here(model: ModelSpec) -> bool:
-    if model.path:
-        return any(Path(model.path).glob("*.safetensors"))
-    from huggingface_hub import try_to_load_from_cache
-
-    names = ("model.safetensors", "model.safetensors.index.json")
-    config = try_to_load_from_cache(model.name, "config.json", revision=model.revision or "main")
-    if not isinstance(config, str) or not any((Path(config).parent / name).is_file() for name in names):
-        return False
-    shards = _shards(Path(config).parent)
-    return all((Path(config).parent / shard).is_file() for shard in shards)
-
-
-def _shards(folder: Path) -> set[str]:
-    """Return the weight files that an index names, none where there is a single one."""
-    index = folder / "model.safetensors.index.json"
-    return set(json.loads(index.read_text("utf-8"))["weight_map"].values()) if index.is_file() else set()
+    folder = folder_of(model)
+    shards = BaseFolder(folder).shards if folder is not None else {}
+    return folder is not None and bool(shards) and all((folder / shard).is_file() for shard in shards)
 
 
 def _tiny_of_family(values: Mapping[str, Any], tokenizer: Any) -> tuple[Any, str]:
