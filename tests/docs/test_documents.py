@@ -28,6 +28,7 @@ NEEDS_TIME = {
     "medtune train",
     "medtune demo",
     "medtune preview",
+    "medtune adopt",
     "medtune evaluate",
     "medtune chat",
     "medtune import",  # these two need a file, which a page does not have
