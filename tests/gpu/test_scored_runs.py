@@ -11,7 +11,7 @@ def test_a_base_that_was_scored_is_trained_and_scored_again(scheme, tmp_path, fi
         "demo",
         quant={"scheme": scheme},
         train={"max_steps": 20},
-        eval={"rows_per_source": 4, "every": 10, "rows_in_training": 8},
+        eval={"rows_per_source": 2, "every": 10, "rows_in_training": 2, "max_new_tokens": 24},
         output_dir=str(tmp_path / "run"),
     )
     run = tuner.train()
