@@ -226,6 +226,7 @@ class MemberAccount:
             "read_as": {file: list(how) for file, how in notes.dialects.items()},
             "files_left_out": left_out,
             "more_files_left_out": len(notes.left_out) - len(left_out),
+            "fields_left_out": dict(notes.beside),
             "columns": self._table(),
             "advice": list(self._hints()),
         }

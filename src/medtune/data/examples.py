@@ -9,7 +9,7 @@ from medtune.data.formatting import format_rows
 from medtune.data.lengths import MOST_NAMED
 from medtune.data.quarantine import Quarantine
 from medtune.data.rows import Row, data_fingerprint, is_local, read_rows
-from medtune.data.sources.paths import is_file_name, splits_of
+from medtune.data.sources.paths import is_file_name, is_json, local_files, splits_of
 from medtune.data.sources.reading import Reading, SourceNotes
 from medtune.data.splits import HoldOut, SmallSources, repeated
 from medtune.data.system_turns import SystemTurns
@@ -107,10 +107,13 @@ def validation_pool(
             yield from _held_out(spec, host, quarantine, seed, rows, spared)
         return
     place, notes = validation_place(spec), SourceNotes()
-    read = read_rows(
-        place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(spec, notes)
+    member = spec.model_copy_with(
+        source=place.source, revision=place.revision, subset=place.subset, split=place.split, field=place.field
     )
-    member = spec.model_copy_with(source=place.source, revision=place.revision)
+    read = read_rows(
+        place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(member, notes)
+    )
+    _leave_to(spec, spec, notes)
     examples = format_rows(read, member, host, quarantine, notes)
     if spec.mix or spec.name:
         examples = _named(examples, spec.name or _label(spec.source))
@@ -152,7 +155,8 @@ def validation_fingerprint(spec: DataSpec) -> str | None:
     if spec.validation is None:
         return ""
     place = validation_place(spec)
-    return data_fingerprint(place.source, revision=place.revision, subset=place.subset, split=place.split)
+    found = data_fingerprint(place.source, revision=place.revision, subset=place.subset, split=place.split)
+    return found and f"{found} {place.field}"
 
 
 def _held_out(
@@ -205,7 +209,7 @@ def _member_rows(spec: DataSpec, member: SourceSpec, rows: Rows | None, notes: S
     reading = _reading(member, notes)
     if rows is not None:
         return read_rows(rows, reading=reading)
-    return read_rows(
+    read = read_rows(
         member.source,
         revision=member.revision,
         subset=member.subset,
@@ -213,6 +217,19 @@ def _member_rows(spec: DataSpec, member: SourceSpec, rows: Rows | None, notes: S
         streaming=spec.streaming,
         reading=reading,
     )
+    if member is spec and spec.validation is not None:
+        _leave_to(spec, validation_place(spec), notes)
+    return read
+
+
+def _leave_to(spec: DataSpec, other: SourceSpec, notes: SourceNotes) -> None:
+    """Take what the other split reads from the same place out of what is left out, or will be counted as that."""
+    if other.source != spec.source or not is_local(spec.source):
+        return
+    notes.read_elsewhere.add(other.field)
+    if Path(spec.source).expanduser().is_dir():
+        for file in local_files(other.source, other.split):
+            notes.left_out.pop(file.name, None)
 
 
 def _reading(member: SourceSpec, notes: SourceNotes) -> Reading:
@@ -224,13 +241,22 @@ def _holds_out(spec: DataSpec, rows: Rows | None) -> bool:
 
 
 def validation_place(spec: DataSpec) -> SourceSpec:
-    """Tell files of their own from a split of ``spec.source``: a bare word is a split where the source has any."""
+    """Tell files of their own from a split of ``spec.source``: a bare word is a split where the source has any.
+
+    Of a JSON file whose rows lie in ``spec.field``, it is the array of that name beside them.
+    """
     place = str(spec.validation)
-    of_source = not is_local(spec.source) or splits_of(spec.source)
+    has_fields = bool(spec.field) and is_json(spec.source)
+    of_source = has_fields or not is_local(spec.source) or splits_of(spec.source)
     exists = Path(place).expanduser().exists()
     if is_file_name(place) or (exists and ("/" in place or not of_source)):
-        return SourceSpec(source=place, split="validation" if splits_of(place) else "train")
-    return SourceSpec(source=spec.source, revision=spec.revision, subset=spec.subset, split=place)
+        return SourceSpec(source=place, split="validation" if splits_of(place) else "train", field=spec.field)
+    if has_fields:
+        above, dot, _name = spec.field.rpartition(".")
+        return SourceSpec(source=spec.source, field=place if "." in place else f"{above}{dot}{place}")
+    return SourceSpec(
+        source=spec.source, revision=spec.revision, subset=spec.subset, split=place, field=spec.field
+    )
 
 
 class _Selection:
