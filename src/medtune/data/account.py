@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from medtune.data.column_counts import ColumnCounts
+from medtune.data.numbered_options import NumberedOptions, number_of
 from medtune.data.shaping import METADATA, Shaper, reach
 from medtune.data.sources.names import is_plain
 from medtune.data.sources.reading import SourceNotes
@@ -47,6 +48,10 @@ class Account:
         for member in self.members:
             member.check_numbers()
 
+    def ways(self) -> str:
+        """Return how rows that could not be used become readable, empty where it is not known."""
+        return next((way for member in self.members if (way := member.ways())), "")
+
     def check(self) -> None:
         """Raise DataError when a source's text is unread, or its numbers mean something else than its formatter takes."""
         for member in self.members:
@@ -72,6 +77,7 @@ class MemberAccount:
         self._formatter: PromptFormatter | None = None
         self._zero_based: Mapping[str, tuple[int, str]] = {}
         self._numbers: dict[str, set[int]] = {}
+        self._numbered = NumberedOptions()
 
     def use(self, formatter: PromptFormatter) -> None:
         """Take down which formatter reads the rows, and what it declares."""
@@ -80,6 +86,7 @@ class MemberAccount:
         self._known = frozenset(column for names in declared for column in names) | {"source"}
         self._metadata = self._shaper.metadata | frozenset(getattr(formatter, "metadata_columns", ()))
         self._zero_based = getattr(formatter, "counted_from_zero", {})
+        self._numbered.use(getattr(formatter, "numbered_options", {}))
 
     def note(
         self, raw: Mapping[str, Any], row: Mapping[str, Any], example: Example, read: Collection[str] = ()
@@ -108,18 +115,23 @@ class MemberAccount:
                 self._of(column)  # so that an empty column is listed too
         for column in self._metadata:
             self._text_of_metadata(column, reach(raw, column))
-        self.note_numbers(row)
+        self._note_numbers(row)
         if self.rows == _EARLY_ROWS:
             self._require_read(2 * _TOLERATED)
 
-    def note_numbers(self, row: Mapping[str, Any]) -> None:
-        """Take down the numbers that say which option is right, of rows that cannot be used as well."""
+    def note_refused(self, row: Mapping[str, Any]) -> None:
+        """Take down the numbers of a row that could not be used."""
+        self._note_numbers(row)
+        self._numbered.note(row)
+
+    def _note_numbers(self, row: Mapping[str, Any]) -> None:
         for column in self._zero_based:
-            value = row.get(column)
-            if isinstance(value, str) and value.strip().isdecimal():
-                value = int(value)
-            if isinstance(value, int | float) and value == int(value):
-                self._numbers.setdefault(column, set()).add(int(value))
+            if (number := number_of(row.get(column))) is not None:
+                self._numbers.setdefault(column, set()).add(number)
+
+    def ways(self) -> str:
+        """Return how rows that could not be used become readable, empty where it is not known."""
+        return self._numbered.advice(self._member.labels)
 
     def _of(self, path: str) -> ColumnCounts:
         found = self._columns.get(path)

@@ -98,6 +98,7 @@ class Quarantine:
             ways = "repair them, map their columns with data.columns, or choose another data.formatter"
             if self.count < self.rows:
                 ways = "repair them, choose another data.formatter, or raise data.max_quarantined"
+            ways = (self.account and self.account.ways()) or ways
             raise DataError(
                 f"{self.count} of {self.rows} {self._name}rows are malformed, most often ({times} times): {common}"
                 f"{self._places()}; {ways}"
