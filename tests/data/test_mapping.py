@@ -277,7 +277,8 @@ def test_what_became_of_validation_rows_is_counted_and_sources_without_any_are_n
     train = file_of(tmp_path, [{**row, "source": f"s{i % 2}"} for i, row in enumerate(ROWS)], "train.jsonl")
     scored = [{**row, "source": "s0"} for row in ROWS]
     validation = file_of(tmp_path, [*scored, scored[0], {**scored[0], "output": None}], "validation.jsonl")
-    report = prepare(spec_of(train, validation=validation, max_quarantined=0.2), host, tokenizer).report
+    spec = spec_of(train, validation=validation, max_quarantined=0.2, accept_overlap=True)
+    report = prepare(spec, host, tokenizer).report
     found = report.validation
     assert (found["rows"], found["drawn"], found["quarantined"]) == (11, 11, 1)
     assert sum(each["repeated"] for each in report.duplicates["validation"].values()) == 1

@@ -37,8 +37,9 @@ class Quarantine:
         self._path, self.limit, self.account, self._lasting = path, limit, account, lasting
         self._name = account.name if account else ""
         self._first: list[str] = []
-        self.rows = 0
+        self.rows = self._drawn = 0
         self.reasons: Counter[str] = Counter()
+        self._revoked: Counter[str] = Counter()
         self._lines: list[str] = []
         self._mode = "w"  # the first write replaces what an earlier preparation left
 
@@ -83,13 +84,18 @@ class Quarantine:
         if self.rows >= _ENOUGH_ROWS and self.count > 2 * self.limit * self.rows + _ENOUGH_ROWS:
             self.check()
 
-    def revoke(self, row_id: str, reason: str) -> None:
-        """Set a row aside that was counted as good before."""
+    def draw(self, rows: int) -> None:
+        """Count good rows that go on: ``data.limit`` may draw few of those that are read."""
+        self._drawn += rows
+
+    def revoke(self, row_id: str, reason: str, *, drawn: bool = True) -> None:
+        """Set a row aside that was counted as good before; ``drawn`` where ``draw`` counted it too."""
         self.rows -= 1
+        self._revoked[reason] += drawn
         self.refuse(row_id, row_id, reason)
 
     def check(self) -> None:
-        """Raise DataError when more rows are malformed than the limit allows."""
+        """Raise DataError when more rows are malformed than the limit allows, among those read or among those drawn."""
         if self.account is not None:
             self.account.check_numbers()  # says more than that rows are malformed
         if self.count > self.limit * self.rows:
@@ -102,6 +108,13 @@ class Quarantine:
             raise DataError(
                 f"{self.count} of {self.rows} {self._name}rows are malformed, most often ({times} times): {common}"
                 f"{self._places()}; {ways}"
+            )
+
+        if self._revoked.total() > self.limit * self._drawn:
+            common, times = self._revoked.most_common(1)[0]
+            raise DataError(
+                f"{self._revoked.total()} of the {self._drawn} {self._name}rows that data.limit draws cannot be used, most "
+                f"often ({times} times): {common}; repair them, or raise data.max_quarantined"
             )
 
     def _places(self) -> str:

@@ -101,13 +101,15 @@ class DataSpec(SourceSpec):
     accept_loss: bool = False
     """Whether more than 2 % of a source may be lost to ``max_length``."""
     max_quarantined: Fraction = 0.01
-    """Share of malformed rows above which preparation stops."""
+    """Share of malformed rows above which preparation stops: of those read and, where ``limit`` draws fewer, of those drawn."""
     supervise: Literal["last", "all"] = "last"
     """Assistant turns that carry loss: the last one, or every one."""
     system: str | dict[str, str] | None = None
     """System turn of every conversation that has none, or source -> system turn; None adds none."""
     drop_overlap: bool = False
     """Whether training rows that also stand in the validation rows are left out."""
+    accept_overlap: bool = False
+    """Whether rows of a validation set may be scored although the question of every single one is trained on as well."""
     cache: bool = True
     """Whether prepared ids are kept on disk and found again; they spell out the text, readable by their owner only."""
 
