@@ -329,7 +329,12 @@ def test_every_form_of_a_data_frame_is_read_or_refused_with_the_way(tmp_path, in
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_the_line_by_which_excel_says_what_separates_fields_is_no_header(tmp_path, stated, delimiter, end, encoding):
-    lines = [stated, delimiter.join(("question", "answer")), f'Dose?{delimiter}"1{delimiter}0 mg"', f"x{delimiter}y{delimiter}"]
+    lines = [
+        stated,
+        delimiter.join(("question", "answer")),
+        f'Dose?{delimiter}"1{delimiter}0 mg"',
+        f"x{delimiter}y{delimiter}",
+    ]
     path, notes = tmp_path / "r.csv", SourceNotes()
     content = "".join(line + end for line in lines).encode(encoding)
     rows = rows_of(path, content, reading=Reading(notes=notes))

@@ -81,14 +81,17 @@ def test_a_file_that_nobody_can_read_is_refused_by_its_columns(tmp_path, host):
 
 
 def test_roles_are_guessed_by_whole_words_and_identifiers_are_no_texts():
-    from medtune.workflow.found_rows import _guessed
+    from medtune.workflow.guessed_roles import guessed_roles
 
-    assert _guessed(["user_id", "Patient Question", "Final Answer"]) == {
+    def guessed(columns):
+        return guessed_roles(columns, {})[0]
+
+    assert guessed(["user_id", "Patient Question", "Final Answer"]) == {
         "question": "Patient Question",
         "answer": "Final Answer",
     }
-    assert _guessed(["Prompt", "response", "label"]) == {"question": "Prompt", "answer": "response"}
-    assert _guessed(["inputs", "labels", "user_id"]) == {}
+    assert guessed(["Prompt", "response", "label"]) == {"question": "Prompt", "answer": "response"}
+    assert guessed(["inputs", "labels", "user_id"]) == {}
 
 
 def test_a_gpu_is_sized_for_and_a_base_taken_as_named(tmp_path):

@@ -50,8 +50,14 @@ def init(
                 "length_is_measured": written.measured,
                 "device": written.plan.device,
                 "notes": found.notes,
+                "left_out": found.left_out,
+                "unread_columns": found.unread,
             }
         )
+    else:
+        typer.echo(written.path.read_text("utf-8"))
+    for line in found.not_read():
+        typer.echo(line, err=True)
+    if as_json:
         return
-    typer.echo(written.path.read_text("utf-8"))
     typer.echo(f"medtune train {written.path}", err=True)

@@ -2,17 +2,18 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Literal
 
 from medtune.data.formatting import format_rows
 from medtune.data.lengths import MOST_NAMED
 from medtune.data.quarantine import Quarantine
-from medtune.data.rows import Row, data_fingerprint, is_local, read_rows
-from medtune.data.sources.paths import is_file_name, is_json, local_files, splits_of
+from medtune.data.rows import Row, data_fingerprint, read_rows
+from medtune.data.sources.paths import is_file_name
 from medtune.data.sources.reading import Reading, SourceNotes
 from medtune.data.splits import HoldOut, SmallSources, repeated
 from medtune.data.system_turns import SystemTurns
+from medtune.data.validation_place import leave_to, validation_place
 from medtune.errors import DataError
 from medtune.plugins.contracts import Example
 from medtune.plugins.host import PluginHost
@@ -26,7 +27,6 @@ __all__ = [
     "training_fingerprint",
     "training_rows",
     "validation_fingerprint",
-    "validation_place",
     "validation_pool",
 ]
 
@@ -113,7 +113,7 @@ def validation_pool(
     read = read_rows(
         place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(member, notes)
     )
-    _leave_to(spec, spec, notes)
+    leave_to(spec, spec, notes)
     examples = format_rows(read, member, host, quarantine, notes)
     if spec.mix or spec.name:
         examples = _named(examples, spec.name or _label(spec.source))
@@ -218,18 +218,8 @@ def _member_rows(spec: DataSpec, member: SourceSpec, rows: Rows | None, notes: S
         reading=reading,
     )
     if member is spec and spec.validation is not None:
-        _leave_to(spec, validation_place(spec), notes)
+        leave_to(spec, validation_place(spec), notes)
     return read
-
-
-def _leave_to(spec: DataSpec, other: SourceSpec, notes: SourceNotes) -> None:
-    """Take what the other split reads from the same place out of what is left out, or will be counted as that."""
-    if other.source != spec.source or not is_local(spec.source):
-        return
-    notes.read_elsewhere.add(other.field)
-    if Path(spec.source).expanduser().is_dir():
-        for file in local_files(other.source, other.split):
-            notes.left_out.pop(file.name, None)
 
 
 def _reading(member: SourceSpec, notes: SourceNotes) -> Reading:
@@ -238,25 +228,6 @@ def _reading(member: SourceSpec, notes: SourceNotes) -> Reading:
 
 def _holds_out(spec: DataSpec, rows: Rows | None) -> bool:
     return spec.validation is None or rows is not None
-
-
-def validation_place(spec: DataSpec) -> SourceSpec:
-    """Tell files of their own from a split of ``spec.source``: a bare word is a split where the source has any.
-
-    Of a JSON file whose rows lie in ``spec.field``, it is the array of that name beside them.
-    """
-    place = str(spec.validation)
-    has_fields = bool(spec.field) and is_json(spec.source)
-    of_source = has_fields or not is_local(spec.source) or splits_of(spec.source)
-    exists = Path(place).expanduser().exists()
-    if is_file_name(place) or (exists and ("/" in place or not of_source)):
-        return SourceSpec(source=place, split="validation" if splits_of(place) else "train", field=spec.field)
-    if has_fields:
-        above, dot, _name = spec.field.rpartition(".")
-        return SourceSpec(source=spec.source, field=place if "." in place else f"{above}{dot}{place}")
-    return SourceSpec(
-        source=spec.source, revision=spec.revision, subset=spec.subset, split=place, field=spec.field
-    )
 
 
 class _Selection:

@@ -118,7 +118,11 @@ class PreparationReport:
         if not spec.data.accept_loss:
             require_tolerable(self.sources, spec.train.max_length)
             require_tolerable(self.validation["sources"], spec.train.max_length, "validation ")
-        if 0 < self.validation["drawn"] == self.copied and not self.validation["held_out"] and not spec.data.accept_overlap:
+        if (
+            0 < self.validation["drawn"] == self.copied
+            and not self.validation["held_out"]
+            and not spec.data.accept_overlap
+        ):
             raise DataError(
                 f"the very question of each of the {self.copied:,} validation rows is trained on as well, so their score would "
                 "say nothing; name other rows as data.validation, hold some out with data.validation=null, leave the "

@@ -236,7 +236,9 @@ def _key(spec: RunSpec, host: PluginHost, encoder: Encoder, checker: RowChecker 
         "validation": validation,
         "formatters": formatters,
         "encoder": encoder.fingerprint,
-        "spec": data.model_dump(mode="json", exclude={"source", "validation", "cache", "accept_loss", "accept_overlap"}),
+        "spec": data.model_dump(
+            mode="json", exclude={"source", "validation", "cache", "accept_loss", "accept_overlap"}
+        ),
         "max_length": spec.train.max_length,
         "packing": spec.train.packing,
         "seed": spec.seed,

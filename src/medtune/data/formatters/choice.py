@@ -9,6 +9,7 @@ from medtune.plugins.contracts import Example
 
 __all__ = ["MedMCQA", "MedQA", "PubMedQA", "QuestionOptions"]
 
+
 class MedMCQA:
     """``question``, ``opa`` to ``opd``, ``cop`` and perhaps ``exp``: openlifescienceai/medmcqa, or its first release.
 
@@ -58,7 +59,7 @@ class MedQA:
 
 def _by_letter(given: Any) -> dict[str, str]:
     """Return letter -> option where the options stand under letters, and nothing else."""
-    held = cast("Mapping[Any, Any]", given) if isinstance(given, Mapping) else {}
+    held: Mapping[Any, Any] = given if isinstance(given, Mapping) else {}
     options = {key: held[key] for key in sorted(k for k in held if isinstance(k, str)) if held[key] is not None}
     if not options or not all(k in LETTERS and isinstance(o, str) and o.strip() for k, o in options.items()):
         raise MalformedRowError("column 'options' is not a mapping of letters to options")

@@ -189,7 +189,9 @@ def _are_types(values: Counter[str]) -> bool:
     """Whether these are O, often, and a few types, none of them with a prefix."""
     types = [value for value in values if value not in ("O", "_", "-")]
     plain = all(split_tag(value)[0] == "?" and _TYPE.fullmatch(value) for value in types)
-    return plain and 0 < len(types) <= _MOST_TYPES and values["O"] >= _OUTSIDE * values.total() and _repeat(values, types)
+    return (
+        plain and 0 < len(types) <= _MOST_TYPES and values["O"] >= _OUTSIDE * values.total() and _repeat(values, types)
+    )
 
 
 def _repeat(values: Counter[str], types: Sequence[str]) -> bool:

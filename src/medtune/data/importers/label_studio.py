@@ -93,7 +93,8 @@ def _document(name: str, data: Mapping[str, Any], results: Sequence[Any], told: 
 def _relation(result: Mapping[str, Any]) -> Relation:
     kinds = result.get("labels") or ["related"]
     ends = (str(result.get("from_id")), str(result.get("to_id")))
-    return Relation(str(kinds[0]), *(ends[::-1] if result.get("direction") == "left" else ends))
+    first, second = ends[::-1] if result.get("direction") == "left" else ends
+    return Relation(str(kinds[0]), first, second)
 
 
 def _mentions(name: str, value: Mapping[str, Any], told: Told, place: str) -> Iterator[Mention]:
@@ -116,7 +117,9 @@ def _passages(
         column = _column(data, name, mentions)
         if column is not None:
             held.setdefault(column, []).extend(mentions)
-    others = [c for c, text in data.items() if isinstance(text, str) and c not in held and len(text.split()) >= _FEW_WORDS]
+    others = [
+        c for c, text in data.items() if isinstance(text, str) and c not in held and len(text.split()) >= _FEW_WORDS
+    ]
     told.leave_out("texts beside the one that was marked", place, len(others) if held else 0)
     return tuple(Passage(data[column], tuple(mentions)) for column, mentions in held.items())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.data.sources.csv_dialect import Dialect, find_dialect
-from medtune.data.sources.file_row import FileRow
+from medtune.data.sources.file_row import NOT_UTF8, FileRow
 from medtune.data.sources.opening import open_utf8
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError
@@ -100,7 +100,7 @@ def _keyed(header: list[str], fields: list[str]) -> tuple[Mapping[str, Any], str
     if len(fields) != len(header):
         return {}, f"the record has {len(fields)} fields and the header {len(header)}"
     if not _is_text(fields):
-        return {}, "the record is not UTF-8 text (data.encoding takes the name of another encoding)"
+        return {}, f"the record is {NOT_UTF8} (data.encoding takes the name of another encoding)"
     return dict(zip(header, fields, strict=True)), ""
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
-from medtune.data.sources.file_row import FileRow
+from medtune.data.sources.file_row import NOT_UTF8, FileRow
 from medtune.data.sources.json_objects import field_advice, rows_of_object
-from medtune.data.sources.json_text import CHUNK, NOT_AN_OBJECT, NOT_UTF8, ROW_LIMIT, JsonText
+from medtune.data.sources.json_text import CHUNK, NOT_AN_OBJECT, ROW_LIMIT, JsonText
 from medtune.data.sources.opening import Continued, open_utf8
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError

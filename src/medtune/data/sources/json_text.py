@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from medtune.data.sources.file_row import FileRow
+from medtune.data.sources.file_row import NOT_UTF8, FileRow
 from medtune.data.sources.names import is_plain
 from medtune.data.sources.reading import SourceNotes
 from medtune.errors import DataError
 
-__all__ = ["CHUNK", "NOT_AN_OBJECT", "NOT_UTF8", "ROW_LIMIT", "JsonText"]
+__all__ = ["CHUNK", "NOT_AN_OBJECT", "ROW_LIMIT", "JsonText"]
 
 ROW_LIMIT = 64 * 2**20
 """Bytes of one row; beyond, the file is no rows of text (a missing line end, say), and memory would not be bounded."""
 CHUNK = 2**18
-NOT_AN_OBJECT, NOT_UTF8 = "JSON, but not an object", "not UTF-8 text"
+NOT_AN_OBJECT = "JSON, but not an object"
 
 
 class JsonText:
