@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from medtune.data.member_account import MemberAccount
 from medtune.data.formatters import FormatterChoice, MalformedRowError
+from medtune.data.member_account import MemberAccount
 from medtune.data.quarantine import Quarantine
 from medtune.data.rows import Row
 from medtune.data.shaping import METADATA, Shaper

@@ -96,11 +96,11 @@ class PreparationReport:
     def _overlap_told(self) -> Iterator[str]:
         """Yield a warning where rows that are scored are trained on as well."""
         if self.overlapping:
-            scored = self.validation["drawn"]
+            scored, others = self.validation["drawn"], len(self.overlapping) - self.copied
             yield (
-                f"warning: {len(self.overlapping):,} of {scored:,} scored rows ({len(self.overlapping) / scored:.0%}) also stand "
-                f"among the training rows, {self.copied:,} with the same question, so their scores say what was memorised; "
-                "data.drop_overlap=true leaves such training rows out"
+                f"warning: of {scored:,} scored rows {self.copied:,} ({self.copied / scored:.0%}) are trained on with the same "
+                f"question, and {others:,} ({others / scored:.0%}) with the same input, document or half of their text; scores "
+                "on these say what was memorised: data.drop_overlap=true leaves such training rows out"
             )
 
     def _duplicates_told(self) -> Iterator[str]:

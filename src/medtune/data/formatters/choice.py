@@ -1,7 +1,7 @@
 """Medical questions with options or a decision; answers are written so that the QA task can score them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from medtune.data.formatters.columns import MalformedRowError, conversation, optional_text, text, with_context
 from medtune.data.formatters.options import LETTERS, lettered, option_letters
@@ -43,17 +43,14 @@ class MedQA:
     columns = frozenset({"question", "options", "answer_idx"})
     optional_columns = frozenset({"answer", "context", "system", "exp", "explanation"})
     label_columns = ("answer_idx",)
-    numbered_options = {"answer_idx": "options"}
+    numbered_options: ClassVar = {"answer_idx": "options"}
     metadata_columns = frozenset({"meta_info", "metamap_phrases"})
     further_text = "context"
 
     def format(self, row: Mapping[str, Any]) -> Example:
         """Return the question with its options under their own letters; the answer names one."""
         given = row.get("options")
-        if isinstance(given, list):
-            options = lettered(cast("Sequence[Any]", given), "options")
-        else:
-            options = _by_letter(given)
+        options = lettered(cast("Sequence[Any]", given), "options") if isinstance(given, list) else _by_letter(given)
         return _choice(row, options, option_letters(row.get("answer_idx"), options, "answer_idx"), explanation_of(row))
 
 
