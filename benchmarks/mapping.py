@@ -42,10 +42,22 @@ def row(number: int) -> Mapping[str, Any]:
     words = f"Patient {number} came with {word} and fever ; {other} was seen {number % 97} days before .".split()
     if number % 2:
         tags = "\n".join(f"{w} : {'B' if w in WORDS else 'O'}" for w in words)
-        return {**beside, "source": f"ner{number % 4}", "instruction": "Label the tokens.", "input": " ".join(words), "output": tags}
+        return {
+            **beside,
+            "source": f"ner{number % 4}",
+            "instruction": "Label the tokens.",
+            "input": " ".join(words),
+            "output": tags,
+        }
     asked = f"What helps against {word} where {other} was seen {number} days before?"
     text = " ".join(words * 3)
-    return {**beside, "source": "qa", "instruction": asked, "input": text, "output": f"Rest helps against {word}. {text}"}
+    return {
+        **beside,
+        "source": "qa",
+        "instruction": asked,
+        "input": text,
+        "output": f"Rest helps against {word}. {text}",
+    }
 
 
 class Fed:

@@ -44,7 +44,9 @@ def test_scored_rows_that_are_trained_on_are_counted_in_a_warning_that_comes_fir
     facts = size_of(prepared, spec).facts
     assert (facts["notes"][0], facts["refused"], facts["copied"]) == (first, "", 4)
     spec = spec_of(train, validation=file_of(tmp_path, ROWS[:4], "w.jsonl"), accept_overlap=True)
-    refused = size_of(prepare(spec, host, tokenizer), spec_of(train, validation=str(tmp_path / "w.jsonl"))).facts["refused"]
+    refused = size_of(prepare(spec, host, tokenizer), spec_of(train, validation=str(tmp_path / "w.jsonl"))).facts[
+        "refused"
+    ]
     assert "each of the 4 validation rows" in refused
 
 
@@ -70,7 +72,10 @@ class _Checker:
 
 
 def test_faults_of_drawn_rows_are_held_against_those_drawn_not_against_all_that_were_read(host, tokenizer):
-    rows = [{"instruction": f"Dose {i}?", "output": "bad" if i % 50 == 0 else f"{i} mg", "source": str(i % 50)} for i in range(1000)]
+    rows = [
+        {"instruction": f"Dose {i}?", "output": "bad" if i % 50 == 0 else f"{i} mg", "source": str(i % 50)}
+        for i in range(1000)
+    ]
     few = {"limit": 50, "max_quarantined": 0.02, "validation_fraction": 0.0, "cache": False}
     assert prepare(spec_of(**few), host, tokenizer, rows=rows, checker=_Checker()).report.quarantined == 1
     with pytest.raises(DataError, match=r"1 of the 50 rows that data.limit draws cannot be used.*its answer is bad"):
@@ -81,7 +86,9 @@ def test_faults_of_validation_rows_are_held_against_validation_rows(host, tokeni
     train = file_of(tmp_path, [{"instruction": f"Dose {i}?", "output": f"{i} mg"} for i in range(500)], "t.jsonl")
     scored = file_of(tmp_path, [*ROWS[:8], *({**row, "output": "bad"} for row in ROWS[8:])], "v.jsonl")
     spec = spec_of(train, validation=scored, max_quarantined=0.1)
-    with pytest.raises(DataError, match=r"2 of 10 validation rows cannot be used, most often \(2 times\): its answer is bad"):
+    with pytest.raises(
+        DataError, match=r"2 of 10 validation rows cannot be used, most often \(2 times\): its answer is bad"
+    ):
         prepare(spec, host, tokenizer, checker=_Checker())
     lenient = spec_of(train, validation=scored, max_quarantined=0.2)
     assert prepare(lenient, host, tokenizer, checker=_Checker()).report.validation["drawn"] == 8

@@ -74,7 +74,7 @@ class RefusedNumbers:
                 f"they are counted {told[0]}" if len(told) == 1 else ", or ".join(f"if counted {way}" for way in told)
             )
         for column, found in self._labels.items():
-            names = {str(number): f"NAME OF {number}" for number in sorted(found)[:_MOST_LABELS]}
+            names = {str(number): f"NAME_OF_{number}" for number in sorted(found)[:_MOST_LABELS]}
             return f"name the numbers, as in {_setting(column, names)}"
         return ""
 
