@@ -71,10 +71,10 @@ def task(number, *, named=True, unmarked=None):
     """Return a task of Label Studio in which two texts are marked."""
     texts = {"text": f"Patient {number} has gout.", "history": f"Visit {number}: there was an early sepsis found."}
     results = []
-    for number, (column, word) in enumerate([("text", "gout"), ("history", "sepsis")]):
+    for field, (column, word) in enumerate([("text", "gout"), ("history", "sepsis")]):
         at = texts[column].index(word)
         value = {"start": at, "end": at + len(word), "text": word, "labels": ["Disease"]}
-        to = {"to_name": column if named else f"field{number}"}
+        to = {"to_name": column if named else f"field{field}"}
         results.append({"id": word, "type": "labels", "from_name": "label", **to, "value": value})
     more = {} if unmarked is None else {"plan": unmarked}
     return {"id": number, "data": {**texts, **more}, "annotations": [{"result": results}]}
