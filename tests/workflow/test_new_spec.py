@@ -146,7 +146,7 @@ def test_the_array_of_validation_rows_is_scored_on_and_others_are_named(tmp_path
 
 def test_files_of_a_folder_and_columns_that_the_spec_does_not_read_are_named_everywhere(tmp_path, host, capsys):
     folder = FILES["folder"](tmp_path)
-    extra = [{"prompt": f"Spell {w}.", "completion": w, "why": f"Because {w} is number {i} of them.", "ward": "a"}
+    extra = [{"prompt": f"Spell {w}.", "completion": w, "why": f"Because {w} is number {i} of them.", "ward": "intensive"}
              for i, w in enumerate(WORDS * 5)]  # fmt: skip
     jsonl(folder / "train.jsonl", extra)
     jsonl(folder / "holdout.jsonl", extra)
