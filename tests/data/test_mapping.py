@@ -218,10 +218,7 @@ def test_turns_that_a_table_keeps_as_text_are_parsed_and_json_answers_are_not(ho
     ("columns", "advice"),
     [
         (["Instruction", "Response"], "data.columns.instruction=Instruction --set data.columns.output=Response"),
-        (
-            ["QUESTION", "CONTEXTS", "final_decision"],
-            "data.columns.instruction=QUESTION --set data.columns.output=final",
-        ),
+        (["QUESTION", "CONTEXTS", "final_decision"], "PubMedQA's own release: medtune import"),
         (["prompt", "response"], "data.columns.output=response"),
         (["dialog"], "data.columns.messages=dialog"),
         (["annotations", "data", "id"], "medtune import"),

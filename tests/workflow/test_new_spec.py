@@ -158,7 +158,9 @@ def test_files_of_a_folder_and_columns_that_the_spec_does_not_read_are_named_eve
     shown = capsys.readouterr()
     for text in (shown.out, shown.err, (folder / "run.toml").read_text()):
         assert "holdout.jsonl" in text
-        assert "why (metadata), ward (label, unread)" in text
+        assert "columns that nothing reads: " in text
+        assert "why (metadata)" in text
+        assert "ward (label, unread)" in text
     MedTuner.from_file(folder / "run.toml").check()
     (folder / "run.toml").unlink()
     assert run(["init", str(folder), "--json"]) == 0
