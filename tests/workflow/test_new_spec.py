@@ -199,3 +199,10 @@ def test_validation_rows_of_another_shape_are_named_and_not_scored_on(tmp_path, 
     found = find_rows(jsonl(tmp_path / "train.jsonl", rows), host)
     assert "validation" not in found.data
     assert any("dev.jsonl is no validation set of these rows" in note for note in found.notes)
+
+
+def test_pubmedqa_s_own_release_is_imported_and_not_mapped(tmp_path, host):
+    row = {"QUESTION": "Does iron help?", "CONTEXTS": ["It was given.", "They improved."], "final_decision": "yes"}
+    (tmp_path / "ori.json").write_text(json.dumps({str(n): row for n in range(20)}))
+    with pytest.raises(DataError, match="is PubMedQA, which is imported first"):
+        find_rows(tmp_path / "ori.json", host)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from medtune.data.formatters.advice import suggested_columns
+from medtune.data.formatters.advice import is_annotated, suggested_columns
 
 __all__ = ["guessed_roles"]
 
@@ -26,6 +26,8 @@ def guessed_roles(columns: Iterable[str], row: Mapping[str, Any]) -> tuple[dict[
         row: one of them, whose answer tells a label from text.
     """
     columns = list(columns)
+    if is_annotated(columns):  # read by an import
+        return {}, []
     roles = _by_words(columns)
     if {"question", "answer"} <= roles.keys():
         return roles, []
