@@ -12,9 +12,9 @@ FOLDER = ROOT / "benchmarks"
 DEMO_BASE = ROOT / "src" / "medtune" / "demo" / "base"
 
 
-def printed(script: str, *arguments: str) -> str:
+def printed(script: str, *arguments: str, limit: float = 280) -> str:
     command = [sys.executable, str(FOLDER / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -24,6 +24,20 @@ def test_scoring_is_measured():
     assert 390 <= measured["rows"] <= 400  # as many of each source
     assert measured["exit_code"] == 0
     assert measured["cpu_seconds"] > 0
+
+
+def test_what_mapping_and_the_lint_add_is_measured():
+    found = json.loads(printed("mapping.py", "--rows", "2000"))
+    assert (found["rows"], found["rows_prepared"]) == (2000, 2000)
+    assert 0 < found["lint_seconds"] <= found["preparation_seconds_without"]
+
+
+@pytest.mark.proof
+def test_mapping_and_the_lint_of_a_million_rows_cost_little():
+    found = json.loads(printed("mapping.py", "--rows", "1000000", limit=3000))
+    assert found["rows"] == 1_000_000
+    assert found["added_share"] <= 0.15
+    assert found["added_mib"] <= 300
 
 
 @pytest.mark.proof

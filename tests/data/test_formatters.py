@@ -232,7 +232,7 @@ FAULTS = [
     ("question_choices", {"choices": SECRET}, "column 'choices' is not a list of options"),
     ("question_choices", {"choices": [SECRET, None]}, "column 'choices' holds options that are not text"),
     ("question_choices", {"answer": SECRET}, "column 'answer' names no option"),
-    ("question_choices", {"answer": 1}, "column 'answer' is a number, which may count from 0 or 1"),
+    ("question_choices", {"answer": 1}, "column 'answer' is a number, and options may be counted from 0 or from 1"),
     ("question_choices", {"choices": ["two", "two"]}, "column 'answer' names more than one option"),
     ("question_choices", {"choices": ["B", "A"], "answer": "A"}, "column 'answer' names more than one option"),
     ("squad", {"answers": {"text": []}}, "column 'answers' holds no answer"),

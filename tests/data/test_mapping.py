@@ -218,10 +218,7 @@ def test_turns_that_a_table_keeps_as_text_are_parsed_and_json_answers_are_not(ho
     ("columns", "advice"),
     [
         (["Instruction", "Response"], "data.columns.instruction=Instruction --set data.columns.output=Response"),
-        (
-            ["QUESTION", "CONTEXTS", "final_decision"],
-            "data.columns.instruction=QUESTION --set data.columns.output=final",
-        ),
+        (["QUESTION", "CONTEXTS", "final_decision"], "PubMedQA's own release: medtune import"),
         (["prompt", "response"], "data.columns.output=response"),
         (["dialog"], "data.columns.messages=dialog"),
         (["annotations", "data", "id"], "medtune import"),
@@ -277,7 +274,8 @@ def test_what_became_of_validation_rows_is_counted_and_sources_without_any_are_n
     train = file_of(tmp_path, [{**row, "source": f"s{i % 2}"} for i, row in enumerate(ROWS)], "train.jsonl")
     scored = [{**row, "source": "s0"} for row in ROWS]
     validation = file_of(tmp_path, [*scored, scored[0], {**scored[0], "output": None}], "validation.jsonl")
-    report = prepare(spec_of(train, validation=validation, max_quarantined=0.2), host, tokenizer).report
+    spec = spec_of(train, validation=validation, max_quarantined=0.2, accept_overlap=True)
+    report = prepare(spec, host, tokenizer).report
     found = report.validation
     assert (found["rows"], found["drawn"], found["quarantined"]) == (11, 11, 1)
     assert sum(each["repeated"] for each in report.duplicates["validation"].values()) == 1

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import ipc, parquet
 
 from medtune.data.rows import read_rows
+from medtune.data.sources.reading import Reading, SourceNotes
 from medtune.errors import DataError
 
 SECRET = "Mrs Patient"
@@ -109,7 +110,7 @@ def test_elements_of_a_json_array_that_are_no_objects_are_malformed(tmp_path):
     assert rows_of(tmp_path / "r.json", content) == [
         {"a": 1},
         "2 the element is JSON, but not an object",
-        "3 the element is JSON, but not an object",
+        "3 the element is JSON, but not an object (values without names: write DataFrame.to_json(orient='records'))",
         "4 the element is JSON, but not an object",
         "5 the element is not UTF-8 text",
         {"a": 4},
@@ -134,7 +135,7 @@ def test_json_arrays_are_cut_wherever_the_text_is_read_in_pieces(tmp_path_factor
 
     path = tmp_path_factory.mktemp("pieces") / "r.json"
     content = json.dumps(rows, indent=2 if spaced else None, ensure_ascii=piece % 2 == 0)
-    with patch("medtune.data.sources.json_files._CHUNK", piece):
+    with patch("medtune.data.sources.json_text.CHUNK", piece):
         assert rows_of(path, content) == rows
 
 
@@ -263,3 +264,79 @@ def test_unknown_damage_inside_an_archive_is_no_traceback(tmp_path):
             list(read_rows(str(path)))
         except DataError as error:
             assert not isinstance(error.__cause__, zlib.error)
+
+
+QA = [{"question": f"Dose {i}?", "answer": f"{i} mg."} for i in range(9)]
+
+
+@pytest.mark.parametrize("order", [("train", "validation", "about"), ("about", "validation", "train")])
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl"])
+def test_arrays_beside_the_one_that_is_read_are_counted_wherever_they_stand(tmp_path, order, indent, name):
+    parts = {"train": QA[:6], "validation": QA[6:], "about": {"version": [1, 2]}}
+    notes = SourceNotes()
+    reading = Reading(field="train", notes=notes)
+    content = json.dumps({key: parts[key] for key in order}, indent=indent)
+    assert rows_of(tmp_path / name, content, reading=reading) == QA[:6]
+    assert notes.beside == {"validation": 3}
+
+
+def test_what_lies_beside_a_row_in_its_line_is_counted(tmp_path):
+    notes = SourceNotes()
+    content = "".join(json.dumps({"row": {"inner": row, "n": "x"}, "note": "text", "at": 3}) + "\n" for row in QA)
+    assert rows_of(tmp_path / "r.jsonl", content, reading=Reading(field="row.inner", notes=notes)) == QA
+    assert notes.beside == {"note": 9, "row.n": 9}
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl"])
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("between", ["", "\n", "\n\n"])
+def test_objects_one_after_the_other_are_read_whatever_the_file_is_called(tmp_path, name, indent, between):
+    content = between.join(json.dumps(row, indent=indent) for row in QA)
+    assert rows_of(tmp_path / name, content) == QA
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_an_array_in_a_file_called_jsonl_is_read_and_a_bad_first_line_is_no_array(tmp_path, indent):
+    assert rows_of(tmp_path / "r.jsonl", json.dumps(QA, indent=indent)) == QA
+    lines = "[broken\n" + "".join(json.dumps(row) + "\n" for row in QA)
+    assert rows_of(tmp_path / "r.jsonl", lines) == ["1 the line is not JSON", *QA]
+
+
+@pytest.mark.parametrize("content", ['[{"a": 1}] [{"a": 2}]', '{"data": [{"a": 1}]} {"data": []}'])
+def test_what_follows_the_value_that_is_read_is_refused(tmp_path, content):
+    field = "" if content[0] == "[" else "data"
+    with pytest.raises(DataError, match="goes on behind its first value; write one array"):
+        rows_of(tmp_path / "r.json", content, reading=Reading(field=field))
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_every_form_of_a_data_frame_is_read_or_refused_with_the_way(tmp_path, indent):
+    columns = ["question", "answer"]
+    lists = {name: [row[name] for row in QA] for name in columns}
+    many = [{"question": f"Dose {i}?", "answer": "1 mg."} for i in range(30)]
+    by_name = {name: {f"r{i}": row[name] for i, row in enumerate(many)} for name in columns}
+    split = {"columns": columns, "index": list(range(9)), "data": [[row[name] for name in columns] for row in QA]}
+    for form, rows in ((lists, QA), (by_name, many), (split, QA)):
+        assert rows_of(tmp_path / "r.json", json.dumps(form, indent=indent)) == rows
+    values = [[row[name] for name in columns] for row in QA]
+    assert all("orient='records'" in fault for fault in rows_of(tmp_path / "r.json", json.dumps(values, indent=indent)))
+    one = {"tokens": ["He", "coughs"], "ner_tags": ["O", "B"]}
+    assert rows_of(tmp_path / "r.json", json.dumps(one)) == [one]  # a row, not a table
+
+
+@pytest.mark.parametrize(("stated", "delimiter"), [("sep=;", ";"), ('"sep=\t"', "\t"), ("SEP=,", ",")])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_line_by_which_excel_says_what_separates_fields_is_no_header(tmp_path, stated, delimiter, end, encoding):
+    lines = [
+        stated,
+        delimiter.join(("question", "answer")),
+        f'Dose?{delimiter}"1{delimiter}0 mg"',
+        f"x{delimiter}y{delimiter}",
+    ]
+    path, notes = tmp_path / "r.csv", SourceNotes()
+    content = "".join(line + end for line in lines).encode(encoding)
+    rows = rows_of(path, content, reading=Reading(notes=notes))
+    assert rows == [{"question": "Dose?", "answer": f"1{delimiter}0 mg"}, "4 the record has 3 fields and the header 2"]
+    assert any("no row" in how for how in notes.dialects["r.csv"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from medtune.data.rows import data_fingerprint, is_local, read_rows
-from medtune.data.sources.paths import local_files, splits_of
+from medtune.data.sources.paths import local_files, named_split, names_beside, splits_of
 from medtune.errors import DataError, StorageError
 
 
@@ -118,3 +118,17 @@ def test_streams_of_datasets_are_read_in_batches():
 
     stream = datasets.IterableDataset.from_generator(lambda: ({"a": i} for i in range(2500)))
     assert [r.values["a"] for r in read_rows(stream)] == list(range(2500))
+
+
+def test_names_of_validation_rows_are_the_same_for_files_folders_and_arrays(tmp_path):
+    beside = names_beside("train.jsonl")
+    assert names_beside("training-rows.csv") == [
+        f"{name}-rows.csv" for name in ("validation", "valid", "val", "dev", "devel")
+    ]
+    assert names_beside("holdout.jsonl") == names_beside("trainees.jsonl") == []
+    for name in beside:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.jsonl").write_text('{"a": 1}\n')
+        (tmp_path / name / name).write_text('{"a": 1}\n')
+        assert splits_of(str(tmp_path / name)) == {"train", "validation"}
+        assert named_split(name.partition(".")[0]) == "validation"

@@ -34,3 +34,15 @@ def test_the_pinned_date_is_kept_once_with_a_saved_tokenizer(tmp_path):
 
 def test_a_template_without_a_date_is_left_alone(tmp_path):
     assert loaded(tmp_path, TEMPLATES["llama-3"]).chat_template == TEMPLATES["llama-3"]
+
+
+def test_a_character_of_several_tokens_is_shown_once_and_every_row_joins_to_its_text(tokenizer):
+    from medtune.data.preview import token_texts
+
+    text = "Größe ≥ 5 µg, 心臓 🫀 — and so on."
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    texts = token_texts(tokenizer, ids)
+    assert len(texts) == len(ids)
+    assert "".join(texts).strip() == text
+    assert not any("\ufffd" in shown for shown in texts)
+    assert any(shown == "" for shown in texts)  # the tokenizer has no token for some of these

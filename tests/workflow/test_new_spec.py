@@ -6,10 +6,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from init_files import FILES, jsonl, medmcqa, notes
+from init_files import FILES, WORDS, jsonl, medmcqa, notes
 
 from medtune import MedTuner
 from medtune.cli.app import run
+from medtune.data.examples import training_examples, validation_pool
+from medtune.data.quarantine import Quarantine
 from medtune.errors import DataError, SpecError, StorageError
 from medtune.specs import DataSpec
 from medtune.workflow.found_rows import find_rows
@@ -81,14 +83,17 @@ def test_a_file_that_nobody_can_read_is_refused_by_its_columns(tmp_path, host):
 
 
 def test_roles_are_guessed_by_whole_words_and_identifiers_are_no_texts():
-    from medtune.workflow.found_rows import _guessed
+    from medtune.workflow.guessed_roles import guessed_roles
 
-    assert _guessed(["user_id", "Patient Question", "Final Answer"]) == {
+    def guessed(columns):
+        return guessed_roles(columns, {})[0]
+
+    assert guessed(["user_id", "Patient Question", "Final Answer"]) == {
         "question": "Patient Question",
         "answer": "Final Answer",
     }
-    assert _guessed(["Prompt", "response", "label"]) == {"question": "Prompt", "answer": "response"}
-    assert _guessed(["inputs", "labels", "user_id"]) == {}
+    assert guessed(["Prompt", "response", "label"]) == {"question": "Prompt", "answer": "response"}
+    assert guessed(["inputs", "labels", "user_id"]) == {}
 
 
 def test_a_gpu_is_sized_for_and_a_base_taken_as_named(tmp_path):
@@ -115,3 +120,89 @@ def test_the_command_writes_beside_the_file_once_for_its_owner_only(tmp_path, ca
     assert stat.S_IMODE(spec.stat().st_mode) == 0o600
     assert run(["init", str(file)]) == SpecError.exit_code
     assert "is there already" in capsys.readouterr().err
+
+
+def split_file(folder):
+    rows = [{"question": f"Is {w} number {i} rare?", "answer": w} for i, w in enumerate(WORDS * 5)]
+    path = folder / "split.json"
+    parts = {
+        "about": [{"made": "today"}],
+        "train": rows[:32],
+        "dev": [{"question": f"Does {w} hurt?", "answer": "no"} for w in WORDS],
+    }
+    path.write_text(json.dumps(parts))
+    return path
+
+
+def test_the_array_of_validation_rows_is_scored_on_and_others_are_named(tmp_path, host):
+    found = find_rows(split_file(tmp_path), host)
+    assert (found.rows, found.data["field"], found.data["validation"]) == (32, "train", "dev")
+    assert found.left_out == {"about": "1 rows beside those that are read"}
+    spec = DataSpec.model_validate(found.data)
+    ids = {e.row_id for e in validation_pool(spec, host, Quarantine(None, 0.0), 0)}
+    assert len(ids) == 8
+    assert not ids & {e.row_id for e in training_examples(spec, host, Quarantine(None, 0.0), 0)}
+
+
+def test_files_of_a_folder_and_columns_that_the_spec_does_not_read_are_named_everywhere(tmp_path, host, capsys):
+    folder = FILES["folder"](tmp_path)
+    extra = [{"prompt": f"Spell {w}.", "completion": w, "why": f"Because {w} is number {i} of them.", "ward": "intensive"}
+             for i, w in enumerate(WORDS * 5)]  # fmt: skip
+    jsonl(folder / "train.jsonl", extra)
+    jsonl(folder / "holdout.jsonl", extra)
+    found = find_rows(folder, host)
+    assert found.left_out == {"holdout.jsonl": "named by no split, and others are"}
+    assert found.data["columns"] == {"metadata": ["why"]}
+    assert found.unread == {"why": "metadata", "ward": "label, unread"}
+    assert run(["init", str(folder)]) == 0
+    shown = capsys.readouterr()
+    for text in (shown.out, shown.err, (folder / "run.toml").read_text()):
+        assert "holdout.jsonl" in text
+        assert "columns that nothing reads: " in text
+        assert "why (metadata)" in text
+        assert "ward (label, unread)" in text
+    MedTuner.from_file(folder / "run.toml").check()
+    (folder / "run.toml").unlink()
+    assert run(["init", str(folder), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["left_out"], report["unread_columns"]) == (found.left_out, found.unread)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_options_that_are_named_by_number_are_mapped_to_letters(tmp_path, host, first):
+    rows = [{"question": f"Which {i}?", "options": list(WORDS[:4]), "answer": first + i % 4} for i in range(40)]
+    file = jsonl(tmp_path / "rows.jsonl", rows)
+    written = new_spec(file, tmp_path / "run.toml", Wish(None, None, "demo"), host)
+    values = tomllib.loads(written.path.read_text("utf-8"))
+    assert values["data"]["labels"] == {"answer": {str(first + n): letter for n, letter in enumerate("ABCD")}}
+
+
+def test_a_text_and_its_summary_are_prompt_and_completion(tmp_path, host):
+    rows = [{"text": f"He came with {w}, for the {i}th time, and left.", "summary": f"He had {w} as number {i} of many."}
+            for i, w in enumerate(WORDS * 5)]  # fmt: skip
+    found = find_rows(jsonl(tmp_path / "rows.jsonl", rows), host)
+    assert found.data["columns"] == {"prompt": "text", "completion": "summary"}
+
+
+def test_validation_rows_that_are_all_trained_on_are_not_scored_on(tmp_path, host):
+    rows = [{"question": f"Is {w} number {i} rare?", "answer": w} for i, w in enumerate(WORDS * 5)]
+    jsonl(tmp_path / "dev.jsonl", rows[:8])
+    written = new_spec(jsonl(tmp_path / "train.jsonl", rows), tmp_path / "run.toml", Wish(None, None, "demo"), host)
+    values = tomllib.loads(written.path.read_text("utf-8"))
+    assert "validation" not in values["data"]
+    assert "each of 8 rows drawn from it is trained on as well" in written.path.read_text("utf-8")
+
+
+def test_validation_rows_of_another_shape_are_named_and_not_scored_on(tmp_path, host):
+    jsonl(tmp_path / "dev.jsonl", [{"alpha": "x"}] * 3)
+    rows = [{"question": f"Is {w} number {i} rare?", "answer": w} for i, w in enumerate(WORDS * 5)]
+    found = find_rows(jsonl(tmp_path / "train.jsonl", rows), host)
+    assert "validation" not in found.data
+    assert any("dev.jsonl is no validation set of these rows" in note for note in found.notes)
+
+
+def test_pubmedqa_s_own_release_is_imported_and_not_mapped(tmp_path, host):
+    row = {"QUESTION": "Does iron help?", "CONTEXTS": ["It was given.", "They improved."], "final_decision": "yes"}
+    (tmp_path / "ori.json").write_text(json.dumps({str(n): row for n in range(20)}))
+    with pytest.raises(DataError, match="is PubMedQA, which is imported first"):
+        find_rows(tmp_path / "ori.json", host)

@@ -44,6 +44,8 @@ def _sentences(report: Mapping[str, Any]) -> Iterator[str]:
             yield f"left out: {file} ({why})"
         if member["more_files_left_out"]:
             yield f"left out: {member['more_files_left_out']:,} more files of {member['source']}"
+        for path, rows in member["fields_left_out"].items():
+            yield f"left out: {rows:,} rows or values at '{path}' of {member['source']}, beside data.field"
         yield from member["advice"]
     if report["answers_without_loss"]:
         yield (

@@ -1,11 +1,14 @@
 """``medtune init``: a commented spec for a user's own file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from medtune.cli.options import AsJson, Traceback
+
+if TYPE_CHECKING:
+    from medtune.workflow.new_spec import NewSpec
 
 __all__ = ["add_to"]
 
@@ -35,23 +38,31 @@ def init(
 
     target = out if out is not None else (file if file.is_dir() else file.parent) / "run.toml"
     written = new_spec(file, target, Wish(gpu, base, DEFAULT_BUNDLE))
-    found = written.found
     if as_json:
-        print_json(
-            {
-                "spec": str(written.path),
-                "data": found.data,
-                "rows": found.rows,
-                "malformed": found.malformed,
-                "sources": dict(found.sources) if len(found.sources) <= _MOST_NAMES else {},
-                "distinct_sources": len(found.sources),
-                "tasks": dict(found.tasks),
-                "max_length": written.max_length,
-                "length_is_measured": written.measured,
-                "device": written.plan.device,
-                "notes": found.notes,
-            }
-        )
-        return
-    typer.echo(written.path.read_text("utf-8"))
-    typer.echo(f"medtune train {written.path}", err=True)
+        print_json(_report(written))
+    else:
+        typer.echo(written.path.read_text("utf-8"))
+    for line in written.found.not_read():
+        typer.echo(line, err=True)
+    if not as_json:
+        typer.echo(f"medtune train {written.path}", err=True)
+
+
+def _report(written: "NewSpec") -> dict[str, Any]:
+    """Return what was found and written, in its JSON form."""
+    found = written.found
+    return {
+        "spec": str(written.path),
+        "data": found.data,
+        "rows": found.rows,
+        "malformed": found.malformed,
+        "sources": dict(found.sources) if len(found.sources) <= _MOST_NAMES else {},
+        "distinct_sources": len(found.sources),
+        "tasks": dict(found.tasks),
+        "max_length": written.max_length,
+        "length_is_measured": written.measured,
+        "device": written.plan.device,
+        "notes": found.notes,
+        "left_out": found.left_out,
+        "unread_columns": found.unread,
+    }

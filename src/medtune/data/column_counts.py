@@ -1,10 +1,9 @@
 """Counts what stands in one column, and tells text from labels, identifiers and numbers."""
 
 import re
-from collections.abc import Collection
 from typing import Any
 
-__all__ = ["ColumnCounts"]
+__all__ = ["ColumnCounts", "is_document_name"]
 
 _LABEL_CHARACTERS, _LABEL_WORDS, _MOST_LABELS = 40, 3, 50
 """A label is short, of few words, and one of few."""
@@ -14,11 +13,16 @@ _SHORT_WORD = 12
 _TRACKED = 200_000
 """Different values that are counted of a column that nobody reads."""
 _NAMES_DOCUMENT = re.compile(
-    r"(patient|subject|person|case|note|doc(ument)?|report|encounter|visit|stay|hadm|admission|abstract|article|"
-    r"pm(c)?|pub(med)?|mrn|study|exam)s?[_ .-]?(id|no|nr|number|key|uid|pid)?|(pm|pmc|pub)id|mrn",
+    r"(pat(ient)?|subject|person|case|note|doc(ument)?|report|encounter|visit|stay|hadm|admission|abstract|article|"
+    r"pm(c)?|pub(med)?|mrn|study|exam)s?[_\s.-]?(id|no|nr|number|key|uid|pid|identifier)?|(pm|pmc|pub)id|mrn|fall(nummer)?",
     re.IGNORECASE,
 )
 _MOST_ROWS_PER_DOCUMENT = 1000
+
+
+def is_document_name(column: str) -> bool:
+    """Whether columns that name a patient, note or document are called so; a hint, which values must bear out."""
+    return _NAMES_DOCUMENT.fullmatch(column.strip()) is not None
 
 
 class ColumnCounts:
@@ -82,7 +86,7 @@ class ColumnCounts:
         """Whether its name is that of a patient, note or document, and its values repeat as those would."""
         values = len(self._hashes)
         repeats = 1 < values < _TRACKED and values * 1.1 <= of_rows <= values * _MOST_ROWS_PER_DOCUMENT
-        return repeats and self.kind in ("nothing", "identifier") and _NAMES_DOCUMENT.fullmatch(column) is not None
+        return repeats and self.kind in ("nothing", "identifier") and is_document_name(column)
 
     @property
     def values(self) -> int:
@@ -97,8 +101,3 @@ def _is_identifier(value: str) -> bool:
     if any(c.isspace() for c in value.strip()) or len(value) > _IDENTIFIER_CHARACTERS:
         return False
     return value.isascii() or len(value) <= _SHORT_WORD
-
-
-def joined(names: Collection[str]) -> str:
-    """List names in a sentence."""
-    return ", ".join(f"'{name}'" for name in names)

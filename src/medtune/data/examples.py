@@ -2,17 +2,18 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Literal
 
 from medtune.data.formatting import format_rows
 from medtune.data.lengths import MOST_NAMED
 from medtune.data.quarantine import Quarantine
-from medtune.data.rows import Row, data_fingerprint, is_local, read_rows
-from medtune.data.sources.paths import is_file_name, splits_of
+from medtune.data.rows import Row, data_fingerprint, read_rows
+from medtune.data.sources.paths import is_file_name
 from medtune.data.sources.reading import Reading, SourceNotes
 from medtune.data.splits import HoldOut, SmallSources, repeated
 from medtune.data.system_turns import SystemTurns
+from medtune.data.validation_place import leave_to, validation_place
 from medtune.errors import DataError
 from medtune.plugins.contracts import Example
 from medtune.plugins.host import PluginHost
@@ -26,7 +27,6 @@ __all__ = [
     "training_fingerprint",
     "training_rows",
     "validation_fingerprint",
-    "validation_place",
     "validation_pool",
 ]
 
@@ -107,10 +107,13 @@ def validation_pool(
             yield from _held_out(spec, host, quarantine, seed, rows, spared)
         return
     place, notes = validation_place(spec), SourceNotes()
-    read = read_rows(
-        place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(spec, notes)
+    member = spec.model_copy_with(
+        source=place.source, revision=place.revision, subset=place.subset, split=place.split, field=place.field
     )
-    member = spec.model_copy_with(source=place.source, revision=place.revision)
+    read = read_rows(
+        place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(member, notes)
+    )
+    leave_to(spec, spec, notes)
     examples = format_rows(read, member, host, quarantine, notes)
     if spec.mix or spec.name:
         examples = _named(examples, spec.name or _label(spec.source))
@@ -152,7 +155,8 @@ def validation_fingerprint(spec: DataSpec) -> str | None:
     if spec.validation is None:
         return ""
     place = validation_place(spec)
-    return data_fingerprint(place.source, revision=place.revision, subset=place.subset, split=place.split)
+    found = data_fingerprint(place.source, revision=place.revision, subset=place.subset, split=place.split)
+    return found and f"{found} {place.field}"
 
 
 def _held_out(
@@ -205,7 +209,7 @@ def _member_rows(spec: DataSpec, member: SourceSpec, rows: Rows | None, notes: S
     reading = _reading(member, notes)
     if rows is not None:
         return read_rows(rows, reading=reading)
-    return read_rows(
+    read = read_rows(
         member.source,
         revision=member.revision,
         subset=member.subset,
@@ -213,6 +217,9 @@ def _member_rows(spec: DataSpec, member: SourceSpec, rows: Rows | None, notes: S
         streaming=spec.streaming,
         reading=reading,
     )
+    if member is spec and spec.validation is not None:
+        leave_to(spec, validation_place(spec), notes)
+    return read
 
 
 def _reading(member: SourceSpec, notes: SourceNotes) -> Reading:
@@ -221,16 +228,6 @@ def _reading(member: SourceSpec, notes: SourceNotes) -> Reading:
 
 def _holds_out(spec: DataSpec, rows: Rows | None) -> bool:
     return spec.validation is None or rows is not None
-
-
-def validation_place(spec: DataSpec) -> SourceSpec:
-    """Tell files of their own from a split of ``spec.source``: a bare word is a split where the source has any."""
-    place = str(spec.validation)
-    of_source = not is_local(spec.source) or splits_of(spec.source)
-    exists = Path(place).expanduser().exists()
-    if is_file_name(place) or (exists and ("/" in place or not of_source)):
-        return SourceSpec(source=place, split="validation" if splits_of(place) else "train")
-    return SourceSpec(source=spec.source, revision=spec.revision, subset=spec.subset, split=place)
 
 
 class _Selection:

@@ -1,9 +1,9 @@
 """Makes the rows of a spec local before they are read: every split of the hub that it names, and nothing else."""
 
-from medtune.data.examples import validation_place
 from medtune.data.hub.download import Listener
 from medtune.data.sources.hub import HubData
 from medtune.data.sources.paths import is_local
+from medtune.data.validation_place import validation_place
 from medtune.specs import DataSpec, SourceSpec
 
 __all__ = ["fetch_rows"]

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from medtune.data.account import MemberAccount
 from medtune.data.formatters import FormatterChoice, MalformedRowError
+from medtune.data.member_account import MemberAccount
 from medtune.data.quarantine import Quarantine
 from medtune.data.rows import Row
 from medtune.data.shaping import METADATA, Shaper
@@ -159,7 +159,7 @@ class _Formatting:
         example, fault = _formatted(self._format, given, row.row_id, self._shaper.document(row.values))
         if self._account is not None:
             if example is None:
-                self._account.note_numbers(values)
+                self._account.note_refused(values)
             else:
                 self._account.note(row.values, values, example, given.read if isinstance(given, Watched) else ())
         return example, fault

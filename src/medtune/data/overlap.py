@@ -9,12 +9,14 @@ from medtune.data.overlap_grams import GramIndex
 from medtune.data.row_keys import RowKeys, Split, keys_of
 from medtune.plugins.contracts import Example
 
-__all__ = ["KINDS", "Overlap", "OverlapFinder", "Pair"]
+__all__ = ["COPIES", "KINDS", "Overlap", "OverlapFinder", "Pair"]
 
 KINDS = ("exact", "normalised", "input", "near", "document")
 """Same text; same question but for case, spaces and punctuation; same input under another instruction; half of the runs
 of tokens that tell an evaluation row, or its input, apart; same document or patient."""
 
+COPIES = KINDS[:2]
+"""Kinds in which the evaluation row's very question is trained on."""
 _PAIRS = 16  # training rows named per evaluation row; all are counted
 _COMPANY = (
     50,

@@ -11,7 +11,7 @@ from medtune.data.duplicates import DuplicateCounter
 from medtune.data.encode import Encoder
 from medtune.data.inputs import input_starts
 from medtune.data.lengths import MOST_NAMED, LengthLedger, require_sources
-from medtune.data.overlap import OverlapFinder
+from medtune.data.overlap import COPIES, OverlapFinder
 from medtune.data.pack import best_fit
 from medtune.data.preparation_report import PreparationReport
 from medtune.data.quarantine import Quarantine
@@ -77,12 +77,23 @@ class PackedSetBuilder:
     def take(self, examples: Iterator[Example]) -> None:
         """Encode, apply the length policy, look for overlap, keep; at most a chunk is in memory."""
         for chunk in _chunks(examples):
+            self._quarantine.draw(len(chunk))
             checked = self._checked(list(self._encoded(chunk, self._set_aside)), self._set_aside)
             kept = [(whole, fitted) for whole in checked if (fitted := self._fitted(whole))]
             if kept:
                 self._keep(kept)
         for error in self._held:  # validation rows; told now, so that they are seen beside the others
-            self._set_aside(error)
+            self._quarantine.revoke(error.row_id, error.reason, drawn=False)
+
+    def require_scored(self, limit: float) -> None:
+        """Raise DataError when a larger share than ``limit`` of the rows to score on cannot be used."""
+        drawn = len(self._validation) + len(self._held)
+        if len(self._held) > limit * drawn:
+            reason, times = Counter(error.reason for error in self._held).most_common(1)[0]
+            raise DataError(
+                f"{len(self._held)} of {drawn} validation rows cannot be used, most often ({times} times): {reason}; repair "
+                "them, or raise data.max_quarantined"
+            )
 
     def finish(self, validation: Mapping[str, Any]) -> dict[str, Any]:
         """Pack, and return what the set is found again by: ``samples``, ``report`` and ``validation``.
@@ -147,6 +158,7 @@ class PackedSetBuilder:
             lost_supervised_tokens=sum(s["lost_supervised_tokens"] for s in sources.values()),
             overlap=overlap.counts,
             overlapping=overlap.evaluation_rows,
+            copied=len({pair.evaluation for pair in overlap.pairs if pair.trained and pair.kind in COPIES}),
             dropped_overlap=self._dropped,
             duplicates={"training": self._repeated.to_json(), "validation": _repeated(self._validation)},
             control_spelled=self._spelled,

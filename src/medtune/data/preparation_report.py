@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medtune.data.lengths import require_tolerable
+from medtune.errors import DataError
 from medtune.specs import RunSpec
 
 __all__ = ["PreparationReport", "lint_sentence"]
@@ -32,6 +33,7 @@ class PreparationReport:
         lost_supervised_tokens: their supervised tokens.
         overlap: source -> kind -> training rows that also stand in the validation rows.
         overlapping: ids of validation rows that have a counterpart among the rows trained on.
+        copied: those of them whose very question is trained on.
         dropped_overlap: training rows left out for it.
         duplicates: "training" and "validation" -> source -> ``DuplicateCounter``'s figures.
         control_spelled: rows whose answer spells a control token, as the characters they are.
@@ -63,6 +65,7 @@ class PreparationReport:
     answers_without_loss: int
     validation: dict[str, Any]
     duplicates: dict[str, dict[str, dict[str, int]]] = field(default_factory=_none)
+    copied: int = 0
     control_spelled: int = 0
     perfect_answers: dict[str, Any] = field(default_factory=dict[str, Any])
     lint: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -82,13 +85,23 @@ class PreparationReport:
 
     def notes(self) -> list[str]:
         """Return sentences about what training on these rows would teach besides."""
-        told: list[str] = []
+        told = list(self._overlap_told())
         if self.control_spelled:
             rows = f"{self.control_spelled:,} of {self.rows + self.lost_rows + self.dropped_overlap:,} answers"
             told.append(
                 f"{rows} spell out a control token, as text; take it out of the rows, the chat template writes it itself"
             )
         return [*told, *self._duplicates_told(), *(lint_sentence(finding) for finding in self.lint)]
+
+    def _overlap_told(self) -> Iterator[str]:
+        """Yield a warning where rows that are scored are trained on as well."""
+        if self.overlapping:
+            scored, others = self.validation["drawn"], len(self.overlapping) - self.copied
+            yield (
+                f"warning: of {scored:,} scored rows {self.copied:,} ({self.copied / scored:.0%}) are trained on with the same "
+                f"question, and {others:,} ({others / scored:.0%}) with the same input, document or half of their text; scores "
+                "on these say what was memorised: data.drop_overlap=true leaves such training rows out"
+            )
 
     def _duplicates_told(self) -> Iterator[str]:
         """Yield a sentence per split in which rows come more than once."""
@@ -101,10 +114,20 @@ class PreparationReport:
                 )
 
     def require_tolerable(self, spec: RunSpec) -> None:
-        """Raise DataError when a source loses more rows to ``max_length`` than ``spec`` accepts."""
+        """Raise DataError when rows are lost to ``max_length``, or scored rows trained on, beyond what ``spec`` accepts."""
         if not spec.data.accept_loss:
             require_tolerable(self.sources, spec.train.max_length)
             require_tolerable(self.validation["sources"], spec.train.max_length, "validation ")
+        if (
+            0 < self.validation["drawn"] == self.copied
+            and not self.validation["held_out"]
+            and not spec.data.accept_overlap
+        ):
+            raise DataError(
+                f"the very question of each of the {self.copied:,} validation rows is trained on as well, so their score would "
+                "say nothing; name other rows as data.validation, hold some out with data.validation=null, leave the "
+                "training rows out with data.drop_overlap=true, or set data.accept_overlap=true"
+            )
 
 
 def lint_sentence(finding: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ from medtune.version import __version__
 
 __all__ = ["Prepared", "encoder_of", "find_prepared", "prepare", "preview", "validation_examples"]
 
-_LAYOUT = 6
+_LAYOUT = 7
 """Raised whenever the arrays or the report on disk change their form."""
 
 
@@ -154,6 +154,8 @@ def _make(
             builder.take(_training_examples(spec, host, quarantine, places.rows, spared))
             if checker:
                 checker.require_few(limit)
+            if not found["held_out"]:  # held-out rows count among those that they are held out from
+                builder.require_scored(limit)
             quarantine.check()
             facts = builder.finish(found)
         finally:
@@ -234,7 +236,9 @@ def _key(spec: RunSpec, host: PluginHost, encoder: Encoder, checker: RowChecker 
         "validation": validation,
         "formatters": formatters,
         "encoder": encoder.fingerprint,
-        "spec": data.model_dump(mode="json", exclude={"source", "validation", "cache", "accept_loss"}),
+        "spec": data.model_dump(
+            mode="json", exclude={"source", "validation", "cache", "accept_loss", "accept_overlap"}
+        ),
         "max_length": spec.train.max_length,
         "packing": spec.train.packing,
         "seed": spec.seed,

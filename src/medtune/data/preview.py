@@ -1,7 +1,6 @@
 """What a person looks at before training: rows as tokens, lengths and losses per source, overlap, quarantine."""
 
 import html
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,11 @@ font:13px/1.9 ui-monospace,monospace;white-space:pre-wrap}.row b{background:var(
 .row span,.row b{border-right:1px dotted var(--line)}small{color:var(--soft)}svg{width:100%;height:90px}rect{fill:#4a7fb5}
 """
 
+_PART = "\ufffd"
+"""What decoders write for bytes that are part of a character."""
+_LONGEST_CHARACTER = 8
+"""Tokens that may make up a character, and those that a byte of it may stand in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Preview:
@@ -43,7 +47,7 @@ class Preview:
     leak_test: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return ``rows`` (ids and supervision), ``lengths`` per source, ``quarantined`` and the whole report.
+        """Return ``rows`` (ids and supervision), ``lengths`` per source, ``quarantined``, ``notes`` and the whole report.
 
         ``leak_test`` is there when it was run.
         """
@@ -58,6 +62,7 @@ class Preview:
         ]
         report = self.report.to_json()
         values = {"rows": rows, "lengths": report["sources"], "quarantined": report["quarantined"], "report": report}
+        values["notes"] = self.report.notes()
         return values if self.leak_test is None else {**values, "leak_test": self.leak_test}
 
     def write_html(self, path: Path) -> None:
@@ -115,6 +120,8 @@ class Preview:
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     """Return the text of each token as it stands in the row: decoders drop the space that a text begins with.
 
+    Of tokens that make up a character together, the first has it and the others are empty.
+
     Args:
         tokenizer: a transformers tokenizer backed by the tokenizers library.
         ids: of a row.
@@ -124,10 +131,17 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
         text: str = tokenizer.backend_tokenizer.decode(list(some), skip_special_tokens=False)
         return text
 
-    texts = [decoded(ids[0])] if ids else []
-    for before, index in itertools.pairwise(ids):
-        alone, both = decoded(before), decoded(before, index)
-        texts.append(both.removeprefix(alone) if both.startswith(alone) else decoded(index))
+    def behind(start: int, end: int) -> str:
+        """Return what the tokens from ``start`` to ``end`` add to the one before them."""
+        before, both = ids[start - 1 : start], decoded(*ids[max(0, start - 1) : end])
+        alone = decoded(*before) if before else ""
+        return both.removeprefix(alone) if both.startswith(alone) else decoded(*ids[start:end])
+
+    texts: list[str] = []
+    while (start := len(texts)) < len(ids):
+        ends = range(start + 1, min(start + _LONGEST_CHARACTER, len(ids)) + 1)
+        whole = next((end for end in ends if _PART not in behind(start, end)), start + 1)
+        texts += [behind(start, whole), *[""] * (whole - start - 1)]
     return texts
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from medtune.data.account import Account
+from medtune.data.sources.file_row import NOT_UTF8
 from medtune.errors import DataError, StorageError
 
 __all__ = ["QUARANTINE_FILE", "Quarantine", "copy_quarantine"]
@@ -37,8 +38,9 @@ class Quarantine:
         self._path, self.limit, self.account, self._lasting = path, limit, account, lasting
         self._name = account.name if account else ""
         self._first: list[str] = []
-        self.rows = 0
+        self.rows = self._drawn = 0
         self.reasons: Counter[str] = Counter()
+        self._revoked: Counter[str] = Counter()
         self._lines: list[str] = []
         self._mode = "w"  # the first write replaces what an earlier preparation left
 
@@ -83,13 +85,18 @@ class Quarantine:
         if self.rows >= _ENOUGH_ROWS and self.count > 2 * self.limit * self.rows + _ENOUGH_ROWS:
             self.check()
 
-    def revoke(self, row_id: str, reason: str) -> None:
-        """Set a row aside that was counted as good before."""
+    def draw(self, rows: int) -> None:
+        """Count good rows that go on: ``data.limit`` may draw few of those that are read."""
+        self._drawn += rows
+
+    def revoke(self, row_id: str, reason: str, *, drawn: bool = True) -> None:
+        """Set a row aside that was counted as good before; ``drawn`` where ``draw`` counted it too."""
         self.rows -= 1
+        self._revoked[reason] += drawn
         self.refuse(row_id, row_id, reason)
 
     def check(self) -> None:
-        """Raise DataError when more rows are malformed than the limit allows."""
+        """Raise DataError when more rows are malformed than the limit allows, among those read or among those drawn."""
         if self.account is not None:
             self.account.check_numbers()  # says more than that rows are malformed
         if self.count > self.limit * self.rows:
@@ -98,9 +105,19 @@ class Quarantine:
             ways = "repair them, map their columns with data.columns, or choose another data.formatter"
             if self.count < self.rows:
                 ways = "repair them, choose another data.formatter, or raise data.max_quarantined"
+            if NOT_UTF8 in common:
+                ways = "set data.encoding to the one that it has, such as cp1252 or latin-1, or repair them"
+            ways = (self.account and self.account.ways()) or ways
             raise DataError(
                 f"{self.count} of {self.rows} {self._name}rows are malformed, most often ({times} times): {common}"
                 f"{self._places()}; {ways}"
+            )
+
+        if self._revoked.total() > self.limit * self._drawn:
+            common, times = self._revoked.most_common(1)[0]
+            raise DataError(
+                f"{self._revoked.total()} of the {self._drawn} {self._name}rows that data.limit draws cannot be used, most "
+                f"often ({times} times): {common}; repair them, or raise data.max_quarantined"
             )
 
     def _places(self) -> str:

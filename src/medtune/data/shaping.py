@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from medtune.data.sources.names import LIST_COLUMNS
 from medtune.data.sources.reading import SourceNotes
 from medtune.specs import SourceSpec
 
@@ -12,9 +13,7 @@ __all__ = ["LIST_ROLES", "METADATA", "Shaper", "text_of"]
 
 METADATA = "metadata"
 """The role of columns that nothing shall read."""
-LIST_ROLES = frozenset(
-    {"messages", "conversations", "options", "choices", "tokens", "ner_tags", "prompt", "completion"}
-)
+LIST_ROLES = LIST_COLUMNS
 """Roles whose lists stay lists; in any other role a list of texts is joined."""
 _KEPT_AS_TEXT = frozenset({"messages", "conversations", "options", "choices", "tokens", "ner_tags"})
 """Columns whose lists and objects a table may keep as JSON text."""

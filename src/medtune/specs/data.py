@@ -59,7 +59,8 @@ class SourceSpec(Spec):
     labels: dict[str, Labels] = Field(default_factory=dict[str, Labels])
     """Role or column -> names of its values: a list for 0, 1, ..., or value -> name."""
     field: str = ""
-    """Dotted path to the rows inside a JSON file that wraps them, "*" for the values of its object; empty for none."""
+    """Dotted path to the rows inside a JSON file that wraps them, "*" for the values of its object; empty for none. What
+    lies beside them is counted and named."""
     document: str = ""
     """Column or dotted path that names the patient, note or document: rows of one are held out together."""
     delimiter: Annotated[str, AfterValidator(_one_character)] = ""
@@ -85,8 +86,8 @@ class DataSpec(SourceSpec):
     streaming: bool = False
     """Whether hub data sets are read while they are downloaded, instead of stored first; files always are."""
     validation: str | None = "validation"
-    """Split of ``source``, or local file, folder or glob, to score on; None holds out ``validation_fraction`` of the
-    training rows, those of ``mix`` included."""
+    """Split of ``source``, or local file, folder or glob, to score on; of a JSON file with ``field``, the array of this
+    name beside it. None holds out ``validation_fraction`` of the training rows, those of ``mix`` included."""
     validation_fraction: Fraction = 0.02
     """Share of training rows held out, by source, when there is no validation set."""
     limit: Positive | None = None
@@ -100,13 +101,15 @@ class DataSpec(SourceSpec):
     accept_loss: bool = False
     """Whether more than 2 % of a source may be lost to ``max_length``."""
     max_quarantined: Fraction = 0.01
-    """Share of malformed rows above which preparation stops."""
+    """Share of malformed rows above which preparation stops: of those read and, where ``limit`` draws fewer, of those drawn."""
     supervise: Literal["last", "all"] = "last"
     """Assistant turns that carry loss: the last one, or every one."""
     system: str | dict[str, str] | None = None
     """System turn of every conversation that has none, or source -> system turn; None adds none."""
     drop_overlap: bool = False
     """Whether training rows that also stand in the validation rows are left out."""
+    accept_overlap: bool = False
+    """Whether rows of a validation set may be scored although the question of every single one is trained on as well."""
     cache: bool = True
     """Whether prepared ids are kept on disk and found again; they spell out the text, readable by their owner only."""
 

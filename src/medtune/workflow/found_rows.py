@@ -1,44 +1,40 @@
 """Looks at a user's file and finds out how its rows are read: mapping, sources, documents, tasks, validation rows."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
-from medtune.data.examples import training_examples, training_rows
+from medtune.data.account import Account
+from medtune.data.column_counts import is_document_name
+from medtune.data.examples import training_examples, training_rows, validation_pool
 from medtune.data.importers.formats import Format, format_of
 from medtune.data.importers.reading import Input
+from medtune.data.member_account import OTHERS, MemberAccount
 from medtune.data.quarantine import Quarantine
-from medtune.data.sources.paths import is_file_name, splits_of
+from medtune.data.sources.json_files import arrays_in
+from medtune.data.sources.names import is_plain
+from medtune.data.sources.paths import is_file_name, is_json, named_split, names_beside, splits_of
+from medtune.data.sources.reading import Reading
 from medtune.errors import DataError, StorageError
 from medtune.evaluation.recognition import recognise
 from medtune.plugins.host import PluginHost
 from medtune.specs import DataSpec
+from medtune.workflow.guessed_roles import guessed_roles
 
 __all__ = ["FoundRows", "find_rows"]
 
 _LOOKED_AT = 20_000
 """Rows of a file that are looked at."""
 _MALFORMED = 0.01
-_DOCUMENT = re.compile(
-    r"(doc(ument)?|note|patient|subject|pat|case|visit|encounter|admission|hadm|stay|study|report|abstract|article|pm|pub|mrn)"
-    r"[_\s-]?(id|nr|no|number|key|identifier)?|fall(nummer)?|mrn",
-    re.IGNORECASE,
-)
-"""How columns that name a document or patient are called; one counts when its values repeat as well."""
-_ROLES: Mapping[str, Sequence[str]] = {
-    "question": ("question", "query", "prompt", "instruction", "input", "frage", "problem", "user", "title", "request"),
-    "context": ("context", "passage", "abstract", "note", "background", "kontext", "document_text", "article"),
-    "answer": ("answer", "response", "output", "completion", "reply", "antwort", "target", "label", "summary", "solution",
-               "assistant"),
-}  # fmt: skip
-"""Role of a question's formatter -> names that a column for it is often given."""
-_NO_TEXT = frozenset({"id", "ids", "date", "time", "type", "nr", "no", "number", "index", "score"})
-_WRAPPERS = ("data", "rows", "examples", "train", "*")
-_VALIDATION = ("validation", "valid", "val", "dev", "devel")
+_TABLES = (".parquet", ".arrow", ".feather", ".xlsx")
+"""Files whose text has no encoding to try."""
+_SETTLED = ("read", "source", "document")
+"""States of columns of which nothing is left to say."""
 
 
 @dataclass
@@ -54,6 +50,8 @@ class FoundRows:
         tasks: rows by task, "" for none.
         characters: length of each row's texts.
         notes: what a user should know, each a sentence.
+        left_out: file of the folder, or array of the file, that the spec does not read -> why.
+        unread: column that nothing reads, or not all of -> what it is.
     """
 
     data: dict[str, Any]
@@ -64,6 +62,15 @@ class FoundRows:
     tasks: Counter[str] = field(default_factory=Counter[str])
     characters: list[int] = field(default_factory=list[int])
     notes: list[str] = field(default_factory=list[str])
+    left_out: dict[str, str] = field(default_factory=dict[str, str])
+    unread: dict[str, str] = field(default_factory=dict[str, str])
+
+    def not_read(self) -> Iterator[str]:
+        """Yield a line for each file, array and column that the spec does not read."""
+        for name, why in self.left_out.items():
+            yield f"not read: {name} ({why})"
+        if self.unread:
+            yield "columns that nothing reads: " + ", ".join(f"{name} ({what})" for name, what in self.unread.items())
 
 
 def find_rows(path: Path, host: PluginHost) -> FoundRows:
@@ -77,18 +84,26 @@ def find_rows(path: Path, host: PluginHost) -> FoundRows:
         raise StorageError(f"cannot read '{path}': there is no such file or folder")
     _refuse_marks(path)
     source = str(path.resolve())
+    arrays = _arrays(source)
     first: DataError | None = None
-    for keys, notes in _ways(path, source):
+    for keys, notes in _ways(path, source, arrays):
         try:
-            found = _looked_at(_data(source, keys), keys, host)
+            found = _looked_at(source, keys, host)
         except DataError as error:
             first = first or error
             continue
         found.notes += notes
         _add_document(found, source)
-        _add_validation(found, path)
+        _add_validation(found, path, arrays, host)
         return found
     raise _to_import(path, first or DataError(f"there is no row in '{path}'"))
+
+
+def _arrays(source: str) -> dict[str, int]:
+    """Return the arrays of objects that lie in a JSON file, with how many they hold."""
+    with suppress(DataError):
+        return arrays_in(Path(source), Reading()) if is_json(source) else {}
+    return {}
 
 
 def _refuse_marks(path: Path) -> None:
@@ -114,8 +129,8 @@ def _to_import(path: Path, otherwise: DataError) -> DataError:
         return otherwise
     target = path.with_name(f"{path.name.split('.')[0]}-rows.jsonl")
     return DataError(
-        f"'{path}' is {known.title}, which is imported first: `medtune import {path} --to {target}`, then "
-        f"`medtune init {target}`"
+        f"'{path}' is {known.title}, which is imported first: `medtune import {quote(str(path))} --to {quote(str(target))}`, "
+        f"then `medtune init {quote(str(target))}`"
     )
 
 
@@ -123,56 +138,70 @@ def _data(source: str, keys: Mapping[str, Any]) -> DataSpec:
     return DataSpec.model_validate({"source": source, "validation": None, **keys})
 
 
-def _ways(path: Path, source: str) -> Iterator[tuple[dict[str, Any], list[str]]]:
+def _ways(path: Path, source: str, arrays: Mapping[str, int]) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Yield keys of the data table that may make the rows readable, the plainest first, with what to tell of them."""
     outer: list[tuple[dict[str, Any], list[str]]] = [({}, [])]
-    if path.suffix.lower() in (".json", ".gz"):
-        outer += [({"field": name}, []) for name in _WRAPPERS]
-    if not path.is_dir():
+    fields = sorted((n for n in arrays if is_plain(n)), key=lambda n: (named_split(n) != "train", -arrays[n]))
+    outer += [({"field": name}, []) for name in fields]
+    if is_json(source):
+        outer.append(({"field": "*"}, []))
+    if not path.is_dir() and not path.name.lower().endswith(_TABLES):
         outer.append(
             ({"encoding": "cp1252"}, ["not UTF-8: read as Windows-1252, so look at accents with medtune preview"])
         )
     for keys, notes in outer:
         yield keys, notes
-        columns = _columns(source, keys)
-        roles = _guessed(columns)
-        if {"question", "answer"} <= roles.keys():
-            yield {**keys, "columns": roles}, notes
+        rows = _first_rows(source, keys)
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        roles, told = guessed_roles(columns, rows[0] if rows else {})
+        if roles:
+            yield {**keys, "columns": roles}, [*notes, *told]
 
 
-def _columns(source: str, keys: Mapping[str, Any]) -> list[str]:
+def _first_rows(source: str, keys: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     try:
-        rows = islice(training_rows(_data(source, keys)), 100)
-        return list(dict.fromkeys(name for row in rows for name in row.values))
+        return [row.values for row in islice(training_rows(_data(source, keys)), 100) if not row.fault]
     except DataError:
         return []
 
 
-def _guessed(columns: Iterable[str]) -> dict[str, str]:
-    """Return role -> column, by names that such columns often have: the whole name first, then a word of it.
+def _looked_at(source: str, keys: Mapping[str, Any], host: PluginHost) -> FoundRows:
+    """Read rows as ``keys`` say, and where they say too little for all text to be read or declared, with more of them.
 
-    A name with a word such as "id" in it is no text's.
+    Raises:
+        DataError: they cannot be read, too many are malformed, or text that nothing reads cannot be declared.
     """
-    free = {name.strip().lower(): name for name in columns}
-    words = {low: set(re.split(r"[^a-z0-9]+", low)) for low in free}
-    roles: dict[str, str] = {}
-    for whole in (True, False):
-        for role, names in _ROLES.items():
-            fits = (
-                low
-                for word in names
-                for low in free
-                if low == word or (not whole and word in words[low] and not words[low] & _NO_TEXT)
-            )
-            if role not in roles and (found := next(fits, None)) is not None:
-                roles[role] = free.pop(found)
-    return roles
+    account = Account(refuses=False)
+    try:
+        found = _taken(source, keys, host, account)
+    except DataError:
+        more = account.members[0].remedy() if account.members else {}
+        if not more or any(key in keys for key in more):
+            raise
+        return _looked_at(source, {**keys, **more}, host)
+    member = account.members[0]
+    unread = member.unread_text()
+    if (
+        unread
+        and not any("*" in path or path == OTHERS for path in unread)
+        and "metadata" not in keys.get("columns", {})
+    ):
+        columns = [path.replace("[]", "") for path in unread]
+        declared = {**keys, "columns": {**keys.get("columns", {}), "metadata": columns}}
+        found = _looked_at(source, declared, host)
+        found.notes += [_of_unread(path, share, member) for path, share in unread.items()]
+        return found
+    member.refuses = True
+    member.check()
+    _add_account(found, member)
+    return found
 
 
-def _looked_at(data: DataSpec, keys: Mapping[str, Any], host: PluginHost) -> FoundRows:
-    """Read rows as ``data`` says; DataError where they cannot be, or too many are malformed."""
+def _taken(source: str, keys: Mapping[str, Any], host: PluginHost, account: Account) -> FoundRows:
+    """Read rows; DataError where they cannot be, or too many are malformed."""
+    data = _data(source, keys)
     found = FoundRows({"source": data.source, **keys})
-    quarantine = Quarantine(None, _MALFORMED)
+    quarantine = Quarantine(None, _MALFORMED, account=account)
     for example in training_examples(data, host, quarantine, 0):
         found.sources[example.source] += 1
         found.tasks[recognise(example) or ""] += 1
@@ -187,12 +216,31 @@ def _looked_at(data: DataSpec, keys: Mapping[str, Any], host: PluginHost) -> Fou
     return found
 
 
+def _of_unread(path: str, share: float, member: MemberAccount) -> str:
+    """Say of a column of text that it is not read, and how it would be."""
+    column = path.replace("[]", "")
+    way = member.reading_of(column) if path == column and "." not in path else ""
+    instead = f"; to have it in the question, take it out there and set {way}" if way else ""
+    return f"'{column}', {share:.0%} of the text, is declared as metadata in data.columns and not read{instead}"
+
+
+def _add_account(found: FoundRows, member: MemberAccount) -> None:
+    """Take down which columns and files are not read."""
+    account = member.to_json()
+    found.left_out |= account["files_left_out"]
+    if account["more_files_left_out"]:
+        found.left_out["further files"] = f"{account['more_files_left_out']:,}"
+    for column in account["columns"]:
+        if column["state"] not in _SETTLED and column["state"] != "empty":
+            found.unread[column["column"]] = column["state"]
+
+
 def _add_document(found: FoundRows, source: str) -> None:
     """Name the column of documents where one is called so and its values repeat."""
     values: dict[str, Counter[str]] = {}
     for row in islice(training_rows(_data(source, _outer(found.data))), _LOOKED_AT):
         for name, value in row.values.items():
-            if isinstance(value, str | int) and str(value).strip() and _DOCUMENT.fullmatch(name.strip()):
+            if isinstance(value, str | int) and str(value).strip() and is_document_name(name):
                 values.setdefault(name, Counter())[str(value)] += 1
     repeat = {
         name: seen for name, seen in values.items() if 1 < len(seen) < seen.total() and 2 * seen.total() > found.rows
@@ -201,17 +249,46 @@ def _add_document(found: FoundRows, source: str) -> None:
         return
     name = min(repeat, key=lambda n: len(repeat[n]))  # the widest: a patient before a note
     found.data["document"] = name
+    found.unread.pop(name, None)
 
 
 def _outer(data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key in ("field", "encoding")}
 
 
-def _add_validation(found: FoundRows, path: Path) -> None:
-    """Score on the validation rows that lie in the folder or beside the file, else hold some out."""
-    if path.is_dir() and "validation" in splits_of(str(path)):
-        found.data["validation"] = "validation"
-        return
-    beside = (path.with_name(path.name.replace("train", name, 1)) for name in _VALIDATION)
-    if path.name.startswith("train") and (file := next((f for f in beside if f.is_file()), None)) is not None:
-        found.data["validation"] = str(file.resolve())
+def _add_validation(found: FoundRows, path: Path, arrays: Mapping[str, int], host: PluginHost) -> None:
+    """Score on the validation rows that lie in the folder, the file or beside it, else hold some out; name what is left."""
+    own = found.data.get("field", "")
+    beside = {
+        name: f"{rows:,} rows beside those that are read" for name, rows in arrays.items() if own not in ("", name)
+    }
+    if path.is_dir():
+        candidates = ["validation"] if "validation" in splits_of(str(path)) else []
+    elif own in arrays:
+        candidates = [name for name in arrays if name != own and is_plain(name) and named_split(name) == "validation"]
+    else:
+        files = (path.with_name(name) for name in names_beside(path.name))
+        candidates = [str(file.resolve()) for file in files if file.is_file()]
+    found.left_out |= beside if own != "*" else {}
+    for name in candidates[:1]:
+        why = _why_not_scored(found, name, host)
+        if why:
+            found.notes.append(f"{name} is no validation set of these rows, so some are held out: {why}")
+            continue
+        found.data["validation"] = name
+        found.left_out.pop(name, None)
+        if path.is_dir():
+            found.left_out = {f: why for f, why in found.left_out.items() if "split 'validation'" not in why}
+
+
+def _why_not_scored(found: FoundRows, name: str, host: PluginHost) -> str:
+    """Return why rows cannot be read as those of ``found`` are, empty where they can."""
+    data = DataSpec.model_validate({**found.data, "validation": name})
+    quarantine = Quarantine(None, _MALFORMED, account=Account("validation "))
+    try:
+        for _example in islice(validation_pool(data, host, quarantine, 0), _LOOKED_AT):
+            pass
+        quarantine.check()
+    except (DataError, StorageError) as error:
+        return str(error)
+    return "" if quarantine.rows > quarantine.count else "it holds no row"

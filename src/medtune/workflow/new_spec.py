@@ -77,6 +77,8 @@ def new_spec(file: Path, target: Path, wish: Wish, host: PluginHost | None = Non
     machine = describe_machine() if wish.gpu is None else machine_with(wish.gpu)
     values = _values(file, found, machine, wish)
     size = count_rows(_spec(values, host, _longest(values, host)), host)
+    if size is not None and _hold_out_instead(values, found, size):
+        size = count_rows(_spec(values, host, _longest(values, host)), host)
     length, plan = _fitting(values, found, size, machine, host)
     spec = _spec(values, host, length)
     counted = count_rows(spec, host)
@@ -98,14 +100,28 @@ def _values(file: Path, found: FoundRows, machine: Machine, wish: Wish) -> dict[
         values["bundle"] = wish.bundle if machine.accelerator else CPU_BUNDLE
     if machine.accelerator:
         values["quant"] = {"scheme": "auto"}
-    share = min(_MOST, max(_LEAST, _HELD_OUT / found.rows))
-    data = dict(found.data)
-    if "validation" not in data:
-        data["validation_fraction"] = round(share, 3)
-    values["data"] = data
+    values["data"] = dict(found.data)
+    if "validation" not in found.data:
+        values["data"]["validation_fraction"] = _share(found)
     stem = file.resolve().name.split(".")[0]
     values["output_dir"] = str(file.resolve().with_name(f"{stem}-run"))
     return values
+
+
+def _share(found: FoundRows) -> float:
+    """Return the share of the rows to hold out."""
+    return round(min(_MOST, max(_LEAST, _HELD_OUT / found.rows)), 3)
+
+
+def _hold_out_instead(values: Mapping[str, Any], found: FoundRows, size: DataSize) -> bool:
+    """Hold rows out where those to score on are all trained on: such a run would be refused."""
+    data, drawn = values["data"], size.facts["validation"]["drawn"]
+    if "validation" not in data or not drawn or size.facts["copied"] < drawn:
+        return False
+    place = data.pop("validation")
+    data["validation_fraction"] = _share(found)
+    found.left_out[place] = f"each of {drawn:,} rows drawn from it is trained on as well"
+    return True
 
 
 def _spec(values: Mapping[str, Any], host: PluginHost, max_length: int) -> RunSpec:
@@ -169,10 +185,8 @@ def _lines(values: Mapping[str, Any], written: NewSpec) -> Iterator[str]:
         yield from ("", "[model]", *_pairs(values["model"]))
     yield from ("", "[data]", *_about(found), *_pairs(values["data"]))
     if "validation_fraction" in values["data"]:
-        yield "# no validation rows lie beside the file: this share of the rows is held out to score on"
-    for name, mapping in values["data"].items():
-        if isinstance(mapping, dict):
-            yield from ("", f"[data.{name}]", *_pairs(mapping))
+        yield "# no validation rows of their own: this share of the rows is held out to score on"
+    yield from _tables("data", values["data"])
     yield from ("", "[train]")
     how = (
         "measured with the base's tokenizer" if written.measured else "estimated: the base's tokenizer is not here yet"
@@ -195,8 +209,18 @@ def _about(found: FoundRows) -> Iterator[str]:
         yield "# sources: " + ", ".join(f"{json.dumps(n)} {count:,}" for n, count in found.sources.most_common())
     if found.data.get("document"):
         yield "# rows of one document are held out together"
-    for note in found.notes:
+    for note in (*found.notes, *found.not_read()):
         yield f"# {' '.join(note.split())}"
+
+
+def _tables(name: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the tables inside a table, each with its own."""
+    for key, inner in values.items():
+        if isinstance(inner, dict):
+            pairs = list(_pairs(inner))
+            if pairs:
+                yield from ("", f"[{name}.{_key(key)}]", *pairs)
+            yield from _tables(f"{name}.{_key(key)}", inner)
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterator[str]:

@@ -26,7 +26,7 @@ def test_the_base_is_frozen_and_the_adapter_drawn_by_the_seed(asked, told):
     assert first
     assert all("lora_" in name for name in first)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert told[1] == "loading the base model (none)"
+    assert "loading the base model (none)" in told
     other = trainable(load(replace(state, asked=asked(seed=7))))
     assert not all(torch.equal(first[name], other[name]) for name in first)
 

@@ -1,15 +1,18 @@
-"""Names the mapping that would make rows readable, by what people call such columns."""
+"""Names the mapping that would make rows readable, by what people call such columns and what stands in them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from medtune.data.sources.names import is_plain
 
-__all__ = ["mapping_advice"]
+__all__ = ["is_annotated", "mapping_advice", "suggested_columns"]
 
 _ASKED = ("instruction", "question", "prompt", "query", "input", "problem", "source_text")
 _ANSWERED = ("output", "response", "answer", "completion", "target", "reply", "label", "summary", "final_decision")
 _GIVEN = ("context", "contexts", "passage", "abstract", "note", "text", "document", "report", "article")
 _TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat")
+_LABEL_CHARACTERS, _LABEL_WORDS = 40, 3
+"""A label is short and of few words; any other answer is text."""
 
 
 _ANNOTATED = (
@@ -17,6 +20,7 @@ _ANNOTATED = (
     ({"documents"}, "these look like BioC: medtune import reads it"),
     ({"passages"}, "these look like BioC or BigBio: medtune import reads them"),
     ({"text", "entities"}, "these look like annotated spans: medtune import reads them"),
+    ({"question", "contexts", "final_decision"}, "these look like PubMedQA's own release: medtune import reads it"),
     (
         {"resourcetype"},
         "FHIR resources hold neither question nor answer; write their text and what is to be learnt as rows",
@@ -24,26 +28,75 @@ _ANNOTATED = (
 )
 
 
-def mapping_advice(columns: Iterable[str]) -> str:
-    """Return how to map such columns to roles, without a guess where their names say nothing."""
+def mapping_advice(columns: Iterable[str], row: Mapping[str, Any] | None = None) -> str:
+    """Return how to map such columns to roles, without a guess where their names say nothing.
+
+    Args:
+        columns: of the rows.
+        row: one of them, whose answer tells a label from text; columns inside its objects count too.
+    """
     columns = list(columns)
-    lowered = {column.lower() for column in columns}
-    for names, advice in _ANNOTATED:
-        if names <= lowered:
-            return advice
-    by_name = {column.strip().lower(): column for column in columns if is_plain(column.strip())}
-    turns = _first(by_name, _TURNS)
-    asked, answered, given = (_first(by_name, names) for names in (_ASKED, _ANSWERED, _GIVEN))
-    if turns:
-        found = {"messages": turns}
-    elif answered and (asked or given):
-        found = {"instruction" if asked else "text": asked or given, "output" if asked else "label": answered}
-        if asked and given:
-            found["input"] = given
-    else:
+    if told := _annotated(columns):
+        return told
+    found = suggested_columns(columns, row)
+    if not found:
         return "say which column takes which role, as in data.columns.question=COLUMN data.columns.answer=COLUMN"
     named = [f"--set data.columns.{role}={column}" for role, column in found.items() if role != column]
     return f"map them, perhaps with {' '.join(named)}" if named else "look at the rows"
+
+
+def suggested_columns(columns: Iterable[str], row: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return role -> column for columns that are called as such often are; empty where names say too little."""
+    by_name = {path.rpartition(".")[2].lower(): path for path in reversed(_paths(columns, row)) if is_plain(path)}
+    turns = _first(by_name, _TURNS)
+    asked, answered, given = (_first(by_name, names) for names in (_ASKED, _ANSWERED, _GIVEN))
+    if turns:
+        return {"messages": turns}
+    if not answered or not (asked or given):
+        return {}
+    if asked:
+        return {"instruction": asked, "output": answered, **({"input": given} if given else {})}
+    if _is_label(_reach(row or {}, answered)):
+        return {"text": given, "label": answered}
+    return {"prompt": given, "completion": answered}
+
+
+def is_annotated(columns: Iterable[str]) -> bool:
+    """Whether columns are those of another kind of file, which a mapping does not make readable."""
+    return bool(_annotated(columns))
+
+
+def _annotated(columns: Iterable[str]) -> str:
+    lowered = {column.lower() for column in columns}
+    return next((advice for names, advice in _ANNOTATED if names <= lowered), "")
+
+
+def _paths(columns: Iterable[str], row: Mapping[str, Any] | None) -> list[str]:
+    """Return the columns, then those inside the objects of a row."""
+    held = row or {}
+    inner = [
+        f"{column}.{key}"
+        for column, value in held.items()
+        if isinstance(value, Mapping)
+        for key in cast("Mapping[str, Any]", value)
+    ]
+    return [*columns, *inner]
+
+
+def _is_label(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _LABEL_CHARACTERS and len(value.split()) <= _LABEL_WORDS
+    return value is None or isinstance(value, int | float | list)
+
+
+def _reach(row: Mapping[str, Any], path: str) -> Any:
+    head, dot, rest = path.partition(".")
+    value = row.get(path, row.get(head))
+    return (
+        _reach(cast("Mapping[str, Any]", value), rest)
+        if dot and path not in row and isinstance(value, Mapping)
+        else value
+    )
 
 
 def _first(by_name: dict[str, str], names: Iterable[str]) -> str:

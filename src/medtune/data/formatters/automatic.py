@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from medtune.data.formatters.advice import mapping_advice
+from medtune.data.formatters.advice import is_annotated, mapping_advice
 from medtune.data.sources.json_objects import field_advice
 from medtune.data.sources.names import listed
 from medtune.errors import DataError
@@ -45,7 +45,7 @@ class FormatterChoice:
         """
         found = [(row, formatter) for row in rows if (formatter := self.of(row)) is not None]
         if not found:
-            return choose_formatter(rows[0].keys(), self._formatters, rows[0])
+            return choose_formatter(rows[0].keys(), self._formatters, rows[0], is_only=len(rows) == 1)
         votes = Counter(formatter.name for _row, formatter in found)
         name = votes.most_common(1)[0][0]
         chosen = next(formatter for _row, formatter in found if formatter.name == name)
@@ -68,7 +68,11 @@ class FormatterChoice:
 
 
 def choose_formatter(
-    columns: Iterable[str], formatters: Sequence[PromptFormatter], row: Mapping[str, Any] | None = None
+    columns: Iterable[str],
+    formatters: Sequence[PromptFormatter],
+    row: Mapping[str, Any] | None = None,
+    *,
+    is_only: bool = False,
 ) -> PromptFormatter:
     """Choose the one formatter whose ``columns`` are all there.
 
@@ -79,7 +83,8 @@ def choose_formatter(
         columns: names in the data set.
         formatters: candidates. ``columns`` are what one needs, ``optional_columns`` what it reads or stands above where
             they are there; one without ``columns`` is chosen by name only, one that ``gives_way`` where no other fits.
-        row: a row of it, in which rows may be wrapped.
+        row: a row of it.
+        is_only: whether there is no other, so that rows may be wrapped in it.
 
     Raises:
         DataError: none fits, or several do and none of them stands before the others.
@@ -88,8 +93,8 @@ def choose_formatter(
     found = _best(there, formatters)
     if found is not None:
         return found
-    advice = mapping_advice(there)
-    if row and any(_is_wrapper(value) for value in row.values()) and "import" not in advice:
+    advice = mapping_advice(there, row)
+    if row and is_only and any(_is_wrapper(value) for value in row.values()) and not is_annotated(there):
         advice = field_advice(row)
     raise DataError(
         f"no formatter fits the columns {listed(there)}; {advice}, or name one as data.formatter ({_names(formatters)})"

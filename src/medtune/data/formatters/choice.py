@@ -1,14 +1,13 @@
 """Medical questions with options or a decision; answers are written so that the QA task can score them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from medtune.data.formatters.columns import MalformedRowError, conversation, optional_text, text, with_context
+from medtune.data.formatters.options import LETTERS, lettered, option_letters
 from medtune.plugins.contracts import Example
 
 __all__ = ["MedMCQA", "MedQA", "PubMedQA", "QuestionOptions"]
-
-_LETTERS = tuple("ABCDEFGHIJ")
 
 
 class MedMCQA:
@@ -34,30 +33,34 @@ class MedMCQA:
         """Return the question with its options; the answer names the option, after the explanation if any."""
         options = {letter.upper(): text(row, f"op{letter}") for letter in "abcd"}
         number = _number(row.get("cop"), self._first, self._first + len(options) - 1) - self._first
-        return _choice(row, options, _LETTERS[number], optional_text(row, "exp"))
+        return _choice(row, options, LETTERS[number], optional_text(row, "exp"))
 
 
 class MedQA:
-    """``question``, ``options`` {A..D} and ``answer_idx``: GBaker/MedQA-USMLE-4-options."""
+    """``question``, ``options`` {A..D}, or in a list, and ``answer_idx``; perhaps ``exp``: GBaker/MedQA-USMLE-4-options."""
 
     name = "medqa_usmle"
     columns = frozenset({"question", "options", "answer_idx"})
-    optional_columns = frozenset({"answer", "context", "system"})
+    optional_columns = frozenset({"answer", "context", "system", "exp", "explanation"})
+    label_columns = ("answer_idx",)
+    numbered_options: ClassVar = {"answer_idx": "options"}
     metadata_columns = frozenset({"meta_info", "metamap_phrases"})
     further_text = "context"
 
     def format(self, row: Mapping[str, Any]) -> Example:
         """Return the question with its options under their own letters; the answer names one."""
         given = row.get("options")
-        if not isinstance(given, Mapping):
-            raise MalformedRowError("column 'options' is not a mapping of letters to options")
-        options = {key: given[key] for key in sorted(k for k in given if isinstance(k, str)) if given[key] is not None}
-        if not options or not all(k in _LETTERS and isinstance(o, str) and o.strip() for k, o in options.items()):
-            raise MalformedRowError("column 'options' is not a mapping of letters to options")
-        correct = text(row, "answer_idx").strip()
-        if correct not in options:
-            raise MalformedRowError("column 'answer_idx' names no option")
-        return _choice(row, options, correct, "")
+        options = lettered(cast("Sequence[Any]", given), "options") if isinstance(given, list) else _by_letter(given)
+        return _choice(row, options, option_letters(row.get("answer_idx"), options, "answer_idx"), explanation_of(row))
+
+
+def _by_letter(given: Any) -> dict[str, str]:
+    """Return letter -> option where the options stand under letters, and nothing else."""
+    held: Mapping[Any, Any] = given if isinstance(given, Mapping) else {}
+    options = {key: held[key] for key in sorted(k for k in held if isinstance(k, str)) if held[key] is not None}
+    if not options or not all(k in LETTERS and isinstance(o, str) and o.strip() for k, o in options.items()):
+        raise MalformedRowError("column 'options' is not a mapping of letters to options")
+    return options
 
 
 class PubMedQA:
@@ -95,6 +98,7 @@ class QuestionOptions:
 
     def __init__(self, name: str, options: str) -> None:
         self.name, self._options = name, options
+        self.numbered_options = {"answer": options}
         self.columns = frozenset({"question", options, "answer"})
         self.optional_columns = frozenset({"context", "system", "exp", "explanation"})
 
@@ -105,62 +109,12 @@ class QuestionOptions:
         options = lettered(row[self._options], self._options)
         if not options:
             return conversation(with_context(text(row, "question"), row), text(row, "answer"), row)
-        value = row.get("answer")
-        answers: Sequence[Any] = cast("Sequence[Any]", value) if isinstance(value, list) and value else [value]
-        correct = ", ".join(sorted({_letter_of(answer, options) for answer in answers}))
-        return _choice(row, options, correct, optional_text(row, "exp") or optional_text(row, "explanation"))
+        return _choice(row, options, option_letters(row.get("answer"), options, "answer"), explanation_of(row))
 
 
-def lettered(given: Any, column: str) -> dict[str, str]:
-    """Return letter -> option, whichever way a column holds them; empty when it holds none."""
-    if isinstance(given, Mapping):
-        given = cast("Mapping[str, Any]", given)
-        texts, labels = given.get("text"), given.get("label")
-        if isinstance(texts, list) and isinstance(labels, list):  # as ARC has them
-            given = dict(zip(map(str, cast("Sequence[Any]", labels)), cast("Sequence[Any]", texts), strict=False))
-        if set(given) <= set(_LETTERS):
-            found = {key: given[key] for key in sorted(given) if given[key] is not None}
-        else:
-            found = dict(zip(_LETTERS, given.values(), strict=False))
-    elif isinstance(given, list):
-        elements = [_option_text(option) for option in cast("Sequence[Any]", given)]
-        if len(elements) > len(_LETTERS):
-            raise MalformedRowError(f"column '{column}' holds more than {len(_LETTERS)} options")
-        found = dict(zip(_LETTERS, elements, strict=False))
-    elif given is None:
-        return {}
-    else:
-        raise MalformedRowError(f"column '{column}' is not a list of options")
-    if not all(isinstance(option, str) and option.strip() for option in found.values()):
-        raise MalformedRowError(f"column '{column}' holds options that are not text")
-    return found
-
-
-def _option_text(option: Any) -> Any:
-    """Return the text of an option that may be an object of letter and text."""
-    if not isinstance(option, Mapping):
-        return str(option) if isinstance(option, int | float) and not isinstance(option, bool) else option
-    held = cast("Mapping[str, Any]", option)
-    return next((held[key] for key in ("text", "value", "option") if key in held), None)
-
-
-def _letter_of(answer: Any, options: Mapping[str, str]) -> str:
-    """Return the letter of an answer, which is a letter or the text of an option."""
-    if isinstance(answer, int | float):
-        raise MalformedRowError(
-            "column 'answer' is a number, which may count from 0 or 1; say which option each is, as in "
-            'data.labels.answer=["A", "B", "C", "D"]'
-        )
-    if not isinstance(answer, str) or not answer.strip():
-        raise MalformedRowError("column 'answer' is empty, missing or null")
-    wanted = answer.strip()
-    same = [letter for letter, option in options.items() if option.strip().casefold() == wanted.casefold()]
-    named = wanted.strip("().").upper()
-    if named in options and (not same or same == [named]):
-        return named
-    if len(same) != 1 or named in options:
-        raise MalformedRowError(f"column 'answer' names {'more than one' if same else 'no'} option")
-    return same[0]
+def explanation_of(row: Mapping[str, Any]) -> str:
+    """Return what explains the answer, under either name that it has."""
+    return optional_text(row, "exp") or optional_text(row, "explanation")
 
 
 def _number(value: Any, first: int, last: int) -> int:

@@ -11,7 +11,9 @@ from medtune.data.importers.reading import Input, lines_of, open_text
 from medtune.data.importers.schemes import split_tag
 from medtune.errors import DataError, SpecError
 
-__all__ = ["looks_like_columns", "read_columns"]
+__all__ = ["UNREAD_TAGS", "looks_like_columns", "read_columns"]
+
+UNREAD_TAGS = "sentences with a tag that is none of B, I, O, E, S, L, U and M"
 
 _TAG = re.compile(r"[BIESLUM](?:[-_].+)?|O|.+[-_][BIESLUM]")
 _DOCUMENT = re.compile(r"-DOCSTART-(?:[\s(]+(.*?)\)?)?\s*$")
@@ -21,19 +23,28 @@ _SAMPLE = 5000
 """Lines by which the columns are told apart."""
 _TAGS = 0.95
 """Share of a column that must be tags; what is not is counted when it is read."""
+_TYPE = re.compile(r"[A-Za-z][\w /+&.-]{0,39}")
+_MOST_TYPES = 50
+_FEW_TYPES = 2
+_OUTSIDE = 0.2
+"""Share of a column of types without a prefix that must be O, so that other columns of a few words are none."""
 _FEWEST, _MOST = 2, 10
 _DELIMITERS = ("\t", "||", None)
 """None is white space."""
 
 
 class _Layout(NamedTuple):
-    """Where token and tag stand, from 0, what separates columns, and the line that names them, empty where none does."""
+    """Where token and tag stand, from 0, what separates columns, and the line that names them, empty where none does.
+
+    ``bare`` says that tags are types without a prefix, or O.
+    """
 
     delimiter: str | None
     columns: int
     token: int
     tag: int
     header: str
+    bare: bool = False
 
 
 def looks_like_columns(lines: Sequence[str]) -> bool:
@@ -44,8 +55,8 @@ def looks_like_columns(lines: Sequence[str]) -> bool:
 def read_columns(source: Input, told: Told) -> Iterator[Sentence]:
     """Yield the sentences of a file of columns.
 
-    The tag column is the last one that holds B, I, O, E, S, L, U or M tags, nearly nothing else; the token column is the first
-    other one that does not hold numbers alone. Blank lines end sentences, ``-DOCSTART-`` and comments that name one begin
+    The tag column is the last one that holds B, I, O, E, S, L, U or M tags, nearly nothing else, or O and a few types without
+    a prefix (IO); the token column is the first other one that does not hold numbers alone. Blank lines end sentences, ``-DOCSTART-`` and comments that name one begin
     documents.
 
     Raises:
@@ -57,7 +68,8 @@ def read_columns(source: Input, told: Told) -> Iterator[Sentence]:
     layout = _layout(_data_lines(sample), source.token_column, source.tag_column)
     if layout is None:
         raise DataError(
-            f"'{source.path}' has no column of tags such as O, B-Disease and I-Disease; name it with --tag-column"
+            f"'{source.path}' has no column of tags such as O, B-Disease and I-Disease, or O and Disease; name it with "
+            "--tag-column"
         )
     with open_text(source.path, source.encoding, told) as text:
         yield from _Reader(source, layout, told).sentences(lines_of(text))
@@ -93,7 +105,7 @@ class _Reader:
         if self._fault:
             self._told.leave_out(self._fault, place)
         elif self._tokens:
-            yield Sentence(self._document, place, self._tokens, self._tags)
+            yield Sentence(self._document, place, self._tokens, self._tags, self._layout.bare)
         self._begin(following)
 
     def _named(self, line: str) -> str:
@@ -111,7 +123,12 @@ class _Reader:
     def _holds_token(self, line: str) -> bool:
         """Whether a line that looks like a comment has all columns and a tag: its token is a number sign then."""
         fields = _split(line, self._layout.delimiter)
-        return len(fields) == self._layout.columns and split_tag(fields[self._layout.tag].strip())[0] != "?"
+        return len(fields) == self._layout.columns and split_tag(self._tag(fields))[0] != "?"
+
+    def _tag(self, fields: Sequence[str]) -> str:
+        """Return the tag of a line, with its prefix."""
+        tag = fields[self._layout.tag].strip()
+        return f"I-{tag}" if self._layout.bare and split_tag(tag)[0] == "?" and _TYPE.fullmatch(tag) else tag
 
     def _take(self, line: str) -> None:
         fields = _split(line, self._layout.delimiter)
@@ -120,11 +137,11 @@ class _Reader:
         if len(fields) <= max(self._layout.token, self._layout.tag):
             self._fault = "sentences with a line of too few columns"
             return
-        token, tag = " ".join(fields[self._layout.token].split()), fields[self._layout.tag].strip()
+        token, tag = " ".join(fields[self._layout.token].split()), self._tag(fields)
         if not token:
             self._fault = "sentences with an empty token"
         elif split_tag(tag)[0] == "?":
-            self._fault = "sentences with a tag that is none of B, I, O, E, S, L, U and M"
+            self._fault = UNREAD_TAGS
         self._tokens.append(token)
         self._tags.append(tag)
 
@@ -148,17 +165,38 @@ def _layout(lines: Sequence[str], token: int | None, tag: int | None) -> _Layout
     if found is None:
         return None
     words = [c for c in range(columns) if c != found and not all(_is_number(row[c]) for row in rows)]
-    return _Layout(delimiter, columns, token - 1 if token else (words or [1 if found == 0 else 0])[0], found, header)
+    at = token - 1 if token else (words or [1 if found == 0 else 0])[0]
+    values = Counter(row[found].strip() for row in rows)
+    return _Layout(delimiter, columns, at, found, header, not _are_tags(values) and _are_types(values))
 
 
 def _tag_column(rows: Sequence[Sequence[str]], columns: int) -> int | None:
-    """Return the last column of tags: nearly all of them are, and some are O or have a type."""
+    """Return the last column of tags: nearly all of them are, and some are O or have a type; or of bare types and O."""
     for column in reversed(range(columns)):
         values = Counter(row[column].strip() for row in rows)
-        tags = sum(times for value, times in values.items() if value == "_" or _TAG.fullmatch(value))
-        if tags >= _TAGS * len(rows) and ("O" in values or any("-" in value for value in values)):
+        if _are_tags(values) or _are_types(values):
             return column
     return None
+
+
+def _are_tags(values: Counter[str]) -> bool:
+    tags = sum(times for value, times in values.items() if value == "_" or _TAG.fullmatch(value))
+    known = "O" in values or any("-" in value for value in values)
+    return known and tags >= _TAGS * values.total() and not _are_types(values)
+
+
+def _are_types(values: Counter[str]) -> bool:
+    """Whether these are O, often, and a few types, none of them with a prefix."""
+    types = [value for value in values if value not in ("O", "_", "-")]
+    plain = all(split_tag(value)[0] == "?" and _TYPE.fullmatch(value) for value in types)
+    return (
+        plain and 0 < len(types) <= _MOST_TYPES and values["O"] >= _OUTSIDE * values.total() and _repeat(values, types)
+    )
+
+
+def _repeat(values: Counter[str], types: Sequence[str]) -> bool:
+    """Whether types come again, as labels do and the words of a text do not."""
+    return len(types) <= _FEW_TYPES or 2 * len(types) <= sum(values[value] for value in types)
 
 
 def _data_lines(lines: Iterable[str]) -> list[str]:

@@ -65,12 +65,16 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Tokens with a tag each, as a file of columns has them; ``document`` is empty where the file names none."""
+    """Tokens with a tag each, as a file of columns has them; ``document`` is empty where the file names none.
+
+    ``bare`` says that the file gives types without a prefix, which is then I.
+    """
 
     document: str
     place: str
     tokens: Sequence[str]
     tags: Sequence[str]
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from medtune.data.importers.conll import UNREAD_TAGS
 from medtune.data.importers.documents import Told
 from medtune.data.importers.formats import Format, format_of, named_format
 from medtune.data.importers.options import ImportOptions, Marks, Task, Tokens
@@ -133,6 +134,11 @@ class _Import:
                     self._count += 1
                     self._labelled += _labelled(row, self._task)
                     yield row
+        if self._told.left_out[UNREAD_TAGS] > self._labelled:
+            raise DataError(
+                f"'{self._source.path}' has {self._told.left_out[UNREAD_TAGS]:,} {UNREAD_TAGS}, more than it has mentions that "
+                "can be read; write its tags in one scheme (IOB1, IOB2, BIOES, or types without a prefix)"
+            )
         lost = any(reason.startswith(_MARKS) for reason in self._told.left_out)
         if not self._count or (lost and not self._labelled and self._task is not Task.QA):
             what = "row" if not self._count else "row with a mention"

@@ -11,6 +11,8 @@ from medtune.data.importers.reading import Input
 __all__ = ["marked_columns", "read_label_studio", "read_label_studio_min"]
 
 _LABELS = ("labels", "hypertextlabels")
+_FEW_WORDS = 4
+"""Words from which a column beside the marked one is a text rather than a name."""
 
 
 def read_label_studio(source: Input, told: Told) -> Iterator[Document]:
@@ -35,7 +37,7 @@ def read_label_studio_min(source: Input, told: Told) -> Iterator[Document]:
     for number, row, _key in json_items(source, told):
         place = f"{source.path.name}:{number}"
         columns = marked_columns(row)
-        spans = [{"type": "labels", "value": span} for name in columns for span in row[name]]
+        spans = [{"type": "labels", "to_name": column, "value": span} for column in columns for span in row[column]]
         texts = {k: v for k, v in row.items() if k not in columns} if isinstance(row, Mapping) else {}
         name = str(row.get("id", number)) if isinstance(row, Mapping) else str(number)
         found = _document(name, texts, spans, told, place)
@@ -68,27 +70,31 @@ def _annotations(task: Mapping[str, Any], told: Told, place: str) -> Sequence[An
 
 
 def _document(name: str, data: Mapping[str, Any], results: Sequence[Any], told: Told, place: str) -> Document | None:
-    mentions: list[Mention] = []
+    marked: dict[str, list[Mention]] = {}
     relations: list[Relation] = []
     for result in results:
         if not isinstance(result, Mapping):
             continue
         value: Any = result.get("value")
         if result.get("type") == "relation":
-            kinds = result.get("labels") or ["related"]
-            ends = (str(result.get("from_id")), str(result.get("to_id")))
-            if result.get("direction") == "left":
-                ends = ends[::-1]
-            relations.append(Relation(str(kinds[0]), ends[0], ends[1]))
+            relations.append(_relation(result))
         elif isinstance(value, Mapping) and _is_span(value):
+            mentions = marked.setdefault(str(result.get("to_name", "")), [])
             mentions.extend(_mentions(str(result.get("id", len(mentions))), value, told, place))
         else:
             told.leave_out("results that mark no span of the text", place)
-    text = _text(data, mentions)
-    if text is None:
+    passages = _passages(data, marked or {"": []}, told, place)
+    if not passages:
         told.leave_out("tasks without a text", place)
         return None
-    return Document(name, place, (Passage(text, tuple(mentions)),), tuple(relations))
+    return Document(name, place, passages, tuple(relations))
+
+
+def _relation(result: Mapping[str, Any]) -> Relation:
+    kinds = result.get("labels") or ["related"]
+    ends = (str(result.get("from_id")), str(result.get("to_id")))
+    first, second = ends[::-1] if result.get("direction") == "left" else ends
+    return Relation(str(kinds[0]), first, second)
 
 
 def _mentions(name: str, value: Mapping[str, Any], told: Told, place: str) -> Iterator[Mention]:
@@ -102,9 +108,30 @@ def _mentions(name: str, value: Mapping[str, Any], told: Told, place: str) -> It
         yield Mention(name, str(kind), ((value["start"], value["end"]),), stated)
 
 
-def _text(data: Mapping[str, Any], mentions: Sequence[Mention]) -> str | None:
-    """Return the column that was marked: the one in which most mentions are what they say, the longest of equals."""
-    texts = [value for value in data.values() if isinstance(value, str)]
-    ranked = ((-place_passage(Passage(text, tuple(mentions))).refused, len(text), text) for text in texts)
-    best = max(ranked, default=None)
-    return None if best is None else best[2]
+def _passages(
+    data: Mapping[str, Any], marked: Mapping[str, Sequence[Mention]], told: Told, place: str
+) -> tuple[Passage, ...]:
+    """Return each text that was marked, with its marks; other texts of several words are counted."""
+    held: dict[str, list[Mention]] = {}
+    for name, mentions in marked.items():
+        column = _column(data, name, mentions)
+        if column is not None:
+            held.setdefault(column, []).extend(mentions)
+    others = [
+        c for c, text in data.items() if isinstance(text, str) and c not in held and len(text.split()) >= _FEW_WORDS
+    ]
+    told.leave_out("texts beside the one that was marked", place, len(others) if held else 0)
+    return tuple(Passage(data[column], tuple(mentions)) for column, mentions in held.items())
+
+
+def _column(data: Mapping[str, Any], name: str, mentions: Sequence[Mention]) -> str | None:
+    """Return the column that was marked under a name: the one in which most mentions are what they say.
+
+    Of equals it is the one of that name, which the marks of a labelling interface often have, else the longest.
+    """
+    texts = {column: text for column, text in data.items() if isinstance(text, str)}
+    ranked = (
+        (-place_passage(Passage(text, tuple(mentions))).refused, column == name, len(text), column)
+        for column, text in texts.items()
+    )
+    return max(ranked, default=(0, False, 0, None))[3]

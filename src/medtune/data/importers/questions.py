@@ -1,11 +1,15 @@
 """Questions as their makers publish them: PubMedQA by id, MedQA's lines, MedMCQA with its options counted from 1."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
+from medtune.data.formatters.columns import MalformedRowError
+from medtune.data.formatters.options import option_letters
 from medtune.data.importers.documents import Question, Told
 from medtune.data.importers.json_items import json_items
 from medtune.data.importers.reading import Input
+from medtune.data.sources.names import is_plain
 
 __all__ = ["read_medmcqa", "read_medqa", "read_pubmedqa"]
 
@@ -27,21 +31,28 @@ def read_pubmedqa(source: Input, told: Told) -> Iterator[Question]:
             "long_answer": row.get("LONG_ANSWER"),
             "final_decision": row.get("final_decision"),
         }
+        read = {"QUESTION", "CONTEXTS", "LONG_ANSWER", "final_decision", "pubid", "PMID"}
+        _leave_out_others(row, read, told, place)
         yield Question(document, place, "pubmedqa", values)
 
 
 def read_medqa(source: Input, told: Told) -> Iterator[Question]:
-    """Yield the questions of MedQA's lines: options by letter, the answer by letter or in full."""
+    """Yield the questions of MedQA's lines: options by letter, the answer by letter (or several), or in full."""
     for number, row, _key in json_items(source, told):
         place = f"{source.path.name}:{number}"
         options: Any = row.get("options") if isinstance(row, Mapping) else None
         if isinstance(options, list):  # of letter and text
             options = {o.get("key"): o.get("value") for o in options if isinstance(o, Mapping)}
-        letter = _letter(row, options) if isinstance(options, Mapping) else None
-        if letter is None:
-            told.leave_out("questions without an answer", place)
+        if not isinstance(options, Mapping) or not (row.get("answer_idx") or row.get("answer")):
+            told.leave_out("questions without options or an answer", place)
             continue
-        values = {"question": row.get("question"), "options": options, "answer_idx": letter}
+        letters = _letters(row, options)
+        if not letters:
+            told.leave_out("questions whose answer names none of their options", place)
+            continue
+        values = {"question": row.get("question"), "options": options, "answer_idx": letters}
+        values |= {name: row[name] for name in ("exp", "explanation") if isinstance(row.get(name), str)}
+        _leave_out_others(row, {*values, "answer"}, told, place)
         yield Question("", place, "medqa_usmle", values)
 
 
@@ -54,16 +65,24 @@ def read_medmcqa(source: Input, told: Told) -> Iterator[Question]:
             told.leave_out("questions without an answer", place)
             continue
         values = {name: row.get(name) for name in ("question", "opa", "opb", "opc", "opd", "exp")}
+        _leave_out_others(row, {*values, "cop", "answer"}, told, place)
         yield Question("", place, "medmcqa", {**values, "cop": cop})
 
 
-def _letter(row: Mapping[str, Any], options: Mapping[str, Any]) -> str | None:
-    """Return the letter of the right option; the answer in full names it where no letter does."""
-    letter = row.get("answer_idx")
-    if isinstance(letter, str) and letter.strip() in options:
-        return letter.strip()
-    answer = row.get("answer")
-    return next((key for key, text in options.items() if isinstance(answer, str) and answer in (text, key)), None)
+def _letters(row: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """Return the letters of the right options, empty for none; the answer in full names one where no letter does."""
+    texts = {key: text for key, text in options.items() if isinstance(text, str)}
+    for column in ("answer_idx", "answer"):
+        with suppress(MalformedRowError):
+            return option_letters(row.get(column), texts, column)
+    return ""
+
+
+def _leave_out_others(row: Mapping[str, Any], read: Collection[str], told: Told, place: str) -> None:
+    """Count the columns of a row that nothing is made of."""
+    for name, value in row.items():
+        if name not in read and value not in (None, "", [], {}):
+            told.leave_out(f"values of '{name if is_plain(name) else 'a column whose name looks like text'}'", place)
 
 
 def _number(value: Any) -> int | None:

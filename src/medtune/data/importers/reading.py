@@ -2,8 +2,9 @@
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,11 @@ HEAD = 2**16
 """Bytes by which a file's format is recognised."""
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
           (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
+
+_WIDE_XML = ((b"<\0?\0", "utf-16-le"), (b"\0<\0?", "utf-16-be"))
+"""How a declaration begins in UTF-16 without a mark."""
+_DECLARED = re.compile(rb"\s*<\?xml\b[^>]*?\bencoding\s*=\s*[\"']([A-Za-z][\w.-]*)[\"']")
+_DECLARATION_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +98,18 @@ def head_of(source: Input) -> str:
 
 
 def _marked(file: Path) -> str:
+    """Return the encoding that a byte order mark or an XML declaration names, else UTF-8."""
     with open_bytes(file) as stream:
-        head = stream.read(4)
-    return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
+        head = stream.read(_DECLARATION_BYTES)
+    if marked := next((name for mark, name in _MARKS if head.startswith(mark)), ""):
+        return marked
+    if wide := next((name for mark, name in _WIDE_XML if head.startswith(mark)), ""):
+        return wide
+    declared = _DECLARED.match(head)
+    name = declared[1].decode() if declared else "utf-8"
+    with suppress(LookupError):
+        return codecs.lookup(name).name
+    return "utf-8"
 
 
 def _physical(text: IO[str]) -> Iterator[str]:

@@ -14,16 +14,18 @@ _ENDS, _ALONE = frozenset("EL"), frozenset("SU")
 class Scheme:
     """The tagging scheme of a file.
 
-    IOB1 begins a mention with I and uses B only between two mentions of a type; IOB2 begins each with B. BIOES (also
+    IO has no prefix, a type or O alone: neighbours of one type are one mention. IOB1 begins a mention with I and uses B only between two mentions of a type; IOB2 begins each with B. BIOES (also
     called BILOU, BMES) marks the last token (E, L) and a single one (S, U) as well.
     """
 
     def __init__(self) -> None:
         self._prefixes = set[str]()
         self._begun_by_b = self._begun_by_i = 0
+        self._bare = False
 
-    def look_at(self, tags: Sequence[str]) -> None:
-        """Note the tags of a sentence."""
+    def look_at(self, tags: Sequence[str], *, bare: bool = False) -> None:
+        """Note the tags of a sentence; ``bare`` where the file has them without their prefix."""
+        self._bare = self._bare or bare
         parts = [split_tag(tag) for tag in tags]
         self._prefixes |= {prefix for prefix, _type in parts}
         for (before, kind), (prefix, own) in pairwise([("O", ""), *parts]):
@@ -34,6 +36,8 @@ class Scheme:
     @property
     def name(self) -> str:
         """The scheme's name."""
+        if self._bare:
+            return "IO"
         if self._prefixes & (_ENDS | _ALONE | {"M"}):
             return "BIOES"
         if self._begun_by_i and not self._begun_by_b:
@@ -52,7 +56,7 @@ class Scheme:
                 found.append(tag_of("I", own))
             else:
                 found.append(tag_of("B", own))
-                if prefix not in "BSU" and self.name != "IOB1":
+                if prefix not in "BSU" and self.name not in ("IO", "IOB1"):
                     told.note("mentions that go on where none began, taken as begun there", place)
             before, kind = prefix, own
         return found

@@ -124,7 +124,7 @@ def _look_at_document(document: Document, found: Survey, told: Told) -> None:
 
 
 def _look_at_tags(sentence: Sentence, found: Survey) -> None:
-    found.scheme.look_at(sentence.tags)
+    found.scheme.look_at(sentence.tags, bare=sentence.bare)
     for prefix, kind in map(split_tag, sentence.tags):
         if prefix in "BSU":
             found.mentions += 1

@@ -2,12 +2,13 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from medtune.data.sources.csv_dialect import Dialect, find_dialect
-from medtune.data.sources.file_row import FileRow
+from medtune.data.sources.file_row import NOT_UTF8, FileRow
 from medtune.data.sources.opening import open_utf8
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError
@@ -16,6 +17,8 @@ __all__ = ["read_csv"]
 
 _HEAD = 2**16
 """Bytes that the dialect is found out from."""
+_STATED = re.compile(r'"?sep=([^\r\n"])"?[^\S\r\n]*(?:\r\n?|\n)', re.IGNORECASE)
+"""What Excel writes, and reads, before the header to say which character separates the fields."""
 _FIELD_LIMIT = 16 * 2**20
 """Characters of one field; python's own limit, 128 KiB, is less than a discharge letter may have."""
 
@@ -35,19 +38,21 @@ def read_csv(file: Path, reading: Reading | None = None) -> Iterator[FileRow]:
     """
     csv.field_size_limit(max(_FIELD_LIMIT, csv.field_size_limit()))
     reading = reading or Reading()
-    dialect = _dialect(file, reading)
+    dialect, before = _dialect(file, reading)
     with (
         open_utf8(file, reading) as stream,
         io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="") as text,
     ):
+        for _line in range(before):
+            text.readline()
         records = dialect.records(text)
         header = _header(records, file)
         while True:
-            first = records.line_num + 1
+            first = before + records.line_num + 1
             try:
                 fields = next(records, None)
             except csv.Error:
-                for line in range(first, records.line_num + 1):
+                for line in range(first, before + records.line_num + 1):
                     yield FileRow(line, {}, "the line is not CSV (its quotes do not match, or a field has no end)")
                 continue
             if fields is None:
@@ -56,16 +61,22 @@ def read_csv(file: Path, reading: Reading | None = None) -> Iterator[FileRow]:
                 yield FileRow(first, *_keyed(header, fields))
 
 
-def _dialect(file: Path, reading: Reading) -> Dialect:
+def _dialect(file: Path, reading: Reading) -> tuple[Dialect, int]:
+    """Return how the file is written, and the lines before its header: Excel takes ``sep=;`` in the first one."""
     with open_utf8(file, reading) as stream:
         head = stream.read(_HEAD)
     cut = len(head) == _HEAD
     if cut:
         head = head[: head.rfind(b"\n") + 1] or head  # a record that is cut off has too few fields
-    dialect = find_dialect(head.decode("utf-8-sig", "surrogateescape"), reading.delimiter, cut=cut)
+    text = head.decode("utf-8-sig", "surrogateescape")
+    stated = _STATED.match(text)
+    if stated is not None:
+        reading.notes.say(file.name, f"a first line that is no row ({stated[0].strip()!r})")
+        text = text[stated.end() :]
+    dialect = find_dialect(text, reading.delimiter or (stated[1] if stated else ""), cut=cut)
     for words in dialect.words():
         reading.notes.say(file.name, words)
-    return dialect
+    return dialect, int(stated is not None)
 
 
 def _header(records: Any, file: Path) -> list[str]:
@@ -89,7 +100,7 @@ def _keyed(header: list[str], fields: list[str]) -> tuple[Mapping[str, Any], str
     if len(fields) != len(header):
         return {}, f"the record has {len(fields)} fields and the header {len(header)}"
     if not _is_text(fields):
-        return {}, "the record is not UTF-8 text (data.encoding takes the name of another encoding)"
+        return {}, f"the record is {NOT_UTF8} (data.encoding takes the name of another encoding)"
     return dict(zip(header, fields, strict=True)), ""
 
 

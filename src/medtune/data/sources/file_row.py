@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["FileRow"]
+__all__ = ["NOT_UTF8", "FileRow"]
+
+NOT_UTF8 = "not UTF-8 text"
+"""What the fault of a row says whose bytes are in another encoding."""
 
 
 class FileRow(NamedTuple):

@@ -1,9 +1,14 @@
-"""Column names that may be shown: a file without a header line has a row in their place."""
+"""Column names: which may be shown (a file without a header line has a row in their place), and which hold lists."""
 
 import re
 from collections.abc import Iterable
 
-__all__ = ["is_plain", "listed"]
+__all__ = ["LIST_COLUMNS", "is_plain", "listed"]
+
+LIST_COLUMNS = frozenset(
+    {"messages", "conversations", "options", "choices", "tokens", "ner_tags", "prompt", "completion"}
+)
+"""Columns of formatters in which a list is one value, not several."""
 
 _PLAIN_NAME = re.compile(r"[^\W\d][\w.-]{0,39}")
 """A column name as people give them. Anything else may be a row: a CSV file without a header has its first one there."""

@@ -8,7 +8,18 @@ from typing import NamedTuple
 
 from medtune.errors import DataError
 
-__all__ = ["COMPRESSED", "DataFile", "files_left_out", "is_file_name", "is_local", "local_files", "splits_of"]
+__all__ = [
+    "COMPRESSED",
+    "DataFile",
+    "files_left_out",
+    "is_file_name",
+    "is_json",
+    "is_local",
+    "local_files",
+    "named_split",
+    "names_beside",
+    "splits_of",
+]
 
 COMPRESSED = (".gz", ".zst")
 _KINDS = {
@@ -27,8 +38,14 @@ _BESIDE_DATA = re.compile(
     r"dataset_infos?\.json|dataset_dict\.json|state\.json|quarantine\.jsonl|(cache|indices)-.*\.arrow"
 )
 """What ``datasets`` keeps beside the rows of a saved set, and what medtune writes itself."""
-_SPLIT = re.compile(r"(train|training|validation|valid|val|dev|test)(?![a-z])", re.IGNORECASE)
-_SAME_SPLIT = {"training": "train", "valid": "validation", "val": "validation", "dev": "validation"}
+_SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "devel"),
+    "test": ("test",),
+}
+"""Split -> what files, folders and arrays of it are called."""
+_SAME_SPLIT = {name: split for split, names in _SPLITS.items() for name in names}
+_SPLIT = re.compile(rf"({'|'.join(_SAME_SPLIT)})(?![a-z])", re.IGNORECASE)
 
 
 class DataFile(NamedTuple):
@@ -112,13 +129,32 @@ def files_left_out(source: str, split: str = "train") -> dict[str, str]:
 def splits_of(source: str, wanted: str = "train") -> set[str]:
     """Return the splits by which files of a folder, or folders in it, are named; none for a file or glob.
 
-    "valid", "val" and "dev" are called "validation". ``wanted`` counts as a split whatever it is called.
+    "valid", "val", "dev" and "devel" are called "validation". ``wanted`` counts as a split whatever it is called.
     """
     folder = Path(source).expanduser()
     if not folder.is_dir():
         return set()
     names = (_split_of(file.relative_to(folder), wanted) for file in _rows_below(folder))
     return {name for name in names if name is not None}
+
+
+def named_split(name: str) -> str | None:
+    """Return the split that a name is one of: "train", "validation" or "test"; None for any other name."""
+    return _SAME_SPLIT.get(name.lower())
+
+
+def names_beside(name: str) -> list[str]:
+    """Return what the validation rows beside a file of training rows may be called; none where its name is no split's."""
+    match = _SPLIT.match(name)
+    if match is None or _SAME_SPLIT[match[1].lower()] != "train":
+        return []
+    return [f"{other}{name[match.end() :]}" for other in _SPLITS["validation"]]
+
+
+def is_json(source: str) -> bool:
+    """Whether ``source`` is one JSON or JSON Lines file here, in which rows may lie in a field."""
+    path = Path(source).expanduser()
+    return path.is_file() and _kind_of(path) in ("json", "jsonl")
 
 
 def _data_file(file: Path, root: Path) -> DataFile:
@@ -141,8 +177,7 @@ def _split_of(path: Path, wanted: str) -> str | None:
             return wanted
         match = _SPLIT.match(part)
         if match:
-            name = match[1].lower()
-            return _SAME_SPLIT.get(name, name)
+            return _SAME_SPLIT[match[1].lower()]
     return None
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 __all__ = ["Reading", "SourceNotes"]
 
+_MOST_BESIDE = 50
+"""Paths beside the rows that are told apart: objects may have keys that are data."""
+
 
 @dataclass(slots=True)
 class SourceNotes:
@@ -14,17 +17,29 @@ class SourceNotes:
         dialects: file -> how it was read, where that is not plain UTF-8 with commas.
         left_out: file of the folder -> why it was not read.
         labels: column -> names of the numbers in it, which the file or data set brings along.
+        beside: dotted path of what lies beside the rows that ``data.field`` names -> how many rows (or lines) it holds.
+        read_elsewhere: paths of these that the other split reads.
     """
 
     dialects: dict[str, list[str]] = dataclasses.field(default_factory=dict[str, list[str]])
     left_out: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
     labels: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict[str, tuple[str, ...]])
 
+    beside: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    read_elsewhere: set[str] = dataclasses.field(default_factory=set[str])
+
     def say(self, file: str, how: str) -> None:
         """Note how a file is read."""
         said = self.dialects.setdefault(file, [])
         if how not in said:
             said.append(how)
+
+    def count_beside(self, path: str, rows: int = 1) -> None:
+        """Count what lies beside the rows that are read."""
+        if path in self.read_elsewhere:
+            return
+        if path in self.beside or len(self.beside) < _MOST_BESIDE:
+            self.beside[path] = self.beside.get(path, 0) + rows
 
 
 @dataclass(frozen=True, slots=True)
