@@ -186,6 +186,7 @@ CASES = {
     "rows longer than its positions": ("plain", "positions", lambda f: None, {"train": {"max_length": 1024}}),
     "sdpa where there is none": ("bloom", "attention", lambda f: None, {"model": {"attn_implementation": "sdpa"}}),
     "a target that there is not": ("plain", "targets", lambda f: None, {"lora": {"target_modules": ["w_proj"]}}),
+    "a layer that a fused kernel computes": ("mamba", "targets", lambda f: None, {}),
     "dropout on experts": (
         "mixtral",
         "experts",

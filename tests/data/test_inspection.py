@@ -26,6 +26,7 @@ KINDS = {
     "bloom": {"model_type": "bloom", "n_layer": 2, "n_head": 4},
     "mixtral": {"model_type": "mixtral", "num_local_experts": 4},
     "gemma2": {"model_type": "gemma2", "head_dim": 8},
+    "mamba": {"model_type": "mamba", "state_size": 4},
     "bert": {"model_type": "bert"},
     "bart": {"model_type": "bart", "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 48},
     "t5": {"model_type": "t5", "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4},
@@ -133,6 +134,7 @@ GOOD = {
     "GPT-NeoX, which could be an encoder by its config": ("gpt_neox", None, {}, None),
     "Bloom, without sdpa": ("bloom", None, {}, "attention is eager"),
     "Gemma 2": ("gemma2", None, {}, None),
+    "Mamba with layers that no kernel fuses": ("mamba", None, {"lora": {"target_modules": ["in_proj", "x_proj"]}}, None),
     "experts out of reach": ("mixtral", None, {}, "the adapter reaches"),
     "further tensors": ("plain", harmless, {}, "value_head.summary"),
     "code that is not run": ("plain", with_code, {}, "auto_map"),
@@ -153,3 +155,8 @@ def test_a_good_base_is_accepted(base, name, tmp_path):
         assert found.notes == () or "attention is eager" in found.notes[0]
     else:
         assert note in " ".join(found.notes)
+
+
+def test_targets_that_a_kernel_fuses_are_refused_with_those_that_work(base):
+    with pytest.raises(BaseUnsuitedError, match=r"'out_proj' .* these work: dt_proj, in_proj, x_proj; name those"):
+        inspect_base(spec_of(base("mamba")))
