@@ -214,6 +214,7 @@ CASES = {
     "sdpa where there is none": ("bloom", "attention", lambda f: None, {"model": {"attn_implementation": "sdpa"}}),
     "a target that there is not": ("plain", "targets", lambda f: None, {"lora": {"target_modules": ["w_proj"]}}),
     "a layer that a fused kernel computes": ("mamba", "targets", lambda f: None, {}),
+    "transposed weights where peft does not mind": ("gpt2", "targets", lambda f: None, {"lora": {"init": "olora"}}),
     "dropout on experts": (
         "mixtral",
         "experts",

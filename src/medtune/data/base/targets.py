@@ -22,6 +22,7 @@ __all__ = [
     "reach",
     "reached_layers",
     "routers",
+    "transposed_target",
     "unknown_target",
 ]
 
@@ -73,6 +74,13 @@ def unknown_target(model: Any, lora: LoraSpec) -> str:
         if not any(_is_end(target, name) for name in known):
             return _nearest(target, known)
     return ""
+
+
+def transposed_target(model: Any, lora: LoraSpec) -> str:
+    """Return the first layer that keeps its weight transposed where peft's initialisation takes it as it lies; else empty."""
+    if lora.init != "olora":  # peft turns the weight round for the others
+        return ""
+    return next((name for name, layer in reached_layers(model, lora).items() if isinstance(layer, Conv1D)), "")
 
 
 def fused_target(model: Any, lora: LoraSpec) -> str:
