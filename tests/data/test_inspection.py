@@ -156,7 +156,12 @@ GOOD = {
     "GPT-NeoX, which could be an encoder by its config": ("gpt_neox", None, {}, None),
     "Bloom, without sdpa": ("bloom", None, {}, "attention is eager"),
     "Gemma 2": ("gemma2", None, {}, None),
-    "Mamba with layers that no kernel fuses": ("mamba", None, {"lora": {"target_modules": ["in_proj", "x_proj"]}}, None),
+    "Mamba with layers that no kernel fuses": (
+        "mamba",
+        None,
+        {"lora": {"target_modules": ["in_proj", "x_proj"]}},
+        None,
+    ),
     "experts out of reach": ("mixtral", None, {}, "the adapter reaches"),
     "further tensors": ("plain", harmless, {}, "value_head.summary"),
     "code that is not run": ("plain", with_code, {}, "auto_map"),

@@ -8,8 +8,8 @@ import pytest
 from chat_templates import TEMPLATES, make_tokenizer
 
 from medtune import Example, ModelSpec
-from medtune.data.encode import Encoder
 from medtune.data.contract import check_contract, write_contract
+from medtune.data.encode import Encoder
 from medtune.data.tokenizer import _FORMER_DATE, load_tokenizer, save_tokenizer, undated
 from medtune.errors import UnsafeAdapterError
 
@@ -33,12 +33,21 @@ def test_a_template_that_writes_today_s_date_writes_the_same_day_always(tmp_path
 
 @pytest.mark.parametrize(
     "format",
-    ["%d %b %Y", "%Y-%m-%d", "%B %d, %Y", "%A, %-d %B %y at %H:%M:%S", "%m/%d/%Y", "100 %% on %a", "week %V, day %j", "%c"],
+    [
+        "%d %b %Y",
+        "%Y-%m-%d",
+        "%B %d, %Y",
+        "%A, %-d %B %y at %H:%M:%S",
+        "%m/%d/%Y",
+        "100 %% on %a",
+        "week %V, day %j",
+        "%c",
+    ],
 )
-def test_the_pinned_day_is_written_in_the_format_that_the_template_asks_for(tmp_path, format):
-    tokenizer = loaded(tmp_path, DATED.replace("%d %b %Y", format))
+def test_the_pinned_day_is_written_in_the_format_that_the_template_asks_for(tmp_path, form):
+    tokenizer = loaded(tmp_path, DATED.replace("%d %b %Y", form))
     text = tokenizer.apply_chat_template([{"role": "user", "content": "Label."}], tokenize=False)
-    assert text.startswith(f"<s>Today Date: {datetime(2024, 7, 26).strftime(format)}\n")  # noqa: DTZ001 - a day
+    assert text.startswith(f"<s>Today Date: {datetime(2024, 7, 26).strftime(form)}\n")  # noqa: DTZ001 - a day
 
 
 def test_the_contract_records_the_day_and_an_adapter_of_an_earlier_release_is_still_known(tmp_path):

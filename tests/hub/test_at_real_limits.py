@@ -36,7 +36,7 @@ def test_a_hub_that_falls_silent_is_given_up_within_a_minute(faults, hub, tmp_pa
     hub.faults += faults
     with pointed_at(hub, tmp_path):
         began = time.monotonic()
-        with pytest.raises(HubError, match="the hub (does not answer|sent nothing for 60 s)"):
+        with pytest.raises(HubError, match=r"the hub (does not answer|sent nothing for 60 s)"):
             loadable(ModelSpec(name="org/base", revision=COMMIT))
         seconds = time.monotonic() - began
     with capsys.disabled():

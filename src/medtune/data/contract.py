@@ -59,7 +59,8 @@ def check_contract(folder: Path, encoder: Encoder) -> list[str]:
     differing = [key for key in now if key not in ("format", *_HASHES, *unsaid) and kept.get(key) != now[key]]
     if _differs_by_day_alone(kept, now):
         differing = [key for key in differing if key not in _OF_TEMPLATE]
-    if is_former and kept.get("stop_ids") and set(kept["stop_ids"]) <= set(now["stop_ids"]):
+    ends = kept.get("stop_ids")
+    if is_former and ends and isinstance(ends, list) and all(end in now["stop_ids"] for end in ends):
         differing = [key for key in differing if key != "stop_ids"]  # earlier medtunes knew fewer
     if differing:
         raise UnsafeAdapterError(
@@ -83,7 +84,11 @@ def check_tokenizer(folder: Path, tokenizer: Any) -> None:
         raise UnsafeAdapterError(
             str(folder), "tokenizer", f"the tokenizer beside it cannot be loaded ({type(error).__name__})"
         ) from error
-    parts = {"vocabulary": splitting, "template": lambda one: undated(_template(one)), "special tokens": _special_tokens}
+    parts = {
+        "vocabulary": splitting,
+        "template": lambda one: undated(_template(one)),
+        "special tokens": _special_tokens,
+    }
     differing = [name for name, part in parts.items() if part(beside) != part(tokenizer)]
     if differing:
         raise UnsafeAdapterError(

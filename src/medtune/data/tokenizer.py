@@ -120,7 +120,7 @@ def _pinned_date() -> str:
 
     A template has no ``strftime`` of its own, so what each directive stands for is written down, "%-d" and its like included.
     """
-    moment = datetime.combine(_PINNED_DAY, time())  # noqa: DTZ001 - a day as it is written, nowhere in particular
+    moment = datetime.combine(_PINNED_DAY, time())
     written = {f"%{letter}": moment.strftime(f"%{letter}") for letter in _DIRECTIVES}
     written |= {f"%-{letter}": str(int(text)) for letter in "dmyjHIMSUW" for text in [written[f"%{letter}"]]}
     replaced = "".join(f".replace({key!r}, {text!r})" for key, text in written.items())

@@ -113,7 +113,7 @@ def _numbers(values: Any) -> Iterator[tuple[str, int | float]]:
                 yield name, value
             yield from _numbers(value)
     elif isinstance(values, list):
-        for value in cast("list[Any]", values):
+        for value in values:
             yield from _numbers(value)
 
 
@@ -124,8 +124,8 @@ def _require_shares(values: Mapping[str, Any]) -> None:
     if heads and shared and heads % shared:
         raise Fault(f"has a config.json whose {shared} key heads do not divide its {heads} heads", _FIX)
     types, layers = values.get("layer_types"), values.get("num_hidden_layers")
-    if isinstance(types, list) and layers and len(cast("list[Any]", types)) != layers:
-        raise Fault(f"has a config.json with {len(cast('list[Any]', types))} layer_types for {layers} layers", _FIX)
+    if isinstance(types, list) and layers and len(types) != layers:
+        raise Fault(f"has a config.json with {len(types)} layer_types for {layers} layers", _FIX)
 
 
 def code(case: Case) -> Iterator[str]:
