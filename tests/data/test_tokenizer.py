@@ -32,7 +32,7 @@ def test_a_template_that_writes_today_s_date_writes_the_same_day_always(tmp_path
 
 
 @pytest.mark.parametrize(
-    "format",
+    "form",
     [
         "%d %b %Y",
         "%Y-%m-%d",
