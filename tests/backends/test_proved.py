@@ -51,6 +51,20 @@ def test_a_base_that_sees_later_tokens_is_refused(name):
     assert caught.value.exit_code == 4
 
 
+def test_a_base_whose_values_overflow_is_refused_for_that():
+    job = job_of("llama")
+    job.loaded.model.get_base_model().lm_head.weight.data.fill_(3e38)
+    with pytest.raises(UnprovenBaseError, match="NaN or infinite: its values overflow"):
+        prove_route(job)
+
+
+def test_a_base_that_says_the_same_whatever_it_reads_is_refused_for_that():
+    job = job_of("llama")
+    job.loaded.model.get_base_model().lm_head.weight.data.zero_()
+    with pytest.raises(UnprovenBaseError, match="says the same whatever its tokens are"):
+        prove_route(job)
+
+
 def test_a_proof_leaves_no_trace():
     job = job_of("qwen2")
     model = job.loaded.model

@@ -1,5 +1,6 @@
 """The vLLM generator gives vLLM the base's files, the adapter as it is, and greedy limits; vLLM itself is played."""
 
+import contextlib
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -7,9 +8,10 @@ import pytest
 import torch
 
 from medtune import EvalSpec, LoraSpec
+from medtune.backends import vllm as backend
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.vllm import VllmGenerator
-from medtune.errors import SpecError
+from medtune.errors import SpecError, UnprovenAnswersError
 from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import GenerationRequest, Loaded
 from medtune.testing.tiny import tiny_base
@@ -56,6 +58,13 @@ def calls(monkeypatch):
     return seen
 
 
+@pytest.fixture(autouse=True)
+def believed(request, monkeypatch):
+    """Let canned answers pass, but in the tests of the proof itself."""
+    if "proof" not in request.node.name:
+        monkeypatch.setattr(backend, "require_proved", lambda *_given, **_named: None)
+
+
 def generate(loaded, **spec):
     return VllmGenerator().generate(loaded, PROMPTS, EvalSpec(backend="vllm", **spec))
 
@@ -79,7 +88,7 @@ def test_the_base_comes_from_its_files_without_code_of_its_own(loaded, calls, tm
     assert options["quantization"] is None
     assert options["trust_remote_code"] is False
     assert options["max_num_seqs"] == 3
-    assert options["max_model_len"] == 7
+    assert options["max_model_len"] == 3 + 6  # the longest prompt, and the answer that is tried
 
 
 def test_the_adapter_is_given_as_peft_saves_it_with_room_for_its_rank(loaded, calls):
@@ -125,3 +134,77 @@ def test_without_vllm_one_sentence_says_what_to_install(loaded, monkeypatch):
 
 def test_no_prompts_have_no_answers(loaded):
     assert VllmGenerator().generate(loaded, [], EvalSpec()) == []
+
+
+@pytest.fixture
+def played(loaded, monkeypatch):
+    """Play vLLM by the model itself, token by token; ``mistake`` is what it does wrong."""
+    seen = SimpleNamespace(mistake="", asked=0)
+    loaded.model.eval()
+    with torch.no_grad():
+        for name, parameter in loaded.model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.002)
+
+    class Llm:
+        def __init__(self, **options):
+            seen.options = options
+
+        def generate(self, prompts, sampling, lora_request, use_tqdm):
+            seen.asked += 1
+            alone = lora_request is None or seen.mistake == "no adapter"
+            with loaded.base_only() if alone else contextlib.nullcontext():
+                pairs = zip(prompts, sampling, strict=True)
+                return [self.answer(prompt["prompt_token_ids"], each.max_tokens) for prompt, each in pairs]
+
+        def answer(self, prompt, most):
+            ids, logs = [], []
+            for _ in range(most):
+                with torch.no_grad():
+                    logits = loaded.model(input_ids=torch.tensor([[*prompt, *ids]])).logits[0, -1]
+                best = int(logits.argsort()[-2 if seen.mistake == "second best" and len(ids) == 2 else -1])
+                ids.append(best)
+                logs.append({best: SimpleNamespace(logprob=float(logits.log_softmax(-1)[best]))})
+            return SimpleNamespace(outputs=[SimpleNamespace(token_ids=ids, logprobs=logs)])
+
+    vllm, lora, request = ModuleType("vllm"), ModuleType("vllm.lora"), ModuleType("vllm.lora.request")
+    vllm.LLM, vllm.SamplingParams, request.LoRARequest = Llm, SimpleNamespace, lambda *given: given
+    for module in (vllm, lora, request):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return seen
+
+
+def test_the_proof_passes_what_answers_as_the_model_does_with_its_adapter_and_without(loaded, played):
+    assert len(generate(loaded)) == 2
+    assert played.options["max_model_len"] >= 3 + 6
+    with loaded.base_only():
+        assert len(generate(loaded)) == 2
+    assert played.asked == 4  # two prompts each time, before all of them
+
+
+def test_the_proof_refuses_another_token(loaded, played):
+    played.mistake = "second best"
+    with pytest.raises(UnprovenAnswersError, match=r"vLLM does not answer as this model does .* token 3 of an answer"):
+        generate(loaded)
+
+
+def test_the_proof_refuses_a_base_that_is_served_in_the_place_of_the_adapter(loaded, played):
+    played.mistake = "no adapter"
+    with torch.no_grad():
+        same = [int(loaded.model(input_ids=torch.tensor([list(p.input_ids)])).logits[0, -1].argmax()) for p in PROMPTS]
+        with loaded.base_only():
+            alone = [
+                int(loaded.model(input_ids=torch.tensor([list(p.input_ids)])).logits[0, -1].argmax()) for p in PROMPTS
+            ]
+    assert same == alone  # so that tokens cannot tell
+    with pytest.raises(UnprovenAnswersError, match="it serves the base without the adapter"):
+        generate(loaded)
+
+
+def test_the_proof_asks_nothing_of_an_adapter_that_changes_nothing(loaded, played):
+    with torch.no_grad():
+        for name, parameter in loaded.model.named_parameters():
+            if "lora_B" in name:
+                parameter.zero_()
+    played.mistake = "no adapter"
+    assert len(generate(loaded)) == 2

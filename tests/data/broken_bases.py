@@ -136,6 +136,17 @@ def zeros_only(folder):
     weights(folder, lambda tensors: {name: torch.zeros_like(t) for name, t in tensors.items()})
 
 
+def filled(folder, value):
+    weights(folder, lambda tensors: {name: torch.full_like(t, value) for name, t in tensors.items()})
+
+
+def half_written(folder):
+    """The bytes of a file whose space was reserved, of which a half came."""
+    file = folder / "model.safetensors"
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2].ljust(len(content), b"\0"))
+
+
 UP = "model.layers.1.mlp.up_proj.weight"
 Q = "model.layers.0.self_attn.q_proj"
 
@@ -158,6 +169,22 @@ CASES = {
     "a dropout as text": ("plain", "config values", lambda f: config(f, attention_dropout="0.1"), {}),
     "a hidden size as text": ("plain", "config values", lambda f: config(f, hidden_size="32"), {}),
     "no layers": ("plain", "config values", lambda f: config(f, num_hidden_layers=0), {}),
+    "a hundred million layers": ("plain", "config values", lambda f: config(f, num_hidden_layers=100_000_000), {}),
+    "a hundred million layers, without weights": (
+        "plain",
+        "config values",
+        lambda f: (config(f, num_hidden_layers=10**8), (f / "model.safetensors").unlink()),
+        {},
+    ),
+    "more layers than tensors": ("plain", "config values", lambda f: config(f, num_hidden_layers=900), {}),
+    "a vocabulary of 10^12": ("plain", "config values", lambda f: config(f, vocab_size=10**12), {}),
+    "a width of 10^9": ("plain", "config values", lambda f: config(f, hidden_size=10**9), {}),
+    "a width below zero": ("plain", "config values", lambda f: config(f, intermediate_size=-48), {}),
+    "layers as a fraction": ("plain", "config values", lambda f: config(f, num_hidden_layers=2.5), {}),
+    "sizes of GPT-2 beyond any model": ("gpt2", "config values", lambda f: config(f, n_layer=10**7), {}),
+    "sizes inside a part": ("plain", "config values", lambda f: config(f, text_config={"num_layers": 10**9}), {}),
+    "too many experts": ("mixtral", "config values", lambda f: config(f, num_local_experts=10**8), {}),
+    "positions beyond any model": ("plain", "config values", lambda f: config(f, max_position_embeddings=10**15), {}),
     "too few layer types": ("qwen2", "config values", lambda f: config(f, layer_types=["full_attention"]), {}),
     "sliding layers that are switched off": (
         "qwen2",
@@ -186,6 +213,8 @@ CASES = {
     "rows longer than its positions": ("plain", "positions", lambda f: None, {"train": {"max_length": 1024}}),
     "sdpa where there is none": ("bloom", "attention", lambda f: None, {"model": {"attn_implementation": "sdpa"}}),
     "a target that there is not": ("plain", "targets", lambda f: None, {"lora": {"target_modules": ["w_proj"]}}),
+    "a layer that a fused kernel computes": ("mamba", "targets", lambda f: None, {}),
+    "transposed weights where peft does not mind": ("gpt2", "targets", lambda f: None, {"lora": {"init": "olora"}}),
     "dropout on experts": (
         "mixtral",
         "experts",
@@ -286,6 +315,11 @@ CASES = {
     ),
     "a value that is infinite in fp16": ("fp16", "finite", lambda f: weights(f, poisoned(UP, torch.inf)), {}),
     "zeros only": ("plain", "zeros", zeros_only, {}),
+    "zeros below zero": ("plain", "zeros", lambda f: filled(f, -0.0), {}),
+    "one value throughout": ("plain", "zeros", lambda f: filled(f, 0.02), {}),
+    "numbers too small to count": ("plain", "zeros", lambda f: filled(f, 1e-40), {}),
+    "one value throughout in bf16": ("bf16", "zeros", lambda f: filled(f, 1.0), {}),
+    "weights that end half way": ("plain", "zeros", half_written, {}),
     "no tokenizer": ("plain", "tokenizer", lambda f: [file.unlink() for file in f.glob("token*")], {}),
     "a tokenizer that is not JSON": ("plain", "tokenizer", lambda f: (f / "tokenizer.json").write_text("{"), {}),
     "a tokenizer with nothing to pad with": (

@@ -13,6 +13,7 @@ from base_repository import COMMIT, FILES, IMPATIENT
 from medtune.data.hub import transfer
 from medtune.data.hub.download import Listener
 from medtune.data.hub.models import loadable, repository_of
+from medtune.data.hub.watch import Patience
 from medtune.errors import MedtuneError
 from medtune.specs import ModelSpec
 from medtune.testing.hub import pointed_at
@@ -133,6 +134,14 @@ def test_a_pause_that_the_hub_asks_for_is_made_and_told(asking, told):
     loadable(PINNED, Listener(told.append, patience=IMPATIENT))
     assert any("the hub asks to wait 0 s" in line for line in told)
     assert any("is asked again in" in line for line in told)
+
+
+def test_pauses_of_one_s_own_are_silence_and_those_that_the_hub_asks_for_are_not(asking, told):
+    brief = Patience(silence=0.5, answer=0.25, attempts=9, pause=30, longest_wait=60)
+    asking.faults.append(Fault("hub /api", status=503))
+    refused(PINNED, 6, "the hub sent nothing for 0 s", Listener(told.append, patience=brief))
+    asking.faults[:] = [Fault("hub /api", times=1, status=429, headers={"Retry-After": "1"})]
+    loadable(PINNED, Listener(told.append, patience=brief))
 
 
 def test_what_came_before_a_stall_is_kept(asking):

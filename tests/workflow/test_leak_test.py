@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from demo_base.generator import generate_rows
 from medtune import MedTuner, ModelSpec, hookimpl
@@ -101,7 +102,7 @@ def test_a_fast_path_that_lets_samples_see_each_other_is_refused(base, monkeypat
 
 def test_unpacked_rows_have_nothing_to_leak(base):
     outcome = inspected(base, train={"packing": False})
-    assert outcome == {"isolated": True, "model": "none", "rows": 0, "attention": {}}
+    assert outcome == {"isolated": True, "model": "none", "rows": 0, "attention": {}, "fallback": ""}
 
 
 class Nearsighted:
@@ -130,12 +131,40 @@ class NearsightedPlugin:
         return [Nearsighted(self.folder)]
 
 
-def test_a_model_that_ignores_positions_is_refused_with_the_rows_ids(base):
+def test_a_model_that_ignores_positions_is_taken_one_by_one_as_in_training(base):
     tuner, rows = tuner_of(base)
     quant = tuner.spec.quant.model_copy_with(backend="nearsighted")
     leaky = MedTuner(tuner.spec.model_copy_with(quant=quant), plugins=[NearsightedPlugin(base)], rows=rows)
-    with pytest.raises(DataError, match=r"see each other under attention 'sdpa': .* among rows 'row-\d+', 'row-\d+'"):
-        leaky.inspect(1, leak_test=True)
+    outcome = leaky.inspect(1, leak_test=True).to_json()["leak_test"]
+    assert outcome["isolated"] is False
+    assert "under attention sdpa and eager, so training takes each by itself (route 'unpacked')" in outcome["fallback"]
+    assert outcome["attention"].keys() == set(ATTENTIONS)
+
+
+FAMILIES = {
+    "opt": (
+        {"hidden_size": 32, "ffn_dim": 48, "word_embed_proj_dim": 32},
+        {"sdpa", "eager"},
+    ),  # counts positions itself
+    "bloom": ({"hidden_size": 32, "n_layer": 2, "n_head": 4}, {"eager"}),  # bends scores by distance, and has no sdpa
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_that_training_takes_unpacked_is_told_so(base, tmp_path, name):
+    sizes, attentions = FAMILIES[name]
+    tokenizer = tiny_base(base).tokenizer
+    with quiet_libraries(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        fields = {"vocab_size": len(tokenizer), "num_hidden_layers": 2, "num_attention_heads": 4, "pad_token_id": 0}
+        config = AutoConfig.for_model(name, **{**fields, **sizes})
+        AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path / "base")
+        tokenizer.save_pretrained(tmp_path / "base")
+    tuner, rows = tuner_of(base)
+    spec = tuner.spec.model_copy_with(model=ModelSpec(path=str(tmp_path / "base")))
+    outcome = MedTuner(spec, plugins=tuner.host, rows=rows).inspect(1, leak_test=True).leak_test
+    assert "route 'unpacked'" in outcome["fallback"]
+    assert outcome["attention"].keys() == attentions
 
 
 @pytest.mark.parametrize(

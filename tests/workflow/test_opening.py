@@ -11,7 +11,13 @@ from safetensors.numpy import load_file, save_file
 
 from medtune import MedTuner
 from medtune.backends import attached
-from medtune.errors import DamagedArtifactError, StorageError, UnsafeAdapterError, UnsafeArtifactError
+from medtune.errors import (
+    BaseUnsuitedError,
+    DamagedArtifactError,
+    StorageError,
+    UnsafeAdapterError,
+    UnsafeArtifactError,
+)
 from medtune.plugins.host import create_host
 from medtune.runs import adapter_files
 from medtune.runs.folder import RunFolder
@@ -356,3 +362,25 @@ def test_a_run_without_an_adapter_says_so(run_of):
     folder.update("interrupted")
     with pytest.raises(StorageError, match="is interrupted and has no adapter yet"):
         load(folder)
+
+
+def test_a_base_that_was_moved_is_found_by_its_contents_wherever_it_lies(trained, base, tmp_path, monkeypatch):
+    folder = RunFolder(shutil.copytree(trained(), tmp_path / "run"))
+    (tmp_path / "elsewhere").mkdir()
+    moved = shutil.copytree(base, tmp_path / "elsewhere" / "base")
+    record = folder.read()
+    record["spec"]["model"] = {**record["spec"]["model"], "path": "models/base", "name": "models/base"}
+    folder.update(**record)
+    config(base_model_name_or_path="models/base")(folder.adapter_dir)  # as made by a relative path
+    seal(folder)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(BaseUnsuitedError, match=r"'models/base' is no folder; .*--base FOLDER"):
+        _ = Run.open(folder.path).loaded
+    Run.open(folder.path).report()
+    asked = [{"role": "user", "content": "Sentence 1: a\nSentence 2: b"}]
+    answers = {Run.open(folder.path, base=where).generate(asked, 4) for where in (moved, "base")}
+    assert len(answers) == 1
+    shutil.copy(base / "config.json", moved)
+    (moved / "config.json").write_text((base / "config.json").read_text() + " ")
+    with pytest.raises(UnsafeArtifactError, match="its config differ"):
+        _ = Run.open(folder.path, base=moved).loaded

@@ -11,13 +11,14 @@ from medtune.accel.model.reader import unwrapped
 from medtune.accel.model.untouched import untouched
 from medtune.plugins.contracts import GenerationRequest, Loaded
 
-__all__ = ["Decode", "disagreement"]
+__all__ = ["TRIED_TOKENS", "Decode", "disagreement"]
 
 Decode = Callable[[Loaded, Sequence[GenerationRequest]], list[list[int]]]
 """Prompts -> ids of each answer; ids after a stop id mean nothing."""
 
-_PROMPT, _NEW = 24, 6
-"""Most tokens of a prompt, and of its answer."""
+_PROMPT = 24
+TRIED_TOKENS = 6
+"""Most tokens of an answer that is tried."""
 _TIES = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}
 """How far below the largest logit another token may lie, in standard deviations of the logits, and be taken for it by rounding."""
 _found: "WeakKeyDictionary[Any, dict[tuple[str, bool], str]]" = WeakKeyDictionary()
@@ -35,7 +36,9 @@ def disagreement(loaded: Loaded, prompts: Sequence[GenerationRequest], way: str,
     known, key = _found.setdefault(loaded.model, {}), (way, _adapts(loaded.model))
     if key not in known:
         ordered = sorted(prompts, key=lambda prompt: len(prompt.input_ids))
-        tried = [GenerationRequest(list(prompt.input_ids)[:_PROMPT], _NEW) for prompt in (ordered[0], ordered[-1])]
+        tried = [
+            GenerationRequest(list(prompt.input_ids)[:_PROMPT], TRIED_TOKENS) for prompt in (ordered[0], ordered[-1])
+        ]
         answers = decode(loaded, tried)
         with untouched(loaded.model, torch.device(loaded.device)):
             loaded.model.eval()
@@ -51,7 +54,7 @@ def _adapts(model: Any) -> bool:
 
 def _compared(loaded: Loaded, prompt: GenerationRequest, answer: Sequence[int]) -> str:
     base, ids = unwrapped(loaded.model), list(prompt.input_ids)
-    for place in range(_NEW):
+    for place in range(TRIED_TOKENS):
         with torch.no_grad(), torch.autocast(torch.device(loaded.device).type, enabled=False):
             logits = own_forward(base, input_ids=torch.tensor([ids], device=loaded.device)).logits[0, -1].float()
         best = int(logits.argmax())

@@ -181,12 +181,14 @@ def _changed_weights(model: Any, spec: LoraSpec) -> list[Any]:
     """Return the weights that the initialisation will take something from.
 
     Raises:
-        SpecError: one of them has fewer dimensions than the adapter's rank.
+        SpecError: one of them has fewer dimensions than the adapter's rank, or lies transposed where peft does not mind.
     """
-    from medtune.data.base.targets import reached_layers
+    from medtune.data.base.targets import reached_layers, transposed_target
 
     if spec.init not in _CHANGES_BASE:
         return []
+    if name := transposed_target(model, spec):
+        raise SpecError(f"lora.init '{spec.init}' does not mind that '{name}' is transposed; use another lora.init")
     meant = reached_layers(model, spec)
     for name, layer in meant.items():
         if min(layer.weight.shape) < spec.r:

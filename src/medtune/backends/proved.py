@@ -1,5 +1,6 @@
 """Proves on the first micro-batch which way of computing the loss is right for this model, the fastest first."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -125,9 +126,7 @@ def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float) 
         if isinstance(foresight, str):
             raise UnprovenBaseError(_name(job), [f"its own forward: {foresight}"])
         if not foresight <= allowed.foresight:
-            raise UnprovenBaseError(
-                _name(job), ["a later token changes what it says of earlier ones: it is not causal"]
-            )
+            raise UnprovenBaseError(_name(job), [_cause(foresight)])
         if odd := examination.not_finite(as_trained=isinstance(path, FastPath)):
             raise NonFiniteLossError(0, odd, [job.rows.row_id(sample) for row in rows for sample in row.samples])
         for name, loss in _ways(path):
@@ -141,6 +140,15 @@ def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float) 
             if isinstance(path, FastPath) and name == _FAST:
                 path.disable()
     raise UnprovenBaseError(_name(job), [f"{name}: {reason}" for name, reason in passed_over.items()])
+
+
+def _cause(foresight: float) -> str:
+    """Return why a base is refused whose earlier logits are not what they were when later tokens change."""
+    if math.isnan(foresight):
+        return "its own forward gives logits that are NaN or infinite: its values overflow, or its weights are damaged"
+    if math.isinf(foresight):
+        return "its own forward says the same whatever its tokens are"
+    return "a later token changes what it says of earlier ones: it is not causal"
 
 
 def _allowed(*names: str) -> Tolerance:

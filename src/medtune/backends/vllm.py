@@ -4,10 +4,13 @@ import gc
 import os
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from medtune.backends.decode_proof import TRIED_TOKENS
 from medtune.backends.generate import completion
+from medtune.backends.vllm_proof import require_proved
 from medtune.errors import SpecError
 from medtune.plugins.contracts import Completion, GenerationRequest, Generator, Loaded
 from medtune.plugins.hookspecs import hookimpl
@@ -47,6 +50,7 @@ class VllmGenerator:
 
         Raises:
             SpecError: vLLM is not installed, or does not know the base's storage.
+            UnprovenAnswersError: vLLM answers otherwise than the model, or leaves the adapter out.
         """
         if not prompts:
             return []
@@ -58,12 +62,7 @@ class VllmGenerator:
             adapter = _save_adapter(loaded, Path(folder))
             engine: Any = vllm.LLM(**_options(loaded, prompts, spec, adapter))
             try:
-                outputs = engine.generate(
-                    [{"prompt_token_ids": list(prompt.input_ids)} for prompt in prompts],
-                    [_sampling(vllm, loaded, prompt) for prompt in prompts],
-                    lora_request=None if adapter is None else _lora_request(adapter),
-                    use_tqdm=False,
-                )
+                outputs = _proved(partial(_asked, vllm, engine, loaded, adapter), loaded, prompts, adapter)
             finally:
                 del engine
                 gc.collect()  # the engine's process ends with it, and training finds the memory free
@@ -74,6 +73,39 @@ class VllmGenerator:
 def provide_generators() -> Sequence[Generator]:
     """Provide ``vllm``."""
     return [VllmGenerator()]
+
+
+def _proved(ask: Any, loaded: Loaded, prompts: Sequence[GenerationRequest], adapter: Path | None) -> Any:
+    """Return vLLM's outputs, once what it answers to two of the prompts is proved."""
+    require_proved(loaded, prompts, lambda tried: _with_logs(ask(tried, logs=True)), adapts=adapter is not None)
+    return ask(prompts)
+
+
+def _asked(
+    vllm: Any,
+    engine: Any,
+    loaded: Loaded,
+    adapter: Path | None,
+    prompts: Sequence[GenerationRequest],
+    *,
+    logs: bool = False,
+) -> Any:
+    """Return vLLM's outputs, with the logarithms of the probabilities of their tokens where these are asked for."""
+    return engine.generate(
+        [{"prompt_token_ids": list(prompt.input_ids)} for prompt in prompts],
+        [_sampling(vllm, loaded, prompt, logs=logs) for prompt in prompts],
+        lora_request=None if adapter is None else _lora_request(adapter),
+        use_tqdm=False,
+    )
+
+
+def _with_logs(outputs: Any) -> list[tuple[list[int], list[float]]]:
+    """Return ids and logarithms of probabilities of each output."""
+    answers = [output.outputs[0] for output in outputs]
+    return [
+        (list(a.token_ids), [float(of[token].logprob) for token, of in zip(a.token_ids, a.logprobs, strict=True)])
+        for a in answers
+    ]
 
 
 def _import_vllm() -> Any:
@@ -105,7 +137,7 @@ def _options(
         "dtype": _DTYPES[loaded.compute_dtype],
         "quantization": _STORED[loaded.scheme],
         "trust_remote_code": False,
-        "max_model_len": max(len(prompt.input_ids) + prompt.max_new_tokens for prompt in prompts),
+        "max_model_len": max(len(prompt.input_ids) + max(prompt.max_new_tokens, TRIED_TOKENS) for prompt in prompts),
         "enable_lora": adapter is not None,
         "seed": 0,
     }
@@ -144,13 +176,14 @@ def _memory_share(device: str, memory_gib: float | None) -> float | None:
     return wanted / whole
 
 
-def _sampling(vllm: Any, loaded: Loaded, prompt: GenerationRequest) -> Any:
+def _sampling(vllm: Any, loaded: Loaded, prompt: GenerationRequest, *, logs: bool) -> Any:
     return vllm.SamplingParams(
         temperature=0.0,
         max_tokens=prompt.max_new_tokens,
         stop_token_ids=list(loaded.stop_ids),
         ignore_eos=True,  # the stop ids hold it; another of the model's own must not end an answer
         detokenize=False,
+        logprobs=1 if logs else None,
     )
 
 

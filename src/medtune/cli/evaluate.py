@@ -12,7 +12,10 @@ from medtune.errors import SpecError
 __all__ = ["add_to"]
 
 RunFolderArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
-
+BasePath = Annotated[
+    Path | None,
+    typer.Option("--base", exists=True, file_okay=False, help="Folder of the run's base, where it was moved."),
+]
 
 _PARAPHRASES = ("--paraphrases", "--wordings")  # and its former name
 
@@ -41,6 +44,7 @@ def evaluate(
     task_folder: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="Folder of your own tasks (YAML) for the harness.")
     ] = None,
+    base: BasePath = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -54,11 +58,11 @@ def evaluate(
     if harness is not None:
         names = [name.strip() for name in harness.split(",") if name.strip()]
         folder = None if task_folder is None else str(task_folder)
-        opened = Run.open(run)
+        opened = Run.open(run, base=base)
         figures = opened.harness(names, baseline=baseline, limit=limit, chat=chat_template, folder=folder)
         (print_json if as_json else print_harness)(figures)
         return
-    result = Run.open(run).evaluate(baseline=baseline, rows_per_source=rows, paraphrases=paraphrases)
+    result = Run.open(run, base=base).evaluate(baseline=baseline, rows_per_source=rows, paraphrases=paraphrases)
     (print_json if as_json else print_evaluation)(result)
 
 
@@ -91,6 +95,7 @@ def score(
 def chat(
     run: RunFolderArgument,
     message: Annotated[str | None, typer.Option("-m", "--message", help="Ask this once and print the answer.")] = None,
+    base: BasePath = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -98,7 +103,7 @@ def chat(
     from medtune.cli.console import print_json
     from medtune.workflow.run import Run
 
-    opened = Run.open(run)
+    opened = Run.open(run, base=base)
     if message is None and not as_json:
         opened.chat()
         return

@@ -64,7 +64,10 @@ def preview(
     n: Annotated[int, typer.Option("-n", min=1, help="Rows to show, drawn evenly by source.")] = 3,
     html: Annotated[Path | None, typer.Option(help="Also write a page with lengths per source.")] = None,
     leak_test: Annotated[
-        bool, typer.Option("--leak-test", help="Show that samples in one row do not see each other; fails if they do.")
+        bool,
+        typer.Option(
+            "--leak-test", help="Show whether samples in one row see each other, and what training does then."
+        ),
     ] = False,
     as_json: AsJson = False,
     traceback: Traceback = False,

@@ -66,7 +66,7 @@ def _print_row(console: "Console", row: EncodedExample, tokens: Sequence[str]) -
 
 
 def _print_leak_test(console: "Console", outcome: Mapping[str, Any] | None) -> None:
-    """Print a line per attention; a leak has raised before."""
+    """Print a line per attention, and what training does where samples see each other."""
     if outcome is None:
         return
     if not outcome["rows"]:
@@ -77,3 +77,5 @@ def _print_leak_test(console: "Console", outcome: Mapping[str, Any] | None) -> N
             f"{figures['largest_change']:.2g} ({figures['control']:.2g} without isolation)",
             highlight=False,
         )
+    if outcome.get("fallback"):
+        console.print(f"leak test: {outcome['fallback']}", highlight=False)

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medtune.data.encode import Encoder
-from medtune.data.tokenizer import load_tokenizer, splitting
+from medtune.data.tokenizer import load_tokenizer, pinned_day, splitting, undated
 from medtune.errors import UnsafeAdapterError
 from medtune.plugins.contracts import Example, Message
 from medtune.specs import ModelSpec
@@ -17,6 +18,7 @@ CONTRACT_FILE = "prompt_contract.json"
 _FORMAT = 2
 _ADDED = {"special_tokens": "its special tokens", "chat_template": "its template as text"}
 """Parts that contracts of format 1 have not, and what they say."""
+_OF_TEMPLATE = ("chat_template", "template_sha256", "day")
 _HASHES = ("tokenizer_sha256",)
 """Parts that change with the releases of the libraries: the tokenizer that lies beside the adapter is compared instead."""
 
@@ -55,7 +57,10 @@ def check_contract(folder: Path, encoder: Encoder) -> list[str]:
     now, is_former = _contract(encoder), kept["format"] != _FORMAT
     unsaid = {key: what for key, what in _ADDED.items() if is_former and key not in kept}
     differing = [key for key in now if key not in ("format", *_HASHES, *unsaid) and kept.get(key) != now[key]]
-    if is_former and kept.get("stop_ids") and set(kept["stop_ids"]) <= set(now["stop_ids"]):
+    if _differs_by_day_alone(kept, now):
+        differing = [key for key in differing if key not in _OF_TEMPLATE]
+    ends = kept.get("stop_ids")
+    if is_former and ends and isinstance(ends, list) and all(end in now["stop_ids"] for end in ends):
         differing = [key for key in differing if key != "stop_ids"]  # earlier medtunes knew fewer
     if differing:
         raise UnsafeAdapterError(
@@ -79,7 +84,11 @@ def check_tokenizer(folder: Path, tokenizer: Any) -> None:
         raise UnsafeAdapterError(
             str(folder), "tokenizer", f"the tokenizer beside it cannot be loaded ({type(error).__name__})"
         ) from error
-    parts = {"vocabulary": splitting, "template": _template, "special tokens": _special_tokens}
+    parts = {
+        "vocabulary": splitting,
+        "template": lambda one: undated(_template(one)),
+        "special tokens": _special_tokens,
+    }
     differing = [name for name, part in parts.items() if part(beside) != part(tokenizer)]
     if differing:
         raise UnsafeAdapterError(
@@ -104,12 +113,24 @@ def _contract(encoder: Encoder) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "chat_template": _template(tokenizer),
-        "template_sha256": hashlib.sha256(_template(tokenizer).encode()).hexdigest(),
+        "template_sha256": _digest(_template(tokenizer)),
         "tokenizer_sha256": hashlib.sha256(json.dumps(splitting(tokenizer), sort_keys=True).encode()).hexdigest(),
+        "day": pinned_day(_template(tokenizer)),
         "special_tokens": _special_tokens(tokenizer),
         "samples": samples,
         "stop_ids": list(encoder.stop_ids),
     }
+
+
+def _differs_by_day_alone(kept: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether an earlier release worded the pinned day otherwise; which day that writes, the samples show."""
+    template = str(kept.get("chat_template"))
+    is_other = template != now["chat_template"] and undated(template) == undated(now["chat_template"])
+    return is_other and kept.get("template_sha256") == _digest(template)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _template(tokenizer: Any) -> str:

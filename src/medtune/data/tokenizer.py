@@ -1,6 +1,7 @@
 """Loads a base model's tokenizer: local or pinned, never with remote code, with a pad token that costs nothing."""
 
 import json
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,21 @@ from medtune.errors import SpecError, UnsafeArtifactError
 from medtune.machine.libraries import quiet_libraries
 from medtune.specs import ModelSpec
 
-__all__ = ["load_tokenizer", "save_tokenizer", "splitting"]
+__all__ = ["load_tokenizer", "pinned_day", "save_tokenizer", "splitting", "undated"]
 
 _PAD_CANDIDATES = ("<|pad_0|>", "<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|endoftext|>", "<unk>")
 """Existing tokens that can pad, best first; the embedding is never resized, and the end token never pads."""
 
-_PINNED_DATE = (
-    "{%- macro strftime_now(format) -%}"
-    "{%- if '%Y-%m-%d' in format -%}2024-07-26{%- elif '%B' in format -%}July 26, 2024{%- else -%}26 Jul 2024{%- endif -%}"
-    "{%- endmacro -%}"
+_PINNED_DAY = date(2024, 7, 26)
+"""The day that a template which writes today's date is given: a prompt must not change overnight. Llama 3.1 writes this one
+where there is no clock."""
+_DIRECTIVES = "aAbBdmyYjHIpMSfuwUVWGqxXcDFTR"
+_MACRO, _END_MACRO = "{%- macro strftime_now(format) -%}", "{%- endmacro -%}"
+_FORMER_DATE = (
+    f"{_MACRO}{{%- if '%Y-%m-%d' in format -%}}2024-07-26{{%- elif '%B' in format -%}}July 26, 2024{{%- else -%}}26 Jul 2024"
+    f"{{%- endif -%}}{_END_MACRO}"
 )
-"""Put before a template that writes today's date: a prompt must not change overnight. The day is the one that Llama 3.1
-writes where there is no clock."""
+"""What earlier releases put before such a template."""
 
 _STARLING_PROBE = "GPT4 Correct User: Hello<|end_of_turn|>GPT4 Correct Assistant:"
 _STARLING_IDS = [1, 420, 6316, 28781, 3198, 3123, 1247, 28747, 22557, 32000, 420, 6316, 28781, 3198, 3123, 21631, 28747]
@@ -107,8 +111,30 @@ def _pin_date(tokenizer: Any) -> None:
 
 
 def _with_date(template: str) -> str:
-    asks = "strftime_now" in template and not template.startswith(_PINNED_DATE)
-    return _PINNED_DATE + template if asks else template
+    asks = "strftime_now" in template and not template.startswith(_MACRO)
+    return _pinned_date() + template if asks else template
+
+
+def _pinned_date() -> str:
+    """Return a macro that writes the pinned day, at midnight, in the format that it is given, as ``strftime`` would.
+
+    A template has no ``strftime`` of its own, so what each directive stands for is written down, "%-d" and its like included.
+    """
+    moment = datetime.combine(_PINNED_DAY, time())
+    written = {f"%{letter}": moment.strftime(f"%{letter}") for letter in _DIRECTIVES}
+    written |= {f"%-{letter}": str(int(text)) for letter in "dmyjHIMSUW" for text in [written[f"%{letter}"]]}
+    replaced = "".join(f".replace({key!r}, {text!r})" for key, text in written.items())
+    return f"{_MACRO}{{{{ format.replace('%%', '\\x00'){replaced}.replace('\\x00', '%') }}}}{_END_MACRO}"
+
+
+def pinned_day(template: str) -> str | None:
+    """Return the day, as YYYY-MM-DD, that a loaded tokenizer's template writes for today; None where it writes none."""
+    return _PINNED_DAY.isoformat() if template.startswith(_MACRO) else None
+
+
+def undated(template: str) -> str:
+    """Return a loaded tokenizer's template without what medtune put before it for the pinned day, now or formerly."""
+    return template.removeprefix(_pinned_date()).removeprefix(_FORMER_DATE)
 
 
 def _check_starling(tokenizer: Any) -> None:

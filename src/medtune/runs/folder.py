@@ -1,12 +1,13 @@
 """The run folder: where everything of a run lies, and the record of what it is."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import platform, python_version
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from medtune.errors import DamagedArtifactError, StorageError
 from medtune.runs.durable import attempt, replace_file
@@ -18,6 +19,13 @@ STATES: tuple[State, ...] = ("planned", "running", "interrupted", "finished", "f
 """What a run can be; all but "finished" can be resumed."""
 
 _FORMAT = 1
+_SEAL = "sha256"
+"""Key of the digest over all other keys: a record that was changed by hand is told from one that medtune wrote."""
+_ALWAYS = ("spec", "plan", "fingerprints")
+_KINDS: Mapping[str, type] = {
+    **dict.fromkeys((*_ALWAYS, "versions", "result", "scores", "preparation", "proof", "base", "adapter"), dict),
+    **dict.fromkeys(("created", "updated"), str),
+}
 _DISTRIBUTIONS = ("accelerate", "bitsandbytes", "datasets", "medtune", "numpy", "peft", "torch", "transformers", "trl")
 
 
@@ -102,11 +110,31 @@ class RunFolder:
             raise DamagedArtifactError(str(self.path), "run.json", f"has no state out of {', '.join(STATES)}")
         if record.get("format") != _FORMAT:
             raise DamagedArtifactError(str(self.path), "run.json", "was written by another version of medtune")
-        return record
+        if problem := _problem(cast("dict[str, Any]", record)):
+            raise DamagedArtifactError(str(self.path), "run.json", problem)
+        return {key: value for key, value in cast("dict[str, Any]", record).items() if key != _SEAL}
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        content = json.dumps(record, indent=1, allow_nan=False) + "\n"
+        sealed = {**record, _SEAL: _digest(record)}
+        content = json.dumps(sealed, indent=1, allow_nan=False) + "\n"
         replace_file(self.record_path, content.encode(), "the run record")
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a record without its seal, however it is laid out in the file."""
+    as_read = json.loads(json.dumps({key: value for key, value in record.items() if key != _SEAL}))
+    return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()
+
+
+def _problem(record: Mapping[str, Any]) -> str:
+    """Return how a record is not what medtune wrote, empty where it is; earlier releases wrote no seal."""
+    if _SEAL in record and record[_SEAL] != _digest(record):
+        return f"was changed since medtune wrote it (its {_SEAL} differs)"
+    for name, kind in _KINDS.items():
+        if not isinstance(record.get(name, kind()), kind):
+            return f"has no {'object' if kind is dict else 'text'} in '{name}'"
+    lacking = [name for name in _ALWAYS if name not in record]
+    return f"lacks '{lacking[0]}'" if lacking else ""
 
 
 def _versions() -> dict[str, str]:

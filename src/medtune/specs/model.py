@@ -2,7 +2,7 @@
 
 import re
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -66,6 +66,10 @@ class ModelSpec(Spec):
     def commit(self) -> str | None:
         """The commit of that repository, None where it is unknown."""
         return self.revision or self._cached()[1]
+
+    def at(self, path: str) -> Self:
+        """Return the same base in another folder; one that was called by its path is called by the new one."""
+        return self.model_copy_with(path=path, name=path if self.name == self.path else self.name)
 
     def _cached(self) -> tuple[str | None, str | None]:
         """Return repository and commit of a snapshot in the hub's cache, models--OWNER--NAME/snapshots/COMMIT."""

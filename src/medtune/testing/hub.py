@@ -83,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.asked.append(Asked(self.host, self.command, self.path, token, self.headers.get("Range", "")))
         self.fault = self.hub.fault_of(f"{self.host} {self.path}")
         if self.fault is not None and self.fault.silent:
-            self.hub.closing.wait(20)
+            self.hub.closing.wait(self.hub.stall_seconds)
             self.close_connection = True
         elif self.fault is not None and self.fault.status:
             self.send(self.fault.status, self.fault.body or b"{}", dict(self.fault.headers))
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             self.close_connection = True
             if fault.stall_at is not None:
-                self.hub.closing.wait(20)
+                self.hub.closing.wait(self.hub.stall_seconds)
 
     def send_part(self, content: bytes, headers: Mapping[str, str]) -> None:
         """Send a file, or the part of it that was asked for."""

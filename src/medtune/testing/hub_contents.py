@@ -76,6 +76,7 @@ class StandInHub:
         faults: what goes wrong; may be changed while it serves.
         asked: the requests in order.
         page: entries of a page of a list of files.
+        stall_seconds: how long a silent or stalled connection is held open.
     """
 
     models: dict[str, dict[str, Files]] = field(default_factory=dict[str, dict[str, Files]])
@@ -86,6 +87,7 @@ class StandInHub:
     faults: list[Fault] = field(default_factory=list[Fault])
     asked: list[Asked] = field(default_factory=list[Asked])
     page: int = 3
+    stall_seconds: float = 20.0
     closing: threading.Event = field(default_factory=threading.Event)
 
     def fault_of(self, line: str) -> Fault | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medtune.errors import UnsafeArtifactError
+from medtune.errors import BaseUnsuitedError, UnsafeArtifactError
 from medtune.runs.base_fingerprint import base_parts, fingerprint_as
 from medtune.specs import ModelSpec
 
@@ -44,11 +44,17 @@ def check_base(run: str, record: Mapping[str, Any], model: ModelSpec) -> None:
         model: the base as the run's spec names it.
 
     Raises:
+        BaseUnsuitedError: there is no such folder.
         UnsafeArtifactError: naming what differs.
         StorageError: a file of the base cannot be read.
     """
     if model.path is not None and not Path(model.path).is_dir():
-        return  # loading says so
+        raise BaseUnsuitedError(
+            "place",
+            model.path,
+            "is no folder",
+            "say where the run's base lies now: --base FOLDER, or base= of Run.open",
+        )
     kept: Mapping[str, str] = record.get("base", {}).get("parts", {})
     if kept:
         now = base_parts(model, kept["way"])

@@ -74,18 +74,24 @@ def check_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec) -
         )
     check_base(str(folder.path), record, spec.model)
     unsaid = verify_adapter(folder, record)
-    check_files(folder.adapter_dir, spec)
+    check_files(folder.adapter_dir, spec, record.get("spec", {}).get("model", {}))
     return unsaid
 
 
-def check_files(adapter: Path, spec: RunSpec) -> None:
+def check_files(adapter: Path, spec: RunSpec, recorded: Mapping[str, Any] | None = None) -> None:
     """Check the files of an adapter against its spec; those of another backend than medtune's have their own form.
+
+    Args:
+        adapter: the folder.
+        spec: of the run.
+        recorded: the base as the run's record names it, which may have been elsewhere then; what it is was compared.
 
     Raises:
         UnsafeAdapterError: they are not what the spec implies, or would run code.
     """
     if spec.lora.backend == "peft":
         names = {spec.model.name, spec.model.path, spec.model.repository}
+        names |= {(recorded or {}).get(key) for key in ("name", "path")}
         check_adapter_files(AdapterFiles(adapter, spec.lora, frozenset(name for name in names if name)))
 
 

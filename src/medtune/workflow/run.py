@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from medtune.data.system_turns import with_system
-from medtune.errors import DataError
+from medtune.errors import DamagedArtifactError, DataError
 from medtune.plugins.contracts import Example, GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, create_host
 from medtune.runs.durable import replace_file
@@ -30,12 +30,21 @@ _CHAT_TOKENS = 512
 class Run:
     """A finished or interrupted run; made by ``Run.open`` and ``MedTuner.train``."""
 
-    def __init__(self, folder: RunFolder, record: Mapping[str, Any], host: PluginHost) -> None:
-        self._folder, self._record, self._host = folder, record, host
+    def __init__(
+        self, folder: RunFolder, record: Mapping[str, Any], host: PluginHost, base: str | Path | None = None
+    ) -> None:
+        self._folder, self._record, self._host, self._base = folder, record, host, base
 
     @classmethod
-    def open(cls, path: str | Path, *, plugins: PluginHost | Sequence[object] = ()) -> Self:
+    def open(
+        cls, path: str | Path, *, plugins: PluginHost | Sequence[object] = (), base: str | Path | None = None
+    ) -> Self:
         """Open a run folder.
+
+        Args:
+            path: the folder.
+            plugins: a host, or modules and objects to register beside the installed plugins.
+            base: folder in which the run's base lies now; it has to be the same by its contents, wherever it was before.
 
         Raises:
             StorageError: there is no run at ``path``.
@@ -43,7 +52,7 @@ class Run:
         """
         folder = RunFolder(path)
         host = plugins if isinstance(plugins, PluginHost) else create_host(plugins)
-        return cls(folder, folder.read(), host)
+        return cls(folder, folder.read(), host, base)
 
     @property
     def path(self) -> Path:
@@ -57,8 +66,12 @@ class Run:
 
     @cached_property
     def spec(self) -> RunSpec:
-        """The spec that the run was made with."""
-        return RunSpec.model_validate(self._record["spec"])
+        """The spec that the run was made with; its base is where ``open`` was told that it lies."""
+        try:
+            spec = RunSpec.model_validate(self._record["spec"])
+        except ValueError:  # pydantic's, whose own words quote what was written there
+            raise DamagedArtifactError(str(self.path), "run.json", "holds no spec that can be read") from None
+        return spec if self._base is None else spec.model_copy_with(model=spec.model.at(str(self._base)))
 
     @property
     def adapter_dir(self) -> Path:

@@ -86,7 +86,7 @@ class Examination:
         self._references.clear()
 
     def foresight(self) -> float:
-        """Return how much an earlier logit moves when later tokens change, as a share of what moves there; 0 if causal."""
+        """Return how much an earlier logit moves as later tokens change, as a share of what moves there; NaN where one is NaN."""
         ids = list(self._rows[-1].input_ids)
         half = len(ids) // 2
         self._set_modes(training=False)
@@ -96,7 +96,7 @@ class Examination:
                 for given in (ids, [*ids[:half], *self._changed(ids[half:])])
             )
         moved = (after - before).abs().amax(-1)
-        return share(moved[:half].max(), moved[half:])
+        return share(moved[:half].max(), moved[half:]) if torch.isfinite(moved).all() else float("nan")
 
     def figures(self, loss: TrainingLoss, *, as_trained: bool) -> Figures:
         """Measure a loss.
@@ -170,9 +170,7 @@ class Examination:
         return _Answer(total.detach(), tokens, self._gradients(total))
 
     def _gradients(self, total: Tensor) -> list[Tensor]:
-        found: Any = torch.autograd.grad(
-            total, self._trained, allow_unused=True
-        )  # None where nothing depends on a tensor
+        found: Any = torch.autograd.grad(total, self._trained, allow_unused=True)  # None where a tensor has no part
         pairs = zip(found, self._trained, strict=True)
         return [torch.zeros_like(p) if gradient is None else gradient.detach() for gradient, p in pairs]
 

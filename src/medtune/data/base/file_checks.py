@@ -1,7 +1,10 @@
 """Checks of a base's files by themselves: is everything there, whole, inside the folder, and made of numbers?"""
 
-from collections.abc import Iterator
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 from medtune.data.base.fault import Fault
 from medtune.data.base.folder import Case, require_place
@@ -27,6 +30,15 @@ _SIZES = (
     "max_position_embeddings", "head_dim", "n_embd", "n_layer", "n_head", "n_positions",
 )  # fmt: skip
 _PROBABILITIES = ("attention_dropout", "hidden_dropout", "dropout", "attn_pdrop", "resid_pdrop", "embd_pdrop")
+_LAYERS = re.compile(r"^(num|n)_(\w+_)?(layers?|blocks?)$|^\w*(encoder|decoder)_layers$|^depth$")
+_MOST: tuple[tuple[re.Pattern[str], int], ...] = (
+    (_LAYERS, 1024),
+    (re.compile(r"(num|n)_\w*(experts?|heads?|groups?)$"), 16_384),
+    (re.compile(r"position|_ctx$|seq_len|length"), 2**25),
+    (re.compile(r"vocab_size$"), 2**25),
+    (re.compile(r"_(size|dim|embd|inner|rank)$|^(d_model|d_ff|d_kv|d_inner|ffn_dim|head_dim|state_size)$"), 2**22),
+)
+"""Names of sizes -> more than any model has; each is several times the largest that is known."""
 _FIX = "correct it, or get config.json again from where the base comes from"
 _SHOWN = 3  # names in a sentence
 
@@ -64,7 +76,7 @@ def config(case: Case) -> Iterator[str]:
 
 
 def config_values(case: Case) -> Iterator[str]:
-    """Sizes are whole numbers above zero, probabilities are numbers, heads divide what they share."""
+    """Sizes are whole numbers above zero that a model can have, probabilities are numbers, heads divide what they share."""
     values = case.base.config
     for name in _SIZES:
         found = values.get(name)
@@ -75,6 +87,37 @@ def config_values(case: Case) -> Iterator[str]:
         found = values.get(name)
         if found is not None and not (isinstance(found, int | float) and 0 <= found <= 1):
             raise Fault(f"has a config.json whose {name} is no number from 0 to 1", _FIX)
+    _require_possible(case)
+    _require_shares(values)
+    yield from ()
+
+
+def _require_possible(case: Case) -> None:
+    """Refuse sizes that no model has, before building it takes hours, and more layers than there are tensors."""
+    held: int | None = None
+    with contextlib.suppress(Fault, OSError):  # damaged files have checks of their own
+        held = len(case.base.tensors) or None
+    for name, found in _numbers(case.base.config):
+        most = next((most for pattern, most in _MOST if pattern.search(name)), None)
+        if most is not None and found > most:
+            raise Fault(f"has a config.json whose {name} is {found:,}, and {most:,} is more than any model has", _FIX)
+        if held is not None and _LAYERS.search(name) and found > held:
+            raise Fault(f"has a config.json whose {name} is {found:,}, and weights of {held:,} tensors in all", _FIX)
+
+
+def _numbers(values: Any) -> Iterator[tuple[str, int | float]]:
+    """Yield every number of a configuration with its name, however deep."""
+    if isinstance(values, dict):
+        for name, value in cast("dict[str, Any]", values).items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                yield name, value
+            yield from _numbers(value)
+    elif isinstance(values, list):
+        for value in values:
+            yield from _numbers(value)
+
+
+def _require_shares(values: Mapping[str, Any]) -> None:
     hidden, heads, shared = (values.get(key) for key in ("hidden_size", "num_attention_heads", "num_key_value_heads"))
     if hidden and heads and not values.get("head_dim") and hidden % heads:
         raise Fault(f"has a config.json whose {heads} heads do not divide a hidden_size of {hidden}", _FIX)
@@ -83,7 +126,6 @@ def config_values(case: Case) -> Iterator[str]:
     types, layers = values.get("layer_types"), values.get("num_hidden_layers")
     if isinstance(types, list) and layers and len(types) != layers:
         raise Fault(f"has a config.json with {len(types)} layer_types for {layers} layers", _FIX)
-    yield from ()
 
 
 def code(case: Case) -> Iterator[str]:
@@ -146,21 +188,23 @@ def finite(case: Case) -> Iterator[str]:
     from medtune.data.base.sampled import look_into
 
     for file in case.base.shards:
-        wrong, _any_value = look_into(case.base.path / file)
+        wrong = look_into(case.base.path / file).nonfinite
         if wrong:
             raise Fault(f"has values that are not finite in {len(wrong)} tensors of '{file}': {some(wrong)}", AGAIN)
     yield from ()
 
 
 def zeros(case: Case) -> Iterator[str]:
-    """No file of weights holds zeros only, as one does whose space was reserved before it was written."""
+    """No file is blank, as one is whose space was reserved before it was written: zeros, or one value for all weights."""
     from medtune.data.base.sampled import look_into
 
     for file in case.base.shards:
-        _wrong, any_value = look_into(case.base.path / file)
-        if not any_value:
-            raise Fault(f"has zeros only in '{file}'", AGAIN)
-    yield from ()
+        found = look_into(case.base.path / file)
+        if found.is_blank:
+            said = f"{len(found.blank)} of {len(found.matrices)} matrices" if found.matrices else "all tensors"
+            raise Fault(f"has zeros only, or one value throughout, in {said} of '{file}'", AGAIN)
+        if found.blank:
+            yield f"{len(found.blank)} matrices of '{file}' hold zeros only, or one value throughout: {some(found.blank)}"
 
 
 def some(names: list[str] | tuple[str, ...]) -> str:

@@ -11,9 +11,10 @@ from medtune.data.base.fault import Fault
 from medtune.data.base.headers import AGAIN, Tensor, read_header
 from medtune.specs import ModelSpec, RunSpec
 
-__all__ = ["BaseFolder", "Case", "folder_of", "read_object", "require_place"]
+__all__ = ["INDEX", "SINGLE", "BaseFolder", "Case", "folder_of", "read_index", "read_object", "require_place"]
 
-_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+"""The one file of weights, and the file that says in which of several files each tensor lies."""
 _NEEDED = "a base is a folder with config.json, the tokenizer files and *.safetensors weights"
 
 
@@ -67,17 +68,11 @@ class BaseFolder:
     @cached_property
     def shards(self) -> Mapping[str, tuple[str, ...] | None]:
         """File of weights -> the tensors that the index says it holds; None where there is no index. Empty: no weights."""
-        if (self.path / _SINGLE).is_file() or (self.path / _SINGLE).is_symlink():
-            return {_SINGLE: None}
-        if not (self.path / _INDEX).is_file():
+        if (self.path / SINGLE).is_file() or (self.path / SINGLE).is_symlink():
+            return {SINGLE: None}
+        if not (self.path / INDEX).is_file():
             return {}
-        named = read_object(self.path / _INDEX).get("weight_map")
-        if not isinstance(named, dict) or not named or not all(isinstance(v, str) for v in _values(named)):
-            raise Fault(f"has no weight_map in '{_INDEX}'", AGAIN)
-        found: dict[str, tuple[str, ...]] = {}
-        for tensor, file in cast("dict[str, str]", named).items():
-            found[file] = (*found.get(file, ()), tensor)
-        return found
+        return read_index(self.path / INDEX)
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -87,7 +82,7 @@ class BaseFolder:
     @property
     def state(self) -> tuple[tuple[str, int, int], ...]:
         """Name, size and time of change of every file that decides what is loaded."""
-        return self._state_of("config.json", _INDEX, *self.shards)
+        return self._state_of("config.json", INDEX, *self.shards)
 
     @property
     def config_state(self) -> tuple[tuple[str, int, int], ...]:
@@ -123,6 +118,22 @@ def read_object(file: Path) -> Mapping[str, Any]:
     if not isinstance(values, dict):
         raise Fault(f"has a '{file.name}' that holds a {type(values).__name__} instead of an object", AGAIN)
     return cast("dict[str, Any]", values)
+
+
+def read_index(file: Path) -> dict[str, tuple[str, ...]]:
+    """Return file of weights -> the tensors that an index says it holds, in the order of the index.
+
+    Raises:
+        Fault: it is no index, or names no file.
+        OSError: it cannot be read.
+    """
+    named = read_object(file).get("weight_map")
+    if not isinstance(named, dict) or not named or not all(isinstance(v, str) for v in _values(named)):
+        raise Fault(f"has no weight_map in '{file.name}'", AGAIN)
+    found: dict[str, list[str]] = {}
+    for tensor, shard in cast("dict[str, str]", named).items():
+        found.setdefault(shard, []).append(tensor)
+    return {shard: tuple(tensors) for shard, tensors in found.items()}
 
 
 def _values(mapping: Any) -> list[Any]:

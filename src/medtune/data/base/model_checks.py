@@ -228,14 +228,21 @@ def vocabulary(case: Case) -> Iterator[str]:
 
 
 def targets(case: Case) -> Iterator[str]:
-    """Every name in lora.target_modules is one of the base's layers."""
+    """Every name in lora.target_modules is one of the base's layers, and an adapter on it takes part."""
     from medtune.data.base.architecture import read_architecture
-    from medtune.data.base.targets import unknown_target
+    from medtune.data.base.targets import fused_target, transposed_target, unknown_target
 
     if case.spec.lora.backend == "peft":
-        problem = unknown_target(read_architecture(case.base).model, case.spec.lora)
-        if problem:
+        model, lora = read_architecture(case.base).model, case.spec.lora
+        if problem := unknown_target(model, lora):
             raise Fault(f"does not have all of the spec's targets: {problem}", "name layers that it has")
+        if name := transposed_target(model, lora):
+            raise Fault(
+                f"keeps the weight of '{name}' transposed (Conv1D), which peft's lora.init 'olora' does not mind",
+                "use another lora.init",
+            )
+        if problem := fused_target(model, lora):
+            raise Fault(f"cannot have an adapter on all of the spec's targets: {problem}", "name those")
     yield from ()
 
 

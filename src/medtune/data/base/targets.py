@@ -3,6 +3,7 @@
 Imported inside functions only: it loads torch and transformers.
 """
 
+import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,9 +11,20 @@ from typing import Any
 import torch
 from transformers.pytorch_utils import Conv1D
 
+from medtune.machine.libraries import quiet_libraries
 from medtune.specs import LoraSpec
 
-__all__ = ["expert_targets", "expert_weights", "linear_layers", "reach", "reached_layers", "routers", "unknown_target"]
+__all__ = [
+    "expert_targets",
+    "expert_weights",
+    "fused_target",
+    "linear_layers",
+    "reach",
+    "reached_layers",
+    "routers",
+    "transposed_target",
+    "unknown_target",
+]
 
 _STACKED = 3  # dimensions of the weights of several experts in one parameter
 
@@ -62,6 +74,44 @@ def unknown_target(model: Any, lora: LoraSpec) -> str:
         if not any(_is_end(target, name) for name in known):
             return _nearest(target, known)
     return ""
+
+
+def transposed_target(model: Any, lora: LoraSpec) -> str:
+    """Return the first layer that keeps its weight transposed where peft's initialisation takes it as it lies; else empty."""
+    if lora.init != "olora":  # peft turns the weight round for the others
+        return ""
+    return next((name for name, layer in reached_layers(model, lora).items() if isinstance(layer, Conv1D)), "")
+
+
+def fused_target(model: Any, lora: LoraSpec) -> str:
+    """Return what is wrong with a target that a fused kernel would pass by, and which targets work; empty when none is.
+
+    peft knows such layers, so it is asked, on a copy: only of a model that has convolutions beside its linear layers, as
+    state space models do, since loading peft takes seconds.
+    """
+    beside = {name.rpartition(".")[0] for name, layer in model.named_modules() if isinstance(layer, torch.nn.Conv1d)}
+    reached = reached_layers(model, lora)
+    if not any(name.rpartition(".")[0] in beside for name in reached):
+        return ""
+    ends = sorted({name.rpartition(".")[2] for name in reached})
+    refused = [end for end in ends if not _peft_takes(model, end)]
+    if not refused:
+        return ""
+    others = {name.rpartition(".")[2] for name in linear_layers(model)} - set(refused)
+    working = ", ".join(sorted(end for end in others if end in ends or _peft_takes(model, end)))
+    return f"a fused kernel computes with the weight of '{refused[0]}' and would pass its adapter by; these work: {working}"
+
+
+@quiet_libraries()
+def _peft_takes(model: Any, end: str) -> bool:
+    """Whether peft puts an adapter on the layers whose names end so."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    try:
+        inject_adapter_in_model(LoraConfig(r=1, target_modules=[end]), copy.deepcopy(model), low_cpu_mem_usage=True)
+    except ValueError:
+        return False
+    return True
 
 
 def reached_layers(model: Any, lora: LoraSpec) -> Mapping[str, Any]:

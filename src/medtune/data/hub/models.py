@@ -1,9 +1,9 @@
 """Which files of a model's repository are needed: what describes it, and its weights in safetensors."""
 
-import json
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from medtune.data.base.fault import Fault
+from medtune.data.base.folder import INDEX, SINGLE, read_index
 from medtune.data.hub.asking import commit_of, listing_of
 from medtune.data.hub.download import Listener, make_local, missing_bytes, require_space
 from medtune.data.hub.repository import Listing, RepoFile, Repository
@@ -15,7 +15,6 @@ __all__ = ["bytes_to_fetch", "described", "loadable", "repository_of", "require_
 _DESCRIBE = frozenset({".json", ".model", ".txt", ".jinja", ".tiktoken"})
 _CARD = "README.md"
 _LARGEST_DESCRIPTION = 256 * 2**20
-_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
 
 
@@ -104,18 +103,19 @@ def _weights(listing: Listing, folder: Path) -> list[RepoFile]:
     """Return the files that transformers loads: the shards that the index names, else the one file."""
     repository, files = listing.repository, listing.files
     instead = "choose one that has them, convert it, or point at a local copy with --set model.path=FOLDER"
-    if _WEIGHTS in files:
-        return [files[_WEIGHTS]]
-    if _INDEX not in files and not listing.is_whole:
-        raise _absent(repository, _WEIGHTS)
-    if _INDEX not in files:
+    if SINGLE in files:
+        return [files[SINGLE]]
+    if INDEX not in files and not listing.is_whole:
+        raise _absent(repository, SINGLE)
+    if INDEX not in files:
         unsafe = sorted(path for path in files if path.endswith(_UNSAFE))
         has = f"only '{unsafe[0]}'" if unsafe else "none at all"
         why = ", a form that can run code as it is loaded" if unsafe else ""
         raise repository.error(f"holds no weights in safetensors, {has}{why}", instead)
-    names = _named(folder / _INDEX)
-    if names is None:
-        raise repository.corrupt(_INDEX, "it names no shards")
+    try:
+        names = sorted(read_index(folder / INDEX))
+    except (Fault, OSError) as error:
+        raise repository.corrupt(INDEX, "it names no shards") from error
     lacking = sorted(set(names) - files.keys())
     if lacking and not listing.is_whole:
         raise _absent(repository, lacking[0])
@@ -126,11 +126,3 @@ def _weights(listing: Listing, folder: Path) -> list[RepoFile]:
 
 def _absent(repository: Repository, file: str) -> HubUnreachableError:
     return HubUnreachableError(repository.what, repository.name, repository.local_option, missing=file)
-
-
-def _named(index: Path) -> Iterable[str] | None:
-    try:
-        shards: dict[str, str] = json.loads(index.read_text("utf-8"))["weight_map"]
-        return sorted({str(name) for name in shards.values()})
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return None

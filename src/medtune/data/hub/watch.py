@@ -70,10 +70,11 @@ class Watch:
             self.received += count
             self._heard = max(self._heard, time.monotonic())
 
-    def sleep(self, seconds: float) -> None:
-        """Wait, by agreement: this is no silence."""
-        with self._lock:
-            self._heard = max(self._heard, time.monotonic() + seconds)
+    def sleep(self, seconds: float, *, agreed: bool) -> None:
+        """Wait; what the hub itself asked for is no silence, a pause of one's own is."""
+        if agreed:
+            with self._lock:
+                self._heard = max(self._heard, time.monotonic() + seconds)
         if self._ended.wait(seconds):
             raise _GivenUpError
 
@@ -106,7 +107,7 @@ def insist(watch: Watch, repository: Repository, doing: str, request: Callable[[
                 raise explained(error, repository, doing) from error
             asks = "asks to wait" if wanted is not None else "is asked again in"
             watch.tell(f"{doing} of '{repository.name}' failed ({type(error).__name__}); the hub {asks} {wait:.0f} s")
-        watch.sleep(wait)
+        watch.sleep(wait, agreed=wanted is not None)
 
 
 def watched(
