@@ -51,5 +51,5 @@ def runs(tmp_path_factory, rows):
 @pytest.fixture(scope="session")
 def client(runs):
     """A server of both runs, few slots so that requests wait for one."""
-    with served(runs, Limits(slots=8, tokens=512, queue=64, header_seconds=0.4, body_seconds=0.4)) as found:
+    with served(runs, Limits(slots=8, tokens=2048, queue=64)) as found:
         yield found

@@ -1,16 +1,13 @@
 """The command: token, logs, signals, death and restart, and the chat that talks to it."""
 
-import contextlib
 import json
-import os
 import signal
 import stat
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
+from serve_process import started
 from serving_client import TOKEN, Client
 
 from medtune.cli.app import run as run_command
@@ -20,73 +17,44 @@ PROMPT = "patient Zyxwv has fever"
 ASKED = [{"role": "user", "content": PROMPT}]
 
 
-@contextlib.contextmanager
-def started(folder, *more, token=TOKEN):
-    """Run ``medtune serve`` in a process; yields it and its URL once it answers."""
-    environment = {key: value for key, value in os.environ.items() if key != "MEDTUNE_SERVE_TOKEN"}
-    if token is not None:
-        environment["MEDTUNE_SERVE_TOKEN"] = token
-    command = [sys.executable, "-m", "medtune", "serve", str(folder), "--port", "0", "--json", *more]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            line = process.stdout.readline()
-            assert line, process.stderr.read()
-            yield process, json.loads(line)["url"]
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-def test_it_answers_tells_a_random_token_once_logs_no_text_and_stops_when_told(runs):
+def test_it_tells_a_random_token_once_logs_no_text_and_starts_again_after_a_kill(runs):
     with started(runs["alpha"], token=None) as (process, url):
-        said = process.stderr.readline() + process.stderr.readline()
-        token = said.split("token for this time: ")[1].strip()
+        token = (process.stderr.readline() + process.stderr.readline()).split("token for this time: ")[1].strip()
         assert len(token) > 40
         client = Client(url, token)
-        assert client.text(ASKED, max_tokens=4)
+        answer = client.text(ASKED, max_tokens=12)
         assert client.send("/v1/chat/completions", {"model": PROMPT, "messages": ASKED})[0] == 404
         assert client.send("/v1/chat/completions", {"model": "alpha", "messages": ASKED, PROMPT: 1})[0] == 400
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(20) == -signal.SIGKILL
         log = process.stdout.read() + process.stderr.read()
     assert "Zyxwv" not in log
     assert token not in log
-
-
-def test_told_to_stop_it_ends_what_it_answers_and_refuses_what_is_new(runs):
-    with started(runs["alpha"], "--slots", "2", "--max-tokens", "2048") as (process, url):
-        client = Client(url)
-        client.text(ASKED, max_tokens=1)
-        found = []
-        threads = [threading.Thread(target=lambda: found.append(client.ask(ASKED, max_tokens=1500))) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        while "medtune_requests_running 2" not in client.send("/metrics")[1]:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGTERM)
-        refused = []
-        while not refused and any(thread.is_alive() for thread in threads):
-            status, body = client.send("/v1/chat/completions", {"model": "alpha", "messages": ASKED})
-            if status == 503:
-                refused.append(body["error"]["code"])
-        for thread in threads:
-            thread.join(60)
-        assert process.wait(20) == 0
-    assert [each["usage"]["completion_tokens"] > 0 for each in found] == [True, True]
-    assert refused == ["stopping"]
-
-
-def test_killed_it_starts_again_and_answers_the_same(runs):
-    answers = []
-    for _ in range(2):
-        with started(runs["alpha"]) as (process, url):
-            answers.append(Client(url).text(ASKED, max_tokens=12))
-            process.send_signal(signal.SIGKILL)
-            assert process.wait(20) == -signal.SIGKILL
-    assert answers[0] == answers[1]
     assert run_command(["verify", str(runs["alpha"])]) == 0
+    with started(runs["alpha"], "--slots", "2", "--max-tokens", "2048") as (process, url):
+        assert Client(url).text(ASKED, max_tokens=12) == answer
+        stopped_while_answering(process, Client(url))
+
+
+def stopped_while_answering(process, client):
+    """Told to stop, a server ends what it answers, refuses what is new, and is gone."""
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(client.ask(ASKED, max_tokens=900))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while "medtune_requests_running 2" not in client.send("/metrics")[1]:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    refused = []
+    while not refused and any(thread.is_alive() for thread in threads):
+        status, body = client.send("/v1/chat/completions", {"model": "alpha", "messages": ASKED})
+        if status == 503:
+            refused.append(body["error"]["code"])
+    for thread in threads:
+        thread.join(60)
+    assert process.wait(20) == 0
+    assert [each["choices"][0]["finish_reason"] for each in found] == ["length", "length"]
+    assert refused == ["stopping"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def questions(runs):
 
 
 def test_three_models_on_one_base_answer_each_row_as_evaluation_did_under_many_requests(client, questions):
-    assert len({answer for _model, _messages, answer in questions}) > len(questions) // 2  # they do differ
+    assert len({answer for _model, _messages, answer in questions}) > 10  # they do differ
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda q: client.text(q[1], q[0], max_tokens=16), questions))
     assert answers == [answer for _model, _messages, answer in questions]

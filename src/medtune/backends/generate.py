@@ -117,15 +117,16 @@ def _by_first_proved(
     from medtune.accel.model.unsupported import UnsupportedError
     from medtune.backends.decode_proof import disagreement
 
-    wrong = ""
+    said, wrong = "answering through transformers' own generate, which is slower: %s", ""
     for way in _ways(spec):
         try:
             wrong = disagreement(loaded, probes, way.name, partial(way.generate, spec=way.spec))
             if not wrong:
                 return work(way)
-            _LOG.warning("%s does not answer as the model does: %s", way.name, wrong)
         except UnsupportedError as error:
-            _LOG.warning("answering through transformers' own generate, which is slower: %s", error)
+            wrong = str(error)
+        _LOG.warning(said, wrong)
+        said = "transformers' generate does not answer as the model does: %s"
     raise UnprovenAnswersError("transformers' own generate", wrong)
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -22,39 +23,49 @@ def add_to(app: typer.Typer) -> None:
     app.command()(serve)
 
 
+Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders on one base, or NAME=FOLDER.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; any other than loopback can be reached.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 is any that is free.")]
+Slots = Annotated[int, typer.Option(min=1, max=512, help="Answers that are decoded together.")]
+MaxTokens = Annotated[int, typer.Option(min=16, help="Of a request, prompt and answer.")]
+Queue = Annotated[int, typer.Option(min=1, help="Requests that may wait; one more is answered 429.")]
+MaxBody = Annotated[int, typer.Option(min=1024, help="Bytes of a request; a larger one is answered 413.")]
+Patience = Annotated[
+    float,
+    typer.Option(min=0.1, help="Seconds in which the head of a request must come; its body has three times that."),
+]
+Drain = Annotated[float, typer.Option(min=0.0, help="Seconds in which answers may end after SIGTERM.")]
+
+
 def serve(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders on one base, or NAME=FOLDER.")],
-    host: Annotated[str, typer.Option(help="Address to listen on; any other than loopback can be reached.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any that is free.")] = 8000,
+    runs: Runs,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
     token_file: TokenFile = None,
-    slots: Annotated[int, typer.Option(min=1, max=512, help="Answers that are decoded together.")] = 64,
-    max_tokens: Annotated[int, typer.Option(min=16, help="Of a request, prompt and answer.")] = 4096,
-    queue: Annotated[int, typer.Option(min=1, help="Requests that may wait; one more is answered 429.")] = 256,
-    max_body: Annotated[int, typer.Option(min=1024, help="Bytes of a request; a larger one is answered 413.")] = 1 << 20,
-    patience: Annotated[float, typer.Option(min=0.1, help="Seconds in which the head of a request must come; its body has three times as many.")] = 10.0,
-    drain: Annotated[float, typer.Option(min=0.0, help="Seconds in which answers may end after SIGTERM.")] = 30.0,
+    slots: Slots = 64,
+    max_tokens: MaxTokens = 4096,
+    queue: Queue = 256,
+    max_body: MaxBody = 1 << 20,
+    patience: Patience = 10.0,
+    drain: Drain = 30.0,
     as_json: AsJson = False,
     traceback: Traceback = False,
-) -> None:  # fmt: skip
+) -> None:
     """Serve runs, and their base as `base`, as an OpenAI-compatible endpoint. Greedy answers, as they were scored."""
-    from importlib.util import find_spec
-
-    if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
-        raise SpecError(f"medtune serve needs {' and '.join(missing)}: pip install 'medtune[serve]'")
+    _require_extra()
     from medtune.cli.console import print_json
+    from medtune.serving import server
     from medtune.serving.limits import Limits
-    from medtune.serving.server import Address, Running
-    from medtune.serving.server import serve as run_server
     from medtune.serving.token import new_token, read_token
     from medtune.workflow.served import ServedRuns
 
     given = read_token(token_file, os.environ.get(TOKEN_VARIABLE))
-    token, address = given or new_token(), Address(host, port)
+    token, address = given or new_token(), server.Address(host, port)
     limits = Limits(
         slots, max_tokens, queue, max_body, header_seconds=patience, body_seconds=3 * patience, drain_seconds=drain
     )
 
-    def tell(running: Running) -> None:
+    def tell(running: server.Running) -> None:
         _say(f"serving {', '.join(running.models)} at {running.url}; stop with Ctrl-C")
         if given is None:
             _say(f"token for this time: {token}")
@@ -65,7 +76,12 @@ def serve(
             sys.stdout.flush()
 
     named = _named(runs)
-    run_server(lambda: ServedRuns.open(named, slots), address, token, limits, tell)
+    server.serve(lambda: ServedRuns.open(named, slots), address, token, limits, tell)
+
+
+def _require_extra() -> None:
+    if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
+        raise SpecError(f"medtune serve needs {' and '.join(missing)}: pip install 'medtune[serve]'")
 
 
 def _named(runs: Sequence[str]) -> dict[str, Path]:

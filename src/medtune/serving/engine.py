@@ -171,11 +171,12 @@ class Engine:
                 self._changed.wait()
             call = self._calls.popleft() if self._calls else None
             waiting = [queue[0] for queue in self._waiting.values() if queue]
+            others = [work for work in waiting if self._turn is not None and work.model is not self._turn.model]
             self._turn = None
             if call is None and not waiting:
                 return False
             if call is None:
-                self._turn = _Turn(self, min(waiting, key=lambda work: work.since).model)
+                self._turn = _Turn(self, min(others or waiting, key=lambda work: work.since).model)
         if call is not None:
             _run(*call)
         elif self._turn is not None:
@@ -215,7 +216,11 @@ class Engine:
         others = [queue[0].since for name, queue in self._waiting.items() if queue and name != turn.model.name]
         if self._calls or (is_idle and (others or self._is_closed)):
             return True
-        return bool(others) and time.monotonic() - max(min(others), turn.began) > self._limits.turn_seconds
+        return (
+            turn.has_taken
+            and bool(others)
+            and time.monotonic() - max(min(others), turn.began) > self._limits.turn_seconds
+        )
 
 
 class _Turn:
@@ -225,6 +230,11 @@ class _Turn:
         self._engine, self.model, self.began = engine, model, time.monotonic()
         self.inside: dict[int, Work] = {}
         self._count = 0
+
+    @property
+    def has_taken(self) -> bool:
+        """Whether it has answered anything yet: no turn passes in vain."""
+        return self._count > 0
 
     def take(self, most: int, *, wait: bool) -> dict[int, Any]:
         """See ``RequestFeed``."""

@@ -79,29 +79,32 @@ def serve(
         engine = Engine(models, limits)
         endpoint = Endpoint(engine, token, limits)
         engine.start()
-        config = uvicorn.Config(
-            endpoint.app(),
-            http=connection_of(limits),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,  # whoever is near could else pass for anybody
-            server_header=False,
-            limit_concurrency=limits.connections,
-            timeout_keep_alive=max(1, round(limits.idle_seconds)),
-            timeout_graceful_shutdown=_AFTER_DRAIN,
-        )
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of what clients do wrong
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
-        server = _Server(config, endpoint)
+        server = _Server(_config(endpoint), endpoint)
         server.on_ready = lambda: on_ready(Running(url, list(models.models), server.drain))
         try:
             server.run(sockets=[listener])
         finally:
             engine.close(_AFTER_DRAIN)
             endpoint.conversations.close()
+
+
+def _config(endpoint: Endpoint) -> uvicorn.Config:
+    return uvicorn.Config(
+        endpoint.app(),
+        http=connection_of(endpoint.limits),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # whoever is near could else pass for anybody
+        server_header=False,
+        limit_concurrency=endpoint.limits.connections,
+        timeout_keep_alive=max(1, round(endpoint.limits.idle_seconds)),
+        timeout_graceful_shutdown=_AFTER_DRAIN,
+    )
 
 
 class _Server(uvicorn.Server):
