@@ -6,7 +6,7 @@ import transformers
 
 from medtune import EvalSpec
 from medtune.backends.generate import TransformersGenerator
-from medtune.plugins.contracts import ContinuousGenerator, GenerationRequest, Loaded, TokenScorer
+from medtune.plugins.contracts import AnswerRequest, ContinuousGenerator, GenerationRequest, Loaded, TokenScorer
 from medtune.testing.tiny import tiny_base
 
 PROMPTS = [GenerationRequest([5 + n, 9, 40 + n] * (1 + 5 * n % 9), 2 + 7 * n % 30) for n in range(24)]
@@ -97,12 +97,11 @@ def test_the_generator_has_what_serving_asks_for():
 
 
 def test_scores_of_tokens_are_those_of_a_plain_pass(theirs):
-    from medtune.plugins.contracts import AnswerRequest
-
     prompt, answers = [5, 9, 40, 7], [[11, 12, 13], [20]]
     found = TransformersGenerator().token_scores(theirs, AnswerRequest(prompt, answers), 4)
     for answer, scores in zip(answers, found, strict=True):
-        logits = theirs.model(input_ids=torch.tensor([prompt + answer])).logits[0].float().log_softmax(-1)
+        with torch.no_grad():
+            logits = theirs.model(input_ids=torch.tensor([prompt + answer])).logits[0].float().log_softmax(-1)
         for place, score in enumerate(scores, len(prompt) - 1):
             assert score.log_probability == pytest.approx(float(logits[place, answer[place - len(prompt) + 1]]))
             best = logits[place].topk(4)

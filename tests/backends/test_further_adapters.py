@@ -50,10 +50,10 @@ def test_each_adapter_answers_as_it_does_by_itself_in_any_order(saved, loaded):
         assert torch.equal(logits(loaded), alone["first"])  # the one in use stays so
     for name in ("narrow", "wide", None, "dora", "narrow"):
         loaded.adapters.use(name)
+        assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
         assert torch.equal(logits(loaded), alone[name or "first"])
         with loaded.base_only():
             assert torch.equal(logits(loaded), logits(tiny_base(root / "base")))
-    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
 
 
 def test_a_removed_adapter_leaves_memory_and_the_others_answer_as_before(saved, loaded):

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -124,6 +125,20 @@ def test_an_adapter_is_added_and_taken_out_while_the_base_stays(runs):
         status, found = client.send("/admin/adapters", {"run": str(runs["beta"] / "nowhere"), "name": "x"})
         assert status == 400
         assert "no run" in found["error"]["message"] or "run.json" in found["error"]["message"]
+
+
+def test_a_damaged_adapter_is_refused_and_leaves_the_server_as_it_was(runs, client, tmp_path):
+    messages, answer = asked(runs["alpha"])[0]
+    folder = shutil.copytree(runs["beta"], tmp_path / "gamma")
+    file = folder / "adapter" / "adapter_model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content)
+    status, found = client.send("/admin/adapters", {"run": str(folder)})
+    assert status == 400
+    assert found["error"]["code"] == "DamagedArtifactError"
+    assert [model["id"] for model in client.send("/v1/models")[1]["data"]] == ["alpha", "beta", "base"]
+    assert client.text(messages, "alpha", max_tokens=16) == answer
 
 
 def test_models_health_and_figures(client):

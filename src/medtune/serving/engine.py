@@ -17,6 +17,10 @@ from medtune.workflow.served import ServedModel, ServedRuns
 __all__ = ["Engine", "Sink", "Work"]
 
 _LOG = logging.getLogger(__name__)
+_GATHERED_SECONDS = 0.005
+"""After the first request in a while, so many later ones are still read together with it."""
+_FEW_SHARE, _MOST_LOOKS_HELD = 16, 2
+"""Reading a prompt costs about a step of all answers: fewer prompts than one a so many slots wait for so many looks."""
 
 
 class Sink(Protocol):
@@ -206,11 +210,21 @@ class Engine:
                 queue = self._waiting.get(turn.model.name)
                 if self._has_to_end(turn, is_idle=not queue):
                     return []
-                if queue and most:
-                    return [queue.popleft() for _ in range(min(most, len(queue)))]
-                if not wait:
+                if not queue and wait:
+                    self._changed.wait()
+                    turn.gathers_until = time.monotonic() + _GATHERED_SECONDS
+                elif wait and (left := turn.gathers_until - time.monotonic()) > 0:
+                    self._changed.wait(left)
+                elif not queue or not most or not (wait or self._are_worth_reading(turn, min(most, len(queue)))):
                     return []
-                self._changed.wait()
+                else:
+                    turn.looks_held = 0
+                    return [queue.popleft() for _ in range(min(most, len(queue)))]
+
+    def _are_worth_reading(self, turn: "_Turn", count: int) -> bool:
+        """Whether prompts are read now that others are being answered; a few wait for more for a moment."""
+        turn.looks_held += 1
+        return count >= self._limits.slots // _FEW_SHARE or turn.looks_held > _MOST_LOOKS_HELD
 
     def _has_to_end(self, turn: "_Turn", *, is_idle: bool) -> bool:
         others = [queue[0].since for name, queue in self._waiting.items() if queue and name != turn.model.name]
@@ -229,6 +243,7 @@ class _Turn:
     def __init__(self, engine: Engine, model: ServedModel) -> None:
         self._engine, self.model, self.began = engine, model, time.monotonic()
         self.inside: dict[int, Work] = {}
+        self.gathers_until, self.looks_held = 0.0, 0
         self._count = 0
 
     @property

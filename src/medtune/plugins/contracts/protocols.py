@@ -108,15 +108,15 @@ class RequestFeed(Protocol):
         """Return up to ``most`` new requests by a key of their own; with ``wait`` none only once no more will come."""
         ...
 
-    def watches(self, key: int) -> bool:
+    def watches(self, key: int, /) -> bool:
         """Say whether ``progress`` of a request is wanted now."""
         ...
 
-    def progress(self, key: int, ids: Sequence[int]) -> bool:
+    def progress(self, key: int, ids: Sequence[int], /) -> bool:
         """Take an unfinished answer's ids so far; False where it shall be left off, and ``finish`` is not called then."""
         ...
 
-    def finish(self, key: int, ids: Sequence[int]) -> None:
+    def finish(self, key: int, ids: Sequence[int], /) -> None:
         """Take the ids of a whole answer, a stop id included; ids after one mean nothing."""
         ...
 
