@@ -99,9 +99,9 @@ def test_many_clients_for_long_make_no_error_and_take_no_more_memory(demo, answe
             time.sleep(min(15.0, SECONDS / 10))
             sizes.append(resident_mib(process.pid))
         done = sum(work.result() for work in works)
-    late = sizes[len(sizes) // 3 :]
+    third = len(sizes) // 3
     print(f"{done} answers in {SECONDS:.0f} s by 64 clients, no error; resident MiB {[round(size) for size in sizes]}")
-    assert max(late) < 1.05 * min(late)
+    assert max(sizes[-third:]) < 1.02 * max(sizes[:third])  # peaks: between two models' turns the cache is free
 
 
 def resident_mib(process):
