@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from medtune.plugins.plan import Plan
     from medtune.specs import DataSpec, EvalSpec, LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec
     from medtune.tuner import MedTuner
+    from medtune.workflow.adoption import adopt
     from medtune.workflow.run import Run
 
 _HOMES = {
@@ -39,6 +40,7 @@ _HOMES = {
     "RunSpec": "medtune.specs",
     "Task": "medtune.plugins.contracts",
     "TrainSpec": "medtune.specs",
+    "adopt": "medtune.workflow.adoption",
     "hookimpl": "medtune.plugins.hookspecs",
 }
 
@@ -60,6 +62,7 @@ __all__ = [
     "Task",
     "TrainSpec",
     "__version__",
+    "adopt",
     "hookimpl",
 ]
 

@@ -181,11 +181,10 @@ class UnprovenBaseError(UnsafeArtifactError):
 class UnsafeAdapterError(UnsafeArtifactError):
     """An adapter is not the one that its run trained, or would run code; ``check`` names what found it."""
 
-    def __init__(self, path: str, check: str, reason: str) -> None:
+    def __init__(self, path: str, check: str, reason: str, remedy: str = "") -> None:
         self.path, self.check, self.reason = path, check, reason
-        super().__init__(
-            f"adapter '{path}' is not used: {reason}; restore a copy, or train it again in another output_dir"
-        )
+        remedy = remedy or "restore a copy, or train it again in another output_dir"
+        super().__init__(f"adapter '{path}' is not used: {reason}; {remedy}")
 
 
 class CorruptDownloadError(UnsafeArtifactError):

@@ -129,6 +129,57 @@ def change(module, forward):
     module.__class__ = type(type(module).__name__, (type(module),), own)
 
 
+def magnify(module, steepness):
+    """Have a module add to what it is given a ripple so steep that a last bit of its input is moved by some thousands."""
+    change(module, lambda self, kept, x: kept(self, x + (0.01 * torch.sin(steepness * x)).detach()))
+
+
+def nudged(base, batch, *, factor=1.0, leaks=False):
+    """Return the right loss, or a wrong one, as a pass that rounds what enters the first layer in another way."""
+    draw = torch.Generator().manual_seed(7)
+    embedding = base.get_input_embeddings()
+    hook = embedding.register_forward_hook(
+        lambda _module, _given, out: out * (1 + 6e-8 * torch.randn(out.shape, generator=draw))
+    )
+    try:
+        if leaks:
+            return isolated(base, batch, leaks=True)
+        return scaled(base, batch, factor=factor)
+    finally:
+        hook.remove()
+
+
+def test_a_model_that_magnifies_rounding_is_measured_by_that_and_wrong_losses_still_show():
+    base = build_base("llama")
+    job = job_of("llama", base)
+    rows = choose_rows(job.rows, 4, families.VOCABULARY, 512, packs=True)
+    allowed = TOLERANCES["fp32"]
+    with Examination(job.loaded.model, rows, 0, "fp32").open() as examination:
+        assert allowed.beside(examination.unsteadiness(as_trained=False)) == allowed
+    magnify(base.model.layers[1].mlp, 1e5)
+    with Examination(job.loaded.model, rows, 0, "fp32").open() as examination:
+        wider = allowed.beside(examination.unsteadiness(as_trained=False))
+        found = {
+            name: examination.figures(lambda batch, how=how: nudged(base, batch, **how), as_trained=False)
+            for name, how in (("right", {}), ("scaled", {"factor": 1.02}), ("leaking", {"leaks": True}))
+        }
+    assert allowed.excess(found["right"])
+    assert not wider.excess(found["right"])
+    assert wider.excess(found["scaled"])
+    assert wider.excess(found["leaking"])
+
+
+def test_a_base_that_magnifies_rounding_is_trained_packed(monkeypatch):
+    base = build_base("llama")
+    magnify(base.model.layers[0].mlp, 2e6)
+    job = job_of("llama", base)
+    proof = prove_route(job).proof
+    assert proof["route"] == "plain path", proof
+    assert proof["gradient_error"] > TOLERANCES["fp32"].gradient
+    monkeypatch.setattr(proved, "_ROUNDINGS", 0)
+    assert prove_route(job).proof["route"] == "unpacked"
+
+
 def beyond_six_tokens(base):
     def forward(self, kept, *given, **named):
         out, *rest = kept(self, *given, **named)

@@ -28,6 +28,7 @@ NEEDS_TIME = {
     "medtune train",
     "medtune demo",
     "medtune preview",
+    "medtune adopt",
     "medtune evaluate",
     "medtune chat",
     "medtune serve",

@@ -145,7 +145,6 @@ def _title(record: Mapping[str, Any], otherwise: str) -> str:
 
 def _head(title: str, record: Mapping[str, Any]) -> str:
     comparison: Mapping[str, Any] = record.get("comparison") or {}
-    data = str(record.get("spec", {}).get("data", {}).get("source", ""))
     made = " · ".join(filter(None, (str(record.get("state", "")), str(record.get("updated", ""))[:10])))
     summary = str(comparison.get("summary", ""))
     lead = f'<p class="lead">{escape(f"The tuned model is {summary}.")}</p>' if comparison.get("tasks") else ""
@@ -161,9 +160,16 @@ def _head(title: str, record: Mapping[str, Any]) -> str:
     )
     return (
         f'<header><p class="over">medtune report · {escape(made)}</p><h1>{escape(title)}</h1>'
-        f'<p class="soft">LoRA adapter, trained on {escape(data)}</p>{lead}'
+        f'<p class="soft">LoRA adapter, {escape(_made_on(record))}</p>{lead}'
         f'{_tiles(record.get("result") or {})}<nav class="nav">{links}</nav><p class="note">{_CAUTION}</p></header>'
     )
+
+
+def _made_on(record: Mapping[str, Any]) -> str:
+    data = str(record.get("spec", {}).get("data", {}).get("source", ""))
+    if "adopted" not in record:
+        return f"trained on {data}"
+    return f"trained elsewhere, on rows that are not known and may be among those scored; scored on {data}"
 
 
 def _tiles(result: Mapping[str, Any]) -> str:

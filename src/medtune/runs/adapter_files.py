@@ -14,9 +14,18 @@ from medtune.runs.safetensors_file import SafetensorsFile
 from medtune.runs.store import PICKLE_SUFFIXES
 from medtune.specs import LoraSpec
 
-__all__ = ["FILE_CHECKS", "AdapterFiles", "check_adapter_files"]
+__all__ = [
+    "CONFIG",
+    "FILE_CHECKS",
+    "FREE_KEYS",
+    "LAYER_PART",
+    "WEIGHTS",
+    "AdapterFiles",
+    "check_adapter_files",
+    "implied_settings",
+]
 
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 _RUNS_CODE = PICKLE_SUFFIXES | {".joblib", ".npy", ".npz", ".py", ".pyc", ".so"}
 _NAMES_CODE = (
@@ -28,12 +37,14 @@ _NAMES_CODE = (
     "trust_remote_code",
 )
 """Keys by which a configuration makes transformers or peft load code."""
-_FREE_KEYS = {"peft_version", "inference_mode", "fan_in_fan_out", "qalora_group_size", "revision"}
+FREE_KEYS = {"peft_version", "inference_mode", "fan_in_fan_out", "qalora_group_size", "revision"}
 """Keys that say nothing of the adapter, or follow from the base."""
 _EMPTY: tuple[Any, ...] = (None, False, "", [], {})
 _CHANGES_BASE = ("pissa", "olora")
 _MODULE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
-_PART = re.compile(r"base_model\.model\.(?P<layer>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|lora_magnitude_vector)")
+LAYER_PART = re.compile(
+    r"base_model\.model\.(?P<layer>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|lora_magnitude_vector)"
+)
 _BIAS = re.compile(r"base_model\.model\..+\.bias")
 _FLOATS = ("F32", "F16", "BF16")
 
@@ -55,15 +66,15 @@ class AdapterFiles:
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """The adapter's configuration."""
-        return self.read(_CONFIG)
+        return self.read(CONFIG)
 
     @cached_property
     def tensors(self) -> SafetensorsFile:
         """The adapter's tensors by their header."""
         try:
-            return SafetensorsFile(self.folder / _WEIGHTS)
+            return SafetensorsFile(self.folder / WEIGHTS)
         except (OSError, ValueError) as error:
-            raise self.refusal("files", f"'{_WEIGHTS}' is no whole safetensors file ({error})") from None
+            raise self.refusal("files", f"'{WEIGHTS}' is no whole safetensors file ({error})") from None
 
     def read(self, name: str) -> Mapping[str, Any]:
         """Return a JSON object of the folder."""
@@ -107,14 +118,14 @@ def _check_code(files: AdapterFiles) -> None:
 
 
 def _check_files(files: AdapterFiles) -> None:
-    for name in (_CONFIG, *_TOKENIZER):
+    for name in (CONFIG, *_TOKENIZER):
         files.read(name)
     files.tensors  # noqa: B018 - reads the header
 
 
 def _check_remote(files: AdapterFiles) -> None:
     """No file may name code, or a repository that holds some."""
-    for name in (_CONFIG, *_TOKENIZER[1:]):
+    for name in (CONFIG, *_TOKENIZER[1:]):
         for key, value in _entries(files.read(name)):
             if key in _NAMES_CODE and value not in (None, False, "eager", "sdpa"):
                 raise files.refusal("remote", f"'{name}' sets {key}, by which code could be loaded")
@@ -147,9 +158,9 @@ def _check_base(files: AdapterFiles) -> None:
 
 def _check_settings(files: AdapterFiles) -> None:
     """Every setting is what the spec implies, and those that no spec sets are empty."""
-    implied = _implied(files.lora)
+    implied = implied_settings(files.lora)
     for key, value in sorted(files.config.items()):
-        if key in ("base_model_name_or_path", "peft_type", "target_modules") or key in _FREE_KEYS:
+        if key in ("base_model_name_or_path", "peft_type", "target_modules") or key in FREE_KEYS:
             continue
         if key not in implied:
             if value not in _EMPTY:
@@ -162,7 +173,7 @@ def _check_settings(files: AdapterFiles) -> None:
         raise files.refusal("settings", f"its {key} is missing")
 
 
-def _implied(lora: LoraSpec) -> dict[str, Any]:
+def implied_settings(lora: LoraSpec) -> dict[str, Any]:
     """Return what peft writes down for a spec: an adapter saved as a difference has twice the rank, at the same scale."""
     twice = lora.init in _CHANGES_BASE
     factor = 1.0 if not twice else math.sqrt(2) if lora.use_rslora else 2.0
@@ -192,7 +203,7 @@ def _check_targets(files: AdapterFiles) -> None:
         raise files.refusal("targets", "its target_modules are no list of names of layers")
     if files.lora.target_modules != "all-linear" and set(found) != set(files.lora.target_modules):
         raise files.refusal("targets", "its target_modules are not those of the spec")
-    layers = {match["layer"] for match in map(_PART.fullmatch, files.tensors.shapes) if match}
+    layers = {match["layer"] for match in map(LAYER_PART.fullmatch, files.tensors.shapes) if match}
     for name in found:
         if not any(layer == name or layer.endswith(f".{name}") for layer in layers):
             raise files.refusal("targets", f"it has no tensors for its target module '{name}'")
@@ -205,7 +216,7 @@ def _check_tensors(files: AdapterFiles) -> None:
     """All tensors are parts of LoRA layers, and each layer has all of them; none is of the base but trained biases."""
     parts: dict[str, set[str]] = {}
     for name in files.tensors.shapes:
-        match = _PART.fullmatch(name)
+        match = LAYER_PART.fullmatch(name)
         if match:
             parts.setdefault(match["layer"], set()).add(match["part"])
         elif files.lora.bias == "none" or not _BIAS.fullmatch(name):
@@ -220,9 +231,9 @@ def _check_tensors(files: AdapterFiles) -> None:
 
 def _check_ranks(files: AdapterFiles) -> None:
     """Both factors of a layer have the rank of the spec, and its magnitudes are as many as its outputs."""
-    rank, shapes = _implied(files.lora)["r"], files.tensors.shapes
+    rank, shapes = implied_settings(files.lora)["r"], files.tensors.shapes
     for name, shape in shapes.items():
-        match = _PART.fullmatch(name)
+        match = LAYER_PART.fullmatch(name)
         if match and match["part"] == "lora_magnitude_vector":
             right = shape == shapes.get(f"base_model.model.{match['layer']}.lora_B.weight", ())[:1]
         elif match:

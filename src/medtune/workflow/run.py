@@ -117,7 +117,7 @@ class Run:
         spec = self._scored_on(rows_per_source)
         given = rows_again(self.path, self._record, rows)
         examples = validation_examples(spec, self._host, rows=given)
-        drawn, examples = len(examples), self._sound(examples)
+        drawn, examples = len(examples), self.scorable(examples)
         folder, repeated = self._folder.evaluation_dir, self._not_apart(examples, given)
         tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
         result = tuned.to_json() | ({"set_aside": drawn - len(examples)} if len(examples) < drawn else {})
@@ -215,8 +215,12 @@ class Run:
         replace_file(self._folder.evaluation_dir / "paraphrases.json", kept, "the scores")
         return {"paraphrases": found, "wordings": found}  # the former key stays: keys are added, never renamed
 
-    def _sound(self, examples: Sequence[Example]) -> list[Example]:
-        """Return the rows that preparation kept too."""
+    def scorable(self, examples: Sequence[Example]) -> list[Example]:
+        """Return the rows that preparation keeps too.
+
+        Raises:
+            DataError: there are none.
+        """
         from medtune.workflow.perfect_answers import sound
 
         if not examples:

@@ -50,3 +50,12 @@ def test_products_with_the_head_of_any_size(vocabulary):
     given.copy_(gradient)
     multiply_back(given, head, out)
     torch.testing.assert_close(out, gradient @ head)
+
+
+def test_weights_that_answering_joined_can_be_trained_over():
+    layers = linears([torch.randn(4, 5), torch.randn(3, 5)])
+    with torch.inference_mode():
+        join(layers)
+    x = torch.randn(2, 5, requires_grad=True)
+    sum(layer(x).sum() for layer in layers).backward()
+    assert torch.allclose(x.grad, sum(layer.weight.sum(0) for layer in layers).expand(2, 5))

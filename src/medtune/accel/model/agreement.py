@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medtune.accel.model.distances import error, gradient_error, scale_error, share
 from medtune.accel.model.untouched import untouched
 from medtune.data.pack import to_batch
 from medtune.plugins.contracts import PackedRow
@@ -28,8 +29,6 @@ _IGNORED = -100
 _PADDING = 8
 _DRAWN = 0.02
 """Standard deviation of what stands in for zeros in the adapter."""
-_FAINT = 0.1
-"""Share of the typical gradient of a tensor below which errors are measured against that share."""
 _NOISE = 4
 """How often what a repeated pass moves may be moved without being taken for a leak."""
 _AUTOCASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -97,7 +96,7 @@ class Examination:
                 for given in (ids, [*ids[:half], *self._changed(ids[half:])])
             )
         moved = (after - before).abs().amax(-1)
-        return _share(moved[:half].max(), moved[half:])
+        return share(moved[:half].max(), moved[half:])
 
     def figures(self, loss: TrainingLoss, *, as_trained: bool) -> Figures:
         """Measure a loss.
@@ -113,12 +112,7 @@ class Examination:
         gradients = self._gradients(total)
         found = _Answer(total.detach(), tokens[: len(wanted.tokens)], gradients)
         with torch.no_grad():
-            return Figures(
-                loss=max(_error(found.tokens, wanted.tokens), _error(found.total, wanted.total)),
-                gradient=_gradient_error(found.gradients, wanted.gradients),
-                scale=_scale_error(found.gradients, wanted.gradients),
-                leak=self._leak(loss),
-            )
+            return _apart(found, wanted, leak=self._leak(loss))
 
     def not_finite(self, *, as_trained: bool) -> str:
         """Return what of the model's own forward is no number: "loss", "gradient", or nothing."""
@@ -127,19 +121,41 @@ class Examination:
             return "loss"
         return "" if all(torch.isfinite(gradient).all() for gradient in wanted.gradients) else "gradient"
 
+    def unsteadiness(self, *, as_trained: bool) -> Figures:
+        """Return how far the model's own loss and gradients move when the last bit of what enters its first layer does.
+
+        A right loss that rounds in another order is off by a few times that: next to nothing in a small random model, more than
+        a fixed bound in a deep trained one.
+        """
+        wanted, draw = self._reference(training=as_trained), torch.Generator(self._device).manual_seed(0)
+
+        def jitter(_module: nn.Module, _given: Any, output: Tensor) -> Tensor:
+            moved = torch.randn(output.shape, generator=draw, device=output.device, dtype=torch.float32)
+            return output * (1 + moved * torch.finfo(output.dtype).eps / 2).to(output.dtype)
+
+        hook = self._base.get_input_embeddings().register_forward_hook(jitter)
+        try:
+            found = self._summed(training=as_trained)
+        finally:
+            hook.remove()
+        return _apart(found, wanted, leak=0.0)
+
     def _reference(self, *, training: bool) -> _Answer:
         if training not in self._references:
-            self._set_modes(training=training)
-            answers = [self._alone(sample) for row in self._rows for sample in _samples(row)]
-            self._references[training] = _Answer(
-                total=torch.stack([answer.total for answer in answers]).sum(),
-                tokens=torch.cat([answer.tokens for answer in answers]),
-                gradients=[
-                    sum(parts, torch.zeros_like(parts[0]))
-                    for parts in zip(*(a.gradients for a in answers), strict=True)
-                ],
-            )
+            self._references[training] = self._summed(training=training)
         return self._references[training]
+
+    def _summed(self, *, training: bool) -> _Answer:
+        """Return what the model's own forward says of all samples, each alone."""
+        self._set_modes(training=training)
+        answers = [self._alone(sample) for row in self._rows for sample in _samples(row)]
+        return _Answer(
+            total=torch.stack([answer.total for answer in answers]).sum(),
+            tokens=torch.cat([answer.tokens for answer in answers]),
+            gradients=[
+                sum(parts, torch.zeros_like(parts[0])) for parts in zip(*(a.gradients for a in answers), strict=True)
+            ],
+        )
 
     def _alone(self, sample: tuple[list[int], list[int]]) -> _Answer:
         """Return the answer of the model's own forward with labels for one sample."""
@@ -176,7 +192,7 @@ class Examination:
             if moved[~own].max() > 0:
                 noise = (self._token_losses(loss, rows, len(owners)) - before).abs().max()
                 moved = torch.where(own, moved, (moved - _NOISE * noise).clamp(min=0))
-            shares.append(_share(moved[~own].max(), moved[own]))
+            shares.append(share(moved[~own].max(), moved[own]))
         return max(shares)
 
     def _token_losses(self, loss: TrainingLoss, rows: Sequence[PackedRow], count: int) -> Tensor:
@@ -215,6 +231,15 @@ class Examination:
             # checkpointing only repeats, and what peft drops is left out on both sides
             is_calm = "lora_dropout" in name or hasattr(module, "gradient_checkpointing")
             module.training = training and not is_calm
+
+
+def _apart(found: _Answer, wanted: _Answer, leak: float) -> Figures:
+    return Figures(
+        loss=max(error(found.tokens, wanted.tokens), error(found.total, wanted.total)),
+        gradient=gradient_error(found.gradients, wanted.gradients),
+        scale=scale_error(found.gradients, wanted.gradients),
+        leak=leak,
+    )
 
 
 def own_forward(base: Any, **given: Any) -> Any:
@@ -265,36 +290,3 @@ def _owners(rows: Sequence[PackedRow], device: torch.device) -> Tensor:
     """Return the number of the sample of each token with loss, where all but first tokens have some."""
     lengths = torch.tensor([length - 1 for row in rows for length in row.lengths])
     return torch.arange(len(lengths)).repeat_interleave(lengths).to(device)
-
-
-def _error(found: Tensor, wanted: Tensor) -> float:
-    """Return the relative error by norm; infinite for another shape, NaN where a value is."""
-    if found.shape != wanted.shape:
-        return float("inf")
-    return float((found.double() - wanted.double()).norm() / wanted.double().norm().clamp(min=1e-30))
-
-
-def _gradient_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
-    norms = torch.stack([gradient.double().norm() for gradient in wanted])
-    apart = torch.stack([(f.double() - w.double()).norm() for f, w in zip(found, wanted, strict=True)])
-    floor = _FAINT * norms.square().mean().sqrt()
-    return float((apart / norms.clamp(min=floor.clamp(min=1e-30))).max())
-
-
-def _scale_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
-    """Return by how much the typical tensor's gradient is too long or too short.
-
-    Lengths, since a projection on a gradient that is rounded itself comes out too short by the square of its error; and the
-    median, since rounding moves single tensors, a factor on the loss all of them.
-    """
-    lengths = torch.stack(
-        [torch.stack([f.double().norm(), w.double().norm()]) for f, w in zip(found, wanted, strict=True)]
-    )
-    counted = lengths[lengths[:, 1] > _FAINT * lengths[:, 1].square().mean().sqrt()]
-    return float(((counted[:, 0] / counted[:, 1]).median() - 1).abs()) if len(counted) else 0.0
-
-
-def _share(moved: Tensor, own: Tensor) -> float:
-    """Return the largest unwanted change over the typical wanted one."""
-    typical = float(own.double().square().mean().sqrt())
-    return float(moved) / typical if typical > 0 else float("inf")

@@ -24,19 +24,8 @@ def join(layers: Sequence[Any]) -> Tensor:
     there = joint_weights(layers)
     if there is not None:
         return there
-    first: Tensor = layers[0].weight.data
-    height = sum(len(layer.weight) for layer in layers)
-    joint = torch.empty(height, *first.shape[1:], dtype=first.dtype, device=first.device)
-    start = 0
-    for layer in layers:
-        part = joint[start : start + len(layer.weight)]
-        part.copy_(layer.weight.data)
-        layer.weight.data = part
-        start += len(part)
-    del first
-    if joint.is_cuda:  # nothing asks for memory of the parts' size again: kept, it would add up over the blocks
-        torch.cuda.empty_cache()
-    return joint
+    with torch.inference_mode(mode=False):  # answers may be what joins them, and training is to take the same weights
+        return _joined(layers)
 
 
 def joint_weights(layers: Sequence[Any]) -> Tensor | None:
@@ -78,3 +67,19 @@ def multiply_back(gradient: Tensor, head: Tensor, out: Tensor) -> None:
     torch.mm(gradient[:, :even], head[:even], out=out)
     if even < len(head):
         out.addmm_(gradient[:, even:], head[even:])
+
+
+def _joined(layers: Sequence[Any]) -> Tensor:
+    first: Tensor = layers[0].weight.data
+    height = sum(len(layer.weight) for layer in layers)
+    joint = torch.empty(height, *first.shape[1:], dtype=first.dtype, device=first.device)
+    start = 0
+    for layer in layers:
+        part = joint[start : start + len(layer.weight)]
+        part.copy_(layer.weight.data)
+        layer.weight.data = part
+        start += len(part)
+    del first
+    if joint.is_cuda:  # nothing asks for memory of the parts' size again: kept, it would add up over the blocks
+        torch.cuda.empty_cache()
+    return joint

@@ -1,0 +1,186 @@
+"""Reads an adapter that another trainer saved, and writes it down as a run keeps its own."""
+
+import json
+import re
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medtune.errors import UnsafeAdapterError
+from medtune.runs.adapter_files import CONFIG, FREE_KEYS, LAYER_PART, WEIGHTS, implied_settings
+from medtune.runs.safetensors_file import SafetensorsFile
+from medtune.runs.store import PICKLE_SUFFIXES
+from medtune.specs import LoraSpec, ModelSpec
+
+__all__ = ["ForeignAdapter", "read_foreign", "write_own"]
+
+_UNCHANGED_BASE = (True, False, None, "gaussian", "orthogonal", "eva", "mica")
+"""Initialisations after which the frozen weights are the base's."""
+_FOLLOWED_FROM_TENSORS = {"target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern"}
+"""Which layers have an adapter, and of which rank, is read from the tensors themselves."""
+_READ = {
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "bias",
+    "use_rslora",
+    "use_dora",
+    "init_lora_weights",
+    "peft_type",
+    "task_type",
+}
+_OF_BASE = {"base_model_name_or_path", "revision", "megatron_core", "corda_config", "eva_config", "runtime_config"}
+_EMPTY: tuple[Any, ...] = (None, False, "", [], {})
+_WRAPPERS = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)\.")
+_TOLD_CONFIG = ("base_model_name_or_path", "revision", "peft_version")
+_TOLD_STATE = ("global_step", "epoch", "num_train_epochs", "max_steps", "train_batch_size", "best_metric")
+_MOST_JSON = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignAdapter:
+    """An adapter as its files describe it.
+
+    Attributes:
+        folder: where it lies.
+        lora: the spec that describes it.
+        layers: names of the base's layers that it adapts.
+        told: what its files say of how it was made; nothing of it is proved.
+    """
+
+    folder: Path
+    lora: LoraSpec
+    layers: tuple[str, ...]
+    told: Mapping[str, Any]
+
+
+def read_foreign(folder: Path, of_base: Collection[str]) -> ForeignAdapter:
+    """Read the configuration, the header of the tensors, and what the trainer left beside them.
+
+    Args:
+        folder: where it lies.
+        of_base: names of the base's layers that have weights.
+
+    Raises:
+        UnsafeAdapterError: it is no LoRA adapter in safetensors, one of another base's layers, or one that a run's spec cannot
+            describe.
+    """
+    config = _object(folder, CONFIG)
+    if config.get("peft_type") != "LORA":
+        raise UnsafeAdapterError(
+            str(folder), "kind", f"its peft_type is {config.get('peft_type')!r}; a LORA can be adopted"
+        )
+    _require_known(folder, config)
+    try:
+        tensors = SafetensorsFile(folder / WEIGHTS)
+    except (OSError, ValueError) as error:
+        raise UnsafeAdapterError(
+            str(folder), "files", f"'{WEIGHTS}' is no whole safetensors file ({error}); save it as safetensors"
+        ) from None
+    layers = _layers(folder, tensors)
+    strange = [layer for layer in layers if layer not in of_base]
+    if strange:
+        raise UnsafeAdapterError(
+            str(folder),
+            "names",
+            f"the base has no layer '{strange[0]}' ({len(strange)} of {len(layers)} like it), so the adapter would do nothing there",
+        )
+    lora = LoraSpec(
+        r=_number(folder, config, "r"),
+        alpha=_number(folder, config, "lora_alpha"),
+        dropout=config.get("lora_dropout", 0.0),
+        bias=config.get("bias", "none"),
+        target_modules=_targets(layers, of_base),
+        use_rslora=bool(config.get("use_rslora", False)),
+        use_dora=bool(config.get("use_dora", False)),
+    )
+    return ForeignAdapter(folder, lora, layers, _told(folder, config))
+
+
+def write_own(foreign: ForeignAdapter, target: Path, base: ModelSpec) -> None:
+    """Copy the tensors into an empty folder, and write the configuration that medtune would have written."""
+    shutil.copyfile(foreign.folder / WEIGHTS, target / WEIGHTS)
+    config = {
+        **implied_settings(foreign.lora),
+        "base_model_name_or_path": base.repository or base.path,
+        "inference_mode": True,
+        "peft_type": "LORA",
+        "revision": base.commit,
+        "target_modules": sorted(foreign.lora.target_modules),
+    }
+    (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def _require_known(folder: Path, config: Mapping[str, Any]) -> None:
+    start = config.get("init_lora_weights", True)
+    if start not in _UNCHANGED_BASE:
+        raise UnsafeAdapterError(
+            str(folder),
+            "initialisation",
+            f"it was initialised by {start!r}, which changes the frozen weights: on the base as it is it would answer wrongly; "
+            "let its trainer save it converted (path_initial_model_for_weight_conversion in peft)",
+        )
+    known = _READ | _OF_BASE | _FOLLOWED_FROM_TENSORS | FREE_KEYS
+    odd = sorted(key for key, value in config.items() if key not in known and value not in _EMPTY)
+    if odd:
+        raise UnsafeAdapterError(
+            str(folder),
+            "settings",
+            f"its {', '.join(odd)} cannot be described by a run's spec; merge it by what trained it",
+        )
+
+
+def _layers(folder: Path, tensors: SafetensorsFile) -> tuple[str, ...]:
+    """Return the layers that have tensors; a name that peft would pass by in silence is refused."""
+    found: set[str] = set()
+    for name in tensors.shapes:
+        match = LAYER_PART.fullmatch(name)
+        if match:
+            found.add(match["layer"])
+        elif _WRAPPERS.search(name):
+            raise UnsafeAdapterError(
+                str(folder), "names", f"'{name}' bears the name of a wrapper, so that no loader would find its layer"
+            )
+    wrapped = [name for name in found if _WRAPPERS.search(f"{name}.")]
+    if wrapped or not found:
+        what = (
+            f"layer '{wrapped[0]}' bears the name of a wrapper" if wrapped else "none of its tensors is of a LoRA layer"
+        )
+        raise UnsafeAdapterError(str(folder), "names", f"{what}, so that no loader would find its layer")
+    return tuple(sorted(found))
+
+
+def _targets(layers: Sequence[str], of_base: Collection[str]) -> tuple[str, ...]:
+    """Return the ends of names that reach these layers and no other, else the full names."""
+    ends = {layer.rpartition(".")[2] for layer in layers}
+    reached = {name for name in of_base if name.rpartition(".")[2] in ends}
+    return tuple(sorted(ends)) if reached == set(layers) else tuple(layers)
+
+
+def _number(folder: Path, config: Mapping[str, Any], key: str) -> Any:
+    if not isinstance(config.get(key), int | float) or isinstance(config.get(key), bool):
+        raise UnsafeAdapterError(str(folder), "settings", f"its {key} is missing or no number")
+    return config[key]
+
+
+def _told(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the files say, numbers and names alone; pickles, such as training_args.bin, are not read."""
+    said = {key: config[key] for key in _TOLD_CONFIG if isinstance(config.get(key), str)}
+    state = folder / "trainer_state.json"
+    if state.is_file() and state.stat().st_size < _MOST_JSON:
+        values = _object(folder, state.name)
+        said["trainer_state"] = {k: values[k] for k in _TOLD_STATE if isinstance(values.get(k), int | float)}
+    said["not_read"] = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
+    return said
+
+
+def _object(folder: Path, name: str) -> Mapping[str, Any]:
+    try:
+        values = json.loads((folder / name).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise UnsafeAdapterError(str(folder), "files", f"'{name}' is missing or no JSON object")
+    return values

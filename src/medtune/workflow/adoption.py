@@ -1,0 +1,203 @@
+"""Makes a run of an adapter that was trained elsewhere: proved on its base, scored beside it, and kept as any run is."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from medtune.data.base.folder import BaseFolder, folder_of
+from medtune.data.base.inspection import inspect_base
+from medtune.data.contract import write_contract
+from medtune.data.prepare import encoder_of, validation_examples
+from medtune.data.tokenizer import load_tokenizer, save_tokenizer, splitting
+from medtune.errors import SpecError, StorageError, UnsafeAdapterError
+from medtune.evaluation.comparison import compare
+from medtune.export.card import write_card
+from medtune.export.report import write_report
+from medtune.planning.make_plan import make_plan
+from medtune.plugins.contracts import Example
+from medtune.plugins.host import PluginHost, create_host
+from medtune.runs.base_fingerprint import base_fingerprint
+from medtune.runs.durable import attempt
+from medtune.runs.foreign_adapter import ForeignAdapter, read_foreign, write_own
+from medtune.runs.lock import RunLock
+from medtune.runs.manifest import MANIFEST, file_digest
+from medtune.runs.store import publish
+from medtune.specs import ModelSpec, RunSpec
+from medtune.workflow.base_identity import identity_of, write_identity
+from medtune.workflow.kept_answers import AnswerFiles, questions_of
+from medtune.workflow.opening import check_files
+from medtune.workflow.run import Run
+from medtune.workflow.saved_adapter import probe
+from medtune.workflow.scoring import assess, scores_table
+from medtune.workflow.stages.fetch import fetch, pin
+from medtune.workflow.state import RunRequest
+
+__all__ = ["adopt"]
+
+_TEMPLATE = "chat_template.jinja"
+_ANOTHER = "adopt an adapter of this base, or name the base that it was trained on"
+
+
+def adopt(
+    adapter: str | Path,
+    spec: RunSpec,
+    *,
+    plugins: PluginHost | Sequence[object] = (),
+    on_stage: Callable[[str], None] | None = None,
+) -> Run:
+    """Make a run of an adapter that was trained elsewhere: base and adapter are scored on the same rows, as any run's are.
+
+    Args:
+        adapter: folder of a LoRA adapter that peft, or a trainer built on it, saved as safetensors.
+        spec: base, validation rows, storage of the base and ``output_dir``; what it says of the adapter is replaced by what
+            the adapter's files say, and nothing is trained.
+        plugins: a plugin host, or plugin objects to use besides the installed ones.
+        on_stage: called with a sentence when something begins.
+
+    Returns:
+        The finished run; its record says under ``adopted`` what the adapter's files tell of its training.
+
+    Raises:
+        SpecError: there is a run in the folder already.
+        StorageError: there is no such folder, or no weights of the base here.
+        UnsafeAdapterError: the adapter cannot be used on this base, or changes nothing there.
+        DataError: there is no row to score on.
+    """
+    host = plugins if isinstance(plugins, PluginHost) else create_host(plugins)
+    with RunLock(Path(spec.output_dir)):
+        asked = RunRequest(spec, host, make_plan(spec, host))
+        return _adopted(asked if on_stage is None else replace(asked, on_stage=on_stage), Path(adapter))
+
+
+def _adopted(asked: RunRequest, adapter: Path) -> Run:
+    if asked.folder.exists:
+        raise SpecError(f"'{asked.folder.path}' already holds a run; choose another output_dir")
+    if not adapter.is_dir():
+        raise StorageError(f"'{adapter}' is no folder; name the one that holds adapter_config.json")
+    asked = fetch(pin(asked))
+    foreign = read_foreign(adapter, _layers_of(asked.spec.model))
+    asked = replace(asked, spec=_described(asked, foreign))
+    inspect_base(asked.spec, loading=True)
+    examples = validation_examples(asked.spec, asked.host)
+    _open_record(asked, foreign, examples)
+    try:
+        _take(asked, foreign)
+        run = Run.open(asked.folder.path, plugins=asked.host)
+        asked.on_stage("loading the base model and the adapter")
+        _require_effect(run, adapter)
+        _score(asked, run, examples)
+    except BaseException as error:
+        asked.note("failed", error={"type": type(error).__name__, "message": str(error)})
+        raise
+    return Run.open(asked.folder.path, plugins=asked.host)
+
+
+def _layers_of(model: ModelSpec) -> frozenset[str]:
+    """Return the names of the base's layers that have weights, from the headers of its files."""
+    folder = folder_of(model)
+    tensors = {} if folder is None else BaseFolder(folder).tensors
+    if not tensors:
+        raise StorageError(f"base '{model.label}' has no safetensors weights here to compare the adapter's layers with")
+    return frozenset(name.removesuffix(".weight") for name in tensors if name.endswith(".weight"))
+
+
+def _described(asked: RunRequest, foreign: ForeignAdapter) -> RunSpec:
+    """Return the spec with the adapter's own settings, and with the template that lies beside it."""
+    spec, own = asked.spec, load_tokenizer(asked.spec.model)
+    if (foreign.folder / "tokenizer.json").is_file():
+        beside = load_tokenizer(ModelSpec(path=str(foreign.folder)))
+        if splitting(beside) != splitting(own):
+            raise UnsafeAdapterError(
+                str(foreign.folder),
+                "tokenizer",
+                "the tokenizer beside it splits texts in another way than the base's",
+                _ANOTHER,
+            )
+    text = _template_of(foreign.folder)
+    if text and text != own.chat_template and spec.model.chat_template is None:
+        asked.on_stage("prompts follow the chat template that lies beside the adapter, which is not the base's")
+        attempt(lambda: asked.folder.path.mkdir(parents=True, exist_ok=True), "the run folder", asked.folder.path)
+        (asked.folder.path / _TEMPLATE).write_text(text, "utf-8")
+        model = spec.model.model_copy_with(chat_template=str((asked.folder.path / _TEMPLATE).resolve()))
+        spec = spec.model_copy_with(model=model)
+    said = foreign.told.get("base_model_name_or_path")
+    if said and said not in (spec.model.name, spec.model.path):
+        asked.on_stage(f"the adapter's files call its base '{said}'; here it is put on '{spec.model.label}'")
+    return spec.model_copy_with(lora=foreign.lora)
+
+
+def _template_of(folder: Path) -> str:
+    """Return the chat template that lies in a folder, as a file or in its tokenizer's settings; empty without one."""
+    if (folder / _TEMPLATE).is_file():
+        return (folder / _TEMPLATE).read_text("utf-8")
+    try:
+        found = json.loads((folder / "tokenizer_config.json").read_text("utf-8")).get("chat_template")
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return found if isinstance(found, str) else ""
+
+
+def _open_record(asked: RunRequest, foreign: ForeignAdapter, examples: list[Example]) -> None:
+    spec, folder = asked.spec, asked.folder
+    encoder = encoder_of(spec, load_tokenizer(spec.model))
+    prints = {"prompt_contract": encoder.fingerprint, "model": base_fingerprint(spec.model)}
+    folder.create(asked.spec_values, asked.plan.to_json(), prints)
+    folder.update(base=identity_of(spec.model), given_rows=None, adopted=dict(foreign.told))
+    folder.update(scored=questions_of(spec, examples))
+    if asked.pins is not None:
+        folder.update(commits=list(asked.pins))
+
+
+def _take(asked: RunRequest, foreign: ForeignAdapter) -> None:
+    """Write the adapter as a run keeps its own, and note by which list of files it is known again."""
+    asked.on_stage("taking the adapter into the run folder")
+    publish(asked.folder.adapter_dir, lambda path: _write(path, asked, foreign))
+    asked.folder.update(adapter={"manifest": file_digest(asked.folder.adapter_dir / MANIFEST)})
+
+
+def _write(path: Path, asked: RunRequest, foreign: ForeignAdapter) -> None:
+    spec = asked.spec
+    tokenizer = load_tokenizer(spec.model)
+    write_own(foreign, path, spec.model)
+    save_tokenizer(tokenizer, path)
+    write_contract(path, encoder_of(spec, tokenizer))
+    write_identity(path, asked.folder.read())
+    write_card(path / "README.md", asked.plan.settle(spec), asked.plan.licences, adopted=foreign.told)
+    check_files(path, spec)
+
+
+def _require_effect(run: Run, adapter: Path) -> None:
+    """Refuse an adapter with which the base answers as without it."""
+    loaded = run.loaded
+    tuned = probe(loaded)
+    with loaded.base_only():
+        alone = probe(loaded)
+    if not (tuned - alone).abs().max() > 0:
+        raise UnsafeAdapterError(
+            str(adapter),
+            "effect",
+            "with it the base answers as without it: it was never trained, or lost its values",
+            _ANOTHER,
+        )
+
+
+def _score(asked: RunRequest, run: Run, examples: list[Example]) -> None:
+    """Score the base and the adapter on the same rows, write the report, and finish the record."""
+    spec, host, folder = asked.spec, asked.host, asked.folder
+    tasks, loaded = host.all("task"), run.loaded
+    kept = run.scorable(examples)
+    asked.on_stage(f"scoring the base model on {len(kept)} rows")
+    with loaded.base_only():
+        base, before = assess(loaded, kept, spec, host, AnswerFiles(folder.evaluation_dir, "base"))
+    asked.on_stage("scoring the adapter")
+    tuned, answers = assess(loaded, kept, spec, host, AnswerFiles(folder.evaluation_dir, "tuned"))
+    found: dict[str, Any] = {
+        "scores": scores_table(base, tuned),
+        "comparison": compare(base, tuned, before, answers, tasks=tasks, seed=spec.seed).to_json(),
+    }
+    record = folder.update(**found)
+    asked.on_stage("writing the report")
+    write_report(folder.path, record={**record, "state": "finished"}, log=[])
+    folder.update("finished")

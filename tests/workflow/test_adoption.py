@@ -1,0 +1,200 @@
+"""An adapter that others trained becomes a run: proved on its base, scored beside it, opened like any other; or it is refused."""
+
+import json
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from medtune import MedTuner, Run, adopt
+from medtune.errors import DataError, SpecError, StorageError, UnsafeAdapterError
+from medtune.machine.libraries import quiet_libraries
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+@pytest.fixture
+def data(rows, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+@pytest.fixture
+def adapter(base, tmp_path):
+    """Return what saves an adapter by plain peft, as another trainer would, with values that matter."""
+
+    @quiet_libraries()
+    def save(**options):
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        wanted = {
+            "r": 4,
+            "lora_alpha": 8,
+            "target_modules": ["q_proj", "down_proj"],
+            "task_type": "CAUSAL_LM",
+        } | options
+        tuned = get_peft_model(model, LoraConfig(**wanted))
+        torch.manual_seed(0)
+        with torch.no_grad():
+            for name, parameter in tuned.named_parameters():
+                if "lora_B" in name:
+                    parameter.normal_(0, 0.5)
+        folder = tmp_path / "theirs"
+        tuned.save_pretrained(folder)
+        ids = torch.arange(5, 25)[None]
+        return folder, tuned.eval()(input_ids=ids).logits.detach()
+
+    return save
+
+
+def spec_of(base, data, tmp_path, **parts):
+    return MedTuner.from_defaults(
+        model=str(base),
+        data={"source": str(data), "validation": str(data)},
+        quant={"scheme": "none"},
+        eval={"rows_per_source": 2, "max_new_tokens": 4},
+        output_dir=str(tmp_path / "run"),
+        **parts,
+    ).spec
+
+
+def change_config(folder, **values):
+    file = folder / CONFIG
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+KINDS = {
+    "plain": {},
+    "rank-stabilised": {"use_rslora": True},
+    "dora": {"use_dora": True},
+    "some layers": {"layers_to_transform": [0]},
+    "a pattern": {"target_modules": r".*\.(q_proj|o_proj)"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adapter_of_plain_peft_becomes_a_run_with_the_same_logits(adapter, base, data, tmp_path, kind):
+    folder, wanted = adapter(**KINDS[kind])
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": 7, "log_history": ["a patient's text"]}))
+    (folder / "training_args.bin").write_bytes(b"a pickle")
+    told = []
+    run = adopt(folder, spec_of(base, data, tmp_path), on_stage=told.append)
+    assert run.state == "finished"
+    assert run.spec.lora.r == 4
+    assert set(run.metrics["scores"]) == {"nli"}
+    found = Run.open(run.path).loaded.model(input_ids=torch.arange(5, 25)[None]).logits
+    assert torch.allclose(found, wanted, atol=1e-5)
+    record = json.loads((run.path / "run.json").read_text())
+    assert record["adopted"]["trainer_state"] == {"global_step": 7}
+    assert record["adopted"]["not_read"] == ["training_args.bin"]
+    assert not list(run.path.rglob("*.bin"))
+    assert "a patient's text" not in (run.path / "run.json").read_text()
+    assert [checked.problem for checked in run.verify()] == [""]
+    assert "Trained elsewhere" in (run.adapter_dir / "README.md").read_text()
+    assert "trained elsewhere" in (run.path / "report.html").read_text()
+    assert "scoring the adapter" in told
+
+
+def test_the_template_beside_the_adapter_decides_the_prompts(adapter, base, data, tmp_path):
+    folder, _ = adapter()
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = tokenizer.chat_template.replace("': '", "' says: '").replace(
+        "assistant:", "assistant says:"
+    )
+    tokenizer.save_pretrained(folder)
+    told = []
+    run = adopt(folder, spec_of(base, data, tmp_path), on_stage=told.append)
+    assert any("template that lies beside the adapter" in said for said in told)
+    contract = json.loads((run.adapter_dir / "prompt_contract.json").read_text())
+    assert "says:" in contract["chat_template"]
+    (run.path / "chat_template.jinja").unlink()  # the adapter keeps its own
+    assert isinstance(Run.open(run.path).generate([{"role": "user", "content": "Hi"}], 2), str)
+
+
+def renamed(old, new):
+    def damage(folder):
+        tensors = load_file(folder / WEIGHTS)
+        save_file({name.replace(old, new): tensor for name, tensor in tensors.items()}, folder / WEIGHTS)
+
+    return damage
+
+
+def emptied(folder):
+    tensors = load_file(folder / WEIGHTS)
+    save_file({n: torch.zeros_like(t) if "lora_B" in n else t for n, t in tensors.items()}, folder / WEIGHTS)
+
+
+def one_lost(folder):
+    tensors = load_file(folder / WEIGHTS)
+    save_file(dict(list(tensors.items())[1:]), folder / WEIGHTS)
+
+
+def not_a_number(folder):
+    tensors = load_file(folder / WEIGHTS)
+    save_file({name: tensor * float("nan") for name, tensor in tensors.items()}, folder / WEIGHTS)
+
+
+REFUSED = {
+    "names of a compiled model": ("names", renamed("base_model.model.", "base_model.model._orig_mod.")),
+    "names without peft's prefix": ("names", renamed("base_model.model.", "")),
+    "layers that the base has not": ("names", renamed("layers.1.", "layers.9.")),
+    "values of nothing": ("effect", emptied),
+    "a tensor lost": ("tensors", one_lost),
+    "not finite": ("values", not_a_number),
+    "another rank than said": ("ranks", lambda folder: change_config(folder, r=8)),
+    "weights as a pickle alone": ("files", lambda folder: (folder / WEIGHTS).rename(folder / "adapter_model.bin")),
+    "cut off": ("files", lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-9])),
+    "no configuration": ("files", lambda folder: (folder / CONFIG).unlink()),
+    "another kind": ("kind", lambda folder: change_config(folder, peft_type="IA3")),
+    "an initialisation that changed the base": (
+        "initialisation",
+        lambda f: change_config(f, init_lora_weights="pissa"),
+    ),
+    "scales by layer": ("settings", lambda folder: change_config(folder, alpha_pattern={"q_proj": 32})),
+    "trained embeddings": ("settings", lambda folder: change_config(folder, modules_to_save=["embed_tokens"])),
+    "no scale": ("settings", lambda folder: change_config(folder, lora_alpha=None)),
+    "a setting nobody knows": ("settings", lambda folder: change_config(folder, use_something_new=True)),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_be_another_adapter_is_refused_by_the_check_meant_for_it(adapter, base, data, tmp_path, name):
+    check, damage = REFUSED[name]
+    folder, _ = adapter()
+    damage(folder)
+    with pytest.raises(UnsafeAdapterError) as caught:
+        adopt(folder, spec_of(base, data, tmp_path))
+    assert caught.value.check == check
+    assert caught.value.exit_code == 4
+    record = tmp_path / "run" / "run.json"
+    assert not record.exists() or json.loads(record.read_text())["state"] == "failed"
+
+
+def test_a_folder_that_is_none_a_run_that_is_there_and_no_rows_are_refused(adapter, base, data, tmp_path):
+    with pytest.raises(StorageError, match="no folder"):
+        adopt(tmp_path / "nowhere", spec_of(base, data, tmp_path))
+    folder, _ = adapter()
+    empty = spec_of(base, data, tmp_path, formatter="medtuned")
+    empty = empty.model_copy_with(data=empty.data.model_copy_with(include_sources=("another",)))
+    with pytest.raises((DataError, SpecError)):
+        adopt(folder, empty)
+    adopt(folder, spec_of(base, data, tmp_path).model_copy_with(output_dir=str(tmp_path / "second")))
+    with pytest.raises(SpecError, match="already holds a run"):
+        adopt(folder, spec_of(base, data, tmp_path).model_copy_with(output_dir=str(tmp_path / "second")))
+
+
+def test_the_command_prints_the_scores_and_names_a_faulty_adapter(adapter, base, data, tmp_path, capsys):
+    from medtune.cli.app import run
+
+    folder, _ = adapter()
+    command = ["adopt", folder, "--base", base, "--data", data, "--out", tmp_path / "run", "--json"]
+    command += ["--set", "eval.rows_per_source=2", "--set", "eval.max_new_tokens=4"]
+    assert run([str(word) for word in command]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["state"] == "finished"
+    assert set(printed["scores"]) == {"nli"}
+    change_config(folder, peft_type="IA3")
+    assert run([str(word) for word in (*command, "--set", f"output_dir={tmp_path / 'second'}")]) == 4
+    assert json.loads(capsys.readouterr().out)["error"]["type"] == "UnsafeAdapterError"
