@@ -18,6 +18,7 @@ from medtune.machine.hardware import free_below_peak
 from medtune.plugins.contracts import AnswerScorer, Example, GenerationRequest, Loaded, Prediction, Task
 from medtune.plugins.host import PluginHost
 from medtune.specs import RunSpec
+from medtune.workflow.answering import Answering
 from medtune.workflow.kept_answers import AnswerFiles
 
 __all__ = ["assess", "rows_in_training", "score_briefly", "scores_table"]
@@ -164,8 +165,8 @@ def rows_in_training(examples: Sequence[Example], spec: RunSpec, host: PluginHos
 
 
 def _answers(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> list[Prediction]:
-    generator = host.find("generator", spec.eval.backend)
-    encoder = encoder_of(spec, loaded.tokenizer)
+    answering = Answering(loaded, spec, host)
+    encoder = answering.encoder
     asked = [encoder.placed(example) for example in examples]
     before = encoder.tokens_before(asked) if spec.eval.max_new_tokens == "auto" else 0  # tasks do not know of them
 
@@ -176,7 +177,7 @@ def _answers(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: P
         asked,
         prompt_ids=encoder.prompt_ids,
         read=encoder.read,
-        generate=lambda requests: generator.generate(loaded, [longer(r) for r in requests], spec.eval),
+        generate=lambda requests: answering.answer([longer(r) for r in requests]),
         tasks=host.all("task"),
         max_new_tokens=spec.eval.max_new_tokens,
     )

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any, NotRequired, Protocol, TypedDict
 
 from medtune.errors import PluginError
-from medtune.specs import ModelSpec, RunSpec
+from medtune.specs import LoraSpec, ModelSpec, RunSpec
 
 __all__ = [
-    "AnswerRequest",
+    "AdapterSet",
     "Bundle",
-    "Completion",
     "EncodedExample",
     "Example",
-    "GenerationRequest",
     "Job",
     "Loaded",
     "Message",
@@ -122,6 +120,22 @@ def _nobody_said() -> AbstractContextManager[Any]:
     )
 
 
+class AdapterSet(Protocol):
+    """Further adapters on a base in memory, one of which takes part at a time."""
+
+    def add(self, name: str, folder: Path, spec: LoraSpec) -> None:
+        """Load the adapter saved in ``folder`` beside those that are there; the one in use stays so."""
+        ...
+
+    def use(self, name: str | None) -> None:
+        """Let one adapter take part; None is the one that ``load_adapter`` loaded."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Take an added adapter out of memory."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A model in memory with its tokenizer.
@@ -137,6 +151,7 @@ class Loaded:
         load_adapter: replaces the fresh adapter by the one saved in a folder; set by ``attach``.
         base_only: context manager inside which the model answers as the base does; set by ``attach``, refused before.
         base: where the base came from; None where nobody said.
+        adapters: further adapters on the same base; set by an ``attach`` that can hold several.
     """
 
     model: Any
@@ -149,6 +164,7 @@ class Loaded:
     load_adapter: Callable[[Path], None] | None = None
     base_only: Callable[[], AbstractContextManager[Any]] = _nobody_said
     base: ModelSpec | None = None
+    adapters: AdapterSet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,31 +234,6 @@ class TrainResult:
     def tokens_per_second(self) -> float:
         """Real tokens per second of wall time."""
         return self.tokens / self.seconds if self.seconds > 0 else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationRequest:
-    """A prompt as token ids, and the most tokens that its answer may take."""
-
-    input_ids: Sequence[int]
-    max_new_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerRequest:
-    """A prompt as token ids, and whole answers to it as token ids, each with the token that ends it."""
-
-    input_ids: Sequence[int]
-    answers: Sequence[Sequence[int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """An answer: its ids without the stop id, its text, and whether the limit cut it off."""
-
-    token_ids: Sequence[int]
-    text: str
-    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
