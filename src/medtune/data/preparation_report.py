@@ -38,6 +38,7 @@ class PreparationReport:
         perfect_answers: what the check of perfect answers found: ``checked``, ``failed`` and, by source, ``kinds`` and how
             many of each; empty where it was not run.
         lint: what is odd about the gold answers: kind, source, split, rows, of and a sentence each.
+        tasks: what each source is, as JSON values: source, kind, known (how), labels, negative, metric; empty where unasked.
         account: what was read of each source: files, formatter, columns (see ``account.MemberAccount.to_json``).
         answers_without_loss: answers before the last of their conversation, where only the last one carries loss.
         validation: what became of the rows to score on: rows to draw from, drawn, malformed, too long, and
@@ -66,6 +67,7 @@ class PreparationReport:
     control_spelled: int = 0
     perfect_answers: dict[str, Any] = field(default_factory=dict[str, Any])
     lint: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    tasks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     from_cache: bool = False
 
     def to_json(self) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def spread(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Any]]:
     """Return how the primary figure of each task varies over paraphrases: metric, values, lowest, highest and mean."""
     found: dict[str, dict[str, Any]] = {}
     for name, first in evaluations[0].tasks.items() if evaluations else ():
+        if first.primary not in first.metrics:  # undefined: nothing is there to find, in whatever words
+            continue
         values = [evaluation.tasks[name].metrics[first.primary] for evaluation in evaluations]
         found[name] = {
             "metric": first.primary,

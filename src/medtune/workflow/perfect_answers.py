@@ -178,7 +178,7 @@ def _entities(predictions: Sequence[Prediction]) -> list[int]:
 
 def _figure(task: Task, prediction: Prediction) -> float:
     score = task.score([prediction])
-    return score.metrics[score.primary]
+    return score.metrics.get(score.primary, 0.0)
 
 
 def _is_gold(prediction: Prediction) -> bool:

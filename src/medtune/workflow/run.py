@@ -17,6 +17,7 @@ from medtune.runs.folder import RunFolder
 from medtune.runs.log import RunLog
 from medtune.specs import RunSpec
 from medtune.workflow.given_rows import Rows, rows_again
+from medtune.workflow.settled_tasks import settled
 
 if TYPE_CHECKING:
     from medtune.evaluation.scoring import Evaluation
@@ -43,7 +44,9 @@ class Run:
         """
         folder = RunFolder(path)
         host = plugins if isinstance(plugins, PluginHost) else create_host(plugins)
-        return cls(folder, folder.read(), host)
+        record = folder.read()
+        told = record.get("preparation", {}).get("tasks", [])
+        return cls(folder, record, settled(host, RunSpec.model_validate(record["spec"]), told))
 
     @property
     def path(self) -> Path:

@@ -1,6 +1,6 @@
 """A finished run that is asked for again: whether it is still what is asked, and its scores anew where only they would differ."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from medtune.data.prepare import Prepared
@@ -12,6 +12,7 @@ from medtune.runs.changes import refuse_changes
 from medtune.workflow.kept_answers import questions_of
 from medtune.workflow.opening import check_adapter, open_adapter
 from medtune.workflow.stages.score import score, score_base
+from medtune.workflow.settled_tasks import settled
 from medtune.workflow.state import RunRequest, RunState, Start
 
 __all__ = ["again"]
@@ -39,11 +40,15 @@ def again(asked: RunRequest) -> None:
     asked.on_stage(
         "this run is finished; its validation rows or the settings of scoring changed, so it is scored again"
     )
+    told = (
+        [] if record["spec"].get("tasks", []) != asked.spec_values["tasks"] else record["preparation"].get("tasks", [])
+    )
+    asked = replace(asked, host=settled(asked.host, asked.spec, told))
     loaded = open_adapter(folder, record, asked.spec, asked.host)
     state = RunState(asked, asked.plan, prepared, Start())
     base = score_base(state, loaded)
     score(state, loaded, base, _result(record))
-    folder.update(spec={**record["spec"], "eval": asked.spec_values["eval"]})
+    folder.update(spec={**record["spec"], **{part: asked.spec_values[part] for part in ("eval", "tasks")}})
 
 
 def _prepared(asked: RunRequest, record: dict[str, Any]) -> Prepared:
