@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from medtune.errors import DataError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "TaskComparison", "compare", "unlike_row"]
 
 _SIGNIFICANCE = 0.05
+_BASE = "the base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,15 @@ class Comparison:
     """Tuned against base, task by task."""
 
     tasks: Mapping[str, TaskComparison]
-    other: str = "the base"
+    other: str = _BASE
+
+    def against(self, other: str) -> "Comparison":
+        """Return the comparison with another name for the base, such as a file's."""
+        told = {
+            name: replace(found, verdict=found.verdict.replace(f" than {_BASE} ", f" than {other} "))
+            for name, found in self.tasks.items()
+        }
+        return Comparison(told, other)
 
     @property
     def summary(self) -> str:
@@ -88,7 +97,6 @@ def compare(
     *,
     tasks: Sequence[Task],
     seed: int = 0,
-    other: str = "the base",
 ) -> Comparison:
     """Test per task whether the tuned model answers better than the base.
 
@@ -103,7 +111,6 @@ def compare(
         tuned_predictions: the tuned model's answers to the same rows in the same order.
         tasks: the registered tasks.
         seed: the same seed gives the same figures.
-        other: what the base is called in verdicts.
 
     Raises:
         DataError: the two did not answer the same rows in the same order.
@@ -116,11 +123,10 @@ def compare(
     p_values = holm({name: found.p_value for name, found in tested.items()})
     return Comparison(
         {
-            name: _compared(base.tasks[name], score, tested.get(name), p_values.get(name), other)
+            name: _compared(base.tasks[name], score, tested.get(name), p_values.get(name))
             for name, score in tuned.tasks.items()
             if name in base.tasks and score.primary in base.tasks[name].metrics and score.primary in score.metrics
-        },
-        other,
+        }
     )
 
 
@@ -133,12 +139,10 @@ def unlike_row(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> int |
     return None if len(base) == len(tuned) else min(len(base), len(tuned)) + 1
 
 
-def _compared(
-    base: TaskScore, tuned: TaskScore, found: "Difference | None", p_value: float | None, other: str
-) -> TaskComparison:
+def _compared(base: TaskScore, tuned: TaskScore, found: "Difference | None", p_value: float | None) -> TaskComparison:
     figures = base.metrics[tuned.primary], tuned.metrics[tuned.primary]
     interval = found.interval if found else None
-    verdict = _verdict(figures[1] - figures[0], interval, p_value, other)
+    verdict = _verdict(figures[1] - figures[0], interval, p_value)
     return TaskComparison(tuned.primary, *figures, tuned.rows, interval, p_value, verdict)
 
 
@@ -187,7 +191,7 @@ def _test(
     return paired_difference(*counts, after.figures, figure, Sampling(seed=seed)) if all(defined) else None
 
 
-def _verdict(difference: float, interval: tuple[float, float] | None, p_value: float | None, other: str) -> str:
+def _verdict(difference: float, interval: tuple[float, float] | None, p_value: float | None) -> str:
     points = f"{100 * difference:+.1f} points"
     if p_value is None:
         return f"not tested ({points}): the task does not count per row"
@@ -196,8 +200,8 @@ def _verdict(difference: float, interval: tuple[float, float] | None, p_value: f
         told = f"95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
     figures = f"{points}, {told}, p = {_rounded(p_value)}"
     if p_value >= _SIGNIFICANCE:
-        return f"no better than {other} ({figures})"
-    return f"{'better' if difference > 0 else 'worse'} than {other} ({figures})"
+        return f"no better than {_BASE} ({figures})"
+    return f"{'better' if difference > 0 else 'worse'} than {_BASE} ({figures})"
 
 
 def _rounded(p_value: float) -> str:

@@ -90,8 +90,10 @@ def estimate(counts: Array, figures: Figures) -> Estimates:
         says = ~np.isnan(found.each[name])
         units[name] = int(found.repeats[says].sum())
         if units[name] >= LEAST_UNITS and not math.isnan(value):
-            value = min(max(value, 0.0), 1.0)  # sums of floats
-            intervals[name] = _interval(value, found.each[name][says], found.left_out[name][says], found.repeats[says])
+            bounded = min(max(value, 0.0), 1.0)  # sums of floats
+            intervals[name] = _interval(
+                bounded, found.each[name][says], found.left_out[name][says], found.repeats[says]
+            )
     return Estimates(intervals, units)
 
 

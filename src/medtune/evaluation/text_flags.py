@@ -20,10 +20,11 @@ _BEFORE = frozenset({
 })  # fmt: skip
 _AFTER = frozenset({"absent", "excluded", "denied", "unlikely"})
 _REACH = 5
-_EMPTY_WORDS = frozenset(
-    "a an the of for to in on at by with and or is are was were be been has have had do does did any other there it "
-    "this that he she they patient evidence sign signs".split()
-)
+_EMPTY_WORDS = frozenset({
+    "a", "an", "the", "of", "for", "to", "in", "on", "at", "by", "with", "and", "or", "is", "are", "was", "were",
+    "be", "been", "has", "have", "had", "do", "does", "did", "any", "other", "there", "it", "this", "that", "he",
+    "she", "they", "patient", "evidence", "sign", "signs",
+})  # fmt: skip
 _KEPT = frozenset({"evidence", "sign", "signs"})
 """Empty words that still count as negated when nothing else follows: "no evidence"."""
 

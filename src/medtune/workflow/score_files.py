@@ -73,10 +73,10 @@ def _against(
     pairs = pair(mine, others)
     second = [replace(other, example=own.example) for own, other in zip(pairs.first, pairs.second, strict=True)]
     first = list(pairs.first)
-    scores = [score_predictions(answers, tasks) for answers in (second, first)]
-    comparison = compare(*scores, second, first, tasks=tasks, other=name)
+    before, after = (score_predictions(answers, tasks) for answers in (second, first))
+    comparison = compare(before, after, second, first, tasks=tasks).against(name)
     return {
-        "against": scores[0].to_json(),
+        "against": before.to_json(),
         "comparison": comparison.to_json(),
         "unpaired": {"file": list(pairs.only_first), "against": list(pairs.only_second)},
     }

@@ -84,7 +84,7 @@ def _plain(text: str, known: Mapping[str, str]) -> str | None:
         return _one({mark.upper() for mark in sentences} & known.keys())
     bare = bare_answer(text)
     if (alone := _ALONE.fullmatch(bare)) and alone[1].upper() in known and not (alone[1] == "a" and len(bare) > 1):
-        return alone[1].upper()
+        return str(alone[1]).upper()
     marks = [part.strip(" ().").upper() for part in _SEVERAL.split(bare)]
     if len(marks) > 1 and all(mark in known for mark in marks):
         return ",".join(sorted(set(marks)))

@@ -240,8 +240,8 @@ def _count_documents(rows: Sequence[_LabelRow], counts: Array) -> None:
             found |= row.found or set()
     start = _PLACE["documents"]
     for document, i in first.items():
-        gold, found = (frozenset(labels) for labels in union[document])
-        counts[i, start : start + 8] = (1, len(gold & found), len(found), len(gold), *_example(gold, found))
+        every, claimed = (frozenset(labels) for labels in union[document])
+        counts[i, start : start + 8] = (1, len(every & claimed), len(claimed), len(every), *_example(every, claimed))
 
 
 def _figures(

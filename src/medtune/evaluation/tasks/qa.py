@@ -205,4 +205,4 @@ def _macro(of: "dict[str, Array]") -> "Array":
 
     each = [np.nan_to_num(f1(*(of[f"{name}_{part}"] for part in ("right", "said", "gold")))) for name in _DECISIONS]
     occurs = [of[f"{name}_gold"] > 0 for name in _DECISIONS]
-    return ratio(sum(e * o for e, o in zip(each, occurs, strict=True)), sum(o.astype(float) for o in occurs))
+    return ratio(np.sum([e * o for e, o in zip(each, occurs, strict=True)], axis=0), np.sum(occurs, axis=0))

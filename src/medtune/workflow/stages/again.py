@@ -11,8 +11,8 @@ from medtune.plugins.contracts import TrainResult
 from medtune.runs.changes import refuse_changes
 from medtune.workflow.kept_answers import questions_of
 from medtune.workflow.opening import check_adapter, open_adapter
-from medtune.workflow.stages.score import score, score_base
 from medtune.workflow.settled_tasks import settled
+from medtune.workflow.stages.score import score, score_base
 from medtune.workflow.state import RunRequest, RunState, Start
 
 __all__ = ["again"]
