@@ -175,11 +175,11 @@ def _told(source: str, seen: SourceRows, *, strict: bool) -> Iterator[TaskContra
             how = "known source" if shape == known else f"its {seen.rows:,} rows"
             yield _of_shape(TaskContract(source, kind, how, rows=seen.rows), shape, seen)
             return
-    parts = [shape for shape in _KINDS if seen.shapes[shape]]
-    for shape in parts:
+    parts = [(shape, kind) for shape, kind in _KINDS.items() if seen.shapes[shape]]
+    for shape, kind in parts:
         rows = seen.shapes[shape]
         yield _of_shape(
-            TaskContract(source, _KINDS[shape], f"{rows:,} of its rows", shape=shape, rows=rows), shape, seen
+            TaskContract(source, kind, f"{rows:,} of its rows", shape=shape, rows=rows), shape, seen
         )
     if rest := seen.shapes["rest"]:
         told = tell_rest(seen, known_entities=known == "tagging")

@@ -13,7 +13,7 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(r"[.;:!?\n]|,\s|\bbut\b|\bhowever\b|\balthough\b", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d_]+(?:n['\u2019]t)?")
+_WORD = re.compile(r"[^\W\d_]+(?:['\u2019]t\b)?")
 _BEFORE = frozenset({
     "no", "not", "without", "never", "neither", "nor", "denies", "denied", "denying", "none", "cannot", "lacks", "lack",
     "absence", "free", "negative",

@@ -83,7 +83,7 @@ def _plain(text: str, known: Mapping[str, str]) -> str | None:
     if sentences := _SENTENCE.findall(text):
         return _one({mark.upper() for mark in sentences} & known.keys())
     bare = bare_answer(text)
-    if (alone := _ALONE.fullmatch(bare)) and alone[1].upper() in known and not (alone[1] == "a" and len(bare) > 1):
+    if (alone := _ALONE.fullmatch(bare)) and alone[1].upper() in known:
         return str(alone[1]).upper()
     marks = [part.strip(" ().").upper() for part in _SEVERAL.split(bare)]
     if len(marks) > 1 and all(mark in known for mark in marks):
@@ -97,8 +97,8 @@ def _within(text: str, known: Mapping[str, str]) -> str | None:
     if boxed := _BOXED.findall(text):
         return _one({boxed[-1].upper()} & known.keys())
     kept = _DENIED.sub(" ", text)
-    said = [mark.upper() for mark in _SAID.findall(kept) if mark.isupper() or mark.isdigit() or len(mark) == 1]
-    said = [mark for mark in said if mark in known]
+    found = [(each[1], kept[each.end() :]) for each in _SAID.finditer(kept)]
+    said = [mark.upper() for mark, after in found if mark.upper() in known and not _is_article(mark, after)]
     if said:
         return said[-1]
     if (leading := _LEADING.match(bare_answer(kept))) and leading[1].upper() in known:
@@ -107,6 +107,11 @@ def _within(text: str, known: Mapping[str, str]) -> str | None:
         return _one(bracketed)
     lowered = _key(text)
     return _one({mark for mark, told in known.items() if told and _states(lowered, _key(told))})
+
+
+def _is_article(mark: str, after: str) -> bool:
+    """Whether a letter is the word "a", or the word "I", in a sentence that goes on."""
+    return mark in ("a", "I") and re.match(r"\s+[A-Za-z]", after) is not None
 
 
 def _states(text: str, told: str) -> bool:

@@ -101,6 +101,7 @@ class PackedRows(Protocol):
     @property
     def fingerprint(self) -> str:
         """Identity of the whole set: the same for the same rows in the same packing."""
+        ...
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> PackedRow: ...
@@ -164,8 +165,7 @@ class Job:
         on_log: called with every log record (step, loss, learning_rate, grad_norm, tokens, tokens_per_second, ...).
         on_proof: called once, before the first update, with what the trainer proved (``TrainResult.proof``).
         on_step: called with the number of updates done, after each.
-        on_evaluate: scores the model as it answers now and returns the figure that ``spec.eval`` chooses by; called when
-            ``spec.eval.every`` says so with the updates done, on the first process; None where nothing scores.
+        on_evaluate: updates done -> the figure that ``spec.eval`` chooses by, on the first process; None scores nothing.
         stop_reason: asked after each update; a reason makes the trainer save, and return with it as ``interrupted``.
     """
 
