@@ -53,7 +53,16 @@ def test_an_option_in_a_sentence_is_read_leniently_only(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["not B", "The answer is not B", "It is not warfarin", "anything but not (B)", "I do not know", "A or B", "", "The answer is a bit unclear"],
+    [
+        "not B",
+        "The answer is not B",
+        "It is not warfarin",
+        "anything but not (B)",
+        "I do not know",
+        "A or B",
+        "",
+        "The answer is a bit unclear",
+    ],
 )
 def test_what_is_denied_or_open_names_no_option(text):
     assert choice_in(text, options_in(LETTERED), lenient=True) is None

@@ -112,7 +112,9 @@ def test_what_the_user_says_goes_before_what_the_answers_show(tasks, predict_of)
 def test_a_table_for_every_source_stands_behind_one_of_its_own(predict_of):
     survey_of = SourceSurvey([TaskSpec(kind="free-text"), TaskSpec(source="a", kind="decision")])
     survey_of.take(examples_of(predict_of, ["yes", "no"], source="a") + examples_of(predict_of, ["x", "y"], source="b"))
-    assert {"a": "decision", "b": "free-text"}.items() <= {c.source: c.kind for c in survey_of.contracts().members}.items()
+    assert {"a": "decision", "b": "free-text"}.items() <= {
+        c.source: c.kind for c in survey_of.contracts().members
+    }.items()
 
 
 def test_a_metric_of_ones_own_stands_for_the_source(tasks, predict_of):

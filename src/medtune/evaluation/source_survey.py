@@ -178,9 +178,7 @@ def _told(source: str, seen: SourceRows, *, strict: bool) -> Iterator[TaskContra
     parts = [(shape, kind) for shape, kind in _KINDS.items() if seen.shapes[shape]]
     for shape, kind in parts:
         rows = seen.shapes[shape]
-        yield _of_shape(
-            TaskContract(source, kind, f"{rows:,} of its rows", shape=shape, rows=rows), shape, seen
-        )
+        yield _of_shape(TaskContract(source, kind, f"{rows:,} of its rows", shape=shape, rows=rows), shape, seen)
     if rest := seen.shapes["rest"]:
         told = tell_rest(seen, known_entities=known == "tagging")
         if not told.kind and strict and rest > _STRAY * seen.rows:
