@@ -71,7 +71,7 @@ def fill(folder, systems=("base", "tuned")):
         if name in systems
     }
     scores = {
-        name: score_predictions(rows, tasks, resamples=50, overlapping=["rows.jsonl:20"])
+        name: score_predictions(rows, tasks, overlapping=["rows.jsonl:20"])
         for name, rows in answers.items()
     }
     (folder / "evaluation").mkdir()

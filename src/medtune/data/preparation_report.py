@@ -90,6 +90,12 @@ class PreparationReport:
             told.append(
                 f"{rows} spell out a control token, as text; take it out of the rows, the chat template writes it itself"
             )
+        told += [
+            f"how source '{task['source']}' is scored cannot be told from its answers ({task['known']}); training asks for it: "
+            f'tasks = [{{ source = "{task["source"]}", kind = "{task["candidates"][0]}" }}]'
+            for task in self.tasks
+            if task["candidates"]
+        ]
         return [*told, *self._duplicates_told(), *(lint_sentence(finding) for finding in self.lint)]
 
     def _duplicates_told(self) -> Iterator[str]:

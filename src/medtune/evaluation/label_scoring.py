@@ -56,9 +56,10 @@ def allowed_answers(example: Example) -> tuple[str, ...]:
 
     ``example.task`` says which task it is. The gold answer is only asked whether it is an option, a decision or a text.
     """
-    for task, labels in (("nli", NLI_LABELS), ("relation", RELATIONS)):
-        if example.task == task:
-            return labels if answer_of(example).strip() in labels else ()
+    if example.task == "nli":
+        return NLI_LABELS
+    if example.task == "relation":  # other sets of relations are scored by free answers only
+        return RELATIONS if answer_of(example).strip() in RELATIONS else ()
     if example.task != "qa":
         return ()
     kind = QaTask().parse(answer_of(example), example).kind

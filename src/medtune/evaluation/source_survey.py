@@ -17,7 +17,7 @@ from medtune.evaluation.tasks.qa import gold_kind
 from medtune.plugins.contracts import Example
 from medtune.specs import TaskKind, TaskSpec
 
-__all__ = ["SourceSurvey", "UndecidedTaskError", "survey"]
+__all__ = ["SourceSurvey", "UndecidedTaskError", "require_told", "survey"]
 
 _WHOLE = 0.9
 """Share of a source's rows with one shape from which it is the source's; the others are then at fault."""
@@ -27,6 +27,7 @@ _MOST_ANSWERS = 5000  # different answers that are counted; more are no labels
 _SAMPLED = 300  # rows whose question and answer are looked at together
 _LONGEST_COUNTED = 200  # characters of an answer that may be a label
 _MOST_SOURCES = 1000
+_NOT_TOLD = "not told: "
 _KINDS: dict[Shape, TaskKind] = {
     "tagging": "tagging",
     "relation": "relation",
@@ -132,7 +133,9 @@ class SourceSurvey:
             if spec is not None and spec.kind != "infer":
                 found.append(_declared(source, spec, seen))
                 continue
-            told = list(_told(source, seen, strict=strict))
+            told = list(_told(source, seen))
+            if strict:
+                require_told(told)
             found += told if spec is None else [replace(one, metric=spec.metric) for one in told]
         unseen = [spec for name, spec in self._declared.items() if name not in self._seen and spec.kind != "infer"]
         return Contracts([*found, *(_declared(spec.source, spec, SourceRows()) for spec in unseen)])
@@ -143,6 +146,14 @@ def survey(examples: Iterable[Example], declared: Sequence[TaskSpec] = (), *, st
     found = SourceSurvey(declared)
     found.take(examples)
     return found.contracts(strict=strict)
+
+
+def require_told(contracts: Iterable[TaskContract]) -> None:
+    """Raise UndecidedTaskError for the first contract that the answers do not tell."""
+    for contract in contracts:
+        if contract.candidates:
+            reason = contract.known.removeprefix(_NOT_TOLD)
+            raise UndecidedTaskError(contract.source, contract.rows, reason, contract.candidates)
 
 
 def _declared(source: str, spec: TaskSpec, seen: SourceRows) -> TaskContract:
@@ -167,7 +178,7 @@ def _with_labels(contract: TaskContract, golds: Sequence[str]) -> TaskContract:
     return replace(contract, labels=tuple(found.inventory.labels), negative=tuple(sorted(found.negative)))
 
 
-def _told(source: str, seen: SourceRows, *, strict: bool) -> Iterator[TaskContract]:
+def _told(source: str, seen: SourceRows) -> Iterator[TaskContract]:
     known = _OF_TASK.get(SOURCES.get(source.lower(), ""))
     for shape, kind in _KINDS.items():
         share = seen.shapes[shape] / seen.rows
@@ -175,16 +186,17 @@ def _told(source: str, seen: SourceRows, *, strict: bool) -> Iterator[TaskContra
             how = "known source" if shape == known else f"its {seen.rows:,} rows"
             yield _of_shape(TaskContract(source, kind, how, rows=seen.rows), shape, seen)
             return
-    parts = [(shape, kind) for shape, kind in _KINDS.items() if seen.shapes[shape]]
+    parts: list[tuple[Shape, TaskKind]] = [(shape, kind) for shape, kind in _KINDS.items() if seen.shapes[shape]]
     for shape, kind in parts:
         rows = seen.shapes[shape]
         yield _of_shape(TaskContract(source, kind, f"{rows:,} of its rows", shape=shape, rows=rows), shape, seen)
     if rest := seen.shapes["rest"]:
         told = tell_rest(seen, known_entities=known == "tagging")
-        if not told.kind and strict and rest > _STRAY * seen.rows:
-            raise UndecidedTaskError(source, rest, told.reason, told.candidates)
-        how = told.reason if told.kind else f"not told: {told.reason}"
-        contract = TaskContract(source, told.kind or "question", how, separator=told.separator, rows=rest)
+        candidates = () if told.kind or rest <= _STRAY * seen.rows else told.candidates
+        how = told.reason if told.kind else f"{_NOT_TOLD}{told.reason}"
+        contract = TaskContract(
+            source, told.kind or "question", how, separator=told.separator, rows=rest, candidates=candidates
+        )
         golds = [*seen.answers.get("rest", ())]
         yield _with_labels(replace(contract, shape="rest") if parts else contract, golds)
 

@@ -42,6 +42,7 @@ class TaskContract:
         separator: what parts the labels or items of an answer.
         shape: the only rows of the source that are meant, by ``shape_of``; empty for all.
         rows: gold answers that it rests on.
+        candidates: kinds that it may be, where the answers do not tell; its kind is then only taken for the time being.
     """
 
     source: str
@@ -54,6 +55,7 @@ class TaskContract:
     separator: str = ""
     shape: str = ""
     rows: int = 0
+    candidates: Sequence[TaskKind] = ()
 
     @property
     def task(self) -> str:
@@ -62,7 +64,8 @@ class TaskContract:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values, the task's name included."""
-        return {**asdict(self), "labels": list(self.labels), "negative": list(self.negative), "task": self.task}
+        lists = {name: list(getattr(self, name)) for name in ("labels", "negative", "candidates")}
+        return {**asdict(self), **lists, "task": self.task}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "TaskContract":

@@ -24,12 +24,11 @@ class RowChecks:
 
     Args:
         tasks: the registered tasks.
-        spec: says what sources are, and whether rows are scored; None where nobody asks.
+        spec: says what sources are; None where nobody does.
     """
 
     def __init__(self, tasks: Sequence[Task], spec: RunSpec | None = None) -> None:
         self._declared = spec.tasks if spec is not None else ()
-        self._is_scored = spec is not None and spec.eval.enabled
         self._survey = SourceSurvey(self._declared)
         tasks = bind(tasks, self._survey.contracts())
         self._perfect, self._lint = PerfectAnswers(tasks), GoldLint(tasks)
@@ -56,9 +55,8 @@ class RowChecks:
         return self._perfect.faults(samples, encoder, every=every)
 
     def require_few(self, limit: float) -> None:
-        """Raise DataError when a larger share than ``limit`` would not score 1.0, or how a source is scored must be said."""
+        """Raise DataError when a larger share than ``limit`` would not score 1.0."""
         self._perfect.require_few(limit)
-        self._survey.contracts(strict=self._is_scored)
 
     def found(self) -> dict[str, Any]:
         """Return what both found; the lint's under ``lint``, and what each source is under ``tasks``."""
