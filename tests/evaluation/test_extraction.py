@@ -48,6 +48,8 @@ def test_offsets_are_scored_apart(predict_of):
 
 def test_what_is_no_json_is_invalid_and_no_entities_are_an_empty_list(predict_of):
     assert score_of(predict_of, "aspirin, I think", '["aspirin"]').failures["invalid_answer"] == 1
+    told = score_of(predict_of, 'It is ["aspirin"] .', '["aspirin"]')
+    assert (told.metrics["item_f1"], told.metrics["item_f1_lenient"], told.failures["invalid_answer"]) == (0, 1, 1)
     task = ExtractionTask(Contracts([TaskContract("", "extraction", "declared", separator=";")]))
     score = task.score([predict_of("none", "None"), predict_of("None", "no entities")])
     assert (score.metrics["accuracy"], "item_f1" in score.undefined) == (1, True)

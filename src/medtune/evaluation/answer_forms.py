@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from medtune.evaluation.extracted_items import says_nothing
 from medtune.evaluation.icd import are_codes
 from medtune.evaluation.medtuned import NLI_LABELS
 from medtune.evaluation.plain_text import normal
@@ -117,7 +118,9 @@ def _lists(seen: "SourceRows", *, known_entities: bool) -> Told | None:
         return Told("extraction", f"{paired:,} of {len(texts):,} answers are lines of keys and values", "\n")
     separator = Told.items_separator(texts)
     parted = [
-        (question, [p.strip() for p in a.split(separator.strip() or separator) if p.strip()]) for question, a in sample
+        (question, [p.strip() for p in a.split(separator.strip() or separator) if p.strip()])
+        for question, a in sample
+        if not says_nothing(a)
     ]
     several = sum(len(parts) > 1 for _question, parts in parted)
     if not several:

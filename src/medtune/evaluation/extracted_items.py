@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from medtune.evaluation.plain_text import normal
 
-__all__ = ["Items", "items_in", "parsed_json"]
+__all__ = ["Items", "items_in", "parsed_json", "says_nothing"]
 
 _OFFSETS = frozenset({
     "start", "end", "begin", "offset", "offsets", "span", "spans", "length", "start_char", "end_char", "char_start",
@@ -40,7 +40,12 @@ class Items(NamedTuple):
         return frozenset(tuple(part.casefold() for part in item) for item in self.plain)
 
 
-def items_in(text: str, separator: str = "") -> Items | None:
+def says_nothing(text: str) -> bool:
+    """Whether an answer says that nothing is there to list."""
+    return text.strip().casefold().strip(" .") in _NOTHING
+
+
+def items_in(text: str, separator: str = "", *, lenient: bool = False) -> Items | None:
     """Return the items of an answer; None where it should be JSON and is none.
 
     Of JSON every value with its path is an item, in lists without its place; an object in a list is one item, and its
@@ -49,9 +54,11 @@ def items_in(text: str, separator: str = "") -> Items | None:
     Args:
         text: the answer.
         separator: what parts the items of a list; empty for JSON.
+        lenient: whether JSON may stand in a sentence.
     """
     if not separator:
         parsed = parsed_json(text)
+        parsed = _first_json(text) if parsed is None and lenient else parsed
         return None if parsed is None else _of_json(parsed)
     found = _of_list(normal(text), separator)
     items = frozenset((part,) for part in found)
@@ -67,6 +74,17 @@ def parsed_json(text: str) -> Any:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict | list) else None
+
+
+def _first_json(text: str) -> Any:
+    """Return the first object or array that a text holds; None without one."""
+    starts = sorted(place for place in (text.find("{"), text.find("[")) if place >= 0)
+    for start in starts:
+        try:
+            return json.JSONDecoder().raw_decode(text, start)[0]
+        except (ValueError, RecursionError):
+            continue
+    return None
 
 
 def _of_json(value: Any) -> Items:
@@ -119,7 +137,7 @@ def _written(value: Any) -> str:
 
 
 def _of_list(text: str, separator: str) -> list[str]:
-    if text.strip().casefold().strip(" .") in _NOTHING:
+    if says_nothing(text):
         return []
     if isinstance(listed := parsed_json(text), list):
         return [

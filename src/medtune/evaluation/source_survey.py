@@ -51,7 +51,7 @@ class UndecidedTaskError(DataError):
         whose = f"source '{source}'" if source else "the rows without a source"
         others = ", ".join(f"'{kind}'" for kind in kinds[1:])
         super().__init__(
-            f"how {whose} is scored cannot be told from its {rows:,} answers: {reason}; say it in the spec (or with --set): "
+            f"the kind of answers of {whose} cannot be told from {rows:,} of them: {reason}; say it in the spec (or with --set): "
             f'tasks = [{{ source = "{source}", kind = "{kinds[0]}" }}], or as kind {others}'
         )
 

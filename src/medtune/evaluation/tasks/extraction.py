@@ -63,7 +63,8 @@ class ExtractionTask:
         gold = items_in(answer_of(prediction.example), separator) or Items(frozenset(), frozenset())
         answer = items_in(prediction.text, separator)
         found = answer or Items(frozenset(), frozenset())
-        folded = (found.folded(), gold.folded())
+        leniently = answer if answer is not None else items_in(prediction.text, separator, lenient=True)
+        folded = (leniently.folded() if leniently else frozenset[object](), gold.folded())
         placed = (found.placed, gold.placed) if gold.has_offsets else (frozenset[object](), frozenset[object]())
         return (
             1,

@@ -1,5 +1,6 @@
 """Which labels the gold answers of a source hold: one each or several, what parts them, which says "nothing of it"."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ __all__ = ["LabelSet", "label_separator", "label_set_of", "label_sets_of", "nega
 
 _NONE = "None"
 _SEPARATORS = (";", "|", "\n", ",")
+_SEPARATOR = re.compile(r"[,;|\n]")
 _LONGEST = 60
 _REPEATED = 3
 _MOST_SOUGHT = 200  # labels that are looked for in a sentence
@@ -23,8 +25,8 @@ _NOTHING = frozenset({
     "none", "no relation", "no relations", "no_relation", "norelation", "not related", "unrelated", "no interaction",
     "no_interaction", "no-relation", "n/a", "null", "cid:none", "no label", "no finding", "no findings",
 })  # fmt: skip
-_NO = frozenset({"no", "false", "0", "negative", "absent", "not associated", "non_related"})
-"""These say "nothing of it" only where there are two labels: of three, "negative" may be a sentiment."""
+_NO = frozenset({"no", "false", "0", "negative", "ddi-false", "absent", "not associated", "non_related"})
+"""These say so of relations, and where there are two labels: of three others, "negative" may be a sentiment."""
 _SHORT_NAMES = {label.rpartition(" (")[0]: label for label in HALLMARKS}
 _ALIASES = _SHORT_NAMES | {name.replace("&", "and"): label for name, label in _SHORT_NAMES.items()}
 
@@ -94,15 +96,13 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
         usual = NLI_LABELS if task == "nli" else RELATIONS
         known = given.labels or (usual if not bare or {*usual} & {*bare} else ())
         inventory = Inventory([*known, *bare], given.aliases, rows=len(golds))
-        negative = given.negative or (negative_of(known or bare) if task == "relation" else ())
+        negative = given.negative or (negative_of(inventory.labels, of_relations=True) if task == "relation" else ())
         return LabelSet(inventory, _present(inventory, negative))
+    split = [part for gold in bare for raw in _SEPARATOR.split(gold) if (part := raw.strip())]
+    is_hallmarks = not given.labels and {*split} <= {_NONE, *HALLMARKS}
     separator = given.separator or (label_separator(Counter(golds)) if contract is None else "")
-    is_hallmarks = not given.labels and {part.strip() for gold in golds for part in gold.split(",")} <= {
-        _NONE,
-        *HALLMARKS,
-    }
     is_multi = given.kind == "multi-label" or (contract is None and (is_hallmarks or bool(separator)))
-    parts = _parts(bare, separator or ("," if is_hallmarks else "")) if is_multi else bare
+    parts = (split if is_hallmarks else _parts(bare, separator)) if is_multi else bare
     if not is_multi and are_codes({*parts}):
         codes = [as_code(part) or part for part in parts]
         return LabelSet(Inventory([*given.labels, *codes], given.aliases, rows=None), are_codes=True)
@@ -154,10 +154,11 @@ def label_separator(answers: Mapping[str, int]) -> str:
     return ""
 
 
-def negative_of(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return the labels that say "nothing of it", by their names."""
+def negative_of(labels: Iterable[str], *, of_relations: bool = False) -> tuple[str, ...]:
+    """Return the labels that say "nothing of it", by their names; "negative" and its like of relations and pairs only."""
     found = list(dict.fromkeys(labels))
-    words = _NOTHING | _NO if len({label.casefold() for label in found}) == 2 else _NOTHING  # noqa: PLR2004 - a pair
+    is_pair = len({label.casefold() for label in found}) == 2  # noqa: PLR2004 - two labels
+    words = _NOTHING | _NO if is_pair or of_relations else _NOTHING
     return tuple(label for label in found if label.casefold() in words)
 
 

@@ -7,11 +7,12 @@ from medtune.data.prepare import Prepared
 from medtune.data.prepare import prepare as prepare_rows
 from medtune.data.tokenizer import load_tokenizer
 from medtune.errors import DataError, StorageError
+from medtune.evaluation.scoring import contracts_of
 from medtune.plugins.contracts import TrainResult
 from medtune.runs.changes import refuse_changes
 from medtune.workflow.kept_answers import questions_of
 from medtune.workflow.opening import check_adapter, open_adapter
-from medtune.workflow.settled_tasks import settled
+from medtune.workflow.settled_tasks import settled, still_told
 from medtune.workflow.stages.score import score, score_base
 from medtune.workflow.state import RunRequest, RunState, Start
 
@@ -40,11 +41,10 @@ def again(asked: RunRequest) -> None:
     asked.on_stage(
         "this run is finished; its validation rows or the settings of scoring changed, so it is scored again"
     )
-    told = (
-        [] if record["spec"].get("tasks", []) != asked.spec_values["tasks"] else record["preparation"].get("tasks", [])
-    )
-    asked = replace(asked, host=settled(asked.host, asked.spec, told))
+    asked = replace(asked, host=settled(asked.host, asked.spec, still_told(record, asked.spec)))
     loaded = open_adapter(folder, record, asked.spec, asked.host)
+    told = [contract.to_json() for contract in contracts_of(asked.host.all("task")).members]
+    prepared = replace(prepared, report=replace(prepared.report, tasks=told))
     state = RunState(asked, asked.plan, prepared, Start())
     base = score_base(state, loaded)
     score(state, loaded, base, _result(record))
