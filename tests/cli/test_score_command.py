@@ -106,6 +106,8 @@ def test_rows_that_share_a_text_without_a_document_are_warned_of(file_of, capsys
     ]
     assert "name no document" in asked(capsys, file_of("a.jsonl", rows))[1]["warnings"][0]
     assert asked(capsys, file_of("b.jsonl", [{**row, "document": "d"} for row in rows]))[1]["warnings"] == []
+    apart = [{**row, "input": f"Question ?\n\n{text.format(i)}"} for i, row in enumerate(rows)]
+    assert asked(capsys, file_of("c.jsonl", apart))[1]["warnings"] == []
 
 
 def test_hallmarks_of_documents_are_counted_by_their_union(file_of, capsys):

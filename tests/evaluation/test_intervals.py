@@ -114,6 +114,13 @@ def test_rows_without_anything_to_find_are_no_evidence():
     assert estimate(counts, f1_of).intervals["figure"][0] < 0.75
 
 
+def test_a_single_mistake_among_many_spans_of_few_rows_is_no_proof_of_a_small_error():
+    counts = np.full((12, 3), 40.0)
+    counts[0, 0] = 39
+    low, _high = estimate(counts, f1_of).intervals["figure"]
+    assert low < 0.95  # twelve rows, not 480 spans
+
+
 def agree_with_scipy(cases, seed):
     rng = np.random.default_rng(seed)
     for _ in range(cases):

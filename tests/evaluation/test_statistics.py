@@ -95,6 +95,14 @@ def test_equal_systems_differ_by_nothing():
     assert found.interval[0] == -found.interval[1] < 0  # thirty rows do not show that they are the same
 
 
+def test_an_exchange_that_leaves_nothing_to_find_speaks_for_no_difference():
+    """One row has something to find for the tuned system only: half of the exchanges leave the base with nothing."""
+    base, tuned = np.zeros((12, 3)), np.zeros((12, 3))
+    base[0], tuned[1] = (0, 1, 0), (1, 1, 0)
+    found = paired_difference(base, tuned, f1_of, "f1", Sampling(permutations=999))
+    assert found.p_value > 0.9
+
+
 def test_the_difference_interval_is_paired():
     """Two systems with the same mistakes but one differ surely, though their own intervals overlap widely."""
     right = np.array([1.0, 0.0] * 50)
