@@ -31,6 +31,12 @@ _COLUMNS = (
     "rouge_l", "token_f1", "negations", "negations_agree", "numbers", "numbers_agree", "unanswered", "truncated", "empty",
     *(f"{name}_{part}" for name in _DECISIONS for part in ("right", "said", "gold")),
 )  # fmt: skip
+_ABOUT = {
+    "choice_accuracy": "choices", "choice_accuracy_lenient": "choices", "decision_accuracy": "decisions",
+    "decision_macro_f1": "decisions", "decision_f1_yes": "decisions", "rouge_l": "texts", "token_f1": "texts",
+    "negation_agreement": "texts", "number_agreement": "texts",
+}  # fmt: skip
+"""Figure -> the rows that it is about; where a task has none such, it is left out instead of undefined."""
 _KINDS: dict[str, Kind] = {"choice": "choice", "decision": "decision", "free-text": "text"}
 
 
@@ -77,6 +83,10 @@ class QaTask:
         counts = np.array(rows, dtype=np.float64).reshape(len(predictions), len(_COLUMNS))
         kinds = [_COLUMNS.index(name) for name in ("choices", "decisions", "texts")]
         closed = bool(counts[:, kinds[:2]].any())
+        absent = {name for name, column in _ABOUT.items() if len(counts) and not counts[:, _COLUMNS.index(column)].any()}
+
+        def figures(sums: "Array") -> dict[str, "Array"]:
+            return {name: value for name, value in _figures(sums).items() if name not in absent}
 
         def details(chosen: Sequence[int]) -> dict[str, Any]:
             sums = counts[np.asarray(chosen, dtype=np.intp)].sum(axis=0)
@@ -84,7 +94,7 @@ class QaTask:
                 "kinds": {kind: int(sums[i]) for kind, i in zip(("choice", "decision", "text"), kinds, strict=True)}
             }
 
-        return Tally("accuracy" if closed else "rouge_l", counts, _figures, FAILURES, details, secondary="rouge_l")
+        return Tally("accuracy" if closed else "rouge_l", counts, figures, FAILURES, details, secondary="rouge_l")
 
     def _gold(self, example: Example) -> Answer:
         contract = self.contracts.of(example)
