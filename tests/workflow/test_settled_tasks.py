@@ -11,7 +11,9 @@ from medtune.workflow.settled_tasks import settled, still_told
 
 
 def examples_of(golds, source):
-    return [Example([{"role": "user", "content": "q"}, {"role": "assistant", "content": g}], source=source) for g in golds]
+    return [
+        Example([{"role": "user", "content": "q"}, {"role": "assistant", "content": g}], source=source) for g in golds
+    ]
 
 
 def told_of(golds, source="own", *, strict=True):

@@ -7,7 +7,7 @@ from functools import lru_cache
 from medtune.evaluation.plain_text import normal
 from medtune.evaluation.tasks.labels import bare_answer
 
-__all__ = ["choice_in", "options_in"]
+__all__ = ["choice_in", "options_in", "says_option"]
 
 _LISTED = re.compile(r"^[ \t]*[(\[]?([A-Za-z]|\d{1,2})[)\].:][ \t]*(\S.*)$", re.MULTILINE)
 _INLINE = re.compile(
@@ -58,6 +58,11 @@ def choice_in(text: str, options: Mapping[str, str], *, lenient: bool = False) -
     known = options or dict.fromkeys("ABCDEFGHIJ", "")
     found = _plain(normal(text), known)
     return found if found is not None or not lenient else _within(normal(text), known)
+
+
+def says_option(text: str) -> bool:
+    """Whether a text says "option X is correct" of some option."""
+    return _SENTENCE.search(text) is not None
 
 
 def _run(found: list[tuple[str, str]]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from medtune.evaluation.overlap import rouge_l, token_f1
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.task_contracts import Contracts
-from medtune.evaluation.tasks.choices import choice_in, options_in
+from medtune.evaluation.tasks.choices import choice_in, options_in, says_option
 from medtune.evaluation.tasks.labels import FAILURES, bare_answer
 from medtune.evaluation.text_flags import agreement
 from medtune.plugins.contracts import Example, Prediction, TaskScore
@@ -83,7 +83,9 @@ class QaTask:
         counts = np.array(rows, dtype=np.float64).reshape(len(predictions), len(_COLUMNS))
         kinds = [_COLUMNS.index(name) for name in ("choices", "decisions", "texts")]
         closed = bool(counts[:, kinds[:2]].any())
-        absent = {name for name, column in _ABOUT.items() if len(counts) and not counts[:, _COLUMNS.index(column)].any()}
+        absent = {
+            name for name, column in _ABOUT.items() if len(counts) and not counts[:, _COLUMNS.index(column)].any()
+        }
 
         def figures(sums: "Array") -> dict[str, "Array"]:
             return {name: value for name, value in _figures(sums).items() if name not in absent}
@@ -148,10 +150,12 @@ def _of_decision(name: str, found: str | None, gold: str | None) -> tuple[bool, 
 def _gold(text: str, question: str) -> Answer:
     """Say what a gold answer is; its rationale, if any, is not scored."""
     final = _final_part(text)
-    if len(final) <= _LONGEST_CHOICE:
+    if len(final) <= _LONGEST_CHOICE or says_option(final):
         options = options_in(question)
         bare = bare_answer(final)
         mark = choice_in(final, options)
+        if mark is None and says_option(final):  # of several, or of one that is not listed
+            return Answer("choice", None)
         if mark is not None and (options or "option" in final.lower() or (len(bare) == 1 and bare.isupper())):
             return Answer("choice", mark)
         if _GOLD_DECISION.fullmatch(bare):
