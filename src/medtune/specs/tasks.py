@@ -36,7 +36,7 @@ class TaskSpec(Spec):
 
     source: str = "*"
     """Source whose rows these are; "*" for every source without a table of its own, empty for rows without a source."""
-    kind: TaskKind | Literal["infer"] = "infer"
+    kind: Literal[TaskKind, "infer"] = "infer"
     """Form of the answers: ``tagging`` (a label for each token), ``classification`` (one label), ``multi-label``,
     ``relation`` (of two marked concepts), ``inference`` (of two sentences), ``choice`` (of listed options), ``decision``
     (yes, no or maybe), ``question`` (a choice, a decision or a text, row by row), ``extraction`` (a list or JSON) or
