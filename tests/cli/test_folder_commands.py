@@ -31,7 +31,7 @@ def folder(tmp_path):
     RunLog(folder.log_path).append({"step": 1, "loss": 2.0})
     folder.evaluation_dir.mkdir()
     answers = {name: keep_answers(folder, name, 12) for name in ("base", "tuned")}
-    scores = {name: score_predictions(found, provide_tasks(), seed=7) for name, found in answers.items()}
+    scores = {name: score_predictions(found, provide_tasks()) for name, found in answers.items()}
     found = compare(scores["base"], scores["tuned"], *answers.values(), tasks=create_host().all("task"), seed=7)
     folder.update("finished", comparison=found.to_json())
     return folder
