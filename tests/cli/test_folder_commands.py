@@ -54,7 +54,7 @@ def keep_answers(folder, name, rows):
         for row in range(rows)
     ]
     write_predictions(folder.evaluation_dir / f"predictions-{name}.jsonl", answers)
-    scores = score_predictions(answers, provide_tasks(), seed=7).to_json()
+    scores = score_predictions(answers, provide_tasks()).to_json()
     (folder.evaluation_dir / f"{name}.json").write_text(json.dumps(scores))
     return answers
 
@@ -126,7 +126,7 @@ def test_an_evaluation_is_put_into_words(folder, monkeypatch, capsys):
 
     rows = read_predictions(folder.evaluation_dir / "predictions-tuned.jsonl")
     odd = Prediction(Example([{"role": "user", "content": "Hello"}], row_id="odd"), "")
-    scored = score_predictions([*rows, odd], provide_tasks(), seed=7, overlapping=["0", "1"]).to_json()
+    scored = score_predictions([*rows, odd], provide_tasks(), overlapping=["0", "1"]).to_json()
     verdicts = {"nli": {"verdict": "better than the base (+100.0 points)"}}
     result = {**scored, "base": scored, "comparison": {"tasks": verdicts}}
     monkeypatch.setattr(Run, "evaluate", lambda *_, **__: result)

@@ -10,7 +10,7 @@ from medtune.evaluation.icd import are_codes
 from medtune.evaluation.medtuned import NLI_LABELS
 from medtune.evaluation.plain_text import normal
 from medtune.evaluation.tasks.label_sets import label_separator
-from medtune.specs import TaskKind
+from medtune.specs.tasks import TaskKind
 
 if TYPE_CHECKING:
     from medtune.evaluation.source_survey import SourceRows

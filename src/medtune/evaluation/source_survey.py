@@ -15,7 +15,8 @@ from medtune.evaluation.tasks.label_sets import label_set_of
 from medtune.evaluation.tasks.labels import bare_answer
 from medtune.evaluation.tasks.qa import gold_kind
 from medtune.plugins.contracts import Example
-from medtune.specs import TaskKind, TaskSpec
+from medtune.specs import TaskSpec
+from medtune.specs.tasks import TaskKind
 
 __all__ = ["SourceSurvey", "UndecidedTaskError", "require_told", "survey"]
 

@@ -7,7 +7,7 @@ from typing import Any
 from medtune.evaluation.gold_shapes import shape_of
 from medtune.evaluation.recognition import answer_of, question_of, recognise
 from medtune.plugins.contracts import Example
-from medtune.specs import TaskKind
+from medtune.specs.tasks import TaskKind
 
 __all__ = ["TASK_OF_KIND", "Contracts", "TaskContract"]
 

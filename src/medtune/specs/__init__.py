@@ -3,7 +3,7 @@
 from medtune.specs.data import DataSpec, SourceSpec
 from medtune.specs.model import LoraSpec, ModelSpec, QuantSpec
 from medtune.specs.run import RunSpec
-from medtune.specs.tasks import TaskKind, TaskSpec
+from medtune.specs.tasks import TaskSpec
 from medtune.specs.train import EvalSpec, TrainSpec
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "QuantSpec",
     "RunSpec",
     "SourceSpec",
-    "TaskKind",
     "TaskSpec",
     "TrainSpec",
 ]
