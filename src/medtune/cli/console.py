@@ -151,6 +151,7 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
 
 def _findings(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the tables of an evaluation do not say: verdicts, rows without overlap, rows that were not scored."""
+    yield from notes_of(result)
     for task, found in result.get("comparison", {}).get("tasks", {}).items():
         yield f"{task}: {found['verdict']}"
     for task, score in result.get("without_overlap", {}).items():
@@ -158,7 +159,6 @@ def _findings(result: Mapping[str, Any]) -> Iterator[str]:
         if value is None:
             continue
         yield f"{task}: {score['primary']} {value:.3f} on the {score['rows']} rows that do not also stand in the training rows"
-    yield from notes_of(result)
     for finding in result.get("lint", []):
         yield lint_sentence(finding)
     if unmatched := result.get("unmatched"):
