@@ -73,7 +73,7 @@ def _against(
     pairs = pair(mine, others)
     second = [replace(other, example=own.example) for own, other in zip(pairs.first, pairs.second, strict=True)]
     first = list(pairs.first)
-    before, after = score_predictions(second, tasks), score_predictions(first, tasks)
+    before, after = score_predictions(second, tasks), score_predictions(first, tasks, intervals=False)
     comparison = compare(before, after, second, first, tasks=tasks).against(name)
     return {
         "against": before.to_json(),
