@@ -78,20 +78,25 @@ def _refuse(given: Mapping[str, bool], why: str) -> None:
 
 def score(
     file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Lines of task, input, gold and prediction.")],
+    against: Annotated[
+        Path | None, typer.Option(metavar="OTHER.jsonl", help="Another system's answers, to test against row by row.")
+    ] = None,
+    tasks: Annotated[
+        Path | None, typer.Option(metavar="SPEC", help="File with [[tasks]] tables, such as a run's spec.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help='Such as \'tasks=[{source="notes", kind="free-text"}]\'.'),
+    ] = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
     """Score predictions that any system made; loads no machine learning library."""
     from medtune.cli.console import print_evaluation, print_json
-    from medtune.evaluation.gold_lint import lint_predictions
-    from medtune.evaluation.predictions import read_predictions
-    from medtune.evaluation.scoring import score_predictions
     from medtune.plugins.host import create_host
+    from medtune.workflow.score_files import score_files, tasks_in
 
-    tasks = create_host().all("task")
-    predictions = read_predictions(file, tasks)
-    result = score_predictions(predictions, tasks).to_json()
-    result["lint"] = [finding.to_json() for finding in lint_predictions(predictions, tasks)]
+    result = score_files(file, against, tasks_in(tasks, settings or ()), create_host().all("task"))
     (print_json if as_json else print_evaluation)(result)
 
 

@@ -16,6 +16,7 @@ from medtune.runs.folder import RunFolder
 from medtune.runs.log import RunLog
 from medtune.specs import RunSpec
 from medtune.workflow.given_rows import Rows, rows_again
+from medtune.workflow.settled_tasks import settled
 
 if TYPE_CHECKING:
     from medtune.evaluation.scoring import Evaluation
@@ -53,7 +54,10 @@ class Run:
         """
         folder = RunFolder(path)
         host = plugins if isinstance(plugins, PluginHost) else create_host(plugins)
-        return cls(folder, folder.read(), host, base)
+        record = folder.read()
+        run = cls(folder, record, host, base)
+        run._host = settled(host, run.spec, record.get("preparation", {}).get("tasks", []))
+        return run
 
     @property
     def path(self) -> Path:

@@ -179,10 +179,9 @@ class Job:
         total_steps: updates to do in the whole run.
         resume_from: a verified checkpoint folder to continue from, or None.
         on_log: called with every log record (step, loss, learning_rate, grad_norm, tokens, tokens_per_second, ...).
-        on_proof: called once, before the first update, with what the trainer proved of its loss (``TrainResult.proof``).
+        on_proof: called once, before the first update, with what the trainer proved (``TrainResult.proof``).
         on_step: called with the number of updates done, after each.
-        on_evaluate: scores the model as it answers now and returns the figure that ``spec.eval`` chooses by; called with
-            the number of updates done when ``spec.eval.every`` says so, on the first process; None where nothing scores.
+        on_evaluate: updates done -> the figure that ``spec.eval`` chooses by, on the first process; None scores nothing.
         stop_reason: asked after each update; a reason makes the trainer save, and return with it as ``interrupted``.
     """
 
@@ -213,9 +212,8 @@ class TrainResult:
         fast_path: whether the fast path was used, and if not why, as one line; empty where the trainer has none.
         best_step: update after which a score during training was best, None without such scores.
         adapter_step: update whose adapter the model holds now: ``best_step`` when the best one is kept, else ``steps``.
-        stopped_early: why training ended before its last update although nothing interrupted it; empty when it did not.
-        proof: how the loss was computed and how far that was from the model's own, as JSON values; empty where the trainer
-            proves nothing.
+        stopped_early: why training ended before its last update, uninterrupted; empty when it did not.
+        proof: how the loss was computed, and how far from the model's own, as JSON values; empty without a proof.
     """
 
     steps: int
@@ -256,6 +254,8 @@ class TaskScore:
         failures: rates between 0 and 1 of the ways in which an answer could not be used.
         intervals: 95 % interval (low, high) per metric, where one was computed.
         details: further JSON values, such as a confusion matrix.
+        undefined: figures that these rows say nothing about, such as an F1 where there is nothing to find.
+        no_interval: figure that has a value but no interval -> why.
     """
 
     rows: int
@@ -264,6 +264,8 @@ class TaskScore:
     failures: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    undefined: Sequence[str] = ()
+    no_interval: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
