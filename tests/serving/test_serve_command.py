@@ -11,6 +11,7 @@ from serve_process import started
 from serving_client import TOKEN, Client
 
 from medtune.cli.app import run as run_command
+from medtune.runs.folder import RunFolder
 from medtune.serving.client import Client as ChatClient
 
 PROMPT = "patient Zyxwv has fever"
@@ -82,9 +83,9 @@ def test_a_run_on_another_base_is_refused_beside_it(runs, tmp_path, capsys):
 
     other = tmp_path / "other"
     shutil.copytree(runs["beta"], other)
-    record = json.loads((other / "run.json").read_text())
+    record = RunFolder(other).read()
     record["plan"]["scheme"], record["spec"]["quant"]["scheme"] = "nf4", "nf4"
-    (other / "run.json").write_text(json.dumps(record))
+    RunFolder(other).update(plan=record["plan"], spec=record["spec"])
     assert run_command(["serve", str(runs["alpha"]), str(other), "--port", "0"]) == 2
     assert "another storage of the base" in capsys.readouterr().err
 

@@ -53,8 +53,9 @@ class Growing:
         return text[len(self._sent) :]
 
     def _cut(self, text: str) -> tuple[str, bool]:
-        places = [place for stop in self._stop if (place := text.find(stop)) >= 0]
-        return (text[: min(places)], True) if places else (text, False)
+        """Cut before the stop text that is whole first, so that it is the same however many ids come at a time."""
+        found = [(place + len(stop), place) for stop in self._stop if (place := text.find(stop)) >= 0]
+        return (text[: min(found)[1]], True) if found else (text, False)
 
     def _pending(self, text: str) -> int:
         """Return how many of the last letters may be the beginning of a stop text."""
