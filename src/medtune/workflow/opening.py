@@ -17,7 +17,7 @@ from medtune.runs.verification import verify_adapter
 from medtune.specs import ModelSpec, QuantSpec, RunSpec
 from medtune.workflow.base_identity import check_base
 
-__all__ = ["check_adapter", "check_files", "open_adapter"]
+__all__ = ["check_adapter", "check_files", "kept_template", "open_adapter", "settled_quant"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,9 +36,9 @@ def open_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec, ho
         UnsafeArtifactError: adapter, tokenizer or base is not the one of the run.
     """
     unsaid = check_adapter(folder, record, spec)
-    quant = _quant(record, spec)
+    quant = settled_quant(record, spec)
     quantizer: Quantizer = host.find("quantizer", quant.quantizer)
-    base = quantizer.load(_with_kept_template(spec.model, folder.adapter_dir), quant)
+    base = quantizer.load(kept_template(spec.model, folder.adapter_dir), quant)
     encoder = encoder_of(spec, base.tokenizer)
     unsaid += check_contract(folder.adapter_dir, encoder)
     check_tokenizer(folder.adapter_dir, base.tokenizer)
@@ -89,7 +89,7 @@ def check_files(adapter: Path, spec: RunSpec) -> None:
         check_adapter_files(AdapterFiles(adapter, spec.lora, frozenset(name for name in names if name)))
 
 
-def _with_kept_template(model: ModelSpec, adapter: Path) -> ModelSpec:
+def kept_template(model: ModelSpec, adapter: Path) -> ModelSpec:
     """Return the base with the chat template that the adapter was trained with, not what its file says by now."""
     kept = adapter / "chat_template.jinja"
     if (model.chat_template is None and not model.template_options) or not kept.is_file():
@@ -97,7 +97,7 @@ def _with_kept_template(model: ModelSpec, adapter: Path) -> ModelSpec:
     return model.model_copy_with(chat_template=str(kept), template_options={})
 
 
-def _quant(record: Mapping[str, Any], spec: RunSpec) -> QuantSpec:
+def settled_quant(record: Mapping[str, Any], spec: RunSpec) -> QuantSpec:
     """Return the storage that the run was trained on, where its spec left the choice to the plan."""
     quant, plan = spec.quant, record["plan"]
     if quant.scheme != "auto":

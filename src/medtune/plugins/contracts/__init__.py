@@ -1,5 +1,6 @@
 """The contract between medtune and its plugins: the values they exchange and the protocols they satisfy."""
 
+from medtune.plugins.contracts.exporting import Exported, ExportSource
 from medtune.plugins.contracts.protocols import (
     Adapter,
     AnswerScorer,
@@ -36,6 +37,8 @@ __all__ = [
     "Completion",
     "EncodedExample",
     "Example",
+    "ExportSource",
+    "Exported",
     "Exporter",
     "FinishedRun",
     "GenerationRequest",

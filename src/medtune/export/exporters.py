@@ -1,0 +1,15 @@
+"""medtune's own exporters, registered as any plugin's are."""
+
+from collections.abc import Sequence
+
+from medtune.export.merged import MergedExporter
+from medtune.plugins.contracts import Exporter
+from medtune.plugins.hookspecs import hookimpl
+
+__all__ = ["provide_exporters"]
+
+
+@hookimpl
+def provide_exporters() -> Sequence[Exporter]:
+    """Provide the exporters that ``medtune export --to`` lists."""
+    return [MergedExporter()]
