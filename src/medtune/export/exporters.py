@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from medtune.export.llama_cpp.exporters import GgufAdapterExporter, GgufExporter
 from medtune.export.merged import MergedExporter
 from medtune.plugins.contracts import Exporter
 from medtune.plugins.hookspecs import hookimpl
@@ -12,4 +13,4 @@ __all__ = ["provide_exporters"]
 @hookimpl
 def provide_exporters() -> Sequence[Exporter]:
     """Provide the exporters that ``medtune export --to`` lists."""
-    return [MergedExporter()]
+    return [MergedExporter(), GgufExporter(), GgufAdapterExporter()]

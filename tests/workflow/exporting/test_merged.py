@@ -29,7 +29,9 @@ def test_a_merged_model_is_proved_by_plain_transformers(trained, tmp_path):
     written = json.loads((tmp_path / "out" / "export.json").read_text())
     assert written["proof"] == proof
     assert written["state"] == "proved"
-    assert "Patient" not in (tmp_path / "out" / "export.json").read_text() + (tmp_path / "out" / "README.md").read_text()
+    assert (
+        "Patient" not in (tmp_path / "out" / "export.json").read_text() + (tmp_path / "out" / "README.md").read_text()
+    )
     assert str(tmp_path) not in (tmp_path / "out" / "export.json").read_text()
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "out" / "export.json").stat().st_mode) == 0o600

@@ -94,12 +94,11 @@ def export_run(asked: ExportRequest) -> Exported:
     with _work_folder(target) as work:
         _LOG.info("writing '%s'", asked.to)
         exported = exporter.export(source, work, options)
-        proof: dict[str, Any] = {}
-        if reference is not None and exported.reader:
-            _LOG.info("loading it again in a process of its own")
-            proof = _prove(exported, work, reference, source)
-            if tuned_scores is not None and not proof["problems"]:
-                proof["scores"] = scored_again(exported, work, reference, tuned_scores, encoder)
+        proof = _prove(exported, work, source, reference) if reference is not None and exported.reader else {}
+        if tuned_scores is not None and reference is not None and proof and not proof["problems"]:
+            proof["scores"] = scored_again(exported, work, reference, tuned_scores, encoder)
+        for name in exported.load.get("only_for_proof", ()):
+            (work / name).unlink()
         state = _UNPROVED if not proof else _REFUSED if proof["problems"] else _PROVED
         exported = replace(exported, state=state)
         place = target if state != _REFUSED else target.with_name(f"{target.name}-refused")
@@ -183,7 +182,8 @@ def _work_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _prove(exported: Exported, work: Path, reference: Reference, source: ExportSource) -> dict[str, Any]:
+def _prove(exported: Exported, work: Path, source: ExportSource, reference: Reference) -> dict[str, Any]:
+    _LOG.info("loading it again in a process of its own")
     found = read_again(exported, work, reference)
     scheme = source.spec.quant.scheme
     # int8 rounds what goes into a layer too, which no other form of the weights does

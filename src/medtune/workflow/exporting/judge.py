@@ -91,17 +91,16 @@ def judge(reference: Reference, found: Answers, roundings: Sequence[str]) -> Ver
     equal, near, differing = _compare_ids(reference, found, asked, 2 * error)
     tolerance = max(TOLERANCES.get(rounding, _COARSE) for rounding in roundings)
     told = bool(from_base.mean() > _TOLD_APART * errors.mean()) or bool(from_base.mean() > tolerance * largest)
-    problems = list[str]()
+    problems = _ends(reference, found)
     if not error <= tolerance * largest:  # also where it is not a number
         problems.append(f"its logits are off by {error / largest:.2g} of the largest, and {tolerance:g} is rounding")
     elif told and not errors.mean() < to_base.mean():
         problems.append("its answers are nearer to the base's than to the tuned model's")
     if differing and set(roundings) <= _EXACT:
         problems.append(f"{differing} of {len(asked)} greedy answers differ where the tuned model is sure")
-    prompts_equal = _prompts_equal(reference, found)
-    if prompts_equal is not None and prompts_equal < len(reference.questions.conversation_ids):
+    prompts_equal, conversations = _prompts_equal(reference, found), len(reference.questions.conversation_ids)
+    if prompts_equal is not None and prompts_equal < conversations:
         problems.append("its own tokenizer and chat template give other prompts than those of training")
-    problems += _ends(reference, found)
     return Verdict(
         found.reader,
         len(asked),
@@ -116,7 +115,7 @@ def judge(reference: Reference, found: Answers, roundings: Sequence[str]) -> Ver
         tolerance,
         told,
         prompts_equal,
-        len(reference.questions.conversation_ids),
+        conversations,
         tuple(problems),
         reference.questions.note,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import SpecError
+from medtune.export.llama_cpp import server
 from medtune.plugins.contracts import Exported
 from medtune.workflow.exporting.reference import Reference
 from medtune.workflow.exporting.reload import Answers, Questions, ask_again
@@ -48,8 +49,11 @@ def read_again(exported: Exported, folder: Path, reference: Reference, questions
 
 def _by_llama_cpp(job: dict[str, Any], asked: Questions, reference: Reference) -> Answers:
     if find_spec("xllamacpp") is not None:
+        job["server"] = str(Path(server.__file__).parent)
         job["vocabulary"] = int(reference.tuned.logits.shape[1])
         return ask_again("by_llama_cpp", job, asked, "llama.cpp (xllamacpp) in a process of its own")
+    if "adapter" in job:
+        raise SpecError("a GGUF adapter is proved by llama.cpp, which is not installed: pip install xllamacpp")
     job["gguf_file"] = Path(job["file"]).name
     return ask_again(
         "by_transformers", job, asked, "transformers' GGUF reader in a process of its own, not by llama.cpp"
