@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from medtune.export.llama_cpp.exporters import GgufAdapterExporter, GgufExporter
 from medtune.export.merged import MergedExporter
+from medtune.export.serving import AdapterForServer
 from medtune.plugins.contracts import Exporter
 from medtune.plugins.hookspecs import hookimpl
 
@@ -13,4 +14,4 @@ __all__ = ["provide_exporters"]
 @hookimpl
 def provide_exporters() -> Sequence[Exporter]:
     """Provide the exporters that ``medtune export --to`` lists."""
-    return [MergedExporter(), GgufExporter(), GgufAdapterExporter()]
+    return [MergedExporter(), GgufExporter(), GgufAdapterExporter(), AdapterForServer("vllm"), AdapterForServer("sglang")]

@@ -3,6 +3,7 @@
 import json
 import shutil
 import stat
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from safetensors.torch import load_file, save_file
 from medtune.cli.app import run as command
 from medtune.errors import SpecError, UnknownNameError, UnsafeArtifactError
 from medtune.export import merged
+from medtune.plugins.host import create_host
 from medtune.workflow.exporting.refusal import RefusedExportError
+from medtune.workflow.run import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*MatMul8bitLt.*")
 
@@ -121,3 +124,14 @@ def test_another_base_than_the_runs_is_refused_before_anything_is_written(traine
         shutil.rmtree(base)
         held.rename(base)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_exporter_of_a_plugin_is_proved_like_medtunes_own(trained, tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "plugins.md").read_text()
+    block = next(text for text in page.split("```python\n") if "class AdapterWithNote" in text).partition("```")[0]
+    space = {}
+    exec(block, space)  # noqa: S102 - the plugin of the documents
+    run = Run.open(trained().path, plugins=create_host([space["Plugin"]()], autoload=False))
+    exported = run.export("adapter-with-note", tmp_path / "out")
+    assert exported.state == "proved"
+    assert (tmp_path / "out" / "note.json").is_file()

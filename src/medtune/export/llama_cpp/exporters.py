@@ -115,7 +115,9 @@ def _splitting(source: ExportSource, found: _Chosen) -> str | None:
 
 
 def _facts(found: _Chosen, splitting: str | None) -> dict[str, Any]:
+    composes = {"texts": "must be in Unicode's NFC: llama.cpp does not put them into it"}
     return {
+        **(composes if found.vocabulary.composes else {}),
         "quant": found.precision,
         "source": found.values,
         "architecture": found.layout.family.architecture,

@@ -58,7 +58,7 @@ class LlamaServer:
         """Continue a prompt greedily.
 
         Returns:
-            ``ids`` without the one that ends it, ``ended``, and ``first``: id -> log-probability after the prompt.
+            ``ids``, with the one that ends it where there is one, ``ended``, and ``first``: id -> log-probability after the prompt.
         """
         body = {
             "prompt": list(prompt),

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import tempfile
+import unicodedata
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from medtune.export.llama_cpp.vocabulary import Vocabulary, add_vocabulary
 __all__ = ["CANDIDATES", "PROBES", "find_splitting"]
 
 CANDIDATES = (
-    "gpt-2", "llama-bpe", "qwen2", "smollm", "tekken", "gpt-4o", "deepseek-llm", "qwen35", "starcoder", "command-r",
+    "gpt-2", "qwen2", "llama-bpe", "smollm", "tekken", "gpt-4o", "deepseek-llm", "qwen35", "starcoder", "command-r",
     "dbrx", "olmo", "stablelm2", "falcon3", "refact", "llama4", "superbpe", "exaone", "minerva-7b", "granite-docling",
     "seed-coder", "hunyuan-dense", "chatglm-bpe", "deepseek-coder", "default",
 )  # fmt: skip
@@ -34,6 +36,7 @@ PROBES = (
     "1 12 123 1234 12345 1,234.56 -7 +8 9%",
     " leading and trailing  ",
     "Aspirin : B\nhelps : O\n. : O",
+    "Label the tokens.\n\nAspirin helps .\n\n Next!\n(a)\n\n\n- item:\n",
     "e\u0301 combining \u200b zero\u00a0nbsp \u3000 wide",
 )
 """Texts on which ways to split differ; none is a row of any data set."""
@@ -53,10 +56,11 @@ def find_splitting(adapter_dir: Path, vocabulary: Vocabulary) -> str:
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(str(adapter_dir), trust_remote_code=False)
-    wanted = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in PROBES]
+    texts = [unicodedata.normalize("NFC", text) for text in PROBES] if vocabulary.composes else list(PROBES)
+    wanted = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     with tempfile.TemporaryDirectory(prefix="medtune-splitting-") as folder:
         for name in CANDIDATES:
-            if _ids(Path(folder), vocabulary, name) == wanted:
+            if _ids(Path(folder), vocabulary, name, texts) == wanted:
                 return name
     raise SpecError(
         f"llama.cpp splits texts for byte-level BPE in none of {len(CANDIDATES)} ways as this tokenizer does, so its prompts "
@@ -64,10 +68,10 @@ def find_splitting(adapter_dir: Path, vocabulary: Vocabulary) -> str:
     )
 
 
-def _ids(folder: Path, vocabulary: Vocabulary, name: str) -> list[list[int]] | None:
+def _ids(folder: Path, vocabulary: Vocabulary, name: str, texts: Sequence[str]) -> list[list[int]] | None:
     """Return llama.cpp's ids of the probes, None where it does not load; a process of its own, since it may abort."""
     _write_smallest(folder / "vocabulary.gguf", vocabulary, name)
-    job = {"file": str(folder / "vocabulary.gguf"), "texts": PROBES, "out": str(folder / "ids.json")}
+    job = {"file": str(folder / "vocabulary.gguf"), "texts": list(texts), "out": str(folder / "ids.json")}
     (folder / "job.json").write_text(json.dumps(job), "utf-8")
     (folder / "ids.json").unlink(missing_ok=True)
     program = Path(__file__).with_name("ask_tokens.py")

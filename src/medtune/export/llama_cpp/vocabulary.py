@@ -31,6 +31,7 @@ class Vocabulary:
         adds_bos: whether the tokenizer itself begins a text with bos.
         adds_space: whether a text begins with a space of its own, for SentencePiece.
         template: the chat template.
+        composes: whether the tokenizer puts texts into Unicode's NFC first, which llama.cpp does not do.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Vocabulary:
     adds_bos: bool
     adds_space: bool
     template: str
+    composes: bool
 
 
 def read_vocabulary(adapter_dir: Path, rows: int, stop_ids: tuple[int, ...]) -> Vocabulary:
@@ -60,7 +62,7 @@ def read_vocabulary(adapter_dir: Path, rows: int, stop_ids: tuple[int, ...]) -> 
     tokenizer: Any = AutoTokenizer.from_pretrained(str(adapter_dir), trust_remote_code=False)
     settings: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     model = settings["model"]
-    kind = _kind(settings)
+    kind, normalizer = _kind(settings), tokenizer.backend_tokenizer.normalizer
     known = tokenizer.get_vocab()
     if max(known.values()) >= rows:
         raise SpecError(f"the tokenizer knows {max(known.values()) + 1} ids and the base's embedding has {rows} rows")
@@ -76,6 +78,7 @@ def read_vocabulary(adapter_dir: Path, rows: int, stop_ids: tuple[int, ...]) -> 
         tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id is not None,
         kind == "llama" and tokenizer.tokenize("x")[0].startswith("▁"),
         str(tokenizer.chat_template),
+        normalizer is not None and normalizer.normalize_str("e\u0301") == "\u00e9",
     )
 
 

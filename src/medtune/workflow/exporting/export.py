@@ -102,6 +102,8 @@ def export_run(asked: ExportRequest) -> Exported:
         state = _UNPROVED if not proof else _REFUSED if proof["problems"] else _PROVED
         exported = replace(exported, state=state)
         place = target if state != _REFUSED else target.with_name(f"{target.name}-refused")
+        if reference is not None and exported.facts.get("smoke"):
+            (work / "smoke.json").write_text(json.dumps(reference.smoke, indent=1, ensure_ascii=False), "utf-8")
         _describe(work, asked, source, exported, proof)
         publish(place, lambda staging: _take(work, staging), {"state": state})
     exported = replace(exported, path=place, facts={**exported.facts, "proof": proof})

@@ -1,10 +1,10 @@
 """What the tuned model answers, as medtune loads it, and how sure it is of each token: what artifacts are compared with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from medtune.plugins.contracts import GenerationRequest, Generator, Loaded
+from medtune.plugins.contracts import Completion, GenerationRequest, Generator, Loaded
 from medtune.specs import EvalSpec
 from medtune.workflow.exporting.reload import Answers, Questions
 
@@ -25,6 +25,7 @@ class Reference:
         margins: for each prompt and each token of its answer, the end included, by how much the best logit led.
         compute_dtype: "bf16", "fp16" or "fp32".
         device: torch device that both are asked on.
+        smoke: the prompt contract's samples with the texts that tuned model and base answer.
     """
 
     questions: Questions
@@ -33,6 +34,7 @@ class Reference:
     margins: Sequence[Sequence[float]]
     compute_dtype: str
     device: str
+    smoke: Sequence[Mapping[str, Any]] = ()
 
 
 def ask_tuned(loaded: Loaded, questions: Questions, generator: Generator, spec: EvalSpec) -> Reference:
@@ -60,6 +62,7 @@ def ask_tuned(loaded: Loaded, questions: Questions, generator: Generator, spec: 
     after += [_logits(loaded, prompt)[-1] for prompt in continued]
     with loaded.base_only():
         base = [_logits(loaded, prompt)[-1] for prompt in (*questions.prompts, *continued)]
+        smoke = _smoke(loaded, questions, generator, spec, found)
     more = len(continued)
     return Reference(
         replace(questions, prompts=[*questions.prompts, *continued], limits=[*questions.limits, *([0] * more)]),
@@ -68,7 +71,21 @@ def ask_tuned(loaded: Loaded, questions: Questions, generator: Generator, spec: 
         [*margins, *([[]] * more)],
         loaded.compute_dtype,
         loaded.device,
+        smoke,
     )
+
+
+def _smoke(
+    loaded: Loaded, questions: Questions, generator: Generator, spec: EvalSpec, tuned: Sequence[Completion]
+) -> list[dict[str, Any]]:
+    """Return conversations of the prompt contract with both answers; called inside ``base_only``."""
+    places = [[*map(list, questions.prompts)].index(list(ids)) for ids in questions.conversation_ids]
+    requests = [GenerationRequest(questions.prompts[n], questions.limits[n]) for n in places]
+    answers = generator.generate(loaded, requests, spec)
+    return [
+        {"messages": messages, "max_tokens": questions.limits[n], "tuned": tuned[n].text, "base": answer.text}
+        for n, messages, answer in zip(places, questions.conversations, answers, strict=True)
+    ]
 
 
 def _logits(loaded: Loaded, ids: Sequence[int]) -> Any:

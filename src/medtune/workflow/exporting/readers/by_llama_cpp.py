@@ -44,11 +44,15 @@ def main(file: str) -> None:
     prompts = None
     if not job.get("tokens_only"):
         prompts = [server.tokens(server.rendered(messages), special=True) for messages in job["conversations"]]
+    ends = set(_stop_ids(job["file"]))
+    for found in asked:
+        if found["ended"] and found["ids"] and found["ids"][-1] in ends:
+            found["ids"].pop()  # llama.cpp tells the id that ends an answer too
     answers = {
         "ids": [found["ids"] for found in asked],
         "ended": [found["ended"] for found in asked],
         "normalised": True,
-        "stop_ids": _stop_ids(job["file"]),
+        "stop_ids": sorted(ends),
         "prompts": prompts,
     }
     (Path(job["out"]) / "answers.json").write_text(json.dumps(answers), "utf-8")
