@@ -33,7 +33,9 @@ def make(folder, tiny):
     from transformers import MistralConfig, MistralForCausalLM
 
     torch.manual_seed(0)
-    config = MistralConfig(vocab_size=32002, max_position_embeddings=8192, sliding_window=None, **(TINY if tiny else FULL))
+    config = MistralConfig(
+        vocab_size=32002, max_position_embeddings=8192, sliding_window=None, **(TINY if tiny else FULL)
+    )
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         model = MistralForCausalLM(config)
@@ -68,7 +70,9 @@ def gguf(folder, quant):
     """Write one GGUF file; the vocabulary is made up."""
     weights = TunedWeights(source_of(folder), "original")
     tokens = [f"t{number}" for number in range(32002)]
-    vocabulary = Vocabulary("llama", tokens, [1] * 32002, [0.0] * 32002, [], {"eos": 2, "bos": 1}, True, True, "", False)  # noqa: FBT003
+    vocabulary = Vocabulary(
+        "llama", tokens, [1] * 32002, [0.0] * 32002, [], {"eos": 2, "bos": 1}, True, True, "", False
+    )
     model = WholeModel(weights, layout_of(folder / "base"), vocabulary, None, quant, weights.read)
     write_model(folder / f"model-{quant}.gguf", model)
 
@@ -112,12 +116,19 @@ def main():
     given = parser.parse_args()
     folder, found = Path(tempfile.mkdtemp(prefix="export-7b-", dir=given.out.absolute().parent)), {}
     try:
-        parts = [("make", given.tiny), ("merge", None), ("compare", None), *(("gguf", q) for q in given.quant or ["F16", "Q8_0", "Q4_K_M"])]
+        parts = [
+            ("make", given.tiny),
+            ("merge", None),
+            ("compare", None),
+            *(("gguf", q) for q in given.quant or ["F16", "Q8_0", "Q4_K_M"]),
+        ]
         for part, argument in parts:
             command = [sys.executable, __file__, "--part", part, str(folder), json.dumps(argument)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             name = f"gguf {argument}" if part == "gguf" else part
-            found[name] = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"error": done.stderr[-500:]}
+            found[name] = (
+                json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"error": done.stderr[-500:]}
+            )
             if part == "gguf":
                 file = folder / f"model-{argument}.gguf"
                 found[name]["gib"] = round(file.stat().st_size / 2**30, 2) if file.exists() else None

@@ -14,4 +14,10 @@ __all__ = ["provide_exporters"]
 @hookimpl
 def provide_exporters() -> Sequence[Exporter]:
     """Provide the exporters that ``medtune export --to`` lists."""
-    return [MergedExporter(), GgufExporter(), GgufAdapterExporter(), AdapterForServer("vllm"), AdapterForServer("sglang")]
+    return [
+        MergedExporter(),
+        GgufExporter(),
+        GgufAdapterExporter(),
+        AdapterForServer("vllm"),
+        AdapterForServer("sglang"),
+    ]

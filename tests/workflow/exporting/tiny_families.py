@@ -1,5 +1,7 @@
 """Tiny random bases of the families that GGUF files are written of, each with a tokenizer of its kind and chat template."""
 
+import json
+
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -52,9 +54,9 @@ def sentence_pieces(*, prefix, ends, template):
     tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     tokenizer.train_from_iterator(TEXTS, trainer)
     tokenizer.pre_tokenizer = None
-    settings = __import__("json").loads(tokenizer.to_str())
+    settings = json.loads(tokenizer.to_str())
     settings["added_tokens"] = [each for each in settings["added_tokens"] if not each["content"].startswith("<0x")]
-    tokenizer = Tokenizer.from_str(__import__("json").dumps(settings))
+    tokenizer = Tokenizer.from_str(json.dumps(settings))
     tokenizer.decoder = decoders.Sequence(
         [
             decoders.Replace("▁", " "),
