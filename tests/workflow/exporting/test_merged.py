@@ -16,6 +16,8 @@ from medtune.plugins.host import create_host
 from medtune.workflow.exporting.refusal import RefusedExportError
 from medtune.workflow.run import Run
 
+LONG = [("fp8", {}), ("none", {"use_rslora": True, "init": "pissa"}), ("nf4", {"bias": "all", "use_dora": True})]
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*MatMul8bitLt.*")
 
 
@@ -42,7 +44,7 @@ def test_a_merged_model_is_proved_by_plain_transformers(trained, tmp_path):
 
 @pytest.mark.parametrize(
     ("scheme", "lora"),
-    [("nf4", {}), ("fp8", {}), ("none", {"use_dora": True}), ("none", {"use_rslora": True, "init": "pissa"}), ("nf4", {"bias": "all", "use_dora": True})],
+    [("nf4", {}), ("none", {"use_dora": True}), *(pytest.param(*each, marks=pytest.mark.proof) for each in LONG)],
 )  # fmt: skip
 def test_every_adapter_on_every_storage_merges_into_what_it_was_trained_on(trained, tmp_path, scheme, lora):
     proof = trained(scheme, **lora).export("merged", tmp_path / "out", dtype="fp32").facts["proof"]
