@@ -30,6 +30,7 @@ NEEDS_TIME = {
     "medtune preview",
     "medtune evaluate",
     "medtune chat",
+    "medtune export",  # it needs a run
     "medtune import",  # these two need a file, which a page does not have
     "medtune init",
 }
