@@ -32,6 +32,7 @@ NEEDS_TIME = {
     "medtune evaluate",
     "medtune chat",
     "medtune serve",
+    "medtune export",  # it needs a run
     "medtune import",  # these two need a file, which a page does not have
     "medtune init",
 }

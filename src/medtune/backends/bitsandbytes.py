@@ -8,6 +8,7 @@ from medtune.backends.base_model import load_base
 from medtune.errors import UnknownNameError
 from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import Loaded, Quantizer
+from medtune.plugins.contracts.exporting import StoredAs
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import ModelSpec, QuantSpec
 
@@ -44,6 +45,14 @@ class BitsAndBytesQuantizer:
         loaded = load_base(model, spec, local_device(), partial(_quantization_config, spec))
         _keep_differentiable(loaded.model)
         return loaded
+
+    def stored_as(self, model: ModelSpec, spec: QuantSpec) -> StoredAs | None:
+        """Return what ``load`` makes of a weight; None where it is kept as it is."""
+        from medtune.backends.stored_values import stored_in_bits
+
+        if spec.scheme == "none":
+            return None
+        return stored_in_bits(model, spec, lambda dtype: _quantization_config(spec, dtype))
 
     def load_random(self, config: Mapping[str, Any], model: ModelSpec, spec: QuantSpec) -> Loaded:
         """Make a base of a config.json's shape with random weights, stored as ``load`` stores it."""

@@ -8,6 +8,7 @@ from medtune.backends.base_model import load_base
 from medtune.errors import SpecError, UnknownNameError
 from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import Loaded, Quantizer
+from medtune.plugins.contracts.exporting import StoredAs
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import ModelSpec, QuantSpec
 
@@ -60,6 +61,12 @@ class Fp8Quantizer:
         loaded.model.to(device)
         loaded.model.hf_device_map = {"": device}
         return replace(loaded, device=device)
+
+    def stored_as(self, model: ModelSpec, spec: QuantSpec) -> StoredAs:
+        """Return what ``load`` makes of a weight."""
+        from medtune.backends.stored_values import stored_in_fp8
+
+        return stored_in_fp8(model, spec)
 
     def load_random(self, config: Mapping[str, Any], model: ModelSpec, spec: QuantSpec) -> Loaded:
         """Make a base of a config.json's shape with random weights, stored as ``load`` stores it."""

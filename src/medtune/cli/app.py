@@ -12,6 +12,7 @@ from medtune.cli import (
     cache,
     demo,
     evaluate,
+    export,
     folder,
     importing,
     init,
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, train, inspect, bench, evaluate, adopt, folder, machine, importing, init, serve):
+for module in (demo, train, inspect, bench, evaluate, adopt, export, folder, machine, importing, init, serve):
     module.add_to(app)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(cache.app, name="cache")

@@ -28,6 +28,7 @@ BUILTIN_PLUGINS = (
     "medtune.data.formatters",
     "medtune.evaluation.tasks",
     "medtune.bundles",
+    "medtune.export.exporters",
 )
 """medtune's own plugins, dotted so that the core imports none of them."""
 

@@ -1,6 +1,6 @@
 """The leak test of a run: its packed rows through its model, or a tiny one of its family, in every way it is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
@@ -96,8 +96,7 @@ def prove_isolation(spec: RunSpec, host: PluginHost, tokenizer: Any, prepared: P
     Raises:
         DataError: a sample changes another's losses on the fast path, or no tiny model of the family can be made.
     """
-    rows = shared_rows(prepared)
-    if not rows:
+    if not (rows := shared_rows(prepared)):
         return IsolationReport("none", 0, {})
     plan = make_plan(spec, host)
     loaded, name = _model(spec, plan, host, tokenizer)
@@ -112,14 +111,26 @@ def prove_isolation(spec: RunSpec, host: PluginHost, tokenizer: Any, prepared: P
     if leaky := [attention for attention, found in figures.items() if not found.isolated]:
         return IsolationReport(name, len(rows), figures, _FALLBACK.format(" and ".join(leaky)))
     if plan.path == "fast":
-        adapted = _adapted(loaded, spec, host)
-        for way in _fast_ways(spec, rows, prepared):
-            path = _fast_path(adapted, share=way.name == _SHARING)
-            if path is not None:
-                figures[way.name] = measure(partial(_losses, path), way.rows, kept=way.kept)
-                path.disable()
-                _require_isolated(way.name, figures[way.name], way.rows, prepared)
+        figures |= _fast_figures(_adapted(loaded, spec, host), spec, rows, prepared, measure)
     return IsolationReport(name, len(rows), figures)
+
+
+def _fast_figures(
+    adapted: Loaded, spec: RunSpec, rows: list[PackedRow], prepared: PackedRows, measure: Callable[..., LeakFigures]
+) -> dict[str, LeakFigures]:
+    """Return what was measured of each way in which the fast path would run.
+
+    Raises:
+        DataError: a sample changes another's losses.
+    """
+    figures: dict[str, LeakFigures] = {}
+    for way in _fast_ways(spec, rows, prepared):
+        path = _fast_path(adapted, share=way.name == _SHARING)
+        if path is not None:
+            figures[way.name] = measure(partial(_losses, path), way.rows, kept=way.kept)
+            path.disable()
+            _require_isolated(way.name, figures[way.name], way.rows, prepared)
+    return figures
 
 
 @dataclass(frozen=True, slots=True)

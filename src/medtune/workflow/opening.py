@@ -18,7 +18,7 @@ from medtune.runs.verification import verify_adapter
 from medtune.specs import ModelSpec, QuantSpec, RunSpec
 from medtune.workflow.base_identity import check_base
 
-__all__ = ["Opened", "check_adapter", "check_files", "open_adapter", "open_beside"]
+__all__ = ["Opened", "check_adapter", "check_files", "kept_template", "open_adapter", "open_beside", "settled_quant"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,9 +46,9 @@ def open_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec, ho
         UnsafeArtifactError: adapter, tokenizer or base is not the one of the run.
     """
     unsaid = check_adapter(folder, record, spec)
-    quant = _quant(record, spec)
+    quant = settled_quant(record, spec)
     quantizer: Quantizer = host.find("quantizer", quant.quantizer)
-    base = quantizer.load(_with_kept_template(spec.model, folder.adapter_dir), quant)
+    base = quantizer.load(kept_template(spec.model, folder.adapter_dir), quant)
     encoder = encoder_of(spec, base.tokenizer)
     unsaid += check_contract(folder.adapter_dir, encoder)
     check_tokenizer(folder.adapter_dir, base.tokenizer)
@@ -87,7 +87,7 @@ def open_beside(first: Opened, other: Opened, name: str, loaded: Loaded) -> Load
     for what, of in (("base", _base), ("storage of the base", _storage), ("adapter backend", _backend)):
         if of(first) != of(other):
             raise SpecError(f"run '{place}' has another {what} than '{first.folder.path}'; serve it by itself")
-    tokenizer = load_tokenizer(_with_kept_template(other.spec.model, other.folder.adapter_dir))
+    tokenizer = load_tokenizer(kept_template(other.spec.model, other.folder.adapter_dir))
     encoder = encoder_of(other.spec, tokenizer)
     unsaid += check_contract(other.folder.adapter_dir, encoder)
     check_tokenizer(other.folder.adapter_dir, tokenizer)
@@ -103,7 +103,7 @@ def _base(run: Opened) -> Any:
 
 
 def _storage(run: Opened) -> QuantSpec:
-    return _quant(run.record, run.spec)
+    return settled_quant(run.record, run.spec)
 
 
 def _backend(run: Opened) -> str:
@@ -151,7 +151,7 @@ def check_files(adapter: Path, spec: RunSpec, recorded: Mapping[str, Any] | None
         check_adapter_files(AdapterFiles(adapter, spec.lora, frozenset(name for name in names if name)))
 
 
-def _with_kept_template(model: ModelSpec, adapter: Path) -> ModelSpec:
+def kept_template(model: ModelSpec, adapter: Path) -> ModelSpec:
     """Return the base with the chat template that the adapter was trained with, not what its file says by now."""
     kept = adapter / "chat_template.jinja"
     if (model.chat_template is None and not model.template_options) or not kept.is_file():
@@ -159,7 +159,7 @@ def _with_kept_template(model: ModelSpec, adapter: Path) -> ModelSpec:
     return model.model_copy_with(chat_template=str(kept), template_options={})
 
 
-def _quant(record: Mapping[str, Any], spec: RunSpec) -> QuantSpec:
+def settled_quant(record: Mapping[str, Any], spec: RunSpec) -> QuantSpec:
     """Return the storage that the run was trained on, where its spec left the choice to the plan."""
     quant, plan = spec.quant, record["plan"]
     if quant.scheme != "auto":

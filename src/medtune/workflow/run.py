@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from medtune.errors import DamagedArtifactError, DataError
-from medtune.plugins.contracts import Example, GenerationRequest, Loaded, Message
+from medtune.plugins.contracts import Example, Exported, GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, create_host
 from medtune.runs.durable import replace_file
 from medtune.runs.folder import RunFolder
@@ -165,6 +165,34 @@ class Run:
         from medtune.runs.verification import verify_run
 
         return verify_run(self._folder)
+
+    def export(
+        self,
+        to: str,
+        out: str | Path | None = None,
+        *,
+        score: bool = False,
+        prove: bool = True,
+        rows: Rows | None = None,
+        **options: Any,
+    ) -> Exported:
+        """Write the tuned model in another form and prove it; see ``medtune.workflow.exporting.export.export_run``.
+
+        Args:
+            to: name of an exporter, such as "merged" or "gguf".
+            out: folder of the artifact; None is ``export/NAME`` in the run folder.
+            score: also score the artifact's answers to the validation rows beside the adapter's.
+            prove: load the artifact again and compare; False leaves it marked "unproved".
+            rows: the training rows that the run was given in Python, where it could not keep them.
+            options: of the exporter.
+        """
+        from medtune.workflow.exporting.export import ExportRequest, export_run
+
+        place = None if out is None else Path(out)
+        asked = ExportRequest(
+            self._folder, self._record, self.spec, self._host, to, place, options, score=score, prove=prove, rows=rows
+        )
+        return export_run(asked)
 
     def harness(
         self,

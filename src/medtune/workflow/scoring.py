@@ -1,11 +1,12 @@
 """Lets a loaded model answer validation examples, and scores the answers."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medtune.data.encode import Encoder
 from medtune.data.prepare import encoder_of
 from medtune.data.splits import draw_evenly
 from medtune.errors import SpecError
@@ -15,14 +16,16 @@ from medtune.evaluation.predict import predict
 from medtune.evaluation.predictions import read_predictions
 from medtune.evaluation.scoring import Evaluation, find_task, score_predictions
 from medtune.machine.hardware import free_below_peak
-from medtune.plugins.contracts import AnswerScorer, Example, GenerationRequest, Loaded, Prediction, Task
+from medtune.plugins.contracts import AnswerScorer, Completion, Example, GenerationRequest, Loaded, Prediction, Task
 from medtune.plugins.host import PluginHost
 from medtune.specs import RunSpec
 from medtune.workflow.answering import Answering
 from medtune.workflow.kept_answers import AnswerFiles
 
-__all__ = ["assess", "rows_in_training", "score_briefly", "scores_table"]
+__all__ = ["Generate", "answers_by", "assess", "rows_in_training", "score_briefly", "scores_table"]
 
+Generate = Callable[[Sequence[GenerationRequest]], Sequence[Completion]]
+"""Requests -> their completions in order."""
 _USABLE = 0.9
 """Share of what the peak of training leaves that is planned with: what generation takes is an estimate."""
 _SOME_GIB = 0.001  # more than nothing, which a spec refuses: generation then takes the least that it can do with
@@ -165,9 +168,18 @@ def rows_in_training(examples: Sequence[Example], spec: RunSpec, host: PluginHos
     return drawn
 
 
-def _answers(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> list[Prediction]:
-    answering = Answering(loaded, spec, host)
-    encoder = answering.encoder
+def answers_by(
+    generate: Generate, encoder: Encoder, examples: Sequence[Example], spec: RunSpec, host: PluginHost
+) -> list[Prediction]:
+    """Return what ``generate`` answers to examples, as answers of the run are read and limited.
+
+    Args:
+        generate: requests -> their completions in order.
+        encoder: of the run.
+        examples: validation examples.
+        spec: the run.
+        host: finds the tasks.
+    """
     asked = [encoder.placed(example) for example in examples]
     before = encoder.tokens_before(asked) if spec.eval.max_new_tokens == "auto" else 0  # tasks do not know of them
 
@@ -178,10 +190,15 @@ def _answers(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: P
         asked,
         prompt_ids=encoder.prompt_ids,
         read=encoder.read,
-        generate=lambda requests: answering.answer([longer(r) for r in requests]),
+        generate=lambda requests: generate([longer(r) for r in requests]),
         tasks=host.all("task"),
         max_new_tokens=spec.eval.max_new_tokens,
     )
+
+
+def _answers(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> list[Prediction]:
+    answering = Answering(loaded, spec, host)
+    return answers_by(answering.answer, answering.encoder, examples, spec, host)
 
 
 def scores_table(base: Evaluation, tuned: Evaluation) -> dict[str, dict[str, Any]]:

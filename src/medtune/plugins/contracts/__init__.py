@@ -1,6 +1,7 @@
 """The contract between medtune and its plugins: the values they exchange and the protocols they satisfy."""
 
 from medtune.plugins.contracts.answers import AnswerRequest, Completion, GenerationRequest, TokenScores
+from medtune.plugins.contracts.exporting import Exported, ExportSource
 from medtune.plugins.contracts.protocols import (
     Adapter,
     AnswerScorer,
@@ -40,6 +41,8 @@ __all__ = [
     "ContinuousGenerator",
     "EncodedExample",
     "Example",
+    "ExportSource",
+    "Exported",
     "Exporter",
     "FinishedRun",
     "GenerationRequest",

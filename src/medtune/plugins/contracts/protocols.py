@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from medtune.plugins.contracts.answers import AnswerRequest, Completion, GenerationRequest, TokenScores
+from medtune.plugins.contracts.exporting import Exported, ExportSource
 from medtune.plugins.contracts.values import Example, Job, Loaded, Prediction, TaskScore, TrainResult
 from medtune.specs import EvalSpec, LoraSpec, ModelSpec, QuantSpec
 
@@ -46,7 +47,12 @@ class PromptFormatter(Protocol):
 
 @runtime_checkable
 class Quantizer(Protocol):
-    """Loads a frozen base model."""
+    """Loads a frozen base model.
+
+    May also have ``stored_as(model: ModelSpec, spec: QuantSpec) -> StoredAs | None``, which returns what storage makes of a
+    tensor of the base (name and values -> values dequantized), to the bit as ``load`` does, None where it changes nothing;
+    without it a run on a rounded base exports onto the base as it was before.
+    """
 
     name: str
 
@@ -181,12 +187,20 @@ class Task(Protocol):
 
 @runtime_checkable
 class Exporter(Protocol):
-    """Writes a finished run in another form."""
+    """Writes a run's tuned model in another form.
+
+    May also have ``check(source: ExportSource, options: Mapping[str, Any])``, called before anything is loaded, which raises
+    ``SpecError`` for what cannot be written; and ``publish(source: ExportSource, exported: Exported, options) ->
+    Mapping[str, Any]``, called once the artifact is proved, whose JSON values are added to its facts.
+    """
 
     name: str
 
-    def export(self, run_dir: Path, target: Path) -> Path:
-        """Write to ``target`` and return the path to use."""
+    def export(self, source: ExportSource, target: Path, options: Mapping[str, Any]) -> Exported:
+        """Write into the empty folder ``target`` and say how what was written can be loaded again.
+
+        An option that is not known is a ``SpecError``. Nothing written may hold a row's text.
+        """
         ...
 
 
