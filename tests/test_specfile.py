@@ -136,3 +136,10 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 def test_a_spec_survives_its_json_form(r, rate, packing):
     spec = validate_spec({"lora": {"r": r}, "train": {"learning_rate": rate, "packing": packing}})
     assert RunSpec.model_validate(json.loads(json.dumps(spec.model_dump(mode="json")))) == spec
+
+
+def test_a_misspelt_key_of_a_list_of_tables_is_named_with_its_neighbours():
+    with pytest.raises(UnknownKeyError, match=r"unknown key 'tasks.0.knd' at .*; did you mean 'kind'\?"):
+        validate_spec({"tasks": [{"source": "s", "knd": "relation"}]})
+    with pytest.raises(UnknownKeyError, match=r"did you mean 'weight'\?"):
+        validate_spec({"data": {"mix": [{"source": "s", "weigth": 2}]}})

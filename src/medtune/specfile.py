@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -187,8 +187,11 @@ def _fields_beside(location: list[str]) -> list[str]:
     """Return the keys that stand where the unknown one was written."""
     model: type[BaseModel] = RunSpec
     for part in location[:-1]:
-        inner = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        if part.isdigit():  # a place in a list of tables
+            continue
+        kind = model.model_fields[part].annotation if part in model.model_fields else None
+        inner = next((k for k in (kind, *get_args(kind)) if isinstance(k, type) and issubclass(k, BaseModel)), None)
+        if inner is None:
             return []
         model = inner
     return list(model.model_fields)

@@ -153,7 +153,7 @@ class MedTuner:
 
         machine = None if gpu is None else machine_with(gpu)
         inspect_base(self.spec)  # before its tokenizer is loaded to count rows
-        rows = count_rows(self.spec, self.host, self._rows, RowChecks(self.host.all("task")))
+        rows = count_rows(self.spec, self.host, self._rows, RowChecks(self.host.all("task"), self.spec))
         plan = make_plan(self.spec, self.host, rows, machine)
         if not prove:
             return plan
@@ -187,7 +187,7 @@ class MedTuner:
 
         spec = self._pinned()
         tokenizer = load_tokenizer(spec.model)
-        checker = RowChecks(self.host.all("task"))
+        checker = RowChecks(self.host.all("task"), self.spec)
         prepared = prepare(spec, self.host, tokenizer, rows=self._rows, checker=checker)
         isolation = prove_isolation(spec, self.host, tokenizer, prepared.rows).to_json() if leak_test else None
         rows = preview(spec, self.host, tokenizer, n, rows=self._rows)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from medtune import EvalSpec, LoraSpec
-from medtune.backends import vllm as backend
+from medtune.backends import vllm_proof
 from medtune.backends.peft import PeftAdapter
 from medtune.backends.vllm import VllmGenerator
 from medtune.errors import SpecError, UnprovenAnswersError
@@ -62,7 +62,7 @@ def calls(monkeypatch):
 def believed(request, monkeypatch):
     """Let canned answers pass, but in the tests of the proof itself."""
     if "proof" not in request.node.name:
-        monkeypatch.setattr(backend, "require_proved", lambda *_given, **_named: None)
+        monkeypatch.setattr(vllm_proof, "require_proved", lambda *_given, **_named: None)
 
 
 def generate(loaded, **spec):

@@ -56,3 +56,13 @@ def test_a_whole_run_is_measured_against_its_steady_rate(tmp_path):
     [figures] = json.loads(out.read_text())["runs"]
     assert figures["whole"] > 0
     assert figures["bare"] > 0
+
+
+@pytest.mark.proof
+def test_the_endpoint_is_measured_against_the_offline_generator(tmp_path):
+    out = tmp_path / "serve.json"
+    printed("serve.py", str(out), "--tiny", "--prompts", "24", "--new", "8", "--clients", "8")
+    figures = json.loads(out.read_text())
+    for kind in ("unlike", "alike"):
+        assert figures[kind]["served_tokens_per_second"] > 0
+        assert figures[kind]["share"] > 0

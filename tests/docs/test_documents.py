@@ -31,6 +31,7 @@ NEEDS_TIME = {
     "medtune adopt",
     "medtune evaluate",
     "medtune chat",
+    "medtune serve",
     "medtune import",  # these two need a file, which a page does not have
     "medtune init",
 }

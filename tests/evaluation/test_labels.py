@@ -150,6 +150,13 @@ def test_hallmarks_are_read_in_any_order_and_without_abbreviations(text, predict
     assert ClassificationTask().score([predict_of(text, gold)]).metrics["accuracy"] == 1
 
 
+def test_hallmarks_are_read_whatever_joins_them(predict_of):
+    gold = "Resisting cell death (CD); Inducing angiogenesis (A)"
+    rows = [predict_of(text, gold) for text in (gold, "Inducing angiogenesis (A), Resisting cell death (CD)", "None")]
+    score = ClassificationTask().score(rows)
+    assert (score.metrics["accuracy"], score.failures["invalid_answer"]) == (pytest.approx(2 / 3), 0)
+
+
 @pytest.mark.parametrize(
     "text", ["", "cancer", "None, Inducing angiogenesis (A)", "Inducing angiogenesis (A), and more"]
 )

@@ -48,7 +48,10 @@ def test_blank_lines_and_a_missing_last_newline_do_not_matter(file, tasks):
         ({**GOOD, "gold": ["SECRET"]}, "'gold' is not text"),
         ({**GOOD, "gold": "  "}, "'gold' is empty"),
         ({"task": "nli", "gold": "SECRET", "prediction": "x"}, "'input' is missing"),
-        ({**GOOD, "task": "SECRET"}, "its task is none of 'classification', 'ner', 'nli', 'qa', 'relation'"),
+        (
+            {**GOOD, "task": "SECRET"},
+            "its task is none of 'classification', 'extraction', 'ner', 'nli', 'qa', 'relation'",
+        ),
         ({**GOOD, "source": 3}, "'source' is not text"),
         ({**GOOD, "truncated": "yes"}, "'truncated' is neither true nor false"),
         ({**GOOD, "messages": [{"role": "user"}]}, "'messages' is no list of turns"),

@@ -20,7 +20,7 @@ DECISION = "The trial was small.\n\n###Answer: yes"
      ("D.", "D"), ("D. aspirin", "D"), ("The answer is D.", "D"), ("Answer: (D)", "D"), ("**D**", "D"),
      ("###Rationale: OPTION A IS CORRECT would be rash.\n###Answer: OPTION D IS CORRECT.", "D"),
      ("###Answer: OPTION B IS CORRECT.", "B"), ("OPTION A IS CORRECT. OPTION D IS CORRECT.", None), ("", None),
-     ("A patient with D should wait.", None), ("I do not know", None), ("d", None), ("Z", None)],
+     ("A patient with D should wait.", None), ("I do not know", None), ("d", "D"), ("Z", None)],
 )  # fmt: skip
 def test_the_one_option_that_is_named_counts(text, option, predict_of):
     prediction = predict_of(text, CHOICE)

@@ -43,7 +43,7 @@ def test_the_spread_says_how_scores_vary(tasks, predict_of):
     rows = [
         [predict_of("Neutral" if i < right else "no", "Neutral", task="nli") for i in range(10)] for right in (4, 7, 10)
     ]
-    found = spread([score_predictions(each, tasks, resamples=0) for each in rows])["nli"]
+    found = spread([score_predictions(each, tasks, intervals=False) for each in rows])["nli"]
     assert found.pop("mean") == pytest.approx(0.7)
     assert found == {"metric": "accuracy", "values": [0.4, 0.7, 1.0], "lowest": 0.4, "highest": 1.0}
     assert spread([]) == {}

@@ -95,8 +95,8 @@ def test_an_example_without_an_answer_is_not_scored(tasks):
 
 
 def test_figures_come_per_task_and_per_source(tasks, predict_of):
-    rows = [predict_of("Neutral", "Neutral", source="one", task="nli") for _ in range(4)]
-    rows += [predict_of("Neutral", "Entailment", source="two", task="nli") for _ in range(4)]
+    rows = [predict_of("Neutral", "Neutral", source="one", task="nli") for _ in range(6)]
+    rows += [predict_of("Neutral", "Entailment", source="two", task="nli") for _ in range(6)]
     rows += [predict_of("a : B", "a : B", task="ner")]
     evaluation = score_predictions(rows, tasks)
     assert evaluation.tasks["nli"].metrics["accuracy"] == 0.5
@@ -120,7 +120,7 @@ def test_a_source_is_scored_as_if_it_were_alone(tasks):
         rows.append((source, Prediction(example, text)))
     together = score_predictions([p for _s, p in rows], tasks)
     for source in source_names_of("medtuned"):
-        alone = score_predictions([p for s, p in rows if s == source], tasks, resamples=0)
+        alone = score_predictions([p for s, p in rows if s == source], tasks, intervals=False)
         task = TASK_OF[source]
         assert together.sources[source][task].metrics == pytest.approx(alone.tasks[task].metrics)
         assert together.sources[source][task].failures == pytest.approx(alone.tasks[task].failures)
@@ -169,7 +169,9 @@ def test_scores_are_json_values(tasks, predict_of):
     values = score_predictions(rows, tasks).to_json()
     assert json.loads(json.dumps(values, allow_nan=False)) == values
     assert set(values["tasks"]["qa"]) >= {"rows", "metrics", "intervals", "failures"}
-    assert set(values) == {"tasks", "sources", "unmatched", "macro_score"}
+    assert set(values) == {
+        "tasks", "sources", "unmatched", "macro_score", "over_sources", "contracts", "warnings"
+    }  # fmt: skip
     assert values["sources"]["s"]["qa"]["rows"] == 1
 
 

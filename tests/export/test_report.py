@@ -70,10 +70,7 @@ def fill(folder, systems=("base", "tuned")):
         for place, name in enumerate(("base", "tuned"))
         if name in systems
     }
-    scores = {
-        name: score_predictions(rows, tasks, resamples=50, overlapping=["rows.jsonl:20"])
-        for name, rows in answers.items()
-    }
+    scores = {name: score_predictions(rows, tasks, overlapping=["rows.jsonl:20"]) for name, rows in answers.items()}
     (folder / "evaluation").mkdir()
     for name, score in scores.items():
         (folder / "evaluation" / f"{name}.json").write_text(json.dumps(score.to_json()))

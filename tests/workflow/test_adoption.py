@@ -155,6 +155,8 @@ REFUSED = {
     "scales by layer": ("settings", lambda folder: change_config(folder, alpha_pattern={"q_proj": 32})),
     "trained embeddings": ("settings", lambda folder: change_config(folder, modules_to_save=["embed_tokens"])),
     "no scale": ("settings", lambda folder: change_config(folder, lora_alpha=None)),
+    "a rank of nothing": ("settings", lambda folder: change_config(folder, r=0)),
+    "a dropout in words": ("settings", lambda folder: change_config(folder, lora_dropout="some")),
     "a setting nobody knows": ("settings", lambda folder: change_config(folder, use_something_new=True)),
 }
 

@@ -89,8 +89,8 @@ def test_stop_ids_that_end_no_answer_or_occur_in_one_are_found(encoder):
 
 @pytest.mark.parametrize(
     ("normalizer", "answer"),
-    [(normalizers.NFC(), "a\u0301gua : B\nhelps : O"), (normalizers.Replace("\t", ""), "ab\tcd : B\nhelps : O")],
-    ids=["NFC", "tabs"],
+    [(normalizers.NFKC(), "m\u00b2 : B\nhelps : O"), (normalizers.Replace("\t", ""), "ab\tcd : B\nhelps : O")],
+    ids=["NFKC", "tabs"],
 )
 def test_a_tokenizer_that_changes_text_is_found(normalizer, answer):
     tokenizer = make_tokenizer(TEMPLATES["starling"])
@@ -98,6 +98,12 @@ def test_a_tokenizer_that_changes_text_is_found(normalizer, answer):
     row = example(answer, task="ner")
     assert "tokenizer or chat template change it" in faults(Encoder(tokenizer), row)[0]
     assert faults(Encoder(make_tokenizer(TEMPLATES["starling"])), row) == [""]
+
+
+def test_accents_in_the_normal_form_of_the_tokenizer_are_the_same_accents():
+    tokenizer = make_tokenizer(TEMPLATES["starling"])
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+    assert faults(Encoder(tokenizer), example("a\u0301gua : B\nhelps : O", task="ner")) == [""]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def test_a_plan_announces_the_ways_and_the_bounds_and_loads_nothing(asked, rows,
     plan = tuner_of(asked, rows).plan()
     assert plan.proof == {"ways": list(WAYS), "bounds": asdict(TOLERANCES["fp32"])}
     (said,) = proof_in_words(plan.proof)
-    assert said.startswith("the fast path, else what is right, beside the model's own forward on the first micro-batch; ")
+    assert said.startswith(
+        "the fast path, else what is right, beside the model's own forward on the first micro-batch; "
+    )
     assert said.endswith("loss within 1e-05, gradients 0.0001, other samples and later tokens 1e-05")
     assert not (tmp_path / "run").exists()
 

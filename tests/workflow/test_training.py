@@ -25,8 +25,8 @@ def test_a_run_logs_its_scores_and_keeps_the_best(tmp_path):
     assert [record["step"] for record in scored] == [2, 4]
     for record in scored:
         assert set(record) == {"step", "evaluation", "macro"}  # and the seconds, which differ from run to run
-        assert set(record["evaluation"]) == {"ner", "nli"}
-        assert record["macro"] == pytest.approx(sum(record["evaluation"].values()) / 2)
+        assert {"nli"} <= set(record["evaluation"]) <= {"ner", "nli"}  # of rows without an entity there is no span F1
+        assert record["macro"] == pytest.approx(sum(record["evaluation"].values()) / len(record["evaluation"]))
     assert (tmp_path / "run" / "checkpoints" / "step-000002" / "MANIFEST.json").is_file()
 
 

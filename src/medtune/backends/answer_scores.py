@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from medtune.backends.halving import run_in_batches
-from medtune.plugins.contracts import AnswerRequest, Loaded
+from medtune.plugins.contracts import AnswerRequest, Loaded, TokenScores
 from medtune.specs import EvalSpec
 
-__all__ = ["answer_log_probabilities"]
+__all__ = ["answer_log_probabilities", "token_scores"]
 
 _ROWS = 64
 """Answers that run through the model together where the spec says "auto"; each holds its logits for a moment."""
@@ -39,6 +39,37 @@ def answer_log_probabilities(
             )
     finally:
         loaded.model.train(was_training)
+
+
+def token_scores(loaded: Loaded, request: AnswerRequest, top: int) -> list[list[TokenScores]]:
+    """Return, for each answer, the log-probability of each token and the ``top`` most probable tokens in its place.
+
+    Args:
+        loaded: model and tokenizer; an adapter counts as it is now.
+        request: a prompt with its answers; every answer has at least one token.
+        top: how many.
+    """
+    import torch
+
+    was_training = loaded.model.training
+    loaded.model.eval()
+    try:
+        with torch.inference_mode():
+            return [_scored(loaded, request.input_ids, answer, top) for answer in request.answers]
+    finally:
+        loaded.model.train(was_training)
+
+
+def _scored(loaded: Loaded, prompt: Sequence[int], answer: Sequence[int], top: int) -> list[TokenScores]:
+    import torch
+
+    ids = torch.tensor([[*prompt, *answer]], device=loaded.device)
+    read: Any = loaded.model(input_ids=ids, use_cache=False, logits_to_keep=len(answer) + 1)
+    scores = read.logits[0, :-1].float().log_softmax(-1)
+    given = scores.gather(1, ids[0, len(prompt) :, None])[:, 0].tolist()
+    best = scores.topk(min(top, scores.shape[1]), -1)
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [TokenScores(one, tuple(zip(i, v, strict=True))) for one, (i, v) in zip(given, pairs, strict=True)]
 
 
 def _score_some(

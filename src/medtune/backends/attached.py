@@ -10,14 +10,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from medtune.errors import UnsafeAdapterError
+from medtune.errors import SpecError, UnsafeAdapterError
 from medtune.machine.libraries import quiet_libraries
 from medtune.specs import LoraSpec, ModelSpec
 
 __all__ = ["AttachedAdapter", "Kept", "copies"]
 
 _ADAPTER = "default"
-"""peft's name of the one adapter there is; under any other it would be saved into a folder of that name."""
+"""peft's name of the first adapter; under any other it would be saved into a folder of that name."""
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 Kept = Sequence[tuple[Any, Any]]
@@ -93,10 +93,51 @@ class AttachedAdapter:
         model.requires_grad_(requires_grad=False)
         model.eval()
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
+    @quiet_libraries()
+    def add(self, name: str, folder: Path, spec: LoraSpec) -> None:
+        """Load a saved adapter beside those that are there; its name must hold no dot.
+
+        Raises:
+            SpecError: it, or the first one, trains values of the base, which all of them share.
+            UnsafeAdapterError: its tensors are not those that its settings imply on this base.
+        """
+        from peft import LoraConfig, set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        if spec.bias != "none" or self._biases:
+            raise SpecError("an adapter with trained biases changes the base that others answer by; use it by itself")
+        config: Any = LoraConfig.from_pretrained(str(folder))
+        config.init_lora_weights, config.inference_mode = True, True
+        tensors = load_file(folder / _WEIGHTS)
+        self._model.add_adapter(name, config)
+        try:
+            implied = self._shapes(name)
+            _require_names(folder, implied, tensors)
+            _require_shapes(folder, implied, tensors)
+            set_peft_model_state_dict(self._model, tensors, adapter_name=name)
+        except UnsafeAdapterError:
+            self._model.delete_adapter(name)
+            raise
+        for parameter_name, parameter in self._model.named_parameters():
+            if f".{name}." in parameter_name:
+                parameter.data = parameter.data.float()
+        self._model.requires_grad_(requires_grad=False)
+        self._model.eval()
+
+    def use(self, name: str | None) -> None:
+        """Let one adapter take part, None the first one."""
+        self._model.set_adapter(name or _ADAPTER)
+        self._model.requires_grad_(requires_grad=False)  # peft would train the one that takes part
+
+    def remove(self, name: str) -> None:
+        """Take an added adapter out of memory."""
+        self.use(None)
+        self._model.delete_adapter(name)
+
+    def _shapes(self, name: str = _ADAPTER) -> dict[str, tuple[int, ...]]:
         from peft import get_peft_model_state_dict
 
-        values = get_peft_model_state_dict(self._model, adapter_name=_ADAPTER, save_embedding_layers=False)
+        values = get_peft_model_state_dict(self._model, adapter_name=name, save_embedding_layers=False)
         return {name: tuple(tensor.shape) for name, tensor in values.items()}
 
     def _swap(self) -> None:

@@ -21,11 +21,11 @@ TRIED_TOKENS = 6
 """Most tokens of an answer that is tried."""
 _TIES = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}
 """How far below the largest logit another token may lie, in standard deviations of the logits, and be taken for it by rounding."""
-_found: "WeakKeyDictionary[Any, dict[tuple[str, bool], str]]" = WeakKeyDictionary()
+_found: "WeakKeyDictionary[Any, dict[tuple[str, frozenset[str]], str]]" = WeakKeyDictionary()
 
 
 def disagreement(loaded: Loaded, prompts: Sequence[GenerationRequest], way: str, decode: Decode) -> str:
-    """Return how a way of answering differs from a plain loop, empty where it does not; once a model, with its adapter and without.
+    """Return how a way of answering differs from a plain loop, empty where it does not; once a model, with each adapter and without.
 
     Args:
         loaded: model and tokenizer.
@@ -33,7 +33,7 @@ def disagreement(loaded: Loaded, prompts: Sequence[GenerationRequest], way: str,
         way: name of the way, by which its outcome is kept.
         decode: answers greedily.
     """
-    known, key = _found.setdefault(loaded.model, {}), (way, _adapts(loaded.model))
+    known, key = _found.setdefault(loaded.model, {}), (way, _taking_part(loaded.model))
     if key not in known:
         ordered = sorted(prompts, key=lambda prompt: len(prompt.input_ids))
         tried = [
@@ -47,9 +47,10 @@ def disagreement(loaded: Loaded, prompts: Sequence[GenerationRequest], way: str,
     return known[key]
 
 
-def _adapts(model: Any) -> bool:
-    """Whether an adapter takes part."""
-    return any(getattr(module, "disable_adapters", True) is False for module in model.modules())
+def _taking_part(model: Any) -> frozenset[str]:
+    """Return the names of the adapters that take part."""
+    layers = [module for module in model.modules() if getattr(module, "disable_adapters", True) is False]
+    return frozenset(name for layer in layers for name in layer.active_adapters)
 
 
 def _compared(loaded: Loaded, prompt: GenerationRequest, answer: Sequence[int]) -> str:

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medtune.plugins.contracts import GenerationRequest, Loaded
+from medtune.plugins.contracts import GenerationRequest, Loaded, RequestFeed
 from medtune.specs import EvalSpec
 
-__all__ = ["fast_generate"]
+__all__ = ["fast_generate", "fast_generate_from"]
 
 _LOG = logging.getLogger(__name__)
 _GIB = 2**30
 _USABLE = 0.9
 """Share of a GPU's free memory that may be taken: allocators round up, libraries take some of their own."""
 _USABLE_OF_HOST = 0.5
-_CPU_SLOTS = 64
+_SLOTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,9 @@ def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: Ev
     """
     import torch
 
-    from medtune.accel.decode.reading import survey
-
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[loaded.compute_dtype]
     device = torch.device(loaded.device)
-    found = survey(loaded.model, dtype)
-    wanted = spec.batch_size if spec.batch_size != "auto" else None if device.type == "cuda" else _CPU_SLOTS
+    found = _surveyed(loaded)
+    wanted = spec.batch_size if spec.batch_size != "auto" else None if device.type == "cuda" else _SLOTS
     answers: dict[int, list[int]] = {}
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         while len(answers) < len(prompts):
@@ -56,10 +53,49 @@ def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: Ev
             except torch.OutOfMemoryError:
                 if wanted == 1:
                     raise
-                wanted = max(1, (wanted or min(len(prompts), _CPU_SLOTS * 8)) // 2)
+                wanted = max(1, (wanted or min(len(prompts), _SLOTS * 8)) // 2)
             if device.type == "cuda":
                 torch.cuda.empty_cache()  # so that training finds the memory in one piece
     return [answers[i] for i in range(len(prompts))]
+
+
+def fast_generate_from(loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longest: int) -> None:
+    """Answer what a feed gives until it has no more.
+
+    Args:
+        loaded: model and tokenizer.
+        feed: requests, and where their answers go.
+        spec: as in ``fast_generate``; "auto" is 64 sequences.
+        longest: most tokens of a request, prompt and answer.
+
+    Raises:
+        UnsupportedError: the model is none that the decoder can run; no request was taken then.
+        torch.OutOfMemoryError: memory is short; requests that were taken and not finished are lost.
+    """
+    import torch
+
+    from medtune.accel.decode.plan import plan_decoding
+    from medtune.accel.decode.reading import read_decoder
+    from medtune.accel.decode.slots import Decoding
+
+    device = torch.device(loaded.device)
+    found = _surveyed(loaded)
+    dtype = found.parts.head.dtype
+    slots = _SLOTS if spec.batch_size == "auto" else spec.batch_size
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        budget = _budget(device, _Limits(slots, spec.memory_gib))
+        plan = plan_decoding(_shape(found, dtype), [longest] * slots, budget, slots)
+        decoder = read_decoder(found, dtype, dequantize=plan.dequantize)
+        Decoding(decoder, plan.groups[0].size, plan.room, loaded.stop_ids).run_from(feed)
+
+
+def _surveyed(loaded: Loaded) -> Any:
+    import torch
+
+    from medtune.accel.decode.reading import survey
+
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[loaded.compute_dtype]
+    return survey(loaded.model, dtype)
 
 
 def _decode(

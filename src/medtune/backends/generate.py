@@ -1,18 +1,30 @@
 """Generates answers greedily with a transformers model: by slots where the model's family is known, else as it does."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from medtune.errors import UnprovenAnswersError
 from medtune.machine.libraries import quiet_libraries
-from medtune.plugins.contracts import AnswerRequest, Completion, GenerationRequest, Generator, Loaded
+from medtune.plugins.contracts import (
+    AnswerRequest,
+    Completion,
+    GenerationRequest,
+    Generator,
+    Loaded,
+    RequestFeed,
+    TokenScores,
+)
 from medtune.plugins.hookspecs import hookimpl
 from medtune.specs import EvalSpec
 
 __all__ = ["TransformersGenerator", "completion", "provide_generators"]
 
 _LOG = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 class TransformersGenerator:
@@ -44,7 +56,15 @@ class TransformersGenerator:
         """
         if not all(prompt.input_ids for prompt in prompts):
             raise ValueError("a prompt has no tokens")
-        return [completion(loaded, ids) for ids in _answers(loaded, prompts, spec)] if prompts else []
+        if not prompts:
+            return []
+        ids = _by_first_proved(loaded, prompts, spec, lambda way: way.generate(loaded, prompts, way.spec))
+        return [completion(loaded, each) for each in ids]
+
+    @quiet_libraries()
+    def generate_from(self, loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longest: int) -> None:
+        """Answer what a feed gives until it has no more, in the way in which ``generate`` answers."""
+        _by_first_proved(loaded, _probes(loaded), spec, lambda way: way.generate_from(loaded, feed, way.spec, longest))
 
     @quiet_libraries()
     def log_probabilities(
@@ -55,6 +75,13 @@ class TransformersGenerator:
 
         return answer_log_probabilities(loaded, requests, spec)
 
+    @quiet_libraries()
+    def token_scores(self, loaded: Loaded, request: AnswerRequest, top: int) -> Sequence[Sequence[TokenScores]]:
+        """Return for each answer the scores of each of its tokens, with the ``top`` most probable ones in its place."""
+        from medtune.backends.answer_scores import token_scores
+
+        return token_scores(loaded, request, top)
+
 
 @hookimpl
 def provide_generators() -> Sequence[Generator]:
@@ -62,26 +89,51 @@ def provide_generators() -> Sequence[Generator]:
     return [TransformersGenerator()]
 
 
-def _answers(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A way of answering, and how it is asked."""
+
+    name: str
+    generate: Callable[..., list[list[int]]]
+    generate_from: Callable[..., None]
+    spec: EvalSpec
+
+
+def _ways(spec: EvalSpec) -> Iterator[_Way]:
+    """Yield the ways, the fastest first."""
+    from medtune.backends import fast_generate as own
+    from medtune.backends import transformers_generate as theirs
+
+    yield _Way("medtune's decoder", own.fast_generate, own.fast_generate_from, spec)
+    # some models pass by the mask of a padded batch, and answer rightly one prompt at a time
+    for name, chosen in (("generate", spec), ("generate one by one", spec.model_copy_with(batch_size=1))):
+        yield _Way(name, theirs.generate_by_transformers, theirs.generate_from_by_transformers, chosen)
+
+
+def _by_first_proved(
+    loaded: Loaded, probes: Sequence[GenerationRequest], spec: EvalSpec, work: Callable[[_Way], Result]
+) -> Result:
+    """Return what ``work`` does with the fastest way that answers ``probes`` as the model does token by token."""
     from medtune.accel.model.unsupported import UnsupportedError
     from medtune.backends.decode_proof import disagreement
-    from medtune.backends.fast_generate import fast_generate
-    from medtune.backends.transformers_generate import generate_by_transformers
 
-    try:
-        wrong = disagreement(loaded, prompts, "medtune's decoder", partial(fast_generate, spec=spec))
-        if not wrong:
-            return fast_generate(loaded, prompts, spec)
-    except UnsupportedError as error:
-        wrong = str(error)
-    _LOG.warning("answering through transformers' own generate, which is slower: %s", wrong)
-    # some models pass by the mask of a padded batch, and answer rightly one prompt at a time
-    for way, chosen in (("generate", spec), ("generate one by one", spec.model_copy_with(batch_size=1))):
-        wrong = disagreement(loaded, prompts, way, partial(generate_by_transformers, spec=chosen))
-        if not wrong:
-            return generate_by_transformers(loaded, prompts, chosen)
-        _LOG.warning("%s does not answer as the model does: %s", way, wrong)
+    said, wrong = "answering through transformers' own generate, which is slower: %s", ""
+    for way in _ways(spec):
+        try:
+            wrong = disagreement(loaded, probes, way.name, partial(way.generate, spec=way.spec))
+            if not wrong:
+                return work(way)
+        except UnsupportedError as error:
+            wrong = str(error)
+        _LOG.warning(said, wrong)
+        said = "transformers' generate does not answer as the model does: %s"
     raise UnprovenAnswersError("transformers' own generate", wrong)
+
+
+def _probes(loaded: Loaded) -> list[GenerationRequest]:
+    """Return a short and a longer prompt by which a way is proved where none of the requests is known yet."""
+    ids: list[int] = loaded.tokenizer("Label each token: fever helps .", add_special_tokens=False)["input_ids"]
+    return [GenerationRequest(ids[:3], 1), GenerationRequest(ids, 1)]
 
 
 def completion(loaded: Loaded, ids: Sequence[int]) -> Completion:

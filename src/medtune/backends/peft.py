@@ -76,6 +76,7 @@ class PeftAdapter:
             save_adapter=attached.save,
             load_adapter=attached.load,
             base_only=attached.base_only,
+            adapters=attached,
         )
 
 

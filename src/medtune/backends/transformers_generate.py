@@ -1,13 +1,13 @@
 """Decodes through transformers' own ``generate``: any architecture, left-padded batches of like length."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from medtune.backends.halving import run_in_batches
-from medtune.plugins.contracts import GenerationRequest, Loaded
+from medtune.plugins.contracts import GenerationRequest, Loaded, RequestFeed
 from medtune.specs import EvalSpec
 
-__all__ = ["generate_by_transformers"]
+__all__ = ["generate_by_transformers", "generate_from_by_transformers"]
 
 _BATCH = 64
 _GIB = 2**30
@@ -34,6 +34,41 @@ def generate_by_transformers(loaded: Loaded, prompts: Sequence[GenerationRequest
         return run_in_batches(len(prompts), size, lambda left, most: _decode_some(loaded, prompts, left, most))
     finally:
         loaded.model.train(was_training)
+
+
+def generate_from_by_transformers(loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longest: int) -> None:
+    """Answer what a feed gives until it has no more: what waits together, the next ones when all of these are answered.
+
+    Args:
+        loaded: model and tokenizer.
+        feed: requests, and where their answers go.
+        spec: as in ``generate_by_transformers``.
+        longest: most tokens of a request, prompt and answer.
+
+    Raises:
+        torch.OutOfMemoryError: memory is short; requests that were taken and not finished are lost.
+    """
+    size = spec.batch_size
+    if size == "auto":
+        size = _affordable(loaded, [GenerationRequest(range(longest), 0)], spec)
+    loaded.model.eval()
+    while new := feed.take(size, wait=True):
+        keys, batch = list(new), list(new.values())
+        open_keys = set(keys)
+
+        def are_done(rows: list[list[int]], keys: list[int] = keys, still: set[int] = open_keys) -> list[bool]:
+            limits = [new[key].max_new_tokens for key in keys]
+            for key, row, limit in zip(keys, rows, limits, strict=True):
+                if key not in still:
+                    continue
+                ended = len(row) >= limit or row[-1] in loaded.stop_ids
+                if ended:
+                    feed.finish(key, row[:limit])
+                if ended or (feed.watches(key) and not feed.progress(key, row)):
+                    still.discard(key)
+            return [key not in still for key in keys]
+
+        _decode(loaded, batch, are_done)
 
 
 def _decode_some(
@@ -68,7 +103,12 @@ def _batches(prompts: Sequence[GenerationRequest], wanted: Sequence[int], size: 
         yield order[start : start + size]
 
 
-def _decode(loaded: Loaded, batch: Sequence[GenerationRequest]) -> list[list[int]]:
+def _decode(
+    loaded: Loaded,
+    batch: Sequence[GenerationRequest],
+    are_done: Callable[[list[list[int]]], list[bool]] | None = None,
+) -> list[list[int]]:
+    """Return the ids of answers; ``are_done`` says after each token of which of them no more are wanted."""
     import torch
     from transformers import GenerationConfig
 
@@ -88,9 +128,16 @@ def _decode(loaded: Loaded, batch: Sequence[GenerationRequest]) -> list[list[int
         pad_token_id=pad,
         use_cache=True,
     )
+
+    def asked(so_far: Any, _scores: Any, **_others: Any) -> Any:
+        return torch.tensor(are_done(so_far[:, width:].tolist()) if are_done else [], device=so_far.device)
+
     with torch.inference_mode():
         output: Any = loaded.model.generate(
-            input_ids=ids.to(loaded.device), attention_mask=seen.to(loaded.device), generation_config=config
+            input_ids=ids.to(loaded.device),
+            attention_mask=seen.to(loaded.device),
+            generation_config=config,
+            stopping_criteria=[asked] if are_done else None,
         )
     rows: list[list[int]] = output[:, width:].tolist()
     return rows

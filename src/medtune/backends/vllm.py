@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from medtune.backends.decode_proof import TRIED_TOKENS
 from medtune.backends.generate import completion
-from medtune.backends.vllm_proof import require_proved
 from medtune.errors import SpecError
 from medtune.plugins.contracts import Completion, GenerationRequest, Generator, Loaded
 from medtune.plugins.hookspecs import hookimpl
@@ -77,6 +75,8 @@ def provide_generators() -> Sequence[Generator]:
 
 def _proved(ask: Any, loaded: Loaded, prompts: Sequence[GenerationRequest], adapter: Path | None) -> Any:
     """Return vLLM's outputs, once what it answers to two of the prompts is proved."""
+    from medtune.backends.vllm_proof import require_proved
+
     require_proved(loaded, prompts, lambda tried: _with_logs(ask(tried, logs=True)), adapts=adapter is not None)
     return ask(prompts)
 
@@ -131,6 +131,8 @@ def _save_adapter(loaded: Loaded, folder: Path) -> Path | None:
 def _options(
     loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec, adapter: Path | None
 ) -> dict[str, Any]:
+    from medtune.backends.decode_proof import TRIED_TOKENS
+
     base = loaded.model.get_base_model() if hasattr(loaded.model, "get_base_model") else loaded.model
     options: dict[str, Any] = {
         "model": base.name_or_path,

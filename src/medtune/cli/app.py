@@ -6,7 +6,21 @@ import traceback
 
 import typer
 
-from medtune.cli import adopt, bench, cache, demo, evaluate, folder, importing, init, inspect, machine, plugins, train
+from medtune.cli import (
+    adopt,
+    bench,
+    cache,
+    demo,
+    evaluate,
+    folder,
+    importing,
+    init,
+    inspect,
+    machine,
+    plugins,
+    serve,
+    train,
+)
 from medtune.errors import MedtuneError
 
 __all__ = ["app", "run"]
@@ -25,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, train, inspect, bench, evaluate, adopt, folder, machine, importing, init):
+for module in (demo, train, inspect, bench, evaluate, adopt, folder, machine, importing, init, serve):
     module.add_to(app)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(cache.app, name="cache")

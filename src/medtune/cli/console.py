@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from medtune.cli.account import print_account
+from medtune.cli.task_tables import notes_of, print_contracts, task_table
 from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
 from medtune.plugins.plan import proof_in_words
@@ -136,18 +137,9 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    for task, score in result["tasks"].items():
-        other = result.get("base", {}).get("tasks", {}).get(task, {})
-        base = {**other.get("metrics", {}), **other.get("failures", {})}
-        table = Table(title=f"{task}, {score['rows']} rows", title_justify="left")
-        for column in ("metric", *(("base",) if base else ()), "value", "95 % interval"):
-            table.add_column(column, justify="left" if column == "metric" else "right")
-        for name, value in (score["metrics"] | score["failures"]).items():
-            interval = score["intervals"].get(name)
-            shown = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-            before = (f"{base[name]:.3f}" if name in base else "",) if base else ()
-            table.add_row(name, *before, f"{value:.3f}", shown)
-        console.print(table)
+    print_contracts(console, result.get("contracts", []))
+    for task in result["tasks"]:
+        console.print(task_table(result, task))
     if paraphrases := result.get("paraphrases"):
         table = Table(title="the same rows in other words", title_justify="left")
         for column in ("task", "metric", "lowest", "mean", "highest"):
@@ -161,10 +153,13 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
 
 def _findings(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the tables of an evaluation do not say: verdicts, rows without overlap, rows that were not scored."""
+    yield from notes_of(result)
     for task, found in result.get("comparison", {}).get("tasks", {}).items():
         yield f"{task}: {found['verdict']}"
     for task, score in result.get("without_overlap", {}).items():
-        value = score["metrics"][score["primary"]]
+        value = score["metrics"].get(score["primary"])
+        if value is None:
+            continue
         yield f"{task}: {score['primary']} {value:.3f} on the {score['rows']} rows that do not also stand in the training rows"
     for finding in result.get("lint", []):
         yield lint_sentence(finding)

@@ -1,5 +1,7 @@
 """``medtune evaluate``, ``score`` and ``chat``: what a model answers and what that is worth."""
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +9,7 @@ from typing import Annotated
 import typer
 
 from medtune.cli.options import AsJson, Traceback
+from medtune.cli.serve import TOKEN_VARIABLE, TokenFile
 from medtune.errors import SpecError
 
 __all__ = ["add_to"]
@@ -75,41 +78,85 @@ def _refuse(given: Mapping[str, bool], why: str) -> None:
 
 def score(
     file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Lines of task, input, gold and prediction.")],
+    against: Annotated[
+        Path | None, typer.Option(metavar="OTHER.jsonl", help="Another system's answers, to test against row by row.")
+    ] = None,
+    tasks: Annotated[
+        Path | None, typer.Option(metavar="SPEC", help="File with [[tasks]] tables, such as a run's spec.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help='Such as \'tasks=[{source="notes", kind="free-text"}]\'.'),
+    ] = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
     """Score predictions that any system made; loads no machine learning library."""
     from medtune.cli.console import print_evaluation, print_json
-    from medtune.evaluation.gold_lint import lint_predictions
-    from medtune.evaluation.predictions import read_predictions
-    from medtune.evaluation.scoring import score_predictions
     from medtune.plugins.host import create_host
+    from medtune.workflow.score_files import score_files, tasks_in
 
-    tasks = create_host().all("task")
-    predictions = read_predictions(file, tasks)
-    result = score_predictions(predictions, tasks).to_json()
-    result["lint"] = [finding.to_json() for finding in lint_predictions(predictions, tasks)]
+    result = score_files(file, against, tasks_in(tasks, settings or ()), create_host().all("task"))
     (print_json if as_json else print_evaluation)(result)
 
 
 def chat(
-    run: RunFolderArgument,
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run folder; none with --url.")] = None,
     message: Annotated[str | None, typer.Option("-m", "--message", help="Ask this once and print the answer.")] = None,
     base: BasePath = None,
+    url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint to ask instead of a run.")] = None,
+    model: Annotated[str | None, typer.Option(help="Which model of --url; by default the first.")] = None,
+    token_file: TokenFile = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
     """Talk with the tuned model; nothing is kept. It is a research model and its answers are no medical advice."""
     from medtune.cli.console import print_json
-    from medtune.workflow.run import Run
 
-    opened = Run.open(run, base=base)
+    if (run is None) == (url is None):
+        raise SpecError("give a RUN or --url, one of them")
+    if url is None and (model is not None or token_file is not None):
+        raise SpecError("--model and --token-file go with --url")
+    if run is None and base is not None:
+        raise SpecError("--base goes with a RUN")
+    partner = _Local(run, base) if run is not None else _Remote(str(url), model, token_file)
     if message is None and not as_json:
-        opened.chat()
+        partner.chat()
         return
     text = message if message is not None else typer.get_text_stream("stdin").read()
-    answer = opened.generate([{"role": "user", "content": text}])
+    answer = partner.answer(text)
     if as_json:
         print_json({"answer": answer})
     else:
         typer.echo(answer)
+
+
+class _Local:
+    """A run in this process."""
+
+    def __init__(self, run: Path, base: Path | None) -> None:
+        from medtune.workflow.run import Run
+
+        self._run = Run.open(run, base=base)
+
+    def chat(self) -> None:
+        self._run.chat()
+
+    def answer(self, text: str) -> str:
+        return self._run.generate([{"role": "user", "content": text}])
+
+
+class _Remote:
+    """A model behind a URL."""
+
+    def __init__(self, url: str, model: str | None, token_file: Path | None) -> None:
+        from medtune.serving.client import Client
+        from medtune.serving.token import read_token
+
+        self._client = Client(url, read_token(token_file, os.environ.get(TOKEN_VARIABLE)), model)
+
+    def chat(self) -> None:
+        self._client.chat(sys.stdin, sys.stdout)
+
+    def answer(self, text: str) -> str:
+        return "".join(self._client.answer([{"role": "user", "content": text}]))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medtune.cli.account import print_account
+from medtune.cli.task_tables import print_contracts
 from medtune.data.lengths import named_sources
 from medtune.data.preview import Preview
 from medtune.plugins.contracts import EncodedExample
@@ -25,6 +26,7 @@ def print_preview(preview: Preview) -> None:
     console.print(
         f"{report.packed_rows:,} packed rows, {report.fill:.1%} full; {report.quarantined} malformed rows set aside"
     )
+    print_contracts(console, report.tasks)
     print_account(console, report.to_json())
     for reason, count in report.reasons.items():
         console.print(f"set aside {count:,} times: {reason}", highlight=False, markup=False)

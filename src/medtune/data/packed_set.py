@@ -163,6 +163,7 @@ class PackedSetBuilder:
             duplicates={"training": self._repeated.to_json(), "validation": _repeated(self._validation)},
             control_spelled=self._spelled,
             lint=found.pop("lint", []),
+            tasks=found.pop("tasks", []),
             perfect_answers=found,
             account=account,
             answers_without_loss=earlier if self._spec.data.supervise == "last" else 0,

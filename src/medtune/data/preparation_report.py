@@ -40,6 +40,7 @@ class PreparationReport:
         perfect_answers: what the check of perfect answers found: ``checked``, ``failed`` and, by source, ``kinds`` and how
             many of each; empty where it was not run.
         lint: what is odd about the gold answers: kind, source, split, rows, of and a sentence each.
+        tasks: what each source is, as JSON values: source, kind, known (how), labels, negative, metric; empty where unasked.
         account: what was read of each source: files, formatter, columns (see ``account.MemberAccount.to_json``).
         answers_without_loss: answers before the last of their conversation, where only the last one carries loss.
         validation: what became of the rows to score on: rows to draw from, drawn, malformed, too long, and
@@ -69,6 +70,7 @@ class PreparationReport:
     control_spelled: int = 0
     perfect_answers: dict[str, Any] = field(default_factory=dict[str, Any])
     lint: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    tasks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     from_cache: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -91,6 +93,12 @@ class PreparationReport:
             told.append(
                 f"{rows} spell out a control token, as text; take it out of the rows, the chat template writes it itself"
             )
+        told += [
+            f"how source '{task['source']}' is scored cannot be told from its answers ({task['known']}); training asks for it: "
+            f'tasks = [{{ source = "{task["source"]}", kind = "{task["candidates"][0]}" }}]'
+            for task in self.tasks
+            if task["candidates"]
+        ]
         return [*told, *self._duplicates_told(), *(lint_sentence(finding) for finding in self.lint)]
 
     def _overlap_told(self) -> Iterator[str]:

@@ -90,6 +90,7 @@ class Preview:
             yield f"<td>{source['needed']['99']:,}<td>{source['lost_rows']:,}"
             yield f"<td>{source['lost_supervised_tokens']:,}<td>{overlap:,}</tr>"
         yield "</table></div>"
+        yield from self._tasks()
         yield from self._columns()
         for name, source in named_sources(report.sources).items():
             if "histogram" not in source:
@@ -106,6 +107,15 @@ class Preview:
                 yield f"<{tag}>{html.escape(token)}</{tag}>"
             yield "</div>"
         yield "</html>"
+
+    def _tasks(self) -> Iterator[str]:
+        """Yield a table of what each source is."""
+        yield "<h2>Tasks</h2><div class=scroll><table><tr><th>source<th>kind<th>known by<th>labels<th>negative<th>metric</tr>"
+        for task in self.report.tasks:
+            cells = [task["source"] or "unnamed", task["kind"], task["known"], f"{len(task['labels'])}"]
+            cells += [", ".join(task["negative"]), task["metric"] or "of its kind"]
+            yield f"<tr>{''.join(f'<td>{html.escape(cell)}' for cell in cells)}</tr>"
+        yield "</table></div>"
 
     def _columns(self) -> Iterator[str]:
         """Yield a table of the columns of each source."""

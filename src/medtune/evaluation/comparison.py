@@ -1,7 +1,8 @@
 """Compares the tuned model with the base on the same rows and says in words what was gained."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from medtune.errors import DataError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "TaskComparison", "compare", "unlike_row"]
 
 _SIGNIFICANCE = 0.05
+_BASE = "the base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class TaskComparison:
         base: its value for the base.
         tuned: its value for the tuned model.
         rows: rows that both answered.
-        interval: 95 % bootstrap interval of tuned minus base; None when the task does not count per row.
-        p_value: of the paired randomisation test, adjusted by Holm over the tasks compared; None likewise.
+        interval: 95 % interval of tuned minus base; None where too few rows say anything, or the task does not count per row.
+        p_value: of the paired randomisation test, adjusted by Holm over the tasks compared; None for such a task.
         verdict: the finding in words.
     """
 
@@ -50,13 +52,22 @@ class Comparison:
     """Tuned against base, task by task."""
 
     tasks: Mapping[str, TaskComparison]
+    other: str = _BASE
+
+    def against(self, other: str) -> "Comparison":
+        """Return the comparison with another name for the base, such as a file's."""
+        told = {
+            name: replace(found, verdict=found.verdict.replace(f" than {_BASE} ", f" than {other} "))
+            for name, found in self.tasks.items()
+        }
+        return Comparison(told, other)
 
     @property
     def summary(self) -> str:
         """What the tuned model is, over all tasks: "better than the base on ner; ..."; empty when none was compared."""
         kinds = {"better than": "", "no better than": "", "worse than": "", "not tested": " against"}
         names = {kind: [name for name, found in self.tasks.items() if found.verdict.startswith(kind)] for kind in kinds}
-        return "; ".join(f"{kind}{kinds[kind]} the base on {', '.join(of)}" for kind, of in names.items() if of)
+        return "; ".join(f"{kind}{kinds[kind]} {self.other} on {', '.join(of)}" for kind, of in names.items() if of)
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""
@@ -107,13 +118,14 @@ def compare(
     from medtune.evaluation.statistics import holm
 
     _require_same_rows(base_predictions, tuned_predictions)
-    tested = _tested(base_predictions, tuned_predictions, tasks, seed)
+    figures = {name: score.primary for name, score in tuned.tasks.items()}
+    tested = _tested(base_predictions, tuned_predictions, tasks, figures, seed)
     p_values = holm({name: found.p_value for name, found in tested.items()})
     return Comparison(
         {
             name: _compared(base.tasks[name], score, tested.get(name), p_values.get(name))
             for name, score in tuned.tasks.items()
-            if name in base.tasks and score.primary in base.tasks[name].metrics
+            if name in base.tasks and score.primary in base.tasks[name].metrics and score.primary in score.metrics
         }
     )
 
@@ -130,7 +142,7 @@ def unlike_row(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> int |
 def _compared(base: TaskScore, tuned: TaskScore, found: "Difference | None", p_value: float | None) -> TaskComparison:
     figures = base.metrics[tuned.primary], tuned.metrics[tuned.primary]
     interval = found.interval if found else None
-    verdict = _verdict(*figures, interval, p_value)
+    verdict = _verdict(figures[1] - figures[0], interval, p_value)
     return TaskComparison(tuned.primary, *figures, tuned.rows, interval, p_value, verdict)
 
 
@@ -144,20 +156,27 @@ def _require_same_rows(base: Sequence[Prediction], tuned: Sequence[Prediction]) 
 
 
 def _tested(
-    base: Sequence[Prediction], tuned: Sequence[Prediction], tasks: Sequence[Task], seed: int
+    base: Sequence[Prediction],
+    tuned: Sequence[Prediction],
+    tasks: Sequence[Task],
+    figures: Mapping[str, str],
+    seed: int,
 ) -> "dict[str, Difference]":
     """Return the differences by task, of those that count per row."""
     by_name = {task.name: task for task in tasks}
     tested: dict[str, Difference] = {}
     for name, indices in group_by_task(tuned, tasks).items():
-        found = _test(by_name[name], [base[i] for i in indices], [tuned[i] for i in indices], seed)
+        own = [base[i] for i in indices], [tuned[i] for i in indices]
+        found = _test(by_name[name], *own, figures.get(name, ""), seed)
         if found is not None:
             tested[name] = found
     return tested
 
 
-def _test(task: Task, base: Sequence[Prediction], tuned: Sequence[Prediction], seed: int) -> "Difference | None":
-    """Return the difference of the task's primary figure; None for a task that does not count per row."""
+def _test(
+    task: Task, base: Sequence[Prediction], tuned: Sequence[Prediction], figure: str, seed: int
+) -> "Difference | None":
+    """Return the difference of a figure; None for a task that does not count it per row, or where it is undefined."""
     from medtune.evaluation.statistics import Sampling, paired_difference, sum_by_unit
     from medtune.evaluation.tally import Tallied
 
@@ -166,17 +185,23 @@ def _test(task: Task, base: Sequence[Prediction], tuned: Sequence[Prediction], s
     before, after = task.tally(base), task.tally(tuned)
     units = units_of(tuned) or range(len(tuned))
     counts = sum_by_unit(before.counts, units), sum_by_unit(after.counts, units)
-    return paired_difference(*counts, after.figures, after.primary, Sampling(seed=seed))
+    defined = [
+        figure in of and not math.isnan(float(of[figure])) for of in (after.figures(c.sum(axis=0)) for c in counts)
+    ]
+    return paired_difference(*counts, after.figures, figure, Sampling(seed=seed)) if all(defined) else None
 
 
-def _verdict(base: float, tuned: float, interval: tuple[float, float] | None, p_value: float | None) -> str:
-    points = f"{100 * (tuned - base):+.1f} points"
-    if interval is None or p_value is None:
+def _verdict(difference: float, interval: tuple[float, float] | None, p_value: float | None) -> str:
+    points = f"{100 * difference:+.1f} points"
+    if p_value is None:
         return f"not tested ({points}): the task does not count per row"
-    figures = f"{points}, 95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}, p = {_rounded(p_value)}"
+    told = "too few rows for an interval"
+    if interval is not None:
+        told = f"95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
+    figures = f"{points}, {told}, p = {_rounded(p_value)}"
     if p_value >= _SIGNIFICANCE:
-        return f"no better than the base ({figures})"
-    return f"{'better' if tuned > base else 'worse'} than the base ({figures})"
+        return f"no better than {_BASE} ({figures})"
+    return f"{'better' if difference > 0 else 'worse'} than {_BASE} ({figures})"
 
 
 def _rounded(p_value: float) -> str:

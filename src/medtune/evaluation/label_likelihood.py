@@ -44,7 +44,6 @@ def score_label_likelihood(
     encode: Callable[[Sequence[Example]], Sequence[EncodedExample]],
     log_probabilities: Score,
     tasks: Sequence[Task],
-    seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """Score by free decoding, by decoding held to the allowed answers, and by the likelihood of whole answers.
 
@@ -54,7 +53,6 @@ def score_label_likelihood(
         encode: examples as in training; an answer's tokens are the supervised ones, its end included.
         log_probabilities: of each token of each allowed answer, in nats.
         tasks: the registered tasks.
-        seed: of the intervals.
 
     Returns:
         Task -> JSON values: ``rows``; the scores ``free``, ``constrained`` (greedy decoding that may only spell an
@@ -68,7 +66,7 @@ def score_label_likelihood(
     by_task: dict[str, list[_Asked]] = {}
     for asked in map(_Asked, free, requests, log_probabilities(requests)):
         by_task.setdefault(str(asked.free.example.task), []).append(asked)
-    return {task: _score_task(task, asked, tasks, seed) for task, asked in sorted(by_task.items())}
+    return {task: _score_task(task, asked, tasks) for task, asked in sorted(by_task.items())}
 
 
 def greedy_choice(answers: Sequence[Sequence[int]], scores: Sequence[Sequence[float]]) -> int:
@@ -86,7 +84,7 @@ def greedy_choice(answers: Sequence[Sequence[int]], scores: Sequence[Sequence[fl
     return alive[0]
 
 
-def _score_task(task: str, asked: Sequence[_Asked], tasks: Sequence[Task], seed: int) -> dict[str, Any]:
+def _score_task(task: str, asked: Sequence[_Asked], tasks: Sequence[Task]) -> dict[str, Any]:
     whole = [each.whole for each in asked]
     systems = {
         "free": [each.free for each in asked],
@@ -99,7 +97,7 @@ def _score_task(task: str, asked: Sequence[_Asked], tasks: Sequence[Task], seed:
     ]
     return {
         "rows": len(asked),
-        **{name: _score_of(task, answers, tasks, seed) for name, answers in systems.items()},
+        **{name: _score_of(task, answers, tasks) for name, answers in systems.items()},
         "calibration": calibrate([row for row, _ in known], [place for _, place in known]).to_json(),
     }
 
@@ -129,6 +127,6 @@ def _gold(example: Example) -> int | None:
     return max(fits)[1] if fits else None
 
 
-def _score_of(task: str, answers: Sequence[Prediction], tasks: Sequence[Task], seed: int) -> Mapping[str, Any]:
-    scored: Mapping[str, Any] = score_predictions(answers, tasks, seed=seed).to_json()["tasks"].get(task, {})
+def _score_of(task: str, answers: Sequence[Prediction], tasks: Sequence[Task]) -> Mapping[str, Any]:
+    scored: Mapping[str, Any] = score_predictions(answers, tasks).to_json()["tasks"].get(task, {})
     return {key: scored[key] for key in ("primary", "metrics", "intervals", "failures") if key in scored}

@@ -58,8 +58,8 @@ def allowed_answers(example: Example) -> tuple[str, ...]:
     """
     if example.task == "nli":
         return NLI_LABELS
-    if example.task == "relation":
-        return RELATIONS
+    if example.task == "relation":  # other sets of relations are scored by free answers only
+        return RELATIONS if answer_of(example).strip() in RELATIONS else ()
     if example.task != "qa":
         return ()
     kind = QaTask().parse(answer_of(example), example).kind

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from medtune.evaluation.overlap import rouge_l
-from medtune.evaluation.recognition import answer_of
+from medtune.evaluation.recognition import HALLMARKS, NLI_LABELS, RELATIONS, answer_of
 from medtune.evaluation.spans import Span, spans_of
 from medtune.evaluation.tagging import GoldTags, TaggedAnswer
 from medtune.evaluation.tasks.classification import ClassificationTask
+from medtune.evaluation.tasks.extraction import ExtractionTask
 from medtune.evaluation.tasks.nli import NliTask
 from medtune.evaluation.tasks.qa import QaTask
 from medtune.evaluation.tasks.relation import RelationTask
@@ -17,6 +18,7 @@ __all__ = ["RIGHT", "mistakes_in"]
 RIGHT = "right"
 """What an answer without a mistake is called."""
 _LITTLE_OVERLAP = 0.2
+_NO_LABEL, _OTHER = "not one of the labels", "differs from the gold answer"
 
 
 def mistakes_in(prediction: Prediction) -> list[str]:
@@ -67,7 +69,7 @@ def _in_label(prediction: Prediction) -> list[str]:
     task = NliTask() if prediction.example.task == "nli" else RelationTask()
     found = task.parse(prediction.text, prediction.example)
     if found is None:
-        return ["not one of the labels"]
+        return [_NO_LABEL if answer_of(prediction.example).strip() in {*NLI_LABELS, *RELATIONS} else _OTHER]
     return [] if found == task.parse(answer_of(prediction.example), prediction.example) else ["wrong label"]
 
 
@@ -76,7 +78,9 @@ def _in_labels(prediction: Prediction) -> list[str]:
     found = task.parse(prediction.text, prediction.example)
     gold = task.parse(answer_of(prediction.example), prediction.example) or frozenset()
     if found is None:
-        return ["not one of the labels"]
+        return [_NO_LABEL if gold <= {*HALLMARKS} else _OTHER]
+    if len(gold) == len(found) == 1:
+        return [] if gold == found else ["wrong label"]
     return ["label missed"] * bool(gold - found) + ["label too many"] * bool(found - gold)
 
 
@@ -92,9 +96,20 @@ def _in_answer(prediction: Prediction) -> list[str]:
     return [] if found.value == gold.value else ["wrong option or decision"]
 
 
+def _in_items(prediction: Prediction) -> list[str]:
+    task = ExtractionTask()
+    found = task.parse(prediction.text, prediction.example)
+    gold = task.parse(answer_of(prediction.example), prediction.example)
+    if found is None or gold is None:
+        return ["no JSON"]
+    kinds = {"item missed": gold.plain - found.plain, "item too many": found.plain - gold.plain}
+    wrong = [kind for kind, items in kinds.items() if items]
+    return wrong or ["wrong offsets"] * (gold.has_offsets and gold.placed != found.placed)
+
+
 def _in_any(prediction: Prediction) -> list[str]:
     same = prediction.text.split() == answer_of(prediction.example).split()
-    return [] if same else ["differs from the gold answer"]
+    return [] if same else [_OTHER]
 
 
 _BY_TASK: Mapping[str, Callable[[Prediction], list[str]]] = {
@@ -103,4 +118,5 @@ _BY_TASK: Mapping[str, Callable[[Prediction], list[str]]] = {
     "nli": _in_label,
     "classification": _in_labels,
     "qa": _in_answer,
+    "extraction": _in_items,
 }

@@ -40,7 +40,10 @@ def spread(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, Any]]:
     """Return how the primary figure of each task varies over paraphrases: metric, values, lowest, highest and mean."""
     found: dict[str, dict[str, Any]] = {}
     for name, first in evaluations[0].tasks.items() if evaluations else ():
-        values = [evaluation.tasks[name].metrics[first.primary] for evaluation in evaluations]
+        known = [evaluation.tasks[name].metrics.get(first.primary) for evaluation in evaluations]
+        values = [value for value in known if value is not None]
+        if len(values) < len(known):  # undefined: nothing is there to find
+            continue
         found[name] = {
             "metric": first.primary,
             "values": values,

@@ -37,7 +37,9 @@ def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> No
         raise StorageError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
-def read_predictions(path: str | Path, tasks: Sequence[Task] | None = None) -> list[Prediction]:
+def read_predictions(
+    path: str | Path, tasks: Sequence[Task] | None = None, *, document_keys: Mapping[str, str] | None = None
+) -> list[Prediction]:
     """Read predictions that medtune or any other system wrote.
 
     Of a prediction, and of a gold answer, what follows a block of reasoning or stands in the final channel is the answer;
@@ -47,6 +49,7 @@ def read_predictions(path: str | Path, tasks: Sequence[Task] | None = None) -> l
         path: lines of ``{"task", "source", "input", "gold", "prediction"}``; task and source may be missing: the tasks
             then decide. ``row_id``, ``document`` and ``truncated`` are used where they are given.
         tasks: what a line's ``task`` may name; None accepts any name.
+        document_keys: source, or "*", -> key of its lines that names the document instead of ``document``.
 
     Raises:
         StorageError: the file cannot be read.
@@ -59,7 +62,7 @@ def read_predictions(path: str | Path, tasks: Sequence[Task] | None = None) -> l
             for number, line in enumerate(file, 1):
                 if line.strip():
                     try:
-                        found.append(_prediction(line, names))
+                        found.append(_prediction(line, names, document_keys or {}))
                     except _UnusableLineError as error:
                         raise DataError(f"'{path}' line {number} cannot be scored: {error}") from None
     except OSError as error:
@@ -98,9 +101,9 @@ def _record(prediction: Prediction) -> dict[str, Any]:
     return record
 
 
-def _prediction(line: bytes, names: set[str] | None) -> Prediction:
+def _prediction(line: bytes, names: set[str] | None, document_keys: Mapping[str, str]) -> Prediction:
     """Read one line; _UnusableLineError says what is wrong with it."""
-    record = _parsed(line)
+    record = _with_document(_parsed(line), document_keys)
     for key in _REQUIRED:
         if not isinstance(record.get(key), str):
             raise _UnusableLineError(f"'{key}' is missing" if key not in record else f"'{key}' is not text")
@@ -137,6 +140,16 @@ def _parsed(line: bytes) -> Mapping[str, Any]:
     if not isinstance(record, dict):
         raise _UnusableLineError("it is no JSON object")
     return record
+
+
+def _with_document(record: Mapping[str, Any], keys: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the record with the document that its source names under another key."""
+    key = keys.get(str(record.get("source") or ""), keys.get("*", ""))
+    if not key:
+        return record
+    if key not in record:
+        raise _UnusableLineError(f"'{key}', which tasks.document names, is missing")
+    return {**record, "document": None if record[key] is None else str(record[key])}
 
 
 def _asked(record: Mapping[str, Any]) -> list[Message]:

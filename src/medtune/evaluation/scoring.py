@@ -1,15 +1,19 @@
 """Scores predictions: finds the task of each, and gives figures with intervals per task and per source."""
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from medtune.errors import PluginError
+from medtune.errors import PluginError, SpecError
 from medtune.evaluation.predictions import read_predictions, write_predictions
+from medtune.evaluation.task_contracts import Contracts
+from medtune.evaluation.tasks import own_tasks
 from medtune.plugins.contracts import Example, Prediction, Task, TaskScore
 
 __all__ = [
     "Evaluation",
+    "bind",
+    "contracts_of",
     "find_task",
     "group_by_task",
     "is_own",
@@ -31,6 +35,8 @@ class Evaluation:
         unmatched: predictions that belong to no task and are not scored.
         without_overlap: task -> score on the rows that do not also stand in the training rows; empty when all are such.
         label_likelihood: task -> JSON values from ``score_label_likelihood``; empty when that was not asked for.
+        contracts: what each source is, as the tasks know it.
+        warnings: what makes figures or intervals less certain than they look, each a sentence.
     """
 
     tasks: Mapping[str, TaskScore]
@@ -38,6 +44,23 @@ class Evaluation:
     unmatched: int = 0
     without_overlap: Mapping[str, TaskScore] = field(default_factory=dict[str, TaskScore])
     label_likelihood: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    contracts: Contracts = field(default_factory=Contracts)
+    warnings: Sequence[str] = ()
+
+    @property
+    def over_sources(self) -> dict[str, dict[str, Any]]:
+        """Task with several sources -> how many, and each figure's mean over those for which it is defined.
+
+        The figures of ``tasks`` are over rows (micro), so that a large source outweighs small ones; these are macro.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for task, score in self.tasks.items():
+            own = [by_task[task] for by_task in self.sources.values() if task in by_task]
+            if len(own) > 1:
+                values = {name: [s.metrics[name] for s in own if name in s.metrics] for name in score.metrics}
+                metrics = {name: sum(each) / len(each) for name, each in values.items() if each}
+                found[task] = {"sources": len(own), "metrics": metrics}
+        return found
 
     @property
     def macro_score(self) -> float:
@@ -55,6 +78,9 @@ class Evaluation:
             },
             "unmatched": self.unmatched,
             "macro_score": self.macro_score,
+            "over_sources": self.over_sources,
+            "contracts": [contract.to_json() for contract in self.contracts.members],
+            "warnings": list(self.warnings),
         }
         if self.without_overlap:
             values["without_overlap"] = {name: _to_json(score) for name, score in self.without_overlap.items()}
@@ -85,6 +111,18 @@ def find_task(example: Example, tasks: Sequence[Task]) -> Task | None:
     return chosen[0] if chosen else None
 
 
+def bind(tasks: Sequence[Task], contracts: Contracts) -> list[Task]:
+    """Return the tasks, medtune's own ones told what is known of the sources."""
+    own = {task.name: task for task in own_tasks(contracts)}
+    return [own[task.name] if is_own(task) and task.name in own else task for task in tasks]
+
+
+def contracts_of(tasks: Sequence[Task]) -> Contracts:
+    """Return what medtune's own tasks know of the sources."""
+    found = (getattr(task, "contracts", None) for task in tasks if is_own(task))
+    return next((contracts for contracts in found if isinstance(contracts, Contracts)), Contracts())
+
+
 def is_own(task: Task) -> bool:
     """Whether a task is one of medtune's own."""
     return type(task).__module__.startswith(_OWN_TASKS)
@@ -104,8 +142,7 @@ def score_predictions(
     predictions: Sequence[Prediction],
     tasks: Sequence[Task],
     *,
-    resamples: int = 1000,
-    seed: int = 0,
+    intervals: bool = True,
     overlapping: Collection[str] = (),
     on_unmatched: Callable[[Prediction], None] | None = None,
 ) -> Evaluation:
@@ -114,15 +151,14 @@ def score_predictions(
     Args:
         predictions: answers of one system; their examples hold the gold answers.
         tasks: the registered tasks.
-        resamples: bootstrap resamples behind the 95 % intervals; 0 leaves intervals out.
-        seed: the same seed gives the same intervals.
+        intervals: whether 95 % intervals are computed.
         overlapping: row ids that also stand in the training rows; the others are scored once more by themselves.
         on_unmatched: called with each prediction that no task scores.
 
     Raises:
         PluginError: two plugins' tasks claim the same row.
     """
-    from medtune.evaluation.statistics import Sampling
+    from medtune.evaluation.correlated_rows import correlation_warnings
 
     groups = group_by_task(predictions, tasks)
     unmatched = _unmatched(predictions, groups)
@@ -130,15 +166,16 @@ def score_predictions(
         for prediction in unmatched:
             on_unmatched(prediction)
     by_name = {task.name: task for task in tasks}
-    sampling = Sampling(resamples=resamples, seed=seed)
     scored = {
-        name: _TaskRows(by_name[name], [predictions[i] for i in indices], sampling) for name, indices in groups.items()
+        name: _TaskRows(by_name[name], [predictions[i] for i in indices], intervals) for name, indices in groups.items()
     }
     return Evaluation(
         tasks={name: rows.score() for name, rows in scored.items()},
         sources=_by_source(scored),
         unmatched=len(unmatched),
         without_overlap=_without(scored, frozenset(overlapping)),
+        contracts=contracts_of(tasks),
+        warnings=correlation_warnings(predictions) if intervals else (),
     )
 
 
@@ -150,21 +187,25 @@ def _unmatched(predictions: Sequence[Prediction], groups: Mapping[str, Sequence[
 class _TaskRows:
     """The predictions of one task, counted once for all the subsets that are scored."""
 
-    def __init__(self, task: Task, predictions: Sequence[Prediction], sampling: Any) -> None:
+    def __init__(self, task: Task, predictions: Sequence[Prediction], intervals: bool) -> None:
         from medtune.evaluation.tally import Tallied
 
-        self._predictions, self._task, self._sampling = predictions, task, sampling
+        self._predictions, self._task, self._intervals = predictions, task, intervals
         self.size = len(predictions)
         self._tally = task.tally(predictions) if isinstance(task, Tallied) else None
         self._units = units_of(predictions)
+        self._contracts = contracts_of([task])
 
     def score(self, wanted: Sequence[int] | None = None) -> TaskScore:
         """Score all rows or some."""
         from medtune.evaluation.statistics import summarise
 
+        chosen = self._predictions if wanted is None else [self._predictions[i] for i in wanted]
         if self._tally is None:
-            return self._task.score([self._predictions[i] for i in wanted] if wanted is not None else self._predictions)
-        return summarise(self._tally, wanted, self._units, self._sampling)
+            return self._task.score(chosen)
+        score = summarise(self._tally, wanted, self._units, intervals=self._intervals)
+        asked = {self._contracts.metric_of(prediction.example.source, self._task.name) for prediction in chosen}
+        return _with_primary(score, asked.pop()) if len(asked) == 1 else score
 
     def by_source(self) -> dict[str, list[int]]:
         """Return the rows of each source that has a name."""
@@ -174,9 +215,22 @@ class _TaskRows:
                 groups.setdefault(source, []).append(index)
         return groups
 
-    def without(self, repeated: Collection[str]) -> list[int]:
-        """Return the rows whose id is not among ``repeated``."""
-        return [i for i, prediction in enumerate(self._predictions) if prediction.example.row_id not in repeated]
+    def without(self, repeated: Collection[str]) -> TaskScore | None:
+        """Score the rows whose id is not among ``repeated``; None where these are all, or none.
+
+        They are counted anew: of a document that loses a row, only the others make its union.
+        """
+        kept = [prediction for prediction in self._predictions if prediction.example.row_id not in repeated]
+        return _TaskRows(self._task, kept, self._intervals).score() if 0 < len(kept) < self.size else None
+
+
+def _with_primary(score: TaskScore, metric: str) -> TaskScore:
+    """Return the score with the figure that the user wants to stand for it."""
+    if not metric:
+        return score
+    if metric not in score.metrics and metric not in score.undefined:
+        raise SpecError(f"tasks.metric '{metric}' is no figure of these rows; they have {', '.join(score.metrics)}")
+    return replace(score, primary=metric)
 
 
 def _by_source(scored: Mapping[str, _TaskRows]) -> dict[str, dict[str, TaskScore]]:
@@ -190,7 +244,7 @@ def _by_source(scored: Mapping[str, _TaskRows]) -> dict[str, dict[str, TaskScore
 def _without(scored: Mapping[str, _TaskRows], repeated: frozenset[str]) -> dict[str, TaskScore]:
     """Score the tasks that lose some rows, but not all, when those with a counterpart in training are left out."""
     kept = {name: rows.without(repeated) for name, rows in scored.items()}
-    return {name: scored[name].score(rows) for name, rows in kept.items() if 0 < len(rows) < scored[name].size}
+    return {name: score for name, score in kept.items() if score is not None}
 
 
 def units_of(predictions: Sequence[Prediction]) -> list[Hashable] | None:
@@ -211,4 +265,16 @@ def _to_json(score: TaskScore) -> dict[str, Any]:
         "intervals": {name: list(interval) for name, interval in score.intervals.items()},
         "failures": dict(score.failures),
         "details": dict(score.details),
+        "undefined": list(score.undefined),
+        "no_interval": dict(score.no_interval),
+        "shows_points": _shown(score),
     }
+
+
+def _shown(score: TaskScore) -> float | None:
+    """Return how many points from the primary figure its interval reaches: a smaller difference these rows cannot show."""
+    interval = score.intervals.get(score.primary)
+    if interval is None:
+        return None
+    value = score.metrics[score.primary]
+    return round(100 * max(interval[1] - value, value - interval[0]), 1)

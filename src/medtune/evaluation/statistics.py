@@ -1,32 +1,29 @@
-"""Uncertainty of figures: bootstrap intervals over rows or documents, and paired tests of two systems."""
+"""Figures of some rows with their intervals, and paired tests of two systems."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from medtune.evaluation.intervals import LEAST_UNITS, Estimates, difference_interval, estimate
 from medtune.evaluation.tally import Array, Figures, Tally
 from medtune.plugins.contracts import TaskScore
 
-__all__ = ["Difference", "Sampling", "bootstrap_intervals", "holm", "paired_difference", "summarise"]
+__all__ = ["Difference", "Sampling", "holm", "paired_difference", "sum_by_unit", "summarise"]
 
-_COVERAGE = (2.5, 97.5)
 _BLOCK = 4_000_000
 """Random numbers held at once (32 MB)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How uncertainty is estimated.
+    """How the paired test draws.
 
     Attributes:
-        resamples: bootstrap resamples; 0 computes no interval.
-        permutations: random exchanges of the two systems' answers in a paired test.
+        permutations: random exchanges of the two systems' answers.
         seed: the same seed gives the same figures.
     """
 
-    resamples: int = 1000
     permutations: int = 9999
     seed: int = 0
 
@@ -37,13 +34,13 @@ class Difference:
 
     Attributes:
         value: the difference.
-        interval: its 95 % bootstrap interval.
+        interval: its 95 % interval; None where too few rows say anything about the figure.
         p_value: chance of a difference at least as large, in either direction, if it did not matter which of the two
             systems gave which answer (approximate randomisation).
     """
 
     value: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     p_value: float
 
 
@@ -51,33 +48,47 @@ def summarise(
     tally: Tally,
     chosen: Sequence[int] | None = None,
     units: Sequence[Hashable] | None = None,
-    sampling: Sampling | None = None,
+    *,
+    intervals: bool = False,
 ) -> TaskScore:
     """Return the score of some rows of a tally.
 
     Args:
         tally: counts of all rows.
         chosen: indices of the rows to score; None for all.
-        units: what is resampled together, one per row of the tally, such as a document; None resamples rows.
-        sampling: how intervals are estimated; None computes none.
+        units: what varies together, one per row of the tally, such as a document; None takes each row for itself.
+        intervals: whether 95 % intervals are computed.
     """
     rows = range(len(tally.counts)) if chosen is None else chosen
     counts = tally.counts if chosen is None else tally.counts[np.asarray(chosen, dtype=np.intp)]
-    point = {name: float(value) for name, value in tally.figures(counts.sum(axis=0)).items()}
-    known = {name: value for name, value in point.items() if not np.isnan(value)}
-    intervals: Mapping[str, tuple[float, float]] = {}
-    if sampling is not None and sampling.resamples and len(rows):
-        grouped = counts if units is None else sum_by_unit(counts, [units[i] for i in rows])
-        intervals = bootstrap_intervals(grouped, tally.figures, sampling)
+    values = {name: float(value) for name, value in tally.figures(counts.sum(axis=0)).items()}
+    values |= {name: float(value) for name, value in tally.points(rows).items()}
+    known = {name: value for name, value in values.items() if not np.isnan(value)}
+    found = Estimates({}, {})
+    if intervals:
+        found = estimate(counts if units is None else sum_by_unit(counts, [units[i] for i in rows]), tally.figures)
     metrics = {name: value for name, value in known.items() if name not in tally.failures}
     return TaskScore(
         rows=len(rows),
-        primary=tally.primary if tally.primary in metrics else next(iter(metrics), tally.primary),
+        primary=tally.secondary if tally.primary not in metrics and tally.secondary in metrics else tally.primary,
         metrics=metrics,
         failures={name: value for name, value in known.items() if name in tally.failures},
-        intervals={name: interval for name, interval in intervals.items() if name in known},
+        intervals={name: interval for name, interval in found.intervals.items() if name in known},
         details=tally.details(rows),
+        undefined=tuple(name for name in values if name not in known),
+        no_interval=_reasons(known, found, "rows" if units is None else "documents") if intervals else {},
     )
+
+
+def _reasons(known: Mapping[str, float], found: Estimates, what: str) -> dict[str, str]:
+    """Say why a known figure has no interval."""
+    return {
+        name: f"too few {what}: {found.units[name]} of the {LEAST_UNITS} that an interval needs"
+        if name in found.units
+        else "it is no sum over rows"
+        for name in known
+        if name not in found.intervals
+    }
 
 
 def sum_by_unit(counts: Array, units: Sequence[Hashable]) -> Array:
@@ -91,18 +102,6 @@ def sum_by_unit(counts: Array, units: Sequence[Hashable]) -> Array:
     return sums
 
 
-def bootstrap_intervals(counts: Array, figures: Figures, sampling: Sampling) -> dict[str, tuple[float, float]]:
-    """Return the 95 % percentile interval of each figure.
-
-    Args:
-        counts: [units, columns], a row for each unit that is drawn with replacement.
-        figures: sums [..., columns] -> figures.
-        sampling: resamples and seed.
-    """
-    drawn = figures(_resampled_sums(counts, sampling))
-    return {name: _interval(values) for name, values in drawn.items()}
-
-
 def paired_difference(base: Array, tuned: Array, figures: Figures, figure: str, sampling: Sampling) -> Difference:
     """Compare two systems on the same units.
 
@@ -111,7 +110,7 @@ def paired_difference(base: Array, tuned: Array, figures: Figures, figure: str, 
         tuned: the same of the tuned model, unit by unit.
         figures: sums [..., columns] -> figures.
         figure: the one to compare.
-        sampling: resamples, permutations and seed.
+        sampling: permutations and seed.
 
     Example: two systems that answer alike differ by 0 with p = 1.
     """
@@ -120,12 +119,12 @@ def paired_difference(base: Array, tuned: Array, figures: Figures, figure: str, 
     def difference(sums: Array) -> Array:
         return figures(sums[..., width:])[figure] - figures(sums[..., :width])[figure]
 
-    both = np.concatenate([base, tuned], axis=1)
-    value = float(difference(both.sum(axis=0)))
-    interval = _interval(difference(_resampled_sums(both, sampling)))
+    value = float(difference(np.concatenate([base, tuned], axis=1).sum(axis=0)))
     exchanged = difference(_exchanged_sums(base, tuned, sampling))
-    as_large = np.abs(exchanged) >= abs(value) - 1e-12  # sums of the same counts in another order differ by rounding
-    return Difference(value, interval, float(1 + as_large.sum()) / (1 + sampling.permutations))
+    # Sums of the same counts in another order differ by rounding; what is undefined speaks for no difference.
+    as_large = (np.abs(exchanged) >= abs(value) - 1e-12) | np.isnan(exchanged)
+    p_value = float(1 + as_large.sum()) / (1 + sampling.permutations)
+    return Difference(value, difference_interval(base, tuned, figures, figure), p_value)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -140,23 +139,6 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[name]))
         adjusted[name] = floor
     return adjusted
-
-
-def _resampled_sums(counts: Array, sampling: Sampling) -> Array:
-    """Return [resamples, columns]: sums over units drawn with replacement.
-
-    Units with equal counts are interchangeable, so only how often each distinct row of counts is drawn is random.
-    """
-    distinct, repeats = np.unique(counts, axis=0, return_counts=True)
-    shares: Array = repeats / len(counts)
-    rng = np.random.default_rng(sampling.seed)
-    block = max(1, _BLOCK // len(distinct))
-    sums = np.empty((sampling.resamples, counts.shape[1]))
-    for start in range(0, sampling.resamples, block):
-        size = min(block, sampling.resamples - start)
-        drawn: NDArray[np.int64] = rng.multinomial(len(counts), shares, size=size)
-        sums[start : start + size] = drawn.astype(np.float64) @ distinct
-    return sums
 
 
 def _exchanged_sums(base: Array, tuned: Array, sampling: Sampling) -> Array:
@@ -174,11 +156,3 @@ def _exchanged_sums(base: Array, tuned: Array, sampling: Sampling) -> Array:
         shift = signs @ change
         sums[start : start + size] = np.concatenate([middle - shift, middle + shift], axis=1)
     return sums
-
-
-def _interval(values: Array) -> tuple[float, float]:
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return (0.0, 0.0)
-    low, high = np.percentile(known, _COVERAGE)
-    return float(low), float(high)

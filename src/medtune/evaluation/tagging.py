@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from medtune.evaluation.alignment import align
+from medtune.evaluation.plain_text import normal
 from medtune.evaluation.spans import OUTSIDE, Label, Span, overlapping_pairs, read_label, spans_of
 from medtune.evaluation.tag_schemes import Scheme, as_iob2, scheme_of
 
@@ -131,7 +132,7 @@ def read_lines(text: str) -> list[Line]:
     A line without one is split at its last tab.
     """
     lines: list[Line] = []
-    for raw in text.split("\n"):
+    for raw in normal(text).split("\n"):
         if line := raw.strip(_BLANKS):
             token, separator, label = line.rpartition(" : " if " : " in line else "\t")
             token, label = token.rstrip(_BLANKS), label.lstrip(_BLANKS)

@@ -85,7 +85,9 @@ def histogram(counts: Sequence[int], label: str) -> str:
 def _duel(row: Mapping[str, Any]) -> str:
     grid = "".join(f'<i style="left:{percent}%"></i>' for percent in (0, 25, 50, 75, 100))
     lanes = "".join(_lane(who, row[who], row[f"{who}_interval"]) for who in ("base", "tuned"))
-    if row["base"] is None or row["tuned"] is None:
+    if row["base"] is None and row["tuned"] is None:
+        gain = "undefined"
+    elif row["base"] is None or row["tuned"] is None:
         gain = f"{row['tuned'] if row['base'] is None else row['base']:.3f}"
     else:
         gain = f"{row['base']:.3f} → {row['tuned']:.3f}<br>"

@@ -49,6 +49,7 @@ class PluginHost:
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self.manager = manager
+        self.settled_tasks: dict[str, Any] = {}
 
     def find(self, kind: str, name: str) -> Any:
         """Return the registered ``kind`` of that name; raise UnknownNameError with the near misses."""
@@ -68,7 +69,8 @@ class PluginHost:
 
     def all(self, kind: str) -> list[Any]:
         """Return all things of a kind, in the order of their names."""
-        return [thing for thing, _owner in self.provided(kind).values()]
+        settled = self.settled_tasks if kind == "task" else {}
+        return [settled.get(thing.name, thing) for thing, _owner in self.provided(kind).values()]
 
     def extended(self, *plugins: object) -> "PluginHost":
         """Return a host with the same plugins and these."""
@@ -79,6 +81,12 @@ class PluginHost:
         host = PluginHost(manager)
         for plugin in plugins:
             host.register(plugin)
+        return host
+
+    def with_tasks(self, tasks: Sequence[Any]) -> "PluginHost":
+        """Return a host with the same plugins that hands out these tasks, told what a run's sources are."""
+        host = PluginHost(self.manager)
+        host.settled_tasks = {task.name: task for task in tasks}
         return host
 
     def register(self, plugin: object, name: str | None = None) -> None:

@@ -15,6 +15,7 @@ FREE_FIELDS = frozenset(
         "output_dir",
         "model.fingerprint",  # a record is compared in the way in which it was made
         "eval",  # scoring leaves the training as it is; it says only how long it goes on and what is kept
+        "tasks",  # how answers are scored, likewise
         "train.logging_steps",
         "train.max_minutes",
         "train.max_skipped_steps",

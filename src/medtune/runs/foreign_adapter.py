@@ -73,29 +73,21 @@ def read_foreign(folder: Path, of_base: Collection[str]) -> ForeignAdapter:
             str(folder), "kind", f"its peft_type is {config.get('peft_type')!r}; a LORA can be adopted"
         )
     _require_known(folder, config)
+    layers = _layers(folder, _tensors(folder), of_base)
     try:
-        tensors = SafetensorsFile(folder / WEIGHTS)
-    except (OSError, ValueError) as error:
-        raise UnsafeAdapterError(
-            str(folder), "files", f"'{WEIGHTS}' is no whole safetensors file ({error}); save it as safetensors"
-        ) from None
-    layers = _layers(folder, tensors)
-    strange = [layer for layer in layers if layer not in of_base]
-    if strange:
-        raise UnsafeAdapterError(
-            str(folder),
-            "names",
-            f"the base has no layer '{strange[0]}' ({len(strange)} of {len(layers)} like it), so the adapter would do nothing there",
+        lora = LoraSpec(
+            r=config.get("r"),  # type: ignore[arg-type] # pydantic says what is wrong with it
+            alpha=config.get("lora_alpha"),  # type: ignore[arg-type]
+            dropout=config.get("lora_dropout", 0.0),
+            bias=config.get("bias", "none"),
+            target_modules=_targets(layers, of_base),
+            use_rslora=bool(config.get("use_rslora", False)),
+            use_dora=bool(config.get("use_dora", False)),
         )
-    lora = LoraSpec(
-        r=_number(folder, config, "r"),
-        alpha=_number(folder, config, "lora_alpha"),
-        dropout=config.get("lora_dropout", 0.0),
-        bias=config.get("bias", "none"),
-        target_modules=_targets(layers, of_base),
-        use_rslora=bool(config.get("use_rslora", False)),
-        use_dora=bool(config.get("use_dora", False)),
-    )
+    except ValueError:
+        raise UnsafeAdapterError(
+            str(folder), "settings", "its r, lora_alpha, lora_dropout or bias is not what a LoRA adapter has"
+        ) from None
     return ForeignAdapter(folder, lora, layers, _told(folder, config))
 
 
@@ -132,7 +124,16 @@ def _require_known(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _layers(folder: Path, tensors: SafetensorsFile) -> tuple[str, ...]:
+def _tensors(folder: Path) -> SafetensorsFile:
+    try:
+        return SafetensorsFile(folder / WEIGHTS)
+    except (OSError, ValueError) as error:
+        raise UnsafeAdapterError(
+            str(folder), "files", f"'{WEIGHTS}' is no whole safetensors file ({error}); save it as safetensors"
+        ) from None
+
+
+def _layers(folder: Path, tensors: SafetensorsFile, of_base: Collection[str]) -> tuple[str, ...]:
     """Return the layers that have tensors; a name that peft would pass by in silence is refused."""
     found: set[str] = set()
     for name in tensors.shapes:
@@ -149,6 +150,13 @@ def _layers(folder: Path, tensors: SafetensorsFile) -> tuple[str, ...]:
             f"layer '{wrapped[0]}' bears the name of a wrapper" if wrapped else "none of its tensors is of a LoRA layer"
         )
         raise UnsafeAdapterError(str(folder), "names", f"{what}, so that no loader would find its layer")
+    strange = sorted(found - set(of_base))
+    if strange:
+        raise UnsafeAdapterError(
+            str(folder),
+            "names",
+            f"the base has no layer '{strange[0]}' ({len(strange)} of {len(found)} like it), so the adapter would do nothing there",
+        )
     return tuple(sorted(found))
 
 
@@ -157,12 +165,6 @@ def _targets(layers: Sequence[str], of_base: Collection[str]) -> tuple[str, ...]
     ends = {layer.rpartition(".")[2] for layer in layers}
     reached = {name for name in of_base if name.rpartition(".")[2] in ends}
     return tuple(sorted(ends)) if reached == set(layers) else tuple(layers)
-
-
-def _number(folder: Path, config: Mapping[str, Any], key: str) -> Any:
-    if not isinstance(config.get(key), int | float) or isinstance(config.get(key), bool):
-        raise UnsafeAdapterError(str(folder), "settings", f"its {key} is missing or no number")
-    return config[key]
 
 
 def _told(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,17 @@
 from medtune.specs.data import DataSpec, SourceSpec
 from medtune.specs.model import LoraSpec, ModelSpec, QuantSpec
 from medtune.specs.run import RunSpec
+from medtune.specs.tasks import TaskSpec
 from medtune.specs.train import EvalSpec, TrainSpec
 
-__all__ = ["DataSpec", "EvalSpec", "LoraSpec", "ModelSpec", "QuantSpec", "RunSpec", "SourceSpec", "TrainSpec"]
+__all__ = [
+    "DataSpec",
+    "EvalSpec",
+    "LoraSpec",
+    "ModelSpec",
+    "QuantSpec",
+    "RunSpec",
+    "SourceSpec",
+    "TaskSpec",
+    "TrainSpec",
+]

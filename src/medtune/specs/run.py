@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from medtune.specs.data import DataSpec
 from medtune.specs.model import LoraSpec, ModelSpec, QuantSpec
+from medtune.specs.tasks import TaskSpec
 from medtune.specs.train import EvalSpec, TrainSpec
 from medtune.specs.values import Spec
 
@@ -27,10 +28,20 @@ class RunSpec(Spec):
     """The optimisation."""
     eval: EvalSpec = EvalSpec()
     """Scoring."""
+    tasks: tuple[TaskSpec, ...] = ()
+    """What the rows of a source are, one table (``[[tasks]]``) per source; told from the gold answers otherwise."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     """Seed of the adapter's initialisation, the order of rows, dropout and all sampling."""
     output_dir: str = "adjusted_model"
     """Run folder. Source: the tutorial."""
+
+    @model_validator(mode="after")
+    def _a_source_has_one_task(self) -> Self:
+        named = [task.source for task in self.tasks]
+        if len(set(named)) < len(named):
+            twice = next(name for name in named if named.count(name) > 1)
+            raise ValueError(f"tasks names source '{twice}' twice; keep one table for it")
+        return self
 
     @model_validator(mode="after")
     def _kept_weights_were_dequantized(self) -> Self:

@@ -13,6 +13,7 @@ from medtune.data.prepare import encoder_of, validation_examples
 from medtune.data.tokenizer import load_tokenizer, save_tokenizer, splitting
 from medtune.errors import SpecError, StorageError, UnsafeAdapterError
 from medtune.evaluation.comparison import compare
+from medtune.evaluation.source_survey import survey
 from medtune.export.card import write_card
 from medtune.export.report import write_report
 from medtune.planning.make_plan import make_plan
@@ -31,6 +32,7 @@ from medtune.workflow.opening import check_files
 from medtune.workflow.run import Run
 from medtune.workflow.saved_adapter import probe
 from medtune.workflow.scoring import assess, scores_table
+from medtune.workflow.settled_tasks import settled
 from medtune.workflow.stages.fetch import fetch, pin
 from medtune.workflow.state import RunRequest
 
@@ -81,7 +83,10 @@ def _adopted(asked: RunRequest, adapter: Path) -> Run:
     asked = replace(asked, spec=_described(asked, foreign))
     inspect_base(asked.spec, loading=True)
     examples = validation_examples(asked.spec, asked.host)
+    told = [contract.to_json() for contract in survey(examples, asked.spec.tasks).members]
+    asked = replace(asked, host=settled(asked.host, asked.spec, told))
     _open_record(asked, foreign, examples)
+    asked.folder.update(preparation={"tasks": told})
     try:
         _take(asked, foreign)
         run = Run.open(asked.folder.path, plugins=asked.host)

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from medtune.data.contract import check_contract, check_tokenizer
 from medtune.data.prepare import encoder_of
-from medtune.errors import StorageError, UnsafeArtifactError
+from medtune.data.tokenizer import load_tokenizer
+from medtune.errors import SpecError, StorageError, UnsafeArtifactError
 from medtune.plugins.contracts import Adapter, Loaded, Quantizer
 from medtune.plugins.host import PluginHost
 from medtune.runs.adapter_files import AdapterFiles, check_adapter_files
@@ -17,9 +18,18 @@ from medtune.runs.verification import verify_adapter
 from medtune.specs import ModelSpec, QuantSpec, RunSpec
 from medtune.workflow.base_identity import check_base
 
-__all__ = ["check_adapter", "check_files", "open_adapter"]
+__all__ = ["Opened", "check_adapter", "check_files", "open_adapter", "open_beside"]
 
 _LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A run folder with what its record says."""
+
+    folder: RunFolder
+    record: Mapping[str, Any]
+    spec: RunSpec
 
 
 def open_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec, host: PluginHost) -> Loaded:
@@ -52,6 +62,52 @@ def open_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec, ho
     for what in unsaid:
         _LOG.warning("run '%s' was made by an earlier medtune, so this could not be checked: %s", folder.path, what)
     return loaded
+
+
+def open_beside(first: Opened, other: Opened, name: str, loaded: Loaded) -> Loaded:
+    """Return the base in memory as another run's adapter uses it, once that adapter is loaded beside those that are there.
+
+    Args:
+        first: the run by which the base was loaded.
+        other: the run whose adapter is added.
+        name: by which ``loaded.adapters`` knows it.
+        loaded: from ``open_adapter`` of ``first``.
+
+    Raises:
+        StorageError: there is no adapter yet, or its backend holds one only.
+        SpecError: it cannot share the base, because it was trained on another one or on another storage of it.
+        UnsafeArtifactError: adapter, tokenizer or base is not the one of the run.
+    """
+    place = str(other.folder.path)
+    if loaded.adapters is None:
+        raise StorageError(
+            f"adapter backend '{first.spec.lora.backend}' holds one adapter only; serve '{place}' by itself"
+        )
+    unsaid = check_adapter(other.folder, other.record, other.spec)
+    for what, of in (("base", _base), ("storage of the base", _storage), ("adapter backend", _backend)):
+        if of(first) != of(other):
+            raise SpecError(f"run '{place}' has another {what} than '{first.folder.path}'; serve it by itself")
+    tokenizer = load_tokenizer(_with_kept_template(other.spec.model, other.folder.adapter_dir))
+    encoder = encoder_of(other.spec, tokenizer)
+    unsaid += check_contract(other.folder.adapter_dir, encoder)
+    check_tokenizer(other.folder.adapter_dir, tokenizer)
+    loaded.adapters.add(name, other.folder.adapter_dir, other.spec.lora)
+    for what in unsaid:
+        _LOG.warning("run '%s' was made by an earlier medtune, so this could not be checked: %s", place, what)
+    return replace(loaded, tokenizer=tokenizer, stop_ids=encoder.stop_ids)
+
+
+def _base(run: Opened) -> Any:
+    """Return what identifies a run's base."""
+    return run.record.get("base", {}).get("parts") or run.record.get("fingerprints", {}).get("model")
+
+
+def _storage(run: Opened) -> QuantSpec:
+    return _quant(run.record, run.spec)
+
+
+def _backend(run: Opened) -> str:
+    return run.spec.lora.backend
 
 
 def check_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec) -> list[str]:

@@ -165,7 +165,7 @@ def _are_perfect(task: Task, predictions: Sequence[Prediction]) -> list[bool]:
         empty = [not counted for counted in _entities(predictions)]
         return [c and (r == 1.0 or e) for c, r, e in zip(clean, right, empty, strict=True)]
     if task.name == "qa":
-        of_text = zip(right, figures["rouge_l"], predictions, strict=True)
+        of_text = zip(right, figures.get("rouge_l", right), predictions, strict=True)
         right = [float(t == 1.0 or _is_gold(p)) if math.isnan(r) else r for r, t, p in of_text]
     return [c and r == 1.0 for c, r in zip(clean, right, strict=True)]
 
@@ -178,7 +178,7 @@ def _entities(predictions: Sequence[Prediction]) -> list[int]:
 
 def _figure(task: Task, prediction: Prediction) -> float:
     score = task.score([prediction])
-    return score.metrics[score.primary]
+    return score.metrics.get(score.primary, 0.0)
 
 
 def _is_gold(prediction: Prediction) -> bool:

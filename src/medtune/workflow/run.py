@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from medtune.data.system_turns import with_system
 from medtune.errors import DamagedArtifactError, DataError
 from medtune.plugins.contracts import Example, GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, create_host
@@ -17,14 +16,17 @@ from medtune.runs.folder import RunFolder
 from medtune.runs.log import RunLog
 from medtune.specs import RunSpec
 from medtune.workflow.given_rows import Rows, rows_again
+from medtune.workflow.settled_tasks import settled
 
 if TYPE_CHECKING:
     from medtune.evaluation.scoring import Evaluation
     from medtune.runs.verification import Checked
+    from medtune.workflow.answering import Answering
 
-__all__ = ["Run"]
+__all__ = ["DEFAULT_NEW_TOKENS", "Run"]
 
-_CHAT_TOKENS = 512
+DEFAULT_NEW_TOKENS = 512
+"""Longest answer in tokens where nobody says how long it may be."""
 
 
 class Run:
@@ -52,7 +54,10 @@ class Run:
         """
         folder = RunFolder(path)
         host = plugins if isinstance(plugins, PluginHost) else create_host(plugins)
-        return cls(folder, folder.read(), host, base)
+        record = folder.read()
+        run = cls(folder, record, host, base)
+        run._host = settled(host, run.spec, record.get("preparation", {}).get("tasks", []))
+        return run
 
     @property
     def path(self) -> Path:
@@ -183,17 +188,20 @@ class Run:
                 found["base"] = run_harness(self.loaded, tasks, limit=limit, chat=chat, folder=folder)
         return found
 
-    def generate(self, messages: Sequence[Message], max_new_tokens: int = _CHAT_TOKENS) -> str:
+    @cached_property
+    def answering(self) -> "Answering":
+        """How the tuned model is asked, as scoring and serving ask it."""
+        from medtune.workflow.answering import Answering
+
+        return Answering(self.loaded, self.spec, self._host)
+
+    def generate(self, messages: Sequence[Message], max_new_tokens: int = DEFAULT_NEW_TOKENS) -> str:
         """Answer a conversation greedily with the tuned model; the last message is the user's.
 
         A conversation without a system turn gets the one that ``data.system`` gives to all rows.
         """
-        encoder, system = self._encoder(self.loaded.tokenizer), self.spec.data.system
-        asked = with_system(messages, system) if isinstance(system, str) else messages
-        generator = self._host.find("generator", self.spec.eval.backend)
-        request = GenerationRequest(encoder.prompt_ids(asked), max_new_tokens)
-        found = generator.generate(self.loaded, [request], self.spec.eval)[0]
-        return str(encoder.read(found).text or found.text).strip()  # what it thought, where it came to no answer
+        request = GenerationRequest(self.answering.prompt_ids(messages), max_new_tokens)
+        return self.answering.text(self.answering.answer([request])[0])
 
     def chat(self, source: TextIO | None = None, sink: TextIO | None = None) -> None:
         """Talk with the tuned model, line by line, until the end of the input; the conversation is kept in memory only."""

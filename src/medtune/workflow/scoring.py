@@ -18,6 +18,7 @@ from medtune.machine.hardware import free_below_peak
 from medtune.plugins.contracts import AnswerScorer, Example, GenerationRequest, Loaded, Prediction, Task
 from medtune.plugins.host import PluginHost
 from medtune.specs import RunSpec
+from medtune.workflow.answering import Answering
 from medtune.workflow.kept_answers import AnswerFiles
 
 __all__ = ["assess", "rows_in_training", "score_briefly", "scores_table"]
@@ -46,7 +47,7 @@ def assess(
         overlapping: ids of examples that also stand in the training rows; the others are scored once more apart.
     """
     predictions = _answers(loaded, examples, spec, host)
-    evaluation = score_predictions(predictions, host.all("task"), seed=spec.seed, overlapping=overlapping)
+    evaluation = score_predictions(predictions, host.all("task"), overlapping=overlapping)
     if spec.eval.label_likelihood:
         evaluation = replace(evaluation, label_likelihood=_label_likelihood(loaded, predictions, spec, host))
     out.write(evaluation, predictions)
@@ -70,7 +71,6 @@ def _label_likelihood(
         encode=encoder.encode_batch,
         log_probabilities=lambda requests: generator.log_probabilities(loaded, requests, spec.eval),
         tasks=host.all("task"),
-        seed=spec.seed,
     )
 
 
@@ -82,9 +82,11 @@ def score_briefly(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, ho
     """
     began = time.perf_counter()
     spec = _within_training(spec, host, loaded.device)
-    scored = score_predictions(_answers(loaded, examples, spec, host), host.all("task"), resamples=0, seed=spec.seed)
+    scored = score_predictions(_answers(loaded, examples, spec, host), host.all("task"), intervals=False)
     return {
-        "evaluation": {task: score.metrics[score.primary] for task, score in scored.tasks.items()},
+        "evaluation": {
+            task: score.metrics[score.primary] for task, score in scored.tasks.items() if score.primary in score.metrics
+        },
         "macro": scored.macro_score,
         "scoring_seconds": round(time.perf_counter() - began, 3),
     }
@@ -125,7 +127,7 @@ def score_paraphrases(
     """
     others = (_answers(loaded, again, spec, host) for again in reworded(examples, paraphrases)[1:])
     tasks = host.all("task")
-    return spread([scored, *(score_predictions(found, tasks, resamples=0, seed=spec.seed) for found in others)])
+    return spread([scored, *(score_predictions(found, tasks, intervals=False) for found in others)])
 
 
 def compare_kept(folder: Path, tasks: Sequence[Task], seed: int) -> Comparison | None:
@@ -142,7 +144,7 @@ def compare_kept(folder: Path, tasks: Sequence[Task], seed: int) -> Comparison |
     base, tuned = (read_predictions(file, tasks) for file in files)
     if unlike_row(base, tuned):
         return None
-    before, after = (score_predictions(found, tasks, resamples=0, seed=seed) for found in (base, tuned))
+    before, after = (score_predictions(found, tasks, intervals=False) for found in (base, tuned))
     return compare(before, after, base, tuned, tasks=tasks, seed=seed)
 
 
@@ -164,8 +166,8 @@ def rows_in_training(examples: Sequence[Example], spec: RunSpec, host: PluginHos
 
 
 def _answers(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> list[Prediction]:
-    generator = host.find("generator", spec.eval.backend)
-    encoder = encoder_of(spec, loaded.tokenizer)
+    answering = Answering(loaded, spec, host)
+    encoder = answering.encoder
     asked = [encoder.placed(example) for example in examples]
     before = encoder.tokens_before(asked) if spec.eval.max_new_tokens == "auto" else 0  # tasks do not know of them
 
@@ -176,7 +178,7 @@ def _answers(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: P
         asked,
         prompt_ids=encoder.prompt_ids,
         read=encoder.read,
-        generate=lambda requests: generator.generate(loaded, [longer(r) for r in requests], spec.eval),
+        generate=lambda requests: answering.answer([longer(r) for r in requests]),
         tasks=host.all("task"),
         max_new_tokens=spec.eval.max_new_tokens,
     )
@@ -192,5 +194,5 @@ def scores_table(base: Evaluation, tuned: Evaluation) -> dict[str, dict[str, Any
             "rows": score.rows,
         }
         for task, score in tuned.tasks.items()
-        if task in base.tasks
+        if task in base.tasks and all(score.primary in of.metrics for of in (score, base.tasks[task]))
     }

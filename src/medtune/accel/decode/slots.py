@@ -12,7 +12,7 @@ from medtune.accel.decode.model import Decoder
 from medtune.accel.decode.plan import PromptRoom, SlotSize
 from medtune.accel.decode.prompts import PromptReader
 from medtune.accel.decode.state import Admitted, DecodeState
-from medtune.plugins.contracts import GenerationRequest
+from medtune.plugins.contracts import GenerationRequest, RequestFeed
 
 __all__ = ["Decoding"]
 
@@ -21,6 +21,29 @@ _STEPS_BETWEEN_LOOKS = 4
 _ADMIT_SHARE = 32
 """Prompts wait until one slot in so many is free: prompts are cheaper several at a time."""
 _FEWEST_ROWS = 4
+
+
+class _Given:
+    """Requests that are all there at the beginning."""
+
+    def __init__(self, requests: Mapping[int, GenerationRequest], answers: dict[int, list[int]], fewest: int) -> None:
+        order = sorted(requests, key=lambda k: (-requests[k].max_new_tokens, -len(requests[k].input_ids)))
+        self._requests, self._answers, self._fewest, self._waiting = requests, answers, fewest, deque(order)
+
+    def take(self, most: int, *, wait: bool) -> dict[int, GenerationRequest]:
+        if not wait and most < min(len(self._waiting), self._fewest):
+            return {}
+        keys = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        return {key: self._requests[key] for key in keys}
+
+    def watches(self, _key: int) -> bool:
+        return False
+
+    def progress(self, _key: int, _ids: Sequence[int]) -> bool:
+        return True
+
+    def finish(self, key: int, ids: Sequence[int]) -> None:
+        self._answers[key] = list(ids)
 
 
 class Decoding:
@@ -47,24 +70,38 @@ class Decoding:
             requests: by any key; those with the longest answers begin first, so that the last ones end together.
             answers: filled with the answers' ids under the same keys, stop id included, each as soon as it is whole.
         """
-        step = self.steps()
         self._reader.share(requests)
-        waiting = deque(sorted(requests, key=lambda k: (-requests[k].max_new_tokens, -len(requests[k].input_ids))))
+        self.run_from(_Given(requests, answers, max(1, self._cache.slots // _ADMIT_SHARE)))
+
+    def run_from(self, feed: RequestFeed) -> None:
+        """Decode what a feed gives until it has no more; a sequence that ends leaves its slot to the next at once."""
+        step = self.steps()
+        requests: dict[int, GenerationRequest] = {}
         inside: dict[int, int] = {}
-        rows = self._cache.slots
-        free = list(range(rows))
-        while waiting or inside:
-            if waiting and (not inside or len(free) >= min(len(waiting), max(1, rows // _ADMIT_SHARE))):
-                self._admit(waiting, requests, inside, free)
-            elif not waiting:
-                rows = self._shrink(rows, inside, requests)
+        while True:
+            free = [slot for slot in range(self._cache.slots) if slot not in inside]
+            new = feed.take(len(free), wait=not inside)
+            if not new and not inside:
+                return
+            requests.update(new)
+            self._admit(deque(new), requests, inside, free)
+            rows = self._shrink(self._cache.slots, inside, requests)
             for _ in range(_STEPS_BETWEEN_LOOKS):
                 step(rows)
-            goes_on = self._state.going_on()
-            done = [slot for slot in inside if not goes_on[slot]]
-            for slot, answer in zip(done, self._state.answers(done), strict=True):
-                answers[inside.pop(slot)] = answer
-                heapq.heappush(free, slot)
+            for slot in self._tell(feed, inside):
+                del requests[inside.pop(slot)]
+
+    def _tell(self, feed: RequestFeed, inside: Mapping[int, int]) -> list[int]:
+        """Tell a feed how far its answers are, and return the slots of those that have ended."""
+        goes_on = self._state.going_on()
+        done = [slot for slot in inside if not goes_on[slot]]
+        for slot, answer in zip(done, self._state.answers(done), strict=True):
+            feed.finish(inside[slot], answer)
+        watched = [slot for slot, key in inside.items() if goes_on[slot] and feed.watches(key)]
+        told = zip(watched, self._state.answers(watched), strict=True)
+        left = [slot for slot, answer in told if not feed.progress(inside[slot], answer)]
+        self._state.end(left)
+        return [*done, *left]
 
     def steps(self) -> RunStep:
         """Return what runs a step: captured on a GPU.

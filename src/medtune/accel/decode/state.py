@@ -70,6 +70,13 @@ class DecodeState:
         self._goes_on[source] = False
         self.lengths[source] = 0
 
+    def end(self, slots: Sequence[int]) -> None:
+        """Leave sequences off; their slots are free afterwards."""
+        if slots:
+            chosen = self._tensor(slots)
+            self._goes_on[chosen] = False
+            self.lengths[chosen] = 0
+
     def going_on(self) -> list[bool]:
         """Return which rows go on; waits for the device."""
         flags: list[bool] = self._goes_on.tolist()
@@ -81,7 +88,7 @@ class DecodeState:
             return []
         chosen = self._tensor(slots)
         produced = self._produced[chosen].tolist()
-        rows = self._answers[chosen].tolist()
+        rows = self._answers[chosen, : max(produced)].tolist()
         return [row[:count] for row, count in zip(rows, produced, strict=True)]
 
     def _is_stop(self, ids: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from medtune.evaluation.recognition import answer_of, question_of, recognise
+from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.spans import Label
 from medtune.evaluation.tag_schemes import Scheme, scheme_of
 from medtune.evaluation.tagging import (
@@ -18,6 +18,7 @@ from medtune.evaluation.tagging import (
     read_lines,
     written_labels,
 )
+from medtune.evaluation.task_contracts import Contracts
 from medtune.plugins.contracts import Example, Prediction, TaskScore
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ _SLACK = 16
 _COLUMNS = (
     "rows", "exact", "truncated", "empty", "tokens", "unaligned", "lines", "surplus", "unreadable",
     "strict_correct", "strict_predicted", "strict_gold", "lenient_correct", "lenient_predicted", "lenient_gold",
-    "overlapping", "paper_correct", "paper_predicted", "paper_gold",
+    "overlapping", "exact_labels", "paper_correct", "paper_predicted", "paper_gold",
 )  # fmt: skip
 _FAILURES = frozenset({"unaligned_tokens", "surplus_lines", "invalid_labels", "truncated", "empty"})
 _BARE = "unnamed"
+_EXACT = "rows that give back the tokens asked for, all and in order, whatever their labels"
 _NOTE = (
     "spans of the rows given; a data set's development rows are not its test rows, so these figures and published "
     "test scores are not comparable"
@@ -46,9 +48,12 @@ class NerTask:
 
     name = "ner"
 
+    def __init__(self, contracts: Contracts | None = None) -> None:
+        self.contracts = contracts or Contracts()
+
     def matches(self, example: Example) -> bool:
         """Match rows whose answer has a ``token : label`` line for each token of the input."""
-        return recognise(example) == self.name
+        return self.contracts.task_of(example) == self.name
 
     def max_new_tokens(self, example: Example, prompt_tokens: int) -> int:
         """Return room for every word of the input with its label, from the words and the tokens they take."""
@@ -88,6 +93,7 @@ class NerTask:
 
         def details(chosen: Sequence[int]) -> dict[str, Any]:
             found: dict[str, Any] = {"entity_types": _by_type([types[i] for i in chosen]), "note": _NOTE}
+            found["exact_sequence"] = _EXACT
             if others := {predictions[i].example.source for i in chosen} & {s for s in schemes if schemes[s] == "IOB1"}:
                 found["iob1_sources"] = sorted(others)
             if unreadable := sum(unreadable_gold[i] for i in chosen):
@@ -121,30 +127,32 @@ def _row(prediction: Prediction, gold: GoldTags, answer: TaggedAnswer, counts: T
         *counts.strict,
         *counts.lenient,
         counts.overlapping,
+        answer.is_exact and answer.labels == gold.labels and not answer.unreadable,
         *dict_keyed_counts(prediction.text, gold),
     )
 
 
 def _figures(sums: "Array") -> dict[str, "Array"]:
-    from medtune.evaluation.tally import f1, ratio
+    from medtune.evaluation.tally import f1, precision, ratio
 
     of = {name: sums[..., i] for i, name in enumerate(_COLUMNS)}
     found: dict[str, Array] = {}
     for scheme in ("strict", "lenient"):
         counts = (of[f"{scheme}_correct"], of[f"{scheme}_predicted"], of[f"{scheme}_gold"])
         found[f"span_f1_{scheme}"] = f1(*counts)
-        found[f"span_precision_{scheme}"] = ratio(counts[0], counts[1])
+        found[f"span_precision_{scheme}"] = precision(*counts)
         found[f"span_recall_{scheme}"] = ratio(counts[0], counts[2])
     found["span_f1_partial"] = f1(of["overlapping"], of["lenient_predicted"], of["lenient_gold"])
-    found["span_precision_partial"] = ratio(of["overlapping"], of["lenient_predicted"])
+    found["span_precision_partial"] = precision(of["overlapping"], of["lenient_predicted"], of["lenient_gold"])
     found["span_recall_partial"] = ratio(of["overlapping"], of["lenient_gold"])
     found["exact_sequence"] = ratio(of["exact"], of["rows"])
+    found["exact_labels"] = ratio(of["exact_labels"], of["rows"])
     found["paper_compatible"] = f1(of["paper_correct"], of["paper_predicted"], of["paper_gold"])
-    found["unaligned_tokens"] = ratio(of["unaligned"], of["tokens"])
-    found["surplus_lines"] = ratio(of["surplus"], of["lines"])
-    found["invalid_labels"] = ratio(of["unreadable"], of["lines"])
-    found["truncated"] = ratio(of["truncated"], of["rows"])
-    found["empty"] = ratio(of["empty"], of["rows"])
+    found["unaligned_tokens"] = ratio(of["unaligned"], of["tokens"], 0.0)
+    found["surplus_lines"] = ratio(of["surplus"], of["lines"], 0.0)
+    found["invalid_labels"] = ratio(of["unreadable"], of["lines"], 0.0)
+    found["truncated"] = ratio(of["truncated"], of["rows"], 0.0)
+    found["empty"] = ratio(of["empty"], of["rows"], 0.0)
     return found
 
 

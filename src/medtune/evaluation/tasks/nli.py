@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from medtune.evaluation.recognition import NLI_LABELS, answer_of, recognise
-from medtune.evaluation.tasks.labels import Inventory, bare_answer, tally_labels
+from medtune.evaluation.recognition import answer_of
+from medtune.evaluation.task_contracts import Contracts
 from medtune.plugins.contracts import Example, Prediction, TaskScore
 
 if TYPE_CHECKING:
@@ -16,13 +16,16 @@ _ANSWER_TOKENS = 32
 
 
 class NliTask:
-    """Scores one of Entailment, Contradiction and Neutral per row."""
+    """Scores one of Entailment, Contradiction and Neutral per row, or of the labels that the source has instead."""
 
     name = "nli"
 
+    def __init__(self, contracts: Contracts | None = None) -> None:
+        self.contracts = contracts or Contracts()
+
     def matches(self, example: Example) -> bool:
         """Match rows with two sentences, or answered by one of the three labels."""
-        return recognise(example) == self.name
+        return self.contracts.task_of(example) == self.name
 
     def max_new_tokens(self, example: Example, prompt_tokens: int) -> int:  # noqa: ARG002 - a label is short
         """Return room for a label in a short sentence."""
@@ -30,7 +33,10 @@ class NliTask:
 
     def parse(self, text: str, example: Example) -> str | None:
         """Return the label that ``text`` is, None for an invalid answer."""
-        return Inventory([*NLI_LABELS, answer_of(example)]).find(bare_answer(text))
+        from medtune.evaluation.tasks.label_sets import label_set_of
+
+        found = label_set_of(self.name, [answer_of(example)], self.contracts.of(example)).read(text)
+        return None if found is None else next(iter(found))
 
     def score(self, predictions: Sequence[Prediction]) -> TaskScore:
         """Score accuracy, macro F1 and micro F1."""
@@ -40,4 +46,6 @@ class NliTask:
 
     def tally(self, predictions: Sequence[Prediction]) -> "Tally":
         """Count answers by label."""
-        return tally_labels(predictions, NLI_LABELS, lambda p: bare_answer(answer_of(p.example)), "accuracy")
+        from medtune.evaluation.tasks.label_counts import tally_labels
+
+        return tally_labels(self.name, predictions, self.contracts, "accuracy")

@@ -5,31 +5,43 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from medtune.evaluation.overlap import rouge_l, token_f1
-from medtune.evaluation.recognition import answer_of, recognise
+from medtune.evaluation.recognition import answer_of, question_of
+from medtune.evaluation.task_contracts import Contracts
+from medtune.evaluation.tasks.choices import choice_in, options_in, says_option
 from medtune.evaluation.tasks.labels import FAILURES, bare_answer
+from medtune.evaluation.text_flags import agreement
 from medtune.plugins.contracts import Example, Prediction, TaskScore
 
 if TYPE_CHECKING:
     from medtune.evaluation.tally import Array, Tally
 
-__all__ = ["Answer", "QaTask"]
+__all__ = ["Answer", "Kind", "QaTask", "gold_kind"]
 
 Kind = Literal["choice", "decision", "text"]
 
 _ANSWER_TOKENS = 512
+_LONGEST_CHOICE = 300
 _MARK = re.compile(r"#{1,3}\s*Answer\s*:", re.IGNORECASE)
-_OPTION_SENTENCE = re.compile(r"\boption\s+\(?([a-j])\)?\s+is\s+correct\b", re.IGNORECASE)
-_OPTION_ALONE = re.compile(r"(?:(?i:option)\s+)?\(?([A-J])\)?(?:\s*[.):]\s.*)?", re.DOTALL)
 _DECISION = re.compile(r"(yes|no|maybe)\b", re.IGNORECASE)
+_SAID_DECISION = re.compile(r"\banswer\b(?:\s+(?:is|would\s+be|:))*\s*[:=]?\s*\W*(yes|no|maybe)\b", re.IGNORECASE)
 _GOLD_DECISION = re.compile(r"(yes|no|maybe)", re.IGNORECASE)
+_DECISIONS = ("yes", "no", "maybe")
 _COLUMNS = (
-    "rows", "choices", "choices_right", "decisions", "decisions_right", "texts", "rouge_l", "token_f1",
-    "unanswered", "truncated", "empty",
+    "rows", "choices", "choices_right", "choices_lenient", "decisions", "decisions_right", "decisions_lenient", "texts",
+    "rouge_l", "token_f1", "negations", "negations_agree", "numbers", "numbers_agree", "unanswered", "truncated", "empty",
+    *(f"{name}_{part}" for name in _DECISIONS for part in ("right", "said", "gold")),
 )  # fmt: skip
+_ABOUT = {
+    "choice_accuracy": "choices", "choice_accuracy_lenient": "choices", "decision_accuracy": "decisions",
+    "decision_macro_f1": "decisions", "decision_f1_yes": "decisions", "rouge_l": "texts", "token_f1": "texts",
+    "negation_agreement": "texts", "number_agreement": "texts",
+}  # fmt: skip
+"""Figure -> the rows that it is about; where a task has none such, it is left out instead of undefined."""
+_KINDS: dict[str, Kind] = {"choice": "choice", "decision": "decision", "free-text": "text"}
 
 
 class Answer(NamedTuple):
-    """``value`` is an option's letter, a decision in lower case, or a text; None when there is no answer."""
+    """``value`` is an option's mark (several joined by commas), a decision in lower case, or a text; None without answer."""
 
     kind: Kind
     value: str | None
@@ -40,9 +52,12 @@ class QaTask:
 
     name = "qa"
 
+    def __init__(self, contracts: Contracts | None = None) -> None:
+        self.contracts = contracts or Contracts()
+
     def matches(self, example: Example) -> bool:
         """Match what has a gold answer and belongs to no other task of medtune's own."""
-        return recognise(example) == self.name
+        return self.contracts.task_of(example) == self.name
 
     def max_new_tokens(self, example: Example, prompt_tokens: int) -> int:  # noqa: ARG002 - a rationale may be long
         """Return room for a rationale before the answer."""
@@ -50,7 +65,7 @@ class QaTask:
 
     def parse(self, text: str, example: Example) -> Answer:
         """Return the answer in ``text``, of the kind that the gold answer has."""
-        return _read(text, _gold(answer_of(example)).kind)
+        return _read(text, self._gold(example).kind, example)
 
     def score(self, predictions: Sequence[Prediction]) -> TaskScore:
         """Score accuracy of options and decisions, ROUGE-L and token F1 of texts."""
@@ -64,58 +79,108 @@ class QaTask:
 
         from medtune.evaluation.tally import Tally
 
-        counts = np.array([_row(p) for p in predictions], dtype=np.float64).reshape(len(predictions), len(_COLUMNS))
-        closed = bool(counts[:, [1, 3]].any())
+        rows = [_row(p, self._gold(p.example)) for p in predictions]
+        counts = np.array(rows, dtype=np.float64).reshape(len(predictions), len(_COLUMNS))
+        kinds = [_COLUMNS.index(name) for name in ("choices", "decisions", "texts")]
+        closed = bool(counts[:, kinds[:2]].any())
+        absent = {
+            name for name, column in _ABOUT.items() if len(counts) and not counts[:, _COLUMNS.index(column)].any()
+        }
+
+        def figures(sums: "Array") -> dict[str, "Array"]:
+            return {name: value for name, value in _figures(sums).items() if name not in absent}
 
         def details(chosen: Sequence[int]) -> dict[str, Any]:
             sums = counts[np.asarray(chosen, dtype=np.intp)].sum(axis=0)
-            return {"kinds": {kind: int(sums[i]) for kind, i in (("choice", 1), ("decision", 3), ("text", 5))}}
+            return {
+                "kinds": {kind: int(sums[i]) for kind, i in zip(("choice", "decision", "text"), kinds, strict=True)}
+            }
 
-        return Tally("accuracy" if closed else "rouge_l", counts, _figures, FAILURES, details)
+        return Tally("accuracy" if closed else "rouge_l", counts, figures, FAILURES, details, secondary="rouge_l")
+
+    def _gold(self, example: Example) -> Answer:
+        contract = self.contracts.of(example)
+        kind = _KINDS.get(contract.kind) if contract is not None else None
+        if kind is None:
+            return _gold(answer_of(example), question_of(example))
+        return _read(answer_of(example), kind, example)
 
 
-def _row(prediction: Prediction) -> tuple[float, ...]:
-    gold = _gold(answer_of(prediction.example))
-    found = _read(prediction.text, gold.kind)
+def gold_kind(answer: str, question: str) -> Kind:
+    """Say what a gold answer is: an option that the question lists, yes, no or maybe, or a text."""
+    return _gold(answer, question).kind
+
+
+def _row(prediction: Prediction, gold: Answer) -> tuple[float, ...]:
+    example = prediction.example
+    found = _read(prediction.text, gold.kind, example)
     right = found.value is not None and found.value == gold.value
-    is_text = gold.kind == "text"
+    leniently = right
+    if gold.kind != "text" and gold.value is not None and not right:
+        leniently = _leniently(prediction.text, gold.kind, example) == gold.value
+    is_choice, is_decision, is_text = (gold.kind == kind for kind in ("choice", "decision", "text"))
     texts = (found.value or "", gold.value or "")
+    agrees = agreement(*texts) if is_text and found.value else None
     return (
         1,
-        gold.kind == "choice",
-        gold.kind == "choice" and right,
-        gold.kind == "decision",
-        gold.kind == "decision" and right,
+        is_choice,
+        is_choice and right,
+        is_choice and leniently,
+        is_decision,
+        is_decision and right,
+        is_decision and leniently,
         is_text,
         rouge_l(*texts) if is_text else 0,
         token_f1(*texts) if is_text and found.value else 0,
+        agrees is not None and agrees.negation is not None,
+        agrees is not None and agrees.negation is True,
+        agrees is not None and agrees.number is not None,
+        agrees is not None and agrees.number is True,
         found.value is None,
         prediction.truncated,
         not prediction.text.strip(),
+        *(is_decision and part for name in _DECISIONS for part in _of_decision(name, found.value, gold.value)),
     )
 
 
-def _gold(text: str) -> Answer:
+def _of_decision(name: str, found: str | None, gold: str | None) -> tuple[bool, bool, bool]:
+    return found == gold == name, found == name, gold == name
+
+
+def _gold(text: str, question: str) -> Answer:
     """Say what a gold answer is; its rationale, if any, is not scored."""
     final = _final_part(text)
-    if found := _OPTION_SENTENCE.search(final):
-        return Answer("choice", found[1].upper())
-    bare = bare_answer(final)
-    if re.fullmatch(r"[A-J]", bare):
-        return Answer("choice", bare)
-    if _GOLD_DECISION.fullmatch(bare):
-        return Answer("decision", bare.lower())
+    if len(final) <= _LONGEST_CHOICE or says_option(final):
+        options = options_in(question)
+        bare = bare_answer(final)
+        mark = choice_in(final, options)
+        if mark is None and says_option(final):  # of several, or of one that is not listed
+            return Answer("choice", None)
+        if mark is not None and (options or "option" in final.lower() or (len(bare) == 1 and bare.isupper())):
+            return Answer("choice", mark)
+        if _GOLD_DECISION.fullmatch(bare):
+            return Answer("decision", bare.lower())
     return Answer("text", final.strip())
 
 
-def _read(text: str, kind: Kind) -> Answer:
+def _read(text: str, kind: Kind, example: Example) -> Answer:
     final = _final_part(text)
     if kind == "choice":
-        return Answer(kind, _option(final))
+        return Answer(kind, choice_in(final, options_in(question_of(example))))
     if kind == "decision":
         found = _DECISION.match(bare_answer(final))
         return Answer(kind, found[1].lower() if found else None)
     return Answer(kind, final.strip() or None)
+
+
+def _leniently(text: str, kind: Kind, example: Example) -> str | None:
+    """Return the option or decision that stands in a sentence."""
+    final = _final_part(text)
+    if kind == "choice":
+        return choice_in(final, options_in(question_of(example)), lenient=True)
+    said = _SAID_DECISION.findall(final) or _DECISION.findall(final)
+    words = {word.lower() for word in said}
+    return words.pop() if len(words) == 1 else None
 
 
 def _final_part(text: str) -> str:
@@ -123,28 +188,35 @@ def _final_part(text: str) -> str:
     return _MARK.split(text)[-1]
 
 
-def _option(text: str) -> str | None:
-    """Return the one option that ``text`` names; None when it names none, or several."""
-    named = {letter.upper() for letter in _OPTION_SENTENCE.findall(text)}
-    if not named and (alone := _OPTION_ALONE.fullmatch(bare_answer(text))):
-        named = {alone[1]}
-    return named.pop() if len(named) == 1 else None
-
-
 def _figures(sums: "Array") -> dict[str, "Array"]:
-    import numpy as np
-
-    from medtune.evaluation.tally import ratio
+    from medtune.evaluation.tally import f1, ratio
 
     of = {name: sums[..., i] for i, name in enumerate(_COLUMNS)}
-    right = of["choices_right"] + of["decisions_right"]
+    closed = of["choices"] + of["decisions"]
     return {
-        "accuracy": ratio(right, of["choices"] + of["decisions"], np.nan),
-        "choice_accuracy": ratio(of["choices_right"], of["choices"], np.nan),
-        "decision_accuracy": ratio(of["decisions_right"], of["decisions"], np.nan),
-        "rouge_l": ratio(of["rouge_l"], of["texts"], np.nan),
-        "token_f1": ratio(of["token_f1"], of["texts"], np.nan),
+        "accuracy": ratio(of["choices_right"] + of["decisions_right"], closed),
+        "accuracy_lenient": ratio(of["choices_lenient"] + of["decisions_lenient"], closed),
+        "choice_accuracy": ratio(of["choices_right"], of["choices"]),
+        "choice_accuracy_lenient": ratio(of["choices_lenient"], of["choices"]),
+        "decision_accuracy": ratio(of["decisions_right"], of["decisions"]),
+        "decision_macro_f1": _macro(of),
+        "decision_f1_yes": f1(of["yes_right"], of["yes_said"], of["yes_gold"]),
+        "rouge_l": ratio(of["rouge_l"], of["texts"]),
+        "token_f1": ratio(of["token_f1"], of["texts"]),
+        "negation_agreement": ratio(of["negations_agree"], of["negations"]),
+        "number_agreement": ratio(of["numbers_agree"], of["numbers"]),
         "invalid_answer": ratio(of["unanswered"], of["rows"]),
         "truncated": ratio(of["truncated"], of["rows"]),
         "empty": ratio(of["empty"], of["rows"]),
     }
+
+
+def _macro(of: "dict[str, Array]") -> "Array":
+    """Return the mean F1 of the decisions that occur in gold answers."""
+    import numpy as np
+
+    from medtune.evaluation.tally import f1, ratio
+
+    each = [np.nan_to_num(f1(*(of[f"{name}_{part}"] for part in ("right", "said", "gold")))) for name in _DECISIONS]
+    occurs = [of[f"{name}_gold"] > 0 for name in _DECISIONS]
+    return ratio(np.sum([e * o for e, o in zip(each, occurs, strict=True)], axis=0), np.sum(occurs, axis=0))

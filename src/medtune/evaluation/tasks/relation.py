@@ -1,10 +1,10 @@
-"""The task of naming the relation between two masked concepts."""
+"""The task of naming the relation between two marked concepts."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from medtune.evaluation.recognition import NO_RELATION, RELATIONS, answer_of, recognise
-from medtune.evaluation.tasks.labels import Inventory, bare_answer, tally_labels
+from medtune.evaluation.recognition import answer_of
+from medtune.evaluation.task_contracts import Contracts
 from medtune.plugins.contracts import Example, Prediction, TaskScore
 
 if TYPE_CHECKING:
@@ -16,13 +16,16 @@ _ANSWER_TOKENS = 32
 
 
 class RelationTask:
-    """Scores one label per row; the micro F1 is over the relations, without "No Relations"."""
+    """Scores one label per row; the micro F1 is over the relations, without labels such as "No Relations"."""
 
     name = "relation"
 
+    def __init__(self, contracts: Contracts | None = None) -> None:
+        self.contracts = contracts or Contracts()
+
     def matches(self, example: Example) -> bool:
-        """Match rows with masked concepts that are answered by a relation."""
-        return recognise(example) == self.name
+        """Match rows with marked concepts that are answered by a short label."""
+        return self.contracts.task_of(example) == self.name
 
     def max_new_tokens(self, example: Example, prompt_tokens: int) -> int:  # noqa: ARG002 - a label is short
         """Return room for a label in a short sentence."""
@@ -30,16 +33,19 @@ class RelationTask:
 
     def parse(self, text: str, example: Example) -> str | None:
         """Return the label that ``text`` is, None for an invalid answer."""
-        return Inventory([*RELATIONS, answer_of(example)]).find(bare_answer(text))
+        from medtune.evaluation.tasks.label_sets import label_set_of
+
+        found = label_set_of(self.name, [answer_of(example)], self.contracts.of(example)).read(text)
+        return None if found is None else next(iter(found))
 
     def score(self, predictions: Sequence[Prediction]) -> TaskScore:
-        """Score accuracy, macro F1 and micro F1."""
+        """Score accuracy, and macro and micro F1 over positive relations."""
         from medtune.evaluation.statistics import summarise
 
         return summarise(self.tally(predictions))
 
     def tally(self, predictions: Sequence[Prediction]) -> "Tally":
         """Count answers by label."""
-        return tally_labels(
-            predictions, RELATIONS, lambda p: bare_answer(answer_of(p.example)), "micro_f1", negative=NO_RELATION
-        )
+        from medtune.evaluation.tasks.label_counts import tally_labels
+
+        return tally_labels(self.name, predictions, self.contracts, "micro_f1")

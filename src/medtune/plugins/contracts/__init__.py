@@ -1,23 +1,25 @@
 """The contract between medtune and its plugins: the values they exchange and the protocols they satisfy."""
 
+from medtune.plugins.contracts.answers import AnswerRequest, Completion, GenerationRequest, TokenScores
 from medtune.plugins.contracts.protocols import (
     Adapter,
     AnswerScorer,
+    ContinuousGenerator,
     Exporter,
     FinishedRun,
     Generator,
     PromptFormatter,
     Quantizer,
+    RequestFeed,
     Task,
+    TokenScorer,
     Trainer,
 )
 from medtune.plugins.contracts.values import (
-    AnswerRequest,
+    AdapterSet,
     Bundle,
-    Completion,
     EncodedExample,
     Example,
-    GenerationRequest,
     Job,
     Loaded,
     Message,
@@ -30,10 +32,12 @@ from medtune.plugins.contracts.values import (
 
 __all__ = [
     "Adapter",
+    "AdapterSet",
     "AnswerRequest",
     "AnswerScorer",
     "Bundle",
     "Completion",
+    "ContinuousGenerator",
     "EncodedExample",
     "Example",
     "Exporter",
@@ -48,8 +52,11 @@ __all__ = [
     "Prediction",
     "PromptFormatter",
     "Quantizer",
+    "RequestFeed",
     "Task",
     "TaskScore",
+    "TokenScorer",
+    "TokenScores",
     "TrainResult",
     "Trainer",
 ]

@@ -4,28 +4,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from medtune.plugins.contracts.values import (
-    AnswerRequest,
-    Completion,
-    Example,
-    GenerationRequest,
-    Job,
-    Loaded,
-    Prediction,
-    TaskScore,
-    TrainResult,
-)
+from medtune.plugins.contracts.answers import AnswerRequest, Completion, GenerationRequest, TokenScores
+from medtune.plugins.contracts.values import Example, Job, Loaded, Prediction, TaskScore, TrainResult
 from medtune.specs import EvalSpec, LoraSpec, ModelSpec, QuantSpec
 
 __all__ = [
     "Adapter",
     "AnswerScorer",
+    "ContinuousGenerator",
     "Exporter",
     "FinishedRun",
     "Generator",
     "PromptFormatter",
     "Quantizer",
+    "RequestFeed",
     "Task",
+    "TokenScorer",
     "Trainer",
 ]
 
@@ -111,6 +105,37 @@ class Generator(Protocol):
         ...
 
 
+class RequestFeed(Protocol):
+    """Requests that come while others are being answered, and where their answers go."""
+
+    def take(self, most: int, *, wait: bool) -> Mapping[int, GenerationRequest]:
+        """Return up to ``most`` new requests by a key of their own; with ``wait`` none only once no more will come."""
+        ...
+
+    def watches(self, key: int, /) -> bool:
+        """Say whether ``progress`` of a request is wanted now."""
+        ...
+
+    def progress(self, key: int, ids: Sequence[int], /) -> bool:
+        """Take an unfinished answer's ids so far; False where it shall be left off, and ``finish`` is not called then."""
+        ...
+
+    def finish(self, key: int, ids: Sequence[int], /) -> None:
+        """Take the ids of a whole answer, a stop id included; ids after one mean nothing."""
+        ...
+
+
+@runtime_checkable
+class ContinuousGenerator(Protocol):
+    """A generator that takes further requests while it answers; any other one answers what waits, batch after batch."""
+
+    name: str
+
+    def generate_from(self, loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longest: int) -> None:
+        """Answer as ``generate`` does until the feed has no more; no request takes more than ``longest`` tokens, prompt and answer."""
+        ...
+
+
 @runtime_checkable
 class AnswerScorer(Protocol):
     """A generator that can also say how probable given answers are; ``eval.label_likelihood`` needs one."""
@@ -121,6 +146,17 @@ class AnswerScorer(Protocol):
         self, loaded: Loaded, requests: Sequence[AnswerRequest], spec: EvalSpec
     ) -> Sequence[Sequence[Sequence[float]]]:
         """Return for each request and each of its answers the log-probability of each token, in nats."""
+        ...
+
+
+@runtime_checkable
+class TokenScorer(Protocol):
+    """A generator that can say how probable each token of a text was, and which others would have been most probable."""
+
+    name: str
+
+    def token_scores(self, loaded: Loaded, request: AnswerRequest, top: int) -> Sequence[Sequence[TokenScores]]:
+        """Return for each answer the scores of each of its tokens, with the ``top`` most probable ones in its place."""
         ...
 
 

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any, NotRequired, Protocol, TypedDict
 
 from medtune.errors import PluginError
-from medtune.specs import ModelSpec, RunSpec
+from medtune.specs import LoraSpec, ModelSpec, RunSpec
 
 __all__ = [
-    "AnswerRequest",
+    "AdapterSet",
     "Bundle",
-    "Completion",
     "EncodedExample",
     "Example",
-    "GenerationRequest",
     "Job",
     "Loaded",
     "Message",
@@ -122,6 +120,22 @@ def _nobody_said() -> AbstractContextManager[Any]:
     )
 
 
+class AdapterSet(Protocol):
+    """Further adapters on a base in memory, one of which takes part at a time."""
+
+    def add(self, name: str, folder: Path, spec: LoraSpec) -> None:
+        """Load the adapter saved in ``folder`` beside those that are there; the one in use stays so."""
+        ...
+
+    def use(self, name: str | None) -> None:
+        """Let one adapter take part; None is the one that ``load_adapter`` loaded."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Take an added adapter out of memory."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A model in memory with its tokenizer.
@@ -137,6 +151,7 @@ class Loaded:
         load_adapter: replaces the fresh adapter by the one saved in a folder; set by ``attach``.
         base_only: context manager inside which the model answers as the base does; set by ``attach``, refused before.
         base: where the base came from; None where nobody said.
+        adapters: further adapters on the same base; set by an ``attach`` that can hold several.
     """
 
     model: Any
@@ -149,6 +164,7 @@ class Loaded:
     load_adapter: Callable[[Path], None] | None = None
     base_only: Callable[[], AbstractContextManager[Any]] = _nobody_said
     base: ModelSpec | None = None
+    adapters: AdapterSet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +179,9 @@ class Job:
         total_steps: updates to do in the whole run.
         resume_from: a verified checkpoint folder to continue from, or None.
         on_log: called with every log record (step, loss, learning_rate, grad_norm, tokens, tokens_per_second, ...).
-        on_proof: called once, before the first update, with what the trainer proved of its loss (``TrainResult.proof``).
+        on_proof: called once, before the first update, with what the trainer proved (``TrainResult.proof``).
         on_step: called with the number of updates done, after each.
-        on_evaluate: scores the model as it answers now and returns the figure that ``spec.eval`` chooses by; called with
-            the number of updates done when ``spec.eval.every`` says so, on the first process; None where nothing scores.
+        on_evaluate: updates done -> the figure that ``spec.eval`` chooses by, on the first process; None scores nothing.
         stop_reason: asked after each update; a reason makes the trainer save, and return with it as ``interrupted``.
     """
 
@@ -197,9 +212,8 @@ class TrainResult:
         fast_path: whether the fast path was used, and if not why, as one line; empty where the trainer has none.
         best_step: update after which a score during training was best, None without such scores.
         adapter_step: update whose adapter the model holds now: ``best_step`` when the best one is kept, else ``steps``.
-        stopped_early: why training ended before its last update although nothing interrupted it; empty when it did not.
-        proof: how the loss was computed and how far that was from the model's own, as JSON values; empty where the trainer
-            proves nothing.
+        stopped_early: why training ended before its last update, uninterrupted; empty when it did not.
+        proof: how the loss was computed, and how far from the model's own, as JSON values; empty without a proof.
     """
 
     steps: int
@@ -218,31 +232,6 @@ class TrainResult:
     def tokens_per_second(self) -> float:
         """Real tokens per second of wall time."""
         return self.tokens / self.seconds if self.seconds > 0 else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationRequest:
-    """A prompt as token ids, and the most tokens that its answer may take."""
-
-    input_ids: Sequence[int]
-    max_new_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerRequest:
-    """A prompt as token ids, and whole answers to it as token ids, each with the token that ends it."""
-
-    input_ids: Sequence[int]
-    answers: Sequence[Sequence[int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """An answer: its ids without the stop id, its text, and whether the limit cut it off."""
-
-    token_ids: Sequence[int]
-    text: str
-    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +254,8 @@ class TaskScore:
         failures: rates between 0 and 1 of the ways in which an answer could not be used.
         intervals: 95 % interval (low, high) per metric, where one was computed.
         details: further JSON values, such as a confusion matrix.
+        undefined: figures that these rows say nothing about, such as an F1 where there is nothing to find.
+        no_interval: figure that has a value but no interval -> why.
     """
 
     rows: int
@@ -273,6 +264,8 @@ class TaskScore:
     failures: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    undefined: Sequence[str] = ()
+    no_interval: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,18 @@
 """A finished run that is asked for again: whether it is still what is asked, and its scores anew where only they would differ."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from medtune.data.prepare import Prepared
 from medtune.data.prepare import prepare as prepare_rows
 from medtune.data.tokenizer import load_tokenizer
 from medtune.errors import DataError, StorageError
+from medtune.evaluation.scoring import contracts_of
 from medtune.plugins.contracts import TrainResult
 from medtune.runs.changes import refuse_changes
 from medtune.workflow.kept_answers import questions_of
 from medtune.workflow.opening import check_adapter, open_adapter
+from medtune.workflow.settled_tasks import settled, still_told
 from medtune.workflow.stages.score import score, score_base
 from medtune.workflow.state import RunRequest, RunState, Start
 
@@ -39,11 +41,14 @@ def again(asked: RunRequest) -> None:
     asked.on_stage(
         "this run is finished; its validation rows or the settings of scoring changed, so it is scored again"
     )
+    asked = replace(asked, host=settled(asked.host, asked.spec, still_told(record, asked.spec)))
     loaded = open_adapter(folder, record, asked.spec, asked.host)
+    told = [contract.to_json() for contract in contracts_of(asked.host.all("task")).members]
+    prepared = replace(prepared, report=replace(prepared.report, tasks=told))
     state = RunState(asked, asked.plan, prepared, Start())
     base = score_base(state, loaded)
     score(state, loaded, base, _result(record))
-    folder.update(spec={**record["spec"], "eval": asked.spec_values["eval"]})
+    folder.update(spec={**record["spec"], **{part: asked.spec_values[part] for part in ("eval", "tasks")}})
 
 
 def _prepared(asked: RunRequest, record: dict[str, Any]) -> Prepared:

@@ -106,7 +106,7 @@ def _scorer(state: RunState, loaded: Loaded, log: Callable[[Mapping[str, Any]], 
     def score(step: int) -> float:
         found = score_briefly(loaded, rows, spec, host)
         log({"step": step, **found})
-        return float(found["macro"] if figure in (None, "macro") else found["evaluation"][figure])
+        return float(found["macro"] if figure in (None, "macro") else found["evaluation"].get(figure, 0.0))
 
     return score
 

@@ -24,6 +24,7 @@ from medtune.workflow.base_identity import identity_of
 from medtune.workflow.given_rows import keep_rows
 from medtune.workflow.overlap_file import keep_overlap
 from medtune.workflow.row_checks import RowChecks
+from medtune.workflow.settled_tasks import settled
 from medtune.workflow.state import RunRequest, RunState, Start
 
 __all__ = ["encode", "is_finished", "prepare", "require_own_checkpoint"]
@@ -92,8 +93,9 @@ def encode(asked: RunRequest, quarantine: Path | None = None) -> tuple[RunState,
     if asked.rows is not None and iter(asked.rows) is asked.rows:
         asked = replace(asked, rows=list(asked.rows))  # read once more to name them by their content
     tokenizer = load_tokenizer(spec.model)
-    checker = RowChecks(asked.host.all("task"))
+    checker = RowChecks(asked.host.all("task"), spec)
     prepared = prepare_rows(spec, asked.host, tokenizer, rows=asked.rows, quarantine_path=quarantine, checker=checker)
+    asked = replace(asked, host=settled(asked.host, spec, prepared.report.tasks))
     for note in prepared.report.notes():
         asked.on_stage(note)
     kept = first_rank_says(folder.read()["plan"] if is_first_rank() and folder.exists else None)

@@ -1,0 +1,173 @@
+"""Which labels the gold answers of a source hold: one each or several, what parts them, which says "nothing of it"."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from medtune.evaluation.icd import are_codes, as_code
+from medtune.evaluation.medtuned import HALLMARKS, NLI_LABELS, RELATIONS
+from medtune.evaluation.recognition import answer_of
+from medtune.evaluation.task_contracts import Contracts, TaskContract
+from medtune.evaluation.tasks.labels import Inventory, bare_answer
+from medtune.plugins.contracts import Prediction
+
+__all__ = ["LabelSet", "label_separator", "label_set_of", "label_sets_of", "negative_of"]
+
+_NONE = "None"
+_SEPARATORS = (";", "|", "\n", ",")
+_SEPARATOR = re.compile(r"[,;|\n]")
+_LONGEST = 60
+_REPEATED = 3
+_MOST_SOUGHT = 200  # labels that are looked for in a sentence
+_RECOMBINED = 0.8
+_NOTHING = frozenset({
+    "none", "no relation", "no relations", "no_relation", "norelation", "not related", "unrelated", "no interaction",
+    "no_interaction", "no-relation", "n/a", "null", "cid:none", "no label", "no finding", "no findings",
+})  # fmt: skip
+_NO = frozenset({"no", "false", "0", "negative", "ddi-false", "absent", "not associated", "non_related"})
+"""These say so of relations, and where there are two labels: of three others, "negative" may be a sentiment."""
+_SHORT_NAMES = {label.rpartition(" (")[0]: label for label in HALLMARKS}
+_ALIASES = _SHORT_NAMES | {name.replace("&", "and"): label for name, label in _SHORT_NAMES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """The labels of a source, and how its answers are read.
+
+    Attributes:
+        inventory: finds labels again.
+        negative: labels that say "nothing of it".
+        is_multi: whether an answer may hold several; a negative label is then the empty set.
+        are_codes: whether the labels are codes of the ICD.
+    """
+
+    inventory: Inventory
+    negative: frozenset[str] = frozenset()
+    is_multi: bool = False
+    are_codes: bool = False
+
+    def read(self, text: str) -> frozenset[str] | None:
+        """Return the labels that ``text`` is; None for an invalid answer: any part of it is no label."""
+        whole = self._find(text) or self._find(bare_answer(text))
+        if whole is not None or not self.is_multi:
+            return None if whole is None else self._as_set({whole})
+        bare = bare_answer(text)
+        for separator in _SEPARATORS:
+            parts = [self._find(bare_answer(part)) for part in bare.split(separator)]
+            labels = {part for part in parts if part is not None}
+            if None not in parts:
+                return None if len(labels) > 1 and labels & self.negative else self._as_set(labels)
+        return None
+
+    def mentioned(self, text: str) -> frozenset[str] | None:
+        """Return the labels that occur in ``text`` as whole words; None where it holds none, or none beside others."""
+        if len(self.inventory.labels) > _MOST_SOUGHT:
+            return None
+        labels = self.inventory.mentioned(text)
+        if not labels or (self.is_multi and len(labels) > 1 and labels & self.negative):
+            return None
+        return self._as_set(labels)
+
+    def _find(self, text: str) -> str | None:
+        found = self.inventory.find(text)
+        if found is None and self.are_codes and (code := as_code(text)) is not None:
+            return self.inventory.find(code) or code
+        return found
+
+    def _as_set(self, labels: Iterable[str]) -> frozenset[str]:
+        return frozenset(labels) - self.negative if self.is_multi else frozenset(labels)
+
+
+def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None = None) -> LabelSet:
+    """Return the label set of some rows of one source.
+
+    Args:
+        task: "nli", "relation" or "classification".
+        golds: their gold answers.
+        contract: what is declared or known of the source; None tells all from the answers.
+
+    Raises:
+        DataError: there are too many different answers to be labels.
+    """
+    given = contract or TaskContract("", "inference", "")
+    bare = [bare_answer(gold) for gold in golds]
+    if task != "classification":
+        usual = NLI_LABELS if task == "nli" else RELATIONS
+        known = given.labels or (usual if not bare or {*usual} & {*bare} else ())
+        inventory = Inventory([*known, *bare], given.aliases, rows=len(golds))
+        negative = given.negative or (negative_of(inventory.labels, of_relations=True) if task == "relation" else ())
+        return LabelSet(inventory, _present(inventory, negative))
+    split = [part for gold in bare for raw in _SEPARATOR.split(gold) if (part := raw.strip())]
+    is_hallmarks = not given.labels and {*split} <= {_NONE, *HALLMARKS}
+    separator = given.separator or (label_separator(Counter(golds)) if contract is None else "")
+    is_multi = given.kind == "multi-label" or (contract is None and (is_hallmarks or bool(separator)))
+    parts = (split if is_hallmarks else _parts(bare, separator)) if is_multi else bare
+    if not is_multi and are_codes({*parts}):
+        codes = [as_code(part) or part for part in parts]
+        return LabelSet(Inventory([*given.labels, *codes], given.aliases, rows=None), are_codes=True)
+    is_medtuned = is_hallmarks or bool({*HALLMARKS} & {*parts})
+    known = given.labels or ((_NONE, *HALLMARKS) if is_medtuned else ((_NONE,) if is_multi else ()))
+    aliases = {**_ALIASES, **given.aliases} if is_medtuned else given.aliases
+    inventory = Inventory([*known, *parts], aliases, rows=len(golds))
+    negative = given.negative or ((_NONE,) if is_medtuned else negative_of(inventory.labels))
+    codes_only = are_codes({*parts} - {_NONE})
+    return LabelSet(inventory, _present(inventory, negative), is_multi, codes_only)
+
+
+def label_sets_of(
+    task: str, predictions: Sequence[Prediction], contracts: Contracts
+) -> Callable[[Prediction], LabelSet]:
+    """Return what finds the label set of a prediction: that of its contract, else of all rows without one together."""
+    found: dict[TaskContract | None, list[str]] = {}
+    by_id: dict[int, TaskContract | None] = {}
+    for prediction in predictions:
+        contract = contracts.of(prediction.example)
+        contract = contract if contract is not None and contract.task == task else None
+        by_id[id(prediction)] = contract
+        found.setdefault(contract, []).append(answer_of(prediction.example))
+    sets = {contract: label_set_of(task, golds, contract) for contract, golds in found.items()}
+    return lambda prediction: sets[by_id[id(prediction)]]
+
+
+def label_separator(answers: Mapping[str, int]) -> str:
+    """Return what parts the labels of answers that hold several; empty where each answer is one label.
+
+    Parts count as labels when each is given three times on average, and most occur alone or beside different others.
+
+    Args:
+        answers: answer -> rows that have it.
+    """
+    for separator in _SEPARATORS:
+        held: dict[str, set[str]] = {}
+        total = rows = 0
+        for answer, times in answers.items():
+            parts = _parts([answer], separator)
+            rows, total = rows + times, total + times * len(parts)
+            for part in parts:
+                held.setdefault(part, set()).add(answer)
+        several = total > rows and len(held) > 1 and total >= _REPEATED * len(held)
+        if several and all(len(part) <= _LONGEST for part in held):
+            apart = sum(len(wholes) > 1 or part in wholes for part, wholes in held.items())
+            if apart >= _RECOMBINED * len(held):
+                return separator
+    return ""
+
+
+def negative_of(labels: Iterable[str], *, of_relations: bool = False) -> tuple[str, ...]:
+    """Return the labels that say "nothing of it", by their names; "negative" and its like of relations and pairs only."""
+    found = list(dict.fromkeys(labels))
+    is_pair = len({label.casefold() for label in found}) == 2  # noqa: PLR2004 - two labels
+    words = _NOTHING | _NO if is_pair or of_relations else _NOTHING
+    return tuple(label for label in found if label.casefold() in words)
+
+
+def _parts(texts: Iterable[str], separator: str) -> list[str]:
+    if not separator:
+        return [*texts]
+    return [part for text in texts for raw in text.split(separator) if (part := raw.strip())]
+
+
+def _present(inventory: Inventory, labels: Iterable[str]) -> frozenset[str]:
+    """Return the labels as the inventory spells them."""
+    return frozenset(inventory.find(label) or label for label in labels)

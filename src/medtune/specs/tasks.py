@@ -1,0 +1,62 @@
+"""What the rows of a source are, as a user writes it where gold answers alone do not tell."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from medtune.specs.values import Names, Spec
+
+__all__ = ["TaskKind", "TaskSpec"]
+
+TaskKind = Literal[
+    "tagging",
+    "classification",
+    "multi-label",
+    "relation",
+    "inference",
+    "choice",
+    "decision",
+    "question",
+    "extraction",
+    "free-text",
+]
+
+_WITH_LABELS = ("classification", "multi-label", "relation", "inference")
+
+
+def _infer(value: Any) -> Any:
+    return () if value == "infer" else value
+
+
+LabelNames = Annotated[Names, BeforeValidator(_infer)]
+
+
+class TaskSpec(Spec):
+    """What the answers of one source are, and how they are scored."""
+
+    source: str = "*"
+    """Source whose rows these are; "*" for every source without a table of its own, empty for rows without a source."""
+    kind: Literal[TaskKind, "infer"] = "infer"
+    """Form of the answers: ``tagging`` (a label for each token), ``classification`` (one label), ``multi-label``,
+    ``relation`` (of two marked concepts), ``inference`` (of two sentences), ``choice`` (of listed options), ``decision``
+    (yes, no or maybe), ``question`` (a choice, a decision or a text, row by row), ``extraction`` (a list or JSON) or
+    ``free-text``; "infer" tells it from the gold answers."""
+    labels: LabelNames = ()
+    """Labels that there are; empty or "infer" takes those of the gold answers."""
+    negative: Names = ()
+    """Labels that say "nothing of it", which micro and macro F1 over positives leave out; empty infers them."""
+    metric: str = ""
+    """Figure that stands for the source; empty takes that of its kind."""
+    aliases: dict[str, str] = Field(default_factory=dict[str, str])
+    """Other spelling -> label."""
+    document: str = ""
+    """Key of a predictions file whose value names the document, where it is not ``document``; rows to train on take
+    ``data.document``."""
+
+    @model_validator(mode="after")
+    def _has_labels_where_it_names_some(self) -> Self:
+        for name in ("labels", "negative", "aliases"):
+            if getattr(self, name) and self.kind not in _WITH_LABELS:
+                kinds = ", ".join(_WITH_LABELS)
+                raise ValueError(f"{name} is for kinds with labels ({kinds}); here the kind is {self.kind}")
+        return self

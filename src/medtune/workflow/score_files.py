@@ -1,0 +1,82 @@
+"""Scores files of predictions that any systems made, one alone or two against each other."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from medtune.errors import SpecError
+from medtune.evaluation.comparison import compare
+from medtune.evaluation.gold_lint import lint_predictions
+from medtune.evaluation.pairing import pair
+from medtune.evaluation.predictions import read_predictions
+from medtune.evaluation.scoring import bind, score_predictions
+from medtune.evaluation.source_survey import survey
+from medtune.plugins.contracts import Prediction, Task
+from medtune.specfile import apply_overrides, read_spec_file, validate_spec
+from medtune.specs import TaskSpec
+
+__all__ = ["score_files", "tasks_in"]
+
+
+def tasks_in(file: Path | None, overrides: Iterable[str]) -> tuple[TaskSpec, ...]:
+    """Return the tasks that a spec file and overrides such as ``tasks=[...]`` declare.
+
+    Raises:
+        SpecError: an override sets something else, or a table of tasks cannot be used.
+        StorageError: the file cannot be read.
+    """
+    overrides = list(overrides)
+    if others := [text for text in overrides if not text.replace(" ", "").startswith("tasks=")]:
+        raise SpecError(
+            f"'{others[0].partition('=')[0]}' changes no score of given answers; set tasks, or leave it out"
+        )
+    values = {} if file is None else {"tasks": read_spec_file(file).get("tasks", [])}
+    if file is not None and not values["tasks"]:
+        raise SpecError(f"'{file}' holds no [[tasks]] table; write one with source and kind")
+    return validate_spec(apply_overrides(values, overrides), None if overrides else file).tasks
+
+
+def score_files(
+    file: Path, against: Path | None, declared: Sequence[TaskSpec], registered: Sequence[Task]
+) -> dict[str, Any]:
+    """Score the predictions of a file, and test them against those of another one.
+
+    Args:
+        file: lines of ``{"task", "source", "input", "gold", "prediction"}``.
+        against: the same of another system; rows are paired by task, source and input.
+        declared: what the user says of sources; the rest is told from the gold answers.
+        registered: the registered tasks.
+
+    Returns:
+        The JSON of the evaluation and ``lint``; with ``against`` also ``against`` (the other's evaluation), ``comparison``
+        (base: the other) and ``unpaired``: the rows, by their place in the file, that only one of the two answered.
+
+    Raises:
+        UndecidedTaskError: what a source is cannot be told from its answers.
+        DataError: a line cannot be used, or the two files have no row in common.
+    """
+    keys = {spec.source: spec.document for spec in declared if spec.document}
+    predictions = read_predictions(file, registered, document_keys=keys)
+    tasks = bind(registered, survey([p.example for p in predictions], declared))
+    result = score_predictions(predictions, tasks).to_json()
+    result["lint"] = [finding.to_json() for finding in lint_predictions(predictions, tasks)]
+    if against is None:
+        return result
+    others = read_predictions(against, registered, document_keys=keys)
+    return {**result, **_against(predictions, others, tasks, against.name)}
+
+
+def _against(
+    mine: Sequence[Prediction], others: Sequence[Prediction], tasks: Sequence[Task], name: str
+) -> dict[str, Any]:
+    pairs = pair(mine, others)
+    second = [replace(other, example=own.example) for own, other in zip(pairs.first, pairs.second, strict=True)]
+    first = list(pairs.first)
+    before, after = score_predictions(second, tasks), score_predictions(first, tasks, intervals=False)
+    comparison = compare(before, after, second, first, tasks=tasks).against(name)
+    return {
+        "against": before.to_json(),
+        "comparison": comparison.to_json(),
+        "unpaired": {"file": list(pairs.only_first), "against": list(pairs.only_second)},
+    }

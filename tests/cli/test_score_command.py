@@ -1,0 +1,136 @@
+"""``medtune score``: what sources are, figures of every kind, and two systems against each other."""
+
+import json
+
+import pytest
+
+from medtune.cli.app import run
+
+
+@pytest.fixture
+def file_of(tmp_path):
+    """Return a function that writes predictions and returns their path."""
+
+    def write(name, rows):
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return str(path)
+
+    return write
+
+
+def rows_of(predictions, gold="Positive", **facts):
+    return [{"input": f"text {i}", "gold": gold, "prediction": p, **facts} for i, p in enumerate(predictions)]
+
+
+def asked(capsys, *arguments):
+    code = run(["score", *arguments, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_source_that_cannot_be_told_is_asked_for_and_the_setting_helps(file_of, tmp_path, capsys):
+    path = file_of("a.jsonl", rows_of(["aspirin"] * 4, gold="aspirin", source="drugs"))
+    code, result = asked(capsys, path)
+    assert (code, result["error"]["type"]) == (3, "UndecidedTaskError")
+    setting = 'tasks = [{ source = "drugs", kind = "classification" }]'
+    assert setting in result["error"]["message"]
+    code, result = asked(capsys, path, "--set", setting)
+    assert (code, result["tasks"]["classification"]["metrics"]["accuracy"]) == (0, 1)
+    spec = tmp_path / "tasks.toml"
+    spec.write_text(setting)
+    assert asked(capsys, path, "--tasks", str(spec))[1]["contracts"][0]["kind"] == "classification"
+
+
+def test_settings_that_change_no_score_are_refused(file_of, tmp_path, capsys):
+    path = file_of("a.jsonl", rows_of(["yes"], gold="yes"))
+    assert asked(capsys, path, "--set", "lora.r=3")[0] == 2
+    empty = tmp_path / "spec.toml"
+    empty.write_text("seed = 3\n")
+    assert "no [[tasks]] table" in asked(capsys, path, "--tasks", str(empty))[1]["error"]["message"]
+
+
+def test_two_systems_are_paired_row_by_row_wherever_rows_stand(file_of, capsys):
+    golds = ["yes", "no"] * 15
+    mine = [{"input": f"q{i}", "gold": gold, "prediction": gold} for i, gold in enumerate(golds)]
+    other = [{**row, "prediction": "yes"} for row in reversed(mine)]
+    first, second = (
+        file_of("mine.jsonl", [*mine, {**mine[0], "input": "mine only"}]),
+        file_of("other.jsonl", other[:-2]),
+    )
+    code, result = asked(capsys, first, "--against", second)
+    assert code == 0
+    found = result["comparison"]["tasks"]["qa"]
+    assert (found["rows"], found["base"], found["tuned"]) == (28, 0.5, 1.0)
+    assert found["verdict"].startswith("better than other.jsonl")
+    assert found["interval"][0] > 0.2
+    assert result["unpaired"] == {"file": [1, 2, 31], "against": []}
+    assert result["tasks"]["qa"]["rows"] == 31
+
+
+def test_files_without_a_row_in_common_or_with_other_gold_answers_are_refused(file_of, capsys):
+    first = file_of("a.jsonl", rows_of(["yes"] * 3, gold="yes"))
+    assert (
+        asked(capsys, first, "--against", file_of("b.jsonl", [{"input": "x", "gold": "yes", "prediction": "no"}]))[0]
+        == 3
+    )
+    code, result = asked(capsys, first, "--against", file_of("c.jsonl", rows_of(["yes"] * 3, gold="no")))
+    assert (code, "different gold answers" in result["error"]["message"]) == (3, True)
+
+
+def test_too_few_rows_have_no_interval_and_undefined_figures_no_value(file_of, capsys):
+    code, result = asked(capsys, file_of("a.jsonl", rows_of(["yes"] * 5, gold="yes")))
+    score = result["tasks"]["qa"]
+    assert (code, score["metrics"]["accuracy"], "accuracy" in score["intervals"]) == (0, 1, False)
+    assert score["no_interval"]["accuracy"] == "too few rows: 5 of the 10 that an interval needs"
+    assert score["undefined"] == []
+    lines = [{"task": "ner", "input": "a b", "gold": "a : O\nb : O", "prediction": "a : O\nb : O"}] * 12
+    score = asked(capsys, file_of("b.jsonl", lines))[1]["tasks"]["ner"]
+    assert "span_f1_strict" in score["undefined"]
+    assert score["primary"] == "span_f1_strict"
+
+
+def test_documents_may_stand_under_another_key(file_of, capsys):
+    rows = [{**row, "note": i // 4} for i, row in enumerate(rows_of(["Positive", "Negative"] * 30, source="s"))]
+    rows = [{**row, "gold": "Positive" if i % 3 else "Negative"} for i, row in enumerate(rows)]
+    path = file_of("a.jsonl", rows)
+    plain = asked(capsys, path)[1]["tasks"]["classification"]["intervals"]["accuracy"]
+    grouped = asked(capsys, path, "--set", 'tasks=[{source="s", document="note"}]')[1]
+    assert grouped["tasks"]["classification"]["intervals"]["accuracy"] != plain
+    assert asked(capsys, path, "--set", 'tasks=[{source="s", document="letter"}]')[0] == 3
+
+
+def test_rows_that_share_a_text_without_a_document_are_warned_of(file_of, capsys):
+    text = "a long clinical text that several questions are asked about, number {}"
+    rows = [
+        {"input": f"Question {i} ?\n\n{text.format(i // 3)}", "gold": "yes", "prediction": "yes"} for i in range(60)
+    ]
+    assert "name no document" in asked(capsys, file_of("a.jsonl", rows))[1]["warnings"][0]
+    assert asked(capsys, file_of("b.jsonl", [{**row, "document": "d"} for row in rows]))[1]["warnings"] == []
+    apart = [{**row, "input": f"Question ?\n\n{text.format(i)}"} for i, row in enumerate(rows)]
+    assert asked(capsys, file_of("c.jsonl", apart))[1]["warnings"] == []
+
+
+def test_hallmarks_of_documents_are_counted_by_their_union(file_of, capsys):
+    labels = ["Inducing angiogenesis (A)", "Resisting cell death (CD)", "None"]
+    rows = [
+        {"task": "classification", "source": "hoc", "input": f"hallmarks ? {i}", "gold": labels[i % 3], "document": f"d{i // 3}",
+         "prediction": labels[(i + i // 3) % 3]}
+        for i in range(60)
+    ]  # fmt: skip
+    metrics = asked(capsys, file_of("a.jsonl", rows))[1]["tasks"]["classification"]["metrics"]
+    assert (
+        metrics["document_micro_f1"] == metrics["document_example_f1"] == 1
+    )  # every document has both, in other sentences
+    assert metrics["micro_f1"] < 0.6
+
+
+def test_figures_over_rows_and_over_sources_both_have_their_name(file_of, capsys):
+    rows = rows_of(["yes"] * 30, gold="yes", source="large") + rows_of(["no"] * 10, gold="yes", source="small")
+    result = asked(capsys, file_of("a.jsonl", rows))[1]
+    assert result["tasks"]["qa"]["metrics"]["accuracy"] == 0.75
+    assert result["over_sources"]["qa"] == {"sources": 2, "metrics": result["over_sources"]["qa"]["metrics"]}
+    assert result["over_sources"]["qa"]["metrics"]["accuracy"] == 0.5
+    run(["score", file_of("b.jsonl", rows)])
+    shown = capsys.readouterr().out
+    assert "micro over rows" in shown
+    assert "rows can show" in shown

@@ -1,0 +1,149 @@
+"""What a source is is told from all its gold answers, or asked for; never taken for a text in silence."""
+
+import random
+
+import pytest
+
+from medtune.errors import InvalidValueError, SpecError
+from medtune.evaluation.scoring import bind, score_predictions
+from medtune.evaluation.source_survey import SourceSurvey, UndecidedTaskError, survey
+from medtune.evaluation.task_contracts import TaskContract
+from medtune.specfile import validate_spec
+from medtune.specs import TaskSpec
+
+
+def examples_of(predict_of, golds, question="Label this text .", source="own", **facts):
+    return [predict_of("", gold, question=question, source=source, **facts).example for gold in golds]
+
+
+def told(predict_of, golds, **facts):
+    return survey(examples_of(predict_of, golds, **facts)).members
+
+
+SENTENCES = [f"The patient number {i} should rest at home and drink enough water." for i in range(20)]
+MASKED = "Is there a relation ?\n\n@GENE$ is seen in @DISEASE$ ."
+PREMISE = "Premise: the man sleeps\nHypothesis: the man rests"
+OPTIONS = "Which one ?\nA. left\nB. right"
+
+
+@pytest.mark.parametrize(
+    ("golds", "question", "kind", "labels", "negative"),
+    [
+        (["Positive", "Negative", "Neutral"] * 4, "Sentiment ?", "classification", ("Negative", "Neutral", "Positive"), ()),
+        (["sick", "well"] * 8, "Which ?", "classification", ("sick", "well"), ()),
+        (["true", "false"] * 8, "Which ?", "classification", ("false", "true"), ("false",)),
+        (["J18.9", "I10", "E11.9"], "Code this .", "classification", ("E11.9", "I10", "J18.9"), ()),
+        (["a; b", "a", "b; c", "c", "a; c", "none"] * 4, "Topics ?", "multi-label", ("None", "a", "b", "c"), ("None",)),
+        (["yes", "no"] * 8, MASKED, "relation", ("no", "yes"), ("no",)),
+        (["activator", "inhibitor", "none"] * 4, MASKED, "relation", ("activator", "inhibitor", "none"), ("none",)),
+        (["entailment", "neutral"] * 6, PREMISE, "inference", ("entailment", "neutral"), ()),
+        (["Entailment", "Neutral", "Contradiction"] * 2, "Which ?", "inference", ("Contradiction", "Entailment", "Neutral"), ()),
+        (["yes", "no", "maybe"], "Is it so ?", "decision", (), ()),
+        (["A", "b", "B. right"], OPTIONS, "choice", (), ()),
+        (["yes", "no", "A", "B"], OPTIONS, "question", (), ()),
+        (['{"dose": 1}', '["x"]'], "As JSON .", "extraction", (), ()),
+        (["pulse : 80\ntemperature : 38", "pulse : 60"] * 3, "Vitals ?", "extraction", (), ()),
+        (SENTENCES, "What should the patient do ?", "free-text", (), ()),
+        ([SENTENCES[0]] * 12, "What should the patient do ?", "free-text", (), ()),
+    ],
+)  # fmt: skip
+def test_a_source_is_told_by_its_answers(golds, question, kind, labels, negative, predict_of):
+    [found] = told(predict_of, golds, question=question)
+    assert (found.kind, tuple(found.labels), tuple(found.negative)) == (kind, labels, negative)
+
+
+def test_lists_copied_from_their_questions_are_entities(predict_of):
+    rows = [
+        (f"List the drugs .\n\nShe took drug{i}, rest and drug{i + 1} .", f"drug{i}; drug{i + 1}") for i in range(9)
+    ]
+    found = survey([predict_of("", gold, question=question, source="own").example for question, gold in rows])
+    assert [(c.kind, c.separator) for c in found.members] == [("extraction", ";")]
+
+
+def test_the_name_of_a_known_source_is_a_hint_only(predict_of):
+    lists = told(predict_of, ["ataxia; fever"] * 12, question="List them .\n\nfever with ataxia", source="NCBI-disease")
+    assert [c.kind for c in lists] == ["extraction"]
+    tags = told(predict_of, ["a : B\nb : O", "c : O\nd : B"], question="Tag .\n\na b", source="NCBI-disease")
+    assert [(c.kind, c.known) for c in tags] == [("tagging", "known source")]
+
+
+def test_tokens_out_of_order_are_no_tagging(predict_of):
+    [found] = told(predict_of, ["bowel : B\nheart : I"] * 10, question="List : grade B bowel, class I heart")
+    assert found.kind == "extraction"
+
+
+@pytest.mark.parametrize(
+    "golds",
+    [["aspirin", "warfarin"], [f"drug {i // 2}" for i in range(20)], [f"name {i}" for i in range(30)], ["flu"] * 12],
+)
+def test_what_cannot_be_told_is_asked_for_with_the_setting(golds, predict_of):
+    with pytest.raises(UndecidedTaskError, match=r'tasks = \[\{ source = "own", kind = ') as caught:
+        told(predict_of, golds)
+    assert not any(gold in str(caught.value) for gold in golds)
+    found = survey(examples_of(predict_of, golds), strict=False).members
+    assert [(c.kind, c.known.startswith("not told")) for c in found] == [("question", True)]
+
+
+def test_rows_of_no_source_are_told_by_shape(predict_of):
+    rows = examples_of(predict_of, ["yes", "no"] * 8, question=MASKED, source="")
+    rows += examples_of(predict_of, ['{"a": 1}'] * 8, source="") + examples_of(predict_of, SENTENCES, source="")
+    found = survey(rows)
+    assert {(c.kind, c.shape) for c in found.members} == {
+        ("relation", "relation"),
+        ("extraction", "json"),
+        ("free-text", "rest"),
+    }
+    assert [found.task_of(row) for row in (rows[0], rows[16], rows[-1])] == ["relation", "extraction", "qa"]
+
+
+def test_what_the_user_says_goes_before_what_the_answers_show(tasks, predict_of):
+    spec = TaskSpec(
+        source="own", kind="relation", labels=("up", "down", "same"), negative=("same",), aliases={"rises": "up"}
+    )
+    rows = [
+        predict_of(*pair, source="own") for pair in (("rises", "up"), ("Same", "same"), ("same", "down"), ("?", "up"))
+    ]
+    contracts = survey([row.example for row in rows], [spec])
+    score = score_predictions(rows, bind(tasks, contracts)).tasks["relation"]
+    assert (score.metrics["accuracy"], score.metrics["micro_f1"]) == (0.5, pytest.approx(2 / 4))
+    assert score.failures["invalid_answer"] == 0.25
+
+
+def test_a_table_for_every_source_stands_behind_one_of_its_own(predict_of):
+    survey_of = SourceSurvey([TaskSpec(kind="free-text"), TaskSpec(source="a", kind="decision")])
+    survey_of.take(examples_of(predict_of, ["yes", "no"], source="a") + examples_of(predict_of, ["x", "y"], source="b"))
+    assert {"a": "decision", "b": "free-text"}.items() <= {
+        c.source: c.kind for c in survey_of.contracts().members
+    }.items()
+
+
+def test_a_metric_of_ones_own_stands_for_the_source(tasks, predict_of):
+    rows = [predict_of("yes", "yes", source="s") for _ in range(12)]
+    asked = survey([row.example for row in rows], [TaskSpec(source="s", metric="decision_macro_f1")])
+    assert score_predictions(rows, bind(tasks, asked)).tasks["qa"].primary == "decision_macro_f1"
+    wrong = survey([row.example for row in rows], [TaskSpec(source="s", metric="bleu")])
+    with pytest.raises(SpecError, match=r"'bleu' is no figure of these rows; they have accuracy"):
+        score_predictions(rows, bind(tasks, wrong))
+
+
+def test_contracts_are_json_values_and_back(predict_of):
+    [found] = told(predict_of, ["true", "false"] * 8)
+    again = TaskContract.from_json(found.to_json())
+    assert again.to_json() == found.to_json()
+
+
+def test_settings_that_would_do_nothing_are_refused():
+    with pytest.raises(InvalidValueError, match="labels is for kinds with labels"):
+        validate_spec({"tasks": [{"source": "s", "kind": "free-text", "labels": ["a"]}]})
+    with pytest.raises(InvalidValueError, match="tasks names source 's' twice"):
+        validate_spec({"tasks": [{"source": "s"}, {"source": "s"}]})
+    assert validate_spec({"tasks": [{"source": "s", "kind": "relation", "labels": "infer"}]}).tasks[0].labels == ()
+
+
+def test_closed_sets_are_told_whatever_their_labels(predict_of):
+    rng = random.Random(2)
+    for _ in range(60):
+        labels = [f"{rng.choice(['low', 'mid', 'high'])} {rng.randrange(10**5)}" for _ in range(rng.randint(2, 8))]
+        golds = [rng.choice(labels) for _ in range(40)] + labels * 3
+        [found] = told(predict_of, golds)
+        assert (found.kind, set(found.labels)) == ("classification", set(labels))

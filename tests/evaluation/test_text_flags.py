@@ -1,0 +1,53 @@
+"""Texts that turn a finding round, or give another dose, are told apart from those that use other words."""
+
+import pytest
+
+from medtune.evaluation.overlap import rouge_l
+from medtune.evaluation.plain_text import words
+from medtune.evaluation.tasks.qa import QaTask
+from medtune.evaluation.text_flags import agreement, numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "negation", "number"),
+    [
+        ("evidence of pneumonia", "no evidence of pneumonia", False, None),
+        ("no evidence", "evidence", False, None),
+        ("There is no fracture.", "A fracture is absent.", True, None),
+        ("She denies fever, cough for a week.", "No fever. Cough for one week.", True, None),
+        ("Take 50 mg daily", "Take 5 mg daily", None, False),
+        ("Take 5 mg daily", "5 mg once a day", None, True),
+        ("5 g", "5 mg", None, False),
+        ("1,000 IU", "1000 IU", None, True),
+        ("0.5 mg", "0,5 mg", None, True),
+        ("the pain doesn't radiate", "the pain does radiate", False, None),
+        ("stable", "unchanged", None, None),
+    ],
+)
+def test_negations_and_numbers_agree_or_not(text, gold, negation, number):
+    assert agreement(text, gold) == (negation, number)
+    assert agreement(gold, text) == (negation, number)
+
+
+def test_the_shares_that_agree_are_figures_of_free_text(predict_of):
+    rows = [
+        predict_of("Give 50 mg of it now", "Give 5 mg of it now"),
+        predict_of("Give 5 mg of it now", "Give 5 mg of it now"),
+        predict_of("there is evidence of it", "there is no evidence of it"),
+    ]
+    metrics = QaTask().score(rows).metrics
+    assert (metrics["number_agreement"], metrics["negation_agreement"]) == (0.5, 0)
+
+
+def test_numbers_keep_their_units():
+    assert numbers("2 x 500 mg, 38.5, 90 %") == {(2.0, ""), (500.0, "mg"), (38.5, ""), (90.0, "%")}
+
+
+def test_scripts_without_spaces_are_compared_by_characters():
+    assert words("患者CT检查") == ["患", "者", "ct", "检", "查"]
+    assert rouge_l("患者应服用布洛芬", "患者应服用阿司匹林") == pytest.approx(2 * 5 / (8 + 9))
+    assert words("ผู้ป่วย")
+
+
+def test_accents_are_the_same_in_either_normal_form():
+    assert rouge_l("le\u0301sion grave", "l\u00e9sion grave") == 1
