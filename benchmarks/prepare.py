@@ -16,7 +16,7 @@ import time
 from itertools import chain, islice
 from pathlib import Path
 
-GIB = 2**30
+from medtune.machine.hardware import resident_peak_gib
 
 
 def main() -> None:
@@ -94,24 +94,20 @@ class Meter:
     """CPU seconds (children included), wall seconds and peak memory above what was there before."""
 
     def __enter__(self):
-        self._memory, self._cpu, self._wall = _peak(), _cpu(), time.perf_counter()
+        self._memory, self._cpu, self._wall = resident_peak_gib(), _cpu(), time.perf_counter()
         return self
 
     def __exit__(self, *_exception):
         self.figures = {
             "cpu": _cpu() - self._cpu,
             "wall": time.perf_counter() - self._wall,
-            "gib": _peak() - self._memory,
+            "gib": resident_peak_gib() - self._memory,
         }
 
 
 def _cpu() -> float:
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(u.ru_utime + u.ru_stime for u in usages)
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
 
 
 def tokenizer_of(options):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from medtune.errors import InvalidValueError, SpecError, StorageError, UnknownKeyError
 from medtune.specs import RunSpec
 
-__all__ = ["apply_overrides", "merge", "read_spec_file", "validate_spec"]
+__all__ = ["apply_overrides", "merge", "override_values", "read_spec_file", "validate_spec"]
 
 _PINNED_TO = {
     "model.name": ("model.revision",),
@@ -45,6 +45,24 @@ def read_spec_file(path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise SpecError(f"spec '{file}' must hold tables such as [train], not a {type(values).__name__}")
     return values
+
+
+def override_values(part: str, value: Any) -> tuple[Any, Iterable[Mapping[str, Any]] | None]:
+    """Return the spec values that a part given in Python stands for, and the rows that were given instead of a source.
+
+    Args:
+        part: name of a part of a spec.
+        value: a spec, a mapping or a plain value; for ``model`` also a repository or folder, for ``data`` a source or rows.
+    """
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", exclude_unset=True), None
+    if part == "model" and isinstance(value, str | Path):
+        return ({"name": str(value), "path": str(value)} if Path(value).is_dir() else {"name": value}), None
+    if part == "data" and isinstance(value, str | Path):
+        return {"source": str(value)}, None
+    if part == "data" and not isinstance(value, Mapping):
+        return {"source": "rows"}, value
+    return value, None
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

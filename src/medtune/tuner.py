@@ -14,7 +14,7 @@ from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.host import PluginHost, create_host
 from medtune.plugins.plan import Plan
 from medtune.runs.lock import RunLock
-from medtune.specfile import apply_overrides, merge, read_spec_file, validate_spec
+from medtune.specfile import apply_overrides, merge, override_values, read_spec_file, validate_spec
 from medtune.specs import RunSpec
 from medtune.workflow.run import Run
 
@@ -97,7 +97,7 @@ class MedTuner:
         for part, value in overrides.items():
             if part not in RunSpec.model_fields:
                 raise SpecError(f"'{part}' is no part of a spec; parts: {', '.join(RunSpec.model_fields)}, formatter")
-            above, part_rows = _as_values(part, value)
+            above, part_rows = override_values(part, value)
             rows = rows if part_rows is None else part_rows
             if hasattr(value, "model_dump"):
                 values.pop(part, None)
@@ -132,17 +132,20 @@ class MedTuner:
         if self.spec.model.chat_template is not None:
             chosen_template(self.spec.model.chat_template)
 
-    def plan(self, gpu: str | None = None) -> Plan:
-        """Decide how the run is done and whether it fits; downloads nothing and loads no weights.
+    def plan(self, gpu: str | None = None, *, prove: bool = False) -> Plan:
+        """Decide how the run is done and whether it fits; downloads nothing and loads no weights, unless it is to prove.
 
         Rows are counted where they and the tokenizer are on this machine and that is quick, or was done before.
 
         Args:
             gpu: plan for this GPU instead of this machine: a known GPU such as "h200", or a size such as "24GiB".
+            prove: whether to load the base, whose weights must be here, and prove its loss on the first micro-batch, as
+                training does at its start; rows are fetched and prepared for that as for training.
 
         Raises:
             DataError: the rows cannot be used as asked.
-            SpecError: the GPU is not known.
+            SpecError: the GPU is not known, or nothing can be proved here.
+            UnprovenBaseError: no way of computing the loss is right.
         """
         from medtune.machine.gpus import machine_with
         from medtune.planning.counting import count_rows
@@ -151,7 +154,12 @@ class MedTuner:
         machine = None if gpu is None else machine_with(gpu)
         inspect_base(self.spec)  # before its tokenizer is loaded to count rows
         rows = count_rows(self.spec, self.host, self._rows, RowChecks(self.host.all("task"), self.spec))
-        return make_plan(self.spec, self.host, rows, machine)
+        plan = make_plan(self.spec, self.host, rows, machine)
+        if not prove:
+            return plan
+        from medtune.workflow.planned_proof import prove_plan
+
+        return prove_plan(self._pinned(), self.host, plan, machine, self._rows)
 
     def preview(self, n: int = 3) -> list[EncodedExample]:
         """Return ``n`` training rows, drawn evenly by source, as the exact ids and supervision the trainer will see."""
@@ -281,19 +289,6 @@ class _InlineFormatter:
 
 def _host_of(plugins: PluginHost | Sequence[object]) -> PluginHost:
     return plugins if isinstance(plugins, PluginHost) else create_host(plugins)
-
-
-def _as_values(part: str, value: Any) -> tuple[Any, Rows | None]:
-    """Turn an override into spec values, and rows that were passed instead of a source."""
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json", exclude_unset=True), None
-    if part == "model" and isinstance(value, str | Path):
-        return ({"name": str(value), "path": str(value)} if Path(value).is_dir() else {"name": value}), None
-    if part == "data" and isinstance(value, str | Path):
-        return {"source": str(value)}, None
-    if part == "data" and not isinstance(value, Mapping):
-        return {"source": "rows"}, value
-    return value, None
 
 
 def _ignore(_event: Any) -> None:

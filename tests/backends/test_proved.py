@@ -9,12 +9,14 @@ import torch
 
 import families
 from families import attach, build_base, job_of
+from medtune.accel.model import tolerances
 from medtune.accel.model.agreement import Examination, own_forward
 from medtune.accel.model.micro_batch import choose_rows
+from medtune.accel.model.tolerances import TOLERANCES
 from medtune.accel.train import FastPath, Refusal
 from medtune.backends import proved
 from medtune.backends.losses import own_loss
-from medtune.backends.proved import TOLERANCES, prove_route
+from medtune.backends.proved import prove_route
 from medtune.backends.trl import TrlTrainer
 from medtune.errors import DataError, UnprovenBaseError
 from medtune.machine.libraries import quiet_libraries
@@ -190,7 +192,7 @@ def test_a_base_that_magnifies_rounding_is_trained_packed(monkeypatch):
     proof = prove_route(job).proof
     assert proof["route"] == "plain path", proof
     assert proof["gradient_error"] > TOLERANCES["fp32"].gradient
-    monkeypatch.setattr(proved, "_ROUNDINGS", 0)
+    monkeypatch.setattr(tolerances, "_ROUNDINGS", 0)
     assert prove_route(job).proof["route"] == "unpacked"
 
 

@@ -86,7 +86,7 @@ def test_an_unknown_command_or_option_ends_with_2(medtune):
 
 
 def test_ctrl_c_ends_with_130_and_a_sentence(medtune, monkeypatch):
-    def interrupted(_spec, _gpu=None):
+    def interrupted(_tuner, *_asked, **_options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("medtune.tuner.MedTuner.plan", interrupted)

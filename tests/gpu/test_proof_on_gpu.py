@@ -20,7 +20,8 @@ SHAPES = {
 @pytest.mark.parametrize("scheme", ["nf4", "none", "fp8"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_fast_path_is_proved_with_room_to_spare(shape, scheme, figures):
-    from medtune.backends.proved import TOLERANCES, prove_route
+    from medtune.accel.model.tolerances import TOLERANCES
+    from medtune.backends.proved import prove_route
     from medtune.backends.random_base import random_base
 
     spec = RunSpec.model_validate({"quant": {"scheme": scheme}, "train": {"per_device_batch_size": 4}})

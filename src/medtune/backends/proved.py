@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,64 +11,20 @@ import torch
 
 from medtune.accel.model.agreement import Examination, Figures, TrainingLoss
 from medtune.accel.model.micro_batch import SMALLEST, choose_rows
+from medtune.accel.model.tolerances import WAYS, allowed_for, precision_of
 from medtune.accel.train import FastPath, Refusal
 from medtune.backends.losses import Loss, choose_route, fast_loss, loss_alone, own_loss, supervised_loss
 from medtune.backends.safeguards import memory_advice
 from medtune.errors import NonFiniteLossError, OutOfMemoryError, UnprovenBaseError
 from medtune.plugins.contracts import Job, PackedRow
 
-__all__ = ["TOLERANCES", "Route", "Tolerance", "prove_route"]
+__all__ = ["Route", "prove_route"]
 
 T = TypeVar("T")
 
-_FAST = "fast path"
+_FAST = WAYS[0]
 _MOST_TOKENS = 1024
 """Tokens of the proof's micro-batch: enough to see what differs far from a sample's begin, a second or two on 7B."""
-
-_ROUNDINGS = 16
-"""How much more a right pass moves than one rounding at its begin does: 4 measured on SmolLM2-135M, 30 layers, in fp32."""
-_WIDEST = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Tolerance:
-    """Largest figures that are taken for rounding, from measured right runs (docs/models.md)."""
-
-    loss: float
-    gradient: float
-    scale: float
-    leak: float
-    foresight: float
-
-    def beside(self, unsteady: Figures) -> "Tolerance":
-        """Return the bounds for a model whose own figures are as unsteady as that, at most ten times these."""
-        return Tolerance(
-            loss=min(max(self.loss, _ROUNDINGS * unsteady.loss), _WIDEST * self.loss),
-            gradient=min(max(self.gradient, _ROUNDINGS * unsteady.gradient), _WIDEST * self.gradient),
-            scale=min(max(self.scale, _ROUNDINGS * unsteady.scale), _WIDEST * self.scale),
-            leak=self.leak,
-            foresight=self.foresight,
-        )
-
-    def excess(self, figures: Figures) -> str:
-        """Return what is too large, as the end of a sentence; empty where nothing is."""
-        wrong = {
-            f"its loss is off by {figures.loss:.2g}": not figures.loss <= self.loss,  # so that NaN is refused
-            f"its gradients are off by {figures.gradient:.2g}": not figures.gradient <= self.gradient,
-            f"its gradients are scaled by {figures.scale:.2g} too much or too little": not figures.scale <= self.scale,
-            f"samples that share a row see each other ({figures.leak:.2g})": not figures.leak <= self.leak,
-        }
-        return ", ".join(said for said, holds in wrong.items() if holds)
-
-
-TOLERANCES: Mapping[str, Tolerance] = {
-    "fp32": Tolerance(loss=1e-5, gradient=1e-4, scale=1e-5, leak=1e-5, foresight=1e-5),
-    "fp16": Tolerance(loss=5e-3, gradient=5e-2, scale=5e-3, leak=5e-3, foresight=5e-3),
-    "bf16": Tolerance(loss=3e-2, gradient=0.4, scale=1e-2, leak=1e-2, foresight=1e-2),
-    "fp8": Tolerance(loss=0.1, gradient=1.0, scale=5e-2, leak=1e-2, foresight=1e-2),
-    "int8": Tolerance(loss=5e-2, gradient=0.5, scale=1.5e-2, leak=0.3, foresight=0.3),
-}
-"""By compute type, and by storage where that rounds more: in int8 every token of a batch rounds every other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +74,8 @@ def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float) 
     tokens = max(most_tokens, SMALLEST)
     rows = choose_rows(job.rows, train.per_device_batch_size, vocabulary, tokens, packs=train.packing)
     rows = rows[:1] if most_tokens == 1 and train.packing else rows
-    precision = _precision(job)
-    allowed = _allowed(loaded.compute_dtype, precision, loaded.scheme)
+    precision = precision_of(train.precision, loaded.compute_dtype, on_cpu=loaded.device == "cpu")
+    allowed = allowed_for(loaded.compute_dtype, precision, loaded.scheme)
     passed_over: dict[str, str] = {}
     with Examination(loaded.model, rows, loaded.tokenizer.pad_token_id, precision).open() as examination:
         foresight = _tried(examination.foresight)
@@ -151,24 +107,10 @@ def _cause(foresight: float) -> str:
     return "a later token changes what it says of earlier ones: it is not causal"
 
 
-def _allowed(*names: str) -> Tolerance:
-    """Return the widest bounds of a run's compute types and storage; a storage that rounds no activations has none."""
-    each = [asdict(TOLERANCES[name]) for name in names if name in TOLERANCES]
-    return Tolerance(**{figure: max(bounds[figure] for bounds in each) for figure in each[0]})
-
-
-def _precision(job: Job) -> str:
-    """Return the type that the trainer lets torch cast to on a GPU, on a CPU that of the base."""
-    wanted = job.spec.train.precision
-    return job.loaded.compute_dtype if wanted == "auto" or job.loaded.device == "cpu" else wanted
-
-
 def _ways(path: FastPath | Refusal) -> Iterator[tuple[str, Loss]]:
-    if isinstance(path, FastPath):
-        yield _FAST, fast_loss(path)
-    yield "plain path", supervised_loss
-    yield "plain path, own logits", own_loss
-    yield "unpacked", loss_alone
+    losses: list[Loss | None] = [fast_loss(path) if isinstance(path, FastPath) else None]
+    losses += [supervised_loss, own_loss, loss_alone]
+    yield from ((way, loss) for way, loss in zip(WAYS, losses, strict=True) if loss is not None)
 
 
 def _bound(loss: Loss, base: Any) -> TrainingLoss:

@@ -4,8 +4,6 @@
 trl's documented way out. Imported inside ``TrlTrainer.fit`` only: it loads torch, transformers and trl.
 """
 
-import resource
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -25,6 +23,7 @@ from medtune.backends.losses import describe
 from medtune.backends.proved import Route
 from medtune.backends.resumable import ResumableSFTTrainer
 from medtune.backends.shortcuts import shortcuts
+from medtune.machine.hardware import resident_peak_gib
 from medtune.plugins.contracts import Job, TrainResult
 
 __all__ = ["PackedSFTTrainer"]
@@ -33,7 +32,6 @@ _IGNORED = -100
 _GIB = 1024**3
 _SOURCES = ("sources", "supervised_sources")
 _ROUTER = ("output_router_logits", "router_aux_loss_coef")
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class PackedSFTTrainer(ResumableSFTTrainer):
@@ -254,4 +252,4 @@ def _peak_memory_gib() -> float:
     """Return the peak of allocated device memory, or of the resident set on a CPU, in GiB."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / _GIB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT / _GIB
+    return resident_peak_gib()

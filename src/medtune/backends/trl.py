@@ -1,6 +1,6 @@
 """Fits an adapter with trl's SFTTrainer: turns specs into its arguments and its logs into records."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,21 @@ class TrlTrainer:
             config = sft_config(job, recompute=plain and job.spec.train.recompute not in ("auto", "none"))
             with PackedSFTTrainer(job, config, route) as trainer:
                 return trainer.fit()
+
+    def prove(self, job: Job) -> Mapping[str, Any]:
+        """Return what ``fit`` would prove of its loss before the first update; the model stays as it was.
+
+        Raises:
+            UnprovenBaseError: no way of computing the loss is right.
+        """
+        with quiet_libraries():
+            from medtune.accel.train import FastPath
+            from medtune.backends.proved import prove_route
+
+            route = prove_route(job)
+            if isinstance(route.path, FastPath):
+                route.path.disable()
+            return route.proof
 
 
 @hookimpl

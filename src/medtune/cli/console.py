@@ -8,6 +8,7 @@ from medtune.cli.account import print_account
 from medtune.cli.task_tables import notes_of, print_contracts, task_table
 from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
+from medtune.plugins.plan import proof_in_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,6 +57,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         table.add_row("plain path", f"because {plan['path_reason']}")
     if plan["data"]:
         _add_counts(table, plan["data"], micro)
+    _add_sentences(table, "proof", proof_in_words(plan["proof"]))
     _add_sentences(table, "base", plan.get("base", {}).get("notes", ()))
     _add_sentences(table, "terms", plan["licences"])
     console.print(table)

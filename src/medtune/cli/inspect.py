@@ -46,13 +46,19 @@ def plan(
     price: Annotated[
         float | None, typer.Option("--price-per-hour", min=0, help="Also say what training costs at this price.")
     ] = None,
+    prove: Annotated[
+        bool,
+        typer.Option(
+            "--prove", help="Also load the base, which must be here, and prove the loss on the first micro-batch."
+        ),
+    ] = False,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
     """Say how the run would be done: backends, memory by part, steps, time, licence notices; downloads nothing."""
     from medtune.cli.console import print_json, print_plan
 
-    planned = tuner_of(spec, bundle, sets, out).plan(gpu)
+    planned = tuner_of(spec, bundle, sets, out).plan(gpu, prove=prove)
     values = (planned if price is None else planned.with_price(price)).to_json()
     (print_json if as_json else print_plan)(values)
 

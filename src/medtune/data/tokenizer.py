@@ -8,7 +8,7 @@ from typing import Any
 from medtune.data.hub.models import described
 from medtune.data.shipped_templates import chosen_template, with_options
 from medtune.errors import SpecError, UnsafeArtifactError
-from medtune.machine.libraries import quiet_libraries
+from medtune.machine.libraries import quiet_transformers
 from medtune.specs import ModelSpec
 
 __all__ = ["load_tokenizer", "pinned_day", "save_tokenizer", "splitting", "undated"]
@@ -32,7 +32,7 @@ _STARLING_IDS = [1, 420, 6316, 28781, 3198, 3123, 1247, 28747, 22557, 32000, 420
 """Ids of ``<s>`` + probe with the model's own tokenizer; the second 420 depends on legacy prefix behaviour."""
 
 
-@quiet_libraries()
+@quiet_transformers()
 def load_tokenizer(model: ModelSpec) -> Any:
     """Return the transformers tokenizer of ``model``, right-padded, with a pad token that is not its end token.
 

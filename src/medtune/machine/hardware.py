@@ -1,7 +1,10 @@
 """What this machine can compute with: devices, memory, number formats."""
 
 import os
+import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 __all__ = [
@@ -13,6 +16,7 @@ __all__ = [
     "free_below_peak",
     "is_first_rank",
     "local_device",
+    "resident_peak_gib",
     "seed_all",
     "world_size",
 ]
@@ -92,6 +96,20 @@ def free_below_peak(device: str) -> float | None:
     import torch
 
     return (torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device)) / _GIB
+
+
+def resident_peak_gib() -> float:
+    """Return the GiB that this process held at most.
+
+    On Linux from /proc: there ``ru_maxrss`` begins at the peak of whatever process started this one.
+    """
+    status = Path("/proc/self/status")
+    own = re.search(r"VmHWM:\s+(\d+) kB", status.read_text("utf-8")) if status.exists() else None
+    if own is not None:
+        return int(own[1]) * 1024 / _GIB
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / _GIB
 
 
 def compute_dtype(wanted: str, accelerator: Accelerator | None) -> str:

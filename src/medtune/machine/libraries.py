@@ -6,18 +6,26 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["import_bitsandbytes", "quiet_data_sets", "quiet_libraries"]
+__all__ = ["import_bitsandbytes", "quiet_data_sets", "quiet_libraries", "quiet_transformers"]
 
 _BITSANDBYTES = "bitsandbytes"
 
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Load bitsandbytes safely, and silence deprecation warnings and progress bars of the libraries inside the block.
+    """Load bitsandbytes safely, and do what ``quiet_transformers`` does: for whatever loads or makes a model."""
+    import_bitsandbytes()
+    with quiet_transformers():
+        yield
 
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence deprecation warnings and progress bars of the libraries inside the block, for what never needs bitsandbytes.
+
+    bitsandbytes draws torch's compiler in as it is imported: seconds, and 200 MiB, which the preparation of rows is spared.
     Errors still raise; warnings of medtune's own go through its log.
     """
-    import_bitsandbytes()
     from transformers.utils import logging as transformers_logging
 
     bars = transformers_logging.is_progress_bar_enabled()

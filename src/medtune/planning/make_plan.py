@@ -66,7 +66,7 @@ def make_plan(
         **_stated(spec, shape, machine, bundles),
         **decided,
         **_sized(spec, size, choice),
-        **outlook(spec, shape, decided.get("path", "plain"), size, machine),
+        **outlook(spec, host, shape, decided.get("path", "plain"), size, machine),
     )
 
 

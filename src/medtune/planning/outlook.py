@@ -1,8 +1,10 @@
 """What a run asks of the network, the disk and the clock beside its training; read off the cache, asking for nothing."""
 
+from dataclasses import asdict
 from typing import Any
 
 from medtune.accel.model.eligibility import run_refusal
+from medtune.accel.model.tolerances import WAYS, allowed_for, precision_of
 from medtune.data.hub.download import missing_bytes
 from medtune.data.hub.models import bytes_to_fetch
 from medtune.data.hub.repository import Listing, Repository
@@ -10,6 +12,7 @@ from medtune.data.sources.paths import is_local
 from medtune.machine.gpus import gpu_of
 from medtune.machine.hardware import Machine, compute_dtype
 from medtune.planning.memory import Shape
+from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize
 from medtune.runs.store import bytes_to_keep
 from medtune.specs import RunSpec
@@ -26,11 +29,14 @@ _ID_BYTES = 3
 """On disk for each prepared token: its id and whether it is supervised."""
 
 
-def outlook(spec: RunSpec, shape: Shape | None, path: str, size: DataSize | None, machine: Machine) -> dict[str, Any]:
-    """Return the fields of a plan on download, disk and scoring, and why the fast path does not apply.
+def outlook(
+    spec: RunSpec, host: PluginHost, shape: Shape | None, path: str, size: DataSize | None, machine: Machine
+) -> dict[str, Any]:
+    """Return the fields of a plan on download, disk, scoring and proof, and why the fast path does not apply.
 
     Args:
         spec: the run, its scheme decided.
+        host: finds the trainer, which may prove its loss.
         shape: of the base, None where it is unknown.
         path: "fast" or "plain", as decided.
         size: of the rows, None where it is unknown.
@@ -47,7 +53,16 @@ def outlook(spec: RunSpec, shape: Shape | None, path: str, size: DataSize | None
         "disk_bytes": fetched + prepared + saved,
         "scoring_seconds": _scoring_seconds(spec, shape, path, size, machine),
         "path_reason": (run_refusal(shape.traits, spec, dtype) or "") if shape is not None and path == "plain" else "",
+        "proof": _proof(spec, dtype, machine, first=1 if shape is not None and path == "plain" else 0)
+        if hasattr(host.find("trainer", spec.train.backend), "prove")
+        else {},
     }
+
+
+def _proof(spec: RunSpec, dtype: str, machine: Machine, *, first: int) -> dict[str, Any]:
+    """Return what is tried before training, from the first way that may apply, and the bounds that it is held to."""
+    precision = precision_of(spec.train.precision, dtype, on_cpu=machine.accelerator is None)
+    return {"ways": list(WAYS[first:]), "bounds": asdict(allowed_for(dtype, precision, spec.quant.scheme))}
 
 
 def _download(spec: RunSpec, shape: Shape | None) -> dict[str, int | None]:

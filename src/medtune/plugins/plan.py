@@ -7,7 +7,7 @@ from typing import Any
 from medtune.errors import OutOfMemoryError
 from medtune.specs import RunSpec
 
-__all__ = ["DataSize", "Plan", "size_in_words"]
+__all__ = ["DataSize", "Plan", "proof_in_words", "size_in_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,9 @@ class Plan:
         path_reason: why the fast path does not apply, as the end of a sentence; empty where it does.
         cost: of these seconds at the price that was given, in its currency.
         base: what was inspected of the base: names of the checks under "checked", sentences a user should know under "notes".
+        proof: what is proved of the loss before training: the "ways" to compute it in the order in which they are tried, and
+            the "bounds" of what is rounding; once it was proved also the outcome, as ``TrainResult.proof``. Empty where the
+            trainer proves nothing.
     """
 
     backends: Mapping[str, str]
@@ -103,6 +106,7 @@ class Plan:
     disk_bytes: int = 0
     scoring_seconds: float | None = None
     path_reason: str = ""
+    proof: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def peak_gib(self) -> float | None:
@@ -112,6 +116,10 @@ class Plan:
     def with_price(self, per_hour: float) -> "Plan":
         """Return the plan with the cost of its training at a price per hour; unknown where the time is."""
         return replace(self, cost=None if self.seconds is None else self.seconds / 3600 * per_hour)
+
+    def with_proof(self, outcome: Mapping[str, Any]) -> "Plan":
+        """Return the plan with what a trainer proved of its loss here."""
+        return replace(self, proof={**self.proof, **outcome})
 
     @property
     def download(self) -> str:
@@ -136,6 +144,7 @@ class Plan:
             told.append(f"plan: about {self.scoring_seconds:,.0f} s of scoring, base and tuned")
         if self.path_reason:
             told.append(f"plan: the plain path, because {self.path_reason}")
+        told += [f"proof: {sentence}" for sentence in proof_in_words(self.proof)]
         told += [f"terms of {terms}" for terms in self.licences]
         if self.advice:
             told.append(f"plan: {'' if self.fits else 'does not fit: '}{self.advice}")
@@ -183,3 +192,28 @@ def size_in_words(count: float) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count / 1e3:.0f} kB"
+
+
+def proof_in_words(proof: Mapping[str, Any]) -> list[str]:
+    """Return sentences on what is proved of the loss before training, and on what came of it where it was proved."""
+    if not proof:
+        return []
+    bounds, first = proof["bounds"], proof["ways"][0]
+    told = [
+        f"the {first}, else what is right, beside the model's own forward on the first micro-batch; {_bounds(bounds)}"
+    ]
+    if "route" in proof:
+        told.append(
+            f"{proof['route']}, in {proof['seconds']:.1f} s on {proof['tokens']:,} tokens: loss off by "
+            f"{proof['loss_error']:.2g}, gradients by {proof['gradient_error']:.2g}, other samples by {proof['leak']:.2g}, "
+            f"later tokens by {proof['foresight']:.2g}"
+        )
+        told += [f"passed over: {way}, since {reason}" for way, reason in proof["passed_over"].items()]
+    return told
+
+
+def _bounds(bounds: Mapping[str, float]) -> str:
+    return (
+        f"loss within {bounds['loss']:.2g}, gradients {bounds['gradient']:.2g}, other samples and later tokens "
+        f"{max(bounds['leak'], bounds['foresight']):.2g}"
+    )

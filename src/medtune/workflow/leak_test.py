@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
-from medtune.data.base.folder import BaseFolder, folder_of
+from medtune.data.base.folder import weights_are_here
 from medtune.data.leaks import LeakFigures, logits_of, measure_leaks, pair_row, shared_rows
 from medtune.errors import DataError
 from medtune.machine.libraries import quiet_libraries
@@ -197,18 +197,12 @@ def _require_isolated(way: str, figures: LeakFigures, rows: list[PackedRow], pre
 
 def _model(spec: RunSpec, plan: Plan, host: PluginHost, tokenizer: Any) -> tuple[Loaded, str]:
     # int8 rounds the outliers of all tokens of a batch together, so every change moves every logit a little.
-    if plan.scheme != "int8" and _weights_are_here(spec.model) and plan.fits:
+    if plan.scheme != "int8" and weights_are_here(spec.model) and plan.fits:
         quant = plan.settle(spec).quant
         quantizer: Quantizer = host.find("quantizer", quant.quantizer)
         return quantizer.load(spec.model, quant), spec.model.path or spec.model.name
     model, name = _tiny_of_family(model_config(spec, host.all("bundle")), tokenizer)
     return Loaded(model, tokenizer, "cpu", "fp32", ()), name
-
-
-def _weights_are_here(model: ModelSpec) -> bool:
-    folder = folder_of(model)
-    shards = BaseFolder(folder).shards if folder is not None else {}
-    return folder is not None and bool(shards) and all((folder / shard).is_file() for shard in shards)
 
 
 def _tiny_of_family(values: Mapping[str, Any], tokenizer: Any) -> tuple[Any, str]:

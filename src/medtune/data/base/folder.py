@@ -11,7 +11,17 @@ from medtune.data.base.fault import Fault
 from medtune.data.base.headers import AGAIN, Tensor, read_header
 from medtune.specs import ModelSpec, RunSpec
 
-__all__ = ["INDEX", "SINGLE", "BaseFolder", "Case", "folder_of", "read_index", "read_object", "require_place"]
+__all__ = [
+    "INDEX",
+    "SINGLE",
+    "BaseFolder",
+    "Case",
+    "folder_of",
+    "read_index",
+    "read_object",
+    "require_place",
+    "weights_are_here",
+]
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 """The one file of weights, and the file that says in which of several files each tensor lies."""
@@ -41,6 +51,13 @@ def folder_of(model: ModelSpec) -> Path | None:
 
     cached = try_to_load_from_cache(model.name, "config.json", revision=model.revision or "main")
     return Path(cached).parent if isinstance(cached, str) else None
+
+
+def weights_are_here(model: ModelSpec) -> bool:
+    """Whether every file of a base's weights is on this machine. Asks no network."""
+    folder = folder_of(model)
+    shards = BaseFolder(folder).shards if folder is not None else {}
+    return folder is not None and bool(shards) and all((folder / shard).is_file() for shard in shards)
 
 
 class BaseFolder:

@@ -83,7 +83,11 @@ class Adapter(Protocol):
 
 @runtime_checkable
 class Trainer(Protocol):
-    """Fits the adapter."""
+    """Fits the adapter.
+
+    May also have ``prove(job)``, which returns what ``fit`` would prove of its loss (``TrainResult.proof``) and trains nothing;
+    `medtune plan --prove` calls it.
+    """
 
     name: str
 

@@ -27,7 +27,7 @@ from medtune.workflow.row_checks import RowChecks
 from medtune.workflow.settled_tasks import settled
 from medtune.workflow.state import RunRequest, RunState, Start
 
-__all__ = ["is_finished", "prepare", "require_own_checkpoint"]
+__all__ = ["encode", "is_finished", "prepare", "require_own_checkpoint"]
 
 
 def require_own_checkpoint(asked: RunRequest) -> None:
@@ -73,13 +73,26 @@ def _refuse_another(asked: RunRequest, record: Mapping[str, Any]) -> None:
 
 def prepare(asked: RunRequest) -> RunState:
     """Read and encode the rows, plan with their number, and open the record; all ranks end with the same start."""
+    state, tokenizer = encode(asked, asked.folder.path / "quarantine.jsonl")
+    asked, plan, prepared = state.asked, state.plan, state.prepared
+    start = first_rank_says(_open_record(asked, plan, prepared, tokenizer) if is_first_rank() else Start())
+    if is_first_rank():
+        keep_overlap(asked.folder.overlap_path, prepared.overlap)
+    _require_space(asked, plan, resuming=start.checkpoint is not None)
+    return replace(state, start=start)
+
+
+def encode(asked: RunRequest, quarantine: Path | None = None) -> tuple[RunState, Any]:
+    """Return the run with its rows read and encoded and a plan with their number, and the tokenizer.
+
+    Nothing is written but ``quarantine``, where it is given, and the cache of prepared rows.
+    """
     asked.on_stage("reading and encoding the rows")
     spec, folder = asked.spec, asked.folder
     inspect_base(spec, loading=True)
     if asked.rows is not None and iter(asked.rows) is asked.rows:
         asked = replace(asked, rows=list(asked.rows))  # read once more to name them by their content
     tokenizer = load_tokenizer(spec.model)
-    quarantine = folder.path / "quarantine.jsonl"
     checker = RowChecks(asked.host.all("task"), spec)
     prepared = prepare_rows(spec, asked.host, tokenizer, rows=asked.rows, quarantine_path=quarantine, checker=checker)
     asked = replace(asked, host=settled(asked.host, spec, prepared.report.tasks))
@@ -87,11 +100,7 @@ def prepare(asked: RunRequest) -> RunState:
         asked.on_stage(note)
     kept = first_rank_says(folder.read()["plan"] if is_first_rank() and folder.exists else None)
     plan = make_plan(spec, asked.host, size_of(prepared, spec), kept=kept)
-    start = first_rank_says(_open_record(asked, plan, prepared, tokenizer) if is_first_rank() else Start())
-    if is_first_rank():
-        keep_overlap(folder.overlap_path, prepared.overlap)
-    _require_space(asked, plan, resuming=start.checkpoint is not None)
-    return RunState(asked, plan, prepared, start)
+    return RunState(asked, plan, prepared, Start()), tokenizer
 
 
 def _open_record(asked: RunRequest, plan: Plan, prepared: Prepared, tokenizer: Any) -> Start:
