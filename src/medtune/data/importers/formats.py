@@ -14,7 +14,7 @@ from medtune.data.importers.doccano import read_doccano
 from medtune.data.importers.documents import Record, Told
 from medtune.data.importers.json_items import json_items
 from medtune.data.importers.label_studio import marked_columns, read_label_studio, read_label_studio_min
-from medtune.data.importers.pubtator import TITLE, read_pubtator
+from medtune.data.importers.pubtator import looks_like_pubtator, read_pubtator
 from medtune.data.importers.questions import read_medmcqa, read_medqa, read_pubmedqa
 from medtune.data.importers.reading import Input, head_of
 from medtune.data.sources.opening import open_bytes
@@ -92,7 +92,7 @@ def format_of(source: Input) -> Format:
     if head[0] in "{[" and (found := _json(source)) is not None:
         return FORMATS[found]
     lines = head.splitlines()
-    if any(TITLE.fullmatch(line) for line in lines[:5]):
+    if looks_like_pubtator(lines):
         return FORMATS["pubtator"]
     if looks_like_columns(lines):
         return FORMATS["conll"]

@@ -139,7 +139,8 @@ class _Import:
                 f"'{self._source.path}' has {self._told.left_out[UNREAD_TAGS]:,} {UNREAD_TAGS}, more than it has mentions that "
                 "can be read; write its tags in one scheme (IOB1, IOB2, BIOES, or types without a prefix)"
             )
-        lost = any(reason.startswith(_MARKS) for reason in self._told.left_out)
+        none = self._format.holds == "mentions" and not self._survey.mentions
+        lost = none or any(reason.startswith(_MARKS) for reason in self._told.left_out)
         if not self._count or (lost and not self._labelled and self._task is not Task.QA):
             what = "row" if not self._count else "row with a mention"
             raise DataError(f"'{self._source.path}' gives no {what}{_why(self._told)}; nothing was written")
