@@ -1,6 +1,7 @@
 """A spec made from a file alone trains as it is, says what it rests on, and names the import where one is needed."""
 
 import json
+import os
 import stat
 import tomllib
 from pathlib import Path
@@ -206,3 +207,26 @@ def test_pubmedqa_s_own_release_is_imported_and_not_mapped(tmp_path, host):
     (tmp_path / "ori.json").write_text(json.dumps({str(n): row for n in range(20)}))
     with pytest.raises(DataError, match="is PubMedQA, which is imported first"):
         find_rows(tmp_path / "ori.json", host)
+
+
+def test_the_folder_one_stands_in_is_read_or_refused_by_its_name(tmp_path, host, monkeypatch):
+    notes(tmp_path)
+    monkeypatch.chdir(tmp_path / "notes")
+    with pytest.raises(DataError, match=rf"--to {tmp_path}/notes-rows.jsonl`, then"):
+        find_rows(Path(), host)
+    assert run(["init", "."]) == DataError.exit_code
+    (tmp_path / "sets").mkdir()
+    medmcqa(tmp_path / "sets")
+    monkeypatch.chdir(tmp_path / "sets")
+    assert run(["init", "."]) == 0
+    values = tomllib.loads((tmp_path / "sets" / "run.toml").read_text("utf-8"))
+    assert (values["data"]["source"], values["output_dir"]) == (str(tmp_path / "sets"), str(tmp_path / "sets-run"))
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.jsonl"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, name, capsys):
+    os.mkfifo(tmp_path / name)
+    for command in (["init"], ["import", "--to", str(tmp_path / "to.jsonl")],
+                    ["import", "--format", "doccano", "--to", str(tmp_path / "to.jsonl")]):  # fmt: skip
+        assert run([*command, str(tmp_path / name)]) == StorageError.exit_code
+        assert "is a pipe or device" in capsys.readouterr().err

@@ -225,7 +225,9 @@ def test_xml_that_declares_entities_is_refused(declared, tmp_path):
 
 def test_an_entity_of_a_document_type_that_is_not_read_is_refused_rather_than_dropped(tmp_path):
     head = '<?xml version="1.0"?><!DOCTYPE collection SYSTEM "BioC.dtd"><collection><document><id>1</id><passage>'
-    mark = '<annotation id="1"><infon key="type">D</infon><location offset="0" length="4"/><text>gout</text></annotation>'
+    mark = (
+        '<annotation id="1"><infon key="type">D</infon><location offset="0" length="4"/><text>gout</text></annotation>'
+    )
     tail = f"<offset>0</offset><text>gout {{}}</text>{mark}</passage></document></collection>"
     (tmp_path / "known.xml").write_text(head + tail.format("&amp; pain"))
     _report, rows = imported(tmp_path / "known.xml", tmp_path)

@@ -18,7 +18,8 @@ from medtune.data.importers.pubtator import looks_like_pubtator, read_pubtator
 from medtune.data.importers.questions import read_medmcqa, read_medqa, read_pubmedqa
 from medtune.data.importers.reading import Input, head_of
 from medtune.data.sources.opening import open_bytes
-from medtune.errors import DataError, MedtuneError, SpecError, StorageError
+from medtune.data.sources.paths import require_file_or_folder
+from medtune.errors import DataError, MedtuneError, SpecError
 
 __all__ = ["FORMATS", "Format", "format_of", "named_format"]
 
@@ -77,8 +78,7 @@ def format_of(source: Input) -> Format:
         StorageError: it cannot be read.
     """
     path = source.path
-    if not path.exists():
-        raise StorageError(f"cannot read '{path}': there is no such file or folder")
+    require_file_or_folder(path)
     if annotation_files(path):
         return FORMATS["brat"]
     if path.is_dir():

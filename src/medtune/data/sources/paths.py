@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from medtune.errors import DataError
+from medtune.errors import DataError, StorageError
 
 __all__ = [
     "COMPRESSED",
@@ -18,6 +18,7 @@ __all__ = [
     "local_files",
     "named_split",
     "names_beside",
+    "require_file_or_folder",
     "splits_of",
 ]
 
@@ -71,6 +72,14 @@ def is_file_name(source: str) -> bool:
     """Whether ``source`` can only be a file, folder or glob: by its wildcards, its ending or its beginning."""
     wild = any(c in source for c in "*?")
     return wild or _kind_of(Path(source)) is not None or source.startswith((".", "~", "/"))
+
+
+def require_file_or_folder(path: Path) -> None:
+    """Raise StorageError where a path leads to no file or folder: whoever opens a pipe waits for its writer."""
+    if not path.exists():
+        raise StorageError(f"cannot read '{path}': there is no such file or folder")
+    if not path.is_file() and not path.is_dir():
+        raise StorageError(f"cannot read '{path}': it is a pipe or device, neither a file nor a folder; save it as a file")
 
 
 def local_files(source: str, split: str = "train") -> list[DataFile]:
