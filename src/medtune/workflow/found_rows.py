@@ -18,7 +18,14 @@ from medtune.data.member_account import OTHERS, MemberAccount
 from medtune.data.quarantine import Quarantine
 from medtune.data.sources.json_files import arrays_in
 from medtune.data.sources.names import is_plain
-from medtune.data.sources.paths import is_file_name, is_json, named_split, names_beside, require_file_or_folder, splits_of
+from medtune.data.sources.paths import (
+    is_file_name,
+    is_json,
+    named_split,
+    names_beside,
+    require_file_or_folder,
+    splits_of,
+)
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError, StorageError
 from medtune.evaluation.recognition import recognise

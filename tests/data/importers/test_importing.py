@@ -1,6 +1,7 @@
 """Files as other tools write them become rows; what is left out is counted; what cannot be is refused."""
 
 import json
+import os
 import stat
 
 import pytest
@@ -305,6 +306,31 @@ def test_rows_are_readable_by_their_owner_only_and_never_written_over_their_file
     copy.write_bytes((FILES / "bars.txt").read_bytes())
     with pytest.raises(SpecError, match="written over"):
         import_file(Input(copy), copy)
+
+
+def test_every_file_of_a_brat_folder_is_read_or_named(tmp_path):
+    brat = tmp_path / "brat"
+    (brat / ".git").mkdir(parents=True)
+    for name, text in {"a.txt": "gout", "B.TXT": "gout", "c.txt": "gout", "lone.txt": "gout", "guide.pdf": "x",
+                       "annotation.conf": "x", ".git/x.txt": "gout"}.items():  # fmt: skip
+        (brat / name).write_text(text)
+    for name in ("a.ann", "B.ANN", "c.ANN", "orphan.ann"):
+        (brat / name).write_text("T1\tD 0 4\tgout\n")
+    (brat / "gone.ann").symlink_to(brat / "nowhere")
+    os.mkfifo(brat / "pipe.txt")
+    report, rows = imported(brat, tmp_path)
+    assert sorted(row["document"] for row in rows) == ["B", "a", "c"]
+    assert (report.mentions, report.labelled) == (3, 3)
+    expected = {
+        "texts without annotations beside them": "lone.txt",
+        "annotations without a text beside them": "orphan.ann",
+        "files that are neither .txt nor .ann": "guide.pdf",
+        "files that cannot be read: a link that leads nowhere": "gone.ann",
+        "files that cannot be read: a pipe or device": "pipe.txt",
+    }
+    assert (report.left_out, report.places) == (dict.fromkeys(expected, 1), expected)
+    for name in ("B.TXT", "c.ANN", "c.txt"):
+        assert imported(brat / name, tmp_path)[0].labelled == 1
 
 
 @pytest.mark.parametrize(
