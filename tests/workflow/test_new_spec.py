@@ -230,3 +230,29 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path, name, capsys):
                     ["import", "--format", "doccano", "--to", str(tmp_path / "to.jsonl")]):  # fmt: skip
         assert run([*command, str(tmp_path / name)]) == StorageError.exit_code
         assert "is a pipe or device" in capsys.readouterr().err
+
+
+def arc(number, key="answerKey", **more):
+    choices = {"text": [f"{w} {number}" for w in WORDS[:4]], "label": list("ABCD")}
+    return {
+        "id": f"x{number}",
+        "question": f"Which is number {number}?",
+        "choices": choices,
+        key: "ABCD"[number % 4],
+        **more,
+    }
+
+
+def test_options_beside_their_letters_are_options_and_the_key_is_the_answer(tmp_path, host):
+    for key in ("answerKey", "answer_key", "answer"):
+        found = find_rows(jsonl(tmp_path / f"{key}.jsonl", [arc(i, key) for i in range(40)]), host)
+        assert found.data.get("columns", {}).get("answer", "answer") == key
+        examples = list(training_examples(DataSpec.model_validate(found.data), host, Quarantine(None, 0.0), 0))
+        assert examples[1].messages[-1]["content"] == "###Answer: OPTION B IS CORRECT."
+        assert "B. asthma 1" in examples[1].messages[0]["content"]
+
+
+@pytest.mark.parametrize("odd", [{"answerKey": "E"}, {"answerKey": None}, {"choices": {"text": ["2", "4"], "label": ["1", "2"]}, "answerKey": "2"}])  # fmt: skip
+def test_a_key_that_names_no_letter_of_the_options_is_not_guessed(tmp_path, host, odd):
+    with pytest.raises(DataError):
+        find_rows(jsonl(tmp_path / "odd.jsonl", [arc(i) | odd for i in range(40)]), host)

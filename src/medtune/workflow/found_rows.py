@@ -18,14 +18,7 @@ from medtune.data.member_account import OTHERS, MemberAccount
 from medtune.data.quarantine import Quarantine
 from medtune.data.sources.json_files import arrays_in
 from medtune.data.sources.names import is_plain
-from medtune.data.sources.paths import (
-    is_file_name,
-    is_json,
-    named_split,
-    names_beside,
-    require_file_or_folder,
-    splits_of,
-)
+from medtune.data.sources.paths import is_file_name, is_json, named_split, names_beside, require_path, splits_of
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError, StorageError
 from medtune.evaluation.recognition import recognise
@@ -87,7 +80,7 @@ def find_rows(path: Path, host: PluginHost) -> FoundRows:
         DataError: it has to be imported first (the sentence says by which command), or no way of reading it is known.
         StorageError: there is no such file or folder.
     """
-    require_file_or_folder(path)
+    require_path(path)
     _refuse_marks(path)
     source = str(path.resolve())
     arrays = _arrays(source)

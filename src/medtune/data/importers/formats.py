@@ -18,7 +18,7 @@ from medtune.data.importers.pubtator import looks_like_pubtator, read_pubtator
 from medtune.data.importers.questions import read_medmcqa, read_medqa, read_pubmedqa
 from medtune.data.importers.reading import Input, head_of
 from medtune.data.sources.opening import open_bytes
-from medtune.data.sources.paths import require_file_or_folder
+from medtune.data.sources.paths import require_path
 from medtune.errors import DataError, MedtuneError, SpecError
 
 __all__ = ["FORMATS", "Format", "format_of", "named_format"]
@@ -78,7 +78,7 @@ def format_of(source: Input) -> Format:
         StorageError: it cannot be read.
     """
     path = source.path
-    require_file_or_folder(path)
+    require_path(path)
     if annotation_files(path):
         return FORMATS["brat"]
     if path.is_dir():

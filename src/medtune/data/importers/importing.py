@@ -14,7 +14,7 @@ from medtune.data.importers.options import ImportOptions, Marks, Task, Tokens
 from medtune.data.importers.reading import Input
 from medtune.data.importers.rows import NO_RELATION, ImportedRow, RowMaker
 from medtune.data.importers.survey import survey
-from medtune.data.sources.paths import require_file_or_folder
+from medtune.data.sources.paths import require_path
 from medtune.errors import DataError, SpecError, StorageError
 
 __all__ = ["ImportReport", "import_file", "iterate_rows"]
@@ -110,7 +110,7 @@ class _Import:
 
     def __init__(self, source: Input, options: ImportOptions) -> None:
         self._source, self._options, self._told = source, options, Told()
-        require_file_or_folder(source.path)
+        require_path(source.path)
         self._format = named_format(options.format) if options.format else format_of(source)
         self._task = _task(self._format, options.task)
         _require_used(self._format, self._task, source, options)

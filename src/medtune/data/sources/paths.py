@@ -19,7 +19,7 @@ __all__ = [
     "named_split",
     "names_beside",
     "odd_file",
-    "require_file_or_folder",
+    "require_path",
     "splits_of",
 ]
 
@@ -75,7 +75,7 @@ def is_file_name(source: str) -> bool:
     return wild or _kind_of(Path(source)) is not None or source.startswith((".", "~", "/"))
 
 
-def require_file_or_folder(path: Path) -> None:
+def require_path(path: Path) -> None:
     """Raise StorageError where a path leads to no file or folder: whoever opens a pipe waits for its writer."""
     if not path.exists():
         raise StorageError(f"cannot read '{path}': there is no such file or folder")
