@@ -340,3 +340,38 @@ def test_the_line_by_which_excel_says_what_separates_fields_is_no_header(tmp_pat
     rows = rows_of(path, content, reading=Reading(notes=notes))
     assert rows == [{"question": "Dose?", "answer": f"1{delimiter}0 mg"}, "4 the record has 3 fields and the header 2"]
     assert any("no row" in how for how in notes.dialects["r.csv"])
+
+
+@pytest.mark.parametrize(("name", "indent"), [("rows.json", None), ("rows.json", 1), ("rows.jsonl", 1)])
+@pytest.mark.parametrize(
+    ("more", "lengths"),
+    [
+        ({"version": 1}, r"'question' \(3\), 'answer' \(3\)"),
+        ({"answer": ["x", "y"]}, r"'question' \(3\), 'answer' \(2\)"),
+        ({"why": []}, r"'question' \(3\), 'answer' \(3\):"),
+        ({"Is it gout? Yes it is gout": ["z"]}, r"'answer' \(3\) and 1 more whose names look like text"),
+    ],
+)
+def test_columns_of_unequal_length_or_beside_something_else_are_refused_with_their_lengths(
+    tmp_path, more, lengths, name, indent
+):
+    columns = {"question": ["a", "b", "c"], "answer": ["d", "e", "f"]}
+    (tmp_path / name).write_text(json.dumps(columns, indent=indent))
+    assert len(list(read_rows(str(tmp_path / name)))) == 3
+    (tmp_path / name).write_text(json.dumps(columns | more, indent=indent))
+    with pytest.raises(DataError, match=lengths):
+        list(read_rows(str(tmp_path / name)))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "a", "options": ["b", "c"], "answer": "b"},
+        {"tokens": ["a", "b"], "ner_tags": ["O", "O"], "id": 1},
+        {"messages": [{"role": "user", "content": "a"}], "tags": ["x", "y"]},
+        {"question": "a", "contexts": ["b", "c"], "answer": "d"},
+    ],
+)
+def test_a_file_of_one_row_with_lists_of_its_own_is_that_row(tmp_path, row):
+    (tmp_path / "one.json").write_text(json.dumps(row))
+    assert [dict(r.values) for r in read_rows(str(tmp_path / "one.json"))] == [row]

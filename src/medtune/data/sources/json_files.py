@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from medtune.data.sources.file_row import NOT_UTF8, FileRow
-from medtune.data.sources.json_objects import field_advice, rows_of_object
+from medtune.data.sources.json_objects import field_advice, rows_of_object, unequal_columns
 from medtune.data.sources.json_text import CHUNK, NOT_AN_OBJECT, ROW_LIMIT, JsonText
 from medtune.data.sources.opening import Continued, open_utf8
 from medtune.data.sources.reading import Reading
@@ -155,6 +155,11 @@ def _objects(file: Path, text: JsonText, reading: Reading) -> Iterator[FileRow]:
     rows, how = rows_of_object(first.values)
     if how:
         reading.notes.say(file.name, how)
+    elif columns := unequal_columns(first.values):
+        raise DataError(
+            f"'{file}' is one object with the arrays {columns}: as columns they have to be of one length, with nothing beside "
+            "them; write an array of objects, and one row in an array as well"
+        )
     elif lines > 1 and not first.fault:
         raise DataError(f"'{file}' is one object, and its rows lie inside; {field_advice(first.values)}")
     else:
