@@ -375,3 +375,26 @@ def test_columns_of_unequal_length_or_beside_something_else_are_refused_with_the
 def test_a_file_of_one_row_with_lists_of_its_own_is_that_row(tmp_path, row):
     (tmp_path / "one.json").write_text(json.dumps(row))
     assert [dict(r.values) for r in read_rows(str(tmp_path / "one.json"))] == [row]
+
+
+def csv_of(path, lines):
+    path.write_text("".join(",".join(line) + "\n" for line in lines))
+
+
+def workbook_of(path, lines):
+    book = pytest.importorskip("openpyxl").Workbook()
+    for line in lines:
+        book.active.append(line)
+    book.save(path)
+
+
+@pytest.mark.parametrize(("name", "write"), [("rows.csv", csv_of), ("rows.xlsx", workbook_of)])
+def test_lines_that_repeat_the_header_are_counted_and_are_no_rows(tmp_path, name, write):
+    header, row = ["question", "answer"], ["Is it gout?", "yes"]
+    write(tmp_path / name, [header, row, header, ["question", "no"], [" question", "answer "], row])
+    reading = Reading()
+    read = list(read_rows(str(tmp_path / name), reading=reading))
+    assert [(r.row_id, r.values["answer"]) for r in read] == [
+        (f"{name}-{n}", a) for n, a in ((2, "yes"), (4, "no"), (6, "yes"))
+    ]
+    assert reading.notes.read_as() == {name: ["left out 2 lines that repeat the header"]}

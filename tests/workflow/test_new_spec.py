@@ -256,3 +256,11 @@ def test_options_beside_their_letters_are_options_and_the_key_is_the_answer(tmp_
 def test_a_key_that_names_no_letter_of_the_options_is_not_guessed(tmp_path, host, odd):
     with pytest.raises(DataError):
         find_rows(jsonl(tmp_path / "odd.jsonl", [arc(i) | odd for i in range(40)]), host)
+
+
+def test_lines_that_repeat_the_header_are_told_in_the_spec(tmp_path, host):
+    rows = [f"Is {w} {i} rare?,yes\n" for i, w in enumerate(WORDS * 5)]
+    (tmp_path / "rows.csv").write_text("question,answer\n" + "question,answer\n".join(rows))
+    written = new_spec(tmp_path / "rows.csv", tmp_path / "run.toml", Wish(None, None, "demo"), host)
+    assert written.found.rows == 40
+    assert "# rows.csv: left out 39 lines that repeat the header" in written.path.read_text("utf-8")

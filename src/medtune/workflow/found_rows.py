@@ -230,6 +230,7 @@ def _add_account(found: FoundRows, member: MemberAccount) -> None:
     found.left_out |= account["files_left_out"]
     if account["more_files_left_out"]:
         found.left_out["further files"] = f"{account['more_files_left_out']:,}"
+    found.notes += [f"{file}: {', '.join(how)}" for file, how in account["read_as"].items()]
     for column in account["columns"]:
         if column["state"] not in _SETTLED and column["state"] != "empty":
             found.unread[column["column"]] = column["state"]
