@@ -398,3 +398,30 @@ def test_lines_that_repeat_the_header_are_counted_and_are_no_rows(tmp_path, name
         (f"{name}-{n}", a) for n, a in ((2, "yes"), (4, "no"), (6, "yes"))
     ]
     assert reading.notes.read_as() == {name: ["left out 2 lines that repeat the header"]}
+
+
+@pytest.mark.parametrize("bad", ['{"q": "x", "a": "y", "a": "secret"}', '{"q": "x", "m": [{"a": 1, "a": 2}]}'])
+@pytest.mark.parametrize(
+    ("name", "form", "what"),
+    [
+        ("rows.jsonl", "{0}\n{1}\n{0}\n", "line"),
+        ("rows.jsonl", "{1}\n{0}\n", "line"),
+        ("rows.json", "[{0}, {1}, {0}]", "element"),
+        ("rows.json", "[{1},\n{0}]", "element"),
+        ("rows.json", "{0} {1} {0}", "element"),
+        ("rows.json", "{1}", "element"),
+    ],
+)
+def test_a_row_that_says_a_name_twice_is_malformed(tmp_path, bad, name, form, what):
+    good = '{"q": "x", "a": "y"}'
+    (tmp_path / name).write_text(form.format(good, bad))
+    read = list(read_rows(str(tmp_path / name)))
+    assert [r.fault for r in read if r.fault] == [f"the {what} says 'a' twice"]
+    assert [dict(r.values) for r in read if not r.fault] == [json.loads(good)] * form.count("{0}")
+
+
+def test_a_name_that_is_said_twice_and_looks_like_text_is_not_shown(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"Mr Smith has gout": 1, "Mr Smith has gout": 2}\n' * 2)
+    assert {r.fault for r in read_rows(str(tmp_path / "rows.jsonl"))} == {
+        "the line says a name that looks like text twice"
+    }
