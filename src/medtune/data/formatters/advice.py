@@ -70,7 +70,7 @@ def _labelled_options(row: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
         held = cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
         texts, labels = held.get("text"), held.get("label")
         if isinstance(texts, list) and isinstance(labels, list):
-            return column, cast("list[Any]", labels)
+            return column, list(held["label"])
     return None
 
 
