@@ -34,6 +34,24 @@ def test_the_same_rows_are_found_prepared_and_other_settings_are_not(host, token
     assert not prepare(spec_of(path), host, tokenizer).report.from_cache
 
 
+def test_equal_rows_of_another_folder_or_beside_other_files_have_an_account_of_their_own(
+    host, tokenizer, rows, tmp_path
+):
+    accounts = []
+    for folder, beside in (("first", "other.docx"), ("second", "codebook.pdf"), ("second", "later.pdf")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        file_of(tmp_path / folder, rows)
+        (tmp_path / folder / beside).write_bytes(b"x")
+        accounts += prepare(spec_of(str(tmp_path / folder)), host, tokenizer).report.account
+    assert [account["source"] for account in accounts] == [str(tmp_path / n) for n in ("first", "second", "second")]
+    assert [sorted(account["files_left_out"]) for account in accounts] == [
+        ["other.docx"],
+        ["codebook.pdf"],
+        ["codebook.pdf", "later.pdf"],
+    ]
+    assert prepare(spec_of(str(tmp_path / "second")), host, tokenizer).report.from_cache
+
+
 class Notes:
     """A formatter that knows which note a row comes from."""
 

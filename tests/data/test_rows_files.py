@@ -340,3 +340,88 @@ def test_the_line_by_which_excel_says_what_separates_fields_is_no_header(tmp_pat
     rows = rows_of(path, content, reading=Reading(notes=notes))
     assert rows == [{"question": "Dose?", "answer": f"1{delimiter}0 mg"}, "4 the record has 3 fields and the header 2"]
     assert any("no row" in how for how in notes.dialects["r.csv"])
+
+
+@pytest.mark.parametrize(("name", "indent"), [("rows.json", None), ("rows.json", 1), ("rows.jsonl", 1)])
+@pytest.mark.parametrize(
+    ("more", "lengths"),
+    [
+        ({"version": 1}, r"'question' \(3\), 'answer' \(3\)"),
+        ({"answer": ["x", "y"]}, r"'question' \(3\), 'answer' \(2\)"),
+        ({"why": []}, r"'question' \(3\), 'answer' \(3\):"),
+        ({"Is it gout? Yes it is gout": ["z"]}, r"'answer' \(3\) and 1 more whose names look like text"),
+    ],
+)
+def test_columns_of_unequal_length_or_beside_something_else_are_refused_with_their_lengths(
+    tmp_path, more, lengths, name, indent
+):
+    columns = {"question": ["a", "b", "c"], "answer": ["d", "e", "f"]}
+    (tmp_path / name).write_text(json.dumps(columns, indent=indent))
+    assert len(list(read_rows(str(tmp_path / name)))) == 3
+    (tmp_path / name).write_text(json.dumps(columns | more, indent=indent))
+    with pytest.raises(DataError, match=lengths):
+        list(read_rows(str(tmp_path / name)))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "a", "options": ["b", "c"], "answer": "b"},
+        {"tokens": ["a", "b"], "ner_tags": ["O", "O"], "id": 1},
+        {"messages": [{"role": "user", "content": "a"}], "tags": ["x", "y"]},
+        {"question": "a", "contexts": ["b", "c"], "answer": "d"},
+    ],
+)
+def test_a_file_of_one_row_with_lists_of_its_own_is_that_row(tmp_path, row):
+    (tmp_path / "one.json").write_text(json.dumps(row))
+    assert [dict(r.values) for r in read_rows(str(tmp_path / "one.json"))] == [row]
+
+
+def csv_of(path, lines):
+    path.write_text("".join(",".join(line) + "\n" for line in lines))
+
+
+def workbook_of(path, lines):
+    book = pytest.importorskip("openpyxl").Workbook()
+    for line in lines:
+        book.active.append(line)
+    book.save(path)
+
+
+@pytest.mark.parametrize(("name", "write"), [("rows.csv", csv_of), ("rows.xlsx", workbook_of)])
+def test_lines_that_repeat_the_header_are_counted_and_are_no_rows(tmp_path, name, write):
+    header, row = ["question", "answer"], ["Is it gout?", "yes"]
+    write(tmp_path / name, [header, row, header, ["question", "no"], [" question", "answer "], row])
+    reading = Reading()
+    read = list(read_rows(str(tmp_path / name), reading=reading))
+    assert [(r.row_id, r.values["answer"]) for r in read] == [
+        (f"{name}-{n}", a) for n, a in ((2, "yes"), (4, "no"), (6, "yes"))
+    ]
+    assert reading.notes.read_as() == {name: ["left out 2 lines that repeat the header"]}
+
+
+@pytest.mark.parametrize("bad", ['{"q": "x", "a": "y", "a": "secret"}', '{"q": "x", "m": [{"a": 1, "a": 2}]}'])
+@pytest.mark.parametrize(
+    ("name", "form", "what"),
+    [
+        ("rows.jsonl", "{0}\n{1}\n{0}\n", "line"),
+        ("rows.jsonl", "{1}\n{0}\n", "line"),
+        ("rows.json", "[{0}, {1}, {0}]", "element"),
+        ("rows.json", "[{1},\n{0}]", "element"),
+        ("rows.json", "{0} {1} {0}", "element"),
+        ("rows.json", "{1}", "element"),
+    ],
+)
+def test_a_row_that_says_a_name_twice_is_malformed(tmp_path, bad, name, form, what):
+    good = '{"q": "x", "a": "y"}'
+    (tmp_path / name).write_text(form.format(good, bad))
+    read = list(read_rows(str(tmp_path / name)))
+    assert [r.fault for r in read if r.fault] == [f"the {what} says 'a' twice"]
+    assert [dict(r.values) for r in read if not r.fault] == [json.loads(good)] * form.count("{0}")
+
+
+def test_a_name_that_is_said_twice_and_looks_like_text_is_not_shown(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"Mr Smith has gout": 1, "Mr Smith has gout": 2}\n' * 2)
+    assert {r.fault for r in read_rows(str(tmp_path / "rows.jsonl"))} == {
+        "the line says a name that looks like text twice"
+    }

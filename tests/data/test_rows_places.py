@@ -1,11 +1,13 @@
 """Where rows lie: files and data sets are told apart, and folders give the files of a split."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from medtune.data.rows import data_fingerprint, is_local, read_rows
-from medtune.data.sources.paths import local_files, named_split, names_beside, splits_of
+from medtune.data.sources.paths import files_left_out, local_files, named_split, names_beside, splits_of
+from medtune.data.sources.reading import Reading
 from medtune.errors import DataError, StorageError
 
 
@@ -66,6 +68,28 @@ def test_hidden_files_and_what_stands_beside_rows_are_left_out(tmp_path):
         "state.json", "notes.txt",
     )  # fmt: skip
     assert names(source) == ["a.jsonl"]
+
+
+def test_hidden_odd_and_empty_files_are_named_among_those_left_out(tmp_path):
+    source = make(tmp_path, "a.jsonl", ".hidden.jsonl", ".git/x/b.jsonl", ".git/y.txt", "quarantine.jsonl", "sub/n.txt")
+    (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "far").symlink_to(tmp_path / "sub")
+    (tmp_path / "linked.txt").symlink_to(tmp_path / "a.jsonl")
+    (tmp_path / "none.jsonl").touch()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    assert files_left_out(source) == {
+        "far": "a link to a folder, which is not followed",
+        "gone.jsonl": "a link that leads nowhere",
+        "linked.txt": "of a kind that is not read",
+        "none.jsonl": "empty",
+        "pipe.jsonl": "a pipe or device",
+        "sub/n.txt": "of a kind that is not read",
+        ".git": "hidden",
+        ".hidden.jsonl": "hidden",
+    }
+    reading = Reading()
+    assert len(list(read_rows(source, reading=reading))) == 1
+    assert reading.notes.left_out == files_left_out(source)
 
 
 def test_a_folder_that_datasets_saved_is_read(tmp_path):

@@ -1,6 +1,7 @@
 """A spec made from a file alone trains as it is, says what it rests on, and names the import where one is needed."""
 
 import json
+import os
 import stat
 import tomllib
 from pathlib import Path
@@ -206,3 +207,60 @@ def test_pubmedqa_s_own_release_is_imported_and_not_mapped(tmp_path, host):
     (tmp_path / "ori.json").write_text(json.dumps({str(n): row for n in range(20)}))
     with pytest.raises(DataError, match="is PubMedQA, which is imported first"):
         find_rows(tmp_path / "ori.json", host)
+
+
+def test_the_folder_one_stands_in_is_read_or_refused_by_its_name(tmp_path, host, monkeypatch):
+    notes(tmp_path)
+    monkeypatch.chdir(tmp_path / "notes")
+    with pytest.raises(DataError, match=rf"--to {tmp_path}/notes-rows.jsonl`, then"):
+        find_rows(Path(), host)
+    assert run(["init", "."]) == DataError.exit_code
+    (tmp_path / "sets").mkdir()
+    medmcqa(tmp_path / "sets")
+    monkeypatch.chdir(tmp_path / "sets")
+    assert run(["init", "."]) == 0
+    values = tomllib.loads((tmp_path / "sets" / "run.toml").read_text("utf-8"))
+    assert (values["data"]["source"], values["output_dir"]) == (str(tmp_path / "sets"), str(tmp_path / "sets-run"))
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.jsonl"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, name, capsys):
+    os.mkfifo(tmp_path / name)
+    for command in (["init"], ["import", "--to", str(tmp_path / "to.jsonl")],
+                    ["import", "--format", "doccano", "--to", str(tmp_path / "to.jsonl")]):  # fmt: skip
+        assert run([*command, str(tmp_path / name)]) == StorageError.exit_code
+        assert "is a pipe or device" in capsys.readouterr().err
+
+
+def arc(number, key="answerKey", **more):
+    choices = {"text": [f"{w} {number}" for w in WORDS[:4]], "label": list("ABCD")}
+    return {
+        "id": f"x{number}",
+        "question": f"Which is number {number}?",
+        "choices": choices,
+        key: "ABCD"[number % 4],
+        **more,
+    }
+
+
+def test_options_beside_their_letters_are_options_and_the_key_is_the_answer(tmp_path, host):
+    for key in ("answerKey", "answer_key", "answer"):
+        found = find_rows(jsonl(tmp_path / f"{key}.jsonl", [arc(i, key) for i in range(40)]), host)
+        assert found.data.get("columns", {}).get("answer", "answer") == key
+        examples = list(training_examples(DataSpec.model_validate(found.data), host, Quarantine(None, 0.0), 0))
+        assert examples[1].messages[-1]["content"] == "###Answer: OPTION B IS CORRECT."
+        assert "B. asthma 1" in examples[1].messages[0]["content"]
+
+
+@pytest.mark.parametrize("odd", [{"answerKey": "E"}, {"answerKey": None}, {"choices": {"text": ["2", "4"], "label": ["1", "2"]}, "answerKey": "2"}])  # fmt: skip
+def test_a_key_that_names_no_letter_of_the_options_is_not_guessed(tmp_path, host, odd):
+    with pytest.raises(DataError):
+        find_rows(jsonl(tmp_path / "odd.jsonl", [arc(i) | odd for i in range(40)]), host)
+
+
+def test_lines_that_repeat_the_header_are_told_in_the_spec(tmp_path, host):
+    rows = [f"Is {w} {i} rare?,yes\n" for i, w in enumerate(WORDS * 5)]
+    (tmp_path / "rows.csv").write_text("question,answer\n" + "question,answer\n".join(rows))
+    written = new_spec(tmp_path / "rows.csv", tmp_path / "run.toml", Wish(None, None, "demo"), host)
+    assert written.found.rows == 40
+    assert "# rows.csv: left out 39 lines that repeat the header" in written.path.read_text("utf-8")

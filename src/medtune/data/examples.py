@@ -9,7 +9,7 @@ from medtune.data.formatting import format_rows
 from medtune.data.lengths import MOST_NAMED
 from medtune.data.quarantine import Quarantine
 from medtune.data.rows import Row, data_fingerprint, read_rows
-from medtune.data.sources.paths import is_file_name
+from medtune.data.sources.paths import files_left_out, is_file_name, is_local, local_files
 from medtune.data.sources.reading import Reading, SourceNotes
 from medtune.data.splits import HoldOut, SmallSources, repeated
 from medtune.data.system_turns import SystemTurns
@@ -22,6 +22,7 @@ from medtune.specs import DataSpec, SourceSpec
 __all__ = [
     "Part",
     "Rows",
+    "files_told",
     "read_examples",
     "training_examples",
     "training_fingerprint",
@@ -157,6 +158,16 @@ def validation_fingerprint(spec: DataSpec) -> str | None:
     place = validation_place(spec)
     found = data_fingerprint(place.source, revision=place.revision, subset=place.subset, split=place.split)
     return found and f"{found} {place.field}"
+
+
+def files_told(spec: DataSpec) -> list[list[Any]]:
+    """Return what an account says of files: of each local source its name, the files that are read, and those left out."""
+    members = [spec, *spec.mix, *([] if spec.validation is None else [validation_place(spec)])]
+    return [
+        [m.source, m.split, [file.name for file in local_files(m.source, m.split)], files_left_out(m.source, m.split)]
+        for m in members
+        if is_local(m.source)
+    ]
 
 
 def _held_out(

@@ -235,7 +235,7 @@ class MemberAccount:
             "formatter": _name(self._formatter),
             "rows": self.rows,
             "earlier_answers": self.earlier_answers,
-            "read_as": {file: list(how) for file, how in notes.dialects.items()},
+            "read_as": notes.read_as(),
             "files_left_out": left_out,
             "more_files_left_out": len(notes.left_out) - len(left_out),
             "fields_left_out": dict(notes.beside),

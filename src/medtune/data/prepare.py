@@ -11,6 +11,7 @@ from medtune.data.encode import Encoder
 from medtune.data.examples import (
     Part,
     Rows,
+    files_told,
     training_examples,
     training_fingerprint,
     validation_fingerprint,
@@ -234,6 +235,7 @@ def _key(spec: RunSpec, host: PluginHost, encoder: Encoder, checker: RowChecker 
         "layout": _LAYOUT,
         "data": training,
         "validation": validation,
+        "files": files_told(data),  # the report names them: equal rows of another folder have another account
         "formatters": formatters,
         "encoder": encoder.fingerprint,
         "spec": data.model_dump(

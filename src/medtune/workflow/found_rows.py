@@ -18,7 +18,7 @@ from medtune.data.member_account import OTHERS, MemberAccount
 from medtune.data.quarantine import Quarantine
 from medtune.data.sources.json_files import arrays_in
 from medtune.data.sources.names import is_plain
-from medtune.data.sources.paths import is_file_name, is_json, named_split, names_beside, splits_of
+from medtune.data.sources.paths import is_file_name, is_json, named_split, names_beside, require_path, splits_of
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError, StorageError
 from medtune.evaluation.recognition import recognise
@@ -78,10 +78,9 @@ def find_rows(path: Path, host: PluginHost) -> FoundRows:
 
     Raises:
         DataError: it has to be imported first (the sentence says by which command), or no way of reading it is known.
-        StorageError: there is no such file.
+        StorageError: there is no such file or folder.
     """
-    if not path.exists():
-        raise StorageError(f"cannot read '{path}': there is no such file or folder")
+    require_path(path)
     _refuse_marks(path)
     source = str(path.resolve())
     arrays = _arrays(source)
@@ -127,7 +126,8 @@ def _to_import(path: Path, otherwise: DataError) -> DataError:
     known = _format(path)
     if known is None:
         return otherwise
-    target = path.with_name(f"{path.name.split('.')[0]}-rows.jsonl")
+    place = path if path.name.strip(".") else path.resolve()  # "." and ".." are no names
+    target = place.with_name(f"{place.name.split('.')[0]}-rows.jsonl")
     return DataError(
         f"'{path}' is {known.title}, which is imported first: `medtune import {quote(str(path))} --to {quote(str(target))}`, "
         f"then `medtune init {quote(str(target))}`"
@@ -230,6 +230,7 @@ def _add_account(found: FoundRows, member: MemberAccount) -> None:
     found.left_out |= account["files_left_out"]
     if account["more_files_left_out"]:
         found.left_out["further files"] = f"{account['more_files_left_out']:,}"
+    found.notes += [f"{file}: {', '.join(how)}" for file, how in account["read_as"].items()]
     for column in account["columns"]:
         if column["state"] not in _SETTLED and column["state"] != "empty":
             found.unread[column["column"]] = column["state"]

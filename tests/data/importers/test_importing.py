@@ -1,6 +1,7 @@
 """Files as other tools write them become rows; what is left out is counted; what cannot be is refused."""
 
 import json
+import os
 import stat
 
 import pytest
@@ -8,7 +9,7 @@ from import_cases import ASKED, FILES, MARKED, imported, mentions_of
 
 from medtune.cli.app import run
 from medtune.data.importers.importing import import_file
-from medtune.data.importers.options import Discontinuous, Overlapping, Tokens
+from medtune.data.importers.options import Discontinuous, ImportOptions, Overlapping, Tokens
 from medtune.data.importers.reading import Input
 from medtune.errors import DataError, SpecError, StorageError
 
@@ -225,7 +226,10 @@ def test_xml_that_declares_entities_is_refused(declared, tmp_path):
 
 def test_an_entity_of_a_document_type_that_is_not_read_is_refused_rather_than_dropped(tmp_path):
     head = '<?xml version="1.0"?><!DOCTYPE collection SYSTEM "BioC.dtd"><collection><document><id>1</id><passage>'
-    tail = "<offset>0</offset><text>gout {}</text></passage></document></collection>"
+    mark = (
+        '<annotation id="1"><infon key="type">D</infon><location offset="0" length="4"/><text>gout</text></annotation>'
+    )
+    tail = f"<offset>0</offset><text>gout {{}}</text>{mark}</passage></document></collection>"
     (tmp_path / "known.xml").write_text(head + tail.format("&amp; pain"))
     _report, rows = imported(tmp_path / "known.xml", tmp_path)
     assert rows[0]["input"] == "gout & pain"
@@ -304,8 +308,55 @@ def test_rows_are_readable_by_their_owner_only_and_never_written_over_their_file
         import_file(Input(copy), copy)
 
 
+def test_every_file_of_a_brat_folder_is_read_or_named(tmp_path):
+    brat = tmp_path / "brat"
+    (brat / ".git").mkdir(parents=True)
+    for name, text in {"a.txt": "gout", "B.TXT": "gout", "c.txt": "gout", "lone.txt": "gout", "guide.pdf": "x",
+                       "annotation.conf": "x", ".git/x.txt": "gout"}.items():  # fmt: skip
+        (brat / name).write_text(text)
+    for name in ("a.ann", "B.ANN", "c.ANN", "orphan.ann"):
+        (brat / name).write_text("T1\tD 0 4\tgout\n")
+    (brat / "gone.ann").symlink_to(brat / "nowhere")
+    os.mkfifo(brat / "pipe.txt")
+    report, rows = imported(brat, tmp_path)
+    assert sorted(row["document"] for row in rows) == ["B", "a", "c"]
+    assert (report.mentions, report.labelled) == (3, 3)
+    expected = {
+        "texts without annotations beside them": "lone.txt",
+        "annotations without a text beside them": "orphan.ann",
+        "files that are neither .txt nor .ann": "guide.pdf",
+        "files that cannot be read: a link that leads nowhere": "gone.ann",
+        "files that cannot be read: a pipe or device": "pipe.txt",
+    }
+    assert (report.left_out, report.places) == (dict.fromkeys(expected, 1), expected)
+    for name in ("B.TXT", "c.ANN", "c.txt"):
+        assert imported(brat / name, tmp_path)[0].labelled == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "question|answer|grade\nIs it gout?|yes|good\nIs it flu?|no|good\n",
+        "question|a|grade\nquestion|b|good\n",
+        'question,answer\n"Is it gout (yes|no|maybe)?",yes\n"Is it flu (yes|no|maybe)?",no\n',
+    ],
+)
+def test_a_table_with_pipes_is_no_pubtator_and_gives_no_rows_without_a_mention(tmp_path, text):
+    table, target = tmp_path / "table.csv", tmp_path / "rows.jsonl"
+    table.write_text(text)
+    with pytest.raises(DataError, match="a table needs no import"):
+        import_file(Input(table), target)
+    for name in ("pubtator", "doccano"):
+        with pytest.raises(DataError):
+            import_file(Input(table), target, ImportOptions(format=name))
+    (tmp_path / "plain.txt").write_text("1|t|Gout.\n1|a|It hurts.\n")
+    with pytest.raises(DataError, match=r"gives no row with a mention; nothing was written"):
+        import_file(Input(tmp_path / "plain.txt"), target)
+    assert not target.exists()
+
+
 def test_half_a_character_is_left_out_and_counted(tmp_path):
-    lines = ['{"id": 1, "text": "bad \\ud83d end", "label": []}', '{"id": 2, "text": "good", "label": []}']
+    lines = ['{"id": 1, "text": "bad \\ud83d end", "label": []}', '{"id": 2, "text": "good", "label": [[0, 4, "A"]]}']
     (tmp_path / "half.jsonl").write_text("\n".join(lines))
     report, rows = imported(tmp_path / "half.jsonl", tmp_path)
     assert [row["document"] for row in rows] == ["2"]

@@ -9,6 +9,7 @@ __all__ = ["is_annotated", "mapping_advice", "suggested_columns"]
 
 _ASKED = ("instruction", "question", "prompt", "query", "input", "problem", "source_text")
 _ANSWERED = ("output", "response", "answer", "completion", "target", "reply", "label", "summary", "final_decision")
+_CHOSEN = ("answerkey", "answer_key", "answer_idx", "answer", "correct", "target", "label", "gold")
 _GIVEN = ("context", "contexts", "passage", "abstract", "note", "text", "document", "report", "article")
 _TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat")
 _LABEL_CHARACTERS, _LABEL_WORDS = 40, 3
@@ -47,6 +48,8 @@ def mapping_advice(columns: Iterable[str], row: Mapping[str, Any] | None = None)
 
 def suggested_columns(columns: Iterable[str], row: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Return role -> column for columns that are called as such often are; empty where names say too little."""
+    if row and (labelled := _labelled_options(row)):
+        return _of_options(columns, row, *labelled)
     by_name = {path.rpartition(".")[2].lower(): path for path in reversed(_paths(columns, row)) if is_plain(path)}
     turns = _first(by_name, _TURNS)
     asked, answered, given = (_first(by_name, names) for names in (_ASKED, _ANSWERED, _GIVEN))
@@ -59,6 +62,25 @@ def suggested_columns(columns: Iterable[str], row: Mapping[str, Any] | None = No
     if _is_label(_reach(row or {}, answered)):
         return {"text": given, "label": answered}
     return {"prompt": given, "completion": answered}
+
+
+def _labelled_options(row: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
+    """Return the column whose objects hold texts of options beside their letters, as ARC has them, with the letters."""
+    for column, value in row.items():
+        held = cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+        texts, labels = held.get("text"), held.get("label")
+        if isinstance(texts, list) and isinstance(labels, list):
+            return column, list(held["label"])
+    return None
+
+
+def _of_options(columns: Iterable[str], row: Mapping[str, Any], options: str, labels: list[Any]) -> dict[str, str]:
+    """Return the roles of a question with such options; none where no column names one of their letters."""
+    by_name = {column.lower(): column for column in columns if is_plain(column)}
+    asked, answered = _first(by_name, _ASKED), _first(by_name, _CHOSEN)
+    role = "options" if options == "options" else "choices"
+    found = {"question": asked, role: options, "answer": answered}
+    return found if all(map(is_plain, found.values())) and row.get(answered) in labels else {}
 
 
 def is_annotated(columns: Iterable[str]) -> bool:

@@ -19,7 +19,7 @@ def lettered(given: Any, column: str) -> dict[str, str]:
         given = cast("Mapping[str, Any]", given)
         texts, labels = given.get("text"), given.get("label")
         if isinstance(texts, list) and isinstance(labels, list):  # as ARC has them
-            given = dict(zip(map(str, cast("Sequence[Any]", labels)), cast("Sequence[Any]", texts), strict=False))
+            given = _by_label(cast("Sequence[Any]", labels), cast("Sequence[Any]", texts), column)
         if set(given) <= set(LETTERS):
             found = {key: given[key] for key in sorted(given) if given[key] is not None}
         else:
@@ -35,6 +35,16 @@ def lettered(given: Any, column: str) -> dict[str, str]:
         raise MalformedRowError(f"column '{column}' is not a list of options")
     if not all(isinstance(option, str) and option.strip() for option in found.values()):
         raise MalformedRowError(f"column '{column}' holds options that are not text")
+    return found
+
+
+def _by_label(labels: Sequence[Any], texts: Sequence[Any], column: str) -> dict[str, Any]:
+    """Return label -> text; labels that may be taken for options, or are not one for each, name nothing."""
+    found = dict(zip(map(str, labels), texts, strict=False))
+    if not len(found) == len(labels) == len(texts):
+        raise MalformedRowError(f"column '{column}' has not a label of its own for each text")
+    if not set(found) <= set(LETTERS) and not set(found).isdisjoint(map(str, texts)):
+        raise MalformedRowError(f"column '{column}' has labels that are texts of options as well")
     return found
 
 

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from medtune.data.importers.documents import Document, Mention, Passage, Relation, Told
 from medtune.data.importers.reading import Input, lines_of, open_text, whole_text
+from medtune.data.sources.paths import odd_file
 from medtune.errors import DataError
 
 __all__ = ["annotation_files", "read_brat"]
 
+_TEXT, _ANNOTATIONS = ".txt", ".ann"
+_SETTINGS = ("annotation.conf", "visual.conf", "tools.conf", "kb_shortcuts.conf")
+"""What BRAT itself keeps beside the texts: how marks are drawn, and nothing that was marked."""
 _MENTION = re.compile(r"(T\S+)\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t(.*))?")
 _RELATION = re.compile(r"(R\S+)\t(\S+) \S+:(\S+) \S+:(\S+)\s*")
 _OTHERS = {
@@ -21,34 +25,53 @@ _OTHERS = {
 def annotation_files(path: Path) -> list[Path]:
     """Return the .ann files that a folder, or one file of a pair, stands for, in the order of their names."""
     if path.is_dir():
-        return sorted(f for f in path.rglob("*.ann") if not any(p.startswith(".") for p in f.relative_to(path).parts))
-    beside = path.with_suffix(".ann")
-    return [beside] if path.suffix in (".ann", ".txt") and beside.is_file() else []
+        return [file for file in _files_below(path) if file.suffix.lower() == _ANNOTATIONS and file.is_file()]
+    beside = _beside(path, _ANNOTATIONS) if path.suffix.lower() == _TEXT else path
+    return [beside] if beside is not None and beside.suffix.lower() == _ANNOTATIONS and beside.is_file() else []
 
 
 def read_brat(source: Input, told: Told) -> Iterator[Document]:
     """Yield a document per pair of files; its id is the path below the folder, without the ending.
 
-    Texts keep their line ends, since BRAT counts them. A text without annotations, or annotations without a text, are
-    counted and left out.
+    Texts keep their line ends, since BRAT counts them. A text without annotations, annotations without a text, and files
+    that are neither are counted and left out.
     """
     root = source.path if source.path.is_dir() else source.path.parent
     files = annotation_files(source.path)
     if source.path.is_dir():
-        _count_lone_texts(root, told)
+        _count_others(root, told)
     for file in files:
-        name = file.relative_to(root).with_suffix("").as_posix()
-        if not file.with_suffix(".txt").is_file():
-            told.leave_out("annotations without a text beside them", name)
+        text = _beside(file, _TEXT)
+        if text is None:
+            told.leave_out("annotations without a text beside them", file.relative_to(root).as_posix())
             continue
-        text = whole_text(file.with_suffix(".txt"), source.encoding, told)
-        yield _document(name, file, text, source, told)
+        name = file.relative_to(root).with_suffix("").as_posix()
+        yield _document(name, file, whole_text(text, source.encoding, told), source, told)
 
 
-def _count_lone_texts(root: Path, told: Told) -> None:
-    for text in sorted(root.rglob("*.txt")):
-        if not text.with_suffix(".ann").is_file():
-            told.leave_out("texts without annotations beside them", text.relative_to(root).as_posix())
+def _files_below(folder: Path) -> list[Path]:
+    """Return what lies in a folder and is neither hidden nor a folder itself."""
+    paths = (f for f in folder.rglob("*") if not any(part.startswith(".") for part in f.relative_to(folder).parts))
+    return sorted(f for f in paths if f.is_symlink() or not f.is_dir())
+
+
+def _beside(file: Path, suffix: str) -> Path | None:
+    """Return the other file of a pair, whose ending may be written in capitals as well."""
+    found = (file.with_suffix(ending) for ending in (suffix, suffix.upper()))
+    pairs = [other for other in found if other.is_file()]
+    same = [other for other in pairs if other.suffix.isupper() == file.suffix.isupper()]
+    return next(iter(same or pairs), None)
+
+
+def _count_others(root: Path, told: Told) -> None:
+    for file in _files_below(root):
+        suffix, name = file.suffix.lower(), file.relative_to(root).as_posix()
+        if (odd := odd_file(file)) and odd != "empty":
+            told.leave_out(f"files that cannot be read: {odd}", name)
+        elif suffix == _TEXT and _beside(file, _ANNOTATIONS) is None:
+            told.leave_out("texts without annotations beside them", name)
+        elif suffix not in (_TEXT, _ANNOTATIONS) and file.name not in _SETTINGS:
+            told.leave_out("files that are neither .txt nor .ann", name)
 
 
 def _document(name: str, file: Path, text: str, source: Input, told: Told) -> Document:

@@ -14,11 +14,12 @@ from medtune.data.importers.doccano import read_doccano
 from medtune.data.importers.documents import Record, Told
 from medtune.data.importers.json_items import json_items
 from medtune.data.importers.label_studio import marked_columns, read_label_studio, read_label_studio_min
-from medtune.data.importers.pubtator import TITLE, read_pubtator
+from medtune.data.importers.pubtator import looks_like_pubtator, read_pubtator
 from medtune.data.importers.questions import read_medmcqa, read_medqa, read_pubmedqa
 from medtune.data.importers.reading import Input, head_of
 from medtune.data.sources.opening import open_bytes
-from medtune.errors import DataError, MedtuneError, SpecError, StorageError
+from medtune.data.sources.paths import require_path
+from medtune.errors import DataError, MedtuneError, SpecError
 
 __all__ = ["FORMATS", "Format", "format_of", "named_format"]
 
@@ -77,8 +78,7 @@ def format_of(source: Input) -> Format:
         StorageError: it cannot be read.
     """
     path = source.path
-    if not path.exists():
-        raise StorageError(f"cannot read '{path}': there is no such file or folder")
+    require_path(path)
     if annotation_files(path):
         return FORMATS["brat"]
     if path.is_dir():
@@ -92,7 +92,7 @@ def format_of(source: Input) -> Format:
     if head[0] in "{[" and (found := _json(source)) is not None:
         return FORMATS[found]
     lines = head.splitlines()
-    if any(TITLE.fullmatch(line) for line in lines[:5]):
+    if looks_like_pubtator(lines):
         return FORMATS["pubtator"]
     if looks_like_columns(lines):
         return FORMATS["conll"]

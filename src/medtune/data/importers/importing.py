@@ -14,6 +14,7 @@ from medtune.data.importers.options import ImportOptions, Marks, Task, Tokens
 from medtune.data.importers.reading import Input
 from medtune.data.importers.rows import NO_RELATION, ImportedRow, RowMaker
 from medtune.data.importers.survey import survey
+from medtune.data.sources.paths import require_path
 from medtune.errors import DataError, SpecError, StorageError
 
 __all__ = ["ImportReport", "import_file", "iterate_rows"]
@@ -109,6 +110,7 @@ class _Import:
 
     def __init__(self, source: Input, options: ImportOptions) -> None:
         self._source, self._options, self._told = source, options, Told()
+        require_path(source.path)
         self._format = named_format(options.format) if options.format else format_of(source)
         self._task = _task(self._format, options.task)
         _require_used(self._format, self._task, source, options)
@@ -139,7 +141,8 @@ class _Import:
                 f"'{self._source.path}' has {self._told.left_out[UNREAD_TAGS]:,} {UNREAD_TAGS}, more than it has mentions that "
                 "can be read; write its tags in one scheme (IOB1, IOB2, BIOES, or types without a prefix)"
             )
-        lost = any(reason.startswith(_MARKS) for reason in self._told.left_out)
+        none = self._format.holds == "mentions" and not self._survey.mentions
+        lost = none or any(reason.startswith(_MARKS) for reason in self._told.left_out)
         if not self._count or (lost and not self._labelled and self._task is not Task.QA):
             what = "row" if not self._count else "row with a mention"
             raise DataError(f"'{self._source.path}' gives no {what}{_why(self._told)}; nothing was written")

@@ -1,15 +1,24 @@
 """PubTator: title and abstract on marked lines, then a line per mention and relation."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from medtune.data.importers.documents import Document, Mention, Passage, Relation, Told
 from medtune.data.importers.reading import Input, lines_of, open_text
 
-__all__ = ["TITLE", "read_pubtator"]
+__all__ = ["looks_like_pubtator", "read_pubtator"]
 
-TITLE = re.compile(r"([^|\t]+)\|([a-z]\w*)\|(.*)")
+_SECTION = re.compile(r"([^|\t]+)\|([a-z]\w*)\|(.*)")
 """Id, section (t for the title, a for the abstract) and text."""
+
+
+def looks_like_pubtator(lines: Iterable[str]) -> bool:
+    """Whether a title and an abstract of one id are among the lines: two pipes alone are a table's as well."""
+    sections: dict[str, set[str]] = {"t": set(), "a": set()}
+    for line in lines:
+        if (found := _SECTION.fullmatch(line)) and found[2] in sections:
+            sections[found[2]].add(found[1])
+    return not sections["t"].isdisjoint(sections["a"])
 
 
 def read_pubtator(source: Input, told: Told) -> Iterator[Document]:
@@ -22,7 +31,7 @@ def read_pubtator(source: Input, told: Told) -> Iterator[Document]:
         for number, line in lines_of(text):
             if not line.strip():
                 yield from block.end()
-            elif (found := TITLE.fullmatch(line)) and "\t" not in line[: found.start(3)]:
+            elif (found := _SECTION.fullmatch(line)) and "\t" not in line[: found.start(3)]:
                 if found[1] != block.id:
                     yield from block.end()
                 block.add_section(found[1], found[3], number)

@@ -27,7 +27,8 @@ def read_csv(file: Path, reading: Reading | None = None) -> Iterator[FileRow]:
     """Yield the first line (from 1), values and fault of each record; values are text.
 
     Quotes are read strictly: a stray one would silently join records. Every line of a record whose quotes do not match
-    is a malformed row, since nobody knows how many records they were.
+    is a malformed row, since nobody knows how many records they were. Records that repeat the header, as joined files
+    have them, are counted and left out.
 
     Args:
         file: the file.
@@ -57,7 +58,9 @@ def read_csv(file: Path, reading: Reading | None = None) -> Iterator[FileRow]:
                 continue
             if fields is None:
                 return
-            if fields:
+            if fields and fields[0].strip() == header[0] and [field.strip() for field in fields] == header:
+                reading.notes.count_header(file.name)
+            elif fields:
                 yield FileRow(first, *_keyed(header, fields))
 
 

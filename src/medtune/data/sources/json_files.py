@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from medtune.data.sources.file_row import NOT_UTF8, FileRow
-from medtune.data.sources.json_objects import field_advice, rows_of_object
-from medtune.data.sources.json_text import CHUNK, NOT_AN_OBJECT, ROW_LIMIT, JsonText
+from medtune.data.sources.json_objects import field_advice, rows_of_object, unequal_columns
+from medtune.data.sources.json_text import CHUNK, NOT_AN_OBJECT, ROW_LIMIT, JsonText, RepeatedKeys
 from medtune.data.sources.opening import Continued, open_utf8
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError
@@ -42,7 +42,7 @@ def _is_of_lines(head: bytes) -> bool:
     """Whether a file begins with an object on a line of its own, or with no JSON at all: one bad line is no other format."""
     text = head.removeprefix(_BYTE_ORDER_MARK).lstrip()
     line = text.partition(b"\n")[0]
-    if not _parsed(line)[1] or text[:1] not in (b"{", b"["):
+    if not _decoded(line)[1] or text[:1] not in (b"{", b"["):
         return True
     try:
         json.JSONDecoder().raw_decode(text.decode("utf-8", "replace"))
@@ -55,7 +55,7 @@ def _is_one_with_array(head: bytes, field: str) -> bool:
     """Whether the only line holds an array at ``field``, so that it is the whole file and no row."""
     if not field or _begins_with_lines(head):
         return False
-    value: Any = _parsed(head.removeprefix(_BYTE_ORDER_MARK).strip())[0]
+    value: Any = _decoded(head.removeprefix(_BYTE_ORDER_MARK).strip())[0]
     for part in field.split("."):
         value = cast("Mapping[str, Any]", value).get(part) if isinstance(value, Mapping) else None
     return isinstance(value, list)
@@ -94,8 +94,15 @@ def _from_lines(stream: IO[bytes], reading: Reading) -> Iterator[FileRow]:
 
 
 def _parsed(line: bytes) -> tuple[Mapping[str, Any], str]:
+    repeated = RepeatedKeys()
+    values, fault = _decoded(line, repeated)
+    fault = fault or repeated.fault("line")
+    return ({}, fault) if fault else (values, "")
+
+
+def _decoded(line: bytes, hook: RepeatedKeys | None = None) -> tuple[Mapping[str, Any], str]:
     try:
-        value = json.loads(line.decode("utf-8"))
+        value = json.loads(line.decode("utf-8"), object_pairs_hook=hook)
     except UnicodeDecodeError:
         return {}, f"the line is {NOT_UTF8}"
     except (ValueError, RecursionError):
@@ -141,7 +148,7 @@ def _from_json(file: Path, head: bytes, whole: IO[bytes], reading: Reading) -> I
 def _begins_with_lines(head: bytes) -> bool:
     """Whether a file begins with an object on a line of its own, and goes on behind it."""
     line, _end, rest = head.removeprefix(_BYTE_ORDER_MARK).lstrip().partition(b"\n")
-    return bool(rest.strip()) and not _parsed(line)[1]
+    return bool(rest.strip()) and not _decoded(line)[1]
 
 
 def _objects(file: Path, text: JsonText, reading: Reading) -> Iterator[FileRow]:
@@ -155,6 +162,11 @@ def _objects(file: Path, text: JsonText, reading: Reading) -> Iterator[FileRow]:
     rows, how = rows_of_object(first.values)
     if how:
         reading.notes.say(file.name, how)
+    elif columns := unequal_columns(first.values):
+        raise DataError(
+            f"'{file}' is one object with the arrays {columns}: as columns they have to be of one length, with nothing beside "
+            "them; write an array of objects, and one row in an array as well"
+        )
     elif lines > 1 and not first.fault:
         raise DataError(f"'{file}' is one object, and its rows lie inside; {field_advice(first.values)}")
     else:

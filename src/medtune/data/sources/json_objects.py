@@ -6,7 +6,7 @@ from typing import Any, cast
 from medtune.data.sources.names import LIST_COLUMNS, is_plain, listed
 from medtune.data.sources.paths import named_split
 
-__all__ = ["field_advice", "rows_of_object"]
+__all__ = ["field_advice", "rows_of_object", "unequal_columns"]
 
 _MOST_COLUMNS = 20
 """Keys that all objects share, and twice as many as there are objects, from which they are names of rows."""
@@ -61,6 +61,24 @@ def _are_columns(values: Mapping[str, Sequence[Any]]) -> bool:
     several = len(lengths) == 1 and len(values) > 1
     holds_values = any(not isinstance(value, dict) for column in values.values() for value in column)
     return several and holds_values and not values.keys() <= LIST_COLUMNS
+
+
+def unequal_columns(values: Mapping[str, Any]) -> str:
+    """Say which arrays of an object look like columns of a table that it is not; "" where it may be a row.
+
+    They are two arrays or more with something else than objects in them, of different lengths or beside other values.
+    """
+    lengths = {
+        key: len(cast("Sequence[Any]", value))
+        for key, value in values.items()
+        if key not in LIST_COLUMNS and isinstance(value, list) and any(not isinstance(inner, dict) for inner in value)
+    }
+    if len(lengths) < 2 or max(lengths.values()) < 2:  # noqa: PLR2004 - columns, and rows
+        return ""
+    named = [f"'{key}' ({length:,})" for key, length in lengths.items() if is_plain(key)]
+    others = len(lengths) - len(named)
+    more = f" and {others} more whose names look like text" if others else ""
+    return f"{', '.join(named[:_MOST_COLUMNS])}{more}"
 
 
 def _of_lists(values: Mapping[str, Sequence[Any]]) -> list[Any]:

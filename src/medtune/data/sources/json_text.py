@@ -1,7 +1,8 @@
 """Cuts one value after the other out of the text of a JSON file, whatever its outer shape."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,12 +11,37 @@ from medtune.data.sources.names import is_plain
 from medtune.data.sources.reading import SourceNotes
 from medtune.errors import DataError
 
-__all__ = ["CHUNK", "NOT_AN_OBJECT", "ROW_LIMIT", "JsonText"]
+__all__ = ["CHUNK", "NOT_AN_OBJECT", "ROW_LIMIT", "JsonText", "RepeatedKeys"]
 
 ROW_LIMIT = 64 * 2**20
 """Bytes of one row; beyond, the file is no rows of text (a missing line end, say), and memory would not be bounded."""
 CHUNK = 2**18
 NOT_AN_OBJECT = "JSON, but not an object"
+
+
+class RepeatedKeys:
+    """Takes the members of objects that are decoded, and keeps a name that one has twice: a value would be lost.
+
+    Attributes:
+        key: that name, None where every object has each name once.
+    """
+
+    def __init__(self) -> None:
+        self.key: str | None = None
+
+    def __call__(self, members: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        """Return the object of these members; an ``object_pairs_hook``."""
+        members = list(members)
+        found = dict(members)
+        if len(found) < len(members) and self.key is None:
+            self.key = Counter(name for name, _value in members).most_common(1)[0][0]
+        return found
+
+    def fault(self, what: str) -> str:
+        """Return what is wrong with ``what`` (a line, an element), "" where nothing is; names like text are not shown."""
+        if self.key is None:
+            return ""
+        return f"the {what} says {repr(self.key) if is_plain(self.key) else 'a name that looks like text'} twice"
 
 
 class JsonText:
@@ -29,7 +55,8 @@ class JsonText:
     def __init__(self, file: Path, text: IO[str]) -> None:
         self._file, self._text = file, text
         self._buffer, self._position, self._ended = "", 0, False
-        self._decoder = json.JSONDecoder()
+        self._repeated = RepeatedKeys()
+        self._decoder = json.JSONDecoder(object_pairs_hook=self._repeated)
 
     def rows(self, field: str = "", notes: SourceNotes | None = None) -> Iterator[FileRow]:
         """Yield number, values and fault of each row: elements of the array, or values of the object, at ``field``.
@@ -49,7 +76,7 @@ class JsonText:
             for number, _key in enumerate(self._keys(), start=1):
                 start = self._position
                 value = self._element(number)
-                yield FileRow(number, *_checked(value, self._buffer[start : self._position]))
+                yield FileRow(number, *self._checked(value, self._buffer[start : self._position]))
         else:
             raise DataError(f"'{self._file}' holds no rows at '{field}' (data.field)")
         for depth in reversed(range(len(ways))):
@@ -79,7 +106,7 @@ class JsonText:
                 ) from None
             raise DataError(f"'{self._file}' holds neither an array of objects nor an object per line") from None
         text = self._buffer[start : self._position]
-        return FileRow(1, *_checked(value, text)), text.count("\n") + 1
+        return FileRow(1, *self._checked(value, text)), text.count("\n") + 1
 
     def further(self) -> Iterator[FileRow]:
         """Yield the objects that stand behind the first one, numbered from 2."""
@@ -88,7 +115,7 @@ class JsonText:
             number += 1
             start = self._position
             value = self._element(number)
-            yield FileRow(number, *_checked(value, self._buffer[start : self._position]))
+            yield FileRow(number, *self._checked(value, self._buffer[start : self._position]))
             self._forget()
 
     def arrays(self) -> dict[str, int]:
@@ -156,7 +183,7 @@ class JsonText:
             number += 1
             start = self._position
             value = self._element(number)
-            yield FileRow(number, *_checked(value, self._buffer[start : self._position]))
+            yield FileRow(number, *self._checked(value, self._buffer[start : self._position]))
             end = self._next()
             if end not in (",", "]"):
                 raise DataError(f"'{self._file}' is not a whole JSON array: it breaks off after element {number}")
@@ -174,6 +201,7 @@ class JsonText:
     def _element(self, number: int) -> Any:
         """Decode at the position; more text is read for as long as an element may be incomplete."""
         while True:
+            self._repeated.key = None
             try:
                 value, end = self._decoder.raw_decode(self._buffer, self._position)
             except (ValueError, RecursionError) as error:
@@ -200,13 +228,17 @@ class JsonText:
         self._buffer += more
         return bool(more)
 
-
-def _checked(value: Any, text: str) -> tuple[Mapping[str, Any], str]:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return {}, f"the element is {NOT_UTF8}"
-    if isinstance(value, list):
-        return {}, f"the element is {NOT_AN_OBJECT} (values without names: write DataFrame.to_json(orient='records'))"
-    return (value, "") if isinstance(value, dict) else ({}, f"the element is {NOT_AN_OBJECT}")
+    def _checked(self, value: Any, text: str) -> tuple[Mapping[str, Any], str]:
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                return {}, f"the element is {NOT_UTF8}"
+        if fault := self._repeated.fault("element"):
+            return {}, fault
+        if isinstance(value, list):
+            return (
+                {},
+                f"the element is {NOT_AN_OBJECT} (values without names: write DataFrame.to_json(orient='records'))",
+            )
+        return (value, "") if isinstance(value, dict) else ({}, f"the element is {NOT_AN_OBJECT}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from medtune.errors import DataError
+from medtune.errors import DataError, StorageError
 
 __all__ = [
     "COMPRESSED",
@@ -18,6 +18,8 @@ __all__ = [
     "local_files",
     "named_split",
     "names_beside",
+    "odd_file",
+    "require_path",
     "splits_of",
 ]
 
@@ -73,6 +75,16 @@ def is_file_name(source: str) -> bool:
     return wild or _kind_of(Path(source)) is not None or source.startswith((".", "~", "/"))
 
 
+def require_path(path: Path) -> None:
+    """Raise StorageError where a path leads to no file or folder: whoever opens a pipe waits for its writer."""
+    if not path.exists():
+        raise StorageError(f"cannot read '{path}': there is no such file or folder")
+    if not path.is_file() and not path.is_dir():
+        raise StorageError(
+            f"cannot read '{path}': it is a pipe or device, neither a file nor a folder; save it as a file"
+        )
+
+
 def local_files(source: str, split: str = "train") -> list[DataFile]:
     """Return the files that a path, folder or glob stands for, in the order of their names.
 
@@ -114,16 +126,34 @@ def files_left_out(source: str, split: str = "train") -> dict[str, str]:
         return {}
     taken = {file.path for file in local_files(source, split)}
     wanted, found = _SAME_SPLIT.get(split, split), dict[str, str]()
-    for file in sorted(f for f in folder.rglob("*") if f.is_file() and f not in taken):
+    hidden: dict[str, str] = {}
+    for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder)
-        if any(part.startswith(".") for part in path.parts) or _BESIDE_DATA.fullmatch(path.name):
-            continue
-        other = _split_of(path, wanted)
-        if _kind_of(file) is None:
-            found[path.as_posix()] = "of a kind that is not read"
-        else:
-            found[path.as_posix()] = f"named by split '{other}'" if other else "named by no split, and others are"
-    return found
+        if (at := next((n for n, part in enumerate(path.parts, start=1) if part.startswith(".")), 0)) != 0:
+            hidden[Path(*path.parts[:at]).as_posix()] = "hidden"  # of a hidden folder only the folder is named
+        elif why := odd_file(file) or ("" if file in taken or file.is_dir() else _why_left_out(path, wanted)):
+            found[path.as_posix()] = why
+    return found | hidden
+
+
+def odd_file(file: Path) -> str:
+    """Return why nothing can be read where others are files: a link, a pipe or an empty file; "" for a file or folder."""
+    if file.is_symlink() and not file.exists():
+        return "a link that leads nowhere"
+    if file.is_dir():
+        return "a link to a folder, which is not followed" if file.is_symlink() else ""
+    if not file.is_file():
+        return "a pipe or device"
+    return "" if file.stat().st_size else "empty"
+
+
+def _why_left_out(path: Path, wanted: str) -> str:
+    if _BESIDE_DATA.fullmatch(path.name):
+        return ""
+    if _kind_of(path) is None:
+        return "of a kind that is not read"
+    other = _split_of(path, wanted)
+    return f"named by split '{other}'" if other else "named by no split, and others are"
 
 
 def splits_of(source: str, wanted: str = "train") -> set[str]:

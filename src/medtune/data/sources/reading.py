@@ -18,6 +18,7 @@ class SourceNotes:
         left_out: file of the folder -> why it was not read.
         labels: column -> names of the numbers in it, which the file or data set brings along.
         beside: dotted path of what lies beside the rows that ``data.field`` names -> how many rows (or lines) it holds.
+        repeated_headers: file -> lines that say the column names again, as joined files have them, and are no rows.
         read_elsewhere: paths of these that the other split reads.
     """
 
@@ -26,6 +27,7 @@ class SourceNotes:
     labels: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict[str, tuple[str, ...]])
 
     beside: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
+    repeated_headers: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
     read_elsewhere: set[str] = dataclasses.field(default_factory=set[str])
 
     def say(self, file: str, how: str) -> None:
@@ -33,6 +35,17 @@ class SourceNotes:
         said = self.dialects.setdefault(file, [])
         if how not in said:
             said.append(how)
+
+    def count_header(self, file: str) -> None:
+        """Count a line that repeats the header of a file."""
+        self.repeated_headers[file] = self.repeated_headers.get(file, 0) + 1
+
+    def read_as(self) -> dict[str, list[str]]:
+        """Return how each file was read, where that is not plain, with the lines that were left out of it."""
+        told = {file: list(how) for file, how in self.dialects.items()}
+        for file, lines in self.repeated_headers.items():
+            told.setdefault(file, []).append(f"left out {lines:,} lines that repeat the header")
+        return told
 
     def count_beside(self, path: str, rows: int = 1) -> None:
         """Count what lies beside the rows that are read."""

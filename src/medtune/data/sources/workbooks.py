@@ -1,6 +1,6 @@
 """Reads XLSX workbooks through openpyxl, which the extra ``xlsx`` brings along."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ __all__ = ["read_workbook"]
 
 def read_workbook(file: Path, reading: Reading) -> Iterator[FileRow]:
     """Yield line number (from 1), values and fault of each line of the only sheet that has any; formulas as their values.
+
+    Lines that repeat the header are counted and left out.
 
     Raises:
         DataError: openpyxl is not installed, the file is no workbook, or it has several sheets or no header line.
@@ -34,7 +36,7 @@ def read_workbook(file: Path, reading: Reading) -> Iterator[FileRow]:
             raise DataError(f"'{file}' has {len(sheets)} sheets with rows; save the one to read as CSV")
         if len(book.worksheets) > 1:
             reading.notes.say(file.name, "its other sheets hold no rows")
-        yield from _rows(_lines(sheets[0]), file)
+        yield from _rows(_lines(sheets[0]), file, reading)
 
 
 def _lines(sheet: Any, most: int | None = None) -> Iterator[tuple[Any, ...]]:
@@ -42,13 +44,16 @@ def _lines(sheet: Any, most: int | None = None) -> Iterator[tuple[Any, ...]]:
     return iter(sheet.iter_rows(values_only=True, max_row=most))
 
 
-def _rows(lines: Iterator[tuple[Any, ...]], file: Path) -> Iterator[FileRow]:
-    header = [str(cell).strip() if cell is not None else "" for cell in next(lines, ())]
+def _rows(lines: Iterator[tuple[Any, ...]], file: Path, reading: Reading) -> Iterator[FileRow]:
+    header = _names(next(lines, ()))
     named = [name for name in header if name]
     if not named or len(set(named)) < len(named):
         raise DataError(f"'{file}' has no header line that names each column once")
     for number, cells in enumerate(lines, start=2):
         if all(cell is None for cell in cells):
+            continue
+        if _names(cells[:1]) == header[:1] and _names(cells, len(header)) == header:
+            reading.notes.count_header(file.name)
             continue
         beyond = [cell for name, cell in zip(header, cells, strict=False) if not name] + list(cells[len(header) :])
         if any(cell is not None for cell in beyond):
@@ -56,3 +61,8 @@ def _rows(lines: Iterator[tuple[Any, ...]], file: Path) -> Iterator[FileRow]:
             continue
         padded = (*cells, *(None for _ in header[len(cells) :]))
         yield FileRow(number, {name: cell for name, cell in zip(header, padded, strict=False) if name})
+
+
+def _names(cells: Sequence[Any], least: int = 0) -> list[str]:
+    names = [str(cell).strip() if cell is not None else "" for cell in cells]
+    return names + [""] * (least - len(names))
