@@ -157,3 +157,10 @@ def test_every_package_says_in_one_line_what_it_is_for():
         assert text.endswith("."), name_of(file)
         assert "\n" not in text, name_of(file)
     assert ast.get_docstring(MODULES[HOUSE / "__init__.py"])
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """They are no packages, so that the second of two would be taken for the first, and its tests not run."""
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    assert len(files) > 100
+    assert len({path.name for path in files}) == len(files), sorted(path.name for path in files)
