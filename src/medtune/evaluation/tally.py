@@ -72,7 +72,7 @@ def tally_ratios(
             which it says nothing 0 and 0.
         failures: which of them are rates of unusable answers.
 
-    >>> import numpy as np
+    >>> from medtune.evaluation.tally import tally_ratios
     >>> tally = tally_ratios("accuracy", {"accuracy": ([1, 0, 1], [1, 1, 1])})
     >>> round(float(tally.figures(tally.counts.sum(axis=0))["accuracy"]), 3)
     0.667
