@@ -16,6 +16,7 @@ from medtune.specs import LoraSpec
 
 __all__ = [
     "CONFIG",
+    "EMPTY",
     "FILE_CHECKS",
     "FREE_KEYS",
     "LAYER_PART",
@@ -23,6 +24,7 @@ __all__ = [
     "AdapterFiles",
     "check_adapter_files",
     "implied_settings",
+    "read_json",
 ]
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -39,7 +41,7 @@ _NAMES_CODE = (
 """Keys by which a configuration makes transformers or peft load code."""
 FREE_KEYS = {"peft_version", "inference_mode", "fan_in_fan_out", "qalora_group_size", "revision"}
 """Keys that say nothing of the adapter, or follow from the base."""
-_EMPTY: tuple[Any, ...] = (None, False, "", [], {})
+EMPTY: tuple[Any, ...] = (None, False, "", [], {})
 _CHANGES_BASE = ("pissa", "olora")
 _MODULE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 LAYER_PART = re.compile(
@@ -78,17 +80,26 @@ class AdapterFiles:
 
     def read(self, name: str) -> Mapping[str, Any]:
         """Return a JSON object of the folder."""
-        try:
-            values = json.loads((self.folder / name).read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
-            values = None
-        if not isinstance(values, dict):
-            raise self.refusal("files", f"'{name}' is missing or no JSON object")
-        return values
+        return read_json(self.folder, name)
 
     def refusal(self, check: str, reason: str) -> UnsafeAdapterError:
         """Return the error of a check."""
         return UnsafeAdapterError(str(self.folder), check, reason)
+
+
+def read_json(folder: Path, name: str) -> Mapping[str, Any]:
+    """Return a JSON object of an adapter's folder.
+
+    Raises:
+        UnsafeAdapterError: the file is missing, or holds something else.
+    """
+    try:
+        values = json.loads((folder / name).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise UnsafeAdapterError(str(folder), "files", f"'{name}' is missing or no JSON object")
+    return values
 
 
 def check_adapter_files(files: AdapterFiles) -> None:
@@ -163,7 +174,7 @@ def _check_settings(files: AdapterFiles) -> None:
         if key in ("base_model_name_or_path", "peft_type", "target_modules") or key in FREE_KEYS:
             continue
         if key not in implied:
-            if value not in _EMPTY:
+            if value not in EMPTY:
                 raise files.refusal("settings", f"its {key} is set, which this run's spec does not ask for")
         elif not _is_same(value, implied[key]):
             raise files.refusal(

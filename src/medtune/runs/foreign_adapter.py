@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import UnsafeAdapterError
-from medtune.runs.adapter_files import CONFIG, FREE_KEYS, LAYER_PART, WEIGHTS, implied_settings
+from medtune.runs.adapter_files import CONFIG, EMPTY, FREE_KEYS, LAYER_PART, WEIGHTS, implied_settings, read_json
 from medtune.runs.safetensors_file import SafetensorsFile
 from medtune.runs.store import PICKLE_SUFFIXES
 from medtune.specs import LoraSpec, ModelSpec
@@ -32,7 +32,6 @@ _READ = {
     "task_type",
 }
 _OF_BASE = {"base_model_name_or_path", "revision", "megatron_core", "corda_config", "eva_config", "runtime_config"}
-_EMPTY: tuple[Any, ...] = (None, False, "", [], {})
 _WRAPPERS = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)\.")
 _TOLD_CONFIG = ("base_model_name_or_path", "revision", "peft_version")
 _TOLD_STATE = ("global_step", "epoch", "num_train_epochs", "max_steps", "train_batch_size", "best_metric")
@@ -67,7 +66,7 @@ def read_foreign(folder: Path, of_base: Collection[str]) -> ForeignAdapter:
         UnsafeAdapterError: it is no LoRA adapter in safetensors, one of another base's layers, or one that a run's spec cannot
             describe.
     """
-    config = _object(folder, CONFIG)
+    config = read_json(folder, CONFIG)
     if config.get("peft_type") != "LORA":
         raise UnsafeAdapterError(
             str(folder), "kind", f"its peft_type is {config.get('peft_type')!r}; a LORA can be adopted"
@@ -115,7 +114,7 @@ def _require_known(folder: Path, config: Mapping[str, Any]) -> None:
             "let its trainer save it converted (path_initial_model_for_weight_conversion in peft)",
         )
     known = _READ | _OF_BASE | _FOLLOWED_FROM_TENSORS | FREE_KEYS
-    odd = sorted(key for key, value in config.items() if key not in known and value not in _EMPTY)
+    odd = sorted(key for key, value in config.items() if key not in known and value not in EMPTY)
     if odd:
         raise UnsafeAdapterError(
             str(folder),
@@ -172,17 +171,7 @@ def _told(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     said = {key: config[key] for key in _TOLD_CONFIG if isinstance(config.get(key), str)}
     state = folder / "trainer_state.json"
     if state.is_file() and state.stat().st_size < _MOST_JSON:
-        values = _object(folder, state.name)
+        values = read_json(folder, state.name)
         said["trainer_state"] = {k: values[k] for k in _TOLD_STATE if isinstance(values.get(k), int | float)}
     said["not_read"] = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
     return said
-
-
-def _object(folder: Path, name: str) -> Mapping[str, Any]:
-    try:
-        values = json.loads((folder / name).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict):
-        raise UnsafeAdapterError(str(folder), "files", f"'{name}' is missing or no JSON object")
-    return values

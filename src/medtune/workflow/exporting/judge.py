@@ -92,10 +92,7 @@ def judge(reference: Reference, found: Answers, roundings: Sequence[str]) -> Ver
     tolerance = max(TOLERANCES.get(rounding, _COARSE) for rounding in roundings)
     told = bool(from_base.mean() > _TOLD_APART * errors.mean()) or bool(from_base.mean() > tolerance * largest)
     problems = _ends(reference, found)
-    if not error <= tolerance * largest:  # also where it is not a number
-        problems.append(f"its logits are off by {error / largest:.2g} of the largest, and {tolerance:g} is rounding")
-    elif told and not errors.mean() < to_base.mean():
-        problems.append("its answers are nearer to the base's than to the tuned model's")
+    problems += _of_logits(error, largest, tolerance, is_nearer_to_base=told and not errors.mean() < to_base.mean())
     if differing and set(roundings) <= _EXACT:
         problems.append(f"{differing} of {len(asked)} greedy answers differ where the tuned model is sure")
     prompts_equal, conversations = _prompts_equal(reference, found), len(reference.questions.conversation_ids)
@@ -119,6 +116,13 @@ def judge(reference: Reference, found: Answers, roundings: Sequence[str]) -> Ver
         tuple(problems),
         reference.questions.note,
     )
+
+
+def _of_logits(error: float, largest: float, tolerance: float, *, is_nearer_to_base: bool) -> list[str]:
+    """Return what is wrong with an artifact's logits, in words."""
+    if not error <= tolerance * largest:  # also where it is not a number
+        return [f"its logits are off by {error / largest:.2g} of the largest, and {tolerance:g} is rounding"]
+    return ["its answers are nearer to the base's than to the tuned model's"] if is_nearer_to_base else []
 
 
 def _distances(reference: Reference, found: Answers) -> tuple[Any, Any, Any, float]:
