@@ -8,13 +8,11 @@ from typing import Any
 
 from medtune.data.base.folder import BaseFolder, folder_of
 from medtune.data.base.inspection import inspect_base
-from medtune.data.contract import write_contract
 from medtune.data.prepare import encoder_of, validation_examples
-from medtune.data.tokenizer import load_tokenizer, save_tokenizer, splitting
+from medtune.data.tokenizer import load_tokenizer, splitting
 from medtune.errors import SpecError, StorageError, UnsafeAdapterError
 from medtune.evaluation.comparison import compare
 from medtune.evaluation.source_survey import survey
-from medtune.export.card import write_card
 from medtune.export.report import write_report
 from medtune.planning.make_plan import make_plan
 from medtune.plugins.contracts import Example
@@ -23,12 +21,10 @@ from medtune.runs.base_fingerprint import base_fingerprint
 from medtune.runs.durable import attempt
 from medtune.runs.foreign_adapter import ForeignAdapter, read_foreign, write_own
 from medtune.runs.lock import RunLock
-from medtune.runs.manifest import MANIFEST, file_digest
-from medtune.runs.store import publish
 from medtune.specs import ModelSpec, RunSpec
-from medtune.workflow.base_identity import identity_of, write_identity
+from medtune.workflow.base_identity import identity_of
+from medtune.workflow.kept_adapter import keep_adapter, write_beside
 from medtune.workflow.kept_answers import AnswerFiles, questions_of
-from medtune.workflow.opening import check_files
 from medtune.workflow.run import Run
 from medtune.workflow.saved_adapter import probe
 from medtune.workflow.scoring import assess, scores_table
@@ -85,10 +81,11 @@ def _adopted(asked: RunRequest, adapter: Path) -> Run:
     examples = validation_examples(asked.spec, asked.host)
     told = [contract.to_json() for contract in survey(examples, asked.spec.tasks).members]
     asked = replace(asked, host=settled(asked.host, asked.spec, told))
-    _open_record(asked, foreign, examples)
+    tokenizer = load_tokenizer(asked.spec.model)
+    _open_record(asked, foreign, examples, tokenizer)
     asked.folder.update(preparation={"tasks": told})
     try:
-        _take(asked, foreign)
+        _take(asked, foreign, tokenizer)
         run = Run.open(asked.folder.path, plugins=asked.host)
         asked.on_stage("loading the base model and the adapter")
         _require_effect(run, adapter)
@@ -144,9 +141,9 @@ def _template_of(folder: Path) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _open_record(asked: RunRequest, foreign: ForeignAdapter, examples: list[Example]) -> None:
+def _open_record(asked: RunRequest, foreign: ForeignAdapter, examples: list[Example], tokenizer: Any) -> None:
     spec, folder = asked.spec, asked.folder
-    encoder = encoder_of(spec, load_tokenizer(spec.model))
+    encoder = encoder_of(spec, tokenizer)
     prints = {"prompt_contract": encoder.fingerprint, "model": base_fingerprint(spec.model)}
     folder.create(asked.spec_values, asked.plan.to_json(), prints)
     folder.update(base=identity_of(spec.model), given_rows=None, adopted=dict(foreign.told))
@@ -155,22 +152,15 @@ def _open_record(asked: RunRequest, foreign: ForeignAdapter, examples: list[Exam
         folder.update(commits=list(asked.pins))
 
 
-def _take(asked: RunRequest, foreign: ForeignAdapter) -> None:
-    """Write the adapter as a run keeps its own, and note by which list of files it is known again."""
+def _take(asked: RunRequest, foreign: ForeignAdapter, tokenizer: Any) -> None:
+    """Write the adapter as a run keeps its own."""
+
+    def write(path: Path) -> None:
+        write_own(foreign, path, asked.spec.model)
+        write_beside(path, asked, asked.plan, tokenizer, foreign.told)
+
     asked.on_stage("taking the adapter into the run folder")
-    publish(asked.folder.adapter_dir, lambda path: _write(path, asked, foreign))
-    asked.folder.update(adapter={"manifest": file_digest(asked.folder.adapter_dir / MANIFEST)})
-
-
-def _write(path: Path, asked: RunRequest, foreign: ForeignAdapter) -> None:
-    spec = asked.spec
-    tokenizer = load_tokenizer(spec.model)
-    write_own(foreign, path, spec.model)
-    save_tokenizer(tokenizer, path)
-    write_contract(path, encoder_of(spec, tokenizer))
-    write_identity(path, asked.folder.read())
-    write_card(path / "README.md", asked.plan.settle(spec), asked.plan.licences, adopted=foreign.told)
-    check_files(path, spec)
+    keep_adapter(asked, write)
 
 
 def _require_effect(run: Run, adapter: Path) -> None:

@@ -4,19 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from medtune.data.contract import write_contract
-from medtune.data.prepare import encoder_of
-from medtune.data.tokenizer import save_tokenizer
 from medtune.errors import RunInterruptedError
-from medtune.export.card import write_card
 from medtune.machine.hardware import is_first_rank, seed_all, world_size
 from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Job, Loaded, Trainer, TrainResult
 from medtune.runs.log import RunLog
-from medtune.runs.manifest import MANIFEST, file_digest
-from medtune.runs.store import publish
-from medtune.workflow.base_identity import write_identity
-from medtune.workflow.opening import check_files
+from medtune.workflow.kept_adapter import keep_adapter, write_beside
 from medtune.workflow.saved_adapter import Trained, prove_saved, remember
 from medtune.workflow.scoring import rows_in_training, score_briefly
 from medtune.workflow.state import RunRequest, RunState
@@ -114,9 +107,7 @@ def _scorer(state: RunState, loaded: Loaded, log: Callable[[Mapping[str, Any]], 
 def _save(state: RunState, loaded: Loaded) -> None:
     """Write the adapter, prove it, and note by which list of files it is known again."""
     asked, trained = state.asked, remember(loaded)
-    publish(asked.folder.adapter_dir, lambda path: _write_adapter(path, state, loaded, trained))
-    manifest = {"manifest": file_digest(asked.folder.adapter_dir / MANIFEST)}
-    asked.folder.update(adapter=manifest)
+    keep_adapter(asked, lambda path: _write_adapter(path, state, loaded, trained))
 
 
 def _write_adapter(path: Path, state: RunState, loaded: Loaded, trained: Trained) -> None:
@@ -125,11 +116,7 @@ def _write_adapter(path: Path, state: RunState, loaded: Loaded, trained: Trained
         loaded.model.save_pretrained(path, safe_serialization=True)
     else:
         loaded.save_adapter(path)
-    spec = state.asked.spec
-    save_tokenizer(loaded.tokenizer, path)
-    write_contract(path, encoder_of(spec, loaded.tokenizer))
-    write_identity(path, state.asked.folder.read())
-    write_card(path / "README.md", state.plan.settle(spec), state.plan.licences)
-    check_files(path, spec)
+    write_beside(path, state.asked, state.plan, loaded.tokenizer)
     if not prove_saved(path, loaded, trained):
-        state.asked.on_stage(f"the saved adapter was not proved: backend '{spec.lora.backend}' cannot load one")
+        backend = state.asked.spec.lora.backend
+        state.asked.on_stage(f"the saved adapter was not proved: backend '{backend}' cannot load one")

@@ -1,0 +1,46 @@
+"""Keeps an adapter in its run folder: the files that lie beside it, and the list of files by which it is known again."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from medtune.data.contract import write_contract
+from medtune.data.prepare import encoder_of
+from medtune.data.tokenizer import save_tokenizer
+from medtune.export.card import write_card
+from medtune.plugins.plan import Plan
+from medtune.runs.manifest import MANIFEST, file_digest
+from medtune.runs.store import publish
+from medtune.workflow.base_identity import write_identity
+from medtune.workflow.opening import check_files
+from medtune.workflow.state import RunRequest
+
+__all__ = ["keep_adapter", "write_beside"]
+
+
+def keep_adapter(asked: RunRequest, write: Callable[[Path], None]) -> None:
+    """Publish what ``write`` leaves in a folder as the run's adapter, and note its manifest in the record."""
+    publish(asked.folder.adapter_dir, write)
+    asked.folder.update(adapter={"manifest": file_digest(asked.folder.adapter_dir / MANIFEST)})
+
+
+def write_beside(
+    path: Path, asked: RunRequest, plan: Plan, tokenizer: Any, adopted: Mapping[str, Any] | None = None
+) -> None:
+    """Write tokenizer, prompt contract, identity of the base and card beside an adapter, and check all of its files.
+
+    Args:
+        path: the folder that holds configuration and tensors.
+        asked: the run.
+        plan: what it follows.
+        tokenizer: of the run.
+        adopted: what the files of an adapter that was trained elsewhere say of that.
+
+    Raises:
+        UnsafeAdapterError: the files are not what the spec implies.
+    """
+    save_tokenizer(tokenizer, path)
+    write_contract(path, encoder_of(asked.spec, tokenizer))
+    write_identity(path, asked.folder.read())
+    write_card(path / "README.md", plan.settle(asked.spec), plan.licences, adopted)
+    check_files(path, asked.spec)
