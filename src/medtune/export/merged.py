@@ -93,6 +93,7 @@ def _write_weights(target: Path, weights: TunedWeights, dtype: str) -> int:
         save_file(shard, target / name, metadata={"format": "pt"})
         files[name] = list(shard)
         total += sum(tensor.numel() * tensor.element_size() for tensor in shard.values())
+        shard.clear()  # or it would stay in memory until the next one is whole
     if len(files) == 1:
         (target / "model-00001.safetensors").rename(target / "model.safetensors")
     else:

@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ __all__ = ["Address", "Running", "serve"]
 
 _AFTER_DRAIN = 2
 _BACKLOG = 1024
+_SWITCH_SECONDS = 0.0005
+"""After so long another thread may have Python: with its own 5 ms the thread that decodes waited for connections at every turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,12 @@ def serve(
         url = f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
         server = _Server(_config(endpoint), endpoint)
         server.on_ready = lambda: on_ready(Running(url, list(models.models), server.drain))
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             server.run(sockets=[listener])
         finally:
+            sys.setswitchinterval(interval)
             engine.close(_AFTER_DRAIN)
             endpoint.conversations.close()
 

@@ -62,6 +62,7 @@ class Decoding:
         self._cache = SlotCache(len(decoder.layers), decoder.heads, size, weight.dtype, weight.device)
         self._reader = PromptReader(decoder, self._cache, room)
         self._state = DecodeState(size.slots, size.capacity, stop_ids, weight.device)
+        self._whole: list[tuple[int, list[int]]] = []
 
     def run(self, requests: Mapping[int, GenerationRequest], answers: dict[int, list[int]]) -> None:
         """Decode requests.
@@ -80,6 +81,8 @@ class Decoding:
         inside: dict[int, int] = {}
         while True:
             free = [slot for slot in range(self._cache.slots) if slot not in inside]
+            if not inside:
+                self._hand_over(feed)
             new = feed.take(len(free), wait=not inside)
             if not new and not inside:
                 return
@@ -88,15 +91,22 @@ class Decoding:
             rows = self._shrink(self._cache.slots, inside, requests)
             for _ in range(_STEPS_BETWEEN_LOOKS):
                 step(rows)
+            self._hand_over(feed)  # while a GPU decodes: whoever gets an answer keeps Python busy with it
             for slot in self._tell(feed, inside):
                 del requests[inside.pop(slot)]
+            if self._device.type == "cpu":
+                self._hand_over(feed)
+
+    def _hand_over(self, feed: RequestFeed) -> None:
+        for key, answer in self._whole:
+            feed.finish(key, answer)
+        self._whole.clear()
 
     def _tell(self, feed: RequestFeed, inside: Mapping[int, int]) -> list[int]:
         """Tell a feed how far its answers are, and return the slots of those that have ended."""
         goes_on = self._state.going_on()
         done = [slot for slot in inside if not goes_on[slot]]
-        for slot, answer in zip(done, self._state.answers(done), strict=True):
-            feed.finish(inside[slot], answer)
+        self._whole += [(inside[slot], answer) for slot, answer in zip(done, self._state.answers(done), strict=True)]
         watched = [slot for slot, key in inside.items() if goes_on[slot] and feed.watches(key)]
         told = zip(watched, self._state.answers(watched), strict=True)
         left = [slot for slot, answer in told if not feed.progress(inside[slot], answer)]
