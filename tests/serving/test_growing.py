@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medtune.serving.growing import Growing
+from medtune.serving.growing import Ended, Growing
 from medtune.serving.refusals import Refusal
 
 
@@ -36,7 +36,8 @@ def test_the_pieces_are_the_whole(text, stops, step, is_chat):
     while seen < len(ids) and not growing.is_stopped:
         seen += step
         sent += growing.more(ids[:seen])
-    whole, finish = growing.end(ids[:seen])
+    ended = growing.end(ids[:seen])
+    whole, finish = ended.text, ended.finish
     assert sent + growing.rest(whole) == whole
     read = text.strip() if is_chat else text
     whole_first = sorted((read.find(stop) + len(stop), read.find(stop)) for stop in stops if stop in read)
@@ -45,8 +46,8 @@ def test_the_pieces_are_the_whole(text, stops, step, is_chat):
 
 
 def test_a_limit_is_told_from_an_end():
-    assert Growing(Bytes(), (), is_chat=True).end(list(b"ab")) == ("ab", "length")
-    assert Growing(Bytes(), ("b",), is_chat=True).end(list(b"ab")) == ("a", "stop")
+    assert Growing(Bytes(), (), is_chat=True).end(list(b"ab")) == Ended("ab", "length", list(b"ab"))
+    assert Growing(Bytes(), ("b",), is_chat=True).end(list(b"ab")) == Ended("a", "stop", list(b"ab"))
 
 
 def test_an_answer_that_changed_is_not_passed_off():

@@ -10,7 +10,7 @@ from typing import Any
 from medtune.errors import MedtuneError
 from medtune.serving.asking import Asked
 from medtune.serving.engine import Engine, Work
-from medtune.serving.growing import Growing
+from medtune.serving.growing import Ended, Growing
 from medtune.serving.metrics import Metrics
 from medtune.serving.pending import Pending
 from medtune.serving.refusals import Refusal, error_body
@@ -29,13 +29,19 @@ class _Wait:
     pending: Pending
     growing: Growing
     ids: Sequence[int] = ()
-    finish: str = ""
+    _ended: Ended | None = None
 
-    async def whole(self) -> Sequence[int]:
-        """Return the ids of the answer: all of it, or until a stop text has come."""
+    @property
+    def ended(self) -> Ended:
+        """The whole answer, or until a stop text came; read once it is there."""
+        if self._ended is None:
+            self._ended = self.growing.end(self.ids)
+        return self._ended
+
+    async def whole(self) -> None:
+        """Wait for the answer: all of it, or until a stop text has come."""
         async for _text in self.pieces():
             pass
-        return self.ids
 
     async def pieces(self) -> AsyncIterator[str]:
         """Yield the text of the answer as it becomes certain."""
@@ -44,8 +50,7 @@ class _Wait:
             self.ids, is_whole = await self.pending.next()
             if not is_whole and (text := self.growing.more(self.ids)):
                 yield text
-        text, self.finish = self.growing.end(self.ids)
-        if rest := self.growing.rest(text):
+        if rest := self.growing.rest(self.ended.text):
             yield rest
 
 
@@ -65,18 +70,15 @@ class Conversations:
         """Return the body of a whole answer."""
         model, reply = self._model(asked.model), Reply(asked.model, bool(asked.messages))
         waits = await self._waits(asked, model, is_chat=reply.is_chat)
-        answers: list[Sequence[int]] = [() for _ in waits]
         if asked.max_tokens != 0:
             self._engine.submit([wait.work for wait in waits])
             try:
-                answers = [await wait.whole() for wait in waits]
+                for wait in waits:
+                    await wait.whole()
             finally:
                 self._leave(waits)
-        choices = [
-            await self._choice(asked, reply, (index, wait, ids))
-            for index, (wait, ids) in enumerate(zip(waits, answers, strict=True))
-        ]
-        return reply.whole(choices, self._count(waits, answers))
+        choices = [await self._choice(asked, reply, (index, wait)) for index, wait in enumerate(waits)]
+        return reply.whole(choices, self._count(waits))
 
     async def stream(self, asked: Asked) -> AsyncIterator[bytes]:
         """Return the events of a stream; whatever can be refused is so before this returns."""
@@ -99,8 +101,8 @@ class Conversations:
                 yield event(reply.part(0, None))
             async for text in wait.pieces():
                 yield event(reply.part(0, text))
-            yield event(reply.part(0, "", wait.finish))
-            counts = self._count([wait], [wait.ids])
+            yield event(reply.part(0, "", wait.ended.finish))
+            counts = self._count([wait])
             if asked.with_usage:
                 yield event(reply.counts(counts))
         except Refusal as refusal:
@@ -109,11 +111,10 @@ class Conversations:
             self._leave([wait])
         yield END_OF_STREAM
 
-    async def _choice(self, asked: Asked, reply: Reply, found: tuple[int, _Wait, Sequence[int]]) -> dict[str, Any]:
-        index, wait, ids = found
-        answering = wait.work.model.answering
-        text, finish = wait.growing.end(ids)
-        prompt, answer = list(wait.work.request.input_ids), list(answering.completion(ids).token_ids)
+    async def _choice(self, asked: Asked, reply: Reply, found: tuple[int, _Wait]) -> dict[str, Any]:
+        index, wait = found
+        answering, text = wait.work.model.answering, wait.ended.text
+        prompt, answer = list(wait.work.request.input_ids), list(wait.ended.ids)
         logprobs = None
         if asked.with_prompt:
             given = asked.prompts[index]
@@ -126,7 +127,7 @@ class Conversations:
             if asked.with_prompt:
                 scored = Scored([*prompt[:1], *scored.ids], [None, *scored.scores])
             logprobs = reply.logprobs(answering, scored)
-        return reply.choice(index, text, finish, logprobs)
+        return reply.choice(index, text, wait.ended.finish, logprobs)
 
     async def _scores(self, model: ServedModel, before: list[int], after: list[int], top: int) -> Scored:
         def work() -> Any:
@@ -173,10 +174,10 @@ class Conversations:
         for wait in waits:
             self._engine.leave(wait.work)
 
-    def _count(self, waits: Sequence[_Wait], answers: Sequence[Sequence[int]]) -> dict[str, int]:
+    def _count(self, waits: Sequence[_Wait]) -> dict[str, int]:
         model = waits[0].work.model
         prompt = sum(len(wait.work.request.input_ids) for wait in waits)
-        answer = sum(len(model.answering.completion(ids).token_ids) for ids in answers)
+        answer = sum(len(wait.ended.ids) for wait in waits)
         self._metrics.used(model.name, prompt, answer, time.monotonic() - waits[0].work.since)
         return usage_of(prompt, answer)
 

@@ -1,13 +1,23 @@
 """The text of an answer as its ids come: what is certain of it, and where a stop text ends it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from medtune.serving.refusals import Refusal
 from medtune.workflow.answering import Answering
 
-__all__ = ["Growing"]
+__all__ = ["Ended", "Growing"]
 
 _INCOMPLETE = "\ufffd"  # what bytes of a letter that is not whole yet decode to
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A whole answer: its text, OpenAI's word for why it ends, and its ids without what ended it."""
+
+    text: str
+    finish: str
+    ids: Sequence[int]
 
 
 class Growing:
@@ -36,11 +46,11 @@ class Growing:
         new, self._sent = text[len(self._sent) :], text
         return new
 
-    def end(self, ids: Sequence[int]) -> tuple[str, str]:
-        """Return the whole text, and OpenAI's word for why it ends."""
+    def end(self, ids: Sequence[int]) -> Ended:
+        """Return the whole answer."""
         found = self._answering.completion(ids)
         text, self.is_stopped = self._cut(self._answering.text(found) if self._is_chat else found.text)
-        return text, "stop" if self.is_stopped or not found.truncated else "length"
+        return Ended(text, "stop" if self.is_stopped or not found.truncated else "length", found.token_ids)
 
     def rest(self, text: str) -> str:
         """Return what of the whole text was not sent yet.

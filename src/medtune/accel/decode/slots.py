@@ -80,14 +80,15 @@ class Decoding:
         requests: dict[int, GenerationRequest] = {}
         inside: dict[int, int] = {}
         while True:
-            free = [slot for slot in range(self._cache.slots) if slot not in inside]
             if not inside:
                 self._hand_over(feed)
-            new = feed.take(len(free), wait=not inside)
-            if not new and not inside:
+            while new := feed.take(self._cache.slots - len(inside), wait=not inside):
+                requests.update(new)
+                self._admit(
+                    deque(new), requests, inside
+                )  # meanwhile others come: a step is cheapest with all rows full
+            if not inside:
                 return
-            requests.update(new)
-            self._admit(deque(new), requests, inside, free)
             rows = self._shrink(self._cache.slots, inside, requests)
             for _ in range(_STEPS_BETWEEN_LOOKS):
                 step(rows)
@@ -125,9 +126,9 @@ class Decoding:
         waiting: deque[int],
         requests: Mapping[int, GenerationRequest],
         inside: dict[int, int],
-        free: list[int],
     ) -> None:
         """Run waiting prompts through the model, as many as there are free slots."""
+        free = [slot for slot in range(self._cache.slots) if slot not in inside]
         while waiting and free:
             slots: list[int] = []
             keys: list[int] = []
