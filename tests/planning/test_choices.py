@@ -149,6 +149,32 @@ def test_estimates_of_the_fast_path_are_near_what_an_h200_reached(scheme, recomp
     )
 
 
+LLAMA_1B = Shape(2048, 16, 32, 8, 64, 8192, 128256, tied=True)
+SMOLLM2_135M = Shape(576, 30, 9, 3, 64, 1536, 49152, tied=True)
+
+
+@pytest.mark.parametrize(
+    ("shape", "scheme", "measured"),
+    [
+        (LLAMA_1B, "nf4", 112_138),
+        (LLAMA_1B, "none", 114_604),
+        (SMOLLM2_135M, "nf4", 309_000),
+        (SMOLLM2_135M, "none", 348_305),
+    ],
+)
+def test_estimates_for_narrow_models_are_near_what_an_h200_reached(shape, scheme, measured):
+    setting = Setting(stored(scheme, max_length=512), "bf16", "none", "fast", 16, supervised=0.45, sample_tokens=300)
+    speed = estimate_speed(shape, setting, known_gpus()["h200"])
+    assert speed.tokens_per_second == pytest.approx(measured, rel=0.15)
+    assert ("too small for this GPU" in speed.basis) == (shape is SMOLLM2_135M)
+
+
+def test_an_update_is_not_cut_where_that_only_costs_time():
+    spec = stored("none", max_length=1024, per_device_batch_size=8, gradient_accumulation_steps=1)
+    choice = Choices(SMOLLM2_135M, machine_with("h200")).best(spec)
+    assert (choice.setting.rows, choice.accumulation) == (8, 1)
+
+
 def test_attention_is_counted_within_samples_where_their_lengths_are_known():
     def speed(path, **known):
         setting = Setting(stored("none", max_length=8192), "bf16", "none", path, 1, supervised=0.45, **known)

@@ -249,8 +249,9 @@ def test_a_micro_batch_takes_its_work_and_the_reading_of_weights(scheme, path, r
     share, again, moved, passes = (
         figures  # operations a second, work done again, bytes a weight, passes over the weights
     )
-    # so long that Python's starting of kernels does not count
+    # so long that what a layer takes at least does not count
     long = setting(scheme, recompute, path, max_length=8192, rows=64)
+    share *= 16 / (16 + 640) * (4096 + 640) / 4096 if path == "fast" else 1  # narrow products use less of a GPU
     seconds = useful_work(SMALL, long) * (1 + again) * long.tokens / share + passes * 4608 * moved / 1e9
     assert estimate_speed(SMALL, long, GPU).tokens_per_second == pytest.approx(long.tokens / seconds)
     half = replace(long, common=0.5)

@@ -6,6 +6,7 @@ import torch
 from medtune.accel.train import cuda_graphs
 from medtune.accel.train.cuda_graphs import CudaGraphs
 from medtune.accel.train.layout import PackedBatch
+from medtune.accel.train.padding import grain_of
 
 TOKENS, SUPERVISED = 320, 512
 
@@ -53,7 +54,7 @@ def capturer(monkeypatch):
         def run(batch, _seed, _gradient):
             return torch.zeros(batch.size[2])
 
-        graphs = CudaGraphs(run, lambda _batch: None, AdaptersWithout(), most_tokens)
+        graphs = CudaGraphs(run, lambda _batch: None, AdaptersWithout(), grain_of(4096), most_tokens)
         return lambda *sizes: [graphs(batch_of(*size), None, torch.device("cpu")) for size in sizes]
 
     return make, captured
@@ -93,7 +94,7 @@ def test_a_largest_batch_that_does_not_fit_costs_no_run_that_does(capturer):
 
 
 def test_a_blank_batch_has_the_asked_size_and_twice_the_pieces():
-    batch = batch_of(200).padded()
+    batch = batch_of(200).padded(grain_of(4096))
     blank = batch.blank(TOKENS, SUPERVISED)
     assert blank.size == (TOKENS, 2 * batch.size[1], SUPERVISED, batch.longest, False)
     assert not blank.supervised.any()

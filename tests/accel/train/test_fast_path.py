@@ -46,7 +46,7 @@ def test_a_prefix_that_samples_share_is_computed_once_and_changes_nothing(build,
     losses = path.token_losses[: len(apart.supervised)]
     path.loss_of(apart)
     torch.testing.assert_close(losses, path.token_losses[: len(apart.supervised)], rtol=1e-4, atol=1e-5)
-    padded, known = shared.padded(), path.loss_of(shared)
+    padded, known = shared.padded(path.grain), path.loss_of(shared)
     torch.testing.assert_close(path.loss_of(padded) - path.token_losses[len(shared.supervised) :].sum(), known)
 
 

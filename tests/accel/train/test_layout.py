@@ -2,9 +2,11 @@
 
 from itertools import pairwise
 
+import pytest
 import torch
 
 from medtune.accel import train as kernels
+from medtune.accel.train.padding import grain_of
 from medtune.data import prefixes
 
 PREFIX = list(range(10, 30))
@@ -74,9 +76,21 @@ def test_a_sample_that_is_too_long_keeps_all_whole():
     assert not kernels.lay_out(*rows, longest_shared=21).shares
 
 
+@pytest.mark.parametrize(("width", "most"), [(576, 4), (4096, 11)])
+def test_few_sizes_come_up_the_fewer_the_narrower_a_model_is(width, most):
+    grain = grain_of(width)
+    sizes = {(grain.tokens(n), grain.supervised(n // 2), grain.pieces(n // 200)) for n in range(5600, 6600)}
+    assert len(sizes) <= most
+    assert all(size[0] > 5600 for size in sizes)
+    for count in (1, 63, 64, 4095, 4096, 5633):  # a token of padding at least, and little of it
+        assert count < grain.tokens(count) <= count + grain.large
+        assert count <= grain.supervised(count) < count + grain.supervision
+        assert count < grain.pieces(count) <= count + grain.piece
+
+
 def test_padding_and_blank_batches_say_that_their_pieces_share_nothing():
     batch = kernels.lay_out(*rows_of(([*PREFIX, 1, 2, 3],), ([*PREFIX, 4, 8, 9],)), longest_shared=100)
-    padded = batch.padded()
+    padded = batch.padded(grain_of(4096))
     assert padded.shared.shape[1] == len(padded.offsets) - 1 == 32
     assert pieces(padded)[:3] == pieces(batch)
     assert all(not before for _own, before, _seen in pieces(padded)[3:])

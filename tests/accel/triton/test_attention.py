@@ -146,5 +146,5 @@ def test_a_model_whose_samples_share_prefixes_has_the_gradients_of_plain_peft(bu
     path = kernels.enable(model, share=True)
     laid = path.lay_out(*batch)
     assert laid.shares
-    _loss, found = gradients(model, path.loss_of(laid.padded()))
+    _loss, found = gradients(model, path.loss_of(laid.padded(path.grain)))
     assert largest_error(found, wanted) < 1e-5

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medtune.accel.train.adapters import Adapters
 from medtune.accel.train.layout import PackedBatch
-from medtune.accel.train.padding import HEADROOM, padded_supervised, padded_tokens
+from medtune.accel.train.padding import HEADROOM, Grain
 
 __all__ = ["CudaGraphs"]
 
@@ -41,14 +41,20 @@ class CudaGraphs:
         run: the pass.
         prepare: takes what cannot be taken while a pass is captured.
         adapters: whose parameters a graph reads in place, and whose gradients it leaves in one memory for all.
+        grain: what sizes of batches are rounded up to.
         most_tokens: of a batch to come, 0 where that is not known.
     """
 
     def __init__(
-        self, run: Run, prepare: Callable[[PackedBatch], None], adapters: Adapters, most_tokens: int = 0
+        self,
+        run: Run,
+        prepare: Callable[[PackedBatch], None],
+        adapters: Adapters,
+        grain: Grain,
+        most_tokens: int = 0,
     ) -> None:
-        self._run, self._prepare, self._adapters = run, prepare, adapters
-        self._most_tokens = padded_tokens(most_tokens) if most_tokens else 0
+        self._run, self._prepare, self._adapters, self._grain = run, prepare, adapters, grain
+        self._most_tokens = grain.tokens(most_tokens) if most_tokens else 0
         self._room = (0, 0)
         self._largest: _CapturedPass | None = None
         self._gradient: Tensor | None = None
@@ -65,7 +71,7 @@ class CudaGraphs:
 
     def __call__(self, batch: PackedBatch, seed: Tensor | None, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return losses and gradient of a batch, wherever it lies; the seed lies on the host."""
-        batch = batch.to(device).padded()
+        batch = batch.to(device).padded(self._grain)
         places = tuple(parameter.data_ptr() for parameter in self._adapters.parameters)
         if places != self._places:  # a graph would read where they were
             self._captured.clear()
@@ -129,7 +135,7 @@ class CudaGraphs:
         self._begin_anew()
         most = max(tokens, self._most_tokens, known[0])
         wanted = min(most, round(supervised * most / tokens * HEADROOM))
-        most_supervised = max(supervised, known[1], padded_supervised(wanted))
+        most_supervised = max(supervised, known[1], self._grain.supervised(wanted))
         try:
             self._largest = self._capture(batch.blank(most, most_supervised), seed)
             self._room = (most, most_supervised)

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from medtune.accel.model.unsupported import UnsupportedError
 from medtune.accel.train.cuda_graphs import CudaGraphs
 from medtune.accel.train.layout import PackedBatch, lay_out
+from medtune.accel.train.padding import Grain, grain_of
 from medtune.accel.train.recognize import recognize
 from medtune.accel.train.stack import Recompute, Stack
 from medtune.accel.triton.use import compiled_together, give_up_triton
@@ -57,6 +58,11 @@ class FastPath:
     def shares(self) -> bool:
         """Whether a prefix that samples share is computed once."""
         return self._longest_shared > 0
+
+    @property
+    def grain(self) -> Grain:
+        """What the sizes of captured passes are rounded up to."""
+        return grain_of(self._stack.network.embedding.shape[1])
 
     @property
     def failure(self) -> str | None:
@@ -119,7 +125,7 @@ class FastPath:
     def _compile(self, batch: PackedBatch, seed: Tensor | None) -> None:
         """Have the kernels of a first pass compiled side by side: one after the other they take seconds."""
         batch = batch.to(self._device)
-        batch = batch if self._graphs is None else batch.padded()
+        batch = batch if self._graphs is None else batch.padded(self.grain)
         seed = None if seed is None else seed.to(self._device)
         # what goes wrong here goes wrong in the pass itself, and is told there
         with suppress(Exception), compiled_together():
@@ -146,7 +152,8 @@ class FastPath:
         self._parameters = stack.network.adapters.parameters
         self._graphs: CudaGraphs | None = None
         if self._uses_graphs and stack.network.embedding.device.type == "cuda":
-            self._graphs = CudaGraphs(stack.loss_and_gradient, stack.prepare, stack.network.adapters, self._most_tokens)
+            adapters = stack.network.adapters
+            self._graphs = CudaGraphs(stack.loss_and_gradient, stack.prepare, adapters, self.grain, self._most_tokens)
 
     def divide(self, flat: Tensor) -> list[Tensor]:
         """Return the gradients of the parameters as views of their flat memory."""

@@ -5,17 +5,20 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from medtune.accel.train.padding import padded, padded_supervised, padded_tokens
+from medtune.accel.train.padding import Grain
 from medtune.data.prefixes import prefix_groups
 
 __all__ = ["PackedBatch", "lay_out"]
 
 _IGNORED = -100
 _TENSORS = ("ids", "positions", "offsets", "supervised", "targets", "shared")
-_SAMPLE_GRAIN = 32
+_Whole = NDArray[np.int64]
+"""Whole numbers. What is laid out lies in numpy: torch wakes all its threads for arrays that one counts in microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +60,19 @@ class PackedBatch:
         """Return the batch in pinned memory; torch's loaders call this."""
         return self._each(torch.Tensor.pin_memory)
 
-    def padded(self) -> Self:
+    def padded(self, grain: Grain) -> Self:
         """Return the batch in a size that many batches share, so that one captured pass serves them all.
 
         A sample of padding comes last; further samples are empty. Supervised tokens that are added lie in the padding and
         have target -1, which carries no loss.
+
+        Args:
+            grain: what sizes are rounded up to.
         """
         tokens, samples, supervised = len(self.ids), len(self.offsets) - 1, len(self.supervised)
-        size = padded_tokens(tokens)
+        size = grain.tokens(tokens)
         blank = size - tokens
-        more_samples, more_supervised = (
-            padded(samples + 1, _SAMPLE_GRAIN) - samples,
-            padded_supervised(supervised) - supervised,
-        )
+        more_samples, more_supervised = grain.pieces(samples) - samples, grain.supervised(supervised) - supervised
         pad = torch.nn.functional.pad
         counted = torch.arange(blank, device=self.ids.device)
         return replace(
@@ -129,35 +132,53 @@ def lay_out(input_ids: Tensor, position_ids: Tensor, labels: Tensor, longest_sha
         longest_shared: samples of at most that many tokens are laid out with common prefixes once for several of them;
             0 for none. Where one is longer, none shares.
     """
-    rows, length = input_ids.shape
-    ids, positions, labels = input_ids.cpu(), position_ids.cpu(), labels.cpu()
-    predicts = torch.zeros(rows, length, dtype=torch.bool)
+    length = input_ids.shape[1]
+    ids, positions, labels = (given.cpu().numpy() for given in (input_ids, position_ids, labels))
+    predicts = np.zeros(ids.shape, dtype=bool)
     predicts[:, :-1] = labels[:, 1:] != _IGNORED
     begins = positions == 0
     begins[:, 0] = True
-    sample = begins.flatten().cumsum(0) - 1
-    place = torch.arange(rows * length)
-    predicting = predicts.flatten().nonzero().squeeze(1)
-    last = torch.full((int(sample[-1]) + 1,), -1, dtype=torch.int64)
-    last.scatter_reduce_(0, sample[predicting], predicting, "amax")
-    kept = place <= last[sample]
-    counts = torch.bincount(sample[kept], minlength=len(last))
+    sample = begins.ravel().cumsum() - 1
+    predicting = predicts.ravel().nonzero()[0]
+    last = np.full(sample[-1] + 1 if length else 0, -1)
+    last[sample[predicting]] = predicting  # they ascend, and the last of several stays
+    kept = np.arange(ids.size) <= last[sample]
+    counts = np.bincount(sample[kept], minlength=len(last))
     lengths = counts[counts > 0]
-    laid = PackedBatch(
-        ids=ids.flatten()[kept],
-        positions=positions.flatten()[kept],
+    laid = _Laid(
+        ids=ids.ravel()[kept],
+        positions=positions.ravel()[kept],
         offsets=_offsets(lengths),
-        longest=int(lengths.max()) if len(lengths) else 0,
-        supervised=(kept.cumsum(0) - 1)[predicting],
-        targets=labels.flatten()[predicting + 1],
-        shared=torch.zeros(3, 0, dtype=torch.int32),
+        supervised=(kept.cumsum() - 1)[predicting],
     )
-    return _share(laid) if 0 < laid.longest <= longest_shared else laid
+    longest = int(lengths.max()) if len(lengths) else 0
+    shared = np.zeros((3, 0), dtype=np.int32)
+    if 0 < longest <= longest_shared:
+        laid, shared = _share(laid)
+    return PackedBatch(
+        ids=torch.from_numpy(laid.ids),
+        positions=torch.from_numpy(laid.positions),
+        offsets=torch.from_numpy(laid.offsets.astype(np.int32)),
+        longest=longest,
+        supervised=torch.from_numpy(laid.supervised),
+        targets=torch.from_numpy(labels.ravel()[predicting + 1]),
+        shared=torch.from_numpy(shared),
+    )
 
 
-def _offsets(lengths: Tensor) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class _Laid:
+    """Tokens as in ``PackedBatch``."""
+
+    ids: _Whole
+    positions: _Whole
+    offsets: _Whole
+    supervised: _Whole
+
+
+def _offsets(lengths: _Whole) -> _Whole:
     """Return where pieces of such lengths begin and the last ends."""
-    return torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
+    return np.concatenate([np.zeros(1, dtype=np.int64), lengths.cumsum()])
 
 
 def _alone(offsets: Tensor) -> Tensor:
@@ -165,46 +186,47 @@ def _alone(offsets: Tensor) -> Tensor:
     return torch.stack([offsets[:-1], offsets[:-1], offsets[1:]])
 
 
-def _share(batch: PackedBatch) -> PackedBatch:
-    """Return a batch of whole samples with the prefixes that they have in common there once."""
-    bounds = list(pairwise(batch.offsets.tolist()))
-    groups = _groups(batch, bounds)
+def _share(whole: _Laid) -> tuple[_Laid, NDArray[np.int32]]:
+    """Return whole samples with the prefixes that they have in common there once, and ``PackedBatch.shared``."""
+    bounds = list(pairwise(whole.offsets.tolist()))
+    groups = _groups(whole, bounds)
     together = {member for _length, members in groups for member in members}
-    runs: list[Tensor] = []  # the tokens of each piece, by where they are now
+    runs: list[tuple[int, int]] = []  # the tokens of each piece, by where they are now
     shared: list[tuple[int, int, int]] = []
     at = 0
     for length, members in [*groups, *((0, (i,)) for i in range(len(bounds)) if i not in together)]:
         begin, rests = at, [(bounds[member][0] + length, bounds[member][1]) for member in members]
         if length:
             first = bounds[members[0]][0]
-            runs.append(torch.arange(first, first + length))
+            runs.append((first, first + length))
             at += length
             shared.append((begin, begin, at + sum(end - start for start, end in rests)))
         for start, end in rests:
-            runs.append(torch.arange(start, end))
+            runs.append((start, end))
             at += end - start
             shared.append((begin, begin + length, at))
-    kept = torch.cat(runs)
-    place = torch.zeros(len(batch.ids), dtype=torch.int64)
-    place[kept] = torch.arange(at)
-    return replace(
-        batch,
-        ids=batch.ids[kept],
-        positions=batch.positions[kept],
-        offsets=_offsets(torch.tensor([len(run) for run in runs])),
-        supervised=place[batch.supervised],
-        shared=torch.tensor(shared, dtype=torch.int32).t().contiguous(),
+    kept = np.concatenate([np.arange(start, end) for start, end in runs])
+    place = np.zeros(len(whole.ids), dtype=np.int64)
+    place[kept] = np.arange(at)
+    laid = _Laid(
+        ids=whole.ids[kept],
+        positions=whole.positions[kept],
+        offsets=_offsets(np.array([end - start for start, end in runs])),
+        supervised=place[whole.supervised],
     )
+    return laid, np.array(shared, dtype=np.int32).T.copy()
 
 
-def _groups(batch: PackedBatch, bounds: Sequence[tuple[int, int]]) -> list[tuple[int, tuple[int, ...]]]:
+def _groups(whole: _Laid, bounds: Sequence[tuple[int, int]]) -> list[tuple[int, tuple[int, ...]]]:
     """Return how many tokens which samples, two or more, have in common before any of them predicts."""
-    ids = batch.ids.tolist()
-    counted = torch.cat([torch.arange(end - start) for start, end in bounds]) == batch.positions
-    firsts = batch.supervised[torch.searchsorted(batch.supervised, batch.offsets[:-1].long())].tolist()
+    ids = whole.ids.tolist()
+    starts = whole.offsets[:-1]
+    counted = np.arange(len(ids)) - np.repeat(starts, np.diff(whole.offsets)) == whole.positions
+    from_zero = np.logical_and.reduceat(counted, starts)
+    firsts = whole.supervised[np.searchsorted(whole.supervised, starts)].tolist()
     prompts = {
         sample: ids[start : first + 1]  # the token that predicts first is its sample's own
-        for sample, ((start, end), first) in enumerate(zip(bounds, firsts, strict=True))
-        if counted[start:end].all()
+        for sample, ((start, _end), first) in enumerate(zip(bounds, firsts, strict=True))
+        if from_zero[sample]
     }
     return prefix_groups(prompts)

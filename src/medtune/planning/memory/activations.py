@@ -89,7 +89,7 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     it in pieces that nothing fits into, which torch counts as reserved and not as allocated.
     """
     width, scheme = setting.width, setting.spec.quant.scheme
-    tokens, supervised = setting.largest_batch
+    tokens, supervised = setting.largest_batch(shape.hidden_size)
     dequantizes = scheme in ("nf4", "fp4") and not setting.keeps_dequantized
     rows = min(max(256, 2**25 // shape.vocab_size), supervised)
     activations = _fast_layers(shape, setting) + tokens * shape.head_dim * _FP32
@@ -116,7 +116,7 @@ def _fast_layers(shape: Shape, setting: Setting) -> float:
     again, the MLP 4,096 rows at a time.
     """
     width, h, f = setting.width, shape.hidden_size, shape.intermediate_size
-    tokens, supervised = setting.largest_batch
+    tokens, supervised = setting.largest_batch(shape.hidden_size)
     heads = shape.queries + 2 * shape.keys
     attention = (h + heads + shape.queries + (heads if shape.head_norms else 0)) * width
     attention += _FP32 * (shape.num_attention_heads + 1) + 4 * setting.spec.lora.r * width

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from medtune.accel.train.padding import HEADROOM, padded_supervised, padded_tokens
+from medtune.accel.train.padding import HEADROOM, grain_of
 from medtune.specs import RunSpec
 
 __all__ = ["DTYPE_BYTES", "SUPERVISED", "Path", "Recompute", "Setting"]
@@ -65,11 +65,15 @@ class Setting:
         """Tokens of a micro-batch that carry loss."""
         return math.ceil(self.tokens * self.supervised)
 
-    @property
-    def largest_batch(self) -> tuple[int, int]:
-        """Tokens, and those that carry loss, of the micro-batch that the fast path takes memory for."""
+    def largest_batch(self, width: int) -> tuple[int, int]:
+        """Return the tokens, and those that carry loss, of the micro-batch that the fast path takes memory for.
+
+        Args:
+            width: of the model's hidden states.
+        """
         if not self.on_gpu:
             return self.tokens, self.supervised_tokens
-        tokens = padded_tokens(self.tokens)
+        grain = grain_of(width)
+        tokens = grain.tokens(self.tokens)
         wanted = min(tokens, math.ceil(self.supervised_tokens * HEADROOM))
-        return tokens, min(tokens, padded_supervised(wanted))
+        return tokens, min(tokens, grain.supervised(wanted))
