@@ -152,25 +152,26 @@ def _batch(items: Sequence[Mapping[str, Any]], pad: int, kind: EncoderKind) -> d
 
 def _answers(model: Any, job: EncoderJob, inputs: Inputs) -> list[list[int]]:
     """Return the labels of the asked rows."""
+    import torch
+
     if job.kind is EncoderKind.TAGS:
         tagged = [[0] * len(row.text) for row in job.asked]
         for piece, logits in _logits(model, job, inputs):
             best = logits[list(piece.heads)].argmax(-1).tolist() if piece.heads else []
             tagged[piece.row][piece.first : piece.first + len(best)] = best
         return tagged
-    sums: list[Any] = [0.0] * len(job.asked)
-    counts = [0] * len(job.asked)
+    scores: dict[int, list[Any]] = {}
     for piece, logits in _logits(model, job, inputs):
-        sums[piece.row] += logits.log_softmax(-1) if job.kind is EncoderKind.LABEL else logits
-        counts[piece.row] += 1
-    return [_chosen(total / count, job) for total, count in zip(sums, counts, strict=True)]
+        scores.setdefault(piece.row, []).append(logits)
+    return [_chosen(torch.stack(scores[row]), job) for row in range(len(job.asked))]
 
 
-def _chosen(scores: Any, job: EncoderJob) -> list[int]:
-    """Return the labels of a row by the mean scores of its windows."""
-    best = int(scores.argmax())
+def _chosen(windows: Any, job: EncoderJob) -> list[int]:
+    """Return the labels of a row by the logits [windows, labels]: the most probable over all, or those that one window finds."""
     if job.kind is EncoderKind.LABEL:
-        return [best]
+        return [int(windows.log_softmax(-1).mean(0).argmax())]
+    scores = windows.amax(0)
+    best = int(scores.argmax())
     likely: list[int] = (scores.sigmoid() > _LIKELY).nonzero().flatten().tolist()
     return likely or ([] if job.may_be_empty else [best])
 
