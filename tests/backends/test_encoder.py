@@ -14,7 +14,7 @@ from tiny_encoder import tiny_bert
 from transformers import AutoModelForTokenClassification
 
 from medtune import Example
-from medtune.backends.encoder import TransformersEncoder
+from medtune.backends.encoder import TransformersEncoder, _chosen
 from medtune.backends.encoder_inputs import IGNORED, Inputs
 from medtune.backends.encoder_windows import windows
 from medtune.data.tokenizer import load_tokenizer
@@ -88,24 +88,44 @@ def test_a_kept_encoder_holds_safetensors_and_no_pickle(bert, closed, tmp_path):
     assert len(found.labels) == 4
 
 
-def test_one_label_and_several_labels_are_learned_and_long_texts_count(tmp_path):
-    words = ["ward", "knee", "heart", "lung"]
-    texts = [f"{words[n % 4]} {'note ' * 40 * (n % 3 == 0)}{words[n % 4]}" for n in range(48)]
-    bert = tiny_bert(tmp_path, texts)
-    spec = EncoderSpec(learning_rate=5e-3, epochs=12, batch_size=8)
-    path = ModelSpec(path=str(bert))
+WORDS = ["ward", "knee", "heart", "lung"]
+
+
+@pytest.fixture(scope="module")
+def label_job(tmp_path_factory):
+    """Texts with the word that their label is; every third is longer than the encoder takes."""
+    texts = [f"{WORDS[n % 4]} {'note ' * 36 * (n % 3 == 0)}{WORDS[n % 4]}" for n in range(48)]
+    bert = tiny_bert(tmp_path_factory.mktemp("texts"), texts)
+    spec = EncoderSpec(learning_rate=5e-3, epochs=8, batch_size=8)
     rows = [EncoderRow([text], [n % 4]) for n, text in enumerate(texts)]
     asked = [EncoderRow(row.text) for row in rows]
-    one = EncoderJob(path, spec, EncoderKind.LABEL, words, rows, asked)
-    found = TransformersEncoder().fit_and_answer(one)
+    return EncoderJob(ModelSpec(path=str(bert)), spec, EncoderKind.LABEL, WORDS, rows, asked)
+
+
+def test_a_label_is_learned_and_long_texts_are_read_in_windows(label_job):
+    found = TransformersEncoder().fit_and_answer(label_job)
     assert [labels for [labels] in found.labels] == [n % 4 for n in range(48)]
     assert found.facts["asked_in_several_windows"] == 16
-    several = [EncoderRow(row.text, [0, 1] if n % 4 == 1 else row.labels * (n % 4 > 1)) for n, row in enumerate(rows)]
-    job = replace(one, kind=EncoderKind.LABELS, rows=several)
+
+
+@pytest.mark.proof
+def test_any_number_of_labels_is_learned(label_job):
+    several = [
+        EncoderRow(row.text, [0, 1] if n % 4 == 1 else list(row.labels) * (n % 4 > 1))
+        for n, row in enumerate(label_job.rows)
+    ]
+    spec = label_job.spec.model_copy_with(epochs=25)
+    job = replace(label_job, kind=EncoderKind.LABELS, rows=several, spec=spec)
     found = TransformersEncoder().fit_and_answer(job)
     assert [list(labels) for labels in found.labels] == [list(row.labels) for row in several]
-    with_one = TransformersEncoder().fit_and_answer(replace(job, may_be_empty=False, spec=EncoderSpec(epochs=1)))
-    assert all(with_one.labels)
+
+
+@pytest.mark.parametrize("may_be_empty", [True, False])
+def test_an_answer_without_labels_is_given_only_where_there_is_one(may_be_empty):
+    job = EncoderJob(ModelSpec(), EncoderSpec(), EncoderKind.LABELS, WORDS, [], [], may_be_empty=may_be_empty)
+    windows_of_nothing = torch.tensor([[-2.0, -1.0, -3.0, -4.0]])
+    assert _chosen(windows_of_nothing, job) == ([] if may_be_empty else [1])
+    assert _chosen(torch.tensor([[2.0, -1, -3, -4], [-1, -1, -3, 4.0]]), job) == [0, 3]
 
 
 @given(st.integers(1, 12), st.sampled_from([0.0, 0.25, 0.5]), st.data())

@@ -26,7 +26,8 @@ def baseline(
         str | None, typer.Option(metavar="PATH|HUB", help="Encoder to fine-tune on the run's training rows.")
     ] = None,
     few_shot: Annotated[
-        int, typer.Option("--few-shot", metavar="K", min=0, help="Training rows before each question to the untuned base.")
+        int,
+        typer.Option("--few-shot", metavar="K", min=0, help="Training rows before each question to the untuned base."),
     ] = 0,
     simple: Annotated[
         bool, typer.Option("--simple", help="Dictionary, commonest answer, drawn answers, input copied.")
@@ -78,7 +79,9 @@ def _settings(sets: Sequence[str]) -> "EncoderSpec":
         try:
             EncoderSpec.model_validate({name: value})
         except ValueError:
-            raise SpecError(f"--set {name} cannot be {value!r}; see EncoderSpec in the documentation's API page") from None
+            raise SpecError(
+                f"--set {name} cannot be {value!r}; see EncoderSpec in the documentation's API page"
+            ) from None
     return EncoderSpec.model_validate(values)
 
 
@@ -92,7 +95,12 @@ def _print(found: Mapping[str, Any]) -> None:
         table.add_column(column, justify="left" if column in ("system", "task", "metric") else "right")
     for name, system in found["systems"].items():
         for task, compared in system["comparison"]["tasks"].items():
-            figures = (f"{compared['rows']:,}", compared["metric"], f"{compared['base']:.3f}", f"{compared['tuned']:.3f}")
+            figures = (
+                f"{compared['rows']:,}",
+                compared["metric"],
+                f"{compared['base']:.3f}",
+                f"{compared['tuned']:.3f}",
+            )
             table.add_row(name, task, *figures, *_times(system))
     table.add_row("the adapter", "", "", "", "", "", *_times(found["tuned"]))
     console.print(table)

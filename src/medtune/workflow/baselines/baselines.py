@@ -68,9 +68,7 @@ def _tuned(request: BaselineRequest, shared: SharedRows) -> _Tuned:
         if not unlike_row(found, [Prediction(example, "") for example in shared.asked]):
             return _Tuned(_on(shared.asked, found), files.predictions, _seconds(files.scores))
     request.on_stage("letting the tuned model answer, whose kept answers are to other rows")
-    _evaluation, answers = assess(
-        request.loaded(), shared.asked, request.spec, request.host, files, shared.overlapping
-    )
+    _evaluation, answers = assess(request.loaded(), shared.asked, request.spec, request.host, files, shared.overlapping)
     return _Tuned(_on(shared.asked, answers), files.predictions, _seconds(files.scores))
 
 
@@ -93,7 +91,10 @@ def _kept(folder: Path, answers: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((folder / BASELINES_FILE).read_bytes())
     except (OSError, ValueError):
         found = {}
-    return {"tuned_predictions": answers, "systems": found.get("systems", {}) if found.get("tuned_predictions") == answers else {}}
+    return {
+        "tuned_predictions": answers,
+        "systems": found.get("systems", {}) if found.get("tuned_predictions") == answers else {},
+    }
 
 
 def _found(system: Answered, shared: SharedRows, tuned: _Tuned, request: BaselineRequest) -> dict[str, Any]:

@@ -59,7 +59,9 @@ class BaselineRequest:
 
     def __post_init__(self) -> None:
         if self.encoder is None and not self.few_shot and not self.simple:
-            raise SpecError("no baseline is asked for; give an encoder, few_shot or simple (--encoder, --few-shot, --simple)")
+            raise SpecError(
+                "no baseline is asked for; give an encoder, few_shot or simple (--encoder, --few-shot, --simple)"
+            )
         unused = {
             "settings (--set)": self.encoder is None and self.settings != EncoderSpec(),
             "keep (--keep)": self.encoder is None and self.keep is not None,
@@ -108,7 +110,9 @@ def shared_rows(request: BaselineRequest) -> SharedRows:
     encoder = encoder_of(spec, tokenizer)
     asked = [assigned(encoder.placed(example), host.all("task")) for example in prepared.validation]
     if not asked:
-        raise DataError(f"run '{place}' has no validation rows to score on; set data.validation or data.validation_fraction")
+        raise DataError(
+            f"run '{place}' has no validation rows to score on; set data.validation or data.validation_fraction"
+        )
     trained = trained_examples(spec, host, prepared.rows, rows=given)
     return SharedRows(trained, asked, prepared.report.overlapping, encoder)
 
