@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from tiny_encoder import tiny_bert
 from transformers import AutoModelForTokenClassification
 
 from medtune import Example
@@ -24,6 +23,7 @@ from medtune.evaluation.scoring import score_predictions
 from medtune.evaluation.tasks import provide_tasks
 from medtune.plugins.contracts import EncoderJob, EncoderKind, EncoderRow, Prediction
 from medtune.specs import EncoderSpec, ModelSpec
+from tiny_encoder import tiny_bert
 
 SOURCE = "demo-ner-disease"
 

@@ -70,7 +70,7 @@ def usable_length(model: Any, tokenizer: Any, wanted: int | str) -> int:
                 model(input_ids=torch.full((1, length), token), attention_mask=torch.ones(1, length, dtype=torch.long))
         except (IndexError, RuntimeError):
             continue
-        if wanted == "auto" or length == wanted:
+        if wanted in ("auto", length):
             return length
     raise BaseUnsuitedError("positions", model.name_or_path, f"takes no {most} tokens", "set max_length lower")
 

@@ -1,7 +1,7 @@
 """Cuts inputs that are longer than an encoder takes into windows that overlap; each unit is answered for in one of them."""
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 __all__ = ["Window", "windows"]
@@ -41,5 +41,5 @@ def windows(lengths: Sequence[int], room: int, overlap: float) -> list[Window]:
         while again - 1 > start and until[end] - until[again - 1] <= overlap * room:
             again -= 1
         start = again
-    borders = [0, *((later[0] + before[1]) // 2 for before, later in zip(spans, spans[1:], strict=False)), count]
-    return [Window(*span, *own) for span, own in zip(spans, zip(borders, borders[1:], strict=False), strict=True)]
+    borders = [0, *((later[0] + before[1]) // 2 for before, later in pairwise(spans)), count]
+    return [Window(*span, *own) for span, own in zip(spans, pairwise(borders), strict=True)]

@@ -91,19 +91,19 @@ def _print(found: Mapping[str, Any]) -> None:
 
     console = Console()
     table = Table(title=f"Baselines on the run's {found['rows']:,} rows", title_justify="left")
-    for column in ("system", "task", "rows", "metric", "baseline", "tuned", "trained in", "1,000 answers"):
-        table.add_column(column, justify="left" if column in ("system", "task", "metric") else "right")
+    for column in ("system", "task", "metric", "baseline", "tuned"):
+        text = column in ("system", "task", "metric")
+        table.add_column(column, justify="left" if text else "right", overflow="fold")
+    times = Table(title="Time", title_justify="left")
+    for column in ("system", "trained in", "1,000 answers"):
+        times.add_column(column, justify="left" if column == "system" else "right", overflow="fold")
     for name, system in found["systems"].items():
         for task, compared in system["comparison"]["tasks"].items():
-            figures = (
-                f"{compared['rows']:,}",
-                compared["metric"],
-                f"{compared['base']:.3f}",
-                f"{compared['tuned']:.3f}",
-            )
-            table.add_row(name, task, *figures, *_times(system))
-    table.add_row("the adapter", "", "", "", "", "", *_times(found["tuned"]))
+            table.add_row(name, task, compared["metric"], f"{compared['base']:.3f}", f"{compared['tuned']:.3f}")
+        times.add_row(name, *_times(system))
+    times.add_row("the adapter", *_times(found["tuned"]))
     console.print(table)
+    console.print(times)
     for sentence in _sentences(found):
         console.print(sentence, highlight=False, soft_wrap=True)
 
@@ -114,8 +114,8 @@ def _times(found: Mapping[str, Any]) -> tuple[str, str]:
     shown = "" if training is None else f"{training:,.1f} s"
     again = "" if each["seconds"] is None else f"{each['seconds']:,.1f} s"
     return (
-        shown + (f", {once:.2f}" if once is not None else ""),
-        again + (f", {cost:.2f}" if cost is not None else ""),
+        shown + (f", costs {once:.2f}" if once is not None else ""),
+        again + (f", cost {cost:.2f}" if cost is not None else ""),
     )
 
 
@@ -125,3 +125,9 @@ def _sentences(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"{task}: the adapter is {compared['verdict']}"
         for reason, rows in system["left_out"].items():
             yield f"{name}: {rows:,} rows left out {reason}"
+    for one in found["published"]:
+        value, own = one["value"], one["own"]["tuned"]
+        yield (
+            f"published for {one['set']}, {one['split']} (the size that '{one['source']}' has): {one['system']} "
+            f"{one['metric']} {value:.3f}; the adapter {own:.3f} ({one['citation']})"
+        )

@@ -17,7 +17,6 @@ from medtune.workflow.given_rows import Rows, rows_again
 from medtune.workflow.settled_tasks import settled
 
 if TYPE_CHECKING:
-    from medtune.evaluation.scoring import Evaluation
     from medtune.runs.verification import Checked
     from medtune.workflow.answering import Answering
 

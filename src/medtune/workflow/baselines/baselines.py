@@ -12,6 +12,7 @@ from medtune.evaluation.scoring import Evaluation, score_predictions
 from medtune.plugins.contracts import Example, Prediction, Task
 from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.runs.manifest import file_digest
+from medtune.workflow.baselines.published import published_beside
 from medtune.workflow.baselines.request import BaselineRequest, SharedRows, shared_rows
 from medtune.workflow.baselines.systems import Answered, answered, file_name
 from medtune.workflow.kept_answers import AnswerFiles
@@ -39,7 +40,7 @@ def run_baselines(request: BaselineRequest) -> dict[str, Any]:
     Returns:
         ``rows``; ``tuned``: seconds and cost of the adapter where they are known; ``systems``: name -> its scores as in
         ``evaluation/tuned.json``, ``comparison`` (base: the baseline), ``left_out``, ``seconds``, ``per_1000_rows`` and
-        ``facts``. The same lies in ``evaluation/baselines.json``, with what was found before on the same rows.
+        ``facts``; ``published``: see ``published_beside``. The same lies in ``evaluation/baselines.json``, with what was found before on the same rows.
 
     Raises:
         DataError: the rows are no longer those of the run.
@@ -50,10 +51,16 @@ def run_baselines(request: BaselineRequest) -> dict[str, Any]:
     shared = shared_rows(request)
     tuned = _tuned(request, shared)
     kept = _kept(request.folder.evaluation_dir, file_digest(tuned.file))
+    tasks = request.host.all("task")
+    scored = {"tuned": score_predictions(tuned.predictions, tasks, intervals=False)}
     for system in answered(request, shared):
-        kept["systems"][system.name] = _found(system, shared, tuned, request)
+        scored[system.name] = score_predictions(
+            list(system.predictions.values()), tasks, overlapping=shared.overlapping
+        )
+        kept["systems"][system.name] = _found(system, scored[system.name], tuned, request)
         _write_predictions(request.folder.evaluation_dir, system)
     kept |= {"rows": len(shared.asked), "price_per_hour": request.price_per_hour, "tuned": _cost_of(tuned, request)}
+    kept["published"] = published_beside(shared.asked, scored)
     content = json.dumps(kept, indent=1, allow_nan=False).encode()
     replace_file(request.folder.evaluation_dir / BASELINES_FILE, content, "the baselines")
     return kept
@@ -97,10 +104,9 @@ def _kept(folder: Path, answers: str) -> dict[str, Any]:
     }
 
 
-def _found(system: Answered, shared: SharedRows, tuned: _Tuned, request: BaselineRequest) -> dict[str, Any]:
+def _found(system: Answered, scored: Evaluation, tuned: _Tuned, request: BaselineRequest) -> dict[str, Any]:
     tasks: list[Task] = request.host.all("task")
     places, predictions = list(system.predictions), list(system.predictions.values())
-    scored = score_predictions(predictions, tasks, overlapping=shared.overlapping)
     own = [tuned.predictions[place] for place in places]
     held: Evaluation = score_predictions(own, tasks, intervals=False)
     comparison = compare(scored, held, predictions, own, tasks=tasks, seed=request.spec.seed).against(system.name)
