@@ -41,7 +41,7 @@ def brute_force(rows, words):
             for at in range(len(s))
         )
         kept = sum(types.values()) and sum(types.values()) >= outside
-        return sorted(types, key=lambda kind: (-types[kind], kind))[0] if kept else None
+        return min(types, key=lambda kind: (-types[kind], kind)) if kept else None
 
     keys, tagged = [word.casefold() for word in words], []
     while len(tagged) < len(keys):

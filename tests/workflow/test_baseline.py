@@ -43,7 +43,7 @@ def trained(base, tmp_path_factory):
         data={"source": str(data), "validation_fraction": 0.3},
         quant={"scheme": "none"},
         train={"max_length": 192, "num_train_epochs": None, "max_steps": 1},
-        eval={"rows_per_source": 6, "max_new_tokens": 4, "every": "never"},
+        eval={"rows_per_source": 9, "max_new_tokens": 4, "every": "never"},
         output_dir=str(folder / "run"),
     ).train()
     return folder
@@ -76,7 +76,7 @@ def test_every_system_answers_the_rows_that_the_adapter_answered(found, trained)
         answers = read_predictions(folder / f"predictions-{system.replace(':', '-')}.jsonl")
         assert unlike_row(answers, tuned) is None
     assert {n: system["rows"] for n, system in found["systems"].items()} == {
-        "dictionary": 6, "majority": 6, "prior": 6, name: 12, "few-shot:2": 12,
+        "dictionary": 9, "majority": 9, "prior": 9, name: 18, "few-shot:2": 18,
     }  # fmt: skip
     assert json.loads((folder / "baselines.json").read_text()) == found
 
@@ -93,7 +93,7 @@ def test_their_scores_are_those_that_the_scorer_gives_to_their_files(found, trai
     assert encoder["tasks"]["ner"]["metrics"]["span_f1_strict"] == 1.0
     assert found["systems"]["dictionary"]["tasks"]["ner"]["metrics"]["span_f1_strict"] == 1.0
     compared = encoder["comparison"]["tasks"]["ner"]
-    assert (compared["base"], compared["tuned"], compared["rows"]) == (1.0, 0.0, 6)
+    assert (compared["base"], compared["tuned"], compared["rows"]) == (1.0, 0.0, 9)
     assert compared["verdict"].startswith("worse than encoder:")
 
 
@@ -173,7 +173,7 @@ def test_the_command_prints_one_object_and_refuses_unknown_settings(copied, caps
     assert set(json.loads(capsys.readouterr().out)["systems"]) >= {"dictionary", "majority", "prior"}
     assert command(["baseline", str(copied.path), "--simple"]) == 0
     shown = capsys.readouterr().out
-    assert "dictionary: 6 rows left out that the dictionary system has no answer for" in shown
+    assert "dictionary: 9 rows left out that the dictionary system has no answer for" in shown
     assert command(["baseline", str(copied.path), "--encoder", "x/y", "--set", "epoch=3"]) == 2
     assert "--set epoch is no setting of an encoder" in capsys.readouterr().err
     assert command(["baseline", str(copied.path), "--encoder", "x/y", "--set", "epochs=-1"]) == 2
@@ -181,11 +181,12 @@ def test_the_command_prints_one_object_and_refuses_unknown_settings(copied, caps
 
 def test_published_figures_stand_only_beside_rows_of_the_size_of_one_official_split(trained):
     run = Run.open(trained / "run")
-    [first, *_] = read_predictions(trained / "run" / "evaluation" / "predictions-tuned.jsonl", run._host.all("task"))
-    example = next(p for p in [first, *_] if p.example.task == "ner").example
+    kept = read_predictions(trained / "run" / "evaluation" / "predictions-tuned.jsonl", run._host.all("task"))
+    first = next(p for p in kept if p.example.task == "ner")
 
     def beside(count, documents, source="anything"):
-        many = [replace(example, source=source, document=f"d{n % documents}" * bool(documents)) for n in range(count)]
+        names = [f"d{n % documents}" if documents else "" for n in range(count)]
+        many = [replace(first.example, source=source, document=name) for name in names]
         scored = score_predictions([replace(first, example=e) for e in many], run._host.all("task"), intervals=False)
         return published_beside(many, {"tuned": scored, "other": scored})
 
