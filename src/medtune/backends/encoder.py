@@ -74,7 +74,7 @@ def _train(model: Any, job: EncoderJob, inputs: Inputs) -> dict[str, Any]:
     counted = {"rows": len(job.rows), "windows": len(pieces), "rows_in_several_windows": inputs.long_rows}
     counted["cut_words"] = inputs.cut_words
     inputs.long_rows = inputs.cut_words = 0
-    items = [
+    items: Any = [
         {"ids": piece.ids, "labels": inputs.targets(piece, job.rows[piece.row], len(job.labels))} for piece in pieces
     ]
     per_epoch = -(-len(items) // job.spec.batch_size)

@@ -50,16 +50,10 @@ def baseline(
     from medtune.workflow.run import Run
 
     opened, settings = Run.open(run, base=base), _settings(sets or ())
-    with Narrator() as narrator:
+    others = {"max_length": max_length, "price_per_hour": price, "keep": keep}
+    with Narrator() as told:
         found = opened.baseline(
-            encoder,
-            few_shot=few_shot,
-            simple=simple,
-            settings=settings,
-            max_length=max_length,
-            price_per_hour=price,
-            keep=keep,
-            on_stage=narrator.stage,
+            encoder, few_shot=few_shot, simple=simple, settings=settings, on_stage=told.stage, **others
         )
     if (run / "report.html").is_file():
         opened.report()

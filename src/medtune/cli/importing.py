@@ -71,11 +71,11 @@ def import_annotations(
         discontinuous=discontinuous,
         first_option=first_option,
     )
-    source, check = Input(file, encoding, token_column, tag_column), None
+    check, origin = None, Input(file, encoding, token_column, tag_column)
     if pack is None:
-        report = import_file(source, to, options)
+        report = import_file(origin, to, options)
     else:
-        report, check = import_pack(pack, split, source, to, options)
+        report, check = import_pack(pack, split, origin, to, options)
     if as_json:
         found = {} if check is None else {"pack": check.to_json()}
         print_json({"file": str(file), "to": str(to), **asdict(report), **found})

@@ -128,22 +128,21 @@ class Run:
         from medtune.workflow.kept_answers import AnswerFiles
         from medtune.workflow.scoring import assess, keep_paraphrases, score_paraphrases
 
-        spec = self._scored_on(rows_per_source)
-        given = rows_again(self.path, self._record, rows)
+        spec, given = self._scored_on(rows_per_source), rows_again(self.path, self._record, rows)
         examples = validation_examples(spec, self._host, rows=given)
         drawn, examples = len(examples), self.scorable(examples)
         folder, repeated = self._folder.evaluation_dir, self._not_apart(examples, given)
         tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
         result = tuned.to_json() | ({"set_aside": drawn - len(examples)} if len(examples) < drawn else {})
         if paraphrases > 1:  # the rows as they are are the first
-            spread = score_paraphrases(self.loaded, examples, tuned, spec, self._host, paraphrases)
-            result |= keep_paraphrases(folder / "paraphrases.json", len(examples), spread)
+            asked = self.loaded, examples, tuned, spec, self._host, paraphrases
+            result |= keep_paraphrases(folder, len(examples), score_paraphrases(*asked))
         if not baseline:
             return result
         with self.loaded.base_only():
             base, before = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "base"), repeated)
-        comparison = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
-        return {**result, "base": base.to_json(), "comparison": comparison.to_json()}
+        found = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
+        return {**result, "base": base.to_json(), "comparison": found.to_json()}
 
     def baseline(
         self, encoder: str | None = None, *, few_shot: int = 0, simple: bool = False, **options: Any

@@ -137,9 +137,10 @@ def score_paraphrases(
     return spread([scored, *(score_predictions(found, tasks, intervals=False) for found in others)])
 
 
-def keep_paraphrases(path: Path, rows: int, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what ``score_paraphrases`` found of so many rows, and return it as an evaluation shows it."""
-    replace_file(path, json.dumps({"rows": rows, "tasks": found}, indent=1).encode(), "the scores")
+def keep_paraphrases(folder: Path, rows: int, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what ``score_paraphrases`` found of so many rows, in an evaluation folder, and return it as a result shows it."""
+    content = json.dumps({"rows": rows, "tasks": found}, indent=1).encode()
+    replace_file(folder / "paraphrases.json", content, "the scores")
     return {"paraphrases": found, "wordings": found}  # the former key stays: keys are added, never renamed
 
 
