@@ -119,9 +119,8 @@ class Run:
             rows: the training rows that the run was given in Python, where it could not keep them.
 
         Returns:
-            ``tasks`` and ``sources`` of the tuned model, and ``without_overlap`` where some of the rows also stand in the
-            training rows; with ``baseline`` also ``base`` and ``comparison``; with two or more ``paraphrases`` also how the
-            main figure of each task varies over them; ``set_aside`` counts rows that preparation set aside too.
+            ``tasks``, ``sources``, and ``without_overlap`` where rows also stand in the training rows; with ``baseline`` also
+            ``base`` and ``comparison``; with ``paraphrases`` how each main figure varies; ``set_aside`` counts rows left out.
         """
         from medtune.data.prepare import validation_examples
         from medtune.evaluation.comparison import compare
