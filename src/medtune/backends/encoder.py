@@ -81,6 +81,8 @@ def _train(model: Any, job: EncoderJob, inputs: Inputs) -> dict[str, Any]:
     epochs = _epochs(job, per_epoch)
     with tempfile.TemporaryDirectory(prefix="medtune-encoder-") as folder:
         arguments = _arguments(job, folder, epochs, round(job.spec.warmup_ratio * epochs * per_epoch))
+        if arguments.n_gpu > 1:  # Trainer would spread the model over all GPUs, and multiply the batch without a word
+            arguments._n_gpu = 1  # noqa: SLF001 - as Trainer itself does for a model on one device
         pad = int(model.config.pad_token_id)
         trainer: Any = Trainer(
             model=model, args=arguments, train_dataset=items, data_collator=lambda some: _batch(some, pad, job.kind)
