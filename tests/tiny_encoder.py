@@ -12,7 +12,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 @quiet_libraries()
-def tiny_bert(folder: Path, texts: list[str], *, positions: int = 36, width: int = 64, words: int = 300) -> Path:
+def tiny_bert(folder: Path, texts: list[str], *, positions: int = 36, width: int = 48, words: int = 400) -> Path:
     """Write such a model into ``folder`` and return that."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)

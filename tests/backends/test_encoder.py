@@ -58,14 +58,14 @@ def job_of(bert, closed, **settings):
 
 
 def test_a_tiny_encoder_learns_200_rows_by_heart(bert, closed, examples):
-    found = TransformersEncoder().fit_and_answer(job_of(bert, closed, epochs=16))
+    found = TransformersEncoder().fit_and_answer(job_of(bert, closed, epochs=14, learning_rate=5e-3))
     answers = [closed.answer(*each) for each in zip(closed.asked, found.labels, strict=True)]
     predictions = [Prediction(*each) for each in zip(examples, answers, strict=True)]
     score = score_predictions(predictions, provide_tasks(), intervals=False).tasks["ner"]
     assert score.metrics["span_f1_strict"] >= 0.99
     assert (score.metrics["exact_sequence"], score.failures["unaligned_tokens"]) == (1.0, 0.0)
     assert found.facts["max_length"] == 36
-    assert found.facts["rows_in_several_windows"] == found.facts["asked_in_several_windows"] > 50
+    assert found.facts["rows_in_several_windows"] == found.facts["asked_in_several_windows"] > 30
 
 
 def test_the_same_seed_gives_the_same_answers_and_nothing_is_left_on_disk(bert, closed, tmp_path, monkeypatch):

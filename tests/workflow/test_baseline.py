@@ -51,7 +51,7 @@ def trained(base, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
-    return tiny_bert(tmp_path_factory.mktemp("bert"), [row["input"] for row in rows()], width=32)
+    return tiny_bert(tmp_path_factory.mktemp("bert"), [row["input"] for row in rows()], width=32, words=300)
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ class SharedRows:
     """The rows of a run.
 
     Attributes:
-        trained: what the adapter was trained on, copies included.
+        trained: what the adapter was trained on, copies included, without the reasoning before answers.
         asked: what is scored, each with its task.
         overlapping: ids of asked rows that stand in the training rows too.
         encoder: by which the run asks its model.
@@ -108,12 +108,13 @@ def shared_rows(request: BaselineRequest) -> SharedRows:
     prepared = prepare(spec, host, tokenizer, rows=given, checker=checker)
     _require_same(prepared, record, str(place))
     encoder = encoder_of(spec, tokenizer)
-    asked = [assigned(encoder.placed(example), host.all("task")) for example in prepared.validation]
+    tasks = host.all("task")
+    asked = [assigned(encoder.placed(example), tasks) for example in prepared.validation]
     if not asked:
         raise DataError(
             f"run '{place}' has no validation rows to score on; set data.validation or data.validation_fraction"
         )
-    trained = trained_examples(spec, host, prepared.rows, rows=given)
+    trained = [assigned(example, tasks) for example in trained_examples(spec, host, prepared.rows, rows=given)]
     return SharedRows(trained, asked, prepared.report.overlapping, encoder)
 
 
