@@ -1,5 +1,6 @@
 """The measuring scripts run as commands, on little."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -66,3 +67,19 @@ def test_the_endpoint_is_measured_against_the_offline_generator(tmp_path):
     for kind in ("unlike", "alike"):
         assert figures[kind]["served_tokens_per_second"] > 0
         assert figures[kind]["share"] > 0
+
+
+@pytest.mark.proof
+def test_an_adapter_is_held_against_baselines(tmp_path):
+    rows = FOLDER.parent / "src" / "medtune" / "demo" / "rows"
+    files = []
+    for name in ("train", "test"):
+        with gzip.open(rows / f"{name}.jsonl.gz", "rt") as lines:
+            some = [line for line in lines if "demo-ner-disease" in line][:40]
+        files.append(tmp_path / f"{name}.jsonl")
+        files[-1].write_text("".join(some))
+    sets = [f"--set={each}" for each in ("train.max_steps=2", "train.num_train_epochs=null", "eval.max_new_tokens=8")]
+    out = printed("baseline_ncbi.py", str(DEMO_BASE), *map(str, files), "--out", str(tmp_path / "run"), *sets)
+    found = json.loads(out.splitlines()[-1])
+    assert found["systems"].keys() == {"base", "tuned", "dictionary", "few-shot:3"}
+    assert found["rows"] == found["systems"]["tuned"]["rows"] > 10

@@ -30,6 +30,7 @@ NEEDS_TIME = {
     "medtune preview",
     "medtune adopt",
     "medtune evaluate",
+    "medtune baseline",
     "medtune chat",
     "medtune serve",
     "medtune export",  # it needs a run

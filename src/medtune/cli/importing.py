@@ -9,9 +9,11 @@ import typer
 
 from medtune.cli.options import AsJson, Traceback
 from medtune.data.importers.options import Discontinuous, ImportOptions, Overlapping, Task, Tokens
+from medtune.errors import SpecError
 
 if TYPE_CHECKING:
     from medtune.data.importers.importing import ImportReport
+    from medtune.workflow.packs import PackCheck
 
 __all__ = ["add_to"]
 
@@ -22,8 +24,16 @@ def add_to(app: typer.Typer) -> None:
 
 
 def import_annotations(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Annotated file, or a folder of BRAT's.")],
-    to: Annotated[Path, typer.Option("--to", metavar="OUT.jsonl", help="Where the rows go; written over.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Annotated file, or a folder of BRAT's; none shows a --pack.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="OUT.jsonl", help="Where the rows go; written over.")
+    ] = None,
+    pack: Annotated[
+        str | None, typer.Option(help="Recipe of a benchmark set, such as ncbi-disease; sizes are compared.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Official split of the --pack that FILE is.")] = None,
     format_name: Annotated[str | None, typer.Option("--format", help="Instead of what the content says.")] = None,
     task: Annotated[Task | None, typer.Option(help="What the rows ask; by default what the file holds.")] = None,
     source: Annotated[str | None, typer.Option(help="Source of the rows; by default the file's name.")] = None,
@@ -43,7 +53,15 @@ def import_annotations(
     from medtune.cli.console import print_json
     from medtune.data.importers.importing import import_file
     from medtune.data.importers.reading import Input
+    from medtune.workflow.packs import import_pack
 
+    if pack is not None and file is None and to is None:
+        _show(pack, as_json=as_json)
+        return
+    if file is None or to is None:
+        raise SpecError("give FILE and --to OUT.jsonl; or --pack NAME alone, to see where a benchmark set is")
+    if pack is None and split is not None:
+        raise SpecError("--split needs --pack")
     options = ImportOptions(
         format=format_name,
         task=task,
@@ -53,11 +71,54 @@ def import_annotations(
         discontinuous=discontinuous,
         first_option=first_option,
     )
-    report = import_file(Input(file, encoding, token_column, tag_column), to, options)
+    check, origin = None, Input(file, encoding, token_column, tag_column)
+    if pack is None:
+        report = import_file(origin, to, options)
+    else:
+        report, check = import_pack(pack, split, origin, to, options)
     if as_json:
-        print_json({"file": str(file), "to": str(to), **asdict(report)})
+        found = {} if check is None else {"pack": check.to_json()}
+        print_json({"file": str(file), "to": str(to), **asdict(report), **found})
     else:
         _print(report, to)
+    if check is not None:
+        _tell(check)
+
+
+def _show(name: str, *, as_json: bool) -> None:
+    """Print a recipe."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from medtune.cli.console import print_json
+    from medtune.evaluation.packs.recipes import find_pack
+
+    pack = find_pack(name)
+    if as_json:
+        print_json(pack.to_json())
+        return
+    table = Table(title=pack.title, show_header=False, title_justify="left")
+    for what in ("home", "licence", "citation", "task", "format", "note", "sources"):
+        table.add_row(what, str(getattr(pack, what)) or "none of `medtune import`")
+    for split in pack.splits:
+        counts = [f"{split.documents:,} documents"] if split.documents else []
+        counts += [" or ".join(f"{rows:,}" for rows in split.rows) + " rows"] if split.rows else []
+        table.add_row(split.name, "; ".join([*split.files, *counts]) or "no size could be verified")
+    for one in pack.published:
+        table.add_row("published", f"{one.system}: {one.metric} {one.value:.4f} on {one.split} ({one.citation})")
+    Console().print(table)
+
+
+def _tell(check: "PackCheck") -> None:
+    """Say on stderr how what was read compares with the official split."""
+    where = f"{check.pack.title}, {check.split.name}"
+    typer.echo(f"{where}: {check.pack.licence}", err=True)
+    if not check.compared:
+        typer.echo(f"{where}: no official size can be compared", err=True)
+    elif not check.differences:
+        typer.echo(f"{where}: {' and '.join(check.compared)} as published", err=True)
+    for difference in check.differences:
+        typer.echo(f"{where}: NOT the official split: {difference}", err=True)
 
 
 def _print(report: "ImportReport", to: Path) -> None:

@@ -60,6 +60,11 @@ class SampleStore:
         lengths = np.diff(self._arrays["offsets"]).astype(np.float64)
         return float((lengths**2).sum() / max(lengths.sum(), 1))
 
+    @property
+    def row_ids(self) -> list[str]:
+        """Row ids of all samples."""
+        return [self.row_id(sample) for sample in range(len(self._arrays["offsets"]) - 1)]
+
     def row_id(self, sample: int) -> str:
         """Return the row id of a sample."""
         start, end = self._arrays["row_id_offsets"][sample : sample + 2]

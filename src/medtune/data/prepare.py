@@ -31,7 +31,7 @@ from medtune.plugins.host import BUILTIN_PLUGINS, PluginHost
 from medtune.specs import RunSpec
 from medtune.version import __version__
 
-__all__ = ["Prepared", "encoder_of", "find_prepared", "prepare", "preview", "validation_examples"]
+__all__ = ["Prepared", "encoder_of", "find_prepared", "prepare", "preview", "trained_examples", "validation_examples"]
 
 _LAYOUT = 8
 """Raised whenever the arrays or the report on disk change their form."""
@@ -113,6 +113,26 @@ def _drawn(spec: RunSpec, pool: Iterable[Example]) -> list[Example]:
     drawn = sample_by_source(pool, spec.eval.rows_per_source, spec.seed)
     most = MOST_NAMED * spec.eval.rows_per_source
     return drawn if len(drawn) <= most else draw_evenly(drawn, most, spec.seed)
+
+
+def trained_examples(spec: RunSpec, host: PluginHost, store: SampleStore, *, rows: Rows | None = None) -> list[Example]:
+    """Return the examples that a prepared set holds as samples: those that are trained on, copies included.
+
+    Args:
+        spec: the run.
+        host: finds the formatters.
+        store: from ``prepare`` of the same run.
+        rows: training rows instead of ``spec.source``.
+
+    Raises:
+        DataError: the source no longer gives all of them.
+    """
+    kept = set(store.row_ids)
+    read = _training_examples(spec, host, Quarantine(None, 1.0), rows, "learned")
+    found = [example for example in read if example.row_id in kept]
+    if len(found) != len(kept):
+        raise DataError(f"the source gives {len(found):,} of {len(kept):,} training rows again; put its files back")
+    return found
 
 
 def preview(

@@ -10,7 +10,7 @@ from medtune.evaluation.recognition import answer_of
 from medtune.evaluation.scoring import find_task
 from medtune.plugins.contracts import Completion, Example, GenerationRequest, Message, Prediction, Task
 
-__all__ = ["predict", "read_text"]
+__all__ = ["assigned", "predict", "read_text"]
 
 _UNMATCHED_TOKENS = 256
 """Longest answer to a row that no task scores; it is kept for reading only."""
@@ -47,20 +47,29 @@ def predict(
     Raises:
         PluginError: two plugins' tasks claim the same row.
     """
-    assigned: list[Example] = []
+    given = [assigned(example, tasks) for example in examples]
     requests: list[GenerationRequest] = []
-    for asked in examples:
-        example = with_final_gold(asked)
+    for example in given:
         task = find_task(example, tasks)
         ids = prompt_ids(example.messages[:-1])
         if max_new_tokens != "auto":
             limit = max_new_tokens
         else:
             limit = _UNMATCHED_TOKENS if task is None else task.max_new_tokens(example, len(ids))
-        assigned.append(replace(example, task=task.name if task else example.task))
         requests.append(GenerationRequest(ids, limit))
     completions = generate(requests)
-    return [_prediction(e, read(found, answer_of(e))) for e, found in zip(assigned, completions, strict=True)]
+    return [_prediction(e, read(found, answer_of(e))) for e, found in zip(given, completions, strict=True)]
+
+
+def assigned(example: Example, tasks: Sequence[Task]) -> Example:
+    """Return an example as it is scored: its gold answer alone, and the name of its task.
+
+    Raises:
+        PluginError: two plugins' tasks claim the row.
+    """
+    final = with_final_gold(example)
+    task = find_task(final, tasks)
+    return replace(final, task=task.name if task else final.task)
 
 
 def _prediction(example: Example, answer: Completion) -> Prediction:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from medtune.plugins.contracts import (
         Adapter,
         Bundle,
+        EncoderTrainer,
         Exporter,
         FinishedRun,
         Generator,
@@ -64,6 +65,11 @@ def provide_bundles() -> "Sequence[Bundle]":  # type: ignore[empty-body]
 @hookspec
 def provide_exporters() -> "Sequence[Exporter]":  # type: ignore[empty-body]
     """Return exporters of a finished run."""
+
+
+@hookspec
+def provide_encoders() -> "Sequence[EncoderTrainer]":  # type: ignore[empty-body]
+    """Return backends that fine-tune an encoder on a run's rows; `medtune baseline --encoder` takes one by its name."""
 
 
 @hookspec

@@ -25,6 +25,7 @@ BUILTIN_PLUGINS = (
     "medtune.backends.trl",
     "medtune.backends.generate",
     "medtune.backends.vllm",
+    "medtune.backends.encoder",
     "medtune.data.formatters",
     "medtune.evaluation.tasks",
     "medtune.bundles",
@@ -41,6 +42,7 @@ KINDS: Mapping[str, tuple[str, type]] = {
     "task": ("provide_tasks", contracts.Task),
     "bundle": ("provide_bundles", contracts.Bundle),
     "exporter": ("provide_exporters", contracts.Exporter),
+    "encoder": ("provide_encoders", contracts.EncoderTrainer),
 }
 """Kind of thing -> the hook that provides it and the contract it satisfies."""
 

@@ -47,11 +47,11 @@ class AnswerFiles:
         """The scores of these answers."""
         return self.folder / f"{self.name}.json"
 
-    def write(self, evaluation: Evaluation, predictions: Sequence[Prediction]) -> None:
-        """Keep both; the scores last, which say what the answers are answers to."""
+    def write(self, evaluation: Evaluation, predictions: Sequence[Prediction], seconds: float) -> None:
+        """Keep both, and how long the answers took; the scores last, which say what the answers are answers to."""
         attempt(lambda: self.folder.mkdir(parents=True, exist_ok=True), "the scores", self.folder)
         replace_written(self.predictions, lambda path: write_predictions(path, predictions), "the predictions")
-        values = evaluation.to_json()
+        values = {**evaluation.to_json(), "answering_seconds": round(seconds, 3)}
         if self.circumstances:
             values[_ANSWERED] = {"circumstances": self.circumstances, "predictions": file_digest(self.predictions)}
         replace_file(self.scores, json.dumps(values, indent=1).encode(), "the scores")

@@ -1,6 +1,5 @@
 """A run folder opened for use: its figures, its adapter, scoring it again, talking to it."""
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from medtune.errors import DamagedArtifactError, DataError
 from medtune.plugins.contracts import Example, Exported, GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, create_host
-from medtune.runs.durable import replace_file
 from medtune.runs.folder import RunFolder
 from medtune.runs.log import RunLog
 from medtune.specs import RunSpec
@@ -19,7 +17,6 @@ from medtune.workflow.given_rows import Rows, rows_again
 from medtune.workflow.settled_tasks import settled
 
 if TYPE_CHECKING:
-    from medtune.evaluation.scoring import Evaluation
     from medtune.runs.verification import Checked
     from medtune.workflow.answering import Answering
 
@@ -122,29 +119,50 @@ class Run:
             rows: the training rows that the run was given in Python, where it could not keep them.
 
         Returns:
-            ``tasks`` and ``sources`` of the tuned model, and ``without_overlap`` where some of the rows also stand in the
-            training rows; with ``baseline`` also ``base`` and ``comparison``; with two or more ``paraphrases`` also how the
-            main figure of each task varies over them; ``set_aside`` counts rows that preparation set aside too.
+            ``tasks``, ``sources``, and ``without_overlap`` where rows also stand in the training rows; with ``baseline`` also
+            ``base`` and ``comparison``; with ``paraphrases`` how each main figure varies; ``set_aside`` counts rows left out.
         """
         from medtune.data.prepare import validation_examples
         from medtune.evaluation.comparison import compare
         from medtune.workflow.kept_answers import AnswerFiles
-        from medtune.workflow.scoring import assess
+        from medtune.workflow.scoring import assess, keep_paraphrases, score_paraphrases
 
-        spec = self._scored_on(rows_per_source)
-        given = rows_again(self.path, self._record, rows)
+        spec, given = self._scored_on(rows_per_source), rows_again(self.path, self._record, rows)
         examples = validation_examples(spec, self._host, rows=given)
         drawn, examples = len(examples), self.scorable(examples)
         folder, repeated = self._folder.evaluation_dir, self._not_apart(examples, given)
         tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
         result = tuned.to_json() | ({"set_aside": drawn - len(examples)} if len(examples) < drawn else {})
-        result |= self._paraphrased(examples, tuned, spec, paraphrases)
+        if paraphrases > 1:  # the rows as they are are the first
+            asked = self.loaded, examples, tuned, spec, self._host, paraphrases
+            result |= keep_paraphrases(folder, len(examples), score_paraphrases(*asked))
         if not baseline:
             return result
         with self.loaded.base_only():
             base, before = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "base"), repeated)
-        comparison = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
-        return {**result, "base": base.to_json(), "comparison": comparison.to_json()}
+        found = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
+        return {**result, "base": base.to_json(), "comparison": found.to_json()}
+
+    def baseline(
+        self, encoder: str | None = None, *, few_shot: int = 0, simple: bool = False, **options: Any
+    ) -> dict[str, Any]:
+        """Let other systems answer the validation rows and test the adapter against each; see ``medtune.workflow.baselines``.
+
+        Args:
+            encoder: repository or folder of an encoder (BioBERT, PubMedBERT, ...), fine-tuned on the same training rows.
+            few_shot: examples before each question to the untuned base; 0 leaves it out.
+            simple: whether a dictionary, the commonest answer and drawn answers are scored.
+            options: ``settings`` (an ``EncoderSpec``), ``max_length`` (of few-shot prompts), ``price_per_hour``, ``keep``
+                (folder for the fine-tuned encoders), ``rows`` (given in Python) and ``on_stage`` (takes sentences).
+
+        Returns:
+            ``rows``, ``tuned`` and ``systems``; the same lies in ``evaluation/baselines.json``.
+        """
+        from medtune.workflow.baselines.baselines import run_baselines
+        from medtune.workflow.baselines.request import BaselineRequest
+
+        place = self._folder, self._record, self.spec, self._host, lambda: self.loaded
+        return run_baselines(BaselineRequest(*place, encoder, few_shot, simple=simple, **options))
 
     def report(self, *, show_texts: bool | None = None) -> Path:
         """Write ``report.html`` anew from what the run folder holds, and return its path.
@@ -233,32 +251,13 @@ class Run:
 
     def chat(self, source: TextIO | None = None, sink: TextIO | None = None) -> None:
         """Talk with the tuned model, line by line, until the end of the input; the conversation is kept in memory only."""
-        lines, sink = source if source is not None else sys.stdin, sink or sys.stdout
-        messages: list[Message] = []
-        print("> ", end="", file=sink, flush=True)
-        for line in lines:
-            if line.strip():
-                messages.append({"role": "user", "content": line.strip()})
-                messages.append({"role": "assistant", "content": self.generate(messages)})
-                print(messages[-1]["content"], file=sink)
-            print("> ", end="", file=sink, flush=True)
+        from medtune.workflow.chat import chat
+
+        chat(self.generate, source if source is not None else sys.stdin, sink or sys.stdout)
 
     def _scored_on(self, rows_per_source: int | None) -> RunSpec:
         changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
         return self.spec.model_copy_with(eval=self.spec.eval.model_copy_with(**changes))
-
-    def _paraphrased(
-        self, examples: Sequence[Example], scored: "Evaluation", spec: RunSpec, paraphrases: int
-    ) -> dict[str, Any]:
-        """Score the examples in other words and keep the scores, where more than one paraphrase is asked for."""
-        from medtune.workflow.scoring import score_paraphrases
-
-        if paraphrases < 2:  # noqa: PLR2004 - the rows as they are are the first
-            return {}
-        found = score_paraphrases(self.loaded, examples, scored, spec, self._host, paraphrases)
-        kept = json.dumps({"rows": len(examples), "tasks": found}, indent=1).encode()
-        replace_file(self._folder.evaluation_dir / "paraphrases.json", kept, "the scores")
-        return {"paraphrases": found, "wordings": found}  # the former key stays: keys are added, never renamed
 
     def scorable(self, examples: Sequence[Example]) -> list[Example]:
         """Return the rows that preparation keeps too.

@@ -1,7 +1,8 @@
 """Lets a loaded model answer validation examples, and scores the answers."""
 
+import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from medtune.evaluation.scoring import Evaluation, find_task, score_predictions
 from medtune.machine.hardware import free_below_peak
 from medtune.plugins.contracts import AnswerScorer, Completion, Example, GenerationRequest, Loaded, Prediction, Task
 from medtune.plugins.host import PluginHost
+from medtune.runs.durable import replace_file
 from medtune.specs import RunSpec
 from medtune.workflow.answering import Answering
 from medtune.workflow.kept_answers import AnswerFiles
 
-__all__ = ["Generate", "answers_by", "assess", "rows_in_training", "score_briefly", "scores_table"]
+__all__ = ["Generate", "answers_by", "assess", "keep_paraphrases", "rows_in_training", "score_briefly", "scores_table"]
 
 Generate = Callable[[Sequence[GenerationRequest]], Sequence[Completion]]
 """Requests -> their completions in order."""
@@ -49,11 +51,13 @@ def assess(
         out: where answers and scores are written.
         overlapping: ids of examples that also stand in the training rows; the others are scored once more apart.
     """
+    began = time.perf_counter()
     predictions = _answers(loaded, examples, spec, host)
+    seconds = time.perf_counter() - began
     evaluation = score_predictions(predictions, host.all("task"), overlapping=overlapping)
     if spec.eval.label_likelihood:
         evaluation = replace(evaluation, label_likelihood=_label_likelihood(loaded, predictions, spec, host))
-    out.write(evaluation, predictions)
+    out.write(evaluation, predictions, seconds)
     return evaluation, predictions
 
 
@@ -131,6 +135,13 @@ def score_paraphrases(
     others = (_answers(loaded, again, spec, host) for again in reworded(examples, paraphrases)[1:])
     tasks = host.all("task")
     return spread([scored, *(score_predictions(found, tasks, intervals=False) for found in others)])
+
+
+def keep_paraphrases(folder: Path, rows: int, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what ``score_paraphrases`` found of so many rows, in an evaluation folder, and return it as a result shows it."""
+    content = json.dumps({"rows": rows, "tasks": found}, indent=1).encode()
+    replace_file(folder / "paraphrases.json", content, "the scores")
+    return {"paraphrases": found, "wordings": found}  # the former key stays: keys are added, never renamed
 
 
 def compare_kept(folder: Path, tasks: Sequence[Task], seed: int) -> Comparison | None:

@@ -1,6 +1,7 @@
 """The contract between medtune and its plugins: the values they exchange and the protocols they satisfy."""
 
 from medtune.plugins.contracts.answers import AnswerRequest, Completion, GenerationRequest, TokenScores
+from medtune.plugins.contracts.encoding import EncoderJob, EncoderKind, EncoderResult, EncoderRow, EncoderTrainer
 from medtune.plugins.contracts.exporting import Exported, ExportSource
 from medtune.plugins.contracts.protocols import (
     Adapter,
@@ -40,6 +41,11 @@ __all__ = [
     "Completion",
     "ContinuousGenerator",
     "EncodedExample",
+    "EncoderJob",
+    "EncoderKind",
+    "EncoderResult",
+    "EncoderRow",
+    "EncoderTrainer",
     "Example",
     "ExportSource",
     "Exported",
