@@ -131,7 +131,7 @@ def write_export_card(path: Path, source: ExportSource, export: Mapping[str, Any
 
 
 def _proof_rows(proof: Mapping[str, Any]) -> dict[str, Any]:
-    if not proof:
+    if "reader" not in proof:  # nothing loaded it, or nothing could
         return {}
     found: dict[str, Any] = {
         "loaded again by": proof["reader"],
@@ -143,7 +143,17 @@ def _proof_rows(proof: Mapping[str, Any]) -> dict[str, Any]:
         within = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
         adapter = proof["scores"]["adapter"][task]["value"]
         found[f"{task}, {score['metric']}"] = f"{score['value']:.3f}{within}; the adapter {adapter:.3f}"
+        found |= _difference_row(task, proof["scores"]["difference"].get(task))
     return found
+
+
+def _difference_row(task: str, difference: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return by how much the artifact scores otherwise than the adapter on the same rows; nothing where that is not compared."""
+    if difference is None:
+        return {}
+    interval = difference["interval"]
+    within = f" [{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else ""
+    return {f"{task}, artifact less adapter": f"{difference['difference']:+.3f}{within}, {difference['rows']} rows"}
 
 
 def _is_short(value: Any) -> bool:

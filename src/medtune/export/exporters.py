@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from medtune.export.llama_cpp.exporters import GgufAdapterExporter, GgufExporter
+from medtune.export.llama_cpp.ollama import OllamaExporter
 from medtune.export.merged import MergedExporter
 from medtune.export.serving import AdapterForServer
 from medtune.plugins.contracts import Exporter
@@ -18,6 +19,7 @@ def provide_exporters() -> Sequence[Exporter]:
         MergedExporter(),
         GgufExporter(),
         GgufAdapterExporter(),
+        OllamaExporter(),
         AdapterForServer("vllm"),
         AdapterForServer("sglang"),
     ]

@@ -16,7 +16,7 @@ from medtune.data.encode import Encoder
 from medtune.data.hub.models import loadable
 from medtune.data.prepare import encoder_of
 from medtune.data.tokenizer import load_tokenizer
-from medtune.errors import SpecError
+from medtune.errors import SpecError, UnsafeArtifactError
 from medtune.export.card import write_export_card
 from medtune.plugins.contracts import Exported, Exporter, ExportSource, Loaded
 from medtune.plugins.host import PluginHost
@@ -96,7 +96,7 @@ def export_run(asked: ExportRequest) -> Exported:
         exported = exporter.export(source, work, options)
         proof = _prove(exported, work, source, reference) if reference is not None and exported.reader else {}
         if tuned_scores is not None and reference is not None and proof and not proof["problems"]:
-            proof["scores"] = scored_again(exported, work, reference, tuned_scores, encoder)
+            proof |= _scored(exported, work, reference, tuned_scores, encoder)
         for name in exported.load.get("only_for_proof", ()):
             (work / name).unlink()
         state = _UNPROVED if not proof else _REFUSED if proof["problems"] else _PROVED
@@ -186,12 +186,24 @@ def _work_folder(target: Path) -> Iterator[Path]:
 
 def _prove(exported: Exported, work: Path, source: ExportSource, reference: Reference) -> dict[str, Any]:
     _LOG.info("loading it again in a process of its own")
-    found = read_again(exported, work, reference)
+    try:
+        found = read_again(exported, work, reference)
+    except UnsafeArtifactError as error:  # what cannot be loaded is put aside as what answers wrongly is
+        return {"problems": [str(error)]}
     scheme = source.spec.quant.scheme
     # int8 rounds what goes into a layer too, which no other form of the weights does
     is_other = scheme != "none" and (exported.facts.get("source") == "original" or scheme == "int8")
     roundings = [exported.precision, reference.compute_dtype, *([scheme] if is_other else [])]
     return judge(reference, found, roundings).to_json()
+
+
+def _scored(
+    exported: Exported, work: Path, reference: Reference, tuned: TunedScores, encoder: Encoder
+) -> dict[str, Any]:
+    try:
+        return {"scores": scored_again(exported, work, reference, tuned, encoder)}
+    except UnsafeArtifactError as error:
+        return {"problems": [str(error)]}
 
 
 def _describe(
