@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from medtune.export.hub import HubExporter
 from medtune.export.llama_cpp.exporters import GgufAdapterExporter, GgufExporter
 from medtune.export.llama_cpp.ollama import OllamaExporter
 from medtune.export.merged import MergedExporter
@@ -22,4 +23,5 @@ def provide_exporters() -> Sequence[Exporter]:
         OllamaExporter(),
         AdapterForServer("vllm"),
         AdapterForServer("sglang"),
+        HubExporter(),
     ]

@@ -68,11 +68,13 @@ def _modelfile(source: ExportSource, own: Mapping[str, Any], file: str, adapter:
     spec = source.spec
     render = rendering_of(tokenizer, folds=spec.model.system_turns == "fold")
     template = ollama_template(render)
+    # no answer was trained that is longer than its row
+    answer = spec.train.max_length if spec.eval.max_new_tokens == "auto" else spec.eval.max_new_tokens
     parameters: dict[str, list[str]] = {
         "temperature": ["0"],
         "repeat_penalty": ["1"],  # Ollama's own default changes greedy answers
-        "num_ctx": [str(_tokens(own, "num_ctx", spec.train.max_length + spec.eval.max_new_tokens))],
-        "num_predict": [str(_tokens(own, "num_predict", spec.eval.max_new_tokens))],
+        "num_ctx": [str(_tokens(own, "num_ctx", spec.train.max_length + answer))],
+        "num_predict": [str(_tokens(own, "num_predict", answer))],
         "stop": [str(tokenizer.decode([number])) for number in source.stop_ids],
     }
     system = spec.data.system if isinstance(spec.data.system, str) else ""

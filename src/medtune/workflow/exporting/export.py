@@ -17,7 +17,7 @@ from medtune.data.hub.models import loadable
 from medtune.data.prepare import encoder_of
 from medtune.data.tokenizer import load_tokenizer
 from medtune.errors import SpecError, UnsafeArtifactError
-from medtune.export.card import write_export_card
+from medtune.export.artifact_card import write_export_card
 from medtune.plugins.contracts import Exported, Exporter, ExportSource, Loaded
 from medtune.plugins.host import PluginHost
 from medtune.runs.folder import RunFolder
@@ -85,6 +85,8 @@ def export_run(asked: ExportRequest) -> Exported:
     exporter: Exporter = asked.host.find("exporter", asked.to)
     if asked.score and not asked.prove:
         raise SpecError("score compares the artifact's answers with the adapter's, which needs the proof; leave it on")
+    if not asked.prove and hasattr(exporter, "publish"):
+        raise SpecError(f"'{asked.to}' carries an artifact elsewhere, and only a proved one; leave the proof on")
     options = dict(asked.options or {})
     target = _target(asked)
     source, encoder = _source(asked)

@@ -69,7 +69,7 @@ def _modelfile(job: dict[str, Any]) -> Any:
     """Return what a Modelfile says, None without one; its files are those that the job loads."""
     if "modelfile" not in job:
         return None
-    from ollama_language import read_modelfile  # type: ignore[import-not-found]  # as above
+    from ollama_language import read_modelfile
 
     file = Path(job["modelfile"])
     said: Any = read_modelfile(file.read_text("utf-8"))
