@@ -143,8 +143,10 @@ def _told(error: Exception, repository: Repository) -> MedtuneError:
 @contextmanager
 def _plain_transfers() -> Iterator[None]:
     """Let the client send files over plain HTTPS, whose every step the tests have seen, and draw no bars."""
-    from huggingface_hub import constants, utils
+    from huggingface_hub import constants
+    from huggingface_hub import utils as library
 
+    utils: Any = library
     before, drew = constants.HF_HUB_DISABLE_XET, not utils.are_progress_bars_disabled()
     constants.HF_HUB_DISABLE_XET = True
     if drew:
