@@ -9,7 +9,7 @@ from medtune.errors import SpecError
 from medtune.export.llama_cpp.adapter import write_adapter
 from medtune.export.llama_cpp.families import Layout, layout_of
 from medtune.export.llama_cpp.precisions import PRECISIONS, require_precision
-from medtune.export.llama_cpp.splitting import find_splitting
+from medtune.export.llama_cpp.splitting import find_splitting, pieces_agree
 from medtune.export.llama_cpp.vocabulary import Vocabulary, read_vocabulary
 from medtune.export.llama_cpp.writing import WholeModel, write_model
 from medtune.export.options import chosen, read_options, switch
@@ -59,7 +59,7 @@ class GgufExporter:
             found.weights, found.layout, found.vocabulary, splitting, found.precision, found.weights.read
         )
         kinds = write_model(file, model)
-        facts = {**_facts(found, splitting), "tensors": kinds}
+        facts = {**_facts(source, found, splitting), "tensors": kinds}
         load = {"file": file.name, "tokens_only": found.tokens_only}
         usage = (f"llama-server -m {file.name} --jinja",)
         return Exported(target, "llama.cpp", found.precision, load, facts, usage)
@@ -95,7 +95,7 @@ class GgufAdapterExporter:
             found.weights, found.layout, found.vocabulary, splitting, found.precision, found.weights.base
         )
         write_model(base, model)
-        facts = {**_facts(found, splitting), "proved_on": base.name}
+        facts = {**_facts(source, found, splitting), "proved_on": base.name}
         load = {"file": base.name, "adapter": file.name, "tokens_only": found.tokens_only}
         keep = switch(self.name, "keep_base", options.get("keep_base", False))
         load |= {} if keep else {"only_for_proof": [base.name]}
@@ -125,10 +125,14 @@ def _splitting(source: ExportSource, found: _Chosen) -> str | None:
     return find_splitting(source.adapter_dir, found.vocabulary)
 
 
-def _facts(found: _Chosen, splitting: str | None) -> dict[str, Any]:
-    composes = {"texts": "must be in Unicode's NFC: llama.cpp does not put them into it"}
+def _facts(source: ExportSource, found: _Chosen, splitting: str | None) -> dict[str, Any]:
+    told = (
+        {"texts": "must be in Unicode's NFC: llama.cpp does not put them into it"} if found.vocabulary.composes else {}
+    )
+    if found.vocabulary.model == "llama" and not found.tokens_only:
+        told["probing_texts"] = pieces_agree(source.adapter_dir, found.vocabulary)
     return {
-        **(composes if found.vocabulary.composes else {}),
+        **told,
         "quant": found.precision,
         "source": found.values,
         "architecture": found.layout.family.architecture,
