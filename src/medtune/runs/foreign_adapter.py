@@ -75,14 +75,7 @@ def read_foreign(folder: Path, of_base: Collection[str]) -> ForeignAdapter:
         UnsafeAdapterError: it is no LoRA adapter in safetensors, one of another base's layers, or one that a run's spec cannot
             describe.
     """
-    inner = sorted(file.parent.name for file in folder.glob(f"*/{CONFIG}"))
-    if inner and not (folder / CONFIG).is_file():
-        raise UnsafeAdapterError(
-            str(folder),
-            "files",
-            f"it holds no '{CONFIG}' itself, and {len(inner)} folders that do",
-            f"name one, as '{inner[-1]}'",
-        )
+    _require_own_files(folder)
     config = read_json(folder, CONFIG)
     if config.get("peft_type") != "LORA":
         raise UnsafeAdapterError(
@@ -119,6 +112,18 @@ def write_own(foreign: ForeignAdapter, target: Path, base: ModelSpec) -> None:
         "target_modules": sorted(foreign.lora.target_modules),
     }
     (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def _require_own_files(folder: Path) -> None:
+    """Refuse a folder that holds adapters in folders of its own, as trainers leave checkpoints, and name one."""
+    inner = sorted(file.parent.name for file in folder.glob(f"*/{CONFIG}"))
+    if inner and not (folder / CONFIG).is_file():
+        raise UnsafeAdapterError(
+            str(folder),
+            "files",
+            f"it holds no '{CONFIG}' itself, and {len(inner)} folders that do",
+            f"name one, as '{inner[-1]}'",
+        )
 
 
 def _require_known(folder: Path, config: Mapping[str, Any]) -> None:

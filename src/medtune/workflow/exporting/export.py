@@ -82,11 +82,7 @@ def export_run(asked: ExportRequest) -> Exported:
         UnsafeArtifactError: adapter, tokenizer or base is not the one of the run.
         RefusedExportError: the artifact is not the tuned model; it lies beside the place asked for, under another name.
     """
-    exporter: Exporter = asked.host.find("exporter", asked.to)
-    if asked.score and not asked.prove:
-        raise SpecError("score compares the artifact's answers with the adapter's, which needs the proof; leave it on")
-    if not asked.prove and hasattr(exporter, "publish"):
-        raise SpecError(f"'{asked.to}' carries an artifact elsewhere, and only a proved one; leave the proof on")
+    exporter = _exporter(asked)
     options = dict(asked.options or {})
     target = _target(asked)
     source, encoder = _source(asked)
@@ -112,6 +108,15 @@ def export_run(asked: ExportRequest) -> Exported:
     if state == _REFUSED:
         raise RefusedExportError(asked.to, str(place), proof["problems"])
     return _published(exporter, source, exported, options)
+
+
+def _exporter(asked: ExportRequest) -> Exporter:
+    exporter: Exporter = asked.host.find("exporter", asked.to)
+    if asked.score and not asked.prove:
+        raise SpecError("score compares the artifact's answers with the adapter's, which needs the proof; leave it on")
+    if not asked.prove and hasattr(exporter, "publish"):
+        raise SpecError(f"'{asked.to}' carries an artifact elsewhere, and only a proved one; leave the proof on")
+    return exporter
 
 
 def _target(asked: ExportRequest) -> Path:

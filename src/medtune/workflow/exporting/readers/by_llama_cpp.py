@@ -45,9 +45,7 @@ def main(file: str) -> None:
     np.save(Path(job["out"]) / "logits.npy", logits)
     prompts = None
     if said is not None:
-        from ollama_language import rendered  # type: ignore[import-not-found]  # as above
-
-        texts = [rendered(said.template, messages) for messages in job["conversations"]]
+        texts = [_language().rendered(said.template, messages) for messages in job["conversations"]]
         prompts = [server.tokens(text, special=True, begins=True) for text in texts]
     elif not job.get("tokens_only"):
         prompts = [server.tokens(server.rendered(messages), special=True) for messages in job["conversations"]]
@@ -65,14 +63,19 @@ def main(file: str) -> None:
     (Path(job["out"]) / "answers.json").write_text(json.dumps(answers), "utf-8")
 
 
+def _language() -> Any:
+    """Return what knows Ollama's language; it lies beside the server."""
+    import ollama_language  # type: ignore[import-not-found]  # as above
+
+    return ollama_language
+
+
 def _modelfile(job: dict[str, Any]) -> Any:
     """Return what a Modelfile says, None without one; its files are those that the job loads."""
     if "modelfile" not in job:
         return None
-    from ollama_language import read_modelfile
-
     file = Path(job["modelfile"])
-    said: Any = read_modelfile(file.read_text("utf-8"))
+    said: Any = _language().read_modelfile(file.read_text("utf-8"))
     job["file"] = str(file.parent / said.base)
     job["adapter"] = str(file.parent / said.adapter) if said.adapter else ""
     return said
