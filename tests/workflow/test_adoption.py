@@ -97,6 +97,86 @@ def test_an_adapter_of_plain_peft_becomes_a_run_with_the_same_logits(adapter, ba
     assert "scoring the adapter" in told
 
 
+TRAINERS = {
+    "unsloth": {
+        "config": {
+            "base_model_name_or_path": "unsloth/mistral-7b-bnb-4bit",
+            "auto_mapping": {
+                "base_model_class": "MistralForCausalLM",
+                "parent_library": "transformers.models.mistral.modeling_mistral",
+                "unsloth_fixed": True,
+            },
+            "lora_dropout": 0, "loftq_config": {}, "peft_version": "0.17.1",
+        },
+        "files": {"README.md": "---\ntags:\n- unsloth\n---\n", "special_tokens_map.json": "{}"},
+        "pickles": ["training_args.bin"],
+    },
+    "Axolotl": {
+        "config": {
+            "base_model_name_or_path": "mistralai/Mistral-7B-v0.1", "fan_in_fan_out": None, "lora_bias": False,
+            "modules_to_save": None, "layers_pattern": None, "peft_version": "0.17.0",
+        },
+        "files": {"README.md": "---\ntags:\n- axolotl\n---\n", "config.json": "", "runs/events.out.tfevents.1": "x"},
+        "pickles": ["adapter_model.bin", "training_args.bin"],
+    },
+    "LLaMA-Factory": {
+        "config": {
+            "base_model_name_or_path": "/mnt/weights/Mistral-7B", "alpha_pattern": {}, "rank_pattern": {}, "megatron_config": None,
+            "megatron_core": "megatron.core", "layer_replication": None, "exclude_modules": None,
+        },
+        "files": {
+            "README.md": "---\ntags:\n- llama-factory\n---\n", "all_results.json": "{}", "train_results.json": "{}",
+            "trainer_log.jsonl": "{}\n", "training_loss.png": "x", "llamaboard_config.yaml": "top.lang: en\n",
+            "training_args.yaml": "stage: sft\n", "running_log.txt": "a patient's text", "checkpoint-7/adapter_config.json": "{}",
+        },
+        "pickles": ["training_args.bin"],
+    },
+}  # fmt: skip
+"""What these trainers leave beside an adapter and write into its configuration, as their published adapters show it."""
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_an_adapter_as_its_trainer_leaves_it_is_adopted_and_what_lies_beside_is_named(
+    adapter, base, data, tmp_path, trainer
+):
+    left = TRAINERS[trainer]
+    folder, wanted = adapter()
+    change_config(folder, **left["config"])
+    for name, text in left["files"].items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text((base / name).read_text() if name == "config.json" else text)
+    for name in left["pickles"]:
+        (folder / name).write_bytes(b"\x80\x04a pickle that must never be opened")
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)  # with chat_template.jinja
+    state = {"global_step": 7, "epoch": 1.0, "log_history": [{"loss": 1.0}]}
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    told = []
+    run = adopt(folder, spec_of(base, data, tmp_path), on_stage=told.append)
+    found = run.loaded.model(input_ids=torch.arange(5, 25)[None]).logits
+    assert torch.allclose(found, wanted, atol=1e-5)
+    adopted = json.loads((run.path / "run.json").read_text())["adopted"]
+    assert adopted["base_model_name_or_path"] == left["config"]["base_model_name_or_path"]
+    assert adopted["trainer_state"] == {"global_step": 7, "epoch": 1.0}
+    assert adopted["not_read"] == sorted(left["pickles"])
+    beside = {name.split("/")[0] + "/" * ("/" in name) for name in left["files"]}
+    assert beside <= set(adopted["left_aside"])
+    assert any(f"call its base '{left['config']['base_model_name_or_path']}'" in said for said in told)
+    assert any("pickles, which are not read: " in said for said in told)
+    kept = json.loads((run.adapter_dir / CONFIG).read_text())
+    assert "auto_mapping" not in kept
+    assert not list(run.path.rglob("*.bin"))
+    assert "a patient's text" not in (run.path / "run.json").read_text()
+
+
+def test_a_folder_of_checkpoints_alone_names_one(adapter, base, data, tmp_path):
+    folder, _ = adapter()
+    folder.rename(tmp_path / "checkpoint-7")
+    folder.mkdir()
+    (tmp_path / "checkpoint-7").rename(folder / "checkpoint-7")
+    with pytest.raises(UnsafeAdapterError, match="name one, as 'checkpoint-7'"):
+        adopt(folder, spec_of(base, data, tmp_path))
+
+
 def test_the_template_beside_the_adapter_decides_the_prompts(adapter, base, data, tmp_path):
     folder, _ = adapter()
     tokenizer = AutoTokenizer.from_pretrained(base)

@@ -85,7 +85,8 @@ def _eight_bits(value: Any, device: str) -> Any:
 
     bitsandbytes: Any = library
     stored = bitsandbytes.nn.Int8Params(value.contiguous(), requires_grad=False, has_fp16_weights=False).to(device)
-    return bitsandbytes.functional.int8_vectorwise_dequant(stored.CB, stored.SCB).to(value.dtype).cpu()
+    # in the order of the layer's own backward; its forward rounds what goes in too, so that no weight says all of it
+    return stored.CB.to(value.dtype).mul_(stored.SCB.unsqueeze(1).mul(1.0 / 127.0)).cpu()
 
 
 def _applied(model: ModelSpec, names: set[str], rounded: Callable[[Any], Any]) -> StoredAs:

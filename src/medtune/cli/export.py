@@ -53,6 +53,11 @@ def export(
         )
         return
     typer.echo(f"{exported.path}\n{exported.state}: {_sentence(exported.facts['proof'])}")
+    if uploaded := exported.facts.get("uploaded"):
+        seen = "private" if uploaded["private"] else "public"
+        typer.echo(
+            f"{uploaded['url']} ({seen}), commit {uploaded['commit']}: {len(uploaded['files'])} files read back are equal"
+        )
     for line in exported.usage:
         typer.echo(line)
 

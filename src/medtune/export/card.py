@@ -1,14 +1,12 @@
-"""Writes the model card that lies beside an adapter or an exported artifact: what it is, how it was made, under which terms."""
+"""Writes the model card that lies beside an adapter: what it is, how it was made, under which terms."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medtune.plugins.contracts import ExportSource
 from medtune.specs import RunSpec
 
-__all__ = ["write_card", "write_export_card"]
-
+__all__ = ["write_card"]
 
 _CARD = """---
 {base}library_name: peft
@@ -69,82 +67,3 @@ def _told(adopted: Mapping[str, Any]) -> str:
     facts = {**adopted, **adopted.get("trainer_state", {})}
     said = ", ".join(f"{key} {value}" for key, value in facts.items() if isinstance(value, str | int | float))
     return f"| its files say | {said or 'nothing'} |".replace("{", "(").replace("}", ")").replace("\n", " ")
-
-
-_EXPORT_CARD = """---
-{base}library_name: {library}
-pipeline_tag: text-generation
-tags: [medtune]
----
-
-# {label}, tuned: {to}
-
-Written by medtune from a LoRA run on `{data}`. It is a research artefact: its answers are no medical advice, and it was not
-assessed as a medical device. {state}
-
-| setting | value |
-| --- | --- |
-| base | {label} |
-| precision | {precision} |
-{facts}
-{usage}
-## Terms of model and data
-
-{terms}
-"""
-_STATES = {
-    "proved": "It was loaded again and compared with the tuned model before this card was written; `export.json` has the figures.",
-    "unproved": "**It was not proved**: nothing loaded it again after it was written.",
-    "refused": "**Do not use it: it does not answer as the tuned model.** `export.json` says why.",
-}
-
-
-def write_export_card(path: Path, source: ExportSource, export: Mapping[str, Any]) -> None:
-    """Write the card of an exported artifact.
-
-    Args:
-        path: file to write.
-        source: the run.
-        export: content of ``export.json``.
-    """
-    repository = source.spec.model.repository
-    rows = {**export["facts"], **_proof_rows(export["proof"])}
-    facts = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in rows.items() if _is_short(value))
-    usage = "\n".join(["", "```text", *export["usage"], "```", ""]) if export["usage"] else ""
-    licences: Sequence[str] = source.record.get("plan", {}).get("licences", ())
-    terms = "\n".join(f"- {sentence}" for sentence in licences)
-    path.write_text(
-        _EXPORT_CARD.format(
-            base=f"base_model: {repository}\n" if repository else "",
-            library="peft" if export["to"] in ("vllm", "sglang", "hub") else "transformers",
-            label=source.spec.model.label,
-            to=export["to"],
-            data=source.spec.data.source,
-            state=_STATES[export["state"]],
-            precision=export["precision"],
-            facts=facts,
-            usage=usage,
-            terms=terms or "- none known to medtune; ask the owners of model and data",
-        ),
-        "utf-8",
-    )
-
-
-def _proof_rows(proof: Mapping[str, Any]) -> dict[str, Any]:
-    if not proof:
-        return {}
-    found: dict[str, Any] = {
-        "loaded again by": proof["reader"],
-        "greedy answers equal": f"{proof['equal']} of {proof['prompts']} prompts, {proof['near_ties']} more differ at near ties",
-        "largest logit difference": f"{proof['relative_error']:.2g} of the largest logit",
-    }
-    for task, score in proof.get("scores", {}).get("artifact", {}).items():
-        interval = score["interval"]
-        within = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-        adapter = proof["scores"]["adapter"][task]["value"]
-        found[f"{task}, {score['metric']}"] = f"{score['value']:.3f}{within}; the adapter {adapter:.3f}"
-    return found
-
-
-def _is_short(value: Any) -> bool:
-    return isinstance(value, str | int | float)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from medtune.export.hub import HubExporter
 from medtune.export.llama_cpp.exporters import GgufAdapterExporter, GgufExporter
+from medtune.export.llama_cpp.ollama import OllamaExporter
 from medtune.export.merged import MergedExporter
 from medtune.export.serving import AdapterForServer
 from medtune.plugins.contracts import Exporter
@@ -18,6 +20,8 @@ def provide_exporters() -> Sequence[Exporter]:
         MergedExporter(),
         GgufExporter(),
         GgufAdapterExporter(),
+        OllamaExporter(),
         AdapterForServer("vllm"),
         AdapterForServer("sglang"),
+        HubExporter(),
     ]

@@ -11,13 +11,13 @@ from medtune.export.options import chosen, read_options
 from medtune.export.tuned_weights import SOURCES, TunedWeights, base_source
 from medtune.plugins.contracts import Exported, ExportSource
 
-__all__ = ["DTYPES", "MergedExporter", "copy_tokenizer"]
+__all__ = ["DTYPES", "TOKENIZER_FILES", "MergedExporter", "copy_tokenizer"]
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 _STORED = {"BF16": "bf16", "F16": "fp16", "F32": "fp32"}
 _SHARD_BYTES = 2 * 2**30
 _DEFAULTS = {"dtype": "auto", "source": "auto"}
-_TOKENIZER = (
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -25,6 +25,7 @@ _TOKENIZER = (
     "tokenizer.model",
     "prompt_contract.json",
 )
+"""Files beside an adapter that say how it is asked; the contract's samples are no row of any data set."""
 
 
 class MergedExporter:
@@ -54,7 +55,7 @@ class MergedExporter:
 
 def copy_tokenizer(adapter_dir: Path, target: Path) -> None:
     """Copy the tokenizer that the adapter was trained with, its chat template and the prompt contract."""
-    for name in _TOKENIZER:
+    for name in TOKENIZER_FILES:
         if (adapter_dir / name).is_file():
             shutil.copyfile(adapter_dir / name, target / name)
 

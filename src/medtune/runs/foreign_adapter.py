@@ -31,7 +31,16 @@ _READ = {
     "peft_type",
     "task_type",
 }
-_OF_BASE = {"base_model_name_or_path", "revision", "megatron_core", "corda_config", "eva_config", "runtime_config"}
+_OF_BASE = {
+    "auto_mapping",  # unsloth's name of the base's class; the configuration is written anew without it
+    "base_model_name_or_path",
+    "revision",
+    "megatron_core",
+    "corda_config",
+    "eva_config",
+    "runtime_config",
+}
+_TAKEN = {CONFIG, WEIGHTS, "trainer_state.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
 _WRAPPERS = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)\.")
 _TOLD_CONFIG = ("base_model_name_or_path", "revision", "peft_version")
 _TOLD_STATE = ("global_step", "epoch", "num_train_epochs", "max_steps", "train_batch_size", "best_metric")
@@ -66,6 +75,7 @@ def read_foreign(folder: Path, of_base: Collection[str]) -> ForeignAdapter:
         UnsafeAdapterError: it is no LoRA adapter in safetensors, one of another base's layers, or one that a run's spec cannot
             describe.
     """
+    _require_own_files(folder)
     config = read_json(folder, CONFIG)
     if config.get("peft_type") != "LORA":
         raise UnsafeAdapterError(
@@ -102,6 +112,18 @@ def write_own(foreign: ForeignAdapter, target: Path, base: ModelSpec) -> None:
         "target_modules": sorted(foreign.lora.target_modules),
     }
     (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def _require_own_files(folder: Path) -> None:
+    """Refuse a folder that holds adapters in folders of its own, as trainers leave checkpoints, and name one."""
+    inner = sorted(file.parent.name for file in folder.glob(f"*/{CONFIG}"))
+    if inner and not (folder / CONFIG).is_file():
+        raise UnsafeAdapterError(
+            str(folder),
+            "files",
+            f"it holds no '{CONFIG}' itself, and {len(inner)} folders that do",
+            f"name one, as '{inner[-1]}'",
+        )
 
 
 def _require_known(folder: Path, config: Mapping[str, Any]) -> None:
@@ -173,5 +195,9 @@ def _told(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     if state.is_file() and state.stat().st_size < _MOST_JSON:
         values = read_json(folder, state.name)
         said["trainer_state"] = {k: values[k] for k in _TOLD_STATE if isinstance(values.get(k), int | float)}
-    said["not_read"] = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLE_SUFFIXES)
+    left = [path for path in folder.iterdir() if path.name not in _TAKEN]
+    said["not_read"] = sorted(path.name for path in left if path.suffix in PICKLE_SUFFIXES)
+    said["left_aside"] = sorted(
+        f"{path.name}/" if path.is_dir() else path.name for path in left if path.suffix not in PICKLE_SUFFIXES
+    )
     return said

@@ -1,5 +1,6 @@
 """A hub on this machine, with a content network on another port: models, data sets, and every fault that one can have."""
 
+import hashlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from medtune.testing.hub_contents import Asked, Fault, Files, StandInHub, digest_of, entry_of, is_large
+from medtune.testing.hub_uploads import received
 
 __all__ = ["pointed_at", "serve_hub"]
 
@@ -75,6 +77,7 @@ def pointed_at(hub: StandInHub, home: Path, *, token: str = "", offline: bool = 
 class _Handler(BaseHTTPRequestHandler):
     hub: ClassVar[StandInHub]
     host: ClassVar[str]
+    body = b""
     protocol_version = "HTTP/1.1"
     timeout = 30
 
@@ -93,8 +96,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - http.server's name
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.do_GET()
+
+    do_PUT = do_POST  # noqa: N815 - http.server's name
 
     def answer(self) -> None:
         raise NotImplementedError
@@ -145,6 +150,13 @@ class _Handler(BaseHTTPRequestHandler):
 class _Hub(_Handler):
     def answer(self) -> None:
         path = self.path.partition("?")[0]
+        if self.command == "POST" and (
+            sent := received(self.hub, path, self.body, self.headers.get("Authorization", ""))
+        ):
+            self.send(
+                sent.status, json.dumps(sent.values).encode(), {"Content-Type": "application/json", **sent.headers}
+            )
+            return
         resolve, api = _RESOLVE.fullmatch(path), _API.fullmatch(path)
         if resolve:
             self._for("datasets" if resolve["sets"] else "models", resolve, self._resolve)
@@ -192,7 +204,14 @@ class _Hub(_Handler):
 
     def _info(self, commit: str, files: Files, match: re.Match[str]) -> None:
         siblings = [{"rfilename": path} for path in files]
-        facts = {"_id": "0", "id": match["name"], "sha": commit, "siblings": siblings, "tags": [], "private": False}
+        facts = {
+            "_id": "0",
+            "id": match["name"],
+            "sha": commit,
+            "siblings": siblings,
+            "tags": [],
+            "private": match["name"] in self.hub.private,
+        }
         self._json({**facts, "gated": False, "disabled": False, "downloads": 0, "likes": 0})
 
     def _tree(self, _commit: str, files: Files, match: re.Match[str]) -> None:
@@ -215,6 +234,10 @@ class _Hub(_Handler):
 
 class _Cdn(_Handler):
     def answer(self) -> None:
+        if self.command == "PUT":
+            self.hub.stored[hashlib.sha256(self.body).hexdigest()] = self.body
+            self.send(200, b"", {})
+            return
         _, kind, owner, name, commit, path = self.path.partition("?")[0].split("/", 5)
         held = self.hub.models if kind == "models" else self.hub.datasets
         self.send_part(held[f"{owner}/{name}"][commit][path], {"Accept-Ranges": "bytes"})

@@ -72,6 +72,9 @@ class StandInHub:
         models: name -> commit -> path -> bytes; the last commit is what ``main`` is at.
         datasets: likewise.
         gated: names that need a token with access; such as "hf_member" is one.
+        private: names that only those with access see.
+        writers: tokens that may write.
+        stored: SHA-256 of what was sent to large storage -> bytes.
         endpoint: address of the hub.
         faults: what goes wrong; may be changed while it serves.
         asked: the requests in order.
@@ -82,6 +85,9 @@ class StandInHub:
     models: dict[str, dict[str, Files]] = field(default_factory=dict[str, dict[str, Files]])
     datasets: dict[str, dict[str, Files]] = field(default_factory=dict[str, dict[str, Files]])
     gated: frozenset[str] = frozenset()
+    private: set[str] = field(default_factory=set[str])
+    writers: frozenset[str] = frozenset({"hf_writer"})
+    stored: dict[str, bytes] = field(default_factory=dict[str, bytes])
     endpoint: str = ""
     cdn: str = ""
     faults: list[Fault] = field(default_factory=list[Fault])

@@ -127,6 +127,9 @@ def _described(asked: RunRequest, foreign: ForeignAdapter) -> RunSpec:
     said = foreign.told.get("base_model_name_or_path")
     if said and said not in (spec.model.name, spec.model.path):
         asked.on_stage(f"the adapter's files call its base '{said}'; here it is put on '{spec.model.label}'")
+    for what, key in (("pickles, which are not read", "not_read"), ("left aside", "left_aside")):
+        if foreign.told.get(key):
+            asked.on_stage(f"beside the adapter, {what}: {', '.join(foreign.told[key])}")
     return spec.model_copy_with(lora=foreign.lora)
 
 

@@ -13,6 +13,7 @@ from medtune.cli.app import run as command
 from medtune.errors import SpecError, UnknownNameError, UnsafeArtifactError
 from medtune.export import merged
 from medtune.plugins.host import create_host
+from medtune.workflow.exporting import export
 from medtune.workflow.exporting.refusal import RefusedExportError
 from medtune.workflow.run import Run
 
@@ -31,6 +32,10 @@ def test_a_merged_model_is_proved_by_plain_transformers(trained, tmp_path):
     assert proof["prompts_equal"] == proof["conversations"] > 0
     score = next(iter(proof["scores"]["artifact"].values()))
     assert score["rows"] == 4
+    assert proof["scores"]["difference"]["nli"]["difference"] == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"greedy answers equal | {proof['equal']} of {proof['prompts']} prompts" in card
+    assert "nli, artifact less adapter | +0.000, 4 rows" in card
     written = json.loads((tmp_path / "out" / "export.json").read_text())
     assert written["proof"] == proof
     assert written["state"] == "proved"
@@ -76,6 +81,34 @@ def test_a_wrong_merge_is_put_aside_and_never_done(trained, tmp_path, monkeypatc
     assert kept["state"] == "refused"
     assert kept["proof"]["problems"]
     assert "Do not use it" in (tmp_path / "out-refused" / "README.md").read_text()
+
+
+def test_what_cannot_be_loaded_is_put_aside_too(trained, tmp_path, monkeypatch, capsys):
+    run, write = trained(), merged.MergedExporter.export
+
+    def cut(self, source, target, options):
+        exported = write(self, source, target, options)
+        (target / "model.safetensors").write_bytes((target / "model.safetensors").read_bytes()[:-9])
+        return exported
+
+    monkeypatch.setattr(merged.MergedExporter, "export", cut)
+    assert command(["export", str(run.path), "--to", "merged", "--out", str(tmp_path / "out"), "--json"]) == 4
+    assert json.loads(capsys.readouterr().out)["error"]["type"] == RefusedExportError.__name__
+    assert not (tmp_path / "out").exists()
+    kept = json.loads((tmp_path / "out-refused" / "export.json").read_text())
+    assert kept["state"] == "refused"
+    assert "cannot be loaded" in kept["proof"]["problems"][0]
+    assert "Do not use it" in (tmp_path / "out-refused" / "README.md").read_text()
+
+
+def test_an_artifact_that_fails_while_it_is_scored_is_put_aside_too(trained, tmp_path, monkeypatch):
+    def fail(*_arguments):
+        raise UnsafeArtifactError("the artifact cannot be loaded")
+
+    monkeypatch.setattr(export, "scored_again", fail)
+    with pytest.raises(RefusedExportError):
+        trained().export("merged", tmp_path / "out", score=True)
+    assert json.loads((tmp_path / "out-refused" / "export.json").read_text())["state"] == "refused"
 
 
 def test_shards_and_one_file_hold_the_same(trained, tmp_path, monkeypatch):

@@ -95,13 +95,13 @@ FAMILIES = ("mistral", "llama", "llama bpe", "qwen2", "qwen3", "gemma", "gemma2"
 
 
 @quiet_libraries()
-def make_base(family, folder):
+def make_base(family, folder, **more):
     """Write a tiny random base of a family, whose norms and biases are not what they are at first."""
     import torch
     from transformers import CONFIG_MAPPING
 
     tokenizer = tokenizer_of(family)
-    sizes = {key: value for key, value in {**SIZES, **OWN.get(family, {})}.items() if value is not None}
+    sizes = {key: value for key, value in {**SIZES, **OWN.get(family, {}), **more}.items() if value is not None}
     config = CONFIG_MAPPING[family.split()[0]](
         vocab_size=len(tokenizer) + 3, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id, **sizes,

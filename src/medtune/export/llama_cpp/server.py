@@ -45,9 +45,9 @@ class LlamaServer:
         with urllib.request.urlopen(request, timeout=600) as answer:  # noqa: S310 - as above
             return dict(json.load(answer))
 
-    def tokens(self, text: str, *, special: bool = False) -> list[int]:
-        """Return the ids of a text, without a token that begins it."""
-        found = self.ask("/tokenize", {"content": text, "add_special": False, "parse_special": special})
+    def tokens(self, text: str, *, special: bool = False, begins: bool = False) -> list[int]:
+        """Return the ids of a text; with ``begins`` after the token that begins texts, where the file says that there is one."""
+        found = self.ask("/tokenize", {"content": text, "add_special": begins, "parse_special": special})
         return [int(token) for token in found["tokens"]]
 
     def rendered(self, messages: Sequence[Mapping[str, str]]) -> str:

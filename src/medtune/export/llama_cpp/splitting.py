@@ -13,7 +13,7 @@ from typing import Any
 from medtune.errors import SpecError
 from medtune.export.llama_cpp.vocabulary import Vocabulary, add_vocabulary
 
-__all__ = ["CANDIDATES", "PROBES", "find_splitting"]
+__all__ = ["CANDIDATES", "PROBES", "find_splitting", "pieces_agree"]
 
 CANDIDATES = (
     "gpt-2", "qwen2", "llama-bpe", "smollm", "tekken", "gpt-4o", "deepseek-llm", "qwen35", "starcoder", "command-r",
@@ -66,6 +66,25 @@ def find_splitting(adapter_dir: Path, vocabulary: Vocabulary) -> str:
         f"llama.cpp splits texts for byte-level BPE in none of {len(CANDIDATES)} ways as this tokenizer does, so its prompts "
         "would have other ids; use tokens_only=true where prompts are given as ids, or export to merged"
     )
+
+
+def pieces_agree(adapter_dir: Path, vocabulary: Vocabulary) -> str:
+    """Return, in words, for how many probing texts llama.cpp has the ids of a SentencePiece tokenizer.
+
+    Tokenizers that transformers made of one differ where a text begins with a space: they put no further one before it.
+    """
+    if find_spec("xllamacpp") is None:
+        return "not tried: llama.cpp is not installed"
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(adapter_dir), trust_remote_code=False)
+    wanted = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in PROBES]
+    with tempfile.TemporaryDirectory(prefix="medtune-splitting-") as folder:
+        found = _ids(Path(folder), vocabulary, "default", PROBES) or [[] for _ in PROBES]
+    differing = [text for text, one, other in zip(PROBES, wanted, found, strict=True) if one != other]
+    spaced = sum(text.startswith(" ") for text in differing)
+    told = f"{len(PROBES) - len(differing)} of {len(PROBES)} have the tokenizer's ids in llama.cpp"
+    return f"{told}; {spaced} that differ begin with a space" if differing else told
 
 
 def _ids(folder: Path, vocabulary: Vocabulary, name: str, texts: Sequence[str]) -> list[list[int]] | None:

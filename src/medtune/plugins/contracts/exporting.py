@@ -45,7 +45,7 @@ class Exported:
         path: folder of the artifact.
         reader: what loads it again to compare: "transformers" (a folder of a whole model), "peft" (an adapter and the base),
             "llama.cpp" (a GGUF file), or "" where medtune knows no way; the artifact then counts as unproved.
-        load: what the reader needs besides, as JSON values: ``file``, ``adapter``, ``base``.
+        load: what the reader needs besides, as JSON values: ``file``, ``adapter``, ``base``, ``modelfile``.
         precision: type of its weights, such as "bf16" or "Q8_0"; bounds how far its logits may be off.
         facts: what was chosen and found, as JSON values; written into ``export.json``.
         usage: lines that say how it is used, such as a command.

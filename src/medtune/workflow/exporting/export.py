@@ -16,8 +16,8 @@ from medtune.data.encode import Encoder
 from medtune.data.hub.models import loadable
 from medtune.data.prepare import encoder_of
 from medtune.data.tokenizer import load_tokenizer
-from medtune.errors import SpecError
-from medtune.export.card import write_export_card
+from medtune.errors import SpecError, UnsafeArtifactError
+from medtune.export.artifact_card import write_export_card
 from medtune.plugins.contracts import Exported, Exporter, ExportSource, Loaded
 from medtune.plugins.host import PluginHost
 from medtune.runs.folder import RunFolder
@@ -82,9 +82,7 @@ def export_run(asked: ExportRequest) -> Exported:
         UnsafeArtifactError: adapter, tokenizer or base is not the one of the run.
         RefusedExportError: the artifact is not the tuned model; it lies beside the place asked for, under another name.
     """
-    exporter: Exporter = asked.host.find("exporter", asked.to)
-    if asked.score and not asked.prove:
-        raise SpecError("score compares the artifact's answers with the adapter's, which needs the proof; leave it on")
+    exporter = _exporter(asked)
     options = dict(asked.options or {})
     target = _target(asked)
     source, encoder = _source(asked)
@@ -96,7 +94,7 @@ def export_run(asked: ExportRequest) -> Exported:
         exported = exporter.export(source, work, options)
         proof = _prove(exported, work, source, reference) if reference is not None and exported.reader else {}
         if tuned_scores is not None and reference is not None and proof and not proof["problems"]:
-            proof["scores"] = scored_again(exported, work, reference, tuned_scores, encoder)
+            proof |= _scored(exported, work, reference, tuned_scores, encoder)
         for name in exported.load.get("only_for_proof", ()):
             (work / name).unlink()
         state = _UNPROVED if not proof else _REFUSED if proof["problems"] else _PROVED
@@ -110,6 +108,15 @@ def export_run(asked: ExportRequest) -> Exported:
     if state == _REFUSED:
         raise RefusedExportError(asked.to, str(place), proof["problems"])
     return _published(exporter, source, exported, options)
+
+
+def _exporter(asked: ExportRequest) -> Exporter:
+    exporter: Exporter = asked.host.find("exporter", asked.to)
+    if asked.score and not asked.prove:
+        raise SpecError("score compares the artifact's answers with the adapter's, which needs the proof; leave it on")
+    if not asked.prove and hasattr(exporter, "publish"):
+        raise SpecError(f"'{asked.to}' carries an artifact elsewhere, and only a proved one; leave the proof on")
+    return exporter
 
 
 def _target(asked: ExportRequest) -> Path:
@@ -186,12 +193,24 @@ def _work_folder(target: Path) -> Iterator[Path]:
 
 def _prove(exported: Exported, work: Path, source: ExportSource, reference: Reference) -> dict[str, Any]:
     _LOG.info("loading it again in a process of its own")
-    found = read_again(exported, work, reference)
+    try:
+        found = read_again(exported, work, reference)
+    except UnsafeArtifactError as error:  # what cannot be loaded is put aside as what answers wrongly is
+        return {"problems": [str(error)]}
     scheme = source.spec.quant.scheme
     # int8 rounds what goes into a layer too, which no other form of the weights does
     is_other = scheme != "none" and (exported.facts.get("source") == "original" or scheme == "int8")
     roundings = [exported.precision, reference.compute_dtype, *([scheme] if is_other else [])]
     return judge(reference, found, roundings).to_json()
+
+
+def _scored(
+    exported: Exported, work: Path, reference: Reference, tuned: TunedScores, encoder: Encoder
+) -> dict[str, Any]:
+    try:
+        return {"scores": scored_again(exported, work, reference, tuned, encoder)}
+    except UnsafeArtifactError as error:
+        return {"problems": [str(error)]}
 
 
 def _describe(

@@ -29,7 +29,7 @@ def read_again(exported: Exported, folder: Path, reference: Reference, questions
     """
     asked = reference.questions if questions is None else questions
     load: dict[str, Any] = dict(exported.load)
-    place = {key: str(folder / value) for key, value in load.items() if key in ("file", "adapter")}
+    place = {key: str(folder / value) for key, value in load.items() if key in ("file", "adapter", "modelfile")}
     job = {
         **load,
         **place,
@@ -52,8 +52,9 @@ def _by_llama_cpp(job: dict[str, Any], asked: Questions, reference: Reference) -
         job["server"] = str(Path(server.__file__).parent)
         job["vocabulary"] = int(reference.tuned.logits.shape[1])
         return ask_again("by_llama_cpp", job, asked, "llama.cpp (xllamacpp) in a process of its own")
-    if "adapter" in job:
-        raise SpecError("a GGUF adapter is proved by llama.cpp, which is not installed: pip install xllamacpp")
+    if "adapter" in job or "modelfile" in job:
+        what = "a folder for Ollama" if "modelfile" in job else "a GGUF adapter"
+        raise SpecError(f"{what} is proved by llama.cpp, which is not installed: pip install xllamacpp")
     job["gguf_file"] = Path(job["file"]).name
     return ask_again(
         "by_transformers", job, asked, "transformers' GGUF reader in a process of its own, not by llama.cpp"

@@ -87,7 +87,7 @@ def ask_again(reader: str, job: Mapping[str, Any], questions: Questions, said: s
         )
         if done.returncode != 0:
             raise UnsafeArtifactError(
-                f"the artifact cannot be loaded by {said} ({_complaint(done.stderr)}); nothing was proved"
+                f"the artifact cannot be loaded by {said} ({_complaint(done.returncode, done.stderr)}); nothing was proved"
             )
         found: dict[str, Any] = json.loads((Path(folder) / "answers.json").read_text("utf-8"))
         logits = np.load(Path(folder) / "logits.npy", allow_pickle=False)
@@ -114,7 +114,9 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _complaint(text: str) -> str:
+def _complaint(code: int, text: str) -> str:
     """Return the type of the error that a program ended with, never a prompt."""
+    if code < 0:
+        return f"signal {-code} ended it; where memory was short, prove it on a larger machine, or leave it unproved by --no-proof"
     lines = [line for line in text.splitlines() if line and not line.startswith((" ", "\t"))]
     return lines[-1].partition(": ")[0][:_LAST_LINE] if lines else "it said nothing"

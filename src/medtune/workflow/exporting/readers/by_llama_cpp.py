@@ -1,7 +1,8 @@
 """Loads a GGUF file by llama.cpp and answers prompts: a program of its own, which imports no medtune.
 
 ``python by_llama_cpp.py JOB.json``: JOB holds ``file``, with ``adapter`` a GGUF adapter, ``server`` (the folder of the
-program that asks llama.cpp), ``vocabulary``, ``prompts`` (ids), ``limits``, ``conversations`` (messages), ``tokens_only`` and ``out``.
+program that asks llama.cpp), ``vocabulary``, ``prompts`` (ids), ``limits``, ``conversations`` (messages), ``tokens_only`` and ``out``;
+with ``modelfile`` that says which files are loaded, how conversations are rendered, and what ends an answer besides.
 Answers go to ``out/answers.json``, and to ``out/logits.npy`` the log-probabilities that llama.cpp tells after each prompt, NaN
 for those that it does not.
 """
@@ -31,6 +32,7 @@ def main(file: str) -> None:
     sys.path.insert(0, job["server"])
     from server import LlamaServer  # type: ignore[import-not-found]  # a file of that folder, outside of any package
 
+    said: Any = _modelfile(job)
     server: Any = LlamaServer(job["file"], job.get("adapter", ""), longest + _ROOM)
     asked = [
         server.answer(prompt, limit, min(_PROBABILITIES, job["vocabulary"]))
@@ -42,9 +44,12 @@ def main(file: str) -> None:
             logits[row, token] = value
     np.save(Path(job["out"]) / "logits.npy", logits)
     prompts = None
-    if not job.get("tokens_only"):
+    if said is not None:
+        texts = [_language().rendered(said.template, messages) for messages in job["conversations"]]
+        prompts = [server.tokens(text, special=True, begins=True) for text in texts]
+    elif not job.get("tokens_only"):
         prompts = [server.tokens(server.rendered(messages), special=True) for messages in job["conversations"]]
-    ends = set(_stop_ids(job["file"]))
+    ends = set(_stop_ids(job["file"], said.parameters.get("stop", []) if said is not None else []))
     for found in asked:
         if found["ended"] and found["ids"] and found["ids"][-1] in ends:
             found["ids"].pop()  # llama.cpp tells the id that ends an answer too
@@ -58,15 +63,33 @@ def main(file: str) -> None:
     (Path(job["out"]) / "answers.json").write_text(json.dumps(answers), "utf-8")
 
 
-def _stop_ids(file: str) -> list[int]:
-    """Return the ids at which llama.cpp ends an answer, by what the file says and by the names that it knows itself."""
+def _language() -> Any:
+    """Return what knows Ollama's language; it lies beside the server."""
+    import ollama_language  # type: ignore[import-not-found]  # as above
+
+    return ollama_language
+
+
+def _modelfile(job: dict[str, Any]) -> Any:
+    """Return what a Modelfile says, None without one; its files are those that the job loads."""
+    if "modelfile" not in job:
+        return None
+    file = Path(job["modelfile"])
+    said: Any = _language().read_modelfile(file.read_text("utf-8"))
+    job["file"] = str(file.parent / said.base)
+    job["adapter"] = str(file.parent / said.adapter) if said.adapter else ""
+    return said
+
+
+def _stop_ids(file: str, more: list[str]) -> list[int]:
+    """Return the ids that end an answer: by what the file says, by the names that llama.cpp knows itself, and ``more``."""
     from gguf import GGUFReader
 
     fields = GGUFReader(file).fields
     named = [fields.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
     tokens: list[str] = fields["tokenizer.ggml.tokens"].contents()
     found = {int(field.contents()) for field in named if field is not None}
-    return sorted(found | {tokens.index(name) for name in _ENDS_BY_NAME if name in tokens})
+    return sorted(found | {tokens.index(name) for name in (*_ENDS_BY_NAME, *more) if name in tokens})
 
 
 if __name__ == "__main__":
