@@ -157,6 +157,8 @@ class _Formatting:
             return None, f"its columns fit another formatter than '{self._formatter.name}', which most rows fit"
         given = Watched(values) if self._watched else values
         example, fault = _formatted(self._format, given, row.row_id, self._shaper.document(row.values))
+        if example is not None and (lack := self._shaper.lacks_document(row.values)):
+            example, fault = None, lack
         if self._account is not None:
             if example is None:
                 self._account.note_refused(values)

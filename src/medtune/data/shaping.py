@@ -1,11 +1,13 @@
 """Gives a row the columns that formatters read: those that ``data.columns`` names, with what stands for nothing left out."""
 
 import json
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from medtune.data.sources.names import LIST_COLUMNS
+from medtune.data.sources.names import LIST_COLUMNS, is_plain
 from medtune.data.sources.reading import SourceNotes
 from medtune.specs import SourceSpec
 
@@ -17,9 +19,15 @@ LIST_ROLES = LIST_COLUMNS
 """Roles whose lists stay lists; in any other role a list of texts is joined."""
 _KEPT_AS_TEXT = frozenset({"messages", "conversations", "options", "choices", "tokens", "ner_tags"})
 """Columns whose lists and objects a table may keep as JSON text."""
-_NOTHING = frozenset({"nan", "NaN", "<NA>", "<noinput>", "<no input>", "<Noinput>"})
-"""Texts that stand for a missing value: what pandas makes of one, and what Alpaca's authors wrote."""
+_SPREADSHEET_ERRORS = (
+    "#N/A #REF! #DIV/0! #VALUE! #NAME? #NUM! #NULL! #SPILL! #CALC! #FIELD! #BLOCKED! #CONNECT! #UNKNOWN! #BUSY! "
+    "#GETTING_DATA #ERROR!"
+).split()
+_NOTHING = frozenset({"nan", "NaN", "<NA>", "<noinput>", "<no input>", "<Noinput>", *_SPREADSHEET_ERRORS})
+"""Texts that stand for a missing value: what pandas makes of one, what Alpaca's authors wrote, and errors of a spreadsheet."""
 _LONGEST_NOTHING = max(map(len, _NOTHING))
+_NO_IDENTIFIER = frozenset({"", "none", "null", "na", "n/a", "-", *(text.casefold() for text in _NOTHING)})
+_WHOLE_FLOAT = re.compile(r"(-?\d+)\.0+")
 
 
 class Shaper:
@@ -66,14 +74,29 @@ class Shaper:
         return {**row, **named} if named else row
 
     def document(self, values: Mapping[str, Any]) -> str:
-        """Return the document that a row as read belongs to, empty when it names none."""
+        """Return the document that a row as read belongs to, empty when it names none.
+
+        One document may be written in several ways: with spaces around, in capitals, and, by a table with gaps, as 1001.0.
+        """
         if not self._document:
             return ""
         found = reach(values, self._document)
         if found is None:
             return ""
         self.found.add("document")
-        return text_of(found)
+        name = " ".join(unicodedata.normalize("NFKC", text_of(found)).casefold().split())
+        whole = _WHOLE_FLOAT.fullmatch(name)
+        return "" if name in _NO_IDENTIFIER else whole[1] if whole else name
+
+    def lacks_document(self, values: Mapping[str, Any]) -> str:
+        """Return what is wrong with a row that names no document where the others do, "" where nothing is."""
+        if not self._document or self.document(values):
+            return ""
+        column = repr(self._document) if is_plain(self._document) else "that data.document names"
+        return (
+            f"column {column} (data.document) is blank, so the row may be of a document that stands on the other side of the "
+            "split; fill it in (tables often have it on the first row of a group only, in a merged cell), or leave such rows out"
+        )
 
     def _mapped(self, values: Mapping[str, Any]) -> dict[str, Any]:
         away = self._used | self.metadata
