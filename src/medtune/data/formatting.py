@@ -1,5 +1,6 @@
 """Makes examples of one source's rows: shaped, formatted by the formatter that fits many of them, and accounted for."""
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -8,7 +9,7 @@ from medtune.data.formatters import FormatterChoice, MalformedRowError
 from medtune.data.member_account import MemberAccount
 from medtune.data.quarantine import Quarantine
 from medtune.data.rows import Row
-from medtune.data.shaping import METADATA, Shaper
+from medtune.data.shaping import METADATA, Shaper, stands_for_nothing
 from medtune.data.sources.names import listed
 from medtune.data.sources.reading import SourceNotes
 from medtune.data.watched import Watched
@@ -23,6 +24,7 @@ _LOOKED_AT = 1000
 """Rows by whose columns the formatter is chosen."""
 _LOOKED_AT_CHARACTERS = 300_000
 _ROLES = frozenset({"system", "user", "assistant"})
+_NULL = re.compile(r"column '(.+)' is (?:null|empty, missing or null)")
 
 
 class _Shaped(NamedTuple):
@@ -157,6 +159,8 @@ class _Formatting:
             return None, f"its columns fit another formatter than '{self._formatter.name}', which most rows fit"
         given = Watched(values) if self._watched else values
         example, fault = _formatted(self._format, given, row.row_id, self._shaper.document(row.values))
+        if (null := _NULL.fullmatch(fault)) and (mark := self._shaper.mark_in(row.values, null[1])):
+            fault = f"column '{null[1]}' holds {mark!r}, which stands for a missing value"
         if example is not None and (lack := self._shaper.lacks_document(row.values)):
             example, fault = None, lack
         if self._account is not None:
@@ -205,7 +209,10 @@ def _fault(example: Any) -> str:
             return "a 'reasoning_content' is no text"
         if not (content.isascii() and reasoning.isascii()) and not _is_whole(content + reasoning):
             return "a text holds half a character (a lone surrogate)"
-    return "" if messages[-1]["content"].strip() else "the answer is empty"
+    answer = messages[-1]["content"].strip()
+    if stands_for_nothing(answer):
+        return f"the answer is {answer!r}, which stands for a missing value"
+    return "" if answer else "the answer is empty"
 
 
 def _is_whole(content: str) -> bool:

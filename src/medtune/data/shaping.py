@@ -11,22 +11,21 @@ from medtune.data.sources.names import LIST_COLUMNS, is_plain
 from medtune.data.sources.reading import SourceNotes
 from medtune.specs import SourceSpec
 
-__all__ = ["LIST_ROLES", "METADATA", "Shaper", "text_of"]
+__all__ = ["LIST_ROLES", "METADATA", "Shaper", "stands_for_nothing", "text_of"]
 
 METADATA = "metadata"
 """The role of columns that nothing shall read."""
 LIST_ROLES = LIST_COLUMNS
 """Roles whose lists stay lists; in any other role a list of texts is joined."""
+_OPTIONS = frozenset({"options", "choices"})
 _KEPT_AS_TEXT = frozenset({"messages", "conversations", "options", "choices", "tokens", "ner_tags"})
 """Columns whose lists and objects a table may keep as JSON text."""
-_SPREADSHEET_ERRORS = (
-    "#N/A #REF! #DIV/0! #VALUE! #NAME? #NUM! #NULL! #SPILL! #CALC! #FIELD! #BLOCKED! #CONNECT! #UNKNOWN! #BUSY! "
-    "#GETTING_DATA #ERROR!"
-).split()
-_NOTHING = frozenset({"nan", "NaN", "<NA>", "<noinput>", "<no input>", "<Noinput>", *_SPREADSHEET_ERRORS})
-"""Texts that stand for a missing value: what pandas makes of one, what Alpaca's authors wrote, and errors of a spreadsheet."""
-_LONGEST_NOTHING = max(map(len, _NOTHING))
-_NO_IDENTIFIER = frozenset({"", "none", "null", "na", "n/a", "-", *(text.casefold() for text in _NOTHING)})
+_NOTHING = frozenset({"nan", "NaN", "<NA>", "<noinput>", "<no input>", "<Noinput>"})
+"""Texts that stand for a missing value: what pandas makes of one, and what Alpaca's authors wrote."""
+_SPREADSHEET_ERROR = re.compile(r"#[¡¿]?[A-ZÀ-Ý][A-ZÀ-Ý0-9/]*[!?]|#N/?[ADV]|#GETTING_DATA")
+"""``#REF!``, ``#DIV/0!`` and the like, in the language of whoever saved the file."""
+_LONGEST_NOTHING = 16
+_NO_IDENTIFIER = frozenset({"", "none", "null", "na", "n/a", "-"})
 _WHOLE_FLOAT = re.compile(r"(-?\d+)\.0+")
 
 
@@ -84,6 +83,8 @@ class Shaper:
         if found is None:
             return ""
         self.found.add("document")
+        if stands_for_nothing(found):
+            return ""
         name = " ".join(unicodedata.normalize("NFKC", text_of(found)).casefold().split())
         whole = _WHOLE_FLOAT.fullmatch(name)
         return "" if name in _NO_IDENTIFIER else whole[1] if whole else name
@@ -102,25 +103,34 @@ class Shaper:
         away = self._used | self.metadata
         row = {column: value for column, value in values.items() if column not in away}
         for role, paths in self._taken.items():
-            parts = [found for path in paths if (found := reach(values, path)) is not None]
-            if parts:
+            parts = [reach(values, path) for path in paths]
+            if any(part is not None for part in parts):
                 self.found.add(role)
-            row[role] = _joined(parts, role)
+            if len(parts) > 1:
+                parts = [self._something(role, part) for part in parts]
+            row[role] = _in_order(parts) if role in _OPTIONS and len(parts) > 1 else _joined(parts, role)
         return row
+
+    def _something(self, column: str, value: Any) -> Any:
+        """Return a value, None in the place of one that stands for nothing, which is counted."""
+        if stands_for_nothing(value):
+            self.missing[column] += 1
+            return None
+        return value
 
     def _without_nothing(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         changed: dict[str, Any] = {}
         for column, value in row.items():
-            if isinstance(value, str):
-                if len(value) <= _LONGEST_NOTHING and value.strip() in _NOTHING:
-                    changed[column] = None
-                    self.missing[column] += 1
-                elif column in _KEPT_AS_TEXT and value[:1] in ("[", "{"):
-                    changed[column] = _parsed(value)
-            elif isinstance(value, float) and value != value:  # noqa: PLR0124 - not a number
-                changed[column] = None
-                self.missing[column] += 1
+            if stands_for_nothing(value):
+                changed[column] = self._something(column, value)
+            elif column in _KEPT_AS_TEXT and isinstance(value, str) and value[:1] in ("[", "{"):
+                changed[column] = _parsed(value)
         return {**row, **changed} if changed else row
+
+    def mark_in(self, values: Mapping[str, Any], column: str) -> str:
+        """Return the text of a row as read that stands for nothing in the place of a formatter's column, "" for none."""
+        found = (reach(values, path) for path in self._taken.get(column, (column,)))
+        return next((text.strip() for text in found if isinstance(text, str) and stands_for_nothing(text)), "")
 
     def _named(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         named = {c: _with_names(row[c], names) for c, names in self._names.items() if row.get(c) is not None}
@@ -128,6 +138,16 @@ class Shaper:
 
     def _role_of(self, column: str) -> str:
         return next((role for role, paths in self._taken.items() if paths == (column,)), column)
+
+
+def stands_for_nothing(value: Any) -> bool:
+    """Whether a value is what tables write where there is none: not a number, ``nan``, or the error of a spreadsheet."""
+    if isinstance(value, str):
+        if len(value) > _LONGEST_NOTHING:
+            return False
+        text = value.strip()
+        return text in _NOTHING or (text[:1] == "#" and _SPREADSHEET_ERROR.fullmatch(text) is not None)
+    return isinstance(value, float) and value != value  # noqa: PLR0124 - not a number
 
 
 def reach(values: Any, path: str) -> Any:
@@ -157,6 +177,12 @@ def text_of(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, str) else str(value)
+
+
+def _in_order(parts: Sequence[Any]) -> Any:
+    """Return options of columns of their own in a list; none behind the last, and a gap stays: letters count places."""
+    filled = [at for at, part in enumerate(parts, start=1) if part is not None and part != ""]
+    return list(parts[: filled[-1]]) if filled else None
 
 
 def _joined(parts: Sequence[Any], role: str) -> Any:
