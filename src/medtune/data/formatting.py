@@ -24,6 +24,8 @@ _LOOKED_AT = 1000
 """Rows by whose columns the formatter is chosen."""
 _LOOKED_AT_CHARACTERS = 300_000
 _ROLES = frozenset({"system", "user", "assistant"})
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+"""Characters that are no text; tabs, line ends and page breaks are."""
 _NULL = re.compile(r"column '(.+)' is (?:null|empty, missing or null)")
 
 
@@ -209,10 +211,18 @@ def _fault(example: Any) -> str:
             return "a 'reasoning_content' is no text"
         if not (content.isascii() and reasoning.isascii()) and not _is_whole(content + reasoning):
             return "a text holds half a character (a lone surrogate)"
+        if control := _CONTROL.search(content) or _CONTROL.search(reasoning):
+            return f"a text holds the control character U+{ord(control[0]):04X}{_named(control[0])}"
     answer = messages[-1]["content"].strip()
     if stands_for_nothing(answer):
         return f"the answer is {answer!r}, which stands for a missing value"
     return "" if answer else "the answer is empty"
+
+
+def _named(control: str) -> str:
+    if control == "\0":
+        return " (NUL)"
+    return "" if control.isascii() else ", as text has that was read in another encoding than its own"
 
 
 def _is_whole(content: str) -> bool:

@@ -33,7 +33,7 @@ from medtune.version import __version__
 
 __all__ = ["Prepared", "encoder_of", "find_prepared", "prepare", "preview", "validation_examples"]
 
-_LAYOUT = 8
+_LAYOUT = 9
 """Raised whenever the arrays or the report on disk change their form."""
 
 

@@ -83,8 +83,7 @@ def _from_lines(stream: IO[bytes], reading: Reading) -> Iterator[FileRow]:
     number = 0
     while line := stream.readline(_ROW_LIMIT):
         number += 1
-        if number == 1:
-            line = line.removeprefix(_BYTE_ORDER_MARK)
+        line = line.removeprefix(_BYTE_ORDER_MARK)  # files that were put together have one at each beginning
         if len(line) == _ROW_LIMIT and not line.endswith(b"\n"):
             _skip_line(stream)
             yield FileRow(number, {}, f"the line is longer than {_ROW_LIMIT >> 20} MiB")
