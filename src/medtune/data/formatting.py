@@ -9,7 +9,7 @@ from medtune.data.formatters import FormatterChoice, MalformedRowError
 from medtune.data.member_account import MemberAccount
 from medtune.data.quarantine import Quarantine
 from medtune.data.rows import Row
-from medtune.data.shaping import METADATA, Shaper, stands_for_nothing
+from medtune.data.shaping import LIST_ROLES, METADATA, Shaper, stands_for_nothing
 from medtune.data.sources.names import listed
 from medtune.data.sources.reading import SourceNotes
 from medtune.data.watched import Watched
@@ -151,12 +151,15 @@ class _Formatting:
         if account is not None:
             account.use(formatter)
         self._labels = tuple(getattr(formatter, "label_columns", ()))
+        self._texts = () if watched else _text_columns(formatter)
 
     def example(self, seen: _Shaped) -> tuple[Example | None, str]:
         """Return the example of a row, or what is wrong with it."""
         row, values = seen
         if self._labels:
             values = self._shaper.with_labels(values, self._labels)
+        if self._texts:
+            values = self._shaper.with_texts(values, self._texts)
         if self._choice is not None and not self._choice.agrees(values, self._formatter):
             return None, f"its columns fit another formatter than '{self._formatter.name}', which most rows fit"
         given = Watched(values) if self._watched else values
@@ -171,6 +174,16 @@ class _Formatting:
             else:
                 self._account.note(row.values, values, example, given.read if isinstance(given, Watched) else ())
         return example, fault
+
+
+def _text_columns(formatter: PromptFormatter) -> tuple[str, ...]:
+    """Return the columns of a formatter in which a number can only be meant as text."""
+    found: set[str] = set()
+    for kind in ("columns", "optional_columns"):
+        found |= set(getattr(formatter, kind, ()))
+    for kind in ("numbered_options", "counted_from_zero"):
+        found -= set(getattr(formatter, kind, {}))
+    return tuple(sorted(found - LIST_ROLES - {"source"}))
 
 
 def _formatted(

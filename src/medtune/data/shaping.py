@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from medtune.data.refused_numbers import number_of
 from medtune.data.sources.names import LIST_COLUMNS, is_plain
 from medtune.data.sources.reading import SourceNotes
 from medtune.specs import SourceSpec
@@ -71,6 +72,25 @@ class Shaper:
             if names and row.get(column) is not None:
                 named[column] = _with_names(row[column], {str(n): name for n, name in enumerate(names)})
         return {**row, **named} if named else row
+
+    def with_texts(self, row: Mapping[str, Any], columns: Iterable[str]) -> Mapping[str, Any]:
+        """Return the row with numbers in these columns as text, as a table that has text only would give them.
+
+        In a column of labels with names, a number without one stays a number, in text too: formatters refuse it.
+        """
+        changed: dict[str, Any] = {}
+        for column in columns:
+            value = row.get(column)
+            if self._has_names(column):
+                if isinstance(value, str) and (number := number_of(value)) is not None:
+                    changed[column] = number
+            elif isinstance(value, int | float):
+                changed[column] = text_of(value)
+        return {**row, **changed} if changed else row
+
+    def _has_names(self, column: str) -> bool:
+        paths = self._taken.get(column, (column,))
+        return column in self._names or (len(paths) == 1 and paths[0] in self._notes.labels)
 
     def document(self, values: Mapping[str, Any]) -> str:
         """Return the document that a row as read belongs to, empty when it names none.
@@ -220,4 +240,8 @@ def _with_names(value: Any, names: Mapping[str, str]) -> Any:
         return [_with_names(element, names) for element in cast("Sequence[Any]", value)]
     if isinstance(value, bool):
         return names.get(str(value).lower(), names.get(str(int(value)), value))
-    return names.get(text_of(value), value) if isinstance(value, str | int | float) else value
+    if not isinstance(value, str | int | float):
+        return value
+    text = text_of(value)
+    whole = _WHOLE_FLOAT.fullmatch(text.strip())  # how tables with gaps write a number
+    return names.get(text, names.get(whole[1], value) if whole else value)
