@@ -130,6 +130,7 @@ class PackedSetBuilder:
         unscored = sorted(self._ledger.sources.keys() - sources.keys()) if sources else []
         return {
             "drawn": len(self._validation),
+            "wanted": self._spec.eval.enabled,
             "capped": len(sources) > MOST_NAMED
             and len(self._validation) == MOST_NAMED * self._spec.eval.rows_per_source,
             "sources": sources,
