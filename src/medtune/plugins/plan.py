@@ -28,6 +28,11 @@ class DataSize:
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     sources: int | None = None
 
+    @property
+    def refused(self) -> str:
+        """Why the rows cannot be trained on as the spec says, empty where they can or were not counted."""
+        return str(self.facts.get("refused", ""))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

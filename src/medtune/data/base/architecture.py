@@ -21,7 +21,15 @@ from medtune.data.base.folder import BaseFolder
 from medtune.data.base.headers import Tensor
 from medtune.machine.libraries import quiet_libraries
 
-__all__ = ["Architecture", "Verdict", "attention_for", "family_problem", "positions_of", "read_architecture", "verdict_of"]
+__all__ = [
+    "Architecture",
+    "Verdict",
+    "attention_for",
+    "family_problem",
+    "positions_of",
+    "read_architecture",
+    "verdict_of",
+]
 
 _DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,

@@ -7,6 +7,7 @@ from typing import IO, Any, NamedTuple
 
 from medtune.data.importers.documents import Told
 from medtune.data.importers.reading import Input, open_text
+from medtune.data.sources.json_text import RepeatedKeys
 from medtune.errors import DataError
 
 __all__ = ["Item", "json_items"]
@@ -26,33 +27,46 @@ class Item(NamedTuple):
     key: str = ""
 
 
-def json_items(source: Input, told: Told) -> Iterator[Item]:
+def json_items(source: Input, told: Told, *, whole: bool = True) -> Iterator[Item]:
     """Yield the values of a JSON file in bounded memory.
 
+    Args:
+        source: the file.
+        told: learns its encoding.
+        whole: whether a later fault is an error, or an end: the first values tell what a file is.
+
     Raises:
-        DataError: the file is not JSON from some value on.
+        DataError: the file is not JSON from some value on, goes on behind what it holds, or says a name twice.
     """
     with open_text(source.path, source.encoding, told) as text:
         try:
-            yield from _items(text)
+            yield from _items(text, whole=whole)
         except _NotJsonError as error:
-            raise DataError(f"'{source.path}' is not JSON from value {error.number} on") from None
+            if not whole and error.number > 1:
+                return
+            raise DataError(f"'{source.path}' {error.fault or f'is not JSON from value {error.number} on'}") from None
 
 
 class _NotJsonError(ValueError):
-    """The text is not JSON; ``number`` is the value at which that shows."""
+    """The text is not JSON, or not as ``fault`` says; ``number`` is the value at which that shows."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, number: int, fault: str = "") -> None:
+        self.number, self.fault = number, fault
         super().__init__()
 
 
-def _items(text: IO[str]) -> Iterator[Item]:
-    cursor = _Cursor(text)
+def _items(text: IO[str], *, whole: bool) -> Iterator[Item]:
+    cursor = _Cursor(text, whole=whole)
     first = cursor.peek()
     if first == "[":
-        cursor.take()
-        yield from cursor.elements()
+        number = 0
+        while cursor.peek() == "[":  # a line of rows each, perhaps
+            cursor.take()
+            for item in cursor.elements():
+                number += 1
+                yield Item(number, item.value)
+        if cursor.peek():
+            raise _NotJsonError(number + 1)
     elif first == "{":
         yield from _objects(cursor)
     elif first:
@@ -65,6 +79,8 @@ def _objects(cursor: "_Cursor") -> Iterator[Item]:
     if line is None:
         cursor.take()
         yield from _one(cursor.members())
+        if cursor.peek():
+            raise _NotJsonError(2, "goes on behind its first object; write one array, or an object a line")
     elif not cursor.peek():
         yield from _one(iter(line.items()))
     else:
@@ -101,9 +117,11 @@ def _one(members: Iterator[tuple[str, Any]]) -> Iterator[Item]:
 class _Cursor:
     """A place in a JSON text that is read as it is needed."""
 
-    def __init__(self, text: IO[str]) -> None:
+    def __init__(self, text: IO[str], *, whole: bool) -> None:
+        self._whole = whole
         self._text, self._buffer, self._position = text, "", 0
-        self._decoder = json.JSONDecoder()
+        self._repeated = RepeatedKeys()
+        self._decoder = json.JSONDecoder(object_pairs_hook=self._repeated)
 
     def peek(self) -> str:
         """Go to the next character that is not white space and return it, "" at the end."""
@@ -125,6 +143,7 @@ class _Cursor:
         """Decode the value here; ``number`` is told where it is none."""
         self.peek()
         while True:
+            self._repeated.key = None
             try:
                 value, end = self._decoder.raw_decode(self._buffer, self._position)
             except RecursionError:
@@ -136,6 +155,7 @@ class _Cursor:
             if end < len(self._buffer) or not self._more():  # a number may go on behind the buffer's end
                 self._position = end - 1
                 self.take()
+                self._require_names(number)
                 return value
 
     def elements(self) -> Iterator[Item]:
@@ -150,11 +170,16 @@ class _Cursor:
     def members(self) -> Iterator[tuple[str, Any]]:
         """Yield the members of the object whose brace was taken; an array under a wrapper's key comes as an iterator."""
         number = 0
+        keys: set[str] = set()
         while self.peek() != "}":
             number += 1
             key = self.value(number)
             if not isinstance(key, str) or self.peek() != ":":
                 raise _NotJsonError(number)
+            if key in keys:
+                self._repeated.key = key
+                self._require_names(number)
+            keys.add(key)
             self.take()
             if key in _WRAPPERS and self.peek() == "[":
                 self.take()
@@ -170,12 +195,19 @@ class _Cursor:
             pass
         end = self._buffer.find("\n", self._position)
         line = self._buffer[self._position : end if end >= 0 else len(self._buffer)]
+        self._repeated.key = None
         try:
-            found = json.loads(line)
+            found = json.loads(line, object_pairs_hook=self._repeated)
         except (ValueError, RecursionError):
             return None
         self._position += len(line)
+        self._require_names(1)
         return found if isinstance(found, dict) else None
+
+    def _require_names(self, number: int) -> None:
+        """Refuse an object that says a name twice: one of the values would be lost."""
+        if self._whole and self._repeated.key is not None:
+            raise _NotJsonError(number, f"cannot be read: {self._repeated.fault(f'value {number}')}")
 
     def _comma(self, end: str, number: int) -> None:
         following = self.peek()
