@@ -15,8 +15,6 @@ _BUCKETS = 24
 MOST_NAMED = 50
 """Sources up to which their names are shown: with more, the column may hold something else than sources."""
 _LEAST_PER_SOURCE = 2
-_ROWS_FOR_NAMES = 20
-"""Sources from which a value per row cannot be a set of that many."""
 
 
 @dataclass
@@ -120,7 +118,7 @@ def named_sources(sources: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapp
 def require_sources(ledger: LengthLedger) -> None:
     """Raise DataError when rows have so many sources, about one each, that it names the rows instead."""
     sources, rows = len(ledger.sources), sum(source.rows for source in ledger.sources.values())
-    if sources >= _ROWS_FOR_NAMES and rows < _LEAST_PER_SOURCE * sources:
+    if sources > MOST_NAMED and rows < _LEAST_PER_SOURCE * sources:
         raise DataError(
             f"column 'source' has {sources:,} values in {rows:,} rows, about one each, so it names rows and no sources; leave "
             "it unread with --set data.columns.metadata=source"

@@ -90,11 +90,6 @@ class PreparationReport:
     def notes(self) -> list[str]:
         """Return sentences about what training on these rows would teach besides."""
         told = list(self._overlap_told())
-        if self.rows and not self.validation["drawn"] and self.validation["wanted"]:
-            told.append(
-                "warning: there is no row to score on, so nothing will say what training changes: name some as data.validation, or "
-                "hold more out with data.validation_fraction, which leaves a row to train on of each source"
-            )
         if self.control_spelled:
             rows = f"{self.control_spelled:,} of {self.rows + self.lost_rows + self.dropped_overlap:,} answers"
             told.append(
@@ -106,6 +101,11 @@ class PreparationReport:
             for task in self.tasks
             if task["candidates"]
         ]
+        if self.rows and not self.validation["drawn"] and self.validation["wanted"]:
+            told.append(
+                "warning: there is no row to score on, so nothing will say what training changes: name some as data.validation, or "
+                "hold more out with data.validation_fraction, which leaves a row to train on of each source"
+            )
         return [*told, *self._duplicates_told(), *(lint_sentence(finding) for finding in self.lint)]
 
     def _overlap_told(self) -> Iterator[str]:

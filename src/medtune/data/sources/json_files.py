@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from medtune.data.sources.file_row import NOT_UTF8, FileRow
+from medtune.data.sources.json_cursor import CHUNK, RepeatedKeys
 from medtune.data.sources.json_objects import field_advice, rows_of_object, unequal_columns
-from medtune.data.sources.json_text import CHUNK, NOT_AN_OBJECT, ROW_LIMIT, JsonText, RepeatedKeys
+from medtune.data.sources.json_text import NOT_AN_OBJECT, ROW_LIMIT, JsonText
 from medtune.data.sources.opening import Continued, open_utf8
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError
