@@ -186,6 +186,7 @@ class MedTuner:
         from medtune.workflow.row_checks import RowChecks
 
         spec = self._pinned()
+        inspect_base(spec)  # as a plan does, so that both refuse the same
         tokenizer = load_tokenizer(spec.model)
         checker = RowChecks(self.host.all("task"), self.spec)
         prepared = prepare(spec, self.host, tokenizer, rows=self._rows, checker=checker)

@@ -227,7 +227,7 @@ def test_what_stands_for_nothing_is_missing_and_counted(host):
     assert {c["column"]: c["missing"] for c in account["columns"]} == {"instruction": 0, "input": 4, "output": 0}
     quarantine = Quarantine(None, 1.0)
     list(training_examples(DataSpec(source="rows"), host, quarantine, 0, rows=[{**rows[0], "output": "nan"}]))
-    assert dict(quarantine.reasons) == {"column 'output' is null": 1}
+    assert dict(quarantine.reasons) == {"column 'output' holds 'nan', which stands for a missing value": 1}
 
 
 def test_a_source_to_include_or_exclude_that_no_row_has_is_refused(host):

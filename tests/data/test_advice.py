@@ -39,8 +39,8 @@ FILES = {
     "options from 0": ("jsonl", _rows(lambda i, w: {"question": f"{w} {i}?", "choices": OPTIONS, "answer": i % 4})),
     "options from 1 as text": ("jsonl", _rows(lambda i, w: {"question": f"{w} {i}?", "options": OPTIONS, "answer_idx": str(1 + i % 4)})),
     "cop from 1": ("jsonl", _rows(lambda i, w: {"question": f"{w} {i}?", **dict(zip(("opa", "opb", "opc", "opd"), OPTIONS, strict=True)), "cop": 1 + i % 4})),
-    "labels by number": ("jsonl", _rows(lambda i, w: {"text": f"{w} {i}.", "label": i % 3})),
-    "answers by number": ("jsonl", _rows(lambda i, w: {"instruction": f"{w} {i}.", "output": i % 3})),
+    "labels by number, one named": ("jsonl", _rows(lambda i, w: {"text": f"{w} {i}.", "label": i % 3})),
+    "options in columns": ("jsonl", _rows(lambda i, w: {"question": f"{w} {i}?", **dict(zip("ABCD", OPTIONS, strict=True)), "answer": "abcd"[i % 4]})),
     "tags by number": ("jsonl", _rows(lambda i, w: {"tokens": [w, str(i)], "ner_tags": [i % 2, 0]})),
     "a wrapper": ("json", {"version": 1, "items": _rows(lambda i, w: {"question": f"{w} {i}?", "answer": w})}),
     "splits": ("json", {"train": _rows(lambda i, w: {"question": f"{w} {i}?", "answer": w}), "dev": [{"question": "A?", "answer": "b"}]}),
@@ -90,7 +90,8 @@ def alternatives(sentence):
 @pytest.mark.parametrize("name", FILES)
 def test_whatever_an_error_advises_can_be_set_and_leads_on(name, host, tmp_path):
     path = written(tmp_path, *FILES[name])
-    said, taken = outcome(path, [], host), []
+    taken = ['data.labels.label={0="no"}'] if "one named" in name else []
+    said = outcome(path, taken, host)
     if name != "a source per row":  # refused where its tokens are counted
         assert said
     for _step in range(4):

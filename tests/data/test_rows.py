@@ -131,7 +131,7 @@ def fuzzed(kind, count, draw):
             json.dumps([SECRET]).encode(),
             json.dumps({**good, "output": [SECRET]}).encode(),
             json.dumps({**good, "output": {"a": SECRET}}).encode(),
-            json.dumps({**good, "output": 3}).encode(),
+            json.dumps({**good, "output": "a\0b"}).encode(),
             json.dumps({**good, "output": SECRET + "\ud800"}).encode(),
             *(json.dumps(f).encode() for f in faults),
         ]

@@ -135,7 +135,7 @@ def test_json_arrays_are_cut_wherever_the_text_is_read_in_pieces(tmp_path_factor
 
     path = tmp_path_factory.mktemp("pieces") / "r.json"
     content = json.dumps(rows, indent=2 if spaced else None, ensure_ascii=piece % 2 == 0)
-    with patch("medtune.data.sources.json_text.CHUNK", piece):
+    with patch("medtune.data.sources.json_cursor.CHUNK", piece):
         assert rows_of(path, content) == rows
 
 

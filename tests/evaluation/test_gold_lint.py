@@ -157,3 +157,54 @@ def test_many_sources_are_told_as_one(tasks):
     found = kinds_of(tasks, rows)["template_in_answer"]
     assert len(found) == 11
     assert sum(finding.rows for finding in found) == 300
+
+
+ASKED = {
+    "BIO": "Label each token: B for the beginning of a drug, I for inside, O for all others.",
+    "IO": "Label each token of the note: I for a drug, O for all others.",
+    "BIOES": "Label each token in the BIOES scheme.",
+    "TYPED": "Write a token and its label: B-DRUG for the first token of a drug, I-DRUG for its others, O for all others.",
+}
+TAGGED = {"BIO": "OOBIIOB", "IO": "OOIIIOI", "BIOES": "OOBIEOS", "BILOU": "OOBILOU"}
+
+
+def tagged_rows(asked, written, rows=40):
+    for number in range(rows):
+        words = f"Vitamin {'BCD'[number % 3]} aspirin sodium tablets and heparin".split()
+        lines = "\n".join(f"{word} : {tag}" for word, tag in zip(words, TAGGED[written], strict=True))
+        yield example(f"{ASKED[asked]}\n\nNote {number}: {' '.join(words)}", lines)
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("written", TAGGED)
+def test_tags_of_another_scheme_than_the_question_asks_for_are_counted(tasks, asked, written):
+    found = kinds_of(tasks, tagged_rows(asked, written)).get("asked_scheme", [])
+    if (asked, written) in (("BIO", "BIO"), ("TYPED", "BIO"), ("IO", "IO"), ("BIOES", "BIOES")):
+        assert not found
+    else:
+        assert [(finding.rows, finding.of) for finding in found] == [(40, 40)]
+        assert "another scheme than their questions ask for" in found[0].sentence
+
+
+def test_a_question_that_names_no_scheme_is_held_to_none(tasks):
+    rows = [*tagged_rows("BIO", "IO", 2), *(tags("OIIOI") for _ in range(40))]
+    assert "asked_scheme" not in kinds_of(tasks, rows)
+
+
+def test_text_of_the_wrong_encoding_is_counted_and_accents_are_none(tasks):
+    right = [
+        "Müller klagt über „MENÜ“.",
+        "São João, MANHÃ, Ålesund, Ärzte \u2013 gut",
+        "naïve œuvre: 5 µg/ml, 37 °C, ½, ÂÉ",
+        "пациент",
+        "患者",
+    ]
+    garbled = [
+        "Müller".encode().decode("latin-1"),
+        "it\u2019s 5 µg".encode().decode("cp1252"),
+        "пациент".encode().decode("latin-1"),
+        "M\ufffdller",
+    ]
+    for texts, count in ((right, 0), (garbled, len(garbled))):
+        found = kinds_of(tasks, [example(f"question {text}", "an answer of words") for text in texts])
+        assert sum(finding.rows for finding in found.get("garbled", [])) == count

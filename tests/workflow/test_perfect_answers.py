@@ -1,5 +1,6 @@
 """The check of perfect answers finds what would make a right answer count as wrong, and lets good rows pass."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -167,7 +168,7 @@ def rows_of(good, bad):
 
 def test_training_does_not_start_above_the_limit_and_says_why_by_source():
     tokenizer, host = make_tokenizer(TEMPLATES["starling"]), create_host(autoload=False)
-    with pytest.raises(DataError, match=r"\d+ of \d+ rows of source 'NCBI-disease': its gold answer") as caught:
+    with pytest.raises(DataError, match=r"9 of 9 training rows of source 'NCBI-disease': its gold answer") as caught:
         prepare(spec_of(), host, tokenizer, rows=rows_of(60, 10), checker=PerfectAnswers(host.all("task")))
     assert "Fever" not in str(caught.value)
 
@@ -215,3 +216,29 @@ def test_plan_preview_and_training_prepare_with_the_same_check(tmp_path, base):
     )
     assert tuner.plan().data["perfect_answers"]["checked"] == 20
     assert tuner.inspect(1).report.from_cache
+
+
+def tagged(scheme, first, count):
+    tags = {"IOB1": "OIIO", "IOB2": "OBIO"}[scheme]
+    for n in range(first, first + count):
+        words = ["took", "aspirin", "tablets", f"{n}"]
+        lines = "\n".join(f"{word} : {tag}" for word, tag in zip(words, tags, strict=True))
+        yield {"instruction": "Tag the drugs.", "input": " ".join(words), "output": lines}
+
+
+@pytest.mark.parametrize("limit", [0.01, 0.9])
+@pytest.mark.parametrize("learned", ["IOB1", "IOB2"])
+def test_the_split_whose_tags_are_in_the_other_scheme_is_named_whatever_is_tolerated(tmp_path, learned, limit):
+    scored = {"IOB1": "IOB2", "IOB2": "IOB1"}[learned]
+    for name, scheme, first, count in (("learned", learned, 0, 250), ("scored", scored, 900, 30)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, tagged(scheme, first, count))), "utf-8")
+    data = DataSpec(
+        source=str(tmp_path / "learned.jsonl"),
+        validation=str(tmp_path / "scored.jsonl"),
+        max_quarantined=limit,
+        cache=False,
+    )
+    host, tokenizer = create_host(autoload=False), make_tokenizer(TEMPLATES["starling"])
+    inside, begun = ("training", "validation") if learned == "IOB1" else ("validation", "training")
+    with pytest.raises(DataError, match=rf"the {inside} rows are tagged in IOB1 .* and the {begun} rows in IOB2"):
+        prepare(RunSpec(data=data), host, tokenizer, checker=PerfectAnswers(host.all("task")))

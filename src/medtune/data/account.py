@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from medtune.data.encodings import encoding_advice
 from medtune.data.member_account import MemberAccount
 from medtune.data.shaping import Shaper
 from medtune.data.sources.reading import SourceNotes
@@ -21,10 +22,12 @@ class Account:
     def __init__(self, name: str = "", *, refuses: bool = True) -> None:
         self.name, self._refuses = name, refuses
         self.members: list[MemberAccount] = []
+        self._read: list[tuple[SourceSpec, SourceNotes]] = []
 
     def open(self, member: SourceSpec, shaper: Shaper, notes: SourceNotes) -> "MemberAccount":
         """Begin the account of one source."""
         self.members.append(MemberAccount(self.name, member, shaper, notes))
+        self._read.append((member, notes))
         self.members[-1].refuses = self._refuses
         return self.members[-1]
 
@@ -36,6 +39,11 @@ class Account:
     def ways(self) -> str:
         """Return how rows that could not be used become readable, empty where it is not known."""
         return next((way for member in self.members if (way := member.ways())), "")
+
+    def encodings(self) -> str:
+        """Return how rows that are not UTF-8 become readable."""
+        advice = [encoding_advice(member, notes.not_utf8) for member, notes in self._read if notes.not_utf8.total()]
+        return advice[0] if advice else ""
 
     def check(self) -> None:
         """Raise DataError when a source's text is unread, or its numbers mean something else than its formatter takes."""

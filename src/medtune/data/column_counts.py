@@ -1,9 +1,10 @@
 """Counts what stands in one column, and tells text from labels, identifiers and numbers."""
 
 import re
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
-__all__ = ["ColumnCounts", "is_document_name"]
+__all__ = ["ColumnCounts", "is_document_name", "texts_in"]
 
 _LABEL_CHARACTERS, _LABEL_WORDS, _MOST_LABELS = 40, 3, 50
 """A label is short, of few words, and one of few."""
@@ -23,6 +24,18 @@ _MOST_ROWS_PER_DOCUMENT = 1000
 def is_document_name(column: str) -> bool:
     """Whether columns that name a patient, note or document are called so; a hint, which values must bear out."""
     return _NAMES_DOCUMENT.fullmatch(column.strip()) is not None
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield the texts in a value, at whatever depth of lists and objects."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in cast("Mapping[str, Any]", value).values():
+            yield from texts_in(inner)
+    elif isinstance(value, list):
+        for inner in cast("Sequence[Any]", value):
+            yield from texts_in(inner)
 
 
 class ColumnCounts:

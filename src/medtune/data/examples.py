@@ -11,7 +11,7 @@ from medtune.data.quarantine import Quarantine
 from medtune.data.rows import Row, data_fingerprint, read_rows
 from medtune.data.sources.paths import files_left_out, is_file_name, is_local, local_files
 from medtune.data.sources.reading import Reading, SourceNotes
-from medtune.data.splits import HoldOut, SmallSources, repeated
+from medtune.data.splits import HoldOut, SmallSources, document_of, repeated
 from medtune.data.system_turns import SystemTurns
 from medtune.data.validation_place import leave_to, validation_place
 from medtune.errors import DataError
@@ -69,7 +69,7 @@ def training_examples(
     hold_out = HoldOut(spec.validation_fraction if part != "all" and _holds_out(spec, rows) else 0.0, seed)
     for member, examples in _members(spec, host, quarantine, rows):
         learned: Iterator[Example] = (
-            e for e in examples if not hold_out.takes(e.source, e.document) and e.row_id not in spared
+            e for e in examples if not hold_out.takes(e.source, document_of(e)) and e.row_id not in spared
         )
         if part != "all" and member.weight != 1:
             learned = repeated(learned, member.weight, seed)
@@ -183,7 +183,7 @@ def _held_out(
     small = SmallSources(seed)
     for _member, examples in _members(spec, host, quarantine, rows):
         for example in examples:
-            held_out = hold_out.takes(example.source, example.document)
+            held_out = hold_out.takes(example.source, document_of(example))
             small.note(example, held_out=held_out)
             if held_out:
                 yield example

@@ -1,5 +1,6 @@
 """Makes examples of one source's rows: shaped, formatted by the formatter that fits many of them, and accounted for."""
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -8,7 +9,7 @@ from medtune.data.formatters import FormatterChoice, MalformedRowError
 from medtune.data.member_account import MemberAccount
 from medtune.data.quarantine import Quarantine
 from medtune.data.rows import Row
-from medtune.data.shaping import METADATA, Shaper
+from medtune.data.shaping import LIST_ROLES, METADATA, Shaper, stands_for_nothing
 from medtune.data.sources.names import listed
 from medtune.data.sources.reading import SourceNotes
 from medtune.data.watched import Watched
@@ -23,6 +24,9 @@ _LOOKED_AT = 1000
 """Rows by whose columns the formatter is chosen."""
 _LOOKED_AT_CHARACTERS = 300_000
 _ROLES = frozenset({"system", "user", "assistant"})
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+"""Characters that are no text; tabs, line ends and page breaks are."""
+_NULL = re.compile(r"column '(.+)' is (?:null|empty, missing or null)")
 
 
 class _Shaped(NamedTuple):
@@ -147,22 +151,39 @@ class _Formatting:
         if account is not None:
             account.use(formatter)
         self._labels = tuple(getattr(formatter, "label_columns", ()))
+        self._texts = () if watched else _text_columns(formatter)
 
     def example(self, seen: _Shaped) -> tuple[Example | None, str]:
         """Return the example of a row, or what is wrong with it."""
         row, values = seen
         if self._labels:
             values = self._shaper.with_labels(values, self._labels)
+        if self._texts:
+            values = self._shaper.with_texts(values, self._texts)
         if self._choice is not None and not self._choice.agrees(values, self._formatter):
             return None, f"its columns fit another formatter than '{self._formatter.name}', which most rows fit"
         given = Watched(values) if self._watched else values
         example, fault = _formatted(self._format, given, row.row_id, self._shaper.document(row.values))
+        if (null := _NULL.fullmatch(fault)) and (mark := self._shaper.mark_in(row.values, null[1])):
+            fault = f"column '{null[1]}' holds {mark!r}, which stands for a missing value"
+        if example is not None and (lack := self._shaper.lacks_document(row.values)):
+            example, fault = None, lack
         if self._account is not None:
             if example is None:
                 self._account.note_refused(values)
             else:
                 self._account.note(row.values, values, example, given.read if isinstance(given, Watched) else ())
         return example, fault
+
+
+def _text_columns(formatter: PromptFormatter) -> tuple[str, ...]:
+    """Return the columns of a formatter in which a number can only be meant as text."""
+    found: set[str] = set()
+    for kind in ("columns", "optional_columns"):
+        found |= set(getattr(formatter, kind, ()))
+    for kind in ("numbered_options", "counted_from_zero"):
+        found -= set(getattr(formatter, kind, {}))
+    return tuple(sorted(found - LIST_ROLES - {"source"}))
 
 
 def _formatted(
@@ -203,7 +224,18 @@ def _fault(example: Any) -> str:
             return "a 'reasoning_content' is no text"
         if not (content.isascii() and reasoning.isascii()) and not _is_whole(content + reasoning):
             return "a text holds half a character (a lone surrogate)"
-    return "" if messages[-1]["content"].strip() else "the answer is empty"
+        if control := _CONTROL.search(content) or _CONTROL.search(reasoning):
+            return f"a text holds the control character U+{ord(control[0]):04X}{_named(control[0])}"
+    answer = messages[-1]["content"].strip()
+    if stands_for_nothing(answer):
+        return f"the answer is {answer!r}, which stands for a missing value"
+    return "" if answer else "the answer is empty"
+
+
+def _named(control: str) -> str:
+    if control == "\0":
+        return " (NUL)"
+    return "" if control.isascii() else ", as text has that was read in another encoding than its own"
 
 
 def _is_whole(content: str) -> bool:

@@ -1,7 +1,7 @@
 """Lengths of samples per source, what ``max_length`` costs, and what it would have to be."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,21 +125,40 @@ def require_sources(ledger: LengthLedger) -> None:
         )
 
 
-def require_tolerable(sources: Mapping[str, Mapping[str, Any]], max_length: int, kind: str = "") -> None:
-    """Raise DataError when a source (source -> counts, as ``LengthLedger.to_json``) loses more than 2 % of its rows.
+def require_tolerable(
+    splits: Mapping[str, Mapping[str, Mapping[str, Any]]], max_length: int, positions: Callable[[], int | None]
+) -> None:
+    """Raise DataError when a source loses more than 2 % of its rows, with the length that all such sources need.
 
     Args:
-        sources: their counts.
+        splits: "" for training rows and "validation " for those to score on -> source -> counts, as
+            ``LengthLedger.to_json`` gives them.
         max_length: that was too short.
-        kind: "" for training rows, "validation " for those to score on.
+        positions: asks for the longest row that the base takes; None where that is not known.
     """
-    for name, source in sorted(sources.items()):
-        share = source["lost_rows"] / source["rows"]
-        if share > _TOLERATED:
-            named = f"source '{name}'" if len(sources) <= MOST_NAMED else f"one of {len(sources)} sources"
-            lost = "would lose" if not kind else "is less than the length of"
-            raise DataError(
-                f"max_length {max_length} {lost} {source['lost_rows']} of {source['rows']} {kind}rows ({share:.1%}) of "
-                f"{named}; 99 % of them need train.max_length={source['needed']['99']}: raise it, choose another "
-                "data.overlong, or set data.accept_loss=true"
-            )
+    lost = [
+        (kind, name, source)
+        for kind, sources in splits.items()
+        for name, source in sorted(sources.items())
+        if source["lost_rows"] > _TOLERATED * source["rows"]
+    ]
+    if not lost:
+        return
+    kind, name, source = lost[0]
+    count = len(splits[kind])
+    named = (
+        ""
+        if count == 1 and not name
+        else f" of source '{name}'"
+        if count <= MOST_NAMED
+        else f" of one of {count} sources"
+    )
+    needed, known = max(source["needed"]["99"] for _kind, _name, source in lost), positions()
+    if known is None or needed <= known:
+        way = f"99 % of them need train.max_length={needed}: raise it, or set data.accept_loss=true"
+    else:
+        way = f"99 % of them need {needed:,} tokens and the base takes {known:,}: shorten or split them, or set data.accept_loss=true"
+    raise DataError(
+        f"max_length {max_length} {'is less than the length of' if kind else 'would lose'} {source['lost_rows']} of "
+        f"{source['rows']} {kind}rows ({source['lost_rows'] / source['rows']:.1%}){named}; {way}"
+    )

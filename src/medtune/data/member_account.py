@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from shlex import quote
 from typing import Any, cast
 
-from medtune.data.column_counts import ColumnCounts
+from medtune.data.column_counts import ColumnCounts, texts_in
+from medtune.data.option_columns import OptionColumns
 from medtune.data.refused_numbers import RefusedNumbers, number_of
 from medtune.data.shaping import METADATA, Shaper, reach
 from medtune.data.sources.names import is_plain
@@ -46,6 +47,7 @@ class MemberAccount:
         self._zero_based: Mapping[str, tuple[int, str]] = {}
         self._numbers: dict[str, set[int]] = {}
         self._refused = RefusedNumbers()
+        self._options = OptionColumns((), (), "")
 
     def use(self, formatter: PromptFormatter) -> None:
         """Take down which formatter reads the rows, and what it declares."""
@@ -54,6 +56,7 @@ class MemberAccount:
         self._known = frozenset(column for names in declared for column in names) | {"source"}
         self._metadata = self._shaper.metadata | frozenset(getattr(formatter, "metadata_columns", ()))
         self._zero_based = getattr(formatter, "counted_from_zero", {})
+        self._options = OptionColumns(declared[0], self._known | self._metadata, getattr(formatter, "further_text", ""))
         self._refused.use(getattr(formatter, "numbered_options", {}), getattr(formatter, "label_columns", ()))
 
     def note(
@@ -84,6 +87,8 @@ class MemberAccount:
         for column in self._metadata:
             self._text_of_metadata(column, reach(raw, column))
         self._note_numbers(row)
+        self._refused.note_accepted(row)
+        self._options.note(row)
         if self.rows == _EARLY_ROWS:
             self._require_read(2 * _TOLERATED)
 
@@ -165,7 +170,7 @@ class MemberAccount:
         if value is not None:
             counts = self._of(path)
             counts.rows += 1
-            counts.characters += sum(map(len, _texts(value)))
+            counts.characters += sum(map(len, texts_in(value)))
 
     def check_numbers(self) -> None:
         """Raise DataError when options are counted from 1 where the formatter counts from 0."""
@@ -198,6 +203,9 @@ class MemberAccount:
         return {path: unread[path] / total for path in sorted(unread, key=lambda path: -unread[path])}
 
     def _require_read(self, tolerated: float) -> None:
+        refusal = self._options.refusal(f"{self._name}rows of '{self._member.source}'", self._member.columns)
+        if refusal and self.refuses:
+            raise DataError(refusal)
         unread = self._unread(tolerated)
         if not unread or not self.refuses:
             return
@@ -272,6 +280,7 @@ class MemberAccount:
 
     def _hints(self) -> Iterator[str]:
         """Yield what nobody is asked to mend, and everybody should know."""
+        yield from self._refused.codes()
         for path, counts in self._columns.items():
             if not self._member.document and counts.names_documents(path, self.rows):
                 yield (
@@ -286,14 +295,3 @@ def _shown(path: str) -> str:
 
 def _name(formatter: PromptFormatter | None) -> str:
     return formatter.name if formatter else ""
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in cast("Mapping[str, Any]", value).values():
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in cast("Sequence[Any]", value):
-            yield from _texts(inner)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from medtune.data.overlap_grams import GramIndex
 from medtune.data.row_keys import RowKeys, Split, keys_of
+from medtune.data.splits import document_of
 from medtune.plugins.contracts import Example
 
 __all__ = ["COPIES", "KINDS", "Overlap", "OverlapFinder", "Pair"]
@@ -154,8 +155,8 @@ class OverlapFinder:
         keys = keys_of(example)
         self._texts[keys.text].append(index)
         self._questions[keys.question].append(index)
-        if example.document:
-            self._documents[_document(example)].append(index)
+        if document := document_of(example):
+            self._documents[document].append(index)
         self._splits[keys.question].append((index, None))
         for split in keys.splits:
             self._parts[split.before].meet(split.behind, _COMPANY[0])
@@ -200,7 +201,7 @@ class OverlapFinder:
             "exact": self._texts.get(keys.text, []),
             "normalised": self._questions.get(keys.question, []),
             "near": [row for group in near for row in self._same[group]],
-            "document": self._documents.get(_document(example), []) if example.document else [],
+            "document": self._documents.get(document, []) if (document := document_of(example)) else [],
         }
         return {kind: rows for kind, rows in found.items() if rows}
 
@@ -243,9 +244,3 @@ def _strongest_of(pairs: Sequence[Pair]) -> list[Pair]:
     """Return one pair per training row, of the strongest kind."""
     ranked = sorted(pairs, key=lambda pair: KINDS.index(pair.kind))
     return list({pair.training: pair for pair in reversed(ranked)}.values())[::-1]
-
-
-def _document(example: Example) -> tuple[str, str]:
-    """Return the document with the member of the mix it belongs to: two sets may number their patients alike."""
-    member, slash, _rest = example.row_id.partition("/")
-    return (member if slash and member.startswith("mix") else "", example.document)

@@ -128,8 +128,10 @@ class PackedSetBuilder:
         """Return what is known of the rows to score on: how many, those that are too long, and sources without any."""
         sources = {name: s.brief() for name, s in sorted(self._scored.sources.items())}
         unscored = sorted(self._ledger.sources.keys() - sources.keys()) if sources else []
+        data = self._spec.data
         return {
             "drawn": len(self._validation),
+            "wanted": self._spec.eval.enabled and (data.validation is not None or data.validation_fraction > 0),
             "capped": len(sources) > MOST_NAMED
             and len(self._validation) == MOST_NAMED * self._spec.eval.rows_per_source,
             "sources": sources,

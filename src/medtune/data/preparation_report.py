@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from medtune.data.base.fault import Fault
+from medtune.data.base.folder import BaseFolder, folder_of
 from medtune.data.lengths import require_tolerable
 from medtune.errors import DataError
-from medtune.specs import RunSpec
+from medtune.specs import ModelSpec, RunSpec
 
 __all__ = ["PreparationReport", "lint_sentence"]
 
@@ -99,6 +101,11 @@ class PreparationReport:
             for task in self.tasks
             if task["candidates"]
         ]
+        if self.rows and not self.validation["drawn"] and self.validation["wanted"]:
+            told.append(
+                "warning: there is no row to score on, so nothing will say what training changes: name some as data.validation, or "
+                "hold more out with data.validation_fraction, which leaves a row to train on of each source"
+            )
         return [*told, *self._duplicates_told(), *(lint_sentence(finding) for finding in self.lint)]
 
     def _overlap_told(self) -> Iterator[str]:
@@ -124,8 +131,8 @@ class PreparationReport:
     def require_tolerable(self, spec: RunSpec) -> None:
         """Raise DataError when rows are lost to ``max_length``, or scored rows trained on, beyond what ``spec`` accepts."""
         if not spec.data.accept_loss:
-            require_tolerable(self.sources, spec.train.max_length)
-            require_tolerable(self.validation["sources"], spec.train.max_length, "validation ")
+            splits = {"": self.sources, "validation ": self.validation["sources"]}
+            require_tolerable(splits, spec.train.max_length, lambda: _positions(spec.model))
         if (
             0 < self.validation["drawn"] == self.copied
             and not self.validation["held_out"]
@@ -136,6 +143,17 @@ class PreparationReport:
                 "say nothing; name other rows as data.validation, hold some out with data.validation=null, leave the "
                 "training rows out with data.drop_overlap=true, or set data.accept_overlap=true"
             )
+
+
+def _positions(model: ModelSpec) -> int | None:
+    """Return how many positions a base knows, None where that cannot be told here."""
+    from medtune.data.base.architecture import positions_of
+
+    folder = folder_of(model)
+    try:
+        return None if folder is None else positions_of(BaseFolder(folder))
+    except Fault:  # which the inspection of the base tells
+        return None
 
 
 def lint_sentence(finding: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ from medtune.version import __version__
 
 __all__ = ["Prepared", "encoder_of", "find_prepared", "prepare", "preview", "trained_examples", "validation_examples"]
 
-_LAYOUT = 8
+_LAYOUT = 9
 """Raised whenever the arrays or the report on disk change their form."""
 
 
@@ -200,6 +200,11 @@ def _validation(spec: RunSpec, host: PluginHost, rows: Rows | None) -> tuple[lis
     quarantine = Quarantine(None, spec.data.max_quarantined, account=account)
     counted = _Counted(validation_pool(spec.data, host, quarantine, spec.seed))
     drawn = _drawn(spec, counted)
+    if not drawn:
+        raise DataError(
+            f"none of the rows of '{spec.data.validation}' is left to score on; look at data.validation, data.include_sources and "
+            "data.exclude_sources"
+        )
     facts = {"rows": counted.rows, "held_out": False, "quarantined": quarantine.count}
     return drawn, spared, {**facts, "reasons": dict(quarantine.reasons), "account": account.to_json()}
 

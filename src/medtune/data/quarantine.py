@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from medtune.data.account import Account
+from medtune.data.encodings import ONE_ENCODING
 from medtune.data.sources.file_row import NOT_UTF8
 from medtune.errors import DataError, StorageError
 
@@ -106,8 +107,9 @@ class Quarantine:
             if self.count < self.rows:
                 ways = "repair them, choose another data.formatter, or raise data.max_quarantined"
             if NOT_UTF8 in common:
-                ways = "set data.encoding to the one that it has, such as cp1252 or latin-1, or repair them"
-            ways = (self.account and self.account.ways()) or ways
+                ways = (self.account and self.account.encodings()) or ONE_ENCODING
+            else:
+                ways = (self.account and self.account.ways()) or ways
             raise DataError(
                 f"{self.count} of {self.rows} {self._name}rows are malformed, most often ({times} times): {common}"
                 f"{self._places()}; {ways}"

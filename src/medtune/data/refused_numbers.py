@@ -1,15 +1,20 @@
 """Numbers in rows that could not be used: options counted from 0 or from 1, and labels without names."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from medtune.data.formatters.options import LETTERS
 
-__all__ = ["RefusedNumbers", "number_of"]
+__all__ = ["RefusedNumbers", "number_of", "setting_of"]
 
 _ENOUGH_ROWS = 40
 """Rows among which one option of four is never right by chance about once in a hundred thousand sets."""
 _MOST_LABELS = 50
+_MOST_CODES = 10
+"""Different numbers that may be codes of labels; more are measurements."""
 
 Labels = Mapping[str, Mapping[str, str]]
 
@@ -22,6 +27,7 @@ class RefusedNumbers:
         self._label_columns: tuple[str, ...] = ()
         self._numbers: dict[str, set[int]] = {}
         self._labels: dict[str, set[int]] = {}
+        self._accepted: dict[str, Counter[int | None]] = {}
         self._rows = self._most = 0
 
     def use(self, options: Mapping[str, str], label_columns: Iterable[str]) -> None:
@@ -49,6 +55,23 @@ class RefusedNumbers:
             if numbers and len(numbers) == len(found):
                 self._labels.setdefault(column, set()).update(numbers)
 
+    def note_accepted(self, row: Mapping[str, Any]) -> None:
+        """Take down the numbers that a row has for labels: they are learned as they are."""
+        for column in self._label_columns:
+            counted = self._accepted.setdefault(column, Counter())
+            if len(counted) <= _MOST_CODES:
+                counted[number_of(row.get(column))] += 1
+
+    def codes(self) -> Iterator[str]:
+        """Yield a sentence on each column of which every value is one of a few numbers, with the setting that names them."""
+        for column, counted in self._accepted.items():
+            found = [number for number in counted if number is not None]
+            if len(found) == len(counted) and 1 < len(found) <= _MOST_CODES and counted.total() >= 3 * len(found):
+                yield (
+                    f"column '{column}' holds {len(found)} different numbers, which are learned as answers: if they are codes of "
+                    f"labels, name them, as in {_named(column, found)}"
+                )
+
     def letters(self, known: Labels) -> list[dict[str, dict[str, str]]]:
         """Return what ``data.labels`` may be for numbers of options: one value where they tell, two where they do not.
 
@@ -68,14 +91,13 @@ class RefusedNumbers:
     def advice(self, known: Labels) -> str:
         """Return the setting that names the numbers, two where it is not known; empty where numbers are no cause."""
         ways = [pair for way in self.letters(known) for pair in way.items()]
-        told = [f"from {min(names)}: {_setting(column, names)}" for column, names in ways]
+        told = [f"from {min(names)}: {setting_of(column, names)}" for column, names in ways]
         if told:
             return (
                 f"they are counted {told[0]}" if len(told) == 1 else ", or ".join(f"if counted {way}" for way in told)
             )
         for column, found in self._labels.items():
-            names = {str(number): f"NAME_OF_{number}" for number in sorted(found)[:_MOST_LABELS]}
-            return f"name the numbers, as in {_setting(column, names)}"
+            return f"name the numbers, as in {_named(column, found)}"
         return ""
 
 
@@ -87,10 +109,20 @@ def number_of(value: Any) -> int | None:
     return int(value) if whole else None
 
 
+def _named(column: str, numbers: Iterable[int]) -> str:
+    return setting_of(column, {str(number): f"NAME_OF_{number}" for number in sorted(numbers)[:_MOST_LABELS]})
+
+
 def _letters(first: int, count: int) -> dict[str, str]:
     return {str(number): letter for number, letter in enumerate(LETTERS[:count], start=first)}
 
 
-def _setting(column: str, names: Mapping[str, str]) -> str:
-    listed = ", ".join(f'{number}="{name}"' for number, name in names.items())
+def setting_of(column: str, names: Mapping[str, str]) -> str:
+    """Return the setting that names the values of a column."""
+    listed = ", ".join(f'{_key(value)}="{name}"' for value, name in names.items())
     return f"--set 'data.labels.{column}={{{listed}}}'"
+
+
+def _key(value: str) -> str:
+    """Return a value as the key of a TOML table."""
+    return value if re.fullmatch(r"[\w-]+", value, re.ASCII) else json.dumps(value, ensure_ascii=False)

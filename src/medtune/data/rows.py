@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from medtune.data.sources.columnar import read_arrow, read_parquet
 from medtune.data.sources.csv_files import read_csv
-from medtune.data.sources.file_row import FileRow
+from medtune.data.sources.file_row import NOT_UTF8, FileRow
 from medtune.data.sources.hub import HubData, note_features, rows_of_batches
 from medtune.data.sources.json_files import read_json, read_json_lines
 from medtune.data.sources.opening import open_bytes
@@ -111,6 +111,7 @@ def _from_files(files: Iterable[DataFile], reading: Reading) -> Iterator[Row]:
             raise DataError(f"data.field '{reading.field}' leads into JSON, and '{path}' is none; leave it out")
         within = f"#{reading.field}" if reading.field else ""  # two splits of one file have rows of the same numbers
         for row in _READERS[kind](path, reading):
+            reading.notes.not_utf8[path] += NOT_UTF8 in row.fault
             yield Row(row.values, f"{name}{within}-{row.number}", f"{path}{within}:{row.number}", row.fault)
 
 

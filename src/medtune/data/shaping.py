@@ -1,25 +1,33 @@
 """Gives a row the columns that formatters read: those that ``data.columns`` names, with what stands for nothing left out."""
 
 import json
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from medtune.data.sources.names import LIST_COLUMNS
+from medtune.data.refused_numbers import number_of
+from medtune.data.sources.names import LIST_COLUMNS, is_plain
 from medtune.data.sources.reading import SourceNotes
 from medtune.specs import SourceSpec
 
-__all__ = ["LIST_ROLES", "METADATA", "Shaper", "text_of"]
+__all__ = ["LIST_ROLES", "METADATA", "Shaper", "stands_for_nothing", "text_of"]
 
 METADATA = "metadata"
 """The role of columns that nothing shall read."""
 LIST_ROLES = LIST_COLUMNS
 """Roles whose lists stay lists; in any other role a list of texts is joined."""
+_OPTIONS = frozenset({"options", "choices"})
 _KEPT_AS_TEXT = frozenset({"messages", "conversations", "options", "choices", "tokens", "ner_tags"})
 """Columns whose lists and objects a table may keep as JSON text."""
 _NOTHING = frozenset({"nan", "NaN", "<NA>", "<noinput>", "<no input>", "<Noinput>"})
 """Texts that stand for a missing value: what pandas makes of one, and what Alpaca's authors wrote."""
-_LONGEST_NOTHING = max(map(len, _NOTHING))
+_SPREADSHEET_ERROR = re.compile(r"#[¡¿]?[A-ZÀ-Ý][A-ZÀ-Ý0-9/]*[!?]|#N/?[ADV]|#GETTING_DATA")
+"""``#REF!``, ``#DIV/0!`` and the like, in the language of whoever saved the file."""
+_LONGEST_NOTHING = 16
+_NO_IDENTIFIER = frozenset({"", "none", "null", "na", "n/a", "-"})
+_WHOLE_FLOAT = re.compile(r"(-?\d+)\.0+")
 
 
 class Shaper:
@@ -65,39 +73,84 @@ class Shaper:
                 named[column] = _with_names(row[column], {str(n): name for n, name in enumerate(names)})
         return {**row, **named} if named else row
 
+    def with_texts(self, row: Mapping[str, Any], columns: Iterable[str]) -> Mapping[str, Any]:
+        """Return the row with numbers in these columns as text, as a table that has text only would give them.
+
+        In a column of labels with names, a number without one stays a number, in text too: formatters refuse it.
+        """
+        changed: dict[str, Any] = {}
+        for column in columns:
+            value = row.get(column)
+            if self._has_names(column):
+                if isinstance(value, str) and (number := number_of(value)) is not None:
+                    changed[column] = number
+            elif isinstance(value, int | float):
+                changed[column] = text_of(value)
+        return {**row, **changed} if changed else row
+
+    def _has_names(self, column: str) -> bool:
+        paths = self._taken.get(column, (column,))
+        return column in self._names or (len(paths) == 1 and paths[0] in self._notes.labels)
+
     def document(self, values: Mapping[str, Any]) -> str:
-        """Return the document that a row as read belongs to, empty when it names none."""
+        """Return the document that a row as read belongs to, empty when it names none.
+
+        One document may be written in several ways: with spaces around, in capitals, and, by a table with gaps, as 1001.0.
+        """
         if not self._document:
             return ""
         found = reach(values, self._document)
         if found is None:
             return ""
         self.found.add("document")
-        return text_of(found)
+        if stands_for_nothing(found):
+            return ""
+        name = " ".join(unicodedata.normalize("NFKC", text_of(found)).casefold().split())
+        whole = _WHOLE_FLOAT.fullmatch(name)
+        return "" if name in _NO_IDENTIFIER else whole[1] if whole else name
+
+    def lacks_document(self, values: Mapping[str, Any]) -> str:
+        """Return what is wrong with a row that names no document where the others do, "" where nothing is."""
+        if not self._document or self.document(values):
+            return ""
+        column = repr(self._document) if is_plain(self._document) else "that data.document names"
+        return (
+            f"column {column} (data.document) is blank, so the row may be of a document that stands on the other side of the "
+            "split; fill it in (tables often have it on the first row of a group only, in a merged cell), or leave such rows out"
+        )
 
     def _mapped(self, values: Mapping[str, Any]) -> dict[str, Any]:
         away = self._used | self.metadata
         row = {column: value for column, value in values.items() if column not in away}
         for role, paths in self._taken.items():
-            parts = [found for path in paths if (found := reach(values, path)) is not None]
-            if parts:
+            parts = [reach(values, path) for path in paths]
+            if any(part is not None for part in parts):
                 self.found.add(role)
-            row[role] = _joined(parts, role)
+            if len(parts) > 1:
+                parts = [self._something(role, part) for part in parts]
+            row[role] = _in_order(parts) if role in _OPTIONS and len(parts) > 1 else _joined(parts, role)
         return row
+
+    def _something(self, column: str, value: Any) -> Any:
+        """Return a value, None in the place of one that stands for nothing, which is counted."""
+        if stands_for_nothing(value):
+            self.missing[column] += 1
+            return None
+        return value
 
     def _without_nothing(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         changed: dict[str, Any] = {}
         for column, value in row.items():
-            if isinstance(value, str):
-                if len(value) <= _LONGEST_NOTHING and value.strip() in _NOTHING:
-                    changed[column] = None
-                    self.missing[column] += 1
-                elif column in _KEPT_AS_TEXT and value[:1] in ("[", "{"):
-                    changed[column] = _parsed(value)
-            elif isinstance(value, float) and value != value:  # noqa: PLR0124 - not a number
-                changed[column] = None
-                self.missing[column] += 1
+            if stands_for_nothing(value):
+                changed[column] = self._something(column, value)
+            elif column in _KEPT_AS_TEXT and isinstance(value, str) and value[:1] in ("[", "{"):
+                changed[column] = _parsed(value)
         return {**row, **changed} if changed else row
+
+    def mark_in(self, values: Mapping[str, Any], column: str) -> str:
+        """Return the text of a row as read that stands for nothing in the place of a formatter's column, "" for none."""
+        found = (reach(values, path) for path in self._taken.get(column, (column,)))
+        return next((text.strip() for text in found if isinstance(text, str) and stands_for_nothing(text)), "")
 
     def _named(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         named = {c: _with_names(row[c], names) for c, names in self._names.items() if row.get(c) is not None}
@@ -105,6 +158,16 @@ class Shaper:
 
     def _role_of(self, column: str) -> str:
         return next((role for role, paths in self._taken.items() if paths == (column,)), column)
+
+
+def stands_for_nothing(value: Any) -> bool:
+    """Whether a value is what tables write where there is none: not a number, ``nan``, or the error of a spreadsheet."""
+    if isinstance(value, str):
+        if len(value) > _LONGEST_NOTHING:
+            return False
+        text = value.strip()
+        return text in _NOTHING or (text[:1] == "#" and _SPREADSHEET_ERROR.fullmatch(text) is not None)
+    return isinstance(value, float) and value != value  # noqa: PLR0124 - not a number
 
 
 def reach(values: Any, path: str) -> Any:
@@ -134,6 +197,12 @@ def text_of(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, str) else str(value)
+
+
+def _in_order(parts: Sequence[Any]) -> Any:
+    """Return options of columns of their own in a list; none behind the last, and a gap stays: letters count places."""
+    filled = [at for at, part in enumerate(parts, start=1) if part is not None and part != ""]
+    return list(parts[: filled[-1]]) if filled else None
 
 
 def _joined(parts: Sequence[Any], role: str) -> Any:
@@ -171,4 +240,8 @@ def _with_names(value: Any, names: Mapping[str, str]) -> Any:
         return [_with_names(element, names) for element in cast("Sequence[Any]", value)]
     if isinstance(value, bool):
         return names.get(str(value).lower(), names.get(str(int(value)), value))
-    return names.get(text_of(value), value) if isinstance(value, str | int | float) else value
+    if not isinstance(value, str | int | float):
+        return value
+    text = text_of(value)
+    whole = _WHOLE_FLOAT.fullmatch(text.strip())  # how tables with gaps write a number
+    return names.get(text, names.get(whole[1], value) if whole else value)

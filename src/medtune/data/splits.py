@@ -5,21 +5,32 @@ import heapq
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
 
 from medtune.plugins.contracts import Example
 
-__all__ = ["HoldOut", "SmallSources", "draw_evenly", "repeated", "sample_by_source"]
+__all__ = ["HoldOut", "SmallSources", "document_of", "draw_evenly", "repeated", "sample_by_source"]
 
 _LEAST = 1e-9
 """Share below which no set is long enough to give a row; its reciprocal would overflow."""
 
 
+def document_of(example: Example) -> tuple[str, str] | None:
+    """Return the document with the member of the mix it belongs to: two sets may number their patients alike.
+
+    None for a row that names none.
+    """
+    if not example.document:
+        return None
+    member, slash, _rest = example.row_id.partition("/")
+    return (member if slash and member.startswith("mix") else "", example.document)
+
+
 class HoldOut:
     """Says which rows are held out: the same share of every source, one drawn from each run of 1 / share rows.
 
-    Rows of one document go the same way, so that nothing of a held-out text is trained on.
+    Rows of one document go the same way, whatever their sources, so that nothing of a held-out text is trained on.
 
     Args:
         fraction: share of each source.
@@ -30,21 +41,20 @@ class HoldOut:
         self._fraction, self._seed = fraction, seed
         self._seen: Counter[str] = Counter()
         self._next: dict[str, tuple[int, int]] = {}  # source -> current run, position drawn from it
-        self._documents: dict[tuple[str, str], bool] = {}
+        self._documents: dict[Hashable, bool] = {}
 
     @property
     def takes_any(self) -> bool:
         """Whether anything is held out at all."""
         return self._fraction >= _LEAST
 
-    def takes(self, source: str, document: str = "") -> bool:
-        """Say whether the next row of ``source`` is held out."""
+    def takes(self, source: str, document: Hashable = None) -> bool:
+        """Say whether the next row of ``source`` is held out; the first row of a document decides for all of them."""
         if not document:
             return self._draws(source)
-        key = (source, document)
-        if key not in self._documents:
-            self._documents[key] = self._draws(source)
-        return self._documents[key]
+        if document not in self._documents:
+            self._documents[document] = self._draws(source)
+        return self._documents[document]
 
     def _draws(self, source: str) -> bool:
         if not self.takes_any:
@@ -63,7 +73,8 @@ class HoldOut:
 class SmallSources:
     """Finds, for each source of which nothing was held out, the row or document to hold out nevertheless.
 
-    The one of lowest rank is taken, of sources that have another: one example or document per source is in memory.
+    The one of lowest rank is taken, of sources that have another: one example or document per source is in memory. A
+    document with rows of several sources is left alone: those of the others are trained on.
 
     Args:
         seed: of the ranks.
@@ -74,10 +85,14 @@ class SmallSources:
         self._done: set[str] = set()
         self._kept: dict[str, tuple[int, str, list[Example]]] = {}
         self._several: set[str] = set()
+        self._of: dict[Hashable, str] = {}
+        self._shared: set[Hashable] = set()
 
     def note(self, example: Example, *, held_out: bool) -> None:
         """Take a row of the source down, which the draws held out or not."""
-        source = example.source
+        source, document = example.source, document_of(example)
+        if document is not None and self._of.setdefault(document, source) != source:
+            self._shared.add(document)
         if source in self._done:
             return
         if held_out:
@@ -98,7 +113,8 @@ class SmallSources:
 
     def examples(self) -> list[Example]:
         """Return the examples to hold out, by source."""
-        return [example for source in sorted(self._several) for example in self._kept[source][2]]
+        kept = [self._kept[source][2] for source in sorted(self._several)]
+        return [example for rows in kept if document_of(rows[0]) not in self._shared for example in rows]
 
 
 def sample_by_source(examples: Iterable[Example], per_source: int, seed: int) -> list[Example]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from medtune.evaluation.asked_scheme import AskedScheme
+from medtune.evaluation.garbled_text import is_garbled
 from medtune.evaluation.label_priors import LabelCounts, shifted
 from medtune.evaluation.lint_findings import Finding, merged
 from medtune.evaluation.option_letters import names_no_option
@@ -46,6 +48,7 @@ class _Seen:
     labels: LabelCounts = field(default_factory=LabelCounts)
     begins: LabelCounts = field(default_factory=LabelCounts)
     answers: LabelCounts = field(default_factory=LabelCounts)
+    scheme: AskedScheme = field(default_factory=AskedScheme)
     other_answers: int = 0
     first_answer: str | None = None
     varies: bool = False
@@ -112,6 +115,8 @@ class GoldLint:
             seen.varies = True
         seen.faults["template_in_answer"] += spells(answer)
         seen.faults["template_in_question"] += spells(question)
+        seen.faults["garbled"] += is_garbled(answer) or is_garbled(question)
+        seen.faults["page_break"] += "\f" in answer or "\v" in answer
         seen.faults["no_letter"] += len(answer) < _SHORT_ANSWER and _LETTER.search(answer) is None
         if seen.rows > _FIRST_ROWS and seen.rows % _STRIDE:
             return False
@@ -129,6 +134,7 @@ class GoldLint:
             labels = [line.label for line in lines if line.label is not None]
             if 2 * len(labels) >= len(lines) > 0:  # most lines are a token with a label
                 _count_tags(seen, labels, len(lines))
+                seen.scheme.take(question_of(example), labels)
                 return
         seen.faults["unreadable_row"] += usual == "ner"
         seen.faults["option"] += usual == "qa" and names_no_option(example)
@@ -251,6 +257,9 @@ _SENTENCES: Mapping[str, str] = {
     "them out of the rows, the template writes its own",
     "template_in_question": "spell a chat template's control tokens or headings: they were formatted before, and will be "
     "once more; use the rows as they were, or take the marks out",
+    "garbled": "or their questions hold text that went through the wrong encoding (\u00c3\u00a9 for \u00e9, or \ufffd): write the rows "
+    "anew from where they came from",
+    "page_break": "hold page breaks (form feeds, vertical tabs), which the model would learn to write",
     "no_letter": "have no letter or digit",
     "rewritten": "have characters that the tokenizer rewrites (Unicode forms, case), so that a perfect answer is not "
     "the gold answer; normalise the rows first",
@@ -266,6 +275,13 @@ def _faults(split: Split, word: str, source: str, seen: _Seen) -> Iterator[Findi
             what = "questions" if kind == "template_in_question" else "answers"
             text = f"{count:,} of {of:,} {word} {what} {sentence.format(lines=seen.faults['unreadable_lines'])}"
             yield Finding(kind, source, split, count, of, text)
+    if told := seen.scheme.told():
+        rows, of, how = told
+        text = (
+            f"{rows:,} of {of:,} {word} answers are tagged in another scheme than their questions ask for: {how}; the model is "
+            "told one and taught the other, so name the scheme that the answers have"
+        )
+        yield Finding("asked_scheme", source, split, rows, of, text)
     if seen.rows >= _CONSTANT_ROWS and not seen.varies:
         text = f"all {seen.rows:,} {word} answers are the same: there is nothing to learn or to score"
         yield Finding("constant", source, split, seen.rows, seen.rows, text)

@@ -55,7 +55,7 @@ def make_plan(
     choices = None if shape is None else _choices(shape, machine, host, size)
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
-    fits, advice = _judge(choices, choice, spec)
+    fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
     decided = _decided(choice, spec, machine)
     return Plan(
         backends=require_backends(spec, host, "cuda" if machine.accelerator else "cpu"),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from medtune.errors import OutOfMemoryError
+from medtune.errors import DataError, OutOfMemoryError
 from medtune.specs import RunSpec
 
 __all__ = ["DataSize", "Plan", "proof_in_words", "size_in_words"]
@@ -28,6 +28,11 @@ class DataSize:
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     sources: int | None = None
 
+    @property
+    def refused(self) -> str:
+        """Why the rows cannot be trained on as the spec says, empty where they can or were not counted."""
+        return str(self.facts.get("refused", ""))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -37,7 +42,7 @@ class Plan:
         backends: quantizer, adapter, trainer, generator and formatter by name.
         memory_gib: estimated GiB by part on the device that trains, in the phase that needs most; empty when the model's
             dimensions are unknown.
-        fits: whether the run can be done on this machine.
+        fits: whether the run can be done on this machine, with these rows where they were counted.
         advice: one sentence on what to do, empty when nothing needs doing.
         steps: updates, None when the data set's size is unknown before it is read.
         tokens: training tokens over all steps, None likewise.
@@ -151,7 +156,9 @@ class Plan:
         return told
 
     def require_fit(self) -> None:
-        """Raise OutOfMemoryError with the advice when the run cannot be done here."""
+        """Raise OutOfMemoryError with the advice when the run cannot be done here, DataError where its rows are refused."""
+        if self.data.get("refused"):
+            raise DataError(self.advice)
         if not self.fits:
             raise OutOfMemoryError(self.advice)
 

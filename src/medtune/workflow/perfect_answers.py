@@ -12,13 +12,14 @@ from medtune.errors import DataError, UnusableRowError
 from medtune.evaluation.predictions import with_final_gold
 from medtune.evaluation.recognition import answer_of
 from medtune.evaluation.scoring import find_task, is_own
+from medtune.evaluation.spans import Label
 from medtune.evaluation.tag_schemes import Scheme, fits_iob1, scheme_of
 from medtune.evaluation.tagging import read_lines, written_labels
 from medtune.plugins.contracts import Completion, Example, Prediction, Task
 
 __all__ = ["PerfectAnswers", "sound"]
 
-_VERSION = 1
+_VERSION = 2
 _FIRST_ROWS = 200
 """Training rows of each source that are looked at."""
 _LATER_STRIDE = 100
@@ -26,6 +27,8 @@ _LATER_STRIDE = 100
 _TELLING_ROWS = 3
 """Rows with entities that tell IOB1; a single B that parts no neighbours tells every other scheme."""
 _MOST_NAMED = 5
+_Place = tuple[str, str]
+"""A source and a split of its rows."""
 
 
 class PerfectAnswers:
@@ -42,9 +45,10 @@ class PerfectAnswers:
     def __init__(self, tasks: Sequence[Task]) -> None:
         self._tasks = tasks
         self._seen: Counter[str] = Counter()
-        self._checked: Counter[str] = Counter()
-        self._failed: dict[str, Counter[str]] = {}
+        self._checked: Counter[_Place] = Counter()
+        self._failed: dict[_Place, Counter[str]] = {}
         self._schemes: dict[str, Scheme] = {}
+        self._told_by: dict[str, str] = {}
 
     @property
     def identity(self) -> str:
@@ -52,19 +56,24 @@ class PerfectAnswers:
         return f"{_VERSION} " + " ".join(sorted(f"{type(t).__module__}.{t.name}" for t in self._tasks))
 
     def faults(self, samples: Sequence[Sample], encoder: Encoder, *, every: bool) -> list[str]:
-        """Return what is wrong with each row; empty for a good one or one that is not looked at."""
+        """Return what is wrong with each row; empty for a good one or one that is not looked at.
+
+        Raises:
+            DataError: the rows of a source are tagged in another scheme than its validation rows, which came before.
+        """
+        split = "validation" if every else "training"
         chosen = [i for i, sample in enumerate(samples) if every or self._is_due(sample.example.source)]
         answers = {i: self._answer(samples[i], encoder) for i in chosen}
         found = [""] * len(samples)
         for name, members in self._by_task(answers).items():
             task = next(task for task in self._tasks if task.name == name)
-            for i, fault in zip(members, self._of_task(task, [answers[i] for i in members]), strict=True):
+            for i, fault in zip(members, self._of_task(task, [answers[i] for i in members], split), strict=True):
                 found[i] = fault
         for i in chosen:
-            source = samples[i].example.source
-            self._checked[source] += 1
+            place = (samples[i].example.source, split)
+            self._checked[place] += 1
             if found[i]:
-                self._failed.setdefault(source, Counter())[found[i]] += 1
+                self._failed.setdefault(place, Counter())[found[i]] += 1
         return found
 
     def require_few(self, limit: float) -> None:
@@ -74,8 +83,8 @@ class PerfectAnswers:
             return
         worst = sorted(self._failed.items(), key=lambda item: -item[1].total())[:_MOST_NAMED]
         told = "; ".join(
-            f"{times} of {self._checked[source]} rows{f' of source {source!r}' if source else ''}: {kind}"
-            for source, kinds in worst
+            f"{times} of {self._checked[source, split]} {split} rows{f' of source {source!r}' if source else ''}: {kind}"
+            for (source, split), kinds in worst
             for kind, times in kinds.most_common(2)
         )
         raise DataError(
@@ -88,14 +97,18 @@ class PerfectAnswers:
         return {
             "checked": self._checked.total(),
             "failed": sum(kinds.total() for kinds in self._failed.values()),
-            "kinds": {source: dict(kinds) for source, kinds in sorted(self._failed.items())},
+            "kinds": {source: dict(self._kinds_of(source)) for source in sorted({place[0] for place in self._failed})},
             "iob1_sources": sorted(source for source, scheme in self._schemes.items() if scheme == "IOB1"),
         }
+
+    def _kinds_of(self, source: str) -> Counter[str]:
+        return sum((kinds for place, kinds in self._failed.items() if place[0] == source), start=Counter[str]())
 
     def _is_due(self, source: str) -> bool:
         self._seen[source] += 1
         seen = self._seen[source]
-        return seen <= _FIRST_ROWS or seen % _LATER_STRIDE == 0 or source in self._failed
+        failed = any((source, split) in self._failed for split in ("training", "validation"))
+        return seen <= _FIRST_ROWS or seen % _LATER_STRIDE == 0 or failed
 
     def _answer(self, sample: Sample, encoder: Encoder) -> Prediction:
         """Return a row's own answer as if a model had written it."""
@@ -112,9 +125,9 @@ class PerfectAnswers:
                 groups.setdefault(task.name, []).append(i)
         return groups
 
-    def _of_task(self, task: Task, predictions: Sequence[Prediction]) -> list[str]:
+    def _of_task(self, task: Task, predictions: Sequence[Prediction], split: str) -> list[str]:
         if task.name == "ner":
-            others = self._of_other_scheme([p.example for p in predictions])
+            others = self._of_other_scheme([p.example for p in predictions], split)
         else:
             others = [False] * len(predictions)
         perfect = _are_perfect(task, predictions)
@@ -123,7 +136,7 @@ class PerfectAnswers:
             for prediction, is_perfect, is_other in zip(predictions, perfect, others, strict=True)
         ]
 
-    def _of_other_scheme(self, examples: Sequence[Example]) -> list[bool]:
+    def _of_other_scheme(self, examples: Sequence[Example], split: str) -> list[bool]:
         """Say which rows are not written in the scheme of their source, which its first rows with entities tell."""
         written = [written_labels(read_lines(answer_of(example))) for example in examples]
         for source in {example.source for example in examples} - self._schemes.keys():
@@ -131,12 +144,35 @@ class PerfectAnswers:
             with_entities = sum(any(label.prefix != "O" for label in labels) for labels in own)
             if with_entities >= _TELLING_ROWS or not all(map(fits_iob1, own)):
                 self._schemes[source] = scheme_of(own)
-        return [
+                self._told_by[source] = split
+        others = [
             {"IOB1": not fits_iob1(labels), "IOB2": scheme_of([labels]) == "IOB1"}.get(
                 self._schemes.get(e.source, ""), False
             )
             for e, labels in zip(examples, written, strict=True)
         ]
+        self._require_one_scheme(examples, written, others, split)
+        return others
+
+    def _require_one_scheme(
+        self, examples: Sequence[Example], written: Sequence[Sequence[Label]], others: Sequence[bool], split: str
+    ) -> None:
+        """Raise DataError when most rows of a source are in another scheme than those of the split that told it."""
+        rows, odd = Counter[str](), Counter[str]()
+        for example, labels, other in zip(examples, written, others, strict=True):
+            if any(label.prefix != "O" for label in labels):
+                rows[example.source] += 1
+                odd[example.source] += other
+        for source, count in odd.items():
+            if count >= _TELLING_ROWS and 2 * count > rows[source] and self._told_by[source] != split:
+                whose = f" of source '{source}'" if source else ""
+                told_by = self._told_by[source]
+                inside, begun = (told_by, split) if self._schemes[source] == "IOB1" else (split, told_by)
+                raise DataError(
+                    f"the {inside} rows{whose} are tagged in IOB1 (their entities begin with I) and the {begun} rows in IOB2 "
+                    f"(theirs begin with B), as {count} of {rows[source]} {split} rows with entities show; scores would compare "
+                    f"the two: write the {inside} rows in IOB2"
+                )
 
 
 def sound(examples: Sequence[Example], encoder: Encoder, tasks: Sequence[Task]) -> list[Example]:

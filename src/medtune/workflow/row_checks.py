@@ -16,7 +16,7 @@ from medtune.workflow.perfect_answers import PerfectAnswers
 
 __all__ = ["RowChecks"]
 
-_LINT_VERSION = 2
+_LINT_VERSION = 3
 
 
 class RowChecks:

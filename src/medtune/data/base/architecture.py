@@ -21,7 +21,15 @@ from medtune.data.base.folder import BaseFolder
 from medtune.data.base.headers import Tensor
 from medtune.machine.libraries import quiet_libraries
 
-__all__ = ["Architecture", "Verdict", "attention_for", "family_problem", "read_architecture", "verdict_of"]
+__all__ = [
+    "Architecture",
+    "Verdict",
+    "attention_for",
+    "family_problem",
+    "positions_of",
+    "read_architecture",
+    "verdict_of",
+]
 
 _DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
@@ -79,6 +87,16 @@ def read_architecture(folder: BaseFolder) -> Architecture:
         Fault: transformers cannot read config.json, or build what it describes.
     """
     return _read_architecture(folder.path, folder.config_state)
+
+
+def positions_of(folder: BaseFolder) -> int | None:
+    """Return how many positions a base knows, None where its config.json does not say.
+
+    Raises:
+        Fault: as ``read_architecture``.
+    """
+    known = getattr(read_architecture(folder).config.get_text_config(), "max_position_embeddings", None)
+    return known if isinstance(known, int) and known > 0 else None
 
 
 def verdict_of(folder: BaseFolder) -> Verdict:

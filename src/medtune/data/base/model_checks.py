@@ -183,10 +183,10 @@ def attention(case: Case) -> Iterator[str]:
 
 def positions(case: Case) -> Iterator[str]:
     """A row is no longer than the positions that the base knows."""
-    from medtune.data.base.architecture import read_architecture
+    from medtune.data.base.architecture import positions_of
 
-    known = getattr(read_architecture(case.base).config.get_text_config(), "max_position_embeddings", None)
-    if isinstance(known, int) and 0 < known < case.spec.train.max_length:
+    known = positions_of(case.base)
+    if known is not None and known < case.spec.train.max_length:
         raise Fault(
             f"knows {known:,} positions, fewer than train.max_length {case.spec.train.max_length:,}",
             f"set train.max_length to {known} or less",

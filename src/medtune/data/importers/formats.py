@@ -108,7 +108,11 @@ def _xml(path: Path, head: str) -> Format:
 def _json(source: Input) -> str | None:
     """Return the name of a JSON format, None where the file is no JSON after all."""
     try:
-        items = [item for item in islice(json_items(source, Told()), _LOOKED_AT) if isinstance(item.value, Mapping)]
+        items = [
+            item
+            for item in islice(json_items(source, Told(), whole=False), _LOOKED_AT)
+            if isinstance(item.value, Mapping)
+        ]
     except MedtuneError:
         return None  # such as columns whose first token is a bracket
     names = [name for item in items if (name := _json_name(item.value)) is not None]

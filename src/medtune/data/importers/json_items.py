@@ -7,13 +7,13 @@ from typing import IO, Any, NamedTuple
 
 from medtune.data.importers.documents import Told
 from medtune.data.importers.reading import Input, open_text
+from medtune.data.sources.json_cursor import JsonCursor, NotJsonError, RepeatedKeys
 from medtune.errors import DataError
 
 __all__ = ["Item", "json_items"]
 
 _WRAPPERS = frozenset({"documents", "PubTator3", "data", "examples", "rows", "tasks"})
 """Keys of an object under which its rows stand in an array."""
-_CHUNK = 2**18
 _MOST = 2**28
 """Characters of one value; a larger one is no document, and memory would not be bounded."""
 
@@ -26,37 +26,42 @@ class Item(NamedTuple):
     key: str = ""
 
 
-def json_items(source: Input, told: Told) -> Iterator[Item]:
+def json_items(source: Input, told: Told, *, whole: bool = True) -> Iterator[Item]:
     """Yield the values of a JSON file in bounded memory.
 
+    Args:
+        source: the file.
+        told: learns its encoding.
+        whole: whether a later fault is an error, or an end: the first values tell what a file is.
+
     Raises:
-        DataError: the file is not JSON from some value on.
+        DataError: the file is not JSON from some value on, goes on behind what it holds, or says a name twice.
     """
     with open_text(source.path, source.encoding, told) as text:
         try:
-            yield from _items(text)
-        except _NotJsonError as error:
-            raise DataError(f"'{source.path}' is not JSON from value {error.number} on") from None
+            yield from _items(text, whole=whole)
+        except NotJsonError as error:
+            if not whole and error.number > 1:
+                return
+            raise DataError(f"'{source.path}' {error.fault or f'is not JSON from value {error.number} on'}") from None
 
 
-class _NotJsonError(ValueError):
-    """The text is not JSON; ``number`` is the value at which that shows."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        super().__init__()
-
-
-def _items(text: IO[str]) -> Iterator[Item]:
-    cursor = _Cursor(text)
+def _items(text: IO[str], *, whole: bool) -> Iterator[Item]:
+    cursor = _Cursor(text, whole=whole)
     first = cursor.peek()
     if first == "[":
-        cursor.take()
-        yield from cursor.elements()
+        number = 0
+        while cursor.peek() == "[":  # a line of rows each, perhaps
+            cursor.take()
+            for item in cursor.elements():
+                number += 1
+                yield Item(number, item.value)
+        if cursor.peek():
+            raise NotJsonError(number + 1)
     elif first == "{":
         yield from _objects(cursor)
     elif first:
-        raise _NotJsonError(1)
+        raise NotJsonError(1)
 
 
 def _objects(cursor: "_Cursor") -> Iterator[Item]:
@@ -65,6 +70,8 @@ def _objects(cursor: "_Cursor") -> Iterator[Item]:
     if line is None:
         cursor.take()
         yield from _one(cursor.members())
+        if cursor.peek():
+            raise NotJsonError(2, "goes on behind its first object; write one array, or an object a line")
     elif not cursor.peek():
         yield from _one(iter(line.items()))
     else:
@@ -99,44 +106,17 @@ def _one(members: Iterator[tuple[str, Any]]) -> Iterator[Item]:
 
 
 class _Cursor:
-    """A place in a JSON text that is read as it is needed."""
+    """A place in a JSON text; ``whole``: whether a name that stands twice is refused."""
 
-    def __init__(self, text: IO[str]) -> None:
-        self._text, self._buffer, self._position = text, "", 0
-        self._decoder = json.JSONDecoder()
-
-    def peek(self) -> str:
-        """Go to the next character that is not white space and return it, "" at the end."""
-        while True:
-            while self._position < len(self._buffer):
-                if self._buffer[self._position] not in " \t\r\n\ufeff":
-                    return self._buffer[self._position]
-                self._position += 1
-            if not self._more():
-                return ""
-
-    def take(self) -> None:
-        """Go past the character that ``peek`` returned."""
-        self._position += 1
-        if self._position > _CHUNK:
-            self._buffer, self._position = self._buffer[self._position :], 0
+    def __init__(self, text: IO[str], *, whole: bool) -> None:
+        self._at, self._whole = JsonCursor(text, _MOST), whole
+        self.peek, self.take = self._at.peek, self._at.take
 
     def value(self, number: int) -> Any:
         """Decode the value here; ``number`` is told where it is none."""
-        self.peek()
-        while True:
-            try:
-                value, end = self._decoder.raw_decode(self._buffer, self._position)
-            except RecursionError:
-                raise _NotJsonError(number) from None
-            except ValueError:
-                if len(self._buffer) - self._position > _MOST or not self._more():
-                    raise _NotJsonError(number) from None
-                continue
-            if end < len(self._buffer) or not self._more():  # a number may go on behind the buffer's end
-                self._position = end - 1
-                self.take()
-                return value
+        value = self._at.value(number)
+        self._require_names(number, self._at.repeated)
+        return value
 
     def elements(self) -> Iterator[Item]:
         """Yield the elements of the array whose bracket was taken."""
@@ -150,11 +130,16 @@ class _Cursor:
     def members(self) -> Iterator[tuple[str, Any]]:
         """Yield the members of the object whose brace was taken; an array under a wrapper's key comes as an iterator."""
         number = 0
+        keys: set[str] = set()
         while self.peek() != "}":
             number += 1
             key = self.value(number)
             if not isinstance(key, str) or self.peek() != ":":
-                raise _NotJsonError(number)
+                raise NotJsonError(number)
+            if key in keys:
+                self._at.repeated.key = key
+                self._require_names(number, self._at.repeated)
+            keys.add(key)
             self.take()
             if key in _WRAPPERS and self.peek() == "[":
                 self.take()
@@ -166,27 +151,25 @@ class _Cursor:
 
     def complete_line(self) -> dict[str, Any] | None:
         """Return the object that fills the line here, and go past it; None when it is no whole object."""
-        while "\n" not in self._buffer[self._position :] and len(self._buffer) < _MOST and self._more():
-            pass
-        end = self._buffer.find("\n", self._position)
-        line = self._buffer[self._position : end if end >= 0 else len(self._buffer)]
+        line, repeated = self._at.line(), RepeatedKeys()
         try:
-            found = json.loads(line)
+            found = json.loads(line, object_pairs_hook=repeated)
         except (ValueError, RecursionError):
             return None
-        self._position += len(line)
+        self._at.skip(len(line))
+        self._require_names(1, repeated)
         return found if isinstance(found, dict) else None
+
+    def _require_names(self, number: int, repeated: RepeatedKeys) -> None:
+        """Refuse an object that says a name twice: one of the values would be lost."""
+        if self._whole and repeated.key is not None:
+            raise NotJsonError(number, f"cannot be read: {repeated.fault(f'value {number}')}")
 
     def _comma(self, end: str, number: int) -> None:
         following = self.peek()
         if following == ",":
             self.take()
             if self.peek() == end:
-                raise _NotJsonError(number + 1)
+                raise NotJsonError(number + 1)
         elif following != end:
-            raise _NotJsonError(number)
-
-    def _more(self) -> bool:
-        more = self._text.read(max(_CHUNK, len(self._buffer) - self._position))  # twice as much: linear time overall
-        self._buffer += more
-        return bool(more)
+            raise NotJsonError(number)

@@ -58,6 +58,7 @@ def read_csv(file: Path, reading: Reading | None = None) -> Iterator[FileRow]:
                 continue
             if fields is None:
                 return
+            fields[:1] = [field.removeprefix("\ufeff") for field in fields[:1]]  # of files that were put together
             if fields and fields[0].strip() == header[0] and [field.strip() for field in fields] == header:
                 reading.notes.count_header(file.name)
             elif fields:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from medtune.data.sources.file_row import NOT_UTF8, FileRow
+from medtune.data.sources.json_cursor import CHUNK, RepeatedKeys
 from medtune.data.sources.json_objects import field_advice, rows_of_object, unequal_columns
-from medtune.data.sources.json_text import CHUNK, NOT_AN_OBJECT, ROW_LIMIT, JsonText, RepeatedKeys
+from medtune.data.sources.json_text import NOT_AN_OBJECT, ROW_LIMIT, JsonText
 from medtune.data.sources.opening import Continued, open_utf8
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError
@@ -83,8 +84,7 @@ def _from_lines(stream: IO[bytes], reading: Reading) -> Iterator[FileRow]:
     number = 0
     while line := stream.readline(_ROW_LIMIT):
         number += 1
-        if number == 1:
-            line = line.removeprefix(_BYTE_ORDER_MARK)
+        line = line.removeprefix(_BYTE_ORDER_MARK)  # files that were put together have one at each beginning
         if len(line) == _ROW_LIMIT and not line.endswith(b"\n"):
             _skip_line(stream)
             yield FileRow(number, {}, f"the line is longer than {_ROW_LIMIT >> 20} MiB")

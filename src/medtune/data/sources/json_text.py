@@ -1,47 +1,20 @@
 """Cuts one value after the other out of the text of a JSON file, whatever its outer shape."""
 
-import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from medtune.data.sources.file_row import NOT_UTF8, FileRow
+from medtune.data.sources.json_cursor import JsonCursor, NotJsonError
 from medtune.data.sources.names import is_plain
 from medtune.data.sources.reading import SourceNotes
 from medtune.errors import DataError
 
-__all__ = ["CHUNK", "NOT_AN_OBJECT", "ROW_LIMIT", "JsonText", "RepeatedKeys"]
+__all__ = ["NOT_AN_OBJECT", "ROW_LIMIT", "JsonText"]
 
 ROW_LIMIT = 64 * 2**20
 """Bytes of one row; beyond, the file is no rows of text (a missing line end, say), and memory would not be bounded."""
-CHUNK = 2**18
 NOT_AN_OBJECT = "JSON, but not an object"
-
-
-class RepeatedKeys:
-    """Takes the members of objects that are decoded, and keeps a name that one has twice: a value would be lost.
-
-    Attributes:
-        key: that name, None where every object has each name once.
-    """
-
-    def __init__(self) -> None:
-        self.key: str | None = None
-
-    def __call__(self, members: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-        """Return the object of these members; an ``object_pairs_hook``."""
-        members = list(members)
-        found = dict(members)
-        if len(found) < len(members) and self.key is None:
-            self.key = Counter(name for name, _value in members).most_common(1)[0][0]
-        return found
-
-    def fault(self, what: str) -> str:
-        """Return what is wrong with ``what`` (a line, an element), "" where nothing is; names like text are not shown."""
-        if self.key is None:
-            return ""
-        return f"the {what} says {repr(self.key) if is_plain(self.key) else 'a name that looks like text'} twice"
 
 
 class JsonText:
@@ -53,10 +26,7 @@ class JsonText:
     """
 
     def __init__(self, file: Path, text: IO[str]) -> None:
-        self._file, self._text = file, text
-        self._buffer, self._position, self._ended = "", 0, False
-        self._repeated = RepeatedKeys()
-        self._decoder = json.JSONDecoder(object_pairs_hook=self._repeated)
+        self._file, self._at = file, JsonCursor(text, ROW_LIMIT)
 
     def rows(self, field: str = "", notes: SourceNotes | None = None) -> Iterator[FileRow]:
         """Yield number, values and fault of each row: elements of the array, or values of the object, at ``field``.
@@ -69,14 +39,12 @@ class JsonText:
         parts = [part for part in field.split(".") if part and part != "*"]
         notes = notes or SourceNotes()
         ways = [self._enter(part, ".".join(parts[:depth]), field, notes) for depth, part in enumerate(parts)]
-        opening = self._next()
+        opening = self._at.peek()
         if opening == "[" and not field.endswith("*"):
             yield from self._elements()
         elif opening == "{" and field:
             for number, _key in enumerate(self._keys(), start=1):
-                start = self._position
-                value = self._element(number)
-                yield FileRow(number, *self._checked(value, self._buffer[start : self._position]))
+                yield self._row(number)
         else:
             raise DataError(f"'{self._file}' holds no rows at '{field}' (data.field)")
         for depth in reversed(range(len(ways))):
@@ -94,29 +62,24 @@ class JsonText:
         Raises:
             DataError: it is not a whole object, or too large to be a row.
         """
-        self._next()
-        start = self._position
         try:
-            value = self._element(1)
-        except DataError:
-            if len(self._buffer) - self._position > ROW_LIMIT:
+            value = self._at.value(1)
+        except NotJsonError as error:
+            if error.too_large:
                 raise DataError(
                     f"'{self._file}' is one large object; say where its rows lie with data.field ('*': its values), or "
                     "write an object a line (of a DataFrame: to_json(orient='records', lines=True))"
                 ) from None
             raise DataError(f"'{self._file}' holds neither an array of objects nor an object per line") from None
-        text = self._buffer[start : self._position]
+        text = self._at.raw
         return FileRow(1, *self._checked(value, text)), text.count("\n") + 1
 
     def further(self) -> Iterator[FileRow]:
         """Yield the objects that stand behind the first one, numbered from 2."""
         number = 1
-        while self._next():
+        while self._at.peek():
             number += 1
-            start = self._position
-            value = self._element(number)
-            yield FileRow(number, *self._checked(value, self._buffer[start : self._position]))
-            self._forget()
+            yield self._row(number)
 
     def arrays(self) -> dict[str, int]:
         """Return the arrays of objects in the object that the text is, with how many they hold.
@@ -125,18 +88,18 @@ class JsonText:
             DataError: the text is not JSON.
         """
         notes = SourceNotes()
-        self._next()
+        self._at.peek()
         for key in self._keys():
             self._pass(key, notes)
         return notes.beside
 
     def is_at_end(self) -> bool:
         """Whether only white space follows."""
-        return not self._next()
+        return not self._at.peek()
 
     def _enter(self, name: str, above: str, field: str, notes: SourceNotes) -> Iterator[str]:
         """Go to the value of ``name`` in the object at the position, and return the keys that follow."""
-        if self._next() == "{":
+        if self._at.peek() == "{":
             keys = self._keys()
             for key in keys:
                 if key == name:
@@ -146,7 +109,7 @@ class JsonText:
 
     def _pass(self, path: str, notes: SourceNotes) -> None:
         """Go past the value at the position; objects of an array are counted under its path."""
-        if self._next() != "[":
+        if self._at.peek() != "[":
             self._element(1)
             return
         rows = sum(not row.fault for row in self._elements())
@@ -155,78 +118,51 @@ class JsonText:
 
     def _keys(self) -> Iterator[str]:
         """Yield the keys of the object at the position; whoever takes one reads its value before the next."""
-        self._position += 1  # the opening brace
+        self._at.take()  # the opening brace
         number = 0
-        while (found := self._next()) not in ("}", ""):
+        while (found := self._at.peek()) not in ("}", ""):
             if found == ",":
-                self._position += 1
-                self._next()
+                self._at.take()
+                self._at.peek()
             number += 1
             key = self._element(number)
-            if self._next() != ":" or not isinstance(key, str):
+            if self._at.peek() != ":" or not isinstance(key, str):
                 raise DataError(f"'{self._file}' is not JSON from member {number} on")
-            self._position += 1
-            self._next()
+            self._at.take()
+            self._at.peek()
             yield key
-            self._forget()
         if not found:
             raise DataError(f"'{self._file}' is not a whole JSON object: it breaks off after member {number}")
-        self._position += 1  # the closing brace
+        self._at.take()  # the closing brace
 
     def _elements(self) -> Iterator[FileRow]:
-        self._position += 1  # the opening bracket
+        self._at.take()  # the opening bracket
         number = 0
-        if self._next() == "]":
-            self._position += 1
+        if self._at.peek() == "]":
+            self._at.take()
             return
         while True:
             number += 1
-            start = self._position
-            value = self._element(number)
-            yield FileRow(number, *self._checked(value, self._buffer[start : self._position]))
-            end = self._next()
+            yield self._row(number)
+            end = self._at.peek()
             if end not in (",", "]"):
                 raise DataError(f"'{self._file}' is not a whole JSON array: it breaks off after element {number}")
-            self._position += 1
+            self._at.take()
             if end == "]":
                 return
-            self._next()
-            self._forget()
+            self._at.peek()
 
-    def _forget(self) -> None:
-        """Drop the text that was read."""
-        if self._position > CHUNK:
-            self._buffer, self._position = self._buffer[self._position :], 0
+    def _row(self, number: int) -> FileRow:
+        """Decode the row at the position."""
+        value = self._element(number)
+        return FileRow(number, *self._checked(value, self._at.raw))
 
     def _element(self, number: int) -> Any:
-        """Decode at the position; more text is read for as long as an element may be incomplete."""
-        while True:
-            self._repeated.key = None
-            try:
-                value, end = self._decoder.raw_decode(self._buffer, self._position)
-            except (ValueError, RecursionError) as error:
-                broken = isinstance(error, RecursionError)
-                if broken or len(self._buffer) - self._position > ROW_LIMIT or not self._read_more():
-                    raise DataError(f"'{self._file}' is not JSON from element {number} on") from None
-                continue
-            if end < len(self._buffer) or not self._read_more():  # a number may go on behind the buffer's end
-                self._position = end
-                return value
-
-    def _next(self) -> str:
-        """Go to the next character that is not white space and return it, "" at the end."""
-        while True:
-            while self._position < len(self._buffer):
-                if self._buffer[self._position] not in " \t\r\n":
-                    return self._buffer[self._position]
-                self._position += 1
-            if not self._read_more():
-                return ""
-
-    def _read_more(self) -> bool:
-        more = self._text.read(max(CHUNK, len(self._buffer) - self._position))  # twice as much: linear time overall
-        self._buffer += more
-        return bool(more)
+        """Decode at the position."""
+        try:
+            return self._at.value(number)
+        except NotJsonError:
+            raise DataError(f"'{self._file}' is not JSON from element {number} on") from None
 
     def _checked(self, value: Any, text: str) -> tuple[Mapping[str, Any], str]:
         if not text.isascii():
@@ -234,7 +170,7 @@ class JsonText:
                 text.encode()
             except UnicodeEncodeError:
                 return {}, f"the element is {NOT_UTF8}"
-        if fault := self._repeated.fault("element"):
+        if fault := self._at.repeated.fault("element"):
             return {}, fault
         if isinstance(value, list):
             return (

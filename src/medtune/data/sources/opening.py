@@ -15,8 +15,14 @@ from medtune.data.sources.paths import COMPRESSED
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError, StorageError
 
-__all__ = ["Continued", "open_bytes", "open_seekable", "open_utf8"]
+__all__ = ["Continued", "open_bytes", "open_seekable", "open_utf8", "speaks_utf8"]
 
+_HEAD = 2**20
+"""Bytes that are looked at where another encoding than UTF-8 is named."""
+_CERTAIN = 3
+"""Characters beyond ASCII that no text in another encoding has in UTF-8 by chance."""
+_ZEROS = {b"\1\0\1\0": "utf-16-le", b"\0\1\0\1": "utf-16-be", b"\1\0\0\0": "utf-32-le", b"\0\0\0\1": "utf-32-be"}
+"""Which of the first four bytes are zero, where the two first characters are ASCII's."""
 _IN_MEMORY = 64 * 2**20
 """Bytes above which an unpacked file that must be seekable goes to a nameless temporary file."""
 
@@ -44,14 +50,27 @@ def open_bytes(file: Path, *, unpacked: bool = True) -> Iterator[IO[bytes]]:
 def open_utf8(file: Path, reading: Reading) -> Iterator[IO[bytes]]:
     """Open a text file, unpacked, as the bytes of its text in UTF-8; a byte that is none of its encoding stays.
 
+    What the file itself shows goes before the encoding that the user names for all files: its mark, or the zeros of UTF-16.
+
     Raises:
-        DataError: as ``open_bytes``, or the text is not in the encoding at all.
+        DataError: as ``open_bytes``, or the text is not in the encoding at all, or is UTF-8 where another one is named.
         StorageError: the file cannot be read.
     """
     with open_bytes(file) as stream:
-        encoding = reading.encoding or _marked_encoding(stream.read(4))
+        head = stream.read(_HEAD if reading.encoding else 4)
+        encoding = _shown_encoding(head) or reading.encoding
+    is_told = encoding == reading.encoding and encoding and not codecs.lookup(encoding).name.startswith("utf")
+    if is_told and sum(map(_count_utf8, head.split(b"\n"))) >= _CERTAIN:
+        raise DataError(
+            f"'{file}' holds UTF-8 text, which data.encoding={encoding} would garble; leave data.encoding out, and write files "
+            "in another encoding anew in UTF-8"
+        )
     with open_bytes(file) as stream:
-        if not encoding or codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii"):
+        if not encoding or codecs.lookup(encoding).name in (
+            "utf-8",
+            "utf-8-sig",
+            "ascii",
+        ):  # marks are skipped by readers
             yield stream
             return
         reading.notes.say(file.name, f"encoding {encoding}")
@@ -75,11 +94,29 @@ def open_seekable(file: Path) -> Iterator[Any]:
         yield whole
 
 
-def _marked_encoding(head: bytes) -> str:
-    """Return the encoding that a byte order mark names, where it is another than UTF-8."""
-    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        return "utf-32"
-    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
+def speaks_utf8(file: Path) -> bool:
+    """Whether some line of a file has other characters than ASCII's, in UTF-8."""
+    with open_bytes(file) as stream:
+        return _shown_encoding(stream.read(4)) == "utf-8" or any(_count_utf8(line) for line in stream)
+
+
+def _count_utf8(text: bytes) -> int:
+    """Count characters beyond ASCII, 0 where the bytes are no UTF-8; a last one that is cut off does not count."""
+    if text.isascii():
+        return 0
+    try:
+        return sum(character > "\x7f" for character in codecs.getincrementaldecoder("utf-8")().decode(text))
+    except UnicodeDecodeError:
+        return 0
+
+
+def _shown_encoding(head: bytes) -> str:
+    """Return the encoding that a byte order mark names or, without one, the zeros between the first two characters."""
+    marks = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
+    marks |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # behind UTF-32's, which begins alike
+    if marked := next((name for mark, name in marks.items() if head.startswith(mark)), ""):
+        return marked
+    return _ZEROS.get(bytes(map(bool, head[:4])), "")
 
 
 class Continued(io.RawIOBase):

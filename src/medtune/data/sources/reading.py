@@ -1,7 +1,9 @@
 """How files are to be read, and what was found out about them on the way."""
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = ["Reading", "SourceNotes"]
 
@@ -20,6 +22,7 @@ class SourceNotes:
         beside: dotted path of what lies beside the rows that ``data.field`` names -> how many rows (or lines) it holds.
         repeated_headers: file -> lines that say the column names again, as joined files have them, and are no rows.
         read_elsewhere: paths of these that the other split reads.
+        not_utf8: file -> rows of it that are not UTF-8.
     """
 
     dialects: dict[str, list[str]] = dataclasses.field(default_factory=dict[str, list[str]])
@@ -29,6 +32,7 @@ class SourceNotes:
     beside: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
     repeated_headers: dict[str, int] = dataclasses.field(default_factory=dict[str, int])
     read_elsewhere: set[str] = dataclasses.field(default_factory=set[str])
+    not_utf8: Counter[Path] = dataclasses.field(default_factory=Counter[Path])
 
     def say(self, file: str, how: str) -> None:
         """Note how a file is read."""
