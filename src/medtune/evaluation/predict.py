@@ -64,4 +64,4 @@ def predict(
 
 
 def _prediction(example: Example, answer: Completion) -> Prediction:
-    return Prediction(example, answer.text.strip(), answer.truncated)
+    return Prediction(example, answer.text.strip(), answer.truncated, answer.confidence)
