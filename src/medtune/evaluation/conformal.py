@@ -73,13 +73,15 @@ def judge_sets(
         seed: of the halves.
 
     Returns:
-        JSON values: ``threshold``; on the judged half ``coverage`` (sets that hold the right answer), ``mean_size``,
+        JSON values: ``alpha``; ``threshold``; on the judged half ``coverage`` (sets that hold the right answer), ``mean_size``,
         ``single`` and ``empty`` (shares of sets with one answer, and with none); ``calibrated_on`` and ``judged_on``
         (rows); ``reason`` where there are no sets, else empty.
     """
     first, second = halves(units, seed)
     threshold = set_threshold(np.array([probabilities[i][gold[i]] for i in first]), alpha)
-    told: dict[str, Any] = {"calibrated_on": len(first), "judged_on": len(second), "threshold": threshold}
+    told: dict[str, Any] = {
+        "alpha": alpha, "calibrated_on": len(first), "judged_on": len(second), "threshold": threshold
+    }  # fmt: skip
     absent = dict.fromkeys(("coverage", "mean_size", "single", "empty"))
     if threshold is None:
         return {**told, **absent, "reason": f"too few rows: {len(first)} of the {least_rows(alpha)} that sets need"}
