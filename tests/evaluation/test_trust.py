@@ -24,7 +24,12 @@ def sure(prediction, confidence):
     [
         (
             "ner",
-            [("a : B\nb : I", "a : B\nb : I"), ("a : B\nb : O", "a : B\nb : I"), ("a : O", "a : O"), ("a : B", "a : O")],
+            [
+                ("a : B\nb : I", "a : B\nb : I"),
+                ("a : B\nb : O", "a : B\nb : I"),
+                ("a : O", "a : O"),
+                ("a : B", "a : O"),
+            ],
             [1, 0, 1, 0],
         ),
         ("nli", [("Neutral", "Neutral"), ("neutral.", "Neutral"), ("dunno", "Neutral")], [1, 1, 0]),
@@ -60,7 +65,9 @@ def answered(predict_of, rows=200):
         confidence = float(rng.random())
         source = "one" if i % 2 else "two"
         is_right = rng.random() < (0.99 if confidence > 0.4 else 0.2) - 0.04 * (source == "two")
-        yield sure(predict_of("###Answer: yes" if is_right else "no", "###Answer: yes", task="qa", source=source), confidence)
+        yield sure(
+            predict_of("###Answer: yes" if is_right else "no", "###Answer: yes", task="qa", source=source), confidence
+        )
     for _ in range(rows // 10):
         yield sure(predict_of("tea", "drink tea", task="qa", source="two"), 0.5)
         yield predict_of("###Answer: yes", "###Answer: yes", task="qa", source="two")
@@ -86,9 +93,7 @@ def test_answers_without_a_confidence_are_not_judged(tasks, predict_of):
 
 
 def test_rows_of_a_document_are_calibrated_on_or_judged_together(tasks, predict_of):
-    rows = [
-        sure(predict_of("Neutral", "Neutral", task="nli", document=f"note {i // 4}"), i / 400) for i in range(400)
-    ]
+    rows = [sure(predict_of("Neutral", "Neutral", task="nli", document=f"note {i // 4}"), i / 400) for i in range(400)]
     told = score_predictions(rows, tasks, alpha=0.1).trust["tasks"]["nli"]["abstention"]
     assert (told["calibrated_on"], told["judged_on"]) == (200, 200)
 

@@ -72,7 +72,10 @@ def test_a_generator_without_probabilities_is_told_to_say_nothing_of_trust(folde
     run.spec = run.spec.model_copy_with(eval=run.spec.eval.model_copy_with(label_likelihood=False))
     found = run.evaluate(rows_per_source=1)
     assert "trust" not in found
-    assert "when to trust an answer is not known: eval.backend 'transformers' gives no log-probabilities" in found["warnings"]
+    assert (
+        "when to trust an answer is not known: eval.backend 'transformers' gives no log-probabilities"
+        in found["warnings"]
+    )
 
 
 def test_the_report_shows_them_side_by_side(folder):

@@ -90,7 +90,9 @@ def score(
     ] = None,
     alpha: Annotated[
         float | None,
-        typer.Option(min=0.001, max=0.999, help="Share of trusted answers that may be wrong, where lines have a confidence."),
+        typer.Option(
+            min=0.001, max=0.999, help="Share of trusted answers that may be wrong, where lines have a confidence."
+        ),
     ] = None,
     as_json: AsJson = False,
     traceback: Traceback = False,

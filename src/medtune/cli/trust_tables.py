@@ -16,7 +16,19 @@ def trust_table(result: Mapping[str, Any]) -> "Table | None":
     from rich.table import Table
 
     table = Table(title="When to trust an answer", title_justify="left")
-    for column in ("task", "source", "rows", "right", "AUROC", "Brier", "ECE", "risk area", "trust from", "answered", "wrong"):
+    for column in (
+        "task",
+        "source",
+        "rows",
+        "right",
+        "AUROC",
+        "Brier",
+        "ECE",
+        "risk area",
+        "trust from",
+        "answered",
+        "wrong",
+    ):
         table.add_column(column, justify="left" if column in ("task", "source") else "right", overflow="fold")
     for name, source, found in _judged(result):
         figures = (found["right"], found["auroc"], found["brier"], found["ece"], found["risk_coverage"]["area"])

@@ -33,7 +33,12 @@ class _Shaped(NamedTuple):
 
 
 def format_rows(
-    rows: Iterable[Row], member: SourceSpec, host: PluginHost, quarantine: Quarantine, notes: SourceNotes
+    rows: Iterable[Row],
+    member: SourceSpec,
+    host: PluginHost,
+    quarantine: Quarantine,
+    notes: SourceNotes,
+    name: str = "",
 ) -> Iterator[Example]:
     """Yield the example of each row; malformed ones go to the quarantine with their place and the reason.
 
@@ -43,6 +48,7 @@ def format_rows(
         host: finds the formatter; "auto" chooses by the columns of many rows.
         quarantine: counts and keeps the malformed rows; its account takes down what is read of the others.
         notes: what was found out while reading.
+        name: source that rows without one will get.
 
     Raises:
         DataError: no formatter fits, rows fit different ones, a mapped column is in no row, or there is no row at all.
@@ -65,7 +71,9 @@ def format_rows(
             continue
         if formatting is None:
             formatter, choice = chosen or _chosen(member, host, quarantine, [seen])
-            formatting = _Formatting(formatter, choice, shaper, account, watched=_is_foreign(formatter, host))
+            formatting = _Formatting(
+                formatter, choice, shaper, account, watched=_is_foreign(formatter, host), name=name
+            )
         example, fault = formatting.example(seen)
         if example is None:
             quarantine.refuse(seen.row.row_id, seen.row.place, fault)
@@ -113,7 +121,7 @@ def _require_columns(member: SourceSpec, shaper: Shaper, good: Sequence[_Shaped]
     for seen in good:
         shaper.document(seen.row.values)
     wanted = {role: ", ".join(paths) for role, paths in member.columns.items() if role != METADATA}
-    wanted |= {"document": member.document} if member.document else {}
+    wanted |= {"document": member.documents["*"]} if "*" in member.documents else {}
     missing = [role for role in wanted if role not in shaper.found]
     if good and missing:
         role = missing[0]
@@ -140,10 +148,11 @@ class _Formatting:
         account: MemberAccount | None,
         *,
         watched: bool,
+        name: str,
     ) -> None:
         self._format: Callable[[Mapping[str, Any]], Example] = formatter.format
         self._formatter, self._choice, self._shaper, self._account = formatter, choice, shaper, account
-        self._watched = watched
+        self._watched, self._name = watched, name
         if account is not None:
             account.use(formatter)
         self._labels = tuple(getattr(formatter, "label_columns", ()))
@@ -156,7 +165,7 @@ class _Formatting:
         if self._choice is not None and not self._choice.agrees(values, self._formatter):
             return None, f"its columns fit another formatter than '{self._formatter.name}', which most rows fit"
         given = Watched(values) if self._watched else values
-        example, fault = _formatted(self._format, given, row.row_id, self._shaper.document(row.values))
+        example, fault = _formatted(self._format, given, row.row_id, self._document_of(row))
         if self._account is not None:
             if example is None:
                 self._account.note_refused(values)
@@ -164,14 +173,21 @@ class _Formatting:
                 self._account.note(row.values, values, example, given.read if isinstance(given, Watched) else ())
         return example, fault
 
+    def _document_of(self, row: Row) -> Callable[[Example], str]:
+        return lambda example: self._shaper.document(row.values, example.source or self._name)
+
 
 def _formatted(
-    format_row: Callable[[Mapping[str, Any]], Example], values: Mapping[str, Any], row_id: str, document: str
+    format_row: Callable[[Mapping[str, Any]], Example],
+    values: Mapping[str, Any],
+    row_id: str,
+    document_of: Callable[[Example], str],
 ) -> tuple[Example | None, str]:
     """Return the example with an id, or what is wrong with the row."""
     try:
         example = format_row(values)
         fault = _fault(example)
+        document = "" if fault else document_of(example)
     except MalformedRowError as error:
         return None, str(error)
     except Exception as error:  # noqa: BLE001 - a user's formatter may raise anything, and quote the row

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from medtune.data.formatters import MalformedRowError
 from medtune.data.sources.names import LIST_COLUMNS
 from medtune.data.sources.reading import SourceNotes
 from medtune.specs import SourceSpec
@@ -38,7 +39,7 @@ class Shaper:
         self._taken = {role: paths for role, paths in member.columns.items() if role != METADATA}
         self.metadata = frozenset(member.columns.get(METADATA, ()))
         self._used = {path for paths in self._taken.values() for path in paths} - self._taken.keys()
-        self._document, self._notes = member.document, notes
+        self._documents, self._notes = member.documents, notes
         self._names: dict[str, Mapping[str, str]] = {}
         for column, names in member.labels.items():
             self._names[self._role_of(column)] = names
@@ -65,12 +66,23 @@ class Shaper:
                 named[column] = _with_names(row[column], {str(n): name for n, name in enumerate(names)})
         return {**row, **named} if named else row
 
-    def document(self, values: Mapping[str, Any]) -> str:
-        """Return the document that a row as read belongs to, empty when it names none."""
-        if not self._document:
+    def document(self, values: Mapping[str, Any], source: str | None = None) -> str:
+        """Return the document that a row as read belongs to, empty when it names none.
+
+        Args:
+            values: of the row.
+            source: whose row it is; None where that is not known yet.
+
+        Raises:
+            MalformedRowError: the row has not the column that its own source was said to have.
+        """
+        column = self._documents.get("*" if source is None else source, self._documents.get("*", ""))
+        if not column:
             return ""
-        found = reach(values, self._document)
+        found = reach(values, column)
         if found is None:
+            if source in self._documents:
+                raise MalformedRowError(f"column '{column}', which names the documents of its source, is missing")
             return ""
         self.found.add("document")
         return text_of(found)

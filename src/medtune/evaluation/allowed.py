@@ -63,7 +63,9 @@ def _spelled(gold: str, labels: Sequence[str], inventory: Inventory) -> tuple[st
         return ()
     before, after = gold[:place], gold[place + len(bare) :]
     like = [_in_case_of(bare, own, label) for label in labels]
-    return tuple(f"{before}{bare if label == own else told}{after}".strip() for label, told in zip(labels, like, strict=True))
+    return tuple(
+        f"{before}{bare if label == own else told}{after}".strip() for label, told in zip(labels, like, strict=True)
+    )
 
 
 def _in_case_of(written: str, own: str, label: str) -> str:

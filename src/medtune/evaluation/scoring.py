@@ -225,7 +225,9 @@ class _TaskRows:
         right, units = right_answers(self._tally), self._units or range(self.size)
 
         def judged(rows: Sequence[int]) -> dict[str, Any]:
-            return judge_confidence([self._predictions[i] for i in rows], right[[*rows]], [units[i] for i in rows], alpha)
+            return judge_confidence(
+                [self._predictions[i] for i in rows], right[[*rows]], [units[i] for i in rows], alpha
+            )
 
         return judged(range(self.size)), {source: judged(rows) for source, rows in self.by_source().items()}
 

@@ -64,7 +64,7 @@ def judge(rows: Judged, alpha: float, seed: int = 0) -> dict[str, Any]:
         "auroc": auroc(rows.confidence, rows.right),
         "brier": brier(rows.confidence, rows.right),
         "ece": calibration.ece,
-        "bins": calibration.to_json()["bins"],
+        "bins": [*calibration.to_json()["bins"]],
         "risk_coverage": {
             "area": float(risk.mean()) if len(risk) else None,
             "points": [[round(float(coverage[i]), 4), round(float(risk[i]), 4)] for i in shown],

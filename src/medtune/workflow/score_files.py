@@ -38,7 +38,11 @@ def tasks_in(file: Path | None, overrides: Iterable[str]) -> tuple[TaskSpec, ...
 
 
 def score_files(
-    file: Path, against: Path | None, declared: Sequence[TaskSpec], registered: Sequence[Task], alpha: float | None = None
+    file: Path,
+    against: Path | None,
+    declared: Sequence[TaskSpec],
+    registered: Sequence[Task],
+    alpha: float | None = None,
 ) -> dict[str, Any]:
     """Score the predictions of a file, and test them against those of another one.
 

@@ -41,7 +41,9 @@ def fit(state: RunState, loaded: Loaded, stop_reason: StopReason) -> TrainResult
         if result.stopped_early:
             asked.on_stage(f"training ended early: {result.stopped_early}")
         if job.on_evaluate and asked.spec.eval.keep_best and result.best_step is None:
-            asked.on_stage(f"no score of {asked.spec.eval.keep_best} was defined; the adapter is that of the last update")
+            asked.on_stage(
+                f"no score of {asked.spec.eval.keep_best} was defined; the adapter is that of the last update"
+            )
         asked.on_stage("saving the adapter")
         _save(state, loaded)
     return result
