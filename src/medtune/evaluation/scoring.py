@@ -266,12 +266,13 @@ def _by_source(scored: Mapping[str, _TaskRows]) -> dict[str, dict[str, TaskScore
 
 
 def _trust(scored: Mapping[str, _TaskRows], alpha: float) -> dict[str, Any]:
-    found = {name: judged for name, rows in scored.items() if (judged := rows.trust(alpha)) is not None}
+    tasks: dict[str, dict[str, Any]] = {}
     sources: dict[str, dict[str, Any]] = {}
-    for name, (_all, by_source) in found.items():
-        for source, judged in by_source.items():
-            sources.setdefault(source, {})[name] = judged
-    tasks = {name: judged for name, (judged, _by_source) in found.items()}
+    for name, rows in scored.items():
+        if (found := rows.trust(alpha)) is not None:
+            tasks[name], by_source = found
+            for source, judged in by_source.items():
+                sources.setdefault(source, {})[name] = judged
     return {"alpha": alpha, "tasks": tasks, "sources": dict(sorted(sources.items()))} if tasks else {}
 
 

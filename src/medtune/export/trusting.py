@@ -74,16 +74,16 @@ def _plots(task: str, base: _Scores, tuned: _Scores) -> str:
 
 
 def _rows(task: str, base: _Scores, tuned: _Scores) -> Iterator[list[Cell]]:
-    """Yield a row for the task and each of its sources, of either model, and of its most probable labels."""
+    """Yield a row for the task and its most probable labels, of either model, and for each source where there are several."""
     for model, scores in (("base", base), ("tuned", tuned)):
         trust, labels = scores.get("trust", {}), scores.get("closed", {}).get(task, {})
         if task in trust.get("tasks", {}):
             yield _row(task, model, trust["tasks"][task])
         if "trust" in labels:
             yield _row(f"{task}, most probable label", model, labels["trust"])
-    for source, by_task in tuned.get("trust", {}).get("sources", {}).items():
-        if task in by_task:
-            yield _row(f"{task}: {source}", "tuned", by_task[task])
+    own = {s: by_task[task] for s, by_task in tuned.get("trust", {}).get("sources", {}).items() if task in by_task}
+    if len(own) > 1:
+        yield from (_row(f"{task}: {source}", "tuned", found) for source, found in own.items())
 
 
 def _row(name: str, model: str, found: Mapping[str, Any]) -> list[Cell]:
