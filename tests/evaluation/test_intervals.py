@@ -87,8 +87,6 @@ DRAWS = {
     "macro F1 by rows": (macro_f1_of, labelled),
     "ROUGE-L by rows": (share_of, overlaps),
 }
-LEAST = {"macro F1 by rows": {10: 0.80, 20: 0.85, 30: 0.85, 50: 0.85, 200: 0.92}}
-"""Where coverage is known to be below 92 %: few rows often lack a rare label, so that its F1 is in no mean."""
 
 
 def truth_of(name, p):
@@ -113,8 +111,7 @@ def coverage(name, n, p, trials, seed=0, interval_of=None):
 def test_an_interval_covers_the_truth_nearly_as_often_as_it_says(name):
     for n, p in ((10, 0.97), (20, 0.9), (50, 0.97)):
         covered, given = coverage(name, n, p, 150)
-        least = LEAST.get(name, {}).get(n, 0.92) - 0.03  # less more than an error of 150 trials
-        assert given < 20 or covered >= least, (n, p, covered)
+        assert given < 20 or covered >= 0.89, (n, p, covered)  # 92 % less two and a half errors of 150 trials
 
 
 @pytest.mark.proof
@@ -125,7 +122,7 @@ def test_coverage_is_at_least_92_percent_from_ten_rows_on(name):
         cells = [coverage(name, n, p, trials) for n in SIZES]
         print(name, p, *("too few" if math.isnan(c) else f"{100 * c:.1f}" for c, _ in cells), sep=" | ")
         assert math.isnan(cells[0][0])
-        assert all(c >= LEAST.get(name, {}).get(n, 0.92) for (c, _), n in zip(cells[1:], SIZES[1:], strict=True))
+        assert all(c >= 0.92 for c, _ in cells[1:])
 
 
 @pytest.mark.proof
