@@ -169,10 +169,7 @@ def score_predictions(
     from medtune.evaluation.correlated_rows import correlation_warnings
 
     groups = group_by_task(predictions, tasks)
-    unmatched = _unmatched(predictions, groups)
-    if on_unmatched is not None:
-        for prediction in unmatched:
-            on_unmatched(prediction)
+    unmatched = _unmatched(predictions, groups, on_unmatched)
     by_name = {task.name: task for task in tasks}
     scored = {
         name: _TaskRows(by_name[name], [predictions[i] for i in indices], intervals) for name, indices in groups.items()
@@ -188,9 +185,17 @@ def score_predictions(
     )
 
 
-def _unmatched(predictions: Sequence[Prediction], groups: Mapping[str, Sequence[int]]) -> list[Prediction]:
+def _unmatched(
+    predictions: Sequence[Prediction],
+    groups: Mapping[str, Sequence[int]],
+    tell: Callable[[Prediction], None] | None,
+) -> list[Prediction]:
     matched = {index for indices in groups.values() for index in indices}
-    return [prediction for index, prediction in enumerate(predictions) if index not in matched]
+    found = [prediction for index, prediction in enumerate(predictions) if index not in matched]
+    if tell is not None:
+        for prediction in found:
+            tell(prediction)
+    return found
 
 
 class _TaskRows:
