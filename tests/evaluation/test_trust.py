@@ -9,6 +9,7 @@ from medtune.errors import DataError
 from medtune.evaluation.predictions import read_predictions, write_predictions
 from medtune.evaluation.scoring import bind, score_predictions
 from medtune.evaluation.source_survey import survey
+from medtune.evaluation.tally import tally_ratios
 from medtune.evaluation.tasks import provide_tasks
 from medtune.evaluation.trust import right_answers
 from medtune.plugins.contracts import Prediction
@@ -41,12 +42,18 @@ def sure(prediction, confidence):
             [1, 0, np.nan, np.nan],
         ),
         ("extraction", [("a; b", "b; a"), ("a", "a; b")], [1, 0]),
+        ("extraction", [("[]", "[]"), ("{broken", "[]"), ('["a"]', "[]")], [1, 0, 0]),
     ],
 )
 def test_an_answer_is_right_wrong_or_neither(task, rows, right, predict_of):
     made = {each.name: each for each in provide_tasks()}[task]
     predictions = [predict_of(text, gold, task=task) for text, gold in rows]
     assert right_answers(made.tally(predictions)).tolist() == pytest.approx(right, nan_ok=True)
+
+
+def test_an_answer_that_cannot_be_read_is_wrong_where_nothing_is_there_to_find():
+    tally = tally_ratios("found", {"found": ([0, 0], [0, 0]), "invalid_answer": ([0, 1], [1, 1])})
+    assert right_answers(tally).tolist() == [1, 0]
 
 
 def test_several_labels_are_right_together_only(predict_of):

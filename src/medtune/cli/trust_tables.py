@@ -13,26 +13,16 @@ _FEW = "too few rows"
 
 def trust_table(result: Mapping[str, Any]) -> "Table | None":
     """Return the table of an evaluation's answers, free ones and most probable labels; None where none is judged."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title="When to trust an answer", title_justify="left")
-    for column in (
-        "task",
-        "source",
-        "rows",
-        "right",
-        "AUROC",
-        "Brier",
-        "ECE",
-        "risk area",
-        "trust from",
-        "answered",
-        "wrong",
-    ):
-        table.add_column(column, justify="left" if column in ("task", "source") else "right", overflow="fold")
-    for name, source, found in _judged(result):
+    table = Table(title="When to trust an answer", title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.add_column("task, source", overflow="fold")
+    for column in ("rows", "right", "AUROC", "Brier", "ECE", "area", "trust from", "given", "wrong"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, found in _judged(result):
         figures = (found["right"], found["auroc"], found["brier"], found["ece"], found["risk_coverage"]["area"])
-        table.add_row(name, source, str(found["rows"]), *map(_figure, figures), *_threshold(found["abstention"]))
+        table.add_row(name, str(found["rows"]), *map(_figure, figures), *_threshold(found["abstention"]))
     return table if table.row_count else None
 
 
@@ -41,7 +31,7 @@ def trust_sentences(result: Mapping[str, Any]) -> Iterator[str]:
     if alpha := result.get("trust", {}).get("alpha"):
         yield (
             f"trust from: of answers at least so sure, at most {alpha:.0%} are wrong, with 95 % chance over the rows that it "
-            "was chosen on (one half); answered and wrong are of the other half"
+            "was chosen on (one half); given and wrong: shares of the other half; area: under the curve of risk against coverage"
         )
     for task, found in result.get("trust", {}).get("tasks", {}).items():
         for reason, count in found["left_out"].items():
@@ -53,21 +43,20 @@ def trust_sentences(result: Mapping[str, Any]) -> Iterator[str]:
             yield f"{task}: {passed:,} open questions are not scored by label likelihood"
 
 
-def _judged(result: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Yield task, source and figures: a line for the task, and lines for its sources where there are several."""
+def _judged(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield name and figures: a line for the task, and lines for its sources where there are several."""
     trust, closed = result.get("trust", {}), result.get("closed", {})
     for task, found in trust.get("tasks", {}).items():
-        yield task, "all", found
-        yield from _several({s: own[task] for s, own in trust["sources"].items() if task in own})
+        yield task, found
+        yield from _several({source: own[task] for source, own in trust["sources"].items() if task in own})
         if "trust" in (labels := closed.get(task, {})):
-            yield f"{task}, most probable label", "all", labels["trust"]
+            yield f"{task}, most probable label", labels["trust"]
             yield from _several({source: own["trust"] for source, own in labels["sources"].items()})
 
 
-def _several(by_source: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def _several(by_source: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if len(by_source) > 1:
-        for source, found in by_source.items():
-            yield "", source, found
+        yield from ((f"  {source}", found) for source, found in by_source.items())
 
 
 def _sets(found: Mapping[str, Any]) -> str:
