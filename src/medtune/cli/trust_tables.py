@@ -16,7 +16,9 @@ def trust_table(result: Mapping[str, Any]) -> "Table | None":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title="When to trust an answer", title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table = Table(
+        title="When to trust an answer", title_justify="left", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False
+    )
     table.add_column("task, source", overflow="fold")
     for column in ("rows", "right", "AUROC", "Brier", "ECE", "area", "trust from", "given", "wrong"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -31,7 +33,8 @@ def trust_sentences(result: Mapping[str, Any]) -> Iterator[str]:
     if alpha := result.get("trust", {}).get("alpha"):
         yield (
             f"trust from: of answers at least so sure, at most {alpha:.0%} are wrong, with 95 % chance over the rows that it "
-            "was chosen on (one half); given and wrong: shares of the other half; area: under the curve of risk against coverage"
+            "was chosen on (one half); given and wrong: shares of the other half; area: under the curve of risk against coverage; by label: "
+            "the most probable of the allowed labels"
         )
     for task, found in result.get("trust", {}).get("tasks", {}).items():
         for reason, count in found["left_out"].items():
@@ -50,7 +53,7 @@ def _judged(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
         yield task, found
         yield from _several({source: own[task] for source, own in trust["sources"].items() if task in own})
         if "trust" in (labels := closed.get(task, {})):
-            yield f"{task}, most probable label", labels["trust"]
+            yield f"{task}, by label", labels["trust"]
             yield from _several({source: own["trust"] for source, own in labels["sources"].items()})
 
 
@@ -68,9 +71,9 @@ def _sets(found: Mapping[str, Any]) -> str:
 
 def _threshold(found: Mapping[str, Any]) -> tuple[str, str, str]:
     if found["threshold"] is None:
-        return (_FEW if found["reason"].startswith(_FEW) else "none is enough"), "", ""
-    return _figure(found["threshold"]), f"{found['answered']:.0%}", _figure(found["error"])
+        return (_FEW if found["reason"].startswith(_FEW) else "none enough"), "", ""
+    return f"{found['threshold']:.4g}", f"{found['answered']:.0%}", _figure(found["error"])
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    return "" if value is None else f"{value:.2f}"

@@ -88,12 +88,12 @@ def _rows(task: str, base: _Scores, tuned: _Scores) -> Iterator[list[Cell]]:
 
 def _row(name: str, model: str, found: Mapping[str, Any]) -> list[Cell]:
     told = found["abstention"]
-    few = "too few rows" if str(told["reason"]).startswith("too few") else "none is enough"
+    few = "too few rows" if str(told["reason"]).startswith("too few") else "none enough"
     values = (found["right"], found["auroc"], found["brier"], found["ece"], found["risk_coverage"]["area"])
     return [
         *(Cell.text(value) for value in (name, model, f"{found['rows']:,}")),
         *(Cell(figure(value)) for value in values),
-        Cell(figure(told["threshold"]) if told["threshold"] is not None else f"<small>{few}</small>"),
+        Cell(f"{told['threshold']:.4g}" if told["threshold"] is not None else f"<small>{few}</small>"),
         Cell(f"{100 * told['answered']:.0f}\N{NO-BREAK SPACE}%" if told["threshold"] is not None else ABSENT),
         Cell(figure(told["error"])),
     ]
