@@ -111,6 +111,17 @@ def test_scores_come_at_the_end_of_each_epoch(job_of):
     assert sorted(digests) == [7, 14]  # thirteen rows, two an update
 
 
+def test_an_undefined_score_is_neither_the_best_one_nor_a_worse_one(job_of):
+    """One that counts as 0 would be the best of the first two, and a second worse one after 0.5."""
+    scores = {2: None, 4: 0.5, 6: None, 8: 0.4}
+    job, _ = job_of("run", scores, keep_best="macro", patience=2)
+    result = TrlTrainer().fit(job)
+    assert (result.best_step, result.adapter_step, result.stopped_early) == (4, 4, "")
+    none, _ = job_of("none", dict.fromkeys(scores), keep_best="macro", patience=1)
+    result = TrlTrainer().fit(none)
+    assert (result.best_step, result.adapter_step, result.stopped_early) == (None, 8, "")
+
+
 def test_the_best_checkpoint_survives_rotation_and_becomes_the_adapter(job_of):
     scores = {2: 0.1, 4: 0.9, 6: 0.2, 8: 0.9}
     job, (_, digests) = job_of(

@@ -134,3 +134,26 @@ def test_figures_over_rows_and_over_sources_both_have_their_name(file_of, capsys
     shown = capsys.readouterr().out
     assert "micro over rows" in shown
     assert "rows can show" in shown
+
+
+def test_answers_with_a_confidence_are_judged_and_the_table_says_from_where_to_trust_them(file_of, capsys):
+    rows = [
+        {"input": f"q{i}", "gold": "yes", "prediction": "yes" if i > 40 else "no", "source": "s", "confidence": i / 400}
+        for i in range(400)
+    ]
+    path = file_of("a.jsonl", rows)
+    trust = asked(capsys, path)[1]["trust"]
+    assert (trust["alpha"], trust["tasks"]["qa"]["rows"]) == (0.1, 400)
+    assert asked(capsys, path, "--alpha", "0.05")[1]["trust"]["alpha"] == 0.05
+    assert run(["score", path]) == 0
+    told = capsys.readouterr().out
+    assert "When to trust an answer" in told
+    assert "trust from: of answers at least so sure, at most 10% are wrong, with 95 % chance" in told
+    assert run(["score", file_of("few.jsonl", rows[:50])]) == 0
+    assert "too few rows" in " ".join(capsys.readouterr().out.split())
+    assert run(["score", file_of("none.jsonl", [{**row, "confidence": None} for row in rows])]) == 0
+    assert "When to trust" not in capsys.readouterr().out
+
+
+def test_an_alpha_that_is_no_share_is_refused(file_of, capsys):
+    assert run(["score", file_of("a.jsonl", rows_of(["yes"], gold="yes")), "--alpha", "1.5"]) == 2

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medtune.evaluation.allowed import allowed_answers
 from medtune.evaluation.label_likelihood import greedy_choice, score_label_likelihood
-from medtune.evaluation.label_scoring import allowed_answers
 from medtune.evaluation.tasks import provide_tasks
 from medtune.plugins.contracts import EncodedExample
 

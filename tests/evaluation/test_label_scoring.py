@@ -1,4 +1,4 @@
-"""Questions with allowed answers are scored by the probability of their allowed answers."""
+"""How sure a model is of allowed answers, and how far being sure and being right agree."""
 
 import numpy as np
 import pytest
@@ -6,46 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
-from demo_base.generator import generate_rows
-from medtune.evaluation.label_scoring import allowed_answers, calibrate, choose, label_probabilities
-from medtune.evaluation.scoring import find_task, score_predictions
-from medtune.evaluation.tasks import provide_tasks
-from medtune.plugins.contracts import Example
-
-OPTIONS = "###Question: Pick one .\n###Options: A . iron B . zinc C . lead D . gold ."
-
-
-def test_every_such_row_allows_its_gold_answer():
-    tasks, seen = provide_tasks(), set()
-    for row in generate_rows("validation", 40, 0):
-        question = f"{row['instruction']}\n\n{row['input']}"
-        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": row["output"]}]
-        task = find_task(Example(messages), tasks).name
-        allowed = allowed_answers(Example(messages, task=task))
-        if task in ("nli", "relation", "qa"):
-            seen.add(task)
-            assert any(row["output"].endswith(answer) for answer in allowed)
-        else:
-            assert allowed == ()
-    assert seen == {"nli", "relation", "qa"}
-
-
-def test_options_are_those_of_the_question(predict_of):
-    gold = "###Answer: OPTION B IS CORRECT."
-    for question in (OPTIONS, "###Question: Pick A. one\n###Options:\nA. iron\nB. zinc\nC. lead\nD. gold"):
-        example = predict_of("", gold, question=question, task="qa").example
-        assert allowed_answers(example) == tuple(f"###Answer: OPTION {letter} IS CORRECT." for letter in "ABCD")
-
-
-def test_open_questions_allow_anything(predict_of):
-    assert allowed_answers(predict_of("", "drink tea", task="qa").example) == ()
-
-
-def test_the_most_probable_answer_is_chosen_and_can_be_scored(predict_of):
-    examples = [predict_of("", gold, task="nli").example for gold in ("Entailment", "Neutral")]
-    chosen = choose(examples, [np.array([-3.0, -1.0, -2.0]), np.array([-3.0, -1.0, -2.0])])
-    assert [p.text for p in chosen] == ["Entailment", "Entailment"]
-    assert score_predictions(chosen, provide_tasks()).tasks["nli"].metrics["accuracy"] == 0.5
+from medtune.evaluation.label_scoring import calibrate, label_probabilities
 
 
 @given(st.lists(st.floats(-500, 0), min_size=2, max_size=9))

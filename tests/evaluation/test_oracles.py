@@ -1,7 +1,9 @@
 """Figures equal those of seqeval, scikit-learn, rouge-score and scipy: some hundred random cases here, 20,000 by hand."""
 
+import gc
 import random
 import warnings
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from seqeval.scheme import IOB2, IOBES
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from medtune.evaluation.overlap import rouge_l
-from medtune.evaluation.statistics import Sampling, paired_difference
+from medtune.evaluation.statistics import Sampling, holm, paired_difference
 from medtune.evaluation.tally import ratio
 from medtune.evaluation.task_contracts import Contracts, TaskContract
 from medtune.evaluation.tasks import ClassificationTask, NerTask, RelationTask
@@ -156,3 +158,33 @@ def test_the_paired_test_of_right_answers_is_the_sign_test_of_scipy(cases):
             base, tuned, lambda s: {"a": ratio(s[..., 0], s[..., 1])}, "a", Sampling(permutations=1999)
         ).p_value
         assert found == pytest.approx(expected, abs=5.5 * (expected * (1 - expected) / 1999) ** 0.5 + 2e-3)
+
+
+@pytest.mark.parametrize("cases", CASES)
+def test_adjusted_p_values_are_those_of_the_closed_test(cases):
+    """Holm's are the closure of Bonferroni's: the greatest p value of all sets of hypotheses that hold the one in question."""
+    rng = np.random.default_rng(cases)
+    for _ in range(cases):
+        count = int(rng.integers(1, 7))
+        values = rng.random(count) ** 3 if rng.random() < 0.7 else rng.integers(0, 4, count) / 20
+        names = [f"task {i}" for i in range(count)]
+        sets = [each for size in range(1, count + 1) for each in combinations(range(count), size)]
+        bounds = {each: min(1.0, len(each) * min(values[i] for i in each)) for each in sets}
+        expected = [max(bound for each, bound in bounds.items() if i in each) for i in range(count)]
+        found = holm(dict(zip(names, map(float, values), strict=True)))
+        assert [found[name] for name in names] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.proof
+def test_adjusted_p_values_are_those_of_statsmodels():
+    multitest = pytest.importorskip("statsmodels.stats.multitest", reason="statsmodels is not installed")
+    rng = np.random.default_rng(7)
+    gc.freeze()  # it collects garbage in every call, which takes long among the objects of all libraries
+    try:
+        for _ in range(20_000):
+            values = {f"task {i}": float(p) for i, p in enumerate(rng.random(int(rng.integers(1, 13))) ** 3)}
+            adjusted = multitest.multipletests([*values.values()], method="holm")[1]
+            found = holm(values)
+            assert [found[name] for name in values] == pytest.approx(adjusted, abs=1e-12)
+    finally:
+        gc.unfreeze()

@@ -274,3 +274,63 @@ def test_one_token_is_no_tokens(tmp_path):
     write_predictions(tmp_path / "evaluation" / "predictions-tuned.jsonl", answers)
     write_report(tmp_path, record=RECORD, log=[], show_texts=True)
     assert "(1 token without a line, 1 line beyond the input)" in " ".join(" ".join(read(tmp_path)[1].text).split())
+
+
+def trusted(folder, **facts):
+    """Write an evaluation whose answers have a confidence, and the report."""
+    (folder / "evaluation").mkdir()
+    for name, shift in (("base", 0.4), ("tuned", 0.1)):
+        answers = [
+            Prediction(
+                example_of("nli", ("one", "two")[i % 2], "Sentence 1: a\nSentence 2: b", "Neutral", i),
+                "Neutral" if (i * 7 % 400) / 400 > shift else "Entailment",
+                confidence=0.3 + 0.7 * (i * 7 % 400) / 400,
+            )
+            for i in range(400)
+        ]
+        scores = score_predictions(answers, provide_tasks(), alpha=0.1).to_json()
+        (folder / "evaluation" / f"{name}.json").write_text(json.dumps({**scores, **facts}))
+    write_report(folder, record=RECORD, log=LOG)
+    return read(folder)
+
+
+def test_when_to_trust_an_answer_is_drawn_and_told(tmp_path):
+    source, outline = trusted(tmp_path)
+    text = " ".join(" ".join(outline.text).split())
+    assert '<section id="trust"><h2>When to trust an answer</h2>' in source
+    assert 'href="#trust"' in source
+    assert "How often answers are right against how sure they are (tuned)" in text
+    assert "Wrong answers among the surest ones" in text
+    assert "at most 10 % are wrong, with 95 % chance" in text
+    assert re.search(r"nli tuned 400 0\.8\d\d 1\.000 .* nli: one tuned 200 .* nli: two tuned 200", text)
+
+
+def test_plots_of_trust_stay_within_their_frame(tmp_path):
+    source, _outline = trusted(tmp_path)
+    section = source[source.index('<section id="trust">') : source.index("</section>", source.index('id="trust"'))]
+    lines = re.findall(r'<polyline points="([^"]*)"', section)
+    assert len(lines) == 4  # diagonal and reliability, base and tuned risk
+    for line in lines:
+        points = [tuple(map(float, pair.split(","))) for pair in line.split()]
+        assert all(0 <= x <= 1000 and 0 <= y <= 300 for x, y in points)
+    dots = re.findall(r"left:([\d.]+)%;bottom:([\d.]+)%", section)
+    assert dots
+    assert all(0 <= float(place) <= 100 for dot in dots for place in dot)
+
+
+def test_a_report_without_confidence_says_nothing_of_trust(written):
+    assert 'id="trust"' not in written[0]
+
+
+def test_the_page_is_made_for_a_phone_and_for_paper(written):
+    """Wide tables become lists on a phone; a printed page has its heads on every page and no figure cut in two."""
+    source = written[0]
+    style = source[source.index("<style>") : source.index("</style>")]
+    phone, paper = (style[style.index(f"@media {kind}") :] for kind in ("(max-width", "print"))
+    assert ".stack td { display: flex" in phone
+    assert "@page" in paper
+    assert "thead { display: table-header-group; }" in paper
+    assert re.search(r"figure,[^{]*\{ break-inside: avoid; \}", paper)
+    wide = [table for table in source.split("<table")[1:] if table.split("</thead>")[0].count("<th") > 6]
+    assert wide
+    assert all(table.startswith(' class="stack"') or 'class="cell"' in table for table in wide)

@@ -10,7 +10,7 @@ import torch
 from medtune import Example, MedTuner, RunSpec, hookimpl
 from medtune.errors import SpecError
 from medtune.machine.hardware import free_below_peak
-from medtune.plugins.contracts import Completion
+from medtune.plugins.contracts import Completion, GenerationRequest
 from medtune.plugins.host import create_host
 from medtune.testing.tiny import tiny_base
 from medtune.workflow.run import Run
@@ -35,6 +35,47 @@ def test_the_scores_hold_label_likelihood_beside_the_free_answers(folder):
             assert not any(found["constrained"]["failures"].values())
             assert 0 <= found["calibration"]["ece"] <= 1
         assert scores["closed"]["nli"]["free"]["metrics"] == scores["tasks"]["nli"]["metrics"]
+
+
+def test_every_answer_has_the_probability_that_the_model_gives_to_it_as_a_whole(folder):
+    """Held against the model's own forward pass over prompt and answer."""
+    run, path = Run.open(folder), folder / "evaluation" / "predictions-tuned.jsonl"
+    end = run.loaded.stop_ids[0]
+    for record in map(json.loads, path.read_text().splitlines()):
+        prompt = run.answering.prompt_ids([{"role": "user", "content": record["input"]}])
+        found = run.answering.answer([GenerationRequest(prompt, 8)])[0]
+        ids = [*found.token_ids, *(() if found.truncated else (end,))]
+        with torch.inference_mode():
+            logits = run.loaded.model(input_ids=torch.tensor([[*prompt, *ids]])).logits[0].log_softmax(-1)
+        places = torch.arange(len(prompt) - 1, len(prompt) + len(ids) - 1)
+        expected = float(logits[places, torch.tensor(ids)].sum().exp())
+        assert record["confidence"] == pytest.approx(expected, rel=1e-3)
+    for name in ("base", "tuned"):
+        scores = json.loads((folder / "evaluation" / f"{name}.json").read_text())
+        assert scores["trust"]["alpha"] == 0.1
+        assert scores["trust"]["tasks"]["nli"]["rows"] == scores["tasks"]["nli"]["rows"]
+        assert "too few rows" in scores["trust"]["tasks"]["nli"]["abstention"]["reason"]
+        assert scores["closed"]["nli"]["sets"]["reason"].startswith("too few rows: ")
+
+
+def test_without_alpha_no_confidence_is_measured(folder):
+    run = Run.open(folder)
+    run.spec = run.spec.model_copy_with(eval=run.spec.eval.model_copy_with(alpha=None, label_likelihood=False))
+    assert "trust" not in run.evaluate(rows_per_source=1)
+
+
+def test_a_generator_without_probabilities_is_told_to_say_nothing_of_trust(folder, monkeypatch):
+    from medtune.backends.generate import TransformersGenerator
+
+    monkeypatch.delattr(TransformersGenerator, "log_probabilities")
+    run = Run.open(folder)
+    run.spec = run.spec.model_copy_with(eval=run.spec.eval.model_copy_with(label_likelihood=False))
+    found = run.evaluate(rows_per_source=1)
+    assert "trust" not in found
+    assert (
+        "when to trust an answer is not known: eval.backend 'transformers' gives no log-probabilities"
+        in found["warnings"]
+    )
 
 
 def test_the_report_shows_them_side_by_side(folder):

@@ -10,7 +10,10 @@ from medtune.specs import EvalSpec
 __all__ = ["answer_log_probabilities", "token_scores"]
 
 _ROWS = 64
-"""Answers that run through the model together where the spec says "auto"; each holds its logits for a moment."""
+"""Answers that run through the model together where the spec says "auto"."""
+_TOKENS = 4096
+"""Tokens of answers, pads included, that run together at most: each holds its logits for a moment."""
+_LIKE = 16  # tokens by which answers of one batch may differ in length, so that few of them are pads
 
 
 def answer_log_probabilities(
@@ -81,12 +84,17 @@ def _score_some(
 
 
 def _batches(requests: Sequence[AnswerRequest], wanted: Sequence[int], rows: int) -> Iterator[list[int]]:
-    """Yield the wanted indices of requests, together those with equally many answers and prompts of like length."""
-    order = sorted(wanted, key=lambda i: (len(requests[i].answers), len(requests[i].input_ids)))
+    """Yield the wanted indices of requests, together those with equally many answers, and prompts and answers of like length."""
+
+    def size(index: int) -> tuple[int, int, int]:
+        request = requests[index]
+        return len(request.answers), max(map(len, request.answers)) // _LIKE, len(request.input_ids)
+
     batch: list[int] = []
-    for index in order:
-        answers = len(requests[index].answers)
-        if batch and (answers != len(requests[batch[0]].answers) or (len(batch) + 1) * answers > rows):
+    for index in sorted(wanted, key=size):
+        (answers, length, _), first = size(index), size(batch[0]) if batch else (0, 0, 0)
+        together = (len(batch) + 1) * answers
+        if batch and ((answers, length) != first[:2] or together > rows or together * (length + 1) * _LIKE > _TOKENS):
             yield batch
             batch = []
         batch.append(index)

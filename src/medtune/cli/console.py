@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from medtune.cli.account import print_account
 from medtune.cli.task_tables import notes_of, print_contracts, task_table
+from medtune.cli.trust_tables import trust_sentences, trust_table
 from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
 from medtune.plugins.plan import proof_in_words
@@ -147,6 +148,8 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
         for task, found in paraphrases.items():
             table.add_row(task, found["metric"], *(f"{found[name]:.3f}" for name in ("lowest", "mean", "highest")))
         console.print(table)
+    if trusted := trust_table(result):
+        console.print(trusted)
     for sentence in _findings(result):
         console.print(sentence, highlight=False, soft_wrap=True)
 
@@ -154,6 +157,7 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
 def _findings(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the tables of an evaluation do not say: verdicts, rows without overlap, rows that were not scored."""
     yield from notes_of(result)
+    yield from trust_sentences(result)
     for task, found in result.get("comparison", {}).get("tasks", {}).items():
         yield f"{task}: {found['verdict']}"
     for task, score in result.get("without_overlap", {}).items():

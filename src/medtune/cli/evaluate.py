@@ -88,6 +88,12 @@ def score(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help='Such as \'tasks=[{source="notes", kind="free-text"}]\'.'),
     ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, max=0.999, help="Share of trusted answers that may be wrong, where lines have a confidence."
+        ),
+    ] = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -96,7 +102,7 @@ def score(
     from medtune.plugins.host import create_host
     from medtune.workflow.score_files import score_files, tasks_in
 
-    result = score_files(file, against, tasks_in(tasks, settings or ()), create_host().all("task"))
+    result = score_files(file, against, tasks_in(tasks, settings or ()), create_host().all("task"), alpha)
     (print_json if as_json else print_evaluation)(result)
 
 

@@ -115,9 +115,10 @@ def validation_pool(
         place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(member, notes)
     )
     leave_to(spec, spec, notes)
-    examples = format_rows(read, member, host, quarantine, notes)
-    if spec.mix or spec.name:
-        examples = _named(examples, spec.name or _label(spec.source))
+    name = (spec.name or _label(spec.source)) if spec.mix or spec.name else ""
+    examples = format_rows(read, member, host, quarantine, notes, name)
+    if name:
+        examples = _named(examples, name)
     yield from SystemTurns(spec.system).put(_Selection(spec).of(examples))
     _check(quarantine)
 
@@ -200,9 +201,9 @@ def _members(
     selection, given = _Selection(spec), SystemTurns(spec.system)
     for number, member in enumerate((spec, *spec.mix)):
         own, notes = rows if number == 0 else None, SourceNotes()
-        examples = format_rows(_member_rows(spec, member, own, notes), member, host, quarantine, notes)
-        if spec.mix or member.name:
-            name = member.name or (_label(member.source) if own is None else "rows")
+        name = (member.name or (_label(member.source) if own is None else "rows")) if spec.mix or member.name else ""
+        examples = format_rows(_member_rows(spec, member, own, notes), member, host, quarantine, notes, name)
+        if name:
             examples = _named(examples, name, prefix=f"mix{number}/" if number else "")
         yield member, given.put(selection.of(examples))
     _check(quarantine)

@@ -37,7 +37,12 @@ class _Shaped(NamedTuple):
 
 
 def format_rows(
-    rows: Iterable[Row], member: SourceSpec, host: PluginHost, quarantine: Quarantine, notes: SourceNotes
+    rows: Iterable[Row],
+    member: SourceSpec,
+    host: PluginHost,
+    quarantine: Quarantine,
+    notes: SourceNotes,
+    name: str = "",
 ) -> Iterator[Example]:
     """Yield the example of each row; malformed ones go to the quarantine with their place and the reason.
 
@@ -47,6 +52,7 @@ def format_rows(
         host: finds the formatter; "auto" chooses by the columns of many rows.
         quarantine: counts and keeps the malformed rows; its account takes down what is read of the others.
         notes: what was found out while reading.
+        name: source that rows without one will get.
 
     Raises:
         DataError: no formatter fits, rows fit different ones, a mapped column is in no row, or there is no row at all.
@@ -55,27 +61,30 @@ def format_rows(
     shaper = Shaper(member, notes)
     _require_roles(member, host)
     shaped = (_Shaped(row, {} if row.fault else shaper.shape(row.values)) for row in rows)
-    if not (first := _first_of(shaped)):
-        raise DataError(f"there is no row in '{member.source}'; check data.source and data.split")
-    good = [seen for seen in first if not seen.row.fault]
-    _require_columns(member, shaper, good)
-    chosen = _chosen(member, host, quarantine, good) if good else None
-    good.clear()
+    first = _first_of(shaped, member)
+    chosen = _chosen_by(first, member, host, quarantine, shaper)
     account = quarantine.account.open(member, shaper, notes) if quarantine.account else None
     formatting: _Formatting | None = None
     while (seen := first.popleft() if first else next(shaped, None)) is not None:
-        if seen.row.fault:
-            quarantine.refuse(seen.row.row_id, seen.row.place, seen.row.fault)
-            continue
-        if formatting is None:
-            formatter, choice = chosen or _chosen(member, host, quarantine, [seen])
-            formatting = _Formatting(formatter, choice, shaper, account, watched=_is_foreign(formatter, host))
-        example, fault = formatting.example(seen)
+        example, fault = None, seen.row.fault
+        if not fault:
+            chosen = chosen or _chosen(member, host, quarantine, [seen])
+            formatting = formatting or _Formatting(chosen, shaper, account, host, name)
+            example, fault = formatting.example(seen)
         if example is None:
             quarantine.refuse(seen.row.row_id, seen.row.place, fault)
         else:
             quarantine.accept()
             yield example
+
+
+def _chosen_by(
+    first: Iterable[_Shaped], member: SourceSpec, host: PluginHost, quarantine: Quarantine, shaper: Shaper
+) -> tuple[PromptFormatter, FormatterChoice | None] | None:
+    """Return what ``_chosen`` does of those rows that could be read, None where there is none of them."""
+    good = [seen for seen in first if not seen.row.fault]
+    _require_columns(member, shaper, good)
+    return _chosen(member, host, quarantine, good) if good else None
 
 
 def _chosen(
@@ -88,7 +97,7 @@ def _chosen(
     return choice.among([seen.values for seen in good], quarantine.limit), choice
 
 
-def _first_of(shaped: Iterator[_Shaped]) -> deque[_Shaped]:
+def _first_of(shaped: Iterator[_Shaped], member: SourceSpec) -> deque[_Shaped]:
     """Take the rows that are looked at together, fewer of very long ones."""
     first: deque[_Shaped] = deque()
     characters = 0
@@ -97,6 +106,8 @@ def _first_of(shaped: Iterator[_Shaped]) -> deque[_Shaped]:
         characters += sum(len(v) for v in seen.values.values() if isinstance(v, str | list | dict))
         if len(first) == _LOOKED_AT or characters > _LOOKED_AT_CHARACTERS:
             break
+    if not first:
+        raise DataError(f"there is no row in '{member.source}'; check data.source and data.split")
     return first
 
 
@@ -117,7 +128,7 @@ def _require_columns(member: SourceSpec, shaper: Shaper, good: Sequence[_Shaped]
     for seen in good:
         shaper.document(seen.row.values)
     wanted = {role: ", ".join(paths) for role, paths in member.columns.items() if role != METADATA}
-    wanted |= {"document": member.document} if member.document else {}
+    wanted |= {"document": member.documents["*"]} if "*" in member.documents else {}
     missing = [role for role in wanted if role not in shaper.found]
     if good and missing:
         role = missing[0]
@@ -138,20 +149,20 @@ class _Formatting:
 
     def __init__(
         self,
-        formatter: PromptFormatter,
-        choice: FormatterChoice | None,
+        chosen: tuple[PromptFormatter, FormatterChoice | None],
         shaper: Shaper,
         account: MemberAccount | None,
-        *,
-        watched: bool,
+        host: PluginHost,
+        name: str,
     ) -> None:
+        formatter, self._choice = chosen
         self._format: Callable[[Mapping[str, Any]], Example] = formatter.format
-        self._formatter, self._choice, self._shaper, self._account = formatter, choice, shaper, account
-        self._watched = watched
+        self._formatter, self._shaper, self._account = formatter, shaper, account
+        self._watched, self._name = _is_foreign(formatter, host), name
         if account is not None:
             account.use(formatter)
         self._labels = tuple(getattr(formatter, "label_columns", ()))
-        self._texts = () if watched else _text_columns(formatter)
+        self._texts = () if self._watched else _text_columns(formatter)
 
     def example(self, seen: _Shaped) -> tuple[Example | None, str]:
         """Return the example of a row, or what is wrong with it."""
@@ -163,10 +174,12 @@ class _Formatting:
         if self._choice is not None and not self._choice.agrees(values, self._formatter):
             return None, f"its columns fit another formatter than '{self._formatter.name}', which most rows fit"
         given = Watched(values) if self._watched else values
-        example, fault = _formatted(self._format, given, row.row_id, self._shaper.document(row.values))
+        example, fault = _formatted(
+            self._format, given, row.row_id, lambda found: self._shaper.document(row.values, self._source_of(found))
+        )
         if (null := _NULL.fullmatch(fault)) and (mark := self._shaper.mark_in(row.values, null[1])):
             fault = f"column '{null[1]}' holds {mark!r}, which stands for a missing value"
-        if example is not None and (lack := self._shaper.lacks_document(row.values)):
+        if example is not None and (lack := self._shaper.lacks_document(row.values, self._source_of(example))):
             example, fault = None, lack
         if self._account is not None:
             if example is None:
@@ -174,6 +187,9 @@ class _Formatting:
             else:
                 self._account.note(row.values, values, example, given.read if isinstance(given, Watched) else ())
         return example, fault
+
+    def _source_of(self, example: Example) -> str:
+        return example.source or self._name
 
 
 def _text_columns(formatter: PromptFormatter) -> tuple[str, ...]:
@@ -187,12 +203,16 @@ def _text_columns(formatter: PromptFormatter) -> tuple[str, ...]:
 
 
 def _formatted(
-    format_row: Callable[[Mapping[str, Any]], Example], values: Mapping[str, Any], row_id: str, document: str
+    format_row: Callable[[Mapping[str, Any]], Example],
+    values: Mapping[str, Any],
+    row_id: str,
+    document_of: Callable[[Example], str],
 ) -> tuple[Example | None, str]:
     """Return the example with an id, or what is wrong with the row."""
     try:
         example = format_row(values)
         fault = _fault(example)
+        document = "" if fault else document_of(example)
     except MalformedRowError as error:
         return None, str(error)
     except Exception as error:  # noqa: BLE001 - a user's formatter may raise anything, and quote the row

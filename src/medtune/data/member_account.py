@@ -268,7 +268,7 @@ class MemberAccount:
     def _state(self, path: str, counts: ColumnCounts) -> str:
         if path in self._metadata:
             return "metadata"
-        if path and path == self._member.document:
+        if path and path in self._member.documents.values():
             return "document"
         if path == "source":
             return "source"
@@ -282,7 +282,7 @@ class MemberAccount:
         """Yield what nobody is asked to mend, and everybody should know."""
         yield from self._refused.codes()
         for path, counts in self._columns.items():
-            if not self._member.document and counts.names_documents(path, self.rows):
+            if not self._member.documents and counts.names_documents(path, self.rows):
                 yield (
                     f"column '{path}' has {counts.values:,} values in {self.rows:,} rows: if it names patients, notes or "
                     f"documents, set {quote(f'data.document={path}')}, so that rows of one are not held out from the others"

@@ -106,7 +106,7 @@ def validation_examples(spec: RunSpec, host: PluginHost, *, rows: Rows | None = 
 
     With more than 50 sources as many are drawn as 50 would give, evenly.
     """
-    return _drawn(spec, validation_pool(spec.data, host, Quarantine(None, 1.0), spec.seed, rows=rows))
+    return _drawn(spec, validation_pool(spec.rows, host, Quarantine(None, 1.0), spec.seed, rows=rows))
 
 
 def _drawn(spec: RunSpec, pool: Iterable[Example]) -> list[Example]:
@@ -144,7 +144,7 @@ def preview(
         DataError: as for ``prepare``; or no row is left.
     """
     quarantine = Quarantine(None, spec.data.max_quarantined)
-    sample = sample_by_source(training_examples(spec.data, host, quarantine, spec.seed, rows=rows), n, spec.seed)
+    sample = sample_by_source(training_examples(spec.rows, host, quarantine, spec.seed, rows=rows), n, spec.seed)
     if not sample:
         raise DataError("no row is left to look at; look at data.include_sources and data.exclude_sources")
     by_source: dict[str, list[Example]] = {}
@@ -194,11 +194,11 @@ def _validation(spec: RunSpec, host: PluginHost, rows: Rows | None) -> tuple[lis
     spared: set[str] = set()
     if spec.data.validation is None or rows is not None:
         quarantine = Quarantine(None, 1.0)
-        counted = _Counted(validation_pool(spec.data, host, quarantine, spec.seed, rows=rows, spared=spared))
+        counted = _Counted(validation_pool(spec.rows, host, quarantine, spec.seed, rows=rows, spared=spared))
         return _drawn(spec, counted), spared, {"rows": counted.rows, "held_out": True}
     account = Account("validation ")
     quarantine = Quarantine(None, spec.data.max_quarantined, account=account)
-    counted = _Counted(validation_pool(spec.data, host, quarantine, spec.seed))
+    counted = _Counted(validation_pool(spec.rows, host, quarantine, spec.seed))
     drawn = _drawn(spec, counted)
     if not drawn:
         raise DataError(
@@ -241,7 +241,7 @@ def _training_examples(
     spec: RunSpec, host: PluginHost, quarantine: Quarantine, rows: Rows | None, part: Part
 ) -> Iterator[Example]:
     """Yield the training examples: without the held-out ones, weighted, and limited evenly by source."""
-    examples = training_examples(spec.data, host, quarantine, spec.seed, rows=rows, part=part)
+    examples = training_examples(spec.rows, host, quarantine, spec.seed, rows=rows, part=part)
     return examples if spec.data.limit is None else iter(draw_evenly(examples, spec.data.limit, spec.seed))
 
 
@@ -249,7 +249,7 @@ def _key(spec: RunSpec, host: PluginHost, encoder: Encoder, checker: RowChecker 
     """Return the cache key; None when a formatter of unknown version formats the rows, or their commit is unknown."""
     formatters = {f.name: getattr(f, "version", None) for f in host.all("formatter")}
     foreign = [name for name, (_, owner) in host.provided("formatter").items() if owner not in BUILTIN_PLUGINS]
-    data = spec.data
+    data = spec.rows
     chosen = {member.formatter for member in (data, *data.mix)}
     in_use = foreign if "auto" in chosen else [n for n in foreign if n in chosen]
     training, validation = training_fingerprint(data), validation_fingerprint(data)

@@ -46,7 +46,7 @@ class Shaper:
         self._taken = {role: paths for role, paths in member.columns.items() if role != METADATA}
         self.metadata = frozenset(member.columns.get(METADATA, ()))
         self._used = {path for paths in self._taken.values() for path in paths} - self._taken.keys()
-        self._document, self._notes = member.document, notes
+        self._documents, self._notes = member.documents, notes
         self._names: dict[str, Mapping[str, str]] = {}
         for column, names in member.labels.items():
             self._names[self._role_of(column)] = names
@@ -92,14 +92,19 @@ class Shaper:
         paths = self._taken.get(column, (column,))
         return column in self._names or (len(paths) == 1 and paths[0] in self._notes.labels)
 
-    def document(self, values: Mapping[str, Any]) -> str:
+    def document(self, values: Mapping[str, Any], source: str | None = None) -> str:
         """Return the document that a row as read belongs to, empty when it names none.
 
         One document may be written in several ways: with spaces around, in capitals, and, by a table with gaps, as 1001.0.
+
+        Args:
+            values: of the row.
+            source: whose row it is; None where that is not known yet.
         """
-        if not self._document:
+        column = self._document_column(source)
+        if not column:
             return ""
-        found = reach(values, self._document)
+        found = reach(values, column)
         if found is None:
             return ""
         self.found.add("document")
@@ -109,11 +114,15 @@ class Shaper:
         whole = _WHOLE_FLOAT.fullmatch(name)
         return "" if name in _NO_IDENTIFIER else whole[1] if whole else name
 
-    def lacks_document(self, values: Mapping[str, Any]) -> str:
-        """Return what is wrong with a row that names no document where the others do, "" where nothing is."""
-        if not self._document or self.document(values):
+    def _document_column(self, source: str | None) -> str:
+        return self._documents.get("*" if source is None else source, self._documents.get("*", ""))
+
+    def lacks_document(self, values: Mapping[str, Any], source: str) -> str:
+        """Return what is wrong with a row that names no document where the others of its source do, "" where nothing is."""
+        name = self._document_column(source)
+        if not name or self.document(values, source):
             return ""
-        column = repr(self._document) if is_plain(self._document) else "that data.document names"
+        column = repr(name) if is_plain(name) else "that data.document names"
         return (
             f"column {column} (data.document) is blank, so the row may be of a document that stands on the other side of the "
             "split; fill it in (tables often have it on the first row of a group only, in a merged cell), or leave such rows out"

@@ -8,7 +8,16 @@ import numpy as np
 
 from medtune.evaluation.tally import Array, Figures
 
-__all__ = ["LEAST_UNITS", "Estimates", "difference_interval", "estimate", "points_that_show", "t_quantile", "wilson"]
+__all__ = [
+    "LEAST_UNITS",
+    "Estimates",
+    "difference_interval",
+    "effective_units",
+    "estimate",
+    "points_that_show",
+    "t_quantile",
+    "wilson",
+]
 
 LEAST_UNITS = 10
 """Rows or documents with something to find, below which no interval is given: simulated coverage is too low there."""
@@ -140,10 +149,18 @@ def _interval(value: float, each: Array, left_out: Array, repeats: Array) -> tup
         return wilson(value, units)
     variance = _variance(left_out, repeats)
     mistaken = float(repeats[each < 1].sum() if value > 1 / 2 else repeats[each > 0].sum())
+    return wilson(value, effective_units(value, variance, mistaken, units) * (_Z / t_quantile(units - 1)) ** 2)
+
+
+def effective_units(value: float, variance: float, mistaken: float, units: float) -> float:
+    """Return of how many independent rows a share ``value`` would have this variance.
+
+    Where that is more than the ``units`` (rows or documents) that it comes from, and few of these have a mistake, it is
+    drawn towards them.
+    """
     effective = value * (1 - value) / variance if variance > 0 else units
     weight = mistaken / (mistaken + _SMOOTHED)
-    effective = 1 / (weight / effective + (1 - weight) / units) if effective > units else effective
-    return wilson(value, effective * (_Z / t_quantile(units - 1)) ** 2)
+    return 1 / (weight / effective + (1 - weight) / units) if effective > units else effective
 
 
 def _variance(left_out: Array, repeats: Array) -> float:

@@ -73,4 +73,4 @@ def assigned(example: Example, tasks: Sequence[Task]) -> Example:
 
 
 def _prediction(example: Example, answer: Completion) -> Prediction:
-    return Prediction(example, answer.text.strip(), answer.truncated)
+    return Prediction(example, answer.text.strip(), answer.truncated, answer.confidence)

@@ -22,7 +22,7 @@ class _UnusableLineError(Exception):
 
 
 def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> None:
-    """Write a JSON object a line: task, source, row_id, input, gold, prediction, truncated.
+    """Write a JSON object a line: task, source, row_id, input, gold, prediction, truncated, and confidence where known.
 
     A conversation of more than one question keeps its turns under ``messages`` besides, so that reading the file gives
     the same predictions back.
@@ -47,7 +47,7 @@ def read_predictions(
 
     Args:
         path: lines of ``{"task", "source", "input", "gold", "prediction"}``; task and source may be missing: the tasks
-            then decide. ``row_id``, ``document`` and ``truncated`` are used where they are given.
+            then decide. ``row_id``, ``document``, ``truncated`` and ``confidence`` are used where they are given.
         tasks: what a line's ``task`` may name; None accepts any name.
         document_keys: source, or "*", -> key of its lines that names the document instead of ``document``.
 
@@ -95,6 +95,8 @@ def _record(prediction: Prediction) -> dict[str, Any]:
     }
     if example.document:
         record["document"] = example.document
+    if prediction.confidence is not None:
+        record["confidence"] = prediction.confidence
     asked = example.messages[:-1]
     if [message["role"] for message in asked] != ["user"]:
         record["messages"] = list(asked)
@@ -114,6 +116,9 @@ def _prediction(line: bytes, names: set[str] | None, document_keys: Mapping[str,
         raise _UnusableLineError("'gold' is empty")
     if not isinstance(record.get("truncated", False), bool):
         raise _UnusableLineError("'truncated' is neither true nor false")
+    sure = record.get("confidence")
+    if sure is not None and (isinstance(sure, bool) or not isinstance(sure, int | float) or not 0 <= sure <= 1):
+        raise _UnusableLineError("'confidence' is no number between 0 and 1")
     task = record.get("task") or None
     if task is not None and names is not None and task not in names:
         known = ", ".join(f"'{name}'" for name in sorted(names))
@@ -127,7 +132,7 @@ def _prediction(line: bytes, names: set[str] | None, document_keys: Mapping[str,
     )
     example = with_final_gold(example)
     found = final_answer(record["prediction"], answer_of(example))
-    return Prediction(example, found.text, record.get("truncated", False) or found.unfinished)
+    return Prediction(example, found.text, record.get("truncated", False) or found.unfinished, sure)
 
 
 def _parsed(line: bytes) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from medtune.errors import PluginError, SpecError
 from medtune.evaluation.predictions import read_predictions, write_predictions
+from medtune.evaluation.score_json import score_to_json
 from medtune.evaluation.task_contracts import Contracts
 from medtune.evaluation.tasks import own_tasks
 from medtune.plugins.contracts import Example, Prediction, Task, TaskScore
@@ -35,6 +36,8 @@ class Evaluation:
         unmatched: predictions that belong to no task and are not scored.
         without_overlap: task -> score on the rows that do not also stand in the training rows; empty when all are such.
         label_likelihood: task -> JSON values from ``score_label_likelihood``; empty when that was not asked for.
+        trust: ``alpha``, and under ``tasks`` and ``sources`` what the answers' confidence is worth, from
+            ``trust.judge_confidence``; empty where no answer has a confidence, or none was asked for.
         contracts: what each source is, as the tasks know it.
         warnings: what makes figures or intervals less certain than they look, each a sentence.
     """
@@ -46,6 +49,7 @@ class Evaluation:
     label_likelihood: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     contracts: Contracts = field(default_factory=Contracts)
     warnings: Sequence[str] = ()
+    trust: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def over_sources(self) -> dict[str, dict[str, Any]]:
@@ -63,17 +67,17 @@ class Evaluation:
         return found
 
     @property
-    def macro_score(self) -> float:
-        """Mean of the tasks' primary figures, by which checkpoints are compared; 0.0 when nothing was scored."""
+    def macro_score(self) -> float | None:
+        """Mean of the tasks' primary figures, by which checkpoints are compared; None where none is defined."""
         primaries = [score.metrics[score.primary] for score in self.tasks.values() if score.primary in score.metrics]
-        return sum(primaries) / len(primaries) if primaries else 0.0
+        return sum(primaries) / len(primaries) if primaries else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the scores as JSON values, without nan."""
         values: dict[str, Any] = {
-            "tasks": {name: _to_json(score) for name, score in self.tasks.items()},
+            "tasks": {name: score_to_json(score) for name, score in self.tasks.items()},
             "sources": {
-                source: {name: _to_json(score) for name, score in scores.items()}
+                source: {name: score_to_json(score) for name, score in scores.items()}
                 for source, scores in self.sources.items()
             },
             "unmatched": self.unmatched,
@@ -83,9 +87,11 @@ class Evaluation:
             "warnings": list(self.warnings),
         }
         if self.without_overlap:
-            values["without_overlap"] = {name: _to_json(score) for name, score in self.without_overlap.items()}
+            values["without_overlap"] = {name: score_to_json(score) for name, score in self.without_overlap.items()}
         if self.label_likelihood:  # under the key that files have had from the beginning
             values["closed"] = {name: dict(found) for name, found in self.label_likelihood.items()}
+        if self.trust:
+            values["trust"] = dict(self.trust)
         return values
 
 
@@ -145,6 +151,7 @@ def score_predictions(
     intervals: bool = True,
     overlapping: Collection[str] = (),
     on_unmatched: Callable[[Prediction], None] | None = None,
+    alpha: float | None = None,
 ) -> Evaluation:
     """Score predictions per task and per source.
 
@@ -154,6 +161,7 @@ def score_predictions(
         intervals: whether 95 % intervals are computed.
         overlapping: row ids that also stand in the training rows; the others are scored once more by themselves.
         on_unmatched: called with each prediction that no task scores.
+        alpha: share of the trusted answers that may be wrong, where answers have a confidence; None judges none.
 
     Raises:
         PluginError: two plugins' tasks claim the same row.
@@ -161,10 +169,7 @@ def score_predictions(
     from medtune.evaluation.correlated_rows import correlation_warnings
 
     groups = group_by_task(predictions, tasks)
-    unmatched = _unmatched(predictions, groups)
-    if on_unmatched is not None:
-        for prediction in unmatched:
-            on_unmatched(prediction)
+    unmatched = _unmatched(predictions, groups, on_unmatched)
     by_name = {task.name: task for task in tasks}
     scored = {
         name: _TaskRows(by_name[name], [predictions[i] for i in indices], intervals) for name, indices in groups.items()
@@ -176,12 +181,21 @@ def score_predictions(
         without_overlap=_without(scored, frozenset(overlapping)),
         contracts=contracts_of(tasks),
         warnings=correlation_warnings(predictions) if intervals else (),
+        trust={} if alpha is None else _trust(scored, alpha),
     )
 
 
-def _unmatched(predictions: Sequence[Prediction], groups: Mapping[str, Sequence[int]]) -> list[Prediction]:
+def _unmatched(
+    predictions: Sequence[Prediction],
+    groups: Mapping[str, Sequence[int]],
+    tell: Callable[[Prediction], None] | None,
+) -> list[Prediction]:
     matched = {index for indices in groups.values() for index in indices}
-    return [prediction for index, prediction in enumerate(predictions) if index not in matched]
+    found = [prediction for index, prediction in enumerate(predictions) if index not in matched]
+    if tell is not None:
+        for prediction in found:
+            tell(prediction)
+    return found
 
 
 class _TaskRows:
@@ -206,6 +220,21 @@ class _TaskRows:
         score = summarise(self._tally, wanted, self._units, intervals=self._intervals)
         asked = {self._contracts.metric_of(prediction.example.source, self._task.name) for prediction in chosen}
         return _with_primary(score, asked.pop()) if len(asked) == 1 else score
+
+    def trust(self, alpha: float) -> tuple[dict[str, Any], dict[str, dict[str, Any]]] | None:
+        """Judge the confidence of all rows, and of each source's; None where none has any, or the task counts none per row."""
+        from medtune.evaluation.trust import judge_confidence, right_answers
+
+        if self._tally is None or all(prediction.confidence is None for prediction in self._predictions):
+            return None
+        right, units = right_answers(self._tally), self._units or range(self.size)
+
+        def judged(rows: Sequence[int]) -> dict[str, Any]:
+            return judge_confidence(
+                [self._predictions[i] for i in rows], right[[*rows]], [units[i] for i in rows], alpha
+            )
+
+        return judged(range(self.size)), {source: judged(rows) for source, rows in self.by_source().items()}
 
     def by_source(self) -> dict[str, list[int]]:
         """Return the rows of each source that has a name."""
@@ -241,6 +270,17 @@ def _by_source(scored: Mapping[str, _TaskRows]) -> dict[str, dict[str, TaskScore
     return dict(sorted(sources.items()))
 
 
+def _trust(scored: Mapping[str, _TaskRows], alpha: float) -> dict[str, Any]:
+    tasks: dict[str, dict[str, Any]] = {}
+    sources: dict[str, dict[str, Any]] = {}
+    for name, rows in scored.items():
+        if (found := rows.trust(alpha)) is not None:
+            tasks[name], by_source = found
+            for source, judged in by_source.items():
+                sources.setdefault(source, {})[name] = judged
+    return {"alpha": alpha, "tasks": tasks, "sources": dict(sorted(sources.items()))} if tasks else {}
+
+
 def _without(scored: Mapping[str, _TaskRows], repeated: frozenset[str]) -> dict[str, TaskScore]:
     """Score the tasks that lose some rows, but not all, when those with a counterpart in training are left out."""
     kept = {name: rows.without(repeated) for name, rows in scored.items()}
@@ -255,26 +295,3 @@ def units_of(predictions: Sequence[Prediction]) -> list[Hashable] | None:
         (prediction.example.source, prediction.example.document) if prediction.example.document else index
         for index, prediction in enumerate(predictions)
     ]
-
-
-def _to_json(score: TaskScore) -> dict[str, Any]:
-    return {
-        "rows": score.rows,
-        "primary": score.primary,
-        "metrics": dict(score.metrics),
-        "intervals": {name: list(interval) for name, interval in score.intervals.items()},
-        "failures": dict(score.failures),
-        "details": dict(score.details),
-        "undefined": list(score.undefined),
-        "no_interval": dict(score.no_interval),
-        "shows_points": _shown(score),
-    }
-
-
-def _shown(score: TaskScore) -> float | None:
-    """Return how many points from the primary figure its interval reaches: a smaller difference these rows cannot show."""
-    interval = score.intervals.get(score.primary)
-    if interval is None:
-        return None
-    value = score.metrics[score.primary]
-    return round(100 * max(interval[1] - value, value - interval[0]), 1)

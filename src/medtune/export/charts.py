@@ -6,7 +6,7 @@ from typing import Any
 
 from medtune.export.page import signed_points
 
-__all__ = ["curve", "duels", "histogram"]
+__all__ = ["curve", "duels", "histogram", "reliability_plot", "risk_plot"]
 
 _WIDTH, _HEIGHT = 1000, 300
 _TICKS = 4
@@ -66,6 +66,43 @@ def duels(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def reliability_plot(bins: Sequence[Mapping[str, Any]], caption: str) -> str:
+    """Return how often answers are right against how sure they are, a dot a bin, larger for more rows.
+
+    Args:
+        bins: with ``confidence``, ``accuracy`` and ``rows``; on the diagonal the two agree.
+        caption: what is shown.
+    """
+    if not bins:
+        return ""
+    most = max(each["rows"] for each in bins)
+    dots = "".join(
+        f'<b class="dot" style="left:{100 * each["confidence"]:.1f}%;bottom:{100 * each["accuracy"]:.1f}%;'
+        f'width:{0.4 + 0.6 * (each["rows"] / most) ** 0.5:.2f}rem" title="{each["rows"]} answers"></b>'
+        for each in bins
+    )
+    path = [(each["confidence"], each["accuracy"]) for each in bins]
+    drawn = _line([(0.0, 0.0), (1.0, 1.0)], 1.0, "var(--base)", dashed=True) + _line(path, 1.0, "var(--tuned)")
+    return _unit_plot(caption, drawn, 1.0, "share right", "confidence", dots)
+
+
+def risk_plot(curves: Mapping[str, Sequence[Sequence[float]]], caption: str) -> str:
+    """Return the share of wrong answers among the surest ones, against how many are answered.
+
+    Args:
+        curves: "base" and "tuned" -> points [share answered, share wrong]; one of them may be missing.
+        caption: what is shown.
+    """
+    points = [point for curve in curves.values() for point in curve]
+    if not points:
+        return ""
+    top = _ticks(0.0, max(0.05, *(risk for _coverage, risk in points)))[-1]
+    drawn = "".join(
+        _line([(x, y) for x, y in curve], top, f"var(--{who})", dashed=who == "base") for who, curve in curves.items()
+    )
+    return _unit_plot(caption, drawn, top, "share wrong", "share answered")
+
+
 def histogram(counts: Sequence[int], label: str) -> str:
     """Return bars of equal width, the highest as high as the picture."""
     top = max(counts, default=0)
@@ -79,6 +116,35 @@ def histogram(counts: Sequence[int], label: str) -> str:
     return (
         f'<svg class="spark" viewBox="0 0 {len(counts)} 1" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(label)}">{bars}</svg>'
+    )
+
+
+def _line(points: Sequence[tuple[float, float]], top: float, colour: str, *, dashed: bool = False) -> str:
+    path = " ".join(f"{_WIDTH * x:.1f},{_HEIGHT * (1 - y / top):.1f}" for x, y in points)
+    dashes = ' stroke-dasharray="5 4"' if dashed else ""
+    return (
+        f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-linejoin="round"{dashes} '
+        f'vector-effect="non-scaling-stroke"/>'
+    )
+
+
+def _unit_plot(caption: str, drawn: str, top: float, y_name: str, x_name: str, dots: str = "") -> str:
+    """Return a plot whose x goes from 0 to 1, and y from 0 to ``top``."""
+    ticks = _ticks(0.0, top)
+    grid = "".join(
+        f'<line x1="0" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)" vector-effect="non-scaling-stroke"/>'
+        for y in (_HEIGHT * (1 - tick / top) for tick in ticks[1:])
+    )
+    y_labels = "".join(f'<span class="y" style="bottom:{100 * tick / top:.1f}%">{tick:g}</span>' for tick in ticks)
+    x_labels = "".join(
+        f'<span class="x{css}" style="left:{100 * x:g}%">{x:g}</span>'
+        for x, css in ((0, " first"), (0.25, ""), (0.5, ""), (0.75, ""), (1, " last"))
+    )
+    return (
+        f'<figure class="chart"><figcaption>{escape(caption)}</figcaption><div class="plot">'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{escape(caption)}">'
+        f"{grid}{drawn}</svg>{dots}{y_labels}{x_labels}</div>"
+        f'<div class="below axes"><span>{escape(y_name)}, upwards</span><span>{escape(x_name)}</span></div></figure>'
     )
 
 

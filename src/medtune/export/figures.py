@@ -30,6 +30,7 @@ def verdicts(base: _Scores, tuned: _Scores, comparison: Mapping[str, Any]) -> st
             if before or after
         ],
         left=2,
+        stack=True,
     )
     return section(
         "Base against tuned",
@@ -61,7 +62,7 @@ def label_likelihoods(base: _Scores, tuned: _Scores) -> str:
                 error = Cell(figure(found["calibration"]["ece"]))
                 rows.append([*first, Cell.text(found["rows"]), *(Cell(figure(way)) for way in ways), error])
     heads = ("task", "metric", "model", "rows", "free", "constrained", "most probable", "calibration error")
-    shown = table(heads, rows, left=3)
+    shown = table(heads, rows, left=3, stack=True)
     note = (
         "Free answers are decoded without restriction; constrained ones may only spell an allowed answer; the most "
         "probable is the allowed answer with the greatest probability as a whole. The calibration error is the mean gap "
@@ -124,7 +125,7 @@ def every_figure(base: _Scores, tuned: _Scores) -> str:
         parts.append(
             join(
                 f"<h3>{escape(name)}, {last.get('rows', 0):,} rows</h3>",
-                table(("metric", "base", "95 % interval", "tuned", "95 % interval"), rows),
+                table(("metric", "base", "95 % interval", "tuned", "95 % interval"), rows, stack=True),
                 _per_label(details.get("entity_types") or details.get("labels") or {}, after is not None),
                 _confusion(details.get("confusion"), after is not None),
             )

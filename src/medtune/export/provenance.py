@@ -52,7 +52,7 @@ def data_section(preparation: Mapping[str, Any]) -> str:
         f"<p>{preparation.get('rows', 0):,} training samples of {preparation.get('tokens', 0):,} tokens, of which "
         f"{preparation.get('supervised_tokens', 0):,} carry loss, in {preparation.get('packed_rows', 0):,} packed rows "
         f"({preparation.get('fill', 0.0):.1%} full). {_set_aside(preparation)}</p>",
-        table((*columns, "also in validation"), rows),
+        table((*columns, "also in validation"), rows, stack=True),
         _findings(preparation),
     )
 
@@ -136,7 +136,7 @@ def _loss_by_source(log: Sequence[Mapping[str, Any]]) -> str:
         if of
     ]
     columns = ("source", "first logged", "last logged", "supervised tokens", "share of them")
-    return join("<h3>Loss by source</h3>", table(columns, rows)) if rows else ""
+    return join("<h3>Loss by source</h3>", table(columns, rows, stack=True)) if rows else ""
 
 
 def _set_aside(preparation: Mapping[str, Any]) -> str:

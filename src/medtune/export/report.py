@@ -15,6 +15,7 @@ from medtune.export.baseline_table import baseline_section
 from medtune.export.figures import every_figure, failure_table, label_likelihoods, other_words, verdicts
 from medtune.export.page import join, page, section
 from medtune.export.provenance import data_section, settings_section, training_section
+from medtune.export.trusting import trust_section
 from medtune.plugins.contracts import Prediction
 from medtune.specs.model import base_label
 
@@ -82,7 +83,8 @@ def write_report(
     if show_texts is None:
         show_texts = bool(record.get("spec", {}).get("eval", {}).get("show_texts"))
     title = _title(record, run_dir.name)
-    body = join(_head(title, record), *_sections(run_dir / "evaluation", record, log, show_texts=show_texts))
+    sections = join(*_sections(run_dir / "evaluation", record, log, show_texts=show_texts))
+    body = join(_head(title, record, sections), sections)
     path = run_dir / "report.html"
     try:
         path.write_text(page(f"{title}: medtune report", body), "utf-8")
@@ -100,6 +102,7 @@ def _sections(
     yield found.note
     yield verdicts(base, tuned, record.get("comparison") or {})
     yield baseline_section(_scores(folder / "baselines.json"))
+    yield trust_section(base, tuned)
     yield label_likelihoods(base, tuned)
     yield other_words(_paraphrased(folder))
     yield _failures(found, show_texts=show_texts)
@@ -145,7 +148,8 @@ def _title(record: Mapping[str, Any], otherwise: str) -> str:
     return str(named or otherwise)
 
 
-def _head(title: str, record: Mapping[str, Any]) -> str:
+def _head(title: str, record: Mapping[str, Any], sections: str) -> str:
+    """Return the head, with links to those sections that there are."""
     comparison: Mapping[str, Any] = record.get("comparison") or {}
     made = " · ".join(filter(None, (str(record.get("state", "")), str(record.get("updated", ""))[:10])))
     summary = str(comparison.get("summary", ""))
@@ -154,11 +158,13 @@ def _head(title: str, record: Mapping[str, Any]) -> str:
         f'<a href="#{name}">{label}</a>'
         for name, label in (
             ("scores", "Scores"),
+            ("trust", "When to trust"),
             ("failures", "Failures and samples"),
             ("training", "Training"),
             ("data", "Data"),
             ("settings", "How it was made"),
         )
+        if f'id="{name}"' in sections
     )
     return (
         f'<header><p class="over">medtune report · {escape(made)}</p><h1>{escape(title)}</h1>'

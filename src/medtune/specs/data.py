@@ -61,8 +61,9 @@ class SourceSpec(Spec):
     field: str = ""
     """Dotted path to the rows inside a JSON file that wraps them, "*" for the values of its object; empty for none. What
     lies beside them is counted and named."""
-    document: str = ""
-    """Column or dotted path that names the patient, note or document: rows of one are held out together."""
+    document: str | dict[str, str] = ""
+    """Column or dotted path that names the patient, note or document: rows of one are held out together. Or source -> such
+    a column, "*" for every other source; ``tasks.document`` sets that of its source."""
     delimiter: Annotated[str, AfterValidator(_one_character)] = ""
     """What separates the fields of a CSV file; empty finds it out."""
     encoding: Annotated[str, AfterValidator(_known_encoding)] = ""
@@ -71,6 +72,12 @@ class SourceSpec(Spec):
     """Times each row is trained on per epoch: 2 takes every row twice, 0.5 half of them, drawn by the seed."""
     name: str = ""
     """Source given to rows that have none; empty takes the name of the file or repository when several are mixed."""
+
+    @property
+    def documents(self) -> dict[str, str]:
+        """Source -> column that names its documents; "*" for every source without one of its own."""
+        given = self.document if isinstance(self.document, dict) else {"*": self.document}
+        return {source: column for source, column in given.items() if column}
 
 
 class DataSpec(SourceSpec):

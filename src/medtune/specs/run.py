@@ -35,6 +35,15 @@ class RunSpec(Spec):
     output_dir: str = "adjusted_model"
     """Run folder. Source: the tutorial."""
 
+    @property
+    def rows(self) -> DataSpec:
+        """``data`` as rows are read: the documents of a source named as its table in ``tasks`` says."""
+        own = {task.source: task.document for task in self.tasks if task.document}
+        if not own:
+            return self.data
+        mix = tuple(member.model_copy_with(document={**member.documents, **own}) for member in self.data.mix)
+        return self.data.model_copy_with(document={**self.data.documents, **own}, mix=mix)
+
     @model_validator(mode="after")
     def _a_source_has_one_task(self) -> Self:
         named = [task.source for task in self.tasks]

@@ -50,8 +50,8 @@ class TaskSpec(Spec):
     aliases: dict[str, str] = Field(default_factory=dict[str, str])
     """Other spelling -> label."""
     document: str = ""
-    """Key of a predictions file whose value names the document, where it is not ``document``; rows to train on take
-    ``data.document``."""
+    """Column of the rows, and key of a predictions file, whose value names the document, where it is not
+    ``data.document`` or, in the file, ``document``."""
 
     @model_validator(mode="after")
     def _has_labels_where_it_names_some(self) -> Self:

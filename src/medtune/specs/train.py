@@ -109,6 +109,9 @@ class EvalSpec(Spec):
     """Longest answer in tokens; "auto" takes it from each task and input."""
     label_likelihood: bool = False
     """Whether questions with allowed answers are also answered from those alone, and how calibrated that is."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] | None = 0.1
+    """Share of the trusted answers that may be wrong, by which the confidence above which to trust one is chosen; None
+    measures no confidence."""
     every: Literal["never", "epoch"] | Positive = "epoch"
     """When the adapter is scored during training: at the end of each epoch, after that many updates, or never."""
     rows_in_training: Positive = 100

@@ -1,13 +1,16 @@
 """How a loaded model is asked: one way for scoring a run, ``Run.generate`` and serving."""
 
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from medtune.data.prepare import encoder_of
 from medtune.data.system_turns import with_system
 from medtune.errors import SpecError
 from medtune.plugins.contracts import (
     AnswerRequest,
+    AnswerScorer,
     Completion,
     ContinuousGenerator,
     GenerationRequest,
@@ -61,6 +64,35 @@ class Answering:
     def answer(self, requests: Sequence[GenerationRequest]) -> Sequence[Completion]:
         """Answer prompts greedily, in order."""
         found: Sequence[Completion] = self._generator.generate(self.loaded, requests, self._spec.eval)
+        return found
+
+    def answer_surely(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
+        """Answer prompts greedily, each with its confidence: the probability of the whole answer, its end included.
+
+        It comes out of a pass over the answers, unless the generator gives it; where it can do neither there is none.
+        """
+        found = list(self.answer(requests))
+        unsure = [i for i, completion in enumerate(found) if completion.confidence is None]
+        if not self.gives_probabilities:
+            return found
+        end = self.loaded.stop_ids[:1]
+        answers = {i: [*found[i].token_ids, *(() if found[i].truncated else end)] for i in unsure}
+        asked = {i: AnswerRequest(requests[i].input_ids, [ids]) for i, ids in answers.items() if ids}
+        scores = self.log_probabilities([*asked.values()])
+        for i, (tokens,) in zip(asked, scores, strict=True):
+            found[i] = replace(found[i], confidence=math.exp(min(math.fsum(tokens), 0.0)))
+        return found
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the generator can say how probable given answers are."""
+        return isinstance(self._generator, AnswerScorer)
+
+    def log_probabilities(self, requests: Sequence[AnswerRequest]) -> Sequence[Sequence[Sequence[float]]]:
+        """Return for each request and each of its answers the log-probability of each token, in nats."""
+        found: Sequence[Sequence[Sequence[float]]] = self._generator.log_probabilities(
+            self.loaded, requests, self._spec.eval
+        )
         return found
 
     def answer_from(self, feed: RequestFeed, longest: int) -> None:

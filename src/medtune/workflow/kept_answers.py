@@ -100,6 +100,6 @@ def questions_of(spec: RunSpec, examples: Sequence[Example]) -> str | None:
 
 def _asked_of(spec: RunSpec) -> dict[str, Any]:
     """Return the settings of scoring that change an answer or a score."""
-    asked = spec.eval.model_dump(mode="json", include={"backend", "max_new_tokens", "label_likelihood"})
+    asked = spec.eval.model_dump(mode="json", include={"backend", "max_new_tokens", "label_likelihood", "alpha"})
     declared = [task.model_dump(mode="json") for task in spec.tasks]
     return {**asked, "tasks": declared} if declared else asked

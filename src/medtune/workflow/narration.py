@@ -86,7 +86,8 @@ class Narrator:
                     highlight=False,
                 )
         if "evaluation" in record:
-            line = f"step {record['step']}/{record['total_steps']}  score {record['macro']:.3f}"
+            score = "undefined" if record["macro"] is None else f"{record['macro']:.3f}"
+            line = f"step {record['step']}/{record['total_steps']}  score {score}"
             self._console.print(line, highlight=False)
         self._progress.update(self._bar, completed=record["step"], **figures)
 

@@ -14,7 +14,7 @@ from medtune.evaluation.scoring import bind, score_predictions
 from medtune.evaluation.source_survey import survey
 from medtune.plugins.contracts import Prediction, Task
 from medtune.specfile import apply_overrides, read_spec_file, validate_spec
-from medtune.specs import TaskSpec
+from medtune.specs import EvalSpec, TaskSpec
 
 __all__ = ["score_files", "tasks_in"]
 
@@ -38,7 +38,11 @@ def tasks_in(file: Path | None, overrides: Iterable[str]) -> tuple[TaskSpec, ...
 
 
 def score_files(
-    file: Path, against: Path | None, declared: Sequence[TaskSpec], registered: Sequence[Task]
+    file: Path,
+    against: Path | None,
+    declared: Sequence[TaskSpec],
+    registered: Sequence[Task],
+    alpha: float | None = None,
 ) -> dict[str, Any]:
     """Score the predictions of a file, and test them against those of another one.
 
@@ -47,6 +51,7 @@ def score_files(
         against: the same of another system; rows are paired by task, source and input.
         declared: what the user says of sources; the rest is told from the gold answers.
         registered: the registered tasks.
+        alpha: share of the trusted answers that may be wrong; None is that of a run by default.
 
     Returns:
         The JSON of the evaluation and ``lint``; with ``against`` also ``against`` (the other's evaluation), ``comparison``
@@ -59,7 +64,7 @@ def score_files(
     keys = {spec.source: spec.document for spec in declared if spec.document}
     predictions = read_predictions(file, registered, document_keys=keys)
     tasks = bind(registered, survey([p.example for p in predictions], declared))
-    result = score_predictions(predictions, tasks).to_json()
+    result = score_predictions(predictions, tasks, alpha=EvalSpec().alpha if alpha is None else alpha).to_json()
     result["lint"] = [finding.to_json() for finding in lint_predictions(predictions, tasks)]
     if against is None:
         return result

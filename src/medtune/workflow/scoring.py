@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from medtune.data.encode import Encoder
-from medtune.data.prepare import encoder_of
 from medtune.data.splits import draw_evenly
 from medtune.errors import SpecError
 from medtune.evaluation.comparison import Comparison, compare, unlike_row
@@ -17,7 +16,7 @@ from medtune.evaluation.predict import predict
 from medtune.evaluation.predictions import read_predictions
 from medtune.evaluation.scoring import Evaluation, find_task, score_predictions
 from medtune.machine.hardware import free_below_peak
-from medtune.plugins.contracts import AnswerScorer, Completion, Example, GenerationRequest, Loaded, Prediction, Task
+from medtune.plugins.contracts import Completion, Example, GenerationRequest, Loaded, Prediction, Task
 from medtune.plugins.host import PluginHost
 from medtune.runs.durable import replace_file
 from medtune.specs import RunSpec
@@ -51,33 +50,37 @@ def assess(
         out: where answers and scores are written.
         overlapping: ids of examples that also stand in the training rows; the others are scored once more apart.
     """
+    answering, alpha = Answering(loaded, spec, host), spec.eval.alpha
+    answer = answering.answer if alpha is None else answering.answer_surely
     began = time.perf_counter()
-    predictions = _answers(loaded, examples, spec, host)
+    predictions = answers_by(answer, answering.encoder, examples, spec, host)
     seconds = time.perf_counter() - began
-    evaluation = score_predictions(predictions, host.all("task"), overlapping=overlapping)
+    evaluation = score_predictions(predictions, host.all("task"), overlapping=overlapping, alpha=alpha)
+    if alpha is not None and all(prediction.confidence is None for prediction in predictions):
+        told = f"when to trust an answer is not known: eval.backend '{spec.eval.backend}' gives no log-probabilities"
+        evaluation = replace(evaluation, warnings=[*evaluation.warnings, told])
     if spec.eval.label_likelihood:
-        evaluation = replace(evaluation, label_likelihood=_label_likelihood(loaded, predictions, spec, host))
+        evaluation = replace(evaluation, label_likelihood=_label_likelihood(answering, predictions, spec, host))
     out.write(evaluation, predictions, seconds)
     return evaluation, predictions
 
 
 def _label_likelihood(
-    loaded: Loaded, predictions: Sequence[Prediction], spec: RunSpec, host: PluginHost
+    answering: Answering, predictions: Sequence[Prediction], spec: RunSpec, host: PluginHost
 ) -> dict[str, dict[str, Any]]:
     from medtune.evaluation.label_likelihood import score_label_likelihood
 
-    generator = host.find("generator", spec.eval.backend)
-    if not isinstance(generator, AnswerScorer):
+    if not answering.gives_probabilities:
         raise SpecError(
             f"eval.label_likelihood needs probabilities, which eval.backend '{spec.eval.backend}' cannot give"
         )
-    encoder = encoder_of(spec, loaded.tokenizer)
     return score_label_likelihood(
         predictions,
-        prompt_ids=encoder.prompt_ids,
-        encode=encoder.encode_batch,
-        log_probabilities=lambda requests: generator.log_probabilities(loaded, requests, spec.eval),
+        prompt_ids=answering.encoder.prompt_ids,
+        encode=answering.encoder.encode_batch,
+        log_probabilities=answering.log_probabilities,
         tasks=host.all("task"),
+        alpha=spec.eval.alpha,
     )
 
 

@@ -132,8 +132,7 @@ def lay_out(input_ids: Tensor, position_ids: Tensor, labels: Tensor, longest_sha
         longest_shared: samples of at most that many tokens are laid out with common prefixes once for several of them;
             0 for none. Where one is longer, none shares.
     """
-    ids, positions, labels = (given.cpu().numpy() for given in (input_ids, position_ids, labels))
-    laid, targets = _laid(ids, positions, labels)
+    laid, targets = _laid(*(rows.cpu().numpy() for rows in (input_ids, position_ids, labels)))
     lengths = np.diff(laid.offsets)
     longest = int(lengths.max()) if len(lengths) else 0
     shared = np.zeros((3, 0), dtype=np.int32)

@@ -37,8 +37,17 @@ class TokenScores:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """An answer: its ids without the stop id, its text, and whether the limit cut it off."""
+    """An answer of a generator.
+
+    Attributes:
+        token_ids: its ids without the stop id.
+        text: what they spell.
+        truncated: whether the limit cut it off.
+        confidence: how sure the model was, between 0 and 1, such as the probability of the whole answer; None where the
+            generator does not say.
+    """
 
     token_ids: Sequence[int]
     text: str
     truncated: bool
+    confidence: float | None = None

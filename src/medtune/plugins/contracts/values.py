@@ -181,7 +181,7 @@ class Job:
         on_log: called with every log record (step, loss, learning_rate, grad_norm, tokens, tokens_per_second, ...).
         on_proof: called once, before the first update, with what the trainer proved (``TrainResult.proof``).
         on_step: called with the number of updates done, after each.
-        on_evaluate: updates done -> the figure that ``spec.eval`` chooses by, on the first process; None scores nothing.
+        on_evaluate: updates done -> the figure that ``spec.eval`` chooses by (None: undefined), on the first process, or None.
         stop_reason: asked after each update; a reason makes the trainer save, and return with it as ``interrupted``.
     """
 
@@ -194,7 +194,7 @@ class Job:
     on_log: Callable[[Mapping[str, Any]], None] = lambda _record: None
     on_proof: Callable[[Mapping[str, Any]], None] = lambda _proof: None
     on_step: Callable[[int], None] = lambda _step: None
-    on_evaluate: Callable[[int], float] | None = None
+    on_evaluate: Callable[[int], float | None] | None = None
     stop_reason: Callable[[], str | None] = lambda: None
 
 
@@ -236,11 +236,19 @@ class TrainResult:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A model's answer to an example; the gold answer is the example's last message."""
+    """A model's answer to an example; the gold answer is the example's last message.
+
+    Attributes:
+        example: what was asked.
+        text: the answer.
+        truncated: whether it was cut off.
+        confidence: how sure the system was, between 0 and 1, greater for surer answers; None where it does not say.
+    """
 
     example: Example
     text: str
     truncated: bool = False
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

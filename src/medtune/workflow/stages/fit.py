@@ -40,6 +40,10 @@ def fit(state: RunState, loaded: Loaded, stop_reason: StopReason) -> TrainResult
     if is_first_rank():
         if result.stopped_early:
             asked.on_stage(f"training ended early: {result.stopped_early}")
+        if job.on_evaluate and asked.spec.eval.keep_best and result.best_step is None:
+            asked.on_stage(
+                f"no score of {asked.spec.eval.keep_best} was defined; the adapter is that of the last update"
+            )
         asked.on_stage("saving the adapter")
         _save(state, loaded)
     return result
@@ -89,17 +93,20 @@ def _logging(asked: RunRequest, steps: int) -> Callable[[Mapping[str, Any]], Non
     return log
 
 
-def _scorer(state: RunState, loaded: Loaded, log: Callable[[Mapping[str, Any]], None]) -> Callable[[int], float] | None:
+def _scorer(
+    state: RunState, loaded: Loaded, log: Callable[[Mapping[str, Any]], None]
+) -> Callable[[int], float | None] | None:
     """Return what scores the adapter during training, None where nothing is to be scored."""
     spec, host, validation = state.asked.spec, state.asked.host, state.prepared.validation
     if not (spec.eval.enabled and validation) or spec.eval.every == "never":
         return None
     rows, figure = rows_in_training(validation, spec, host), spec.eval.keep_best
 
-    def score(step: int) -> float:
+    def score(step: int) -> float | None:
         found = score_briefly(loaded, rows, spec, host)
         log({"step": step, **found})
-        return float(found["macro"] if figure in (None, "macro") else found["evaluation"].get(figure, 0.0))
+        value = found["macro"] if figure in (None, "macro") else found["evaluation"].get(figure)
+        return None if value is None else float(value)
 
     return score
 

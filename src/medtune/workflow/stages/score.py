@@ -27,7 +27,7 @@ def score_base(state: RunState, loaded: Loaded) -> Evaluation | None:
     files = AnswerFiles(asked.folder.evaluation_dir, "base", circumstances)
     kept = files.kept(tasks)  # an interrupted run may have scored it before
     if kept is not None:
-        return score_predictions(kept, tasks, overlapping=prepared.report.overlapping)
+        return score_predictions(kept, tasks, overlapping=prepared.report.overlapping, alpha=asked.spec.eval.alpha)
     asked.on_stage(f"scoring the base model on {len(examples)} rows")
     with loaded.base_only():
         return assess(loaded, examples, asked.spec, asked.host, files, prepared.report.overlapping)[0]
