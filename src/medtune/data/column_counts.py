@@ -1,9 +1,10 @@
 """Counts what stands in one column, and tells text from labels, identifiers and numbers."""
 
 import re
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
-__all__ = ["ColumnCounts", "is_document_name"]
+__all__ = ["ColumnCounts", "is_document_name", "texts_of"]
 
 _LABEL_CHARACTERS, _LABEL_WORDS, _MOST_LABELS = 40, 3, 50
 """A label is short, of few words, and one of few."""
@@ -92,6 +93,18 @@ class ColumnCounts:
     def values(self) -> int:
         """Different values among those that nobody reads."""
         return len(self._hashes)
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Yield the texts in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in cast("Mapping[str, Any]", value).values():
+            yield from texts_of(inner)
+    elif isinstance(value, list):
+        for inner in cast("Sequence[Any]", value):
+            yield from texts_of(inner)
 
 
 def _is_identifier(value: str) -> bool:

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from shlex import quote
 from typing import Any, cast
 
-from medtune.data.column_counts import ColumnCounts
+from medtune.data.column_counts import ColumnCounts, texts_of
+from medtune.data.formatters.answer_texts import AnswerShare, is_answer_name, share_of
 from medtune.data.refused_numbers import RefusedNumbers, number_of
 from medtune.data.shaping import METADATA, Shaper, reach
 from medtune.data.sources.names import is_plain
@@ -22,7 +23,7 @@ _EARLY_ROWS = 2000
 _MOST_PATHS = 300
 """Paths that are told apart: objects may have keys that are data."""
 OTHERS = "(others)"
-_MOST_FILES = 20
+_MOST_FILES, _COMPARED = 20, 500
 _SHORT = 40
 """Characters of a label, which a formatter may write in other words."""
 _ENOUGH_ROWS = 40
@@ -38,7 +39,8 @@ class MemberAccount:
     def __init__(self, name: str, member: SourceSpec, shaper: Shaper, notes: SourceNotes) -> None:
         self._name, self._member, self._shaper, self._notes = name, member, shaper, notes
         self.rows = self.earlier_answers = 0
-        self.refuses = True
+        self._answer, self.refuses = "", True
+        self._shares: dict[str, AnswerShare] = {}
         self._columns: dict[str, ColumnCounts] = {}
         self._known: frozenset[str] = frozenset()
         self._metadata: frozenset[str] = shaper.metadata
@@ -68,7 +70,7 @@ class MemberAccount:
             read: columns that the formatter was seen to look at.
         """
         self.rows += 1
-        turns = example.messages
+        turns, self._answer = example.messages, example.messages[-1]["content"]
         said = "\n".join([text for m in turns for text in (m["content"], m.get("reasoning_content", "")) if text])
         if len(turns) > 2:  # noqa: PLR2004 - more than one exchange
             self.earlier_answers += sum(m["role"] == "assistant" for m in turns) - 1
@@ -130,6 +132,8 @@ class MemberAccount:
         if bare in said or (path in self._known and (len(bare) <= _SHORT or path == "source")):
             return
         counts.see_unread(bare)
+        if counts.rows <= _COMPARED:
+            self._shares.setdefault(path, share_of(path)).note(bare, self._answer)
 
     def _value(self, path: str, value: Any, said: str, *, known: bool) -> None:
         """Account for what is no text: numbers, and the texts inside lists and objects."""
@@ -165,7 +169,7 @@ class MemberAccount:
         if value is not None:
             counts = self._of(path)
             counts.rows += 1
-            counts.characters += sum(map(len, _texts(value)))
+            counts.characters += sum(map(len, texts_of(value)))
 
     def check_numbers(self) -> None:
         """Raise DataError when options are counted from 1 where the formatter counts from 0."""
@@ -209,19 +213,24 @@ class MemberAccount:
 
     def _advice(self, path: str) -> str:
         """Say how an unread column can be read, or declared."""
-        role = getattr(self._formatter, "further_text", None)
         column = path.replace("[]", "")
         if not is_plain(path) or "*" in path:
             return "give such columns plain names (letters, digits, _), so that data.columns can name them"
         declare = f"declare it with --set data.columns.{METADATA}={','.join((*sorted(self._shaper.metadata), column))}"
-        if role is None or path != column or "." in path:
+        if self.tells_answer(path):
+            return f"it holds the answer, or what explains it, so a prompt must not: {declare}"
+        if not (way := self.reading_of(path)):
             return f"take a formatter that reads it, or {declare}"
-        return f"read it with --set {self.reading_of(column, role)}, or {declare}"
+        return f"read it with --set {quote(way)}, or {declare}"
 
-    def reading_of(self, column: str, role: str | None = None) -> str:
-        """Return the setting by which the formatter reads a further column of text, empty where it reads none."""
-        role = role or getattr(self._formatter, "further_text", None)
-        if role is None:
+    def tells_answer(self, column: str) -> bool:
+        """Whether a column nobody reads would tell the answer: by its name, or by its text in most rows."""
+        return is_answer_name(column) or (column in self._shares and self._shares[column].tells)
+
+    def reading_of(self, column: str) -> str:
+        """Return the setting by which the formatter reads a further column of text; empty for none, or an answer's."""
+        role = getattr(self._formatter, "further_text", None)
+        if role is None or "[]" in column or "." in column or self.tells_answer(column):
             return ""
         before = self._member.columns.get(role, (role,) if role in self._columns else ())
         return f"data.columns.{role}={','.join((*before, column))}"
@@ -286,14 +295,3 @@ def _shown(path: str) -> str:
 
 def _name(formatter: PromptFormatter | None) -> str:
     return formatter.name if formatter else ""
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in cast("Mapping[str, Any]", value).values():
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in cast("Sequence[Any]", value):
-            yield from _texts(inner)
