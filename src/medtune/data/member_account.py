@@ -216,7 +216,8 @@ class MemberAccount:
         column = path.replace("[]", "")
         if not is_plain(path) or "*" in path:
             return "give such columns plain names (letters, digits, _), so that data.columns can name them"
-        declare = f"declare it with --set data.columns.{METADATA}={','.join((*sorted(self._shaper.metadata), column))}"
+        others = ",".join((*sorted(self._shaper.metadata), column))
+        declare = f"declare it with --set {quote(f'data.columns.{METADATA}={others}')}"
         if self.tells_answer(path):
             return f"it holds the answer, or what explains it, so a prompt must not: {declare}"
         if not (way := self.reading_of(path)):

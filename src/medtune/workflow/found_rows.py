@@ -13,6 +13,7 @@ from medtune.data.column_counts import is_document_name
 from medtune.data.examples import training_examples, training_rows, validation_pool
 from medtune.data.importers.formats import Format, format_of
 from medtune.data.importers.reading import Input
+from medtune.data.lengths import names_rows
 from medtune.data.member_account import OTHERS, MemberAccount
 from medtune.data.quarantine import Quarantine
 from medtune.data.sources.names import is_plain
@@ -146,13 +147,20 @@ def _looked_at(source: str, keys: Mapping[str, Any], host: PluginHost) -> FoundR
             raise
         return _looked_at(source, {**keys, **more}, host)
     member = account.members[0]
+    if names_rows(len(found.sources), found.rows) and "metadata" not in keys.get("columns", {}):
+        declared = {**keys, "columns": {**keys.get("columns", {}), "metadata": ["source"]}}
+        found = _looked_at(source, declared, host)
+        found.notes.append(
+            "'source' has about a value a row, so it names rows and no sources: it is declared as metadata"
+        )
+        return found
     unread = member.unread_text()
     if (
         unread
         and not any("*" in path or path == OTHERS for path in unread)
-        and "metadata" not in keys.get("columns", {})
+        and not (before := set(keys.get("columns", {}).get("metadata", ()))) - {"source"}
     ):
-        columns = [path.replace("[]", "") for path in unread]
+        columns = [*before, *(path.replace("[]", "") for path in unread)]
         declared = {**keys, "columns": {**keys.get("columns", {}), "metadata": columns}}
         found = _looked_at(source, declared, host)
         found.notes += [_of_unread(path, share, member) for path, share in unread.items()]

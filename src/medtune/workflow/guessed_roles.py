@@ -29,10 +29,10 @@ def guessed_roles(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> 
     columns, row = list(columns), rows[0] if rows else {}
     if is_annotated(columns, row):  # read by an import
         return {}, []
-    roles = _by_words(columns)
-    if {"question", "answer"} <= roles.keys():
+    roles, suggested = _by_words(columns), suggested_columns(columns, row)
+    if {"question", "answer"} <= roles.keys() and ("context" in roles or "input" not in suggested):
         return dict(without_answers(roles, rows)), []
-    found: dict[str, Any] = {role: c for role, c in suggested_columns(columns, row).items() if role != c}
+    found: dict[str, Any] = {role: column for role, column in suggested.items() if role != column}
     if others := preference_metadata(found, columns):
         found["metadata"] = others
     if "prompt" in found:

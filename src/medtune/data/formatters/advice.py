@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from shlex import quote
 from typing import Any, cast
 
 from medtune.data.formatters.answer_texts import without_answers
@@ -49,7 +50,7 @@ def mapping_advice(columns: Iterable[str], row: Mapping[str, Any] | None = None)
     found = suggested_columns(columns, row)
     if not found:
         return "say which column takes which role, as in data.columns.question=COLUMN data.columns.answer=COLUMN"
-    named = [f"--set data.columns.{role}={column}" for role, column in found.items() if role != column]
+    named = [f"--set {quote(f'data.columns.{role}={column}')}" for role, column in found.items() if role != column]
     named += [
         f"--set data.columns.metadata={','.join(others)}" for others in [preference_metadata(found, columns)] if others
     ]
@@ -65,6 +66,7 @@ def suggested_columns(columns: Iterable[str], row: Mapping[str, Any] | None = No
         return tagged
     turns = _first(by_name, _TURNS)
     asked, answered, given = (_first(by_name, names) for names in (_ASKED, _ANSWERED, _GIVEN))
+    given = given or (by_name.get("input", "") if asked != by_name.get("input") else "")
     if turns:
         return {"messages": turns}
     if not answered or not (asked or given):
@@ -128,6 +130,8 @@ def is_annotated(columns: Iterable[str], row: Mapping[str, Any] | None = None) -
 def _annotated(columns: Iterable[str], row: Mapping[str, Any] | None = None) -> str:
     lowered = {column.lower() for column in columns}
     said = next((advice for names, advice in _ANNOTATED if names <= lowered), "")
+    if any(isinstance(v, str) and v.startswith("[{") and '"start"' in v and '"end"' in v for v in (row or {}).values()):
+        return "a column holds marks as JSON text, as annotation tools write tables: export them as JSON for medtune import"
     marks: Any = (row or {}).get("entities")
     is_marked = isinstance(marks, list) and (not marks or isinstance(marks[0], list | Mapping))
     return said if not row or not lowered >= {"text", "entities"} or is_marked else ""

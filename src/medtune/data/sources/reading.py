@@ -60,7 +60,7 @@ class Reading:
     """How files are to be read.
 
     Attributes:
-        field: dotted path to the rows inside a JSON file; empty for none.
+        field: dotted path to the rows inside a JSON file, or name of a workbook's sheet; empty for none.
         delimiter: of CSV files; empty finds it out.
         encoding: of text files; empty for UTF-8, or UTF-16 by its byte order mark.
         notes: takes what is found out.
