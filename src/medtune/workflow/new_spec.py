@@ -138,7 +138,7 @@ def _hold_out_instead(values: Mapping[str, Any], found: FoundRows, size: DataSiz
 
 def _spec(values: Mapping[str, Any], host: PluginHost, max_length: int) -> RunSpec:
     own = {key: value for key, value in values.items() if key != "bundle"}
-    own["train"] = merge({"num_train_epochs": 1.0, "max_length": max_length}, own.get("train", {}))
+    own = merge({"train": {"num_train_epochs": 1.0, "max_length": max_length}}, own)
     own["data"] = {"accept_loss": False, **own["data"]}
     below: dict[str, Any] = {}
     if "bundle" in values:

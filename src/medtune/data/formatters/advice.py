@@ -106,7 +106,7 @@ def _of_options(columns: Iterable[str], row: Mapping[str, Any], options: str, la
 
 def _tagged(row: Mapping[str, Any]) -> dict[str, str]:
     """Return the roles of words and their tags, whatever their names: two lists of a length, one of words, one of labels."""
-    lists = {c: cast("list[Any]", v) for c, v in row.items() if is_plain(c) and isinstance(v, list) and len(v) > 1}
+    lists: dict[str, list[Any]] = {c: v for c, v in row.items() if is_plain(c) and isinstance(v, list) and len(v) > 1}
     for words, spelled in lists.items():
         if not all(isinstance(word, str) and word and not any(c.isspace() for c in word) for word in spelled):
             continue
