@@ -87,7 +87,7 @@ def test_roles_are_guessed_by_whole_words_and_identifiers_are_no_texts():
     from medtune.workflow.guessed_roles import guessed_roles
 
     def guessed(columns):
-        return guessed_roles(columns, {})[0]
+        return guessed_roles(columns, [])[0]
 
     assert guessed(["user_id", "Patient Question", "Final Answer"]) == {
         "question": "Patient Question",

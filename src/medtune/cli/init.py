@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medtune.cli.options import AsJson, Traceback
+from medtune.cli.options import AsJson, Sets, Traceback
 
 if TYPE_CHECKING:
     from medtune.workflow.new_spec import NewSpec
@@ -28,6 +28,7 @@ def init(
         str | None, typer.Option("--gpu", metavar="GPU", help="Size for this GPU: h200, rtx4090, ..., or 24GiB.")
     ] = None,
     base: Annotated[str | None, typer.Option("--base", help="Repository or folder of the base model.")] = None,
+    sets: Sets = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -37,7 +38,7 @@ def init(
     from medtune.workflow.new_spec import Wish, new_spec
 
     target = out if out is not None else (file if file.is_dir() else file.parent) / "run.toml"
-    written = new_spec(file, target, Wish(gpu, base, DEFAULT_BUNDLE))
+    written = new_spec(file, target, Wish(gpu, base, DEFAULT_BUNDLE, tuple(sets or ())))
     if as_json:
         print_json(_report(written))
     else:

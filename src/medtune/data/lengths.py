@@ -7,7 +7,15 @@ from typing import Any
 
 from medtune.errors import DataError
 
-__all__ = ["MOST_NAMED", "LengthLedger", "SourceLengths", "named_sources", "require_sources", "require_tolerable"]
+__all__ = [
+    "MOST_NAMED",
+    "LengthLedger",
+    "SourceLengths",
+    "named_sources",
+    "names_rows",
+    "require_sources",
+    "require_tolerable",
+]
 
 _TOLERATED = 0.02
 _SHARES = (95, 99, 100)
@@ -115,10 +123,15 @@ def named_sources(sources: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapp
     return {f"{len(sources):,} sources": together}
 
 
+def names_rows(sources: int, rows: int) -> bool:
+    """Whether a column has so many values for its rows that it names rows, and no sources."""
+    return sources > MOST_NAMED and rows < _LEAST_PER_SOURCE * sources
+
+
 def require_sources(ledger: LengthLedger) -> None:
     """Raise DataError when rows have so many sources, about one each, that it names the rows instead."""
     sources, rows = len(ledger.sources), sum(source.rows for source in ledger.sources.values())
-    if sources > MOST_NAMED and rows < _LEAST_PER_SOURCE * sources:
+    if names_rows(sources, rows):
         raise DataError(
             f"column 'source' has {sources:,} values in {rows:,} rows, about one each, so it names rows and no sources; leave "
             "it unread with --set data.columns.metadata=source"

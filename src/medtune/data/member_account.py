@@ -5,6 +5,7 @@ from shlex import quote
 from typing import Any, cast
 
 from medtune.data.column_counts import ColumnCounts, texts_in
+from medtune.data.formatters.answer_texts import AnswerShare, is_answer_name, share_of
 from medtune.data.option_columns import OptionColumns
 from medtune.data.refused_numbers import RefusedNumbers, number_of
 from medtune.data.shaping import METADATA, Shaper, reach
@@ -23,7 +24,7 @@ _EARLY_ROWS = 2000
 _MOST_PATHS = 300
 """Paths that are told apart: objects may have keys that are data."""
 OTHERS = "(others)"
-_MOST_FILES = 20
+_COMPARED = 500
 _SHORT = 40
 """Characters of a label, which a formatter may write in other words."""
 _ENOUGH_ROWS = 40
@@ -39,7 +40,8 @@ class MemberAccount:
     def __init__(self, name: str, member: SourceSpec, shaper: Shaper, notes: SourceNotes) -> None:
         self._name, self._member, self._shaper, self._notes = name, member, shaper, notes
         self.rows = self.earlier_answers = 0
-        self.refuses = True
+        self._answer, self._formatter_name, self.refuses = "", "", True
+        self._shares: dict[str, AnswerShare] = {}
         self._columns: dict[str, ColumnCounts] = {}
         self._known: frozenset[str] = frozenset()
         self._metadata: frozenset[str] = shaper.metadata
@@ -51,7 +53,7 @@ class MemberAccount:
 
     def use(self, formatter: PromptFormatter) -> None:
         """Take down which formatter reads the rows, and what it declares."""
-        self._formatter = formatter
+        self._formatter, self._formatter_name = formatter, formatter.name
         declared = [getattr(formatter, name, ()) for name in ("columns", "optional_columns")]
         self._known = frozenset(column for names in declared for column in names) | {"source"}
         self._metadata = self._shaper.metadata | frozenset(getattr(formatter, "metadata_columns", ()))
@@ -71,7 +73,7 @@ class MemberAccount:
             read: columns that the formatter was seen to look at.
         """
         self.rows += 1
-        turns = example.messages
+        turns, self._answer = example.messages, example.messages[-1]["content"]
         said = "\n".join([text for m in turns for text in (m["content"], m.get("reasoning_content", "")) if text])
         if len(turns) > 2:  # noqa: PLR2004 - more than one exchange
             self.earlier_answers += sum(m["role"] == "assistant" for m in turns) - 1
@@ -135,6 +137,8 @@ class MemberAccount:
         if bare in said or (path in self._known and (len(bare) <= _SHORT or path == "source")):
             return
         counts.see_unread(bare)
+        if counts.rows <= _COMPARED:
+            self._shares.setdefault(path, share_of(path)).note(bare, self._answer)
 
     def _value(self, path: str, value: Any, said: str, *, known: bool) -> None:
         """Account for what is no text: numbers, and the texts inside lists and objects."""
@@ -178,7 +182,7 @@ class MemberAccount:
             column, other = found
             raise DataError(
                 f"column '{column}' of '{self._member.source}' holds 1 to {max(self._numbers[column])} and never 0: these are "
-                f"1-based, and formatter '{_name(self._formatter)}' counts from 0; set data.formatter={other}"
+                f"1-based, and formatter '{self._formatter_name}' counts from 0; set data.formatter={other}"
             )
 
     def _one_based(self) -> tuple[str, str] | None:
@@ -217,36 +221,37 @@ class MemberAccount:
 
     def _advice(self, path: str) -> str:
         """Say how an unread column can be read, or declared."""
-        role = getattr(self._formatter, "further_text", None)
         column = path.replace("[]", "")
         if not is_plain(path) or "*" in path:
             return "give such columns plain names (letters, digits, _), so that data.columns can name them"
-        declare = f"declare it with --set data.columns.{METADATA}={','.join((*sorted(self._shaper.metadata), column))}"
-        if role is None or path != column or "." in path:
+        others = ",".join((*sorted(self._shaper.metadata), column))
+        declare = f"declare it with --set {quote(f'data.columns.{METADATA}={others}')}"
+        if self.tells_answer(path):
+            return f"it holds the answer, or what explains it, so a prompt must not: {declare}"
+        if not (way := self.reading_of(path)):
             return f"take a formatter that reads it, or {declare}"
-        return f"read it with --set {self.reading_of(column, role)}, or {declare}"
+        return f"read it with --set {quote(way)}, or {declare}"
 
-    def reading_of(self, column: str, role: str | None = None) -> str:
-        """Return the setting by which the formatter reads a further column of text, empty where it reads none."""
-        role = role or getattr(self._formatter, "further_text", None)
-        if role is None:
+    def tells_answer(self, column: str) -> bool:
+        """Whether a column nobody reads would tell the answer: by its name, or by its text in most rows."""
+        return is_answer_name(column) or (column in self._shares and self._shares[column].tells)
+
+    def reading_of(self, column: str) -> str:
+        """Return the setting by which the formatter reads a further column of text; empty for none, or an answer's."""
+        role = getattr(self._formatter, "further_text", None)
+        if role is None or "[]" in column or "." in column or self.tells_answer(column):
             return ""
         before = self._member.columns.get(role, (role,) if role in self._columns else ())
         return f"data.columns.{role}={','.join((*before, column))}"
 
     def to_json(self) -> dict[str, Any]:
         """Return rows, files, columns and what is worth a look."""
-        notes = self._notes
-        left_out = dict(list(notes.left_out.items())[:_MOST_FILES])
         return {
             "source": self._member.source,
-            "formatter": _name(self._formatter),
+            "formatter": self._formatter_name,
             "rows": self.rows,
             "earlier_answers": self.earlier_answers,
-            "read_as": notes.read_as(),
-            "files_left_out": left_out,
-            "more_files_left_out": len(notes.left_out) - len(left_out),
-            "fields_left_out": dict(notes.beside),
+            **self._notes.to_json(),
             "columns": self._table(),
             "advice": list(self._hints()),
         }
@@ -291,7 +296,3 @@ class MemberAccount:
 
 def _shown(path: str) -> str:
     return path if is_plain(path) or path == OTHERS else "(unnamed)" if not path else "(name looks like text)"
-
-
-def _name(formatter: PromptFormatter | None) -> str:
-    return formatter.name if formatter else ""

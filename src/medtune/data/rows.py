@@ -107,8 +107,10 @@ def _content_hash(path: Path) -> bytes:
 
 def _from_files(files: Iterable[DataFile], reading: Reading) -> Iterator[Row]:
     for path, kind, name in files:
-        if reading.field and kind not in ("json", "jsonl"):
-            raise DataError(f"data.field '{reading.field}' leads into JSON, and '{path}' is none; leave it out")
+        if reading.field and kind not in ("json", "jsonl", "xlsx"):
+            raise DataError(
+                f"data.field '{reading.field}' leads into JSON, or to a workbook's sheet, and '{path}' is neither; leave it out"
+            )
         within = f"#{reading.field}" if reading.field else ""  # two splits of one file have rows of the same numbers
         for row in _READERS[kind](path, reading):
             reading.notes.not_utf8[path] += NOT_UTF8 in row.fault

@@ -19,7 +19,7 @@ METADATA = "metadata"
 LIST_ROLES = LIST_COLUMNS
 """Roles whose lists stay lists; in any other role a list of texts is joined."""
 _OPTIONS = frozenset({"options", "choices"})
-_KEPT_AS_TEXT = frozenset({"messages", "conversations", "options", "choices", "tokens", "ner_tags"})
+_KEPT_AS_TEXT = frozenset({"messages", "conversations", "options", "choices", "tokens", "ner_tags", "tools"})
 """Columns whose lists and objects a table may keep as JSON text."""
 _NOTHING = frozenset({"nan", "NaN", "<NA>", "<noinput>", "<no input>", "<Noinput>"})
 """Texts that stand for a missing value: what pandas makes of one, and what Alpaca's authors wrote."""

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,25 +13,22 @@ from medtune.data.column_counts import is_document_name
 from medtune.data.examples import training_examples, training_rows, validation_pool
 from medtune.data.importers.formats import Format, format_of
 from medtune.data.importers.reading import Input
+from medtune.data.lengths import names_rows
 from medtune.data.member_account import OTHERS, MemberAccount
 from medtune.data.quarantine import Quarantine
-from medtune.data.sources.json_files import arrays_in
 from medtune.data.sources.names import is_plain
-from medtune.data.sources.paths import is_file_name, is_json, named_split, names_beside, require_path, splits_of
-from medtune.data.sources.reading import Reading
+from medtune.data.sources.paths import is_file_name, named_split, names_beside, require_path, splits_of
 from medtune.errors import DataError, StorageError
 from medtune.evaluation.recognition import recognise
 from medtune.plugins.host import PluginHost
 from medtune.specs import DataSpec
-from medtune.workflow.guessed_roles import guessed_roles
+from medtune.workflow.reading_ways import arrays_of, data_spec, reading_ways
 
 __all__ = ["FoundRows", "find_rows"]
 
 _LOOKED_AT = 20_000
 """Rows of a file that are looked at."""
 _MALFORMED = 0.01
-_TABLES = (".parquet", ".arrow", ".feather", ".xlsx")
-"""Files whose text has no encoding to try."""
 _SETTLED = ("read", "source", "document")
 """States of columns of which nothing is left to say."""
 
@@ -73,36 +69,38 @@ class FoundRows:
             yield "columns that nothing reads: " + ", ".join(f"{name} ({what})" for name, what in self.unread.items())
 
 
-def find_rows(path: Path, host: PluginHost) -> FoundRows:
+def find_rows(path: Path, host: PluginHost, given: Mapping[str, Any] | None = None) -> FoundRows:
     """Find out how the rows of a file or folder are read.
+
+    Args:
+        path: the file or folder.
+        host: formatters.
+        given: keys of the data table that are settled; only what they leave open is found out.
 
     Raises:
         DataError: it has to be imported first (the sentence says by which command), or no way of reading it is known.
         StorageError: there is no such file or folder.
     """
     require_path(path)
-    _refuse_marks(path)
+    given = given or {}
+    if not given.keys() & {"columns", "formatter", "field"}:
+        _refuse_marks(path)
     source = str(path.resolve())
-    arrays = _arrays(source)
+    arrays = arrays_of(source)
     first: DataError | None = None
-    for keys, notes in _ways(path, source, arrays):
+    for keys, notes in reading_ways(path, source, arrays, given):
         try:
             found = _looked_at(source, keys, host)
         except DataError as error:
             first = first or error
             continue
         found.notes += notes
-        _add_document(found, source)
-        _add_validation(found, path, arrays, host)
+        if "document" not in given:
+            _add_document(found, source)
+        if not given.keys() & {"validation", "validation_fraction"}:
+            _add_validation(found, path, arrays, host)
         return found
     raise _to_import(path, first or DataError(f"there is no row in '{path}'"))
-
-
-def _arrays(source: str) -> dict[str, int]:
-    """Return the arrays of objects that lie in a JSON file, with how many they hold."""
-    with suppress(DataError):
-        return arrays_in(Path(source), Reading()) if is_json(source) else {}
-    return {}
 
 
 def _refuse_marks(path: Path) -> None:
@@ -134,37 +132,6 @@ def _to_import(path: Path, otherwise: DataError) -> DataError:
     )
 
 
-def _data(source: str, keys: Mapping[str, Any]) -> DataSpec:
-    return DataSpec.model_validate({"source": source, "validation": None, **keys})
-
-
-def _ways(path: Path, source: str, arrays: Mapping[str, int]) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Yield keys of the data table that may make the rows readable, the plainest first, with what to tell of them."""
-    outer: list[tuple[dict[str, Any], list[str]]] = [({}, [])]
-    fields = sorted((n for n in arrays if is_plain(n)), key=lambda n: (named_split(n) != "train", -arrays[n]))
-    outer += [({"field": name}, []) for name in fields]
-    if is_json(source):
-        outer.append(({"field": "*"}, []))
-    if not path.is_dir() and not path.name.lower().endswith(_TABLES):
-        outer.append(
-            ({"encoding": "cp1252"}, ["not UTF-8: read as Windows-1252, so look at accents with medtune preview"])
-        )
-    for keys, notes in outer:
-        yield keys, notes
-        rows = _first_rows(source, keys)
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        roles, told = guessed_roles(columns, rows[0] if rows else {})
-        if roles:
-            yield {**keys, "columns": roles}, [*notes, *told]
-
-
-def _first_rows(source: str, keys: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    try:
-        return [row.values for row in islice(training_rows(_data(source, keys)), 100) if not row.fault]
-    except DataError:
-        return []
-
-
 def _looked_at(source: str, keys: Mapping[str, Any], host: PluginHost) -> FoundRows:
     """Read rows as ``keys`` say, and where they say too little for all text to be read or declared, with more of them.
 
@@ -180,13 +147,20 @@ def _looked_at(source: str, keys: Mapping[str, Any], host: PluginHost) -> FoundR
             raise
         return _looked_at(source, {**keys, **more}, host)
     member = account.members[0]
+    if names_rows(len(found.sources), found.rows) and "metadata" not in keys.get("columns", {}):
+        declared = {**keys, "columns": {**keys.get("columns", {}), "metadata": ["source"]}}
+        found = _looked_at(source, declared, host)
+        found.notes.append(
+            "'source' has about a value a row, so it names rows and no sources: it is declared as metadata"
+        )
+        return found
     unread = member.unread_text()
     if (
         unread
         and not any("*" in path or path == OTHERS for path in unread)
-        and "metadata" not in keys.get("columns", {})
+        and not (before := set(keys.get("columns", {}).get("metadata", ()))) - {"source"}
     ):
-        columns = [path.replace("[]", "") for path in unread]
+        columns = [*before, *(path.replace("[]", "") for path in unread)]
         declared = {**keys, "columns": {**keys.get("columns", {}), "metadata": columns}}
         found = _looked_at(source, declared, host)
         found.notes += [_of_unread(path, share, member) for path, share in unread.items()]
@@ -199,7 +173,7 @@ def _looked_at(source: str, keys: Mapping[str, Any], host: PluginHost) -> FoundR
 
 def _taken(source: str, keys: Mapping[str, Any], host: PluginHost, account: Account) -> FoundRows:
     """Read rows; DataError where they cannot be, or too many are malformed."""
-    data = _data(source, keys)
+    data = data_spec(source, keys)
     found = FoundRows({"source": data.source, **keys})
     quarantine = Quarantine(None, _MALFORMED, account=account)
     for example in training_examples(data, host, quarantine, 0):
@@ -219,8 +193,9 @@ def _taken(source: str, keys: Mapping[str, Any], host: PluginHost, account: Acco
 def _of_unread(path: str, share: float, member: MemberAccount) -> str:
     """Say of a column of text that it is not read, and how it would be."""
     column = path.replace("[]", "")
-    way = member.reading_of(column) if path == column and "." not in path else ""
+    way = member.reading_of(path)
     instead = f"; to have it in the question, take it out there and set {way}" if way else ""
+    instead = "; it holds the answer, or what explains it" if member.tells_answer(path) else instead
     return f"'{column}', {share:.0%} of the text, is declared as metadata in data.columns and not read{instead}"
 
 
@@ -239,7 +214,7 @@ def _add_account(found: FoundRows, member: MemberAccount) -> None:
 def _add_document(found: FoundRows, source: str) -> None:
     """Name the column of documents where one is called so and its values repeat."""
     values: dict[str, Counter[str]] = {}
-    for row in islice(training_rows(_data(source, _outer(found.data))), _LOOKED_AT):
+    for row in islice(training_rows(data_spec(source, _outer(found.data))), _LOOKED_AT):
         for name, value in row.values.items():
             if isinstance(value, str | int) and str(value).strip() and is_document_name(name):
                 values.setdefault(name, Counter())[str(value)] += 1

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from medtune.data.formatters.advice import is_annotated, suggested_columns
+from medtune.data.formatters.advice import is_annotated, preference_metadata, suggested_columns
+from medtune.data.formatters.answer_texts import is_answer_name, without_answers
 
 __all__ = ["guessed_roles"]
 
@@ -18,20 +19,22 @@ _ROLES: Mapping[str, Sequence[str]] = {
 _NO_TEXT = frozenset({"id", "ids", "date", "time", "type", "nr", "no", "number", "index", "score"})
 
 
-def guessed_roles(columns: Iterable[str], row: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+def guessed_roles(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
     """Return role -> column, none where the names say too little, and what to tell of the guess.
 
     Args:
         columns: of the rows.
-        row: one of them, whose answer tells a label from text.
+        rows: some of them, whose texts tell a label from text, and what holds the answer from what is given.
     """
-    columns = list(columns)
-    if is_annotated(columns):  # read by an import
+    columns, row = list(columns), rows[0] if rows else {}
+    if is_annotated(columns, row):  # read by an import
         return {}, []
-    roles = _by_words(columns)
-    if {"question", "answer"} <= roles.keys():
-        return roles, []
-    found = {role: column for role, column in suggested_columns(columns, row).items() if role != column}
+    roles, suggested = _by_words(columns), suggested_columns(columns, row)
+    if {"question", "answer"} <= roles.keys() and ("context" in roles or "input" not in suggested):
+        return dict(without_answers(roles, rows)), []
+    found: dict[str, Any] = {role: column for role, column in suggested.items() if role != column}
+    if others := preference_metadata(found, columns):
+        found["metadata"] = others
     if "prompt" in found:
         return found, ["no column asks anything: the text alone is the prompt; data.system can say what to do with it"]
     return found, []
@@ -48,7 +51,8 @@ def _by_words(columns: Iterable[str]) -> dict[str, str]:
                 low
                 for word in names
                 for low in free
-                if low == word or (not whole and word in words[low] and not words[low] & _NO_TEXT)
+                if (low == word or (not whole and word in words[low] and not words[low] & _NO_TEXT))
+                and (role == "answer" or not is_answer_name(low))
             )
             if role not in roles and (found := next(fits, None)) is not None:
                 roles[role] = free.pop(found)

@@ -16,7 +16,7 @@ from medtune.planning.counting import count_rows
 from medtune.planning.make_plan import make_plan, model_config, total_steps
 from medtune.plugins.host import PluginHost, create_host
 from medtune.plugins.plan import DataSize, Plan
-from medtune.specfile import merge, validate_spec
+from medtune.specfile import apply_overrides, merge, validate_spec
 from medtune.specs import RunSpec
 from medtune.workflow.found_rows import FoundRows, find_rows
 
@@ -43,11 +43,13 @@ class Wish:
         gpu: GPU to size for, None for this machine.
         base: hub repository or folder of the base, None for a bundle's.
         bundle: bundle to start from on a GPU.
+        sets: fields that are settled, each as ``lora.r=32``.
     """
 
     gpu: str | None
     base: str | None
     bundle: str
+    sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +68,17 @@ def new_spec(file: Path, target: Path, wish: Wish, host: PluginHost | None = Non
 
     Raises:
         DataError: the file has to be imported first, or cannot be read as rows.
-        SpecError: ``target`` is there already, or a GPU is not known.
+        SpecError: ``target`` is there already, or a GPU or a field is not known.
         StorageError: a file cannot be read or written.
         OutOfMemoryError: no length that keeps most rows fits the machine.
     """
     if target.exists():
         raise SpecError(f"'{target}' is there already; remove it, or choose another --out")
     host = host or create_host()
-    found = find_rows(file, host)
+    given = _given(wish)
+    found = find_rows(file, host, given.get("data"))
     machine = describe_machine() if wish.gpu is None else machine_with(wish.gpu)
-    values = _values(file, found, machine, wish)
+    values = merge(_values(file, found, machine, wish), given)
     size = count_rows(_spec(values, host, _longest(values, host)), host)
     if size is not None and _hold_out_instead(values, found, size):
         size = count_rows(_spec(values, host, _longest(values, host)), host)
@@ -83,11 +86,20 @@ def new_spec(file: Path, target: Path, wish: Wish, host: PluginHost | None = Non
     spec = _spec(values, host, length)
     counted = count_rows(spec, host)
     epochs = _epochs(spec, counted, found, length)
-    values["train"] = {"max_length": length, "num_train_epochs": epochs}
+    values = merge({"train": {"max_length": length, "num_train_epochs": epochs}}, values)
     measured = size is not None and size.measured
     written = NewSpec(target, found, plan, length, measured)
     _write(target, "\n".join(_lines(values, written)) + "\n")
     return written
+
+
+def _given(wish: Wish) -> dict[str, Any]:
+    """Return the values that are settled; those of ``data`` are how the file is read."""
+    given = apply_overrides({}, wish.sets)
+    if "source" in (data := given.get("data", {})):
+        raise SpecError("data.source is the file that init looks at; give the other one as FILE")
+    validate_spec({**given, "data": {"source": "rows", **data}})  # a field that is none is said before the file is read
+    return given
 
 
 def _values(file: Path, found: FoundRows, machine: Machine, wish: Wish) -> dict[str, Any]:
@@ -101,7 +113,7 @@ def _values(file: Path, found: FoundRows, machine: Machine, wish: Wish) -> dict[
     if machine.accelerator:
         values["quant"] = {"scheme": "auto"}
     values["data"] = dict(found.data)
-    if "validation" not in found.data:
+    if not found.data.keys() & {"validation", "validation_fraction"}:
         values["data"]["validation_fraction"] = _share(found)
     stem = file.resolve().name.split(".")[0]
     values["output_dir"] = str(file.resolve().with_name(f"{stem}-run"))
@@ -126,7 +138,7 @@ def _hold_out_instead(values: Mapping[str, Any], found: FoundRows, size: DataSiz
 
 def _spec(values: Mapping[str, Any], host: PluginHost, max_length: int) -> RunSpec:
     own = {key: value for key, value in values.items() if key != "bundle"}
-    own["train"] = {"num_train_epochs": 1.0, **own.get("train", {}), "max_length": max_length}
+    own = merge({"train": {"num_train_epochs": 1.0, "max_length": max_length}}, own)
     own["data"] = {"accept_loss": False, **own["data"]}
     below: dict[str, Any] = {}
     if "bundle" in values:
@@ -147,8 +159,9 @@ def _fitting(
     """Return the longest ``max_length`` worth having that fits, with its plan: for all rows, for 99 %, or for 98 %."""
     longest = _longest(values, host)
     plan: Plan | None = None
-    for needed in _needed(found, size):
-        length = min(longest, max(_STEP, math.ceil(needed / _STEP) * _STEP))
+    settled = values.get("train", {}).get("max_length")
+    for needed in _needed(found, size) if settled is None else [settled]:
+        length = settled or min(longest, max(_STEP, math.ceil(needed / _STEP) * _STEP))
         plan = make_plan(_spec(values, host, length), host, machine=machine)
         if plan.fits:
             return length, plan
@@ -180,7 +193,7 @@ def _lines(values: Mapping[str, Any], written: NewSpec) -> Iterator[str]:
     if "bundle" in values:
         why = "its base trains on a CPU" if values["bundle"] == CPU_BUNDLE else "the public tutorial's values"
         yield f"bundle = {_toml(values['bundle'])} # {why}; another base: [model] name or path"
-    yield f"output_dir = {_toml(values['output_dir'])}"
+    yield from _pairs({key: value for key, value in values.items() if key != "bundle"})
     if "model" in values:
         yield from ("", "[model]", *_pairs(values["model"]))
     yield from ("", "[data]", *_about(found), *_pairs(values["data"]))
@@ -193,11 +206,14 @@ def _lines(values: Mapping[str, Any], written: NewSpec) -> Iterator[str]:
     )
     yield f"# lengths {how}; longer rows are dropped and counted"
     yield f"max_length = {written.max_length}"
-    yield f"# about {_UPDATES} updates, at least one pass and at most {_MOST_EPOCHS}"
-    yield f"num_train_epochs = {values['train']['num_train_epochs']}"
+    if "num_train_epochs" in values["train"]:
+        yield f"# about {_UPDATES} updates, at least one pass and at most {_MOST_EPOCHS}"
+    yield from _pairs({key: value for key, value in values["train"].items() if key != "max_length"})
     if "quant" in values:
         peak = "" if plan.peak_gib is None else f", about {plan.peak_gib:.1f} GiB"
         yield from ("", "[quant]", f"# on {plan.device} this comes to {plan.scheme}{peak}", *_pairs(values["quant"]))
+    for name in values.keys() - {"model", "data", "train", "quant"}:
+        yield from _tables("", {name: values[name]})
 
 
 def _about(found: FoundRows) -> Iterator[str]:
@@ -217,15 +233,16 @@ def _tables(name: str, values: Mapping[str, Any]) -> Iterator[str]:
     """Yield the tables inside a table, each with its own."""
     for key, inner in values.items():
         if isinstance(inner, dict):
+            place = f"{name}.{_key(key)}" if name else _key(key)
             pairs = list(_pairs(inner))
             if pairs:
-                yield from ("", f"[{name}.{_key(key)}]", *pairs)
-            yield from _tables(f"{name}.{_key(key)}", inner)
+                yield from ("", f"[{place}]", *pairs)
+            yield from _tables(place, inner)
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterator[str]:
     for name, value in values.items():
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) and value is not None:
             yield f"{_key(name)} = {_toml(value)}"
 
 

@@ -185,7 +185,7 @@ def test_a_line_that_names_the_columns_is_none_of_tokens(tmp_path):
 
 
 def test_a_file_without_a_mention_whose_marks_are_of_another_kind_is_refused(tmp_path):
-    result = [{"id": "z", "type": "choices", "value": {"choices": ["urgent"]}}]
+    result = [{"id": "z", "type": "rating", "value": {"rating": 4}}]
     task = [{"id": 1, "data": {"text": "He has gout."}, "annotations": [{"result": result}]}]
     (tmp_path / "choices.json").write_text(json.dumps(task))
     with pytest.raises(DataError, match=r"no row with a mention \(1 results that mark no span"):

@@ -1,17 +1,25 @@
 """Names the mapping that would make rows readable, by what people call such columns and what stands in them."""
 
+import re
 from collections.abc import Iterable, Mapping
+from shlex import quote
 from typing import Any, cast
 
+from medtune.data.formatters.answer_texts import without_answers
 from medtune.data.sources.names import is_plain
 
-__all__ = ["is_annotated", "mapping_advice", "suggested_columns"]
+__all__ = ["is_annotated", "mapping_advice", "preference_metadata", "suggested_columns"]
 
 _ASKED = ("instruction", "question", "prompt", "query", "input", "problem", "source_text")
-_ANSWERED = ("output", "response", "answer", "completion", "target", "reply", "label", "summary", "final_decision")
+_ANSWERED = (
+    "output", "response", "answer", "completion", "target", "reply", "label", "summary", "final_decision", "chosen",
+)  # fmt: skip
 _CHOSEN = ("answerkey", "answer_key", "answer_idx", "answer", "correct", "target", "label", "gold")
 _GIVEN = ("context", "contexts", "passage", "abstract", "note", "text", "document", "report", "article")
 _TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat")
+_REFUSED = ("rejected", "rejected_response", "negative")
+_TAG = re.compile(r"O|[BIESLUM][-_]\S+|[BIES]")
+"""Labels of tokens as schemes write them."""
 _LABEL_CHARACTERS, _LABEL_WORDS = 40, 3
 """A label is short and of few words; any other answer is text."""
 
@@ -37,12 +45,15 @@ def mapping_advice(columns: Iterable[str], row: Mapping[str, Any] | None = None)
         row: one of them, whose answer tells a label from text; columns inside its objects count too.
     """
     columns = list(columns)
-    if told := _annotated(columns):
+    if told := _annotated(columns, row):
         return told
     found = suggested_columns(columns, row)
     if not found:
         return "say which column takes which role, as in data.columns.question=COLUMN data.columns.answer=COLUMN"
-    named = [f"--set data.columns.{role}={column}" for role, column in found.items() if role != column]
+    named = [f"--set {quote(f'data.columns.{role}={column}')}" for role, column in found.items() if role != column]
+    named += [
+        f"--set data.columns.metadata={','.join(others)}" for others in [preference_metadata(found, columns)] if others
+    ]
     return f"map them, perhaps with {' '.join(named)}" if named else "look at the rows"
 
 
@@ -51,17 +62,27 @@ def suggested_columns(columns: Iterable[str], row: Mapping[str, Any] | None = No
     if row and (labelled := _labelled_options(row)):
         return _of_options(columns, row, *labelled)
     by_name = {path.rpartition(".")[2].lower(): path for path in reversed(_paths(columns, row)) if is_plain(path)}
+    if tagged := _tagged(row or {}):
+        return tagged
     turns = _first(by_name, _TURNS)
     asked, answered, given = (_first(by_name, names) for names in (_ASKED, _ANSWERED, _GIVEN))
+    given = given or (by_name.get("input", "") if asked != by_name.get("input") else "")
     if turns:
         return {"messages": turns}
     if not answered or not (asked or given):
         return {}
     if asked:
-        return {"instruction": asked, "output": answered, **({"input": given} if given else {})}
+        found = {"instruction": asked, "output": answered, **({"input": given} if given else {})}
+        return without_answers(found, [row] if row else [])
     if _is_label(_reach(row or {}, answered)):
         return {"text": given, "label": answered}
     return {"prompt": given, "completion": answered}
+
+
+def preference_metadata(found: Mapping[str, str], columns: Iterable[str]) -> list[str]:
+    """Return the columns of answers that were refused, which nothing shall read, beside the chosen one."""
+    is_pair = any(column.lower() == "chosen" for column in found.values())
+    return [column for column in columns if is_pair and column.lower() in _REFUSED]
 
 
 def _labelled_options(row: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
@@ -83,14 +104,37 @@ def _of_options(columns: Iterable[str], row: Mapping[str, Any], options: str, la
     return found if all(map(is_plain, found.values())) and row.get(answered) in labels else {}
 
 
-def is_annotated(columns: Iterable[str]) -> bool:
+def _tagged(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the roles of words and their tags, whatever their names: two lists of a length, one of words, one of labels."""
+    lists: dict[str, list[Any]] = {c: v for c, v in row.items() if is_plain(c) and isinstance(v, list) and len(v) > 1}
+    for words, spelled in lists.items():
+        if not all(isinstance(word, str) and word and not any(c.isspace() for c in word) for word in spelled):
+            continue
+        for tags, labels in lists.items():
+            if tags != words and len(labels) == len(spelled) and _are_tags(labels) and not _are_tags(spelled):
+                return {"tokens": words, "ner_tags": tags}
+    return {}
+
+
+def _are_tags(labels: list[Any]) -> bool:
+    if all(isinstance(label, int) and not isinstance(label, bool) for label in labels):
+        return 0 in labels
+    return all(isinstance(label, str) and _TAG.fullmatch(label) for label in labels)
+
+
+def is_annotated(columns: Iterable[str], row: Mapping[str, Any] | None = None) -> bool:
     """Whether columns are those of another kind of file, which a mapping does not make readable."""
-    return bool(_annotated(columns))
+    return bool(_annotated(columns, row))
 
 
-def _annotated(columns: Iterable[str]) -> str:
+def _annotated(columns: Iterable[str], row: Mapping[str, Any] | None = None) -> str:
     lowered = {column.lower() for column in columns}
-    return next((advice for names, advice in _ANNOTATED if names <= lowered), "")
+    said = next((advice for names, advice in _ANNOTATED if names <= lowered), "")
+    if any(isinstance(v, str) and v.startswith("[{") and '"start"' in v and '"end"' in v for v in (row or {}).values()):
+        return "a column holds marks as JSON text, as annotation tools write tables: export them as JSON for medtune import"
+    marks: Any = (row or {}).get("entities")
+    is_marked = isinstance(marks, list) and (not marks or isinstance(marks[0], list | Mapping))
+    return said if not row or not lowered >= {"text", "entities"} or is_marked else ""
 
 
 def _paths(columns: Iterable[str], row: Mapping[str, Any] | None) -> list[str]:

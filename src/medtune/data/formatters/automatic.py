@@ -94,7 +94,7 @@ def choose_formatter(
     if found is not None:
         return found
     advice = mapping_advice(there, row)
-    if row and is_only and any(_is_wrapper(value) for value in row.values()) and not is_annotated(there):
+    if row and is_only and any(_is_wrapper(value) for value in row.values()) and not is_annotated(there, row):
         advice = field_advice(row)
     raise DataError(
         f"no formatter fits the columns {listed(there)}; {advice}, or name one as data.formatter ({_names(formatters)})"

@@ -27,6 +27,8 @@ class TextLabel:
     def format(self, row: Mapping[str, Any]) -> Example:
         """Return instruction and text as the question; the answer is the label's name, or several with commas."""
         value = row.get("label")
+        if isinstance(value, str) and value.startswith("[{") and '"start"' in value and '"end"' in value:
+            raise _marked()  # as tables keep the marks of annotation tools
         if isinstance(value, list):
             value = _joined_labels(cast("Sequence[Any]", value))
         if isinstance(value, int | float):
@@ -68,10 +70,10 @@ def _list(row: Mapping[str, Any], column: str) -> list[Any]:
 
 
 def _joined_labels(labels: Sequence[Any]) -> str:
+    if not labels:
+        raise MalformedRowError("column 'label' is an empty list: the text has no label")
     if any(isinstance(label, list | dict) for label in labels):
-        raise MalformedRowError(
-            "column 'label' holds spans of the text, as annotation tools write them: medtune import"
-        )
+        raise _marked()
     if any(isinstance(label, int | float) for label in labels):
         raise _unnamed("label")
     return ", ".join(map(str, labels))
@@ -79,3 +81,9 @@ def _joined_labels(labels: Sequence[Any]) -> str:
 
 def _unnamed(column: str) -> MalformedRowError:
     return MalformedRowError(f"column '{column}' holds numbers; data.labels.{column} names them")
+
+
+def _marked() -> MalformedRowError:
+    return MalformedRowError(
+        "column 'label' holds spans of the text, as annotation tools write them: export them as JSON for medtune import"
+    )

@@ -11,8 +11,13 @@ __all__ = ["Messages", "PromptCompletion"]
 
 _ROLES = ("system", "user", "assistant")
 _OTHER_ROLES = {"developer": "system"}
-_SPEAKERS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant"}
-"""What ShareGPT's ``from`` calls a role, where it is not the role's own name."""
+_SPEAKERS = {
+    **dict.fromkeys(("human", "patient", "client", "person"), "user"),
+    **dict.fromkeys(("gpt", "chatgpt", "bot", "model", "doctor", "physician", "clinician", "therapist"), "assistant"),
+}
+"""What ShareGPT's ``from`` or a ``speaker`` of a consultation is called, where it is not the role's own name."""
+_WHO, _WHAT = ("role", "from", "speaker"), ("content", "value", "utterance", "text")
+"""Fields that say who speaks, and what; the first that is there counts."""
 _TOOL_ROLES = frozenset({"tool", "function", "ipython", "observation", "function_call"})
 _TOOL_FIELDS = ("tool_calls", "function_call", "tool_call_id")
 _PART_TYPES = frozenset({"image", "image_url", "input_image", "audio", "input_audio", "video", "file", "refusal"})
@@ -20,7 +25,7 @@ _PART_TYPES = frozenset({"image", "image_url", "input_image", "audio", "input_au
 
 def _paths_in(column: str) -> list[str]:
     """Return the paths below a column of turns that are read, contents aside."""
-    return [f"{column}[].{field}" for field in ("role", "from", "weight", "content[].type")]
+    return [f"{column}[].{field}" for field in (*_WHO, "weight", "content[].type")]
 
 
 class Messages:
@@ -61,7 +66,7 @@ class PromptCompletion:
 
 def _conversation_of(turns: list[Message], row: Mapping[str, Any]) -> Example:
     """Check what most templates need: perhaps a system turn first, then the user, never twice in a row, the assistant last."""
-    if row.get("tools"):
+    if row.get("tools") not in (None, "", "null", [], {}):
         raise _tool_turns("column 'tools'")
     system = optional_text(row, "system")
     if system.strip() and (not turns or turns[0]["role"] != "system" or turns[0]["content"].strip() != system.strip()):
@@ -98,7 +103,8 @@ def _turns(row: Mapping[str, Any], column: str) -> list[Message]:
 
 def _turn(message: Mapping[str, Any], place: str) -> Message | None:
     """Return one message as a turn; None for a system turn without text."""
-    speaker = message.get("role", message.get("from"))
+    speaker = next((message[field] for field in _WHO if field in message), "")
+    speaker = speaker.strip().lower() if isinstance(speaker, str) and "role" not in message else speaker
     speaker = speaker if isinstance(speaker, str) else ""
     role = _OTHER_ROLES.get(speaker, speaker) if "role" in message else _SPEAKERS.get(speaker, speaker)
     used = next((field for field in _TOOL_FIELDS if message.get(field)), None)
@@ -106,7 +112,7 @@ def _turn(message: Mapping[str, Any], place: str) -> Message | None:
         raise _tool_turns(f"field '{used}'" if used else "role 'tool'")
     if role not in _ROLES:
         raise MalformedRowError(f"{place} has a role other than {', '.join(_ROLES)}")
-    content = _content(message.get("content", message.get("value")), place)
+    content = _content(next((message[field] for field in _WHAT if field in message), None), place)
     if not content.strip():
         if role == "system":
             return None

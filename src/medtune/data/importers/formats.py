@@ -13,9 +13,15 @@ from medtune.data.importers.conll import looks_like_columns, read_columns
 from medtune.data.importers.doccano import read_doccano
 from medtune.data.importers.documents import Record, Told
 from medtune.data.importers.json_items import json_items
-from medtune.data.importers.label_studio import marked_columns, read_label_studio, read_label_studio_min
+from medtune.data.importers.label_studio import (
+    is_classified,
+    marked_columns,
+    read_label_studio,
+    read_label_studio_choices,
+    read_label_studio_min,
+)
 from medtune.data.importers.pubtator import looks_like_pubtator, read_pubtator
-from medtune.data.importers.questions import read_medmcqa, read_medqa, read_pubmedqa
+from medtune.data.importers.questions import read_medmcqa, read_medqa, read_pubmedqa, read_squad
 from medtune.data.importers.reading import Input, head_of
 from medtune.data.sources.opening import open_bytes
 from medtune.data.sources.paths import require_path
@@ -45,14 +51,23 @@ FORMATS = {
         Format("bigbio-qa", "BigBio qa", read_bigbio_qa, "questions"),
         Format("doccano", "doccano", read_doccano, "mentions"),
         Format("label-studio", "Label Studio", read_label_studio, "mentions"),
-        Format("label-studio-min", "Label Studio JSON-MIN", read_label_studio_min, "mentions"),
+        Format("label-studio-choices", "Label Studio with classes of texts", read_label_studio_choices, "questions"),
+        Format(
+            "label-studio-min",
+            "rows with a list of spans (as Label Studio JSON-MIN)",
+            read_label_studio_min,
+            "mentions",
+        ),
         Format("pubmedqa", "PubMedQA", read_pubmedqa, "questions"),
         Format("medqa", "MedQA", read_medqa, "questions"),
+        Format("squad", "SQuAD", read_squad, "questions"),
         Format("medmcqa", "MedMCQA", read_medmcqa, "questions"),
     )
 }
 """Name -> format."""
 _LOOKED_AT = 20
+_SPANS = ("label", "labels", "annotations", "entities")
+"""Where doccano's spans stand."""
 _BINARY = {
     b"PAR1": "a Parquet file, which needs no import: read it with data.source",
     b"ARROW1": "an Arrow file, which needs no import: read it with data.source",
@@ -116,6 +131,12 @@ def _json(source: Input) -> str | None:
     except MedtuneError:
         return None  # such as columns whose first token is a bracket
     names = [name for item in items if (name := _json_name(item.value)) is not None]
+    if names and set(names) == {"doccano"} and not any(map(_has_span, (item.value for item in items))):
+        names = names if any(map(_has_span, (item.value for item in json_items(source, Told())))) else []
+        if not names:
+            raise DataError(
+                f"every list of labels in '{source.path}' is empty: nothing is marked; export it with its labels"
+            )
     if 4 * len(names) >= len(items) > 0:
         return max(names, key=names.count)
     known = next((said for item in items if (said := _needs_no_import(item.value)) is not None), None)
@@ -140,13 +161,18 @@ def _json_name(row: Mapping[str, Any]) -> str | None:
         found = "medqa" if _is_lettered(row["options"]) else None
     elif {"question", "type", "choices", "answer"} <= keys:
         found = "bigbio-qa"
-    elif isinstance(row.get("data"), Mapping) and keys & {"annotations", "completions", "predictions"}:
-        found = "label-studio"
-    elif _is_doccano(row):
-        found = "doccano"
-    elif marked_columns(row):
-        found = "label-studio-min"
-    return found
+    elif isinstance(row.get("paragraphs"), list):
+        found = "squad"
+    return found or _marks_name(row)
+
+
+def _marks_name(row: Mapping[str, Any]) -> str | None:
+    """Return the format of a row whose text an annotation tool marked, None for none."""
+    if isinstance(row.get("data"), Mapping) and row.keys() & {"annotations", "completions", "predictions"}:
+        return "label-studio-choices" if is_classified(row) else "label-studio"
+    if _is_doccano(row):
+        return "doccano"
+    return "label-studio-min" if marked_columns(row) else None
 
 
 def _is_kb(row: Mapping[str, Any]) -> bool:
@@ -163,10 +189,12 @@ def _is_lettered(options: Any) -> bool:
 def _is_doccano(row: Mapping[str, Any]) -> bool:
     if not isinstance(row.get("text", row.get("data")), str):
         return False
-    spans = next(
-        (row[key] for key in ("label", "labels", "annotations", "entities") if isinstance(row.get(key), list)), None
-    )
+    spans = next((row[key] for key in _SPANS if isinstance(row.get(key), list)), None)
     return spans is not None and all(_is_doccano_span(span) for span in spans)
+
+
+def _has_span(row: Any) -> bool:
+    return isinstance(row, Mapping) and any(row.get(key) for key in _SPANS)
 
 
 def _is_doccano_span(span: Any) -> bool:
@@ -203,7 +231,10 @@ def _refuse_tables(path: Path) -> None:
 
 def _unknown(path: Path) -> str:
     if path.suffix.lower() in (".csv", ".tsv"):
-        return f"'{path}' is no annotation format; a table needs no import: read it with data.source"
+        return (
+            f"'{path}' is no annotation format; a table needs no import: read it with data.source, or export "
+            "annotations as JSON"
+        )
     return f"'{path}' is in none of the formats that medtune imports ({_listed()}); name one with --format"
 
 

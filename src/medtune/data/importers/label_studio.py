@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from medtune.data.importers.documents import Document, Mention, Passage, Relation, Told
+from medtune.data.importers.documents import Document, Mention, Passage, Question, Relation, Told
 from medtune.data.importers.json_items import json_items
 from medtune.data.importers.offsets import place_passage
 from medtune.data.importers.reading import Input
 
-__all__ = ["marked_columns", "read_label_studio", "read_label_studio_min"]
+__all__ = ["is_classified", "marked_columns", "read_label_studio", "read_label_studio_choices", "read_label_studio_min"]
 
-_LABELS = ("labels", "hypertextlabels")
+_LABELS = ("labels", "hypertextlabels", "label", "type", "entity_group", "tag")
+"""Where a span's labels stand: Label Studio's lists, or the one name that other tools write."""
 _FEW_WORDS = 4
 """Words from which a column beside the marked one is a text rather than a name."""
 
@@ -50,6 +51,34 @@ def marked_columns(row: Any) -> list[str]:
     if not isinstance(row, Mapping):
         return []
     return [name for name, value in row.items() if isinstance(value, list) and value and all(map(_is_span, value))]
+
+
+def is_classified(task: Mapping[str, Any]) -> bool:
+    """Whether a task's annotation names classes of its text, and marks no span of it."""
+    return bool(_choices(task)) and not any(_is_span(r.get("value")) for r in _results(task))
+
+
+def read_label_studio_choices(source: Input, told: Told) -> Iterator[Question]:
+    """Yield text and classes of each task, from its first annotation that was not cancelled; others are counted."""
+    for number, task, _key in json_items(source, told):
+        place = f"{source.path.name}:{number}"
+        data: Any = task.get("data") if isinstance(task, Mapping) else None
+        texts = [text for text in data.values() if isinstance(text, str)] if isinstance(data, Mapping) else []
+        if not texts or _annotations(task, told, place) is None or not (chosen := _choices(task)):
+            told.leave_out("tasks without a text or a class", place)
+            continue
+        told.leave_out("texts beside the longest one", place, sum(len(t.split()) >= _FEW_WORDS for t in texts) - 1)
+        yield Question(str(task.get("id", number)), place, "text_label", {"text": max(texts, key=len), "label": chosen})
+
+
+def _results(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [r for r in _annotations(task, Told(), "") or () if isinstance(r, Mapping)]
+
+
+def _choices(task: Mapping[str, Any]) -> list[str]:
+    values: list[Any] = [result.get("value") for result in _results(task)]
+    named = [v["choices"] for v in values if isinstance(v, Mapping) and isinstance(v.get("choices"), list)]
+    return [str(choice) for choices in named for choice in choices]
 
 
 def _is_span(value: Any) -> bool:
@@ -99,6 +128,7 @@ def _relation(result: Mapping[str, Any]) -> Relation:
 
 def _mentions(name: str, value: Mapping[str, Any], told: Told, place: str) -> Iterator[Mention]:
     kinds: Any = next((value[key] for key in _LABELS if value.get(key)), None)
+    kinds = [kinds] if isinstance(kinds, str) else kinds
     if not isinstance(value["start"], int) or not isinstance(value["end"], int) or not isinstance(kinds, list):
         told.leave_out("spans without a label, or with offsets that are no numbers", place)
         return

@@ -11,7 +11,7 @@ from medtune.data.importers.json_items import json_items
 from medtune.data.importers.reading import Input
 from medtune.data.sources.names import is_plain
 
-__all__ = ["read_medmcqa", "read_medqa", "read_pubmedqa"]
+__all__ = ["read_medmcqa", "read_medqa", "read_pubmedqa", "read_squad"]
 
 
 def read_pubmedqa(source: Input, told: Told) -> Iterator[Question]:
@@ -67,6 +67,26 @@ def read_medmcqa(source: Input, told: Told) -> Iterator[Question]:
         values = {name: row.get(name) for name in ("question", "opa", "opb", "opc", "opd", "exp")}
         _leave_out_others(row, {*values, "cop", "answer"}, told, place)
         yield Question("", place, "medmcqa", {**values, "cop": cop})
+
+
+def read_squad(source: Input, told: Told) -> Iterator[Question]:
+    """Yield the questions of SQuAD's articles with their paragraph; those without an answer are counted."""
+    for number, article, _key in json_items(source, told):
+        place = f"{source.path.name}:{number}"
+        for paragraph in _mappings(article, "paragraphs"):
+            for asked in _mappings(paragraph, "qas"):
+                answers = list(dict.fromkeys(a.get("text") for a in _mappings(asked, "answers")))
+                if not answers:
+                    told.leave_out("questions without an answer", place)
+                    continue
+                told.leave_out("answers beside the first one", place, len(answers) - 1)
+                values = {"question": asked.get("question"), "context": paragraph.get("context"), "answer": answers[0]}
+                yield Question(str(article.get("title", number)), place, "question_answer", values)
+
+
+def _mappings(holder: Any, key: str) -> list[Mapping[str, Any]]:
+    value: Any = holder.get(key) if isinstance(holder, Mapping) else None
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def _letters(row: Mapping[str, Any], options: Mapping[str, Any]) -> str:

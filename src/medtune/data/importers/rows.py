@@ -22,6 +22,7 @@ _ASKED = {
     "medmcqa": "Answer the question with the letter of the right option.",
     "pubmedqa": "Read the text and answer the question with yes, no or maybe.",
     "question_answer": "Answer the question.",
+    "text_label": "Name the class of the text.",
 }
 
 

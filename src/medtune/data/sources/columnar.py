@@ -110,7 +110,14 @@ def _values(batch: Any) -> list[dict[str, Any]] | None:
     """
     try:
         batch.validate(full=True)
-        rows: list[dict[str, Any]] = batch.to_pylist()
-    except (ValueError, OverflowError, TypeError, ImportError, NotImplementedError):  # pyarrow's own are ValueErrors
+        rows: list[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="strict")  # a name that stands twice is a KeyError
+    except (
+        KeyError,
+        ValueError,
+        OverflowError,
+        TypeError,
+        ImportError,
+        NotImplementedError,
+    ):  # pyarrow's own are ValueErrors
         return None
     return rows

@@ -40,6 +40,8 @@ _BESIDE_DATA = re.compile(
     r"dataset_infos?\.json|dataset_dict\.json|state\.json|quarantine\.jsonl|(cache|indices)-.*\.arrow"
 )
 """What ``datasets`` keeps beside the rows of a saved set, and what medtune writes itself."""
+_LOCK = "~$"
+"""What office programs put before the name of an open file."""
 _SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev", "devel"),
@@ -150,6 +152,8 @@ def odd_file(file: Path) -> str:
 def _why_left_out(path: Path, wanted: str) -> str:
     if _BESIDE_DATA.fullmatch(path.name):
         return ""
+    if path.name.startswith(_LOCK):
+        return "the lock file of an open workbook"
     if _kind_of(path) is None:
         return "of a kind that is not read"
     other = _split_of(path, wanted)
@@ -212,7 +216,7 @@ def _split_of(path: Path, wanted: str) -> str | None:
 
 
 def _holds_rows(path: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.parts)
+    hidden = any(part.startswith((".", _LOCK)) for part in path.parts)
     return not hidden and _kind_of(path) is not None and not _BESIDE_DATA.fullmatch(path.name)
 
 

@@ -4,11 +4,12 @@ import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 __all__ = ["Reading", "SourceNotes"]
 
-_MOST_BESIDE = 50
-"""Paths beside the rows that are told apart: objects may have keys that are data."""
+_MOST_FILES, _MOST_BESIDE = 20, 50
+"""Files left out that are named; paths beside the rows that are told apart: objects may have keys that are data."""
 
 
 @dataclass(slots=True)
@@ -44,7 +45,17 @@ class SourceNotes:
         """Count a line that repeats the header of a file."""
         self.repeated_headers[file] = self.repeated_headers.get(file, 0) + 1
 
-    def read_as(self) -> dict[str, list[str]]:
+    def to_json(self) -> dict[str, Any]:
+        """Return how files were read, which were not, and what lies beside the rows."""
+        told = dict(list(self.left_out.items())[:_MOST_FILES])
+        return {
+            "read_as": self._read_as(),
+            "files_left_out": told,
+            "more_files_left_out": len(self.left_out) - len(told),
+            "fields_left_out": dict(self.beside),
+        }
+
+    def _read_as(self) -> dict[str, list[str]]:
         """Return how each file was read, where that is not plain, with the lines that were left out of it."""
         told = {file: list(how) for file, how in self.dialects.items()}
         for file, lines in self.repeated_headers.items():
@@ -64,7 +75,7 @@ class Reading:
     """How files are to be read.
 
     Attributes:
-        field: dotted path to the rows inside a JSON file; empty for none.
+        field: dotted path to the rows inside a JSON file, or name of a workbook's sheet; empty for none.
         delimiter: of CSV files; empty finds it out.
         encoding: of text files; empty for UTF-8, or UTF-16 by its byte order mark.
         notes: takes what is found out.

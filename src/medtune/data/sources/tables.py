@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from medtune.errors import DataError
+
 __all__ = ["is_table", "rows_of_table"]
 
 _BATCH = 1000
@@ -21,7 +23,10 @@ def rows_of_table(table: Any) -> Iterator[Mapping[str, Any]]:
         yield from table.iter_rows(named=True)
     elif library == "pyarrow":
         for batch in table.to_batches(max_chunksize=_BATCH):
-            yield from batch.to_pylist()
+            try:
+                yield from batch.to_pylist(maps_as_pydicts="strict")
+            except KeyError:  # not chained: it holds the name
+                raise DataError("a map in the table has one name twice; write it as a list of pairs") from None
     else:
         for start in range(0, len(table), _BATCH):
             yield from table.iloc[start : start + _BATCH].to_dict("records")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.data.sources.file_row import FileRow
+from medtune.data.sources.names import is_plain, listed
 from medtune.data.sources.opening import open_seekable
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError
@@ -13,7 +14,7 @@ __all__ = ["read_workbook"]
 
 
 def read_workbook(file: Path, reading: Reading) -> Iterator[FileRow]:
-    """Yield line number (from 1), values and fault of each line of the only sheet that has any; formulas as their values.
+    """Yield line number (from 1), values and fault of each line of a sheet, the only one that has any or that of ``field``; formulas as their values.
 
     Lines that repeat the header are counted and left out.
 
@@ -32,11 +33,23 @@ def read_workbook(file: Path, reading: Reading) -> Iterator[FileRow]:
         except Exception as error:  # noqa: BLE001 - zip, XML and key errors of a dozen kinds
             raise DataError(f"'{file}' is not a whole workbook ({type(error).__name__}); save it again") from None
         sheets = [sheet for sheet in book.worksheets if any(any(c is not None for c in r) for r in _lines(sheet, 2))]
-        if len(sheets) != 1:
-            raise DataError(f"'{file}' has {len(sheets)} sheets with rows; save the one to read as CSV")
-        if len(book.worksheets) > 1:
+        chosen = [sheet for sheet in sheets if reading.field in ("", sheet.title)]
+        if len(chosen) != 1:
+            named = f"{len(sheets)} sheets with rows" + (f", none of them '{reading.field}'" if reading.field else "")
+            way = (
+                "choose one as data.field"
+                if all(is_plain(sheet.title) for sheet in sheets)
+                else "rename one, for data.field"
+            )
+            raise DataError(
+                f"'{file}' has {named}: {listed(sheet.title for sheet in sheets)}; {way}, or save it as CSV"
+            )
+        if len(sheets) > 1:
+            others = listed(sheet.title for sheet in sheets if sheet is not chosen[0])
+            reading.notes.say(file.name, f"of its sheets only '{reading.field}'; not read: {others}")
+        elif len(book.worksheets) > 1:
             reading.notes.say(file.name, "its other sheets hold no rows")
-        yield from _rows(_lines(sheets[0]), file, reading)
+        yield from _rows(_lines(chosen[0]), file, reading)
 
 
 def _lines(sheet: Any, most: int | None = None) -> Iterator[tuple[Any, ...]]:
