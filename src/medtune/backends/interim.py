@@ -47,8 +47,13 @@ class InterimScores:
             return epoch is not None and float(epoch).is_integer()
         return step % self._spec.every == 0
 
-    def note(self, step: int, score: float) -> bool:
-        """Remember a score and say whether it is the best one so far; the first of equal ones is."""
+    def note(self, step: int, score: float | None) -> bool:
+        """Remember a score and say whether it is the best one so far; the first of equal ones is.
+
+        A score that is undefined (None), because nothing was there to find, is neither the best nor a worse one.
+        """
+        if score is None:
+            return False
         if self._best is not None and score <= self._best:
             self.since_best += 1
             return False

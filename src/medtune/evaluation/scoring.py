@@ -35,6 +35,7 @@ class Evaluation:
         unmatched: predictions that belong to no task and are not scored.
         without_overlap: task -> score on the rows that do not also stand in the training rows; empty when all are such.
         label_likelihood: task -> JSON values from ``score_label_likelihood``; empty when that was not asked for.
+        held_out_loss: of the rows, as ``workflow.held_out.told`` gives it; empty when that was not asked for.
         contracts: what each source is, as the tasks know it.
         warnings: what makes figures or intervals less certain than they look, each a sentence.
     """
@@ -44,6 +45,7 @@ class Evaluation:
     unmatched: int = 0
     without_overlap: Mapping[str, TaskScore] = field(default_factory=dict[str, TaskScore])
     label_likelihood: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    held_out_loss: Mapping[str, Any] = field(default_factory=dict[str, Any])
     contracts: Contracts = field(default_factory=Contracts)
     warnings: Sequence[str] = ()
 
@@ -86,6 +88,8 @@ class Evaluation:
             values["without_overlap"] = {name: _to_json(score) for name, score in self.without_overlap.items()}
         if self.label_likelihood:  # under the key that files have had from the beginning
             values["closed"] = {name: dict(found) for name, found in self.label_likelihood.items()}
+        if self.held_out_loss:
+            values["held_out_loss"] = dict(self.held_out_loss)
         return values
 
 
