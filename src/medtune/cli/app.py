@@ -10,6 +10,7 @@ from medtune.cli import (
     adopt,
     bench,
     cache,
+    compare,
     demo,
     evaluate,
     export,
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, train, inspect, bench, evaluate, adopt, export, folder, machine, importing, init, serve):
+for module in (demo, train, inspect, bench, evaluate, compare, adopt, export, folder, machine, importing, init, serve):
     module.add_to(app)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(cache.app, name="cache")

@@ -11,7 +11,7 @@ from medtune.plugins.contracts import Example, Loaded, PackedRows
 from medtune.plugins.host import PluginHost
 from medtune.specs import RunSpec
 
-__all__ = ["Losses", "in_record", "measure", "require_losses", "rows_of", "told"]
+__all__ = ["Losses", "in_log", "in_record", "measure", "require_losses", "rows_of", "told"]
 
 Losses = Mapping[str, tuple[float, int]]
 """Source -> summed loss in nats, and supervised tokens."""
@@ -70,6 +70,14 @@ def told(losses: Losses, held: HeldOut) -> dict[str, Any]:
         "left_out": held.left_out,
         "sources": {source: {"loss": _mean(*of), "tokens": of[1]} for source, of in losses.items()},
     }
+
+
+def in_log(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a line of the log holds of what was told: nothing where nothing was."""
+    if not found:
+        return {}
+    by_source = {source: of["loss"] for source, of in found["sources"].items()}
+    return {"held_out_loss": found["loss"], "held_out_loss_by_source": by_source}
 
 
 def in_record(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> dict[str, Any]:

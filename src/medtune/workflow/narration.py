@@ -87,6 +87,8 @@ class Narrator:
                 )
         if "evaluation" in record:
             line = f"step {record['step']}/{record['total_steps']}  score {record['macro']:.3f}"
+            if record.get("held_out_loss") is not None:
+                line += f"  loss of validation rows {record['held_out_loss']:.3f}"
             self._console.print(line, highlight=False)
         self._progress.update(self._bar, completed=record["step"], **figures)
 

@@ -85,7 +85,7 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Training figures, and per task the metric, base, tuned and rows: the JSON of ``medtune train``."""
+        """Training figures, per task the metric, base, tuned and rows, and their losses: the JSON of ``medtune train``."""
         result: Mapping[str, Any] = self._record.get("result", {})
         return {
             "run": str(self.path),
@@ -96,6 +96,7 @@ class Run:
                 for key in ("steps", "train_loss", "tokens_per_second", "peak_memory_gib", "seconds")
             },
             "scores": self._record.get("scores", {}),
+            "held_out_loss": self._record.get("held_out_loss", {}),
         }
 
     @cached_property

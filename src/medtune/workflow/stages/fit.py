@@ -9,7 +9,7 @@ from medtune.machine.hardware import is_first_rank, seed_all, world_size
 from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Job, Loaded, Trainer, TrainResult
 from medtune.runs.log import RunLog
-from medtune.workflow.held_out import Losses, rows_of, told
+from medtune.workflow.held_out import Losses, in_log, rows_of, told
 from medtune.workflow.kept_adapter import keep_adapter, write_beside
 from medtune.workflow.saved_adapter import Trained, prove_saved, remember
 from medtune.workflow.scoring import chosen_figure, rows_in_training, score_briefly
@@ -109,7 +109,7 @@ def _scoring(state: RunState, loaded: Loaded, log: Callable[[Mapping[str, Any]],
         if held is not None and not loss:
             raise PluginError(f"trainer '{spec.train.backend}' told no loss at step {step} (job.on_held_out)")
         found = score_briefly(loaded, rows, spec, host)
-        log({"step": step, **found, **({"held_out_loss": loss} if loss else {})})
+        log({"step": step, **found, **in_log(loss)})
         return chosen_figure(spec, found, loss)
 
     scoring: dict[str, Any] = {"on_evaluate": score}

@@ -32,7 +32,9 @@ def score_base(state: RunState, loaded: Loaded) -> Evaluation | None:
         return replace(found, held_out_loss=files.told("held_out_loss") or {})
     asked.on_stage(f"scoring the base model on {len(examples)} rows")
     with loaded.base_only():
-        return assess(loaded, examples, asked.spec, asked.host, files, prepared.report.overlapping)[0]
+        return assess(loaded, examples, state.plan.settle(asked.spec), asked.host, files, prepared.report.overlapping)[
+            0
+        ]
 
 
 def score(state: RunState, loaded: Loaded, base: Evaluation | None, result: TrainResult) -> None:
@@ -54,7 +56,8 @@ def _score_tuned(state: RunState, loaded: Loaded, base: Evaluation) -> dict[str,
     asked, prepared = state.asked, state.prepared
     folder, tasks = asked.folder.evaluation_dir, asked.host.all("task")
     files, repeated = AnswerFiles(folder, "tuned"), prepared.report.overlapping
-    tuned, answers = assess(loaded, prepared.validation, asked.spec, asked.host, files, repeated)
+    spec = state.plan.settle(asked.spec)
+    tuned, answers = assess(loaded, prepared.validation, spec, asked.host, files, repeated)
     before = read_predictions(AnswerFiles(folder, "base").predictions, tasks)
     comparison = compare(base, tuned, before, answers, tasks=tasks, seed=asked.spec.seed)
     losses = in_record(base.held_out_loss, tuned.held_out_loss)
