@@ -65,7 +65,10 @@ def test_it_is_the_plain_cross_entropy_of_base_and_tuned(base, rows, batch):
     loaded, spec = adapted(base), spec_of(per_device_batch_size=batch, packing=rows.packed)
     before = adapter_digest(loaded)
     tuned = plain(loaded, rows)
+    loaded.model.train()  # with its dropout, which no loss may show
     assert_same(TrlTrainer().held_out_losses(loaded, rows, spec), tuned)
+    assert loaded.model.training
+    loaded.model.eval()
     with loaded.base_only():
         bare = plain(loaded, rows)
         assert_same(TrlTrainer().held_out_losses(loaded, rows, spec), bare)

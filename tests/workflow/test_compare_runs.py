@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -28,12 +29,23 @@ class Silent:
 
 
 @pytest.fixture
-def first(asked):
-    """A run that answers nothing to eight rows."""
+def run_of(asked, tmp_path):
+    """Return what makes a run that answers nothing to eight rows."""
     plugin = ModuleType("silence")
     plugin.provide_generators = hookimpl(lambda: [Silent()], specname="provide_generators")
     wanted = {"backend": "silent", "rows_per_source": 8, "loss": True}
-    return train(asked(plugin=plugin, data={"validation_fraction": 0.5}, eval=wanted, train={"max_steps": 1})).path
+
+    def make(name, **parts):
+        request = asked(plugin=plugin, data={"validation_fraction": 0.5}, eval=wanted, train={"max_steps": 1}, **parts)
+        spec = request.spec.model_copy_with(output_dir=str(tmp_path / name))
+        return train(replace(request, spec=spec)).path
+
+    return make
+
+
+@pytest.fixture
+def first(run_of):
+    return run_of("first")
 
 
 @pytest.fixture
@@ -102,20 +114,25 @@ def test_other_rows_are_not_paired_and_it_is_said_how_many_are_the_same(first, c
     assert all("tasks" not in found for found in result["comparisons"])
 
 
-def test_the_command_shows_what_differs_at_eighty_columns(first, copy_of, monkeypatch, capsys):
-    other = copy_of("right", perfect)
+def test_the_command_shows_what_differs_at_eighty_columns(first, copy_of, run_of, monkeypatch, capsys):
+    paths = [str(first), str(copy_of("right", perfect)), str(run_of("small", lora={"r": 4}, seed=1))]
     monkeypatch.setenv("COLUMNS", "80")
     capsys.readouterr()
-    assert command(["compare", str(first), str(other)]) == 0
+    assert command(["compare", *paths]) == 0
     shown = capsys.readouterr().out
     tables = [line for line in shown.splitlines() if line[:1] in "│┃┡┏└├"]
     assert tables
     assert max(map(len, tables)) <= 80
+    assert [line.split()[1:8:2] for line in tables if "lora.r" in line] == [["lora.r", "8", "8", "4"]]
     assert "loss of validation rows" in shown
-    assert "training rows: the same (by fingerprint)" in shown
+    assert "training rows: not the same (by fingerprint)" in shown  # the seed draws others
+    assert "losses of unlike rows, tokenizers or prompts cannot be held against each other" in shown
     assert "B against A, nli: better than run A" in shown
-    assert command(["compare", str(first), str(other), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out).keys() == {"runs", "spec", "same", "comparisons"}
+    assert "C against A: not tested; the validation rows are not the same" in shown
+    assert command(["compare", *paths[:2], "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found.keys() == {"runs", "spec", "same", "comparisons"}
+    assert found["spec"] == {}
 
 
 def test_a_run_by_itself_is_refused(host):

@@ -169,6 +169,17 @@ def test_rows_that_are_all_too_long_are_refused_and_a_loss_that_is_not_finite_is
     assert told({"notes": (float("inf"), 6)}, held)["loss"] is None
 
 
+def test_a_finished_run_is_scored_again_once_its_loss_is_asked_for(asked, files, told):
+    request = asked(plugin=providing("generators", Silent()), eval={"backend": "silent"}, train={"max_steps": 1})
+    train(request)
+    assert "held_out_loss" not in files("evaluation/tuned.json")
+    spec = request.spec.model_copy_with(eval=request.spec.eval.model_copy_with(loss=True))
+    found = train(replace(request, spec=spec)).metrics["held_out_loss"]
+    assert found == {name: files(f"evaluation/{name}.json")["held_out_loss"]["loss"] for name in ("base", "tuned")}
+    train(replace(request, spec=spec))
+    assert told[-1] == "this run is finished; nothing to do"
+
+
 def test_a_trainer_that_measures_no_loss_is_refused_before_the_base_is_loaded(asked):
     trainer = SimpleNamespace(name="other", fit=lambda _job: None)
     request = asked(plugin=providing("trainers", trainer), eval={"loss": True}, train={"backend": "other"})

@@ -1,7 +1,6 @@
 """Sums by source what the loss of training says of rows that are not trained on; the model stays as it was."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -48,32 +47,34 @@ def held_out_losses(loss: Loss, loaded: Loaded, rows: PackedRows, spec: RunSpec)
             found = loss(model.get_base_model(), **batch)["token_losses"]
         return list(found[: sum(counts)].double().cpu().split(counts))  # what exceeds them is padding
 
-    def run(numbers: Sequence[int], size: int) -> Iterator[tuple[int, Counter[Any]]]:
+    def run(numbers: Sequence[int], size: int) -> Iterator[tuple[int, list[tuple[str, float, int]]]]:
         for start in range(0, len(numbers), size):
             chosen = [rows[number] for number in numbers[start : start + size]]
             for place, losses in enumerate(pass_over(chosen)):
-                yield numbers[start + place], _by_source(rows, chosen[place], losses)
+                yield numbers[start + place], _by_sample(rows, chosen[place], losses)
 
     size = 1 if loss in _ALL_LOGITS else train.per_device_batch_size
     with untouched(model, device):
         model.eval()
         found = run_in_batches(len(rows), size, run)
-    total: Counter[Any] = Counter()
-    for part in found:
-        for key, value in part.items():
-            total[key] += value
-    sources = sorted({source for source, _what in total})
-    return {source: (float(total[source, "loss"]), int(total[source, "tokens"])) for source in sources}
+    return _added(sample for row in found for sample in row)
 
 
-def _by_source(rows: PackedRows, row: PackedRow, losses: Any) -> Counter[Any]:
-    """Return (source, "loss" or "tokens") -> sum, of one row's supervised tokens in order."""
-    found: Counter[Any] = Counter()
+def _added(samples: Iterable[tuple[str, float, int]]) -> dict[str, tuple[float, int]]:
+    """Return source -> sums over its samples, the smallest first, so that no order of rows changes a bit."""
+    totals: dict[str, tuple[float, int]] = {}
+    for source, loss, tokens in sorted(samples):
+        before = totals.get(source, (0.0, 0))
+        totals[source] = before[0] + loss, before[1] + tokens
+    return totals
+
+
+def _by_sample(rows: PackedRows, row: PackedRow, losses: Any) -> list[tuple[str, float, int]]:
+    """Return source, summed loss and supervised tokens of each sample of a row, whose losses are in order."""
+    found: list[tuple[str, float, int]] = []
     begin = taken = 0
     for sample, length in zip(row.samples, row.lengths, strict=True):
         count = sum(map(bool, row.supervised[begin + 1 : begin + length]))  # nothing predicts a sample's first token
-        source = rows.source(sample)
-        found[source, "loss"] += float(losses[taken : taken + count].sum())
-        found[source, "tokens"] += count
+        found.append((rows.source(sample), float(losses[taken : taken + count].sum()), count))
         begin, taken = begin + length, taken + count
     return found

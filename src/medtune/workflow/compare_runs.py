@@ -168,8 +168,8 @@ def _answered(first: _Side, other: _Side) -> Answered | str:
         counts = f"{len(pairs.first):,} rows are in both, {len(pairs.only_first):,} in run {first.name} only"
         return f"the validation rows are not the same: {counts}, {len(pairs.only_second):,} in run {other.name} only"
     base, tuned = pairs.matched
-    scored = (score_predictions(answers, first.tasks, intervals=False) for answers in (base, tuned))
-    return Answered(*scored, base, tuned)
+    before, after = (score_predictions(answers, first.tasks, intervals=False) for answers in (base, tuned))
+    return Answered(before, after, base, tuned)
 
 
 def _differences(specs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
