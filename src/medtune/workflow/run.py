@@ -85,7 +85,7 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Training figures, per task the metric, base, tuned and rows, and their losses: the JSON of ``medtune train``."""
+        """Training figures, and per task the metric, base, tuned and rows: the JSON of ``medtune train``."""
         result: Mapping[str, Any] = self._record.get("result", {})
         return {
             "run": str(self.path),
