@@ -132,25 +132,9 @@ def lay_out(input_ids: Tensor, position_ids: Tensor, labels: Tensor, longest_sha
         longest_shared: samples of at most that many tokens are laid out with common prefixes once for several of them;
             0 for none. Where one is longer, none shares.
     """
-    length = input_ids.shape[1]
     ids, positions, labels = (given.cpu().numpy() for given in (input_ids, position_ids, labels))
-    predicts = np.zeros(ids.shape, dtype=bool)
-    predicts[:, :-1] = labels[:, 1:] != _IGNORED
-    begins = positions == 0
-    begins[:, 0] = True
-    sample = begins.ravel().cumsum() - 1
-    predicting = predicts.ravel().nonzero()[0]
-    last = np.full(sample[-1] + 1 if length else 0, -1)
-    last[sample[predicting]] = predicting  # they ascend, and the last of several stays
-    kept = np.arange(ids.size) <= last[sample]
-    counts = np.bincount(sample[kept], minlength=len(last))
-    lengths = counts[counts > 0]
-    laid = _Laid(
-        ids=ids.ravel()[kept],
-        positions=positions.ravel()[kept],
-        offsets=_offsets(lengths),
-        supervised=(kept.cumsum() - 1)[predicting],
-    )
+    laid, targets = _laid(ids, positions, labels)
+    lengths = np.diff(laid.offsets)
     longest = int(lengths.max()) if len(lengths) else 0
     shared = np.zeros((3, 0), dtype=np.int32)
     if 0 < longest <= longest_shared:
@@ -161,7 +145,7 @@ def lay_out(input_ids: Tensor, position_ids: Tensor, labels: Tensor, longest_sha
         offsets=torch.from_numpy(laid.offsets.astype(np.int32)),
         longest=longest,
         supervised=torch.from_numpy(laid.supervised),
-        targets=torch.from_numpy(labels.ravel()[predicting + 1]),
+        targets=torch.from_numpy(targets),
         shared=torch.from_numpy(shared),
     )
 
@@ -174,6 +158,27 @@ class _Laid:
     positions: _Whole
     offsets: _Whole
     supervised: _Whole
+
+
+def _laid(ids: _Whole, positions: _Whole, labels: _Whole) -> tuple[_Laid, _Whole]:
+    """Return what the loss of rows depends on, and the tokens that follow those that predict."""
+    predicts = np.zeros(ids.shape, dtype=bool)
+    predicts[:, :-1] = labels[:, 1:] != _IGNORED
+    begins = positions == 0
+    begins[:, 0] = True
+    sample = begins.ravel().cumsum() - 1
+    predicting = predicts.ravel().nonzero()[0]
+    last = np.full(sample[-1] + 1, -1)
+    last[sample[predicting]] = predicting  # they ascend, and the last of several stays
+    kept = np.arange(ids.size) <= last[sample]
+    counts = np.bincount(sample[kept], minlength=len(last))
+    laid = _Laid(
+        ids=ids.ravel()[kept],
+        positions=positions.ravel()[kept],
+        offsets=_offsets(counts[counts > 0]),
+        supervised=(kept.cumsum() - 1)[predicting],
+    )
+    return laid, labels.ravel()[predicting + 1]
 
 
 def _offsets(lengths: _Whole) -> _Whole:
