@@ -11,7 +11,7 @@ import pytest
 
 from medtune import Example, RunSpec, hookimpl
 from medtune.cli.console import print_evaluation, print_scores
-from medtune.errors import DataError, RunInterruptedError, SpecError
+from medtune.errors import DataError, PluginError, RunInterruptedError, SpecError
 from medtune.plugins.contracts import Completion
 from medtune.runs.log import RunLog
 from medtune.testing.tiny import tiny_base
@@ -185,6 +185,20 @@ def test_a_trainer_that_measures_no_loss_is_refused_before_the_base_is_loaded(as
     request = asked(plugin=providing("trainers", trainer), eval={"loss": True}, train={"backend": "other"})
     with pytest.raises(SpecError, match="trainer 'other' measures no loss of other rows"):
         prepare(request)
+
+
+def test_a_trainer_that_leaves_a_loss_untold_is_not_taken_to_tell_the_one_before(asked):
+    def fit(job):
+        job.on_held_out({"MedNLI": (3.0, 2)})
+        assert job.on_evaluate(1) == -1.5
+        job.on_evaluate(2)
+
+    trainer = SimpleNamespace(name="other", fit=fit, held_out_losses=lambda _loaded, _rows, _spec: {"MedNLI": (4.0, 2)})
+    plugin = providing("trainers", trainer)
+    plugin.provide_generators = hookimpl(lambda: [Silent()], specname="provide_generators")
+    request = asked(plugin=plugin, eval={**WANTED, "backend": "silent"}, train={"backend": "other"})
+    with pytest.raises(PluginError, match="trainer 'other' told no loss at step 2"):
+        train(request)
 
 
 def test_a_figure_that_no_row_gives_is_refused_before_the_base_is_loaded(asked):
