@@ -114,7 +114,7 @@ def test_other_rows_are_not_paired_and_it_is_said_how_many_are_the_same(first, c
     assert all("tasks" not in found for found in result["comparisons"])
 
 
-def test_the_command_shows_what_differs_at_eighty_columns(first, copy_of, run_of, monkeypatch, capsys):
+def test_the_command_shows_what_differs_at_eighty_columns(first, copy_of, run_of, tmp_path, monkeypatch, capsys):
     paths = [str(first), str(copy_of("right", perfect)), str(run_of("small", lora={"r": 4}, seed=1))]
     monkeypatch.setenv("COLUMNS", "80")
     capsys.readouterr()
@@ -129,10 +129,13 @@ def test_the_command_shows_what_differs_at_eighty_columns(first, copy_of, run_of
     assert "losses of unlike rows, tokenizers or prompts cannot be held against each other" in shown
     assert "B against A, nli: better than run A" in shown
     assert "C against A: not tested; the validation rows are not the same" in shown
-    assert command(["compare", *paths[:2], "--json"]) == 0
+    page = tmp_path / "side by side.html"
+    assert command(["compare", *paths[:2], "--json", "--html", str(page)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found.keys() == {"runs", "spec", "same", "comparisons"}
     assert found["spec"] == {}
+    assert "<li>B against A, nli: better than run A" in page.read_text()
+    assert "loss of validation rows" in page.read_text()
 
 
 def test_a_run_by_itself_is_refused(host):

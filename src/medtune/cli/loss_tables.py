@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from medtune.data.held_out import loss_text
+
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["loss_table", "losses_in_words", "shown"]
+__all__ = ["loss_table", "losses_in_words"]
 
 
 def losses_in_words(losses: Mapping[str, float | None]) -> str:
     """Return losses by model as one phrase, such as "base 2.345, tuned 1.234"."""
-    return ", ".join(f"{name} {shown(loss)}" for name, loss in losses.items())
+    return ", ".join(f"{name} {loss_text(loss)}" for name, loss in losses.items())
 
 
 def loss_table(result: Mapping[str, Any]) -> "Table":
@@ -26,14 +28,9 @@ def loss_table(result: Mapping[str, Any]) -> "Table":
         table.add_column(column, justify="left" if column == "source" else "right", overflow="fold")
     lines = [("all", found, base), *((name or "unnamed", of, _of(base, name)) for name, of in found["sources"].items())]
     for name, of, before in lines:
-        between = [shown(before.get("loss"))] if base else []
-        table.add_row(name, f"{of['tokens']:,}", *between, shown(of["loss"]))
+        between = [loss_text(before.get("loss"))] if base else []
+        table.add_row(name, f"{of['tokens']:,}", *between, loss_text(of["loss"]))
     return table
-
-
-def shown(loss: float | None) -> str:
-    """Return a loss for a table; one that is not finite has no number."""
-    return "not finite" if loss is None else f"{loss:.4f}"
 
 
 def _of(found: Mapping[str, Any], source: str) -> Mapping[str, Any]:

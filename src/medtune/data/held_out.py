@@ -11,7 +11,12 @@ from medtune.errors import DataError
 from medtune.plugins.contracts import Example
 from medtune.specs import RunSpec
 
-__all__ = ["HeldOut", "held_out_rows"]
+__all__ = ["HeldOut", "held_out_rows", "loss_text"]
+
+
+def loss_text(loss: float | None) -> str:
+    """Return a loss in nats as text for a table; one that is not finite has no number."""
+    return "not finite" if loss is None else f"{loss:.4f}"
 
 
 class HeldOut(NamedTuple):

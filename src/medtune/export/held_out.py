@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from medtune.data.held_out import loss_text
 from medtune.export.page import ABSENT, Cell, section, table
 
 __all__ = ["loss_section"]
@@ -20,7 +21,7 @@ def loss_section(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> str:
         [
             Cell.text(name),
             Cell(f"{(one or other)['tokens']:,}"),
-            *(Cell(_figure(of)) for of in (one, other)),
+            *(Cell(loss_text(of["loss"]) if of else ABSENT) for of in (one, other)),
             Cell(_difference(one.get("loss"), other.get("loss"))),
         ]
         for name, one, other in lines
@@ -35,12 +36,6 @@ def loss_section(base: Mapping[str, Any], tuned: Mapping[str, Any]) -> str:
     )
     shown = table(("source", "tokens", "base", "tuned", "difference"), rows, stack=True)
     return section("Loss of the validation rows", "held-out-loss", shown, f'<p class="note">{note}</p>')
-
-
-def _figure(found: Mapping[str, Any]) -> str:
-    if not found:
-        return ABSENT
-    return "not finite" if found["loss"] is None else f"{found['loss']:.4f}"
 
 
 def _difference(base: float | None, tuned: float | None) -> str:

@@ -15,14 +15,16 @@ from medtune.evaluation.pairing import pair
 from medtune.evaluation.predictions import read_predictions
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.scoring import score_predictions
+from medtune.export.side_by_side import html_page, sentences, tables
 from medtune.plugins.contracts import Prediction, Task
 from medtune.plugins.host import PluginHost
+from medtune.runs.durable import replace_file
 from medtune.runs.folder import RunFolder
 from medtune.workflow.kept_answers import AnswerFiles
 from medtune.workflow.run import Run
 from medtune.workflow.settled_tasks import settled
 
-__all__ = ["compare_runs"]
+__all__ = ["compare_runs", "sentences", "tables", "write_page"]
 
 _FIGURES = ("state", "steps", "train_loss", "seconds", "tokens_per_second", "peak_memory_gib")
 _PRINTS = ("data", "model", "prompt_contract")
@@ -57,6 +59,15 @@ def compare_runs(paths: Sequence[str | Path], host: PluginHost) -> dict[str, Any
         "same": {name: len({side.prints.get(name) for side in sides}) == 1 for name in _PRINTS},
         "comparisons": _comparisons(sides),
     }
+
+
+def write_page(result: Mapping[str, Any], path: Path) -> None:
+    """Write what ``compare_runs`` returned as a page.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    replace_file(path, html_page(result).encode(), "the comparison")
 
 
 @dataclass(frozen=True)
