@@ -50,7 +50,9 @@ def graphs_on_a_cpu(monkeypatch):
     def enable(model, **options):
         path = kernels.enable(model, **options)
         stack = path._stack
-        path._graphs = _InPlace(stack.loss_and_gradient, stack.prepare, stack.network.adapters, events=events)
+        path._graphs = _InPlace(
+            stack.loss_and_gradient, stack.prepare, stack.network.adapters, path.grain, events=events
+        )
         return path
 
     monkeypatch.setattr(losses, "enable", enable)

@@ -32,7 +32,9 @@ ELSEWHERE = {
     "_foreach_copy_": "as above",
     "_buffers": "torch puts modules back in no other way",
     "_hf_hook": "accelerate's mark of a module that it moves about",
+    "_model_mapping": "transformers lists nowhere else which encoders have a head",
     "_modules": "as _buffers",
+    "_n_gpu": "transformers' Trainer spreads over all GPUs otherwise, as it says itself",
     "_scaled_mm": "torch's only product in fp8",
 }
 """Private names of libraries that are read outside of trainer_internals, and why."""

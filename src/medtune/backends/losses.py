@@ -9,6 +9,7 @@ import torch
 from medtune.accel.model.agreement import own_forward
 from medtune.accel.model.eligibility import spec_refusal
 from medtune.accel.train import FastPath, PackedBatch, Refusal, enable
+from medtune.accel.train.head import rows_at_once
 from medtune.plugins.contracts import Job
 
 __all__ = ["Loss", "choose_route", "describe", "fast_loss", "loss_alone", "own_loss", "supervised_loss"]
@@ -71,8 +72,13 @@ def supervised_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, *
     hidden = backbone(input_ids=input_ids, position_ids=position_ids, use_cache=False).last_hidden_state
     targets = labels[:, 1:]
     supervised = targets != _IGNORED
-    logits = base.get_output_embeddings()(hidden[:, :-1][supervised])
-    return _summed(logits.float(), targets[supervised])
+    head, kept = base.get_output_embeddings(), hidden[:, :-1][supervised]
+    if torch.is_grad_enabled():
+        return _summed(head(kept).float(), targets[supervised])
+    # nothing is kept for a backward pass, so logits exist in parts: a base that the fast path trains has no room for all
+    parts = zip(*(of.split(rows_at_once(len(head.weight))) for of in (kept, targets[supervised])), strict=True)
+    losses = torch.cat([_summed(head(part).float(), wanted)["token_losses"] for part, wanted in parts])
+    return {"loss_sum": losses.sum(), "token_losses": losses}
 
 
 def own_loss(base: Any, input_ids: Any, position_ids: Any, labels: Any, **_kwargs: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -42,11 +43,16 @@ class Route:
     proof: Mapping[str, Any]
 
 
-def prove_route(job: Job) -> Route:
+def prove_route(job: Job, *, measures: bool = False) -> Route:
     """Choose the fastest way of computing a job's loss that is right on its first micro-batch.
 
     In this order: the fast path; the model's own layers with its head on supervised tokens only; the model's own logits;
     each sample in a sequence of its own. Nothing of the model is changed by that.
+
+    Args:
+        job: what is trained.
+        measures: whether the loss of the model as it stands is only looked at. Then gradients are not, and the fast path, which
+            always computes with the adapter, is none of the ways.
 
     Raises:
         UnprovenBaseError: none of them is right, or the model is not causal.
@@ -55,10 +61,12 @@ def prove_route(job: Job) -> Route:
         DataError: no training row holds a sample to prove it on.
     """
     began = time.perf_counter()
-    path, most_tokens = choose_route(job), _MOST_TOKENS
+    path = Refusal("the loss is only measured") if measures else choose_route(job)
+    most_tokens = _MOST_TOKENS
     while True:
         try:
-            return _proved(job, path, most_tokens, began)
+            with torch.no_grad() if measures else nullcontext():
+                return _proved(job, path, most_tokens, began, gradients=not measures)
         except torch.OutOfMemoryError as error:
             if most_tokens == 1:
                 raise OutOfMemoryError(memory_advice(job.spec.train, job.spec.train.per_device_batch_size)) from error
@@ -67,7 +75,7 @@ def prove_route(job: Job) -> Route:
             path.disable()
 
 
-def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float) -> Route:
+def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float, *, gradients: bool) -> Route:
     loaded, train = job.loaded, job.spec.train
     base = loaded.model.get_base_model()
     vocabulary = len(base.get_input_embeddings().weight)
@@ -77,7 +85,8 @@ def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float) 
     precision = precision_of(train.precision, loaded.compute_dtype, on_cpu=loaded.device == "cpu")
     allowed = allowed_for(loaded.compute_dtype, precision, loaded.scheme)
     passed_over: dict[str, str] = {}
-    with Examination(loaded.model, rows, loaded.tokenizer.pad_token_id, precision).open() as examination:
+    pad = loaded.tokenizer.pad_token_id
+    with Examination(loaded.model, rows, pad, precision, gradients=gradients).open() as examination:
         foresight = _tried(examination.foresight)
         if isinstance(foresight, str):
             raise UnprovenBaseError(_name(job), [f"its own forward: {foresight}"])

@@ -113,6 +113,7 @@ class ResumableSFTTrainer(TrainerInternals):
         told: list[Any] = [None]
         with undisturbed(self.job.loaded.model):
             if self.is_world_process_zero() and (score := self.job.on_evaluate):
+                self.measure()
                 told[0] = score(step)
             if self.args.world_size > 1:
                 broadcast_object_list(told)  # the others wait here
@@ -121,6 +122,9 @@ class ResumableSFTTrainer(TrainerInternals):
             self.store.pinned = step
             return True, False
         return self.scores.is_exhausted, self.scores.is_exhausted
+
+    def measure(self) -> None:
+        """Tell the losses of the rows that are held out, where that is wanted."""
 
     def progress(self) -> dict[str, Any]:
         """Return the counters of the run so far, as JSON values."""

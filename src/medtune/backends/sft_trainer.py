@@ -19,6 +19,7 @@ from trl.trainer.sft_config import SFTConfig
 from medtune.accel.train import FastPath, Refusal
 from medtune.backends.by_source import SourceLosses
 from medtune.backends.collator import PackedCollator, source_numbers
+from medtune.backends.held_out import held_out_losses
 from medtune.backends.losses import describe
 from medtune.backends.proved import Route
 from medtune.backends.resumable import ResumableSFTTrainer
@@ -155,15 +156,26 @@ class PackedSFTTrainer(ResumableSFTTrainer):
     def score_if_due(self) -> tuple[bool, bool]:
         """Score as the base class does, and leave its time out of the speed of training."""
         began = time.perf_counter()
-        is_due = self.scores.are_due(self.state.global_step, self.state.epoch)
-        if is_due and self.is_world_process_zero() and isinstance(self._path, FastPath):
-            self._path.disable()  # on a GPU that training fills, this memory is all that answers could use
-            torch.cuda.empty_cache()
+        if self.scores.are_due(self.state.global_step, self.state.epoch) and self.is_world_process_zero():
+            self._leave_memory()
         outcome = super().score_if_due()
         took = time.perf_counter() - began
         self._logged_time += took
         self._scoring_seconds += took
         return outcome
+
+    def measure(self) -> None:
+        """Tell the losses of the rows that are held out, by the loss that is trained with."""
+        job = self.job
+        if job.held_out is not None:
+            job.on_held_out(held_out_losses(self._loss, job.loaded, job.held_out, job.spec))
+            self._leave_memory()
+
+    def _leave_memory(self) -> None:
+        """Drop what the fast path keeps: on a GPU that training fills, this memory is all that answers could use."""
+        if isinstance(self._path, FastPath):
+            self._path.disable()
+            torch.cuda.empty_cache()
 
     def forget_update(self) -> None:
         """Take back the losses of an update that is refused."""

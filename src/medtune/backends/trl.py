@@ -7,9 +7,9 @@ from typing import Any
 
 from medtune.machine.libraries import quiet_libraries
 from medtune.machine.optimizers import runs_as
-from medtune.plugins.contracts import Job, Trainer, TrainResult
+from medtune.plugins.contracts import Job, Loaded, PackedRows, Trainer, TrainResult
 from medtune.plugins.hookspecs import hookimpl
-from medtune.specs import TrainSpec
+from medtune.specs import RunSpec, TrainSpec
 
 __all__ = ["TrlTrainer", "provide_trainers"]
 
@@ -53,6 +53,22 @@ class TrlTrainer:
             if isinstance(route.path, FastPath):
                 route.path.disable()
             return route.proof
+
+    def held_out_losses(self, loaded: Loaded, rows: PackedRows, spec: RunSpec) -> Mapping[str, tuple[float, int]]:
+        """Return source -> summed loss in nats and supervised tokens, of the model as it stands.
+
+        The loss is one of those that ``fit`` computes by, proved on these rows; it runs the model's own layers, so that base and
+        tuned model are measured in the same way.
+
+        Raises:
+            UnprovenBaseError: no way of computing the loss is right.
+        """
+        with quiet_libraries():
+            from medtune.backends.held_out import held_out_losses
+            from medtune.backends.proved import prove_route
+
+            route = prove_route(Job(spec, loaded, rows, Path(), 0), measures=True)
+            return held_out_losses(route.loss, loaded, rows, spec)
 
 
 @hookimpl

@@ -11,6 +11,7 @@ from medtune.cli import (
     baseline,
     bench,
     cache,
+    compare,
     demo,
     evaluate,
     export,
@@ -41,7 +42,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, train, inspect, bench, evaluate, baseline, adopt, export, folder, machine, importing, init, serve):
+for module in (
+    demo,
+    train,
+    inspect,
+    bench,
+    evaluate,
+    baseline,
+    compare,
+    adopt,
+    export,
+    folder,
+    machine,
+    importing,
+    init,
+    serve,
+):
     module.add_to(app)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(cache.app, name="cache")

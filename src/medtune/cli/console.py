@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from medtune.cli.account import print_account
+from medtune.cli.loss_tables import loss_table, losses_in_words
 from medtune.cli.task_tables import notes_of, print_contracts, task_table
 from medtune.cli.trust_tables import trust_sentences, trust_table
 from medtune.data.lengths import named_sources
@@ -121,6 +122,8 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
             figures = (f"{score['base']:.3f}", f"{score['tuned']:.3f}", f"{gain:+.3f}", str(score["rows"]))
             table.add_row(task, score["metric"], *figures)
         console.print(table)
+    if losses := metrics.get("held_out_loss"):
+        console.print(f"loss of the validation rows: {losses_in_words(losses)}", highlight=False)
     if metrics["steps"] is not None:
         console.print(
             f"{metrics['steps']} steps in {metrics['seconds']:.0f} s, {metrics['tokens_per_second']:,.0f} tokens/s, "
@@ -150,6 +153,8 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
         console.print(table)
     if trusted := trust_table(result):
         console.print(trusted)
+    if "held_out_loss" in result:
+        console.print(loss_table(result))
     for sentence in _findings(result):
         console.print(sentence, highlight=False, soft_wrap=True)
 

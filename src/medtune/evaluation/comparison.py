@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from medtune.errors import DataError
 from medtune.evaluation.recognition import answer_of, question_of
@@ -13,7 +13,7 @@ from medtune.plugins.contracts import Prediction, Task, TaskScore
 if TYPE_CHECKING:
     from medtune.evaluation.statistics import Difference
 
-__all__ = ["Comparison", "TaskComparison", "compare", "unlike_row"]
+__all__ = ["Answered", "Comparison", "TaskComparison", "compare", "compare_each", "unlike_row"]
 
 _SIGNIFICANCE = 0.05
 _BASE = "the base"
@@ -89,6 +89,15 @@ class Comparison:
         }
 
 
+class Answered(NamedTuple):
+    """Two systems that answered the same rows: scores and answers of both, one as the base, the other as the tuned model."""
+
+    base: Evaluation
+    tuned: Evaluation
+    base_predictions: Sequence[Prediction]
+    tuned_predictions: Sequence[Prediction]
+
+
 def compare(
     base: Evaluation,
     tuned: Evaluation,
@@ -115,19 +124,33 @@ def compare(
     Raises:
         DataError: the two did not answer the same rows in the same order.
     """
+    return compare_each([Answered(base, tuned, base_predictions, tuned_predictions)], tasks=tasks, seed=seed)[0]
+
+
+def compare_each(several: Sequence[Answered], *, tasks: Sequence[Task], seed: int = 0) -> list[Comparison]:
+    """Compare several pairs as ``compare`` does one; p values are adjusted by Holm over the tasks of all of them together.
+
+    Raises:
+        DataError: the two of a pair did not answer the same rows in the same order.
+    """
     from medtune.evaluation.statistics import holm
 
-    _require_same_rows(base_predictions, tuned_predictions)
-    figures = {name: score.primary for name, score in tuned.tasks.items()}
-    tested = _tested(base_predictions, tuned_predictions, tasks, figures, seed)
-    p_values = holm({name: found.p_value for name, found in tested.items()})
-    return Comparison(
-        {
-            name: _compared(base.tasks[name], score, tested.get(name), p_values.get(name))
-            for name, score in tuned.tasks.items()
-            if name in base.tasks and score.primary in base.tasks[name].metrics and score.primary in score.metrics
-        }
-    )
+    tested: list[dict[str, Difference]] = []
+    for pair in several:
+        _require_same_rows(pair.base_predictions, pair.tuned_predictions)
+        figures = {name: score.primary for name, score in pair.tuned.tasks.items()}
+        tested.append(_tested(pair.base_predictions, pair.tuned_predictions, tasks, figures, seed))
+    p_values = holm({f"{place} {name}": found.p_value for place, of in enumerate(tested) for name, found in of.items()})
+    return [
+        Comparison(
+            {
+                name: _compared(pair.base.tasks[name], score, tested[place].get(name), p_values.get(f"{place} {name}"))
+                for name, score in pair.tuned.tasks.items()
+                if name in pair.base.tasks and all(score.primary in of.metrics for of in (score, pair.base.tasks[name]))
+            }
+        )
+        for place, pair in enumerate(several)
+    ]
 
 
 def unlike_row(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> int | None:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medtune.errors import DataError
 from medtune.evaluation.recognition import answer_of, question_of
@@ -26,6 +26,17 @@ class Pairs:
     second: Sequence[Prediction]
     only_first: Sequence[int]
     only_second: Sequence[int]
+
+    @property
+    def are_all(self) -> bool:
+        """Whether both answered the same rows."""
+        return not (self.only_first or self.only_second)
+
+    @property
+    def matched(self) -> tuple[list[Prediction], list[Prediction]]:
+        """Both answers to each row, the second's as answers to the first's examples, which name task and document."""
+        pairs = zip(self.first, self.second, strict=True)
+        return list(self.first), [replace(other, example=own.example) for own, other in pairs]
 
 
 def pair(first: Sequence[Prediction], second: Sequence[Prediction]) -> Pairs:

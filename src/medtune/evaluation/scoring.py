@@ -36,8 +36,8 @@ class Evaluation:
         unmatched: predictions that belong to no task and are not scored.
         without_overlap: task -> score on the rows that do not also stand in the training rows; empty when all are such.
         label_likelihood: task -> JSON values from ``score_label_likelihood``; empty when that was not asked for.
-        trust: ``alpha``, and under ``tasks`` and ``sources`` what the answers' confidence is worth, from
-            ``trust.judge_confidence``; empty where no answer has a confidence, or none was asked for.
+        trust: what the answers' confidence is worth, from ``trust.judge_confidence``; empty where none has one.
+        held_out_loss: of the rows, as ``workflow.held_out.told`` gives it; empty when that was not asked for.
         contracts: what each source is, as the tasks know it.
         warnings: what makes figures or intervals less certain than they look, each a sentence.
     """
@@ -47,6 +47,7 @@ class Evaluation:
     unmatched: int = 0
     without_overlap: Mapping[str, TaskScore] = field(default_factory=dict[str, TaskScore])
     label_likelihood: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    held_out_loss: Mapping[str, Any] = field(default_factory=dict[str, Any])
     contracts: Contracts = field(default_factory=Contracts)
     warnings: Sequence[str] = ()
     trust: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -92,6 +93,8 @@ class Evaluation:
             values["closed"] = {name: dict(found) for name, found in self.label_likelihood.items()}
         if self.trust:
             values["trust"] = dict(self.trust)
+        if self.held_out_loss:
+            values["held_out_loss"] = dict(self.held_out_loss)
         return values
 
 

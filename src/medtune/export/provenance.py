@@ -17,6 +17,7 @@ def training_section(log: Sequence[Mapping[str, Any]]) -> str:
         curve(_series(log, key), caption, "step")
         for key, caption in (
             ("loss", "Loss per supervised token, in nats"),
+            ("held_out_loss", "Loss of validation rows per supervised token, in nats"),
             ("macro", "Mean of the tasks' main figures during training"),
             ("grad_norm", "Gradient norm before clipping"),
             ("tokens_per_second", "Real tokens per second"),

@@ -13,6 +13,7 @@ from medtune.evaluation.predictions import read_predictions
 from medtune.export.answers import mistake_table, samples
 from medtune.export.baseline_table import baseline_section
 from medtune.export.figures import every_figure, failure_table, label_likelihoods, other_words, verdicts
+from medtune.export.held_out import loss_section
 from medtune.export.page import join, page, section
 from medtune.export.provenance import data_section, settings_section, training_section
 from medtune.export.trusting import trust_section
@@ -101,6 +102,7 @@ def _sections(
     base, tuned = found.scores["base"], found.scores["tuned"]
     yield found.note
     yield verdicts(base, tuned, record.get("comparison") or {})
+    yield loss_section(base, tuned)
     yield baseline_section(_scores(folder / "baselines.json"))
     yield trust_section(base, tuned)
     yield label_likelihoods(base, tuned)

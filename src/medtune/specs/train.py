@@ -112,12 +112,15 @@ class EvalSpec(Spec):
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = 0.1
     """Share of the trusted answers that may be wrong, by which the confidence above which to trust one is chosen; None
     measures no confidence."""
+    loss: bool = False
+    """Whether the mean loss per supervised token of the validation rows is measured too, by training's own loss."""
     every: Literal["never", "epoch"] | Positive = "epoch"
     """When the adapter is scored during training: at the end of each epoch, after that many updates, or never."""
     rows_in_training: Positive = 100
     """Validation rows scored each time during training, evenly by source, drawn with the seed."""
     keep_best: str | None = None
-    """Figure by which the best scored checkpoint becomes the adapter: "macro" or a task's name; None takes the last."""
+    """Figure by which the best scored checkpoint becomes the adapter: "macro", a task's name, or "loss" (the lowest, where
+    ``loss`` is set); None takes the last."""
     patience: Positive | None = None
     """Scores in a row that may be no better than the best (by ``keep_best``, else "macro") before training ends."""
     show_texts: bool = False
@@ -131,4 +134,6 @@ class EvalSpec(Spec):
             raise ValueError(
                 "keep_best and patience need scores during training: set enabled, and every to epoch or steps"
             )
+        if self.keep_best == "loss" and not self.loss:
+            raise ValueError('keep_best = "loss" needs the loss of the validation rows: set eval.loss = true')
         return self

@@ -56,13 +56,19 @@ class AnswerFiles:
             values[_ANSWERED] = {"circumstances": self.circumstances, "predictions": file_digest(self.predictions)}
         replace_file(self.scores, json.dumps(values, indent=1).encode(), "the scores")
 
-    def kept(self, tasks: Sequence[Task]) -> list[Prediction] | None:
-        """Return the answers that were given under the same circumstances, None when there are none."""
+    def told(self, key: str) -> Any:
+        """Return what the file of scores says under a key, None where it says nothing."""
         try:
-            answered = json.loads(self.scores.read_bytes()).get(_ANSWERED)
-            wanted = {"circumstances": self.circumstances, "predictions": file_digest(self.predictions)}
+            return json.loads(self.scores.read_bytes()).get(key)
         except (OSError, ValueError):
             return None
+
+    def kept(self, tasks: Sequence[Task]) -> list[Prediction] | None:
+        """Return the answers that were given under the same circumstances, None when there are none."""
+        answered = self.told(_ANSWERED)
+        if not (answered and self.predictions.is_file()):
+            return None
+        wanted = {"circumstances": self.circumstances, "predictions": file_digest(self.predictions)}
         return read_predictions(self.predictions, tasks) if answered == wanted else None
 
 
@@ -101,5 +107,7 @@ def questions_of(spec: RunSpec, examples: Sequence[Example]) -> str | None:
 def _asked_of(spec: RunSpec) -> dict[str, Any]:
     """Return the settings of scoring that change an answer or a score."""
     asked = spec.eval.model_dump(mode="json", include={"backend", "max_new_tokens", "label_likelihood", "alpha"})
+    if spec.eval.loss:  # where it is not measured, what runs before it was there were asked stays the same
+        asked["loss"] = True
     declared = [task.model_dump(mode="json") for task in spec.tasks]
     return {**asked, "tasks": declared} if declared else asked

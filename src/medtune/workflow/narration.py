@@ -88,6 +88,8 @@ class Narrator:
         if "evaluation" in record:
             score = "undefined" if record["macro"] is None else f"{record['macro']:.3f}"
             line = f"step {record['step']}/{record['total_steps']}  score {score}"
+            if record.get("held_out_loss") is not None:
+                line += f"  loss of validation rows {record['held_out_loss']:.3f}"
             self._console.print(line, highlight=False)
         self._progress.update(self._bar, completed=record["step"], **figures)
 

@@ -93,6 +93,7 @@ class Run:
                 for key in ("steps", "train_loss", "tokens_per_second", "peak_memory_gib", "seconds")
             },
             "scores": self._record.get("scores", {}),
+            "held_out_loss": self._record.get("held_out_loss", {}),
         }
 
     @cached_property

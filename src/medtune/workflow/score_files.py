@@ -1,7 +1,6 @@
 """Scores files of predictions that any systems made, one alone or two against each other."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +75,7 @@ def _against(
     mine: Sequence[Prediction], others: Sequence[Prediction], tasks: Sequence[Task], name: str
 ) -> dict[str, Any]:
     pairs = pair(mine, others)
-    second = [replace(other, example=own.example) for own, other in zip(pairs.first, pairs.second, strict=True)]
-    first = list(pairs.first)
+    first, second = pairs.matched
     before, after = score_predictions(second, tasks), score_predictions(first, tasks, intervals=False)
     comparison = compare(before, after, second, first, tasks=tasks).against(name)
     return {

@@ -9,7 +9,7 @@ from typing import Any
 
 from medtune.data.encode import Encoder
 from medtune.data.splits import draw_evenly
-from medtune.errors import SpecError
+from medtune.errors import DataError, SpecError
 from medtune.evaluation.comparison import Comparison, compare, unlike_row
 from medtune.evaluation.paraphrases import reworded, spread
 from medtune.evaluation.predict import predict
@@ -21,9 +21,20 @@ from medtune.plugins.host import PluginHost
 from medtune.runs.durable import replace_file
 from medtune.specs import RunSpec
 from medtune.workflow.answering import Answering
+from medtune.workflow.held_out import measure, require_losses, rows_of
 from medtune.workflow.kept_answers import AnswerFiles
 
-__all__ = ["Generate", "answers_by", "assess", "keep_paraphrases", "rows_in_training", "score_briefly", "scores_table"]
+__all__ = [
+    "Generate",
+    "answers_by",
+    "assess",
+    "chosen_figure",
+    "keep_paraphrases",
+    "require_choice",
+    "rows_in_training",
+    "score_briefly",
+    "scores_table",
+]
 
 Generate = Callable[[Sequence[GenerationRequest]], Sequence[Completion]]
 """Requests -> their completions in order."""
@@ -61,6 +72,8 @@ def assess(
         evaluation = replace(evaluation, warnings=[*evaluation.warnings, told])
     if spec.eval.label_likelihood:
         evaluation = replace(evaluation, label_likelihood=_label_likelihood(answering, predictions, spec, host))
+    if spec.eval.loss:
+        evaluation = replace(evaluation, held_out_loss=measure(loaded, examples, spec, host))
     out.write(evaluation, predictions, seconds)
     return evaluation, predictions
 
@@ -165,6 +178,26 @@ def compare_kept(folder: Path, tasks: Sequence[Task], seed: int) -> Comparison |
     return compare(before, after, base, tuned, tasks=tasks, seed=seed)
 
 
+def require_choice(spec: RunSpec, host: PluginHost, tokenizer: Any, examples: Sequence[Example]) -> None:
+    """Refuse scores and losses that could not be had, before the base is loaded.
+
+    Raises:
+        DataError: they need validation rows and there are none, or none fits into a row.
+        SpecError: the trainer measures no loss, or no row is of the task that ``spec.eval.keep_best`` names.
+    """
+    asked = spec.eval
+    named = {"keep_best": asked.keep_best, "patience": asked.patience, "loss": asked.loss}
+    wanted = [f"eval.{name}" for name, value in named.items() if value]
+    if not (asked.enabled and wanted):
+        return
+    if not examples:
+        raise DataError(f"{', '.join(wanted)}: there are no validation rows; set data.validation to a split or a file")
+    drawn = examples if asked.every == "never" else rows_in_training(examples, spec, host)
+    if asked.loss:
+        require_losses(spec, host)
+        rows_of(spec, tokenizer, drawn)
+
+
 def rows_in_training(examples: Sequence[Example], spec: RunSpec, host: PluginHost) -> list[Example]:
     """Draw the examples that are scored during training, equally many of each source.
 
@@ -174,12 +207,27 @@ def rows_in_training(examples: Sequence[Example], spec: RunSpec, host: PluginHos
     drawn, name = draw_evenly(examples, spec.eval.rows_in_training, spec.seed), spec.eval.keep_best
     tasks = host.all("task")
     found = (find_task(example, tasks) for example in drawn)
-    known = ["macro", *sorted({task.name for task in found if task is not None})]
+    known = ["macro", *sorted({task.name for task in found if task is not None}), *["loss"] * spec.eval.loss]
     if name is not None and name not in known:
         raise SpecError(
             f"eval.keep_best is '{name}', of which no validation row is scored; use one of {', '.join(known)}"
         )
     return drawn
+
+
+def chosen_figure(spec: RunSpec, found: Mapping[str, Any], measured: Mapping[str, Any]) -> float | None:
+    """Return the figure by which ``spec.eval`` chooses, the greater the better, None where it is undefined.
+
+    Args:
+        spec: the run.
+        found: from ``score_briefly``.
+        measured: the loss of the same rows, from ``held_out.told``; empty where it is not measured.
+    """
+    figure = spec.eval.keep_best
+    if figure == "loss":
+        return None if measured.get("loss") is None else -measured["loss"]
+    value = found["macro"] if figure in (None, "macro") else found["evaluation"].get(figure)
+    return None if value is None else float(value)
 
 
 def answers_by(

@@ -20,7 +20,7 @@ from medtune.accel.model.untouched import untouched
 from medtune.data.pack import to_batch
 from medtune.plugins.contracts import PackedRow
 
-__all__ = ["Examination", "Figures", "TrainingLoss", "own_forward"]
+__all__ = ["Examination", "Figures", "TrainingLoss", "cast_to", "own_forward"]
 
 TrainingLoss = Callable[[Mapping[str, Tensor]], tuple[Tensor, Tensor]]
 """Arrays of ``to_batch`` as tensors -> summed loss [], and the loss of each supervised token in their order, perhaps with padding."""
@@ -69,11 +69,14 @@ class Examination:
         rows: from ``choose_rows``.
         pad_id: id of the padding.
         precision: "bf16", "fp16" or "fp32"; on a GPU torch casts to it, as while training.
+        gradients: whether they are compared too; a model that only measures has none.
     """
 
-    def __init__(self, model: Any, rows: Sequence[PackedRow], pad_id: int, precision: str) -> None:
+    def __init__(
+        self, model: Any, rows: Sequence[PackedRow], pad_id: int, precision: str, *, gradients: bool = True
+    ) -> None:
         self._model, self._base, self._rows, self._pad_id = model, model.get_base_model(), rows, pad_id
-        self._trained = [p for p in model.parameters() if p.requires_grad]
+        self._trained = [p for p in model.parameters() if p.requires_grad and gradients]
         embedding = self._base.get_input_embeddings().weight
         self._device, self._vocabulary, self._precision = embedding.device, len(embedding), precision
         self._references: dict[bool, _Answer] = {}
@@ -90,7 +93,7 @@ class Examination:
         ids = list(self._rows[-1].input_ids)
         half = len(ids) // 2
         self._set_modes(training=False)
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), cast_to(self._precision, self._device):
             before, after = (
                 own_forward(self._base, input_ids=torch.tensor([given], device=self._device)).logits[0].float()
                 for given in (ids, [*ids[:half], *self._changed(ids[half:])])
@@ -162,7 +165,7 @@ class Examination:
         ids, labels = (torch.tensor([values], device=self._device) for values in sample)
         targets = labels[:, 1:]
         marked = targets != _IGNORED
-        with self._autocast():
+        with cast_to(self._precision, self._device):
             output = own_forward(self._base, input_ids=ids, labels=labels)
         logits = output.logits[:, :-1][marked].detach().float()
         total = output.loss.float() * marked.sum()
@@ -170,6 +173,8 @@ class Examination:
         return _Answer(total.detach(), tokens, self._gradients(total))
 
     def _gradients(self, total: Tensor) -> list[Tensor]:
+        if not self._trained:
+            return []
         found: Any = torch.autograd.grad(total, self._trained, allow_unused=True)  # None where a tensor has no part
         pairs = zip(found, self._trained, strict=True)
         return [torch.zeros_like(p) if gradient is None else gradient.detach() for gradient, p in pairs]
@@ -217,12 +222,8 @@ class Examination:
         return {name: torch.from_numpy(a).to(self._device) for name, a in to_batch(rows, width, self._pad_id).items()}
 
     def _run(self, loss: TrainingLoss, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        with self._autocast():
+        with cast_to(self._precision, self._device):
             return loss(batch)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        kind = _AUTOCASTS.get(self._precision)
-        return torch.autocast("cuda", kind) if kind is not None and self._device.type == "cuda" else nullcontext()
 
     def _set_modes(self, *, training: bool) -> None:
         for name, module in self._model.named_modules():
@@ -238,6 +239,12 @@ def _apart(found: _Answer, wanted: _Answer, leak: float) -> Figures:
         scale=scale_error(found.gradients, wanted.gradients),
         leak=leak,
     )
+
+
+def cast_to(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which torch casts to a precision as while training: on a GPU, below fp32."""
+    kind = _AUTOCASTS.get(precision)
+    return torch.autocast("cuda", kind) if kind is not None and device.type == "cuda" else nullcontext()
 
 
 def own_forward(base: Any, **given: Any) -> Any:

@@ -20,6 +20,8 @@ def error(found: Tensor, wanted: Tensor) -> float:
 
 def gradient_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
     """Return the largest relative error of any tensor, a faint one measured against a share of the typical length."""
+    if not wanted:
+        return 0.0
     norms = torch.stack([gradient.double().norm() for gradient in wanted])
     apart = torch.stack([(f.double() - w.double()).norm() for f, w in zip(found, wanted, strict=True)])
     floor = _FAINT * norms.square().mean().sqrt()
@@ -32,6 +34,8 @@ def scale_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
     Lengths, since a projection on a gradient that is rounded itself comes out too short by the square of its error; and the
     median, since rounding moves single tensors, a factor on the loss all of them.
     """
+    if not wanted:
+        return 0.0
     lengths = torch.stack(
         [torch.stack([f.double().norm(), w.double().norm()]) for f, w in zip(found, wanted, strict=True)]
     )

@@ -6,7 +6,7 @@ from torch import Tensor
 from medtune.accel.model.weights import logits_memory, multiply_back, write_logits
 from medtune.accel.train.steps import Steps
 
-__all__ = ["head_loss"]
+__all__ = ["head_loss", "rows_at_once"]
 
 _LOGITS = 2**25
 """Most logits that exist at once: 64 MiB in 16 bits."""
@@ -24,7 +24,7 @@ def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, 
         with_gradient: whether ``hidden`` turns into the gradient of the sum.
     """
     vocabulary = weight.shape[0]
-    rows = min(max(_FEWEST_ROWS, _LOGITS // vocabulary), hidden.shape[0])
+    rows = min(rows_at_once(vocabulary), hidden.shape[0])
     memory = logits_memory(rows, vocabulary, hidden)
     losses = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
     for start in range(0, hidden.shape[0], rows):
@@ -35,3 +35,8 @@ def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, 
         if with_gradient:
             multiply_back(logits, weight, part)
     return losses
+
+
+def rows_at_once(vocabulary: int) -> int:
+    """Return the number of tokens whose logits exist at once."""
+    return max(_FEWEST_ROWS, _LOGITS // vocabulary)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from medtune.planning.memory.activations import DEQUANTIZED, fast_bytes, plain_bytes
+from medtune.planning.memory.activations import DEQUANTIZED, fast_bytes, plain_bytes, plain_layer_bytes
 from medtune.planning.memory.setting import Setting
 from medtune.planning.memory.shape import Shape
 from medtune.planning.memory.weights import base_bytes, optimizer_bytes
@@ -24,7 +24,7 @@ _ANSWER = 128
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """GiB by phase ("load", "training", "optimizer", "evaluation", "save") and part."""
+    """GiB by phase ("load", "training", "optimizer", "evaluation", "held_out", "save") and part."""
 
     phases: Mapping[str, Mapping[str, float]]
 
@@ -65,6 +65,8 @@ def estimate_memory(shape: Shape, setting: Setting) -> Memory:
     - optimizer: all of the state, and one more fp32 copy of the gradient, which the unfused arithmetic takes;
     - evaluation: base, adapter, optimizer state, key-value cache of a batch of prompts of max_length tokens, and the
       widest moment of reading them: four MLP widths and four hidden states, norms in fp32;
+    - held_out: where the loss of validation rows is measured, a micro-batch without a backward pass: one eager block's values,
+      three hidden states, and logits of as many tokens as exist at once;
     - save: what training leaves on the device; values are copied to the host one by one.
     """
     base = base_bytes(shape, setting)
@@ -84,6 +86,8 @@ def estimate_memory(shape: Shape, setting: Setting) -> Memory:
     }
     if setting.eval_batch:
         phases["evaluation"] = {**state, **_evaluation(shape, setting)}
+        if setting.spec.eval.loss:
+            phases["held_out"] = {**state, **_held_out(shape, setting)}
     context = _CONTEXT_GIB if setting.on_gpu else 0.0
     return Memory({name: {**_gib(parts), "context": context} for name, parts in phases.items()})
 
@@ -96,6 +100,17 @@ def _quantizing(shape: Shape, setting: Setting) -> float:
     if setting.spec.quant.scheme == "none":
         return 0.0
     return float(_LOADED_AT_ONCE * max(i * o for i, o in shape.linears.values()) * setting.width)
+
+
+def _held_out(shape: Shape, setting: Setting) -> dict[str, float]:
+    at_once = min(max(256, 2**25 // shape.vocab_size), setting.supervised_tokens)
+    per_token = plain_layer_bytes(shape, setting) + 3 * shape.hidden_size * setting.width
+    dequantizes = setting.spec.quant.scheme != "none"
+    return {
+        "activations": float(setting.tokens * per_token),
+        "logits": float(at_once * shape.vocab_size * (setting.width + 2 * _FP32)),
+        DEQUANTIZED: float(max(i * o for i, o in shape.linears.values()) * setting.width) if dequantizes else 0.0,
+    }
 
 
 def _evaluation(shape: Shape, setting: Setting) -> dict[str, float]:

@@ -28,9 +28,8 @@ __all__ = [
 class Message(TypedDict):
     """One turn: ``role`` is "system", "user" or "assistant".
 
-    An answer may carry ``reasoning_content``, what was thought before it. It is written where the chat template has a place
-    for it; where it has none the row is set aside, or with ``reasoning_inline`` the reasoning begins the content. With
-    ``weight`` 0 an answer carries no loss.
+    An answer may carry ``reasoning_content``, what was thought before it. It is written where the chat template has a place for
+    it, else the row is set aside, or with ``reasoning_inline`` it begins the content. An answer of ``weight`` 0 has no loss.
     """
 
     role: str
@@ -61,13 +60,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class EncodedExample:
-    """The exact token ids of an example and which of them carry loss.
+    """The exact token ids of an example and which of them carry loss; source and row id are those of the example.
 
     Attributes:
         input_ids: the whole conversation, first id to last.
         supervised: 1 where the token carries loss, else 0; as long as ``input_ids``.
-        source: as in the example.
-        row_id: as in the example.
     """
 
     input_ids: Sequence[int]
@@ -181,6 +178,7 @@ class Job:
         on_log: called with every log record (step, loss, learning_rate, grad_norm, tokens, tokens_per_second, ...).
         on_proof: called once, before the first update, with what the trainer proved (``TrainResult.proof``).
         on_step: called with the number of updates done, after each.
+        held_out: rows whose losses by source ``on_held_out`` is told before each ``on_evaluate``; None measures none.
         on_evaluate: updates done -> the figure that ``spec.eval`` chooses by (None: undefined), on the first process, or None.
         stop_reason: asked after each update; a reason makes the trainer save, and return with it as ``interrupted``.
     """
@@ -195,6 +193,8 @@ class Job:
     on_proof: Callable[[Mapping[str, Any]], None] = lambda _proof: None
     on_step: Callable[[int], None] = lambda _step: None
     on_evaluate: Callable[[int], float | None] | None = None
+    held_out: PackedRows | None = None
+    on_held_out: Callable[[Mapping[str, tuple[float, int]]], None] = lambda _losses: None
     stop_reason: Callable[[], str | None] = lambda: None
 
 

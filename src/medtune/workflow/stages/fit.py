@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from medtune.errors import RunInterruptedError
+from medtune.errors import PluginError, RunInterruptedError
 from medtune.machine.hardware import is_first_rank, seed_all, world_size
 from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Job, Loaded, Trainer, TrainResult
 from medtune.runs.log import RunLog
+from medtune.workflow.held_out import Losses, in_log, rows_of, told
 from medtune.workflow.kept_adapter import keep_adapter, write_beside
 from medtune.workflow.saved_adapter import Trained, prove_saved, remember
-from medtune.workflow.scoring import rows_in_training, score_briefly
+from medtune.workflow.scoring import chosen_figure, rows_in_training, score_briefly
 from medtune.workflow.state import RunRequest, RunState
 
 __all__ = ["StopReason", "fit", "job_of"]
@@ -68,8 +69,8 @@ def job_of(state: RunState, loaded: Loaded, stop_reason: StopReason) -> Job:
         on_log=log,
         on_proof=lambda proof: _tell_proof(asked, proof),
         on_step=lambda step: asked.on_step({"step": step, "total_steps": steps}),
-        on_evaluate=_scorer(state, loaded, log),
         stop_reason=stop_reason,
+        **_scoring(state, loaded, log),
     )
 
 
@@ -93,22 +94,30 @@ def _logging(asked: RunRequest, steps: int) -> Callable[[Mapping[str, Any]], Non
     return log
 
 
-def _scorer(
-    state: RunState, loaded: Loaded, log: Callable[[Mapping[str, Any]], None]
-) -> Callable[[int], float | None] | None:
-    """Return what scores the adapter during training, None where nothing is to be scored."""
+def _scoring(state: RunState, loaded: Loaded, log: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+    """Return the fields of a job that score the adapter during training, none where nothing is to be scored."""
     spec, host, validation = state.asked.spec, state.asked.host, state.prepared.validation
     if not (spec.eval.enabled and validation) or spec.eval.every == "never":
-        return None
-    rows, figure = rows_in_training(validation, spec, host), spec.eval.keep_best
+        return {}
+    rows = rows_in_training(validation, spec, host)
+    held = rows_of(spec, loaded.tokenizer, rows) if spec.eval.loss else None
+    measured: dict[str, Any] = {}
+
+    def measure(losses: Losses) -> None:
+        if held is not None:
+            measured.update(told(losses, held))
 
     def score(step: int) -> float | None:
+        loss = dict(measured)
+        measured.clear()  # what is told at one step says nothing of the next
+        if held is not None and not loss:
+            raise PluginError(f"trainer '{spec.train.backend}' told no loss at step {step} (job.on_held_out)")
         found = score_briefly(loaded, rows, spec, host)
-        log({"step": step, **found})
-        value = found["macro"] if figure in (None, "macro") else found["evaluation"].get(figure)
-        return None if value is None else float(value)
+        log({"step": step, **found, **in_log(loss)})
+        return chosen_figure(spec, found, loss)
 
-    return score
+    scoring: dict[str, Any] = {"on_evaluate": score}
+    return scoring if held is None else {**scoring, "held_out": held.rows, "on_held_out": measure}
 
 
 def _save(state: RunState, loaded: Loaded) -> None:

@@ -24,6 +24,7 @@ from medtune.workflow.base_identity import identity_of
 from medtune.workflow.given_rows import keep_rows
 from medtune.workflow.overlap_file import keep_overlap
 from medtune.workflow.row_checks import RowChecks
+from medtune.workflow.scoring import require_choice
 from medtune.workflow.settled_tasks import settled
 from medtune.workflow.state import RunRequest, RunState, Start
 
@@ -96,6 +97,7 @@ def encode(asked: RunRequest, quarantine: Path | None = None) -> tuple[RunState,
     checker = RowChecks(asked.host.all("task"), spec)
     prepared = prepare_rows(spec, asked.host, tokenizer, rows=asked.rows, quarantine_path=quarantine, checker=checker)
     asked = replace(asked, host=settled(asked.host, spec, prepared.report.tasks))
+    require_choice(spec, asked.host, tokenizer, prepared.validation)
     for note in prepared.report.notes():
         asked.on_stage(note)
     kept = first_rank_says(folder.read()["plan"] if is_first_rank() and folder.exists else None)

@@ -1,6 +1,6 @@
 """Stage four: what the base answers, scored before training, against what the adapter answers, and the report of both."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from medtune.evaluation.comparison import compare
@@ -10,6 +10,7 @@ from medtune.export.report import write_report
 from medtune.machine.hardware import is_first_rank
 from medtune.plugins.contracts import Loaded, TrainResult
 from medtune.runs.log import RunLog
+from medtune.workflow.held_out import in_record
 from medtune.workflow.kept_answers import AnswerFiles, circumstances_of, questions_of
 from medtune.workflow.scoring import assess, scores_table
 from medtune.workflow.state import RunState
@@ -27,10 +28,13 @@ def score_base(state: RunState, loaded: Loaded) -> Evaluation | None:
     files = AnswerFiles(asked.folder.evaluation_dir, "base", circumstances)
     kept = files.kept(tasks)  # an interrupted run may have scored it before
     if kept is not None:
-        return score_predictions(kept, tasks, overlapping=prepared.report.overlapping, alpha=asked.spec.eval.alpha)
+        overlapping, alpha = prepared.report.overlapping, asked.spec.eval.alpha
+        found = score_predictions(kept, tasks, overlapping=overlapping, alpha=alpha)
+        return replace(found, held_out_loss=files.told("held_out_loss") or {})
     asked.on_stage(f"scoring the base model on {len(examples)} rows")
     with loaded.base_only():
-        return assess(loaded, examples, asked.spec, asked.host, files, prepared.report.overlapping)[0]
+        settled = state.plan.settle(asked.spec)
+        return assess(loaded, examples, settled, asked.host, files, prepared.report.overlapping)[0]
 
 
 def score(state: RunState, loaded: Loaded, base: Evaluation | None, result: TrainResult) -> None:
@@ -52,7 +56,9 @@ def _score_tuned(state: RunState, loaded: Loaded, base: Evaluation) -> dict[str,
     asked, prepared = state.asked, state.prepared
     folder, tasks = asked.folder.evaluation_dir, asked.host.all("task")
     files, repeated = AnswerFiles(folder, "tuned"), prepared.report.overlapping
-    tuned, answers = assess(loaded, prepared.validation, asked.spec, asked.host, files, repeated)
+    spec = state.plan.settle(asked.spec)
+    tuned, answers = assess(loaded, prepared.validation, spec, asked.host, files, repeated)
     before = read_predictions(AnswerFiles(folder, "base").predictions, tasks)
     comparison = compare(base, tuned, before, answers, tasks=tasks, seed=asked.spec.seed)
-    return {"scores": scores_table(base, tuned), "comparison": comparison.to_json()}
+    losses = in_record(base.held_out_loss, tuned.held_out_loss)
+    return {"scores": scores_table(base, tuned), "comparison": comparison.to_json(), **losses}

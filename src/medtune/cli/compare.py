@@ -1,0 +1,55 @@
+"""``medtune compare``: runs side by side."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medtune.cli.options import AsJson, Traceback
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(compare)
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders; each is tested against the first.")
+    ],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the comparison as a page.")] = None,
+    as_json: AsJson = False,
+    traceback: Traceback = False,
+) -> None:
+    """Put runs side by side: what differs in their specs, their figures and scores, and paired tests against the first."""
+    from medtune.cli.console import print_json
+    from medtune.plugins.host import create_host
+    from medtune.workflow.compare_runs import compare_runs, write_page
+
+    result = compare_runs(runs, create_host())
+    if html is not None:
+        write_page(result, html)
+    (print_json if as_json else _print)(result)
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from medtune.workflow.compare_runs import sentences, tables
+
+    console = Console()
+    for run in result["runs"]:
+        console.print(f"{run['name']}  {run['run']}", highlight=False, soft_wrap=True)
+    for each in tables(result):
+        table = Table(title=each.title, title_justify="left")
+        for place, column in enumerate(each.columns):
+            table.add_column(column, justify="right" if place else "left", overflow="fold")
+        for line in each.lines:
+            table.add_row(*line)
+        console.print(table)
+    for sentence in sentences(result):
+        console.print(sentence, highlight=False, soft_wrap=True)
