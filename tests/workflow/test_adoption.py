@@ -211,6 +211,16 @@ def one_lost(folder):
     save_file(dict(list(tensors.items())[1:]), folder / WEIGHTS)
 
 
+def a_layer_lost(folder):
+    tensors = load_file(folder / WEIGHTS)
+    save_file({name: tensor for name, tensor in tensors.items() if "layers.1." not in name}, folder / WEIGHTS)
+
+
+def overflowing(folder):
+    tensors = load_file(folder / WEIGHTS)
+    save_file({name: tensor * 1e30 for name, tensor in tensors.items()}, folder / WEIGHTS)
+
+
 def not_a_number(folder):
     tensors = load_file(folder / WEIGHTS)
     save_file({name: tensor * float("nan") for name, tensor in tensors.items()}, folder / WEIGHTS)
@@ -222,7 +232,12 @@ REFUSED = {
     "layers that the base has not": ("names", renamed("layers.1.", "layers.9.")),
     "values of nothing": ("effect", emptied),
     "a tensor lost": ("tensors", one_lost),
+    "a layer lost": ("layers", a_layer_lost),
+    "a layer that its configuration leaves out": ("layers", lambda f: change_config(f, layers_to_transform=[0])),
+    "a module that its configuration excludes": ("layers", lambda f: change_config(f, exclude_modules=["q_proj"])),
+    "a module that its configuration does not name": ("layers", lambda f: change_config(f, target_modules=["q_proj"])),
     "not finite": ("values", not_a_number),
+    "values that overflow": ("effect", overflowing),
     "another rank than said": ("ranks", lambda folder: change_config(folder, r=8)),
     "weights as a pickle alone": ("files", lambda folder: (folder / WEIGHTS).rename(folder / "adapter_model.bin")),
     "cut off": ("files", lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-9])),
@@ -250,6 +265,7 @@ def test_what_would_be_another_adapter_is_refused_by_the_check_meant_for_it(adap
         adopt(folder, spec_of(base, data, tmp_path))
     assert caught.value.check == check
     assert caught.value.exit_code == 4
+    assert ("not finite" in str(caught.value)) == (damage in (not_a_number, overflowing))
     record = tmp_path / "run" / "run.json"
     assert not record.exists() or json.loads(record.read_text())["state"] == "failed"
 

@@ -49,7 +49,8 @@ class MergedExporter:
         write_generation_config(target, source)
         copy_tokenizer(source.adapter_dir, target)
         facts = {"dtype": dtype, "source": values, "changed_tensors": changed}
-        usage = (f"python -c \"from transformers import pipeline; pipeline('text-generation', '{target.name}')\"",)
+        # from within the folder, as all exporters' lines: it is written under another name than it ends up with
+        usage = ("python -c \"from transformers import pipeline; pipeline('text-generation', '.')\"",)
         return Exported(target, "transformers", dtype, facts=facts, usage=usage)
 
 

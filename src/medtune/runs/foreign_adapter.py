@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from medtune.errors import UnsafeAdapterError
@@ -19,7 +20,7 @@ __all__ = ["ForeignAdapter", "read_foreign", "write_own"]
 _UNCHANGED_BASE = (True, False, None, "gaussian", "orthogonal", "eva", "mica")
 """Initialisations after which the frozen weights are the base's."""
 _FOLLOWED_FROM_TENSORS = {"target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "rank_pattern"}
-"""Which layers have an adapter, and of which rank, is read from the tensors themselves."""
+"""Which layers have an adapter, and of which rank, is read from the tensors; the first four have to say the same."""
 _READ = {
     "r",
     "lora_alpha",
@@ -83,6 +84,7 @@ def read_foreign(folder: Path, of_base: Collection[str]) -> ForeignAdapter:
         )
     _require_known(folder, config)
     layers = _layers(folder, _tensors(folder), of_base)
+    _require_all_that_it_says(folder, config, layers, of_base)
     try:
         lora = LoraSpec(
             r=config.get("r"),  # type: ignore[arg-type] # pydantic says what is wrong with it
@@ -179,6 +181,26 @@ def _layers(folder: Path, tensors: SafetensorsFile, of_base: Collection[str]) ->
             f"the base has no layer '{strange[0]}' ({len(strange)} of {len(found)} like it), so the adapter would do nothing there",
         )
     return tuple(sorted(found))
+
+
+def _require_all_that_it_says(
+    folder: Path, config: Mapping[str, Any], layers: Sequence[str], of_base: Collection[str]
+) -> None:
+    """Refuse tensors of other layers than peft would adapt by this configuration: some were lost, or would be passed by."""
+    if config.get("target_modules") in (*EMPTY, "all-linear"):  # names that only the model itself can tell
+        return
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    places = ("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
+    said = SimpleNamespace(**{key: config.get(key) for key in places})
+    reached = {name for name in of_base if check_target_module_exists(said, name)}
+    for odd, problem in (
+        (reached - set(layers), "by its configuration '{}' has an adapter, and it has no tensors for it"),
+        (set(layers) - reached, "it has tensors for '{}', which its configuration leaves out: peft would pass them by"),
+    ):
+        if odd:
+            example = problem.format(min(odd))
+            raise UnsafeAdapterError(str(folder), "layers", f"{example} ({len(odd)} such layers)")
 
 
 def _targets(layers: Sequence[str], of_base: Collection[str]) -> tuple[str, ...]:

@@ -167,11 +167,13 @@ def _take(asked: RunRequest, foreign: ForeignAdapter, tokenizer: Any) -> None:
 
 
 def _require_effect(run: Run, adapter: Path) -> None:
-    """Refuse an adapter with which the base answers as without it."""
+    """Refuse an adapter with which the base answers as without it, or with values that are no numbers."""
     loaded = run.loaded
     tuned = probe(loaded)
     with loaded.base_only():
         alone = probe(loaded)
+    if not tuned.isfinite().all():
+        raise UnsafeAdapterError(str(adapter), "effect", "with it the base's logits are not finite", _ANOTHER)
     if not (tuned - alone).abs().max() > 0:
         raise UnsafeAdapterError(
             str(adapter),

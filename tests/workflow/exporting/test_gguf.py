@@ -12,6 +12,7 @@ from medtune import MedTuner
 from medtune.errors import SpecError
 from medtune.export import smoke
 from medtune.export.llama_cpp import splitting
+from medtune.export.llama_cpp.server import LlamaServer
 from medtune.export.llama_cpp.splitting import PROBES
 from medtune.export.llama_cpp.vocabulary import read_vocabulary
 
@@ -151,3 +152,18 @@ def test_the_smoke_script_fails_on_the_base_and_passes_on_the_adapter(trained, t
         server.server.server_close()
     assert smoke.main([server.url, "tuned"]) == 2
     assert smoke.main([]) == 2
+
+
+def test_probabilities_are_of_the_first_token_where_that_is_a_part_of_a_character(trained, tmp_path):
+    base = make_base("qwen2", tmp_path / "base")
+    file = next(trained(model=base).export("gguf", tmp_path / "out", prove=False).path.glob("*.gguf"))
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    server, parts = LlamaServer(str(file)), 0
+    for n in range(120):
+        prompt = [5 + n, 7 + 2 * n]
+        for limit in (1, 4):
+            answer = server.answer(prompt, limit, len(tokenizer))
+            assert len(answer["first"]) == len(tokenizer)
+            assert max(answer["first"], key=answer["first"].get) == answer["ids"][0]
+        parts += "\ufffd" in tokenizer.decode(answer["ids"][:1])
+    assert parts

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from medtune import MedTuner
 from medtune.cli.app import run as command
 from medtune.errors import SpecError, UnknownNameError, UnsafeArtifactError
 from medtune.export import merged
@@ -43,8 +44,21 @@ def test_a_merged_model_is_proved_by_plain_transformers(trained, tmp_path):
         "Patient" not in (tmp_path / "out" / "export.json").read_text() + (tmp_path / "out" / "README.md").read_text()
     )
     assert str(tmp_path) not in (tmp_path / "out" / "export.json").read_text()
+    assert "'.'" in written["usage"][0]  # the folder's own name is that of a staging folder while it is written
+    assert "exporting" not in card + json.dumps(written["usage"])
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "out" / "export.json").stat().st_mode) == 0o600
+
+
+def test_an_adapter_whose_base_is_named_by_a_relative_path_is_proved_from_any_folder(base, rows, tmp_path, monkeypatch):
+    shutil.copytree(base, tmp_path / "near")
+    monkeypatch.chdir(tmp_path)
+    train = {"max_length": 192, "num_train_epochs": None, "max_steps": 3, "learning_rate": 5e-3}
+    spec = MedTuner.from_defaults(
+        model="near", data={"source": "rows", "validation_fraction": 0.3}, quant={"scheme": "none"}, train=train,
+        eval={"rows_per_source": 2, "max_new_tokens": 4, "enabled": False}, output_dir="run",
+    ).spec  # fmt: skip
+    assert MedTuner(spec, rows=rows).train().export("sglang", tmp_path / "out").state == "proved"
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,15 @@ class LlamaServer:
             "cache_prompt": False,
         }
         found = self.ask("/completion", body)
-        listed = found.get("completion_probabilities") or []
-        first = {int(each["id"]): float(each["logprob"]) for each in listed[0]["top_logprobs"]} if listed else {}
         ids = [int(token) for token in found["tokens"]]
+        listed = found.get("completion_probabilities") or []
+        if len(listed) != len(
+            ids
+        ):  # llama.cpp lists no token that is a part of a character: the first may be of a later one
+            whole = self.tokens("a")[-1]  # the probabilities listed are those before the bias
+            bias = {"logit_bias": [[whole, 1e9]], "n_predict": 1}
+            listed = self.ask("/completion", {**body, **bias}).get("completion_probabilities") or []
+        first = {int(each["id"]): float(each["logprob"]) for each in listed[0]["top_logprobs"]} if listed else {}
         return {"ids": ids if limit else [], "ended": found.get("stop_type") == "eos", "first": first}
 
 

@@ -142,7 +142,7 @@ def _source(asked: ExportRequest) -> tuple[ExportSource, Encoder]:
     source = ExportSource(
         asked.folder.path,
         adapter_dir,
-        loadable(asked.spec.model),
+        loadable(asked.spec.model).resolve(),  # the reader runs in another folder
         asked.spec.model_copy_with(quant=quant),
         encoder.stop_ids,
         asked.record,
