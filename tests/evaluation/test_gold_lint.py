@@ -1,6 +1,7 @@
 """Gold answers are looked at before anything learns from them: what is odd is counted and told, without any text."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -228,3 +229,17 @@ def test_a_right_answer_in_other_words_is_no_label_coded_otherwise(task, questio
 
     assert "label_priors" not in kinds(said)
     assert "label_priors" in kinds(other)
+
+
+def test_rows_that_ask_the_same_again_are_told_unless_a_document_holds_them_together():
+    rows = [Prediction(example(f"Question {n}", "yes", task="qa"), "yes") for n in range(20)]
+    bare = [Prediction(example("", "yes", task="qa"), "yes")] * 3
+
+    def again(predictions):
+        found = lint_predictions(predictions, provide_tasks())
+        return [(finding.rows, finding.of) for finding in found if finding.kind == "asked_again"]
+
+    assert again(rows * 3 + bare) == [(40, 60)]
+    assert again(rows) == again(bare) == []
+    kept = [replace(row, example=replace(row.example, document="d")) for row in rows * 3]
+    assert again(kept) == []

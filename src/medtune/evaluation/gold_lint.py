@@ -9,7 +9,7 @@ from typing import Literal
 from medtune.evaluation.asked_scheme import AskedScheme
 from medtune.evaluation.garbled_text import is_garbled
 from medtune.evaluation.label_priors import LabelCounts, shifted
-from medtune.evaluation.lint_findings import Finding, merged
+from medtune.evaluation.lint_findings import Finding, asked_again, merged
 from medtune.evaluation.option_letters import names_no_option
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.scoring import find_task
@@ -207,6 +207,9 @@ def lint_predictions(predictions: Sequence[Prediction], tasks: Sequence[Task]) -
     gold = GoldLint(tasks, {"training": "predicted", "validation": "gold"})
     gold.take("validation", [prediction.example for prediction in predictions])
     found = gold.findings()
+    # a document already keeps its rows together in the intervals
+    lone = [prediction.example for prediction in predictions if not prediction.example.document]
+    found += asked_again((example.source, question_of(example)) for example in lone)
     gold.take("training", [_as_answered(prediction, tasks) for prediction in predictions])
     return [*found, *(finding for finding in gold.findings() if finding.kind == "label_priors")]
 
