@@ -1,13 +1,15 @@
 """Gold answers are looked at before anything learns from them: what is odd is counted and told, without any text."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from demo_base.generator import generate_rows
 from medtune.data.formatters.instruction import Alpaca
-from medtune.evaluation.gold_lint import GoldLint
-from medtune.plugins.contracts import Example
+from medtune.evaluation.gold_lint import GoldLint, lint_predictions
+from medtune.evaluation.tasks import provide_tasks
+from medtune.plugins.contracts import Example, Prediction
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +210,36 @@ def test_text_of_the_wrong_encoding_is_counted_and_accents_are_none(tasks):
     for texts, count in ((right, 0), (garbled, len(garbled))):
         found = kinds_of(tasks, [example(f"question {text}", "an answer of words") for text in texts])
         assert sum(finding.rows for finding in found.get("garbled", [])) == count
+
+
+CHOICE = "###Question: x\n###Options:\nA. a\nB. b"
+
+
+@pytest.mark.parametrize(
+    ("task", "question", "gold", "said", "other"),
+    [
+        ("qa", CHOICE, "###Answer: OPTION B IS CORRECT.", "B", "A"),
+        ("nli", "Premise: x. Hypothesis: y.", "Entailment", "The answer is entailment.", "Neutral"),
+    ],
+)
+def test_a_right_answer_in_other_words_is_no_label_coded_otherwise(task, question, gold, said, other):
+    def kinds(text):
+        found = lint_predictions([Prediction(example(question, gold, task=task), text)] * 12, provide_tasks())
+        return {finding.kind for finding in found}
+
+    assert "label_priors" not in kinds(said)
+    assert "label_priors" in kinds(other)
+
+
+def test_rows_that_ask_the_same_again_are_told_unless_a_document_holds_them_together():
+    rows = [Prediction(example(f"Question {n}", "yes", task="qa"), "yes") for n in range(20)]
+    bare = [Prediction(example("", "yes", task="qa"), "yes")] * 3
+
+    def again(predictions):
+        found = lint_predictions(predictions, provide_tasks())
+        return [(finding.rows, finding.of) for finding in found if finding.kind == "asked_again"]
+
+    assert again(rows * 3 + bare) == [(40, 60)]
+    assert again(rows) == again(bare) == []
+    kept = [replace(row, example=replace(row.example, document="d")) for row in rows * 3]
+    assert again(kept) == []

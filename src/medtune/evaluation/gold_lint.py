@@ -9,7 +9,7 @@ from typing import Literal
 from medtune.evaluation.asked_scheme import AskedScheme
 from medtune.evaluation.garbled_text import is_garbled
 from medtune.evaluation.label_priors import LabelCounts, shifted
-from medtune.evaluation.lint_findings import Finding, merged
+from medtune.evaluation.lint_findings import Finding, asked_again, merged
 from medtune.evaluation.option_letters import names_no_option
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.scoring import find_task
@@ -207,15 +207,22 @@ def lint_predictions(predictions: Sequence[Prediction], tasks: Sequence[Task]) -
     gold = GoldLint(tasks, {"training": "predicted", "validation": "gold"})
     gold.take("validation", [prediction.example for prediction in predictions])
     found = gold.findings()
-    gold.take("training", [_as_answered(prediction) for prediction in predictions])
+    # a document already keeps its rows together in the intervals
+    lone = [prediction.example for prediction in predictions if not prediction.example.document]
+    found += asked_again((example.source, question_of(example)) for example in lone)
+    gold.take("training", [_as_answered(prediction, tasks) for prediction in predictions])
     return [*found, *(finding for finding in gold.findings() if finding.kind == "label_priors")]
 
 
-def _as_answered(prediction: Prediction) -> Example:
-    """Return the example with the prediction in the place of its gold answer."""
-    *asked, gold = prediction.example.messages
+def _as_answered(prediction: Prediction, tasks: Sequence[Task]) -> Example:
+    """Return the example with the prediction in the place of its gold answer, unless its task reads the same in both."""
+    example = prediction.example
+    task = find_task(example, tasks)
+    if task is not None and task.parse(prediction.text, example) == task.parse(answer_of(example), example):
+        return example
+    *asked, gold = example.messages
     answer: Message = {"role": gold["role"], "content": prediction.text}
-    return replace(prediction.example, messages=[*asked, answer])
+    return replace(example, messages=[*asked, answer])
 
 
 def _count_tags(seen: _Seen, labels: Sequence[Label], lines: int) -> None:

@@ -1,10 +1,11 @@
 """What a look at gold answers tells: a kind, where, how many rows, and a sentence without their text."""
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Finding", "merged"]
+__all__ = ["Finding", "asked_again", "merged"]
 
 _MOST_NAMED = 10
 """Findings of one kind that are told by source."""
@@ -46,3 +47,23 @@ def merged(found: Sequence[Finding]) -> list[Finding]:
             sentence = f"{rows:,} of {of:,} rows of {len(rest)} further sources have the same fault ({kind})"
             kept.append(Finding(kind, "", "both", rows, of, sentence))
     return kept
+
+
+def asked_again(asked: Iterable[tuple[str, str]]) -> list[Finding]:
+    """Return the sources that ask a question more than once, from the source and the question of every scored row.
+
+    Rows without a question are left out.
+    """
+    questions: dict[str, Counter[str]] = defaultdict(Counter[str])
+    for source, question in asked:
+        if question.strip():
+            questions[source][question] += 1
+    found: list[Finding] = []
+    for source, times in questions.items():
+        rows, of = times.total() - len(times), times.total()
+        sentence = (
+            f"{rows:,} of {of:,} scored rows ask what an earlier row asked: each counts as a row of its own, so intervals are "
+            "too narrow; leave them out, or give the rows of a question one document"
+        )
+        found += [Finding("asked_again", source, "validation", rows, of, sentence)] * (rows > 0)
+    return merged(found)
