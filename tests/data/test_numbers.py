@@ -13,7 +13,6 @@ from medtune.errors import DataError
 from medtune.specfile import apply_overrides, validate_spec
 
 SHAPES = {
-    "text_label": lambda n: {"text": f"Report {n}.", "label": n % 3},
     "question_answer": lambda n: {"question": f"How many {n}?", "answer": n % 3},
     "alpaca": lambda n: {"instruction": "Count.", "input": n, "output": n % 3},
     "dolly": lambda n: {"instruction": f"Count {n}.", "response": n % 3},
@@ -59,9 +58,29 @@ def test_numbers_and_their_texts_give_the_same_rows_and_the_same_advice(host, tm
     assert shape == "dolly" or "data.labels." in found[0][1][0]
 
 
+def classes(n):
+    return {"text": f"Report {n}.", "label": n % 3}
+
+
+@pytest.mark.parametrize("kind", ["csv", "numbers", "fractions", "texts"])
+def test_classes_that_are_numbers_are_refused_until_they_have_names(host, tmp_path, kind):
+    path = file_of(tmp_path, kind, [classes(n) for n in range(30)])
+    with pytest.raises(DataError, match=r"3 different numbers.*data\.labels\.label=\{0=\"NAME_OF_0\", 1="):
+        read(host, path)
+    kept, _advice = read(host, path, ['data.labels.label={0="0", 1="1", 2="2"}'])
+    assert [answer for _question, answer in kept[:3]] == ["0", "1", "2"]
+
+
+def test_codes_of_a_catalogue_and_many_numbers_need_no_names(host, tmp_path):
+    codes = [{"text": f"Report {n}.", "label": ("4019", "25000", "78650")[n % 3]} for n in range(30)]
+    assert len(read(host, file_of(tmp_path, "csv", codes))[0]) == 30
+    many = [{"text": f"Report {n}.", "label": str(n % 15)} for n in range(60)]
+    assert len(read(host, file_of(tmp_path, "csv", many))[0]) == 60
+
+
 @pytest.mark.parametrize("kind", ["csv", "numbers", "fractions", "texts"])
 def test_names_of_numbers_hold_for_their_texts_and_one_without_a_name_is_refused(host, tmp_path, kind):
-    path = file_of(tmp_path, kind, [SHAPES["text_label"](n) for n in range(30)])
+    path = file_of(tmp_path, kind, [classes(n) for n in range(30)])
     named, advice = read(host, path, ['data.labels.label={0="no", 1="yes", 2="unknown"}'])
     assert [answer for _question, answer in named[:3]] == ["no", "yes", "unknown"]
     assert not advice

@@ -59,7 +59,7 @@ class MemberAccount:
         self._metadata = self._shaper.metadata | frozenset(getattr(formatter, "metadata_columns", ()))
         self._zero_based = getattr(formatter, "counted_from_zero", {})
         self._options = OptionColumns(declared[0], self._known | self._metadata, getattr(formatter, "further_text", ""))
-        self._refused.use(getattr(formatter, "numbered_options", {}), getattr(formatter, "label_columns", ()))
+        self._refused.use(*(getattr(formatter, n, ()) for n in ("numbered_options", "label_columns", "class_columns")))
 
     def note(
         self, raw: Mapping[str, Any], row: Mapping[str, Any], example: Example, read: Collection[str] = ()
@@ -177,7 +177,9 @@ class MemberAccount:
             counts.characters += sum(map(len, texts_in(value)))
 
     def check_numbers(self) -> None:
-        """Raise DataError when options are counted from 1 where the formatter counts from 0."""
+        """Raise DataError when options are counted from 1 where the formatter counts from 0, or classes have no names."""
+        if not self._member.labels and (nameless := self._refused.nameless()):
+            raise DataError(f"{nameless} ('{self._member.source}')")
         if (found := self._one_based()) is not None:
             column, other = found
             raise DataError(

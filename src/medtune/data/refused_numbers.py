@@ -13,8 +13,8 @@ __all__ = ["RefusedNumbers", "number_of", "setting_of"]
 _ENOUGH_ROWS = 40
 """Rows among which one option of four is never right by chance about once in a hundred thousand sets."""
 _MOST_LABELS = 50
-_MOST_CODES = 10
-"""Different numbers that may be codes of labels; more are measurements."""
+_MOST_CODES, _GREATEST_CODE = 10, 50
+"""Different numbers that may be codes of labels; more are measurements, and greater ones codes of a catalogue."""
 
 Labels = Mapping[str, Mapping[str, str]]
 
@@ -25,20 +25,24 @@ class RefusedNumbers:
     def __init__(self) -> None:
         self._options: Mapping[str, str] = {}
         self._label_columns: tuple[str, ...] = ()
+        self._classes: tuple[str, ...] = ()
         self._numbers: dict[str, set[int]] = {}
         self._labels: dict[str, set[int]] = {}
         self._accepted: dict[str, Counter[int | None]] = {}
         self._rows = self._most = 0
 
-    def use(self, options: Mapping[str, str], label_columns: Iterable[str]) -> None:
-        """Say where numbers may stand.
+    def use(
+        self, options: Mapping[str, str] | tuple[()], label_columns: Iterable[str], classes: Iterable[str] = ()
+    ) -> None:
+        """Take down where numbers may stand.
 
         Args:
             options: column that names an option -> column that holds them.
             label_columns: columns of labels.
+            classes: those of them that hold nothing but the names of classes.
         """
-        self._options = options
-        self._label_columns = tuple(column for column in label_columns if column not in options)
+        self._options, self._classes = dict(options), tuple(classes)
+        self._label_columns = tuple(column for column in label_columns if column not in self._options)
 
     def note(self, row: Mapping[str, Any]) -> None:
         """Take down a row that could not be used."""
@@ -64,13 +68,28 @@ class RefusedNumbers:
 
     def codes(self) -> Iterator[str]:
         """Yield a sentence on each column of which every value is one of a few numbers, with the setting that names them."""
-        for column, counted in self._accepted.items():
-            found = [number for number in counted if number is not None]
-            if len(found) == len(counted) and 1 < len(found) <= _MOST_CODES and counted.total() >= 3 * len(found):
+        for column, found in self._few_numbers():
+            if column not in self._classes:
                 yield (
                     f"column '{column}' holds {len(found)} different numbers, which are learned as answers: if they are codes of "
                     f"labels, name them, as in {_named(column, found)}"
                 )
+
+    def nameless(self) -> str:
+        """Return what is wrong with a column of classes that are numbers, empty where nothing is."""
+        for column, found in self._few_numbers():
+            if column in self._classes and min(found) >= 0 and max(found) <= _GREATEST_CODE:
+                return (
+                    f"column '{column}' holds {len(found)} different numbers, and an answer is a name: name them, as in "
+                    f"{_named(column, found)}; a number that is meant as it is gets itself for a name"
+                )
+        return ""
+
+    def _few_numbers(self) -> Iterator[tuple[str, list[int]]]:
+        for column, counted in self._accepted.items():
+            found = [number for number in counted if number is not None]
+            if len(found) == len(counted) and 1 < len(found) <= _MOST_CODES and counted.total() >= 3 * len(found):
+                yield column, found
 
     def letters(self, known: Labels) -> list[dict[str, dict[str, str]]]:
         """Return what ``data.labels`` may be for numbers of options: one value where they tell, two where they do not.

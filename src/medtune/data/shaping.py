@@ -82,7 +82,8 @@ class Shaper:
         for column in columns:
             value = row.get(column)
             if self._has_names(column):
-                if isinstance(value, str) and (number := number_of(value)) is not None:
+                given = self._names.get(column, {}).values()
+                if isinstance(value, str) and value not in given and (number := number_of(value)) is not None:
                     changed[column] = number
             elif isinstance(value, int | float):
                 changed[column] = text_of(value)

@@ -21,6 +21,7 @@ class TextLabel:
     columns = frozenset({"text", "label"})
     optional_columns = frozenset({"instruction", "system"})
     label_columns = ("label",)
+    class_columns = ("label",)
     further_text = "instruction"
     gives_way = True
 
