@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medtune import LoraSpec, QuantSpec, RunSpec, TrainSpec
+from medtune import EvalSpec, LoraSpec, QuantSpec, RunSpec, TrainSpec
 from medtune.planning.memory import Setting, Shape, estimate_memory
 
 MISTRAL = {
@@ -307,3 +307,14 @@ def test_more_work_never_needs_less_and_recomputing_never_needs_more(case):
     assert peak(shape, case, rows=case["rows"] + 1) >= here
     assert peak(shape, case, r=case["r"] * 2) >= here
     assert peak(shape, case, recompute="all") <= peak(shape, case, recompute="none") * (1 + 1e-9)
+
+
+def test_a_loss_of_validation_rows_is_planned_without_the_logits_of_all_tokens():
+    shape, rows = Shape.of(LLAMA_3_8B), {"rows": 16, "eval_batch": 1, "path": "fast", "supervised": 1.0}
+    assert "held_out" not in estimate_memory(shape, setting(**rows)).phases
+    memory = estimate_memory(shape, setting(RunSpec(eval=EvalSpec(loss=True)), **rows))
+    found = memory.phases["held_out"]
+    tokens = 16 * RunSpec().train.max_length
+    assert found["logits"] * 2**30 < tokens * LLAMA_3_8B["vocab_size"] * 10 / 30  # of 8,192 tokens in parts of 261
+    assert found["activations"] > 0
+    assert memory.of("held_out") < memory.of("training")
