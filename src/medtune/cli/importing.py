@@ -91,7 +91,7 @@ def _show(name: str, *, as_json: bool) -> None:
     from rich.table import Table
 
     from medtune.cli.console import print_json
-    from medtune.evaluation.packs.recipes import find_pack
+    from medtune.workflow.packs import find_pack
 
     pack = find_pack(name)
     if as_json:

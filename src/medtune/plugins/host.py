@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import Any
 
 import pluggy
 
 from medtune.errors import PluginClashError, PluginError, PluginImportError, UnknownNameError
 from medtune.plugins import contracts, hookspecs
+from medtune.plugins.origin import OWN, Origin
+from medtune.version import __version__
 
 __all__ = ["AUTOLOAD_SWITCH", "BUILTIN_PLUGINS", "KINDS", "PluginHost", "create_host"]
 
@@ -50,9 +53,10 @@ KINDS: Mapping[str, tuple[str, type]] = {
 class PluginHost:
     """Names registered by plugins, and the observers of a run."""
 
-    def __init__(self, manager: pluggy.PluginManager) -> None:
+    def __init__(self, manager: pluggy.PluginManager, origins: Mapping[str, Origin] = MappingProxyType({})) -> None:
         self.manager = manager
         self.settled_tasks: dict[str, Any] = {}
+        self._origins = dict(origins)
 
     def find(self, kind: str, name: str) -> Any:
         """Return the registered ``kind`` of that name; raise UnknownNameError with the near misses."""
@@ -81,19 +85,23 @@ class PluginHost:
         for name, plugin in self.manager.list_name_plugin():
             if plugin is not None:
                 manager.register(plugin, name)
-        host = PluginHost(manager)
+        host = PluginHost(manager, self._origins)
         for plugin in plugins:
             host.register(plugin)
         return host
 
+    def origin(self, plugin: str) -> Origin:
+        """Return where the plugin of that name comes from."""
+        return self._origins.get(plugin, Origin(plugin))
+
     def with_tasks(self, tasks: Sequence[Any]) -> "PluginHost":
         """Return a host with the same plugins that hands out these tasks, told what a run's sources are."""
-        host = PluginHost(self.manager)
+        host = PluginHost(self.manager, self._origins)
         host.settled_tasks = {task.name: task for task in tasks}
         return host
 
-    def register(self, plugin: object, name: str | None = None) -> None:
-        """Register a plugin; raise PluginError when it breaks a hook's contract."""
+    def register(self, plugin: object, name: str | None = None, *, distribution: str = "", version: str = "") -> None:
+        """Register a plugin, brought by that distribution; raise PluginError when it breaks a hook's contract."""
         label = name or getattr(plugin, "__name__", None) or type(plugin).__name__
         if self.manager.get_plugin(label) not in (None, plugin):
             raise PluginError(f"two plugins are called '{label}'; rename the entry point of one of them")
@@ -104,6 +112,7 @@ class PluginHost:
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
             raise PluginError(_explain(label, error)) from error
+        self._origins[label] = Origin(label, distribution, version)
 
     def _things(self, kind: str) -> Iterator[tuple[Any, str]]:
         hook_name, contract = KINDS[kind]
@@ -135,12 +144,13 @@ def create_host(plugins: Iterable[object] = (), *, autoload: bool | None = None)
     """
     host = PluginHost(_empty_manager())
     for dotted in BUILTIN_PLUGINS:
-        host.register(import_module(dotted), dotted)
+        host.register(import_module(dotted), dotted, distribution=OWN, version=__version__)
     if autoload is None:
         autoload = os.environ.get(AUTOLOAD_SWITCH, "") in ("", "0")
     if autoload:
         for entry_point in sorted(entry_points(group=hookspecs.PROJECT), key=lambda e: e.name):
-            host.register(_load(entry_point), entry_point.name)
+            name, version = (entry_point.dist.name, entry_point.dist.version) if entry_point.dist else ("", "")
+            host.register(_load(entry_point), entry_point.name, distribution=name, version=version)
     for plugin in plugins:
         host.register(plugin)
     return host

@@ -11,7 +11,7 @@ from medtune.data.importers.reading import Input
 from medtune.errors import SpecError
 from medtune.evaluation.packs.recipes import Pack, PackSplit, find_pack
 
-__all__ = ["PackCheck", "import_pack"]
+__all__ = ["PackCheck", "find_pack", "import_pack"]
 
 
 @dataclass(frozen=True, slots=True)
