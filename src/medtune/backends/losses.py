@@ -9,7 +9,7 @@ import torch
 from medtune.accel.model.agreement import own_forward
 from medtune.accel.model.eligibility import spec_refusal
 from medtune.accel.train import FastPath, PackedBatch, Refusal, enable
-from medtune.accel.train.head import rows_at_once
+from medtune.accel.train.logit_rows import rows_at_once
 from medtune.plugins.contracts import Job
 
 __all__ = ["Loss", "choose_route", "describe", "fast_loss", "loss_alone", "own_loss", "supervised_loss"]

@@ -84,9 +84,8 @@ class Decoding:
                 self._hand_over(feed)
             while new := feed.take(self._cache.slots - len(inside), wait=not inside):
                 requests.update(new)
-                self._admit(
-                    deque(new), requests, inside
-                )  # meanwhile others come: a step is cheapest with all rows full
+                # Meanwhile others come: a step is cheapest with all rows full.
+                self._admit(deque(new), requests, inside)
             if not inside:
                 return
             rows = self._shrink(self._cache.slots, inside, requests)

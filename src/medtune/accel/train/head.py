@@ -4,13 +4,10 @@ import torch
 from torch import Tensor
 
 from medtune.accel.model.weights import logits_memory, multiply_back, write_logits
+from medtune.accel.train.logit_rows import rows_at_once
 from medtune.accel.train.steps import Steps
 
-__all__ = ["head_loss", "rows_at_once"]
-
-_LOGITS = 2**25
-"""Most logits that exist at once: 64 MiB in 16 bits."""
-_FEWEST_ROWS = 256
+__all__ = ["head_loss"]
 
 
 def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, with_gradient: bool) -> Tensor:
@@ -35,8 +32,3 @@ def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, 
         if with_gradient:
             multiply_back(logits, weight, part)
     return losses
-
-
-def rows_at_once(vocabulary: int) -> int:
-    """Return the number of tokens whose logits exist at once."""
-    return max(_FEWEST_ROWS, _LOGITS // vocabulary)

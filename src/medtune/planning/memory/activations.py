@@ -1,5 +1,6 @@
 """Bytes of activations, per token and layer, counted from what each operation keeps for its backward pass."""
 
+from medtune.accel.train.logit_rows import rows_at_once
 from medtune.planning.memory.setting import Setting
 from medtune.planning.memory.shape import Shape
 
@@ -82,7 +83,7 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     """Return the parts that the fast path adds at its worst moment.
 
     4-bit weights are dequantized into two shared memories, unless they stay dequantized: gate and up, and the largest of
-    the rest. Logits exist in parts of at most 2**25 values (or 256 rows). Adapters lie there once more in the compute
+    the rest. Logits exist in parts (``rows_at_once``). Adapters lie there once more in the compute
     type, their gradients once more.
 
     On a GPU memory is taken for the largest micro-batch, padded, and CUDA graphs keep it; "unused" is what they hold of
@@ -91,7 +92,7 @@ def fast_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     width, scheme = setting.width, setting.spec.quant.scheme
     tokens, supervised = setting.largest_batch(shape.hidden_size)
     dequantizes = scheme in ("nf4", "fp4") and not setting.keeps_dequantized
-    rows = min(max(256, 2**25 // shape.vocab_size), supervised)
+    rows = min(rows_at_once(shape.vocab_size), supervised)
     activations = _fast_layers(shape, setting) + tokens * shape.head_dim * _FP32
     cut_up = "selective" if setting.recompute == "selective" else scheme
     unused = _UNUSED_SHARE.get(cut_up, _UNUSED_SHARE["any"]) * activations + _UNUSED

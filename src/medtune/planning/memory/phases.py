@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from medtune.accel.train.logit_rows import rows_at_once
 from medtune.planning.memory.activations import DEQUANTIZED, fast_bytes, plain_bytes, plain_layer_bytes
 from medtune.planning.memory.setting import Setting
 from medtune.planning.memory.shape import Shape
@@ -103,7 +104,7 @@ def _quantizing(shape: Shape, setting: Setting) -> float:
 
 
 def _held_out(shape: Shape, setting: Setting) -> dict[str, float]:
-    at_once = min(max(256, 2**25 // shape.vocab_size), setting.supervised_tokens)
+    at_once = min(rows_at_once(shape.vocab_size), setting.supervised_tokens)
     per_token = plain_layer_bytes(shape, setting) + 3 * shape.hidden_size * setting.width
     dequantizes = setting.spec.quant.scheme != "none"
     return {
