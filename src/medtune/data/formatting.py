@@ -179,8 +179,6 @@ class _Formatting:
         )
         if (null := _NULL.fullmatch(fault)) and (mark := self._shaper.mark_in(row.values, null[1])):
             fault = f"column '{null[1]}' holds {mark!r}, which stands for a missing value"
-        if example is not None and (lack := self._shaper.lacks_document(row.values, self._source_of(example))):
-            example, fault = None, lack
         if self._account is not None:
             if example is None:
                 self._account.note_refused(values)

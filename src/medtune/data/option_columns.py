@@ -49,7 +49,9 @@ class OptionColumns:
         if series := self._series[names]:
             answer = row.get(self._answered)
             if answer is not None:
-                self._seen.setdefault(series, _Series(series)).note(str(answer).strip(), row)
+                if series not in self._seen:
+                    self._seen[series] = _Series(series)
+                self._seen[series].note(str(answer).strip(), row)
 
     def refusal(self, rows: str, columns: Mapping[str, Sequence[str]]) -> str:
         """Return the sentence that names options which nothing reads, with the settings that read them; "" for none.

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from medtune.data.formatters import MalformedRowError
 from medtune.data.refused_numbers import number_of
 from medtune.data.sources.names import LIST_COLUMNS, is_plain
 from medtune.data.sources.reading import SourceNotes
@@ -101,33 +102,20 @@ class Shaper:
         Args:
             values: of the row.
             source: whose row it is; None where that is not known yet.
+
+        Raises:
+            MalformedRowError: the row names none where the others of its source do.
         """
-        column = self._document_column(source)
+        column = self._documents.get("*" if source is None else source, self._documents.get("*", ""))
         if not column:
             return ""
         found = reach(values, column)
-        if found is None:
-            return ""
-        self.found.add("document")
-        if stands_for_nothing(found):
-            return ""
-        name = " ".join(unicodedata.normalize("NFKC", text_of(found)).casefold().split())
-        whole = _WHOLE_FLOAT.fullmatch(name)
-        return "" if name in _NO_IDENTIFIER else whole[1] if whole else name
-
-    def _document_column(self, source: str | None) -> str:
-        return self._documents.get("*" if source is None else source, self._documents.get("*", ""))
-
-    def lacks_document(self, values: Mapping[str, Any], source: str) -> str:
-        """Return what is wrong with a row that names no document where the others of its source do, "" where nothing is."""
-        name = self._document_column(source)
-        if not name or self.document(values, source):
-            return ""
-        column = repr(name) if is_plain(name) else "that data.document names"
-        return (
-            f"column {column} (data.document) is blank, so the row may be of a document that stands on the other side of the "
-            "split; fill it in (tables often have it on the first row of a group only, in a merged cell), or leave such rows out"
-        )
+        if found is not None:
+            self.found.add("document")
+        name = _identifier(found)
+        if not name and source is not None:
+            raise _without_document(column)
+        return name
 
     def _mapped(self, values: Mapping[str, Any]) -> dict[str, Any]:
         away = self._used | self.metadata
@@ -255,3 +243,20 @@ def _with_names(value: Any, names: Mapping[str, str]) -> Any:
     text = text_of(value)
     whole = _WHOLE_FLOAT.fullmatch(text.strip())  # how tables with gaps write a number
     return names.get(text, names.get(whole[1], value) if whole else value)
+
+
+def _identifier(found: Any) -> str:
+    """Return the name of a document as one text however it is written, empty for what names none."""
+    if found is None or stands_for_nothing(found):
+        return ""
+    name = " ".join(unicodedata.normalize("NFKC", text_of(found)).casefold().split())
+    whole = _WHOLE_FLOAT.fullmatch(name)
+    return "" if name in _NO_IDENTIFIER else whole[1] if whole else name
+
+
+def _without_document(name: str) -> MalformedRowError:
+    column = repr(name) if is_plain(name) else "that data.document names"
+    return MalformedRowError(
+        f"column {column} (data.document) is blank, so the row may be of a document that stands on the other side of the "
+        "split; fill it in (tables often have it on the first row of a group only, in a merged cell), or leave such rows out"
+    )

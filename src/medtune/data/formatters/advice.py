@@ -6,6 +6,7 @@ from shlex import quote
 from typing import Any, cast
 
 from medtune.data.formatters.answer_texts import without_answers
+from medtune.data.formatters.marks import holds_marks
 from medtune.data.sources.names import is_plain
 
 __all__ = ["is_annotated", "mapping_advice", "preference_metadata", "suggested_columns"]
@@ -130,7 +131,7 @@ def is_annotated(columns: Iterable[str], row: Mapping[str, Any] | None = None) -
 def _annotated(columns: Iterable[str], row: Mapping[str, Any] | None = None) -> str:
     lowered = {column.lower() for column in columns}
     said = next((advice for names, advice in _ANNOTATED if names <= lowered), "")
-    if any(isinstance(v, str) and v.startswith("[{") and '"start"' in v and '"end"' in v for v in (row or {}).values()):
+    if any(map(holds_marks, (row or {}).values())):
         return "a column holds marks as JSON text, as annotation tools write tables: export them as JSON for medtune import"
     marks: Any = (row or {}).get("entities")
     is_marked = isinstance(marks, list) and (not marks or isinstance(marks[0], list | Mapping))

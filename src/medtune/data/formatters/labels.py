@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from medtune.data.formatters.columns import MalformedRowError, conversation, optional_text, text
+from medtune.data.formatters.marks import holds_marks
 from medtune.plugins.contracts import Example
 
 __all__ = ["TextLabel", "TokenTags"]
@@ -28,7 +29,7 @@ class TextLabel:
     def format(self, row: Mapping[str, Any]) -> Example:
         """Return instruction and text as the question; the answer is the label's name, or several with commas."""
         value = row.get("label")
-        if isinstance(value, str) and value.startswith("[{") and '"start"' in value and '"end"' in value:
+        if holds_marks(value):
             raise _marked()  # as tables keep the marks of annotation tools
         if isinstance(value, list):
             value = _joined_labels(cast("Sequence[Any]", value))

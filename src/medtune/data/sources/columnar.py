@@ -111,13 +111,7 @@ def _values(batch: Any) -> list[dict[str, Any]] | None:
     try:
         batch.validate(full=True)
         rows: list[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="strict")  # a name that stands twice is a KeyError
-    except (
-        KeyError,
-        ValueError,
-        OverflowError,
-        TypeError,
-        ImportError,
-        NotImplementedError,
-    ):  # pyarrow's own are ValueErrors
+    # pyarrow's own are ValueErrors.
+    except (KeyError, ValueError, OverflowError, TypeError, ImportError, NotImplementedError):
         return None
     return rows

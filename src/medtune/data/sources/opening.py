@@ -66,12 +66,8 @@ def open_utf8(file: Path, reading: Reading) -> Iterator[IO[bytes]]:
             "in another encoding anew in UTF-8"
         )
     with open_bytes(file) as stream:
-        if not encoding or codecs.lookup(encoding).name in (
-            "utf-8",
-            "utf-8-sig",
-            "ascii",
-        ):  # marks are skipped by readers
-            yield stream
+        if not encoding or codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii"):
+            yield stream  # readers skip its mark
             return
         reading.notes.say(file.name, f"encoding {encoding}")
         try:
