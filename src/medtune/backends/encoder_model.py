@@ -62,9 +62,8 @@ def usable_length(model: Any, tokenizer: Any, wanted: int | str) -> int:
     most = min(longest, _LONGEST) if wanted == "auto" else int(wanted)
     token = tokenizer.unk_token_id if tokenizer.unk_token_id is not None else 0
     model.eval()
-    for length in dict.fromkeys(
-        (most, most - (tokenizer.pad_token_id or 0) - 1)
-    ):  # RoBERTa's positions begin after the pad
+    behind_pad = most - (tokenizer.pad_token_id or 0) - 1  # where RoBERTa's positions begin
+    for length in dict.fromkeys((most, behind_pad)):
         try:
             with torch.inference_mode():
                 model(input_ids=torch.full((1, length), token), attention_mask=torch.ones(1, length, dtype=torch.long))

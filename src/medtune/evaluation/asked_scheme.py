@@ -72,16 +72,13 @@ class AskedScheme:
 
 
 def _written(labels: Sequence[Label]) -> _Written:
-    spans = [
-        (labels[span.start].prefix, labels[span.end - 1].prefix) for span in spans_of(as_iob2(labels), strict=False)
-    ]
-    lengths = [span.end - span.start for span in spans_of(as_iob2(labels), strict=False)]
-    ends = list(zip(spans, lengths, strict=True))
+    spans = spans_of(as_iob2(labels), strict=False)
+    ends = [(labels[s.start].prefix, labels[s.end - 1].prefix, s.end - s.start) for s in spans]
     return _Written(
         "".join(prefix for prefix in _ORDER if any(label.prefix == prefix for label in labels)),
-        any(first == "I" for (first, _last), _length in ends),
-        any(last not in "EL" for (_first, last), length in ends if length > 1),
-        any(first not in "SU" for (first, _last), length in ends if length == 1),
+        any(first == "I" for first, _last, _length in ends),
+        any(last not in "EL" for _first, last, length in ends if length > 1),
+        any(first not in "SU" for first, _last, length in ends if length == 1),
     )
 
 

@@ -149,18 +149,19 @@ def _interval(value: float, each: Array, left_out: Array, repeats: Array) -> tup
         return wilson(value, units)
     variance = _variance(left_out, repeats)
     mistaken = float(repeats[each < 1].sum() if value > 1 / 2 else repeats[each > 0].sum())
-    return wilson(value, effective_units(value, variance, mistaken, units) * (_Z / t_quantile(units - 1)) ** 2)
+    return wilson(value, effective_units(value, variance, mistaken, units))
 
 
 def effective_units(value: float, variance: float, mistaken: float, units: float) -> float:
-    """Return of how many independent rows a share ``value`` would have this variance.
+    """Return of how many independent rows a share ``value`` would have this variance, as one that is itself estimated.
 
-    Where that is more than the ``units`` (rows or documents) that it comes from, and few of these have a mistake, it is
-    drawn towards them.
+    Where that is more than the ``units`` (rows or documents, two at the least) that it comes from, and few of these have a
+    mistake, it is drawn towards them.
     """
     effective = value * (1 - value) / variance if variance > 0 else units
     weight = mistaken / (mistaken + _SMOOTHED)
-    return 1 / (weight / effective + (1 - weight) / units) if effective > units else effective
+    effective = 1 / (weight / effective + (1 - weight) / units) if effective > units else effective
+    return effective * (_Z / t_quantile(units - 1)) ** 2
 
 
 def _variance(left_out: Array, repeats: Array) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medtune.evaluation.conformal import halves
-from medtune.evaluation.intervals import effective_units, t_quantile
+from medtune.evaluation.intervals import effective_units
 from medtune.evaluation.label_scoring import reliability
 from medtune.evaluation.statistics import sum_by_unit
 from medtune.evaluation.tally import Array
@@ -19,7 +19,6 @@ __all__ = ["LEVEL", "Judged", "auroc", "brier", "judge", "least_answered", "risk
 LEVEL = 0.95
 """Chance, over the draw of the calibration rows, with which the error above the threshold is what it is said to be."""
 
-_Z = 1.959963984540054
 _COVERAGES = tuple(i / 10 for i in range(1, 11))
 """Shares of rows answered that are tried, from the surest answers on."""
 _POINTS = 40  # of a curve that is kept; more are not seen in a picture
@@ -164,8 +163,7 @@ def _effective(wrong: Array, answered: Array, rate: float) -> float:
     if units < 2:  # noqa: PLR2004 - one document varies by nothing
         return 1.0
     variance = float(((wrong - rate * answered) ** 2).sum()) / float(answered.sum()) ** 2 * units / (units - 1)
-    found = effective_units(rate, variance, mistaken, units)
-    return found * (_Z / t_quantile(units - 1)) ** 2
+    return effective_units(rate, variance, mistaken, units)
 
 
 def _binomial_tail(wrong: int, trials: int, share: float) -> float:

@@ -93,8 +93,7 @@ def _scores(record: Mapping[str, Any]) -> str:
     lines = ["", "| task | metric | base | tuned | difference | rows |", "| --- | --- | --- | --- | --- | --- |"]
     for task, score in found.items():
         interval = compared.get(task, {}).get("interval")
-        within = f" [{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else ""
-        figures = f"{score['base']:.3f} | {score['tuned']:.3f} | {score['tuned'] - score['base']:+.3f}{within}"
+        figures = f"{score['base']:.3f} | {score['tuned']:.3f} | {score['tuned'] - score['base']:+.3f}{_within(interval, '+')}"
         lines.append(f"| {task} | {score['metric']} | {figures} | {score['rows']} |")
     return "\n".join([*lines, "", "Scored by medtune on the run's validation rows; intervals are of 95 %.", ""])
 
@@ -126,10 +125,10 @@ def _proof_rows(proof: Mapping[str, Any]) -> dict[str, Any]:
         "largest logit difference": f"{proof['relative_error']:.2g} of the largest logit",
     }
     for task, score in proof.get("scores", {}).get("artifact", {}).items():
-        interval = score["interval"]
-        within = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
         adapter = proof["scores"]["adapter"][task]["value"]
-        found[f"{task}, {score['metric']}"] = f"{score['value']:.3f}{within}; the adapter {adapter:.3f}"
+        found[f"{task}, {score['metric']}"] = (
+            f"{score['value']:.3f}{_within(score['interval'])}; the adapter {adapter:.3f}"
+        )
         found |= _difference_row(task, proof["scores"]["difference"].get(task))
     return found
 
@@ -138,9 +137,13 @@ def _difference_row(task: str, difference: Mapping[str, Any] | None) -> dict[str
     """Return by how much the artifact scores otherwise than the adapter on the same rows; nothing where that is not compared."""
     if difference is None:
         return {}
-    interval = difference["interval"]
-    within = f" [{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else ""
+    within = _within(difference["interval"], "+")
     return {f"{task}, artifact less adapter": f"{difference['difference']:+.3f}{within}, {difference['rows']} rows"}
+
+
+def _within(interval: Sequence[float] | None, sign: str = "") -> str:
+    """Return an interval as it stands behind its figure, empty where there is none."""
+    return f" [{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]" if interval else ""
 
 
 def _is_short(value: Any) -> bool:

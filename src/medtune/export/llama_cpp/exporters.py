@@ -41,18 +41,19 @@ class GgufExporter:
 
     Args:
         name: of the exporter whose options they are.
+        adds_bos: whether the file lets its engine put a bos before a prompt, where the tokenizer does.
     """
 
-    def __init__(self, name: str = "gguf") -> None:
-        self.name = name
+    def __init__(self, name: str = "gguf", *, adds_bos: bool = True) -> None:
+        self.name, self._adds_bos = name, adds_bos
 
     def check(self, source: ExportSource, options: Mapping[str, Any]) -> None:
         """Refuse what cannot be written, before anything is loaded."""
-        _chosen(self.name, source, options)
+        self._chosen(source, options)
 
     def export(self, source: ExportSource, target: Path, options: Mapping[str, Any]) -> Exported:
         """Write ``model-QUANT.gguf``."""
-        found = _chosen(self.name, source, options)
+        found = self._chosen(source, options)
         splitting = _splitting(source, found)
         file = target / f"model-{found.precision}.gguf"
         model = WholeModel(
@@ -63,6 +64,10 @@ class GgufExporter:
         load = {"file": file.name, "tokens_only": found.tokens_only}
         usage = (f"llama-server -m {file.name} --jinja",)
         return Exported(target, "llama.cpp", found.precision, load, facts, usage)
+
+    def _chosen(self, source: ExportSource, options: Mapping[str, Any]) -> _Chosen:
+        found = _chosen(self.name, source, options)
+        return found if self._adds_bos else replace(found, vocabulary=replace(found.vocabulary, adds_bos=False))
 
 
 class GgufAdapterExporter:
@@ -114,8 +119,6 @@ def _chosen(
     if _EMBEDDING not in weights.names:
         raise SpecError(f"the base has no '{_EMBEDDING}', which GGUF files of its family begin with; export to merged")
     vocabulary = read_vocabulary(source.adapter_dir, weights.names[_EMBEDDING].shape[0], source.stop_ids)
-    if name == "ollama":  # whose template writes all of a prompt, and who would put one more before it
-        vocabulary = replace(vocabulary, adds_bos=False)
     return _Chosen(precision, values, weights, layout, vocabulary, switch(name, "tokens_only", asked["tokens_only"]))
 
 

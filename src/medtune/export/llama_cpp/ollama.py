@@ -56,7 +56,8 @@ def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], GgufExporter | G
     own["form"] = chosen("ollama", "form", own["form"], _FORMS)
     rest = {key: value for key, value in options.items() if key not in _DEFAULTS}
     if own["form"] == "merged":
-        return own, GgufExporter("ollama"), rest
+        # Its template writes all of a prompt, and it would put one more bos before that.
+        return own, GgufExporter("ollama", adds_bos=False), rest
     return own, GgufAdapterExporter("ollama"), {**rest, "keep_base": True}
 
 

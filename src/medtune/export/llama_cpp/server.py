@@ -71,9 +71,8 @@ class LlamaServer:
         found = self.ask("/completion", body)
         ids = [int(token) for token in found["tokens"]]
         listed = found.get("completion_probabilities") or []
-        if len(listed) != len(
-            ids
-        ):  # llama.cpp lists no token that is a part of a character: the first may be of a later one
+        # llama.cpp lists no token that is a part of a character: the first listed may be of a later one.
+        if len(listed) != len(ids):
             whole = self.tokens("a")[-1]  # the probabilities listed are those before the bias
             bias = {"logit_bias": [[whole, 1e9]], "n_predict": 1}
             listed = self.ask("/completion", {**body, **bias}).get("completion_probabilities") or []

@@ -73,10 +73,10 @@ def _tuned(request: BaselineRequest, shared: SharedRows) -> _Tuned:
     if files.predictions.is_file():
         found = read_predictions(files.predictions, tasks)
         if not unlike_row(found, [Prediction(example, "") for example in shared.asked]):
-            return _Tuned(_on(shared.asked, found), files.predictions, _seconds(files.scores))
+            return _Tuned(_on(shared.asked, found), files.predictions, _seconds(files))
     request.on_stage("letting the tuned model answer, whose kept answers are to other rows")
     _evaluation, answers = assess(request.loaded(), shared.asked, request.spec, request.host, files, shared.overlapping)
-    return _Tuned(_on(shared.asked, answers), files.predictions, _seconds(files.scores))
+    return _Tuned(_on(shared.asked, answers), files.predictions, _seconds(files))
 
 
 def _on(asked: Sequence[Example], found: Sequence[Prediction]) -> list[Prediction]:
@@ -84,11 +84,8 @@ def _on(asked: Sequence[Example], found: Sequence[Prediction]) -> list[Predictio
     return [Prediction(example, one.text, one.truncated) for example, one in zip(asked, found, strict=True)]
 
 
-def _seconds(scores: Path) -> float | None:
-    try:
-        found = json.loads(scores.read_bytes()).get("answering_seconds")
-    except (OSError, ValueError):
-        return None
+def _seconds(files: AnswerFiles) -> float | None:
+    found = files.told("answering_seconds")
     return float(found) if isinstance(found, int | float) else None
 
 
