@@ -1,0 +1,52 @@
+"""A run that cannot begin or go on."""
+
+from collections.abc import Sequence
+
+from medtune.errors.root import MedtuneError
+
+__all__ = ["NonFiniteLossError", "OutOfMemoryError", "RunInterruptedError", "RunLockedError"]
+
+
+class RunLockedError(MedtuneError):
+    """Another process writes to this run folder."""
+
+    exit_code = 5
+
+    def __init__(self, path: str, pid: int | None, host: str | None) -> None:
+        self.path, self.pid, self.host = path, pid, host
+        owner = f"process {pid} on host '{host}'" if pid else "another process"
+        super().__init__(f"run folder '{path}' is in use by {owner}; wait for it to end or choose another output_dir")
+
+
+class NonFiniteLossError(MedtuneError):
+    """The loss or a gradient became NaN or infinite; nothing was updated with it."""
+
+    exit_code = 7
+
+    def __init__(self, step: int, quantity: str, row_ids: Sequence[str] = ()) -> None:
+        self.step, self.quantity, self.row_ids = step, quantity, tuple(row_ids)
+        shown = ", ".join(self.row_ids[:8]) + (", ..." if len(self.row_ids) > 8 else "")  # noqa: PLR2004
+        rows = f" (rows {shown})" if self.row_ids else ""
+        instead = (
+            "lower train.learning_rate, inspect these rows, or go on without such updates by train.on_nonfinite=skip"
+        )
+        kept = "the step was not applied and the last checkpoint is kept"
+        super().__init__(f"{quantity} is not finite at step {step}{rows}; {kept}: {instead}")
+
+
+class OutOfMemoryError(MedtuneError):
+    """The run does not fit into the memory of the device."""
+
+    exit_code = 8
+
+
+class RunInterruptedError(MedtuneError):
+    """The run stopped on a signal or a time limit after saving; the same command resumes it."""
+
+    exit_code = 75
+
+    def __init__(self, path: str, step: int, reason: str) -> None:
+        self.path, self.step, self.reason = path, step, reason
+        if reason == "SIGINT":
+            self.exit_code = 130  # what shells expect after Ctrl-C
+        super().__init__(f"run '{path}' was interrupted at step {step} ({reason}) and saved; run it again to resume")

@@ -1,0 +1,81 @@
+"""A spec or an argument that cannot be used as written."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from medtune.errors.root import MedtuneError
+
+__all__ = [
+    "BaseUnsuitedError",
+    "InvalidValueError",
+    "SpecChangedError",
+    "SpecError",
+    "UnknownKeyError",
+    "UnknownNameError",
+    "UnsupportedVersionError",
+]
+
+
+class SpecError(MedtuneError):
+    """The spec, or a command line argument, cannot be used as written."""
+
+    exit_code = 2
+
+
+class UnknownKeyError(SpecError):
+    """A spec holds a key that no field has."""
+
+    def __init__(self, key: str, where: str, known: Iterable[str]) -> None:
+        self.key, self.where, self.known = key, where, sorted(known)
+        super().__init__(f"unknown key '{key}' at {where}; {_nearest(key.rpartition('.')[2], self.known)}")
+
+
+class InvalidValueError(SpecError):
+    """A spec field has a value of the wrong type or outside its range."""
+
+    def __init__(self, field: str, where: str, reason: str) -> None:
+        self.field, self.where, self.reason = field, where, reason
+        super().__init__(f"'{field}' at {where} cannot be used: {reason}")
+
+
+class UnknownNameError(SpecError):
+    """No plugin registered a backend, formatter, task or bundle of this name."""
+
+    def __init__(self, kind: str, name: str, registered: Iterable[str]) -> None:
+        self.kind, self.name, self.registered = kind, name, sorted(registered)
+        super().__init__(f"no {kind} named '{name}'; {_nearest(name, self.registered, 'registered')}")
+
+
+class SpecChangedError(SpecError):
+    """A run cannot be resumed, because its spec, data set or prompt contract is no longer the one it began with."""
+
+    def __init__(self, path: str, changes: Sequence[str]) -> None:
+        self.path, self.changes = path, tuple(changes)
+        told = "; ".join(self.changes)
+        super().__init__(
+            f"run '{path}' cannot be resumed with other settings: {told}; restore them, or choose another output_dir"
+        )
+
+
+class UnsupportedVersionError(SpecError):
+    """An installed library lacks, or has changed, what medtune relies on."""
+
+    def __init__(self, library: str, installed: str, fault: str, tested: tuple[str, str]) -> None:
+        self.library, self.installed, self.fault, self.tested = library, installed, fault, tested
+        releases = " to ".join(dict.fromkeys(tested))
+        super().__init__(f"{library} {installed} {fault}; medtune is tested with {releases}: install one of these")
+
+
+class BaseUnsuitedError(SpecError):
+    """A base model cannot be used for what the spec asks; ``check`` names the check that found it."""
+
+    def __init__(self, check: str, base: str, problem: str, instead: str) -> None:
+        self.check, self.base, self.problem, self.instead = check, base, problem, instead
+        super().__init__(f"the base '{base}' {problem}; {instead}")
+
+
+def _nearest(word: str, known: Sequence[str], label: str = "known here") -> str:
+    """Say which known names come closest to ``word``, or list them all."""
+    listing = f"{label}: " + (", ".join(f"'{k}'" for k in known) or "nothing")
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'? {listing}" if close else listing
