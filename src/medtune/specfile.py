@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from medtune.errors import InvalidValueError, SpecError, StorageError, UnknownKeyError
 from medtune.specs import RunSpec
 
-__all__ = ["apply_overrides", "merge", "override_values", "read_spec_file", "validate_spec"]
+__all__ = ["apply_overrides", "merge", "override_values", "read_spec_file", "stated_plugins", "validate_spec"]
 
 _PINNED_TO = {
     "model.name": ("model.revision",),
@@ -101,6 +101,14 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
             nested = {part: nested}
         merged = merge(merged, nested)
     return merged
+
+
+def stated_plugins(
+    values: Mapping[str, Any], overrides: Iterable[str] = (), file: str | Path | None = None
+) -> tuple[str, ...] | None:
+    """Return which plugins may load, by what a spec and its overrides say, before any is loaded to read the rest."""
+    written = apply_overrides(values, [text for text in overrides if text.lstrip().startswith("plugins")])
+    return validate_spec({key: value for key, value in written.items() if key == "plugins"}, file).plugins
 
 
 def validate_spec(values: Mapping[str, Any], file: str | Path | None = None) -> RunSpec:

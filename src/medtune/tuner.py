@@ -11,10 +11,10 @@ from medtune.machine.hardware import is_first_rank
 from medtune.planning.make_plan import local_config, make_plan, require_backends
 from medtune.plugins.contracts import EncodedExample, PromptFormatter
 from medtune.plugins.hookspecs import hookimpl
-from medtune.plugins.host import PluginHost, create_host
+from medtune.plugins.host import PluginHost, host_of, listed_in
 from medtune.plugins.plan import Plan
 from medtune.runs.lock import RunLock
-from medtune.specfile import apply_overrides, merge, override_values, read_spec_file, validate_spec
+from medtune.specfile import apply_overrides, merge, override_values, read_spec_file, stated_plugins, validate_spec
 from medtune.specs import RunSpec
 from medtune.workflow.run import Run
 
@@ -62,13 +62,15 @@ class MedTuner:
             name: a registered bundle.
             overrides: ``model`` (a ModelSpec, a repository name or a folder), ``data`` (a DataSpec, a path or
                 repository, or rows), ``quant``, ``lora``, ``train``, ``eval`` (their specs or mappings), ``seed``,
-                ``output_dir``, ``formatter`` (a name or a PromptFormatter) and ``plugins``.
+                ``output_dir``, ``formatter`` (a name or a PromptFormatter) and ``plugins`` (a host, objects, or names of
+                distributions, as in a spec).
 
         Raises:
             UnknownNameError: no such bundle.
             SpecError: an override is no part of a spec, or has a wrong value.
         """
-        host = _host_of(overrides.pop("plugins", ()))
+        allowed, host = listed_in(overrides.pop("plugins", ()))
+        overrides |= {} if allowed is None else {"plugins": allowed}
         values = host.find("bundle", name).spec.model_dump(mode="json", exclude_unset=True)
         return cls._from_values(values, host, overrides)
 
@@ -81,7 +83,7 @@ class MedTuner:
         A top-level ``bundle = "NAME"`` starts from that bundle instead of the fields' defaults.
         """
         values = read_spec_file(path)
-        host = _host_of(plugins)
+        host = host_of(plugins, stated_plugins(values, overrides, path))
         bundle = values.pop("bundle", None)
         if bundle is not None:
             below = host.find("bundle", str(bundle)).spec.model_dump(mode="json", exclude_unset=True)
@@ -113,7 +115,9 @@ class MedTuner:
     def host(self) -> PluginHost:
         """The plugins in use, found on first access."""
         if self._host is None:
-            self._host = _host_of(self._plugins)
+            host = host_of(self._plugins, self.spec.plugins)
+            host.require(self.spec.plugins)
+            self._host = host
         return self._host
 
     def check(self) -> None:
@@ -286,10 +290,6 @@ class _InlineFormatter:
     @hookimpl
     def provide_formatters(self) -> Sequence[PromptFormatter]:
         return [self._formatter]
-
-
-def _host_of(plugins: PluginHost | Sequence[object]) -> PluginHost:
-    return plugins if isinstance(plugins, PluginHost) else create_host(plugins)
 
 
 def _ignore(_event: Any) -> None:

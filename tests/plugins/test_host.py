@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from medtune import Bundle, Example, RunSpec, hookimpl
-from medtune.errors import PluginClashError, PluginError, PluginImportError, UnknownNameError
+from medtune.errors import PluginClashError, PluginError, UnknownNameError
 from medtune.plugins import hookspecs
 from medtune.plugins import host as host_module
 from medtune.plugins.host import AUTOLOAD_SWITCH, KINDS, create_host
@@ -95,9 +95,8 @@ def test_a_plugin_that_raises_in_its_hook_is_named():
 
 def test_an_installed_plugin_that_does_not_import_is_named(monkeypatch):
     entry_point(monkeypatch, "medtune_no_such_module")
-    with pytest.raises(PluginImportError, match=r"plugin 'other'.*ModuleNotFoundError") as caught:
-        create_host(autoload=True)
-    assert caught.value.plugin == "other"
+    host = create_host(autoload=True)
+    assert "ModuleNotFoundError" in host.disabled["other"]
 
 
 def test_autoload_can_be_switched_off(monkeypatch):

@@ -24,7 +24,7 @@ def tuner_of(spec: Path | None, bundle: str | None, sets: list[str] | None, out:
     """Build the tuner that a command line describes."""
     from medtune.errors import SpecError
     from medtune.plugins.host import create_host
-    from medtune.specfile import apply_overrides, validate_spec
+    from medtune.specfile import apply_overrides, stated_plugins, validate_spec
     from medtune.tuner import DEFAULT_BUNDLE, MedTuner
 
     overrides = [*(sets or ())]
@@ -35,7 +35,7 @@ def tuner_of(spec: Path | None, bundle: str | None, sets: list[str] | None, out:
         values: dict[str, Any] = tuner.spec.model_dump(mode="json", exclude_unset=True)
         host = tuner.host
     else:
-        host = create_host()
+        host = create_host(allowed=stated_plugins({}, overrides))
         below = host.find("bundle", bundle or DEFAULT_BUNDLE).spec.model_dump(mode="json", exclude_unset=True)
         values = apply_overrides(below, overrides)
     if out is not None:

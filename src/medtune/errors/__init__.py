@@ -10,7 +10,7 @@ from medtune.errors.artifacts import (
     UnsafeArtifactError,
 )
 from medtune.errors.data import DataError, UnusableRowError
-from medtune.errors.plugins import PluginClashError, PluginError, PluginImportError
+from medtune.errors.plugins import DisabledPluginError, PluginClashError, PluginError, PluginImportError
 from medtune.errors.root import MedtuneError
 from medtune.errors.run import NonFiniteLossError, OutOfMemoryError, RunInterruptedError, RunLockedError
 from medtune.errors.spec import (
@@ -30,6 +30,7 @@ __all__ = [
     "CorruptDownloadError",
     "DamagedArtifactError",
     "DataError",
+    "DisabledPluginError",
     "DiskFullError",
     "HubError",
     "HubUnreachableError",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from medtune.errors.spec import SpecError
 
-__all__ = ["PluginClashError", "PluginError", "PluginImportError"]
+__all__ = ["DisabledPluginError", "PluginClashError", "PluginError", "PluginImportError"]
 
 
 class PluginError(SpecError):
@@ -25,7 +25,12 @@ class PluginImportError(PluginError):
 
     def __init__(self, plugin: str, distribution: str, reason: str) -> None:
         self.plugin, self.distribution, self.reason = plugin, distribution, reason
-        super().__init__(
-            f"plugin '{plugin}' of distribution '{distribution}' cannot be loaded ({reason}); repair or uninstall it, "
-            "or set MEDTUNE_DISABLE_PLUGIN_AUTOLOAD=1"
-        )
+        super().__init__(f"it cannot be imported ({reason}); repair or uninstall '{distribution}'")
+
+
+class DisabledPluginError(PluginError):
+    """A plugin that the spec, or the environment, names cannot be used."""
+
+    def __init__(self, plugin: str, reason: str) -> None:
+        self.plugin, self.reason = plugin, reason
+        super().__init__(f"plugin '{plugin}' is named and cannot be used: {reason}; mend it, or name what is installed")

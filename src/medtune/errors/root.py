@@ -10,7 +10,8 @@ MedtuneError
 │   ├── BaseUnsuitedError
 │   └── PluginError
 │       ├── PluginClashError
-│       └── PluginImportError
+│       ├── PluginImportError
+│       └── DisabledPluginError
 ├── DataError (exit 3)
 │   └── UnusableRowError
 ├── UnsafeArtifactError (exit 4)

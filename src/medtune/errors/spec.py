@@ -1,7 +1,8 @@
 """A spec or an argument that cannot be used as written."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from medtune.errors.root import MedtuneError
 
@@ -41,9 +42,14 @@ class InvalidValueError(SpecError):
 class UnknownNameError(SpecError):
     """No plugin registered a backend, formatter, task or bundle of this name."""
 
-    def __init__(self, kind: str, name: str, registered: Iterable[str]) -> None:
-        self.kind, self.name, self.registered = kind, name, sorted(registered)
-        super().__init__(f"no {kind} named '{name}'; {_nearest(name, self.registered, 'registered')}")
+    def __init__(
+        self, kind: str, name: str, registered: Iterable[str], disabled: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.kind, self.name, self.registered, self.disabled = kind, name, sorted(registered), dict(disabled)
+        lost = "".join(
+            f"; plugin '{plugin}', which may have it, is disabled: {why}" for plugin, why in disabled.items()
+        )
+        super().__init__(f"no {kind} named '{name}'; {_nearest(name, self.registered, 'registered')}{lost}")
 
 
 class SpecChangedError(SpecError):

@@ -1,22 +1,27 @@
 """Finds plugins, checks them and looks up by name what they provide."""
 
-import difflib
+import logging
 import os
-import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
 import pluggy
 
-from medtune.errors import PluginClashError, PluginError, PluginImportError, UnknownNameError
+from medtune.errors import DisabledPluginError, PluginClashError, PluginError, UnknownNameError
 from medtune.plugins import contracts, hookspecs
+from medtune.plugins.allowed import fault_of, normalized, parted, permitted
+from medtune.plugins.installed import Installed, load, named_twice
+from medtune.plugins.manager import empty_manager, hook_into
 from medtune.plugins.origin import OWN, Origin
 from medtune.version import __version__
 
-__all__ = ["AUTOLOAD_SWITCH", "BUILTIN_PLUGINS", "KINDS", "PluginHost", "create_host"]
+__all__ = ["AUTOLOAD_SWITCH", "BUILTIN_PLUGINS", "KINDS", "PluginHost", "create_host", "host_of", "listed_in"]
+
+_LOG = logging.getLogger("medtune.plugins")
 
 AUTOLOAD_SWITCH = "MEDTUNE_DISABLE_PLUGIN_AUTOLOAD"
 """Environment variable: when set to anything but "" or "0", installed plugins are not loaded."""
@@ -51,18 +56,34 @@ KINDS: Mapping[str, tuple[str, type]] = {
 
 
 class PluginHost:
-    """Names registered by plugins, and the observers of a run."""
+    """Names registered by plugins, and the observers of a run.
 
-    def __init__(self, manager: pluggy.PluginManager, origins: Mapping[str, Origin] = MappingProxyType({})) -> None:
+    ``disabled`` says of each installed plugin that could not be used, and of each entry of a list of plugins that names
+    nothing usable, why.
+    """
+
+    def __init__(
+        self,
+        manager: pluggy.PluginManager,
+        origins: Mapping[str, Origin] = MappingProxyType({}),
+        named: Sequence[str] = (),
+    ) -> None:
         self.manager = manager
         self.settled_tasks: dict[str, Any] = {}
         self._origins = dict(origins)
+        self._disabled: dict[str, str] = {}
+        self._named = tuple(named)
+
+    @property
+    def disabled(self) -> Mapping[str, str]:
+        """Name of a plugin, or entry of a list of plugins -> why it is not used."""
+        return MappingProxyType(self._disabled)
 
     def find(self, kind: str, name: str) -> Any:
         """Return the registered ``kind`` of that name; raise UnknownNameError with the near misses."""
         provided = self.provided(kind)
         if name not in provided:
-            raise UnknownNameError(kind, name, provided)
+            raise UnknownNameError(kind, name, provided, self._disabled)
         return provided[name][0]
 
     def provided(self, kind: str) -> dict[str, tuple[Any, str]]:
@@ -81,13 +102,51 @@ class PluginHost:
 
     def extended(self, *plugins: object) -> "PluginHost":
         """Return a host with the same plugins and these."""
-        manager = _empty_manager()
-        for name, plugin in self.manager.list_name_plugin():
-            if plugin is not None:
-                manager.register(plugin, name)
-        host = PluginHost(manager, self._origins)
+        host = self._copy(label for label, _plugin in self.manager.list_name_plugin())
         for plugin in plugins:
             host.register(plugin)
+        return host
+
+    def only(self, allowed: Sequence[str]) -> "PluginHost":
+        """Return a host without installed plugins of other distributions than these, "NAME" or "NAME==VERSION"."""
+        listed = {parted(entry) for entry in allowed}
+
+        def may_stay(label: str) -> bool:
+            origin = self.origin(label)
+            name = normalized(origin.distribution)
+            return not name or origin.is_own or not listed.isdisjoint({(name, ""), (name, origin.version)})
+
+        labels = [label for label, _plugin in self.manager.list_name_plugin()]
+        kept = [label for label in labels if may_stay(label)]
+        return self if kept == labels else self._copy(kept)
+
+    def require(self, allowed: Sequence[str] | None) -> None:
+        """Refuse entries of a list of plugins that name none in use, those of the environment included.
+
+        Raises:
+            DisabledPluginError: its distribution is missing, of another version, or its plugin is disabled.
+        """
+        brought = {normalized(o.distribution): o.version for o in self._origins.values() if o.distribution}
+        for entry in dict.fromkeys((*(allowed or ()), *self._named)):
+            labels = [label for label, o in self._origins.items() if normalized(o.distribution) == parted(entry)[0]]
+            faults = [self._disabled[label] for label in (entry, *labels) if label in self._disabled]
+            fault = next(iter(faults), "") or fault_of(entry, brought)
+            if fault:
+                raise DisabledPluginError(entry, fault)
+
+    def disable(self, plugin: Origin, reason: str) -> None:
+        """Leave a plugin out, and say why in ``disabled`` and in medtune's log."""
+        self._origins[plugin.plugin] = plugin
+        self._disabled[plugin.plugin] = reason
+        _LOG.warning("%s is disabled: %s", plugin, reason)
+
+    def _copy(self, labels: Iterable[str]) -> "PluginHost":
+        host = PluginHost(empty_manager(), self._origins, self._named)
+        for label in labels:
+            plugin = self.manager.get_plugin(label)
+            if plugin is not None:
+                host.manager.register(plugin, label)
+        host._disabled, host.settled_tasks = self._disabled, self.settled_tasks
         return host
 
     def origin(self, plugin: str) -> Origin:
@@ -96,22 +155,17 @@ class PluginHost:
 
     def with_tasks(self, tasks: Sequence[Any]) -> "PluginHost":
         """Return a host with the same plugins that hands out these tasks, told what a run's sources are."""
-        host = PluginHost(self.manager, self._origins)
+        host = PluginHost(self.manager, self._origins, self._named)
+        host._disabled = self._disabled
         host.settled_tasks = {task.name: task for task in tasks}
         return host
 
     def register(self, plugin: object, name: str | None = None, *, distribution: str = "", version: str = "") -> None:
         """Register a plugin, brought by that distribution; raise PluginError when it breaks a hook's contract."""
+        if isinstance(plugin, str):
+            raise PluginError(f"'{plugin}' is no plugin; distributions are listed in the spec's plugins")
         label = name or getattr(plugin, "__name__", None) or type(plugin).__name__
-        if self.manager.get_plugin(label) not in (None, plugin):
-            raise PluginError(f"two plugins are called '{label}'; rename the entry point of one of them")
-        try:
-            self.manager.register(plugin, label)
-            self.manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            if self.manager.is_registered(plugin):
-                self.manager.unregister(plugin)
-            raise PluginError(_explain(label, error)) from error
+        hook_into(self.manager, plugin, label)
         self._origins[label] = Origin(label, distribution, version)
 
     def _things(self, kind: str) -> Iterator[tuple[Any, str]]:
@@ -130,53 +184,92 @@ class PluginHost:
                 yield thing, impl.plugin_name
 
 
-def create_host(plugins: Iterable[object] = (), *, autoload: bool | None = None) -> PluginHost:
+def create_host(
+    plugins: Iterable[object] = (), *, autoload: bool | None = None, allowed: Sequence[str] | None = None
+) -> PluginHost:
     """Build a host with medtune's own plugins, the installed ones, and ``plugins``.
+
+    An installed plugin that is broken is disabled and the others are used; one that is handed over is an error.
 
     Args:
         plugins: modules or objects with hook implementations, registered last.
         autoload: whether plugins are loaded from entry points; None asks the environment variable
             ``MEDTUNE_DISABLE_PLUGIN_AUTOLOAD``.
+        allowed: distributions, "NAME" or "NAME==VERSION", whose installed plugins may load; None for all. No other one is
+            imported. The environment variable ``MEDTUNE_PLUGINS`` narrows it.
 
     Raises:
-        PluginImportError: an installed plugin cannot be imported.
-        PluginError: a plugin implements a hook that does not exist, or with unknown arguments.
+        PluginError: one of ``plugins`` implements a hook that does not exist, or with unknown arguments.
     """
-    host = PluginHost(_empty_manager())
-    for dotted in BUILTIN_PLUGINS:
-        host.register(import_module(dotted), dotted, distribution=OWN, version=__version__)
     if autoload is None:
         autoload = os.environ.get(AUTOLOAD_SWITCH, "") in ("", "0")
-    if autoload:
-        for entry_point in sorted(entry_points(group=hookspecs.PROJECT), key=lambda e: e.name):
-            name, version = (entry_point.dist.name, entry_point.dist.version) if entry_point.dist else ("", "")
-            host.register(_load(entry_point), entry_point.name, distribution=name, version=version)
+    points, named, refused = permitted(entry_points(group=hookspecs.PROJECT) if autoload else (), allowed)
+    host = PluginHost(empty_manager(), named=named)
+    for dotted in BUILTIN_PLUGINS:
+        host.register(import_module(dotted), dotted, distribution=OWN, version=__version__)
+    for entry, reason in refused.items():
+        host.disable(Origin(entry), reason)
+    _add_installed(host, [Installed(point) for point in sorted(points, key=lambda point: point.name)])
     for plugin in plugins:
         host.register(plugin)
     return host
 
 
-def _empty_manager() -> pluggy.PluginManager:
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    return manager
+def host_of(plugins: PluginHost | Iterable[object], allowed: Sequence[str] | None = None) -> PluginHost:
+    """Return a host as it was given, or one with these plugins; in both, installed ones are those that are allowed."""
+    host = plugins if isinstance(plugins, PluginHost) else create_host(plugins, allowed=allowed)
+    return host if allowed is None else host.only(allowed)
 
 
-def _load(entry_point: EntryPoint) -> object:
-    distribution = entry_point.dist.name if entry_point.dist else "unknown"
+def listed_in(plugins: PluginHost | Iterable[object]) -> tuple[tuple[str, ...] | None, PluginHost]:
+    """Return the distributions that are named among ``plugins``, None where none is, and the host of all of them."""
+    if isinstance(plugins, PluginHost):
+        return None, plugins
+    given = list(plugins)
+    allowed = tuple(each for each in given if isinstance(each, str)) or None
+    return allowed, host_of([each for each in given if not isinstance(each, str)], allowed)
+
+
+def _add_installed(host: PluginHost, found: Sequence[Installed]) -> None:
+    """Register the installed plugins that work, each tried alone; what two of them provide under one name, neither does."""
+    whole = _whole(host, found)
+    owners: dict[tuple[str, str], set[Origin]] = defaultdict(set)
+    for kind in KINDS if whole else ():
+        for name, (_thing, owner) in host.provided(kind).items():
+            owners[kind, name].add(host.origin(owner))
+    for origin, (_plugin, provides) in whole.items():
+        for thing in provides:
+            owners[thing].add(origin)
+    for origin, (plugin, provides) in whole.items():
+        clashes = [(thing, other) for thing in sorted(provides) for other in owners[thing] - {origin}]
+        if clashes:
+            (kind, name), other = clashes[0]
+            host.disable(origin, f"{kind} '{name}' is also provided by {other}; uninstall or allow one of them")
+        else:
+            host.register(plugin, origin.plugin, distribution=origin.distribution, version=origin.version)
+
+
+def _whole(host: PluginHost, found: Sequence[Installed]) -> dict[Origin, tuple[object, set[tuple[str, str]]]]:
+    """Import plugins and return those that keep their contracts, with kind and name of what each provides."""
+    twice = named_twice(found)
+    for label, reason in twice.items():
+        host.disable(Origin(label), reason)
+    whole: dict[Origin, tuple[object, set[tuple[str, str]]]] = {}
+    for each in found:
+        if each.label not in twice:
+            try:
+                plugin = load(each)
+                whole[each.origin] = plugin, _provided_by(plugin, each.origin)
+            except PluginError as error:
+                host.disable(each.origin, str(error))
+    return whole
+
+
+def _provided_by(plugin: object, origin: Origin) -> set[tuple[str, str]]:
+    """Return kind and name of all that a plugin provides; raise PluginError where it breaks a contract."""
+    alone = PluginHost(empty_manager())
+    alone.register(plugin, origin.plugin, distribution=origin.distribution, version=origin.version)
     try:
-        return entry_point.load()
-    except Exception as error:
-        raise PluginImportError(entry_point.name, distribution, f"{type(error).__name__}: {error}") from error
-
-
-def _explain(plugin: str, error: pluggy.PluginValidationError) -> str:
-    """Say which hook of ``plugin`` is wrong and which hook was probably meant."""
-    complaint = "; ".join(line.strip() for line in str(error).strip().splitlines())
-    unknown = re.search(r"unknown hook '(\w+)'", complaint)
-    if unknown:
-        hooks = [name for name in vars(hookspecs) if name.startswith(("provide_", "run_", "step_"))]
-        close = difflib.get_close_matches(unknown[1], hooks, n=1)
-        meant = f"did you mean '{close[0]}'?" if close else f"hooks: {', '.join(hooks)}"
-        return f"plugin '{plugin}' implements '{unknown[1]}', which is no hook; {meant}"
-    return f"plugin '{plugin}' breaks a hook's contract: {complaint}"
+        return {(kind, name) for kind in KINDS for name in alone.provided(kind)}
+    except SystemExit as error:
+        raise PluginError(f"one of its hooks ends the process (exit code {error.code})") from error

@@ -13,6 +13,7 @@ __all__ = ["FREE_FIELDS", "refuse_changes"]
 FREE_FIELDS = frozenset(
     {
         "output_dir",
+        "plugins",  # which may load; what they bring is named by other fields
         "model.fingerprint",  # a record is compared in the way in which it was made
         "eval",  # scoring leaves the training as it is; it says only how long it goes on and what is kept
         "tasks",  # how answers are scored, likewise

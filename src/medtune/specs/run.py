@@ -2,15 +2,18 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from medtune.specs.data import DataSpec
 from medtune.specs.model import LoraSpec, ModelSpec, QuantSpec
 from medtune.specs.tasks import TaskSpec
 from medtune.specs.train import EvalSpec, TrainSpec
-from medtune.specs.values import Spec
+from medtune.specs.values import Spec, split_commas
 
 __all__ = ["RunSpec"]
+
+Distribution = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*(==[\w.+!-]+)?$")]
+"""A distribution by its name, and by its exact version where that is given."""
 
 
 class RunSpec(Spec):
@@ -34,6 +37,11 @@ class RunSpec(Spec):
     """Seed of the adapter's initialisation, the order of rows, dropout and all sampling."""
     output_dir: str = "adjusted_model"
     """Run folder. Source: the tutorial."""
+    plugins: Annotated[tuple[Distribution, ...], BeforeValidator(split_commas)] | None = None
+    """Installed distributions whose plugins may load, such as "NAME" or "NAME==VERSION"; None loads all that are installed.
+
+    Others are not even imported, and one that is missing or broken is an error. ``MEDTUNE_PLUGINS`` narrows it further.
+    """
 
     @property
     def rows(self) -> DataSpec:

@@ -5,16 +5,16 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-__all__ = ["Fraction", "Names", "Positive", "Spec", "drop_foreign_pin"]
+__all__ = ["Fraction", "Names", "Positive", "Spec", "drop_foreign_pin", "split_commas"]
 
 
-def _split_commas(value: Any) -> Any:
+def split_commas(value: Any) -> Any:
     """Read "a,b" as two names, so that lists need no quotes on a command line."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 Positive = Annotated[int, Field(ge=1)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

@@ -16,7 +16,7 @@ from medtune.evaluation.source_survey import survey
 from medtune.export.report import write_report
 from medtune.planning.make_plan import make_plan
 from medtune.plugins.contracts import Example
-from medtune.plugins.host import PluginHost, create_host
+from medtune.plugins.host import PluginHost, host_of
 from medtune.runs.base_fingerprint import base_fingerprint
 from medtune.runs.durable import attempt
 from medtune.runs.foreign_adapter import ForeignAdapter, read_foreign, write_own
@@ -63,7 +63,8 @@ def adopt(
         UnsafeAdapterError: the adapter cannot be used on this base, or changes nothing there.
         DataError: there is no row to score on.
     """
-    host = plugins if isinstance(plugins, PluginHost) else create_host(plugins)
+    host = host_of(plugins, spec.plugins)
+    host.require(spec.plugins)
     with RunLock(Path(spec.output_dir)):
         asked = RunRequest(spec, host, make_plan(spec, host))
         return _adopted(asked if on_stage is None else replace(asked, on_stage=on_stage), Path(adapter))

@@ -16,7 +16,7 @@ from medtune.planning.counting import count_rows
 from medtune.planning.make_plan import make_plan, model_config, total_steps
 from medtune.plugins.host import PluginHost, create_host
 from medtune.plugins.plan import DataSize, Plan
-from medtune.specfile import apply_overrides, merge, validate_spec
+from medtune.specfile import apply_overrides, merge, stated_plugins, validate_spec
 from medtune.specs import RunSpec
 from medtune.workflow.found_rows import FoundRows, find_rows
 
@@ -74,7 +74,7 @@ def new_spec(file: Path, target: Path, wish: Wish, host: PluginHost | None = Non
     """
     if target.exists():
         raise SpecError(f"'{target}' is there already; remove it, or choose another --out")
-    host = host or create_host()
+    host = host or create_host(allowed=stated_plugins({}, wish.sets))
     given = _given(wish)
     found = find_rows(file, host, given.get("data"))
     machine = describe_machine() if wish.gpu is None else machine_with(wish.gpu)

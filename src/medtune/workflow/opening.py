@@ -42,9 +42,11 @@ def open_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec, ho
         host: finds the quantizer and the adapter's backend.
 
     Raises:
+        DisabledPluginError: a plugin that the spec lists cannot be used.
         StorageError: there is no adapter yet, or its backend cannot load one.
         UnsafeArtifactError: adapter, tokenizer or base is not the one of the run.
     """
+    host.require(spec.plugins)
     unsaid = check_adapter(folder, record, spec)
     quant = settled_quant(record, spec)
     quantizer: Quantizer = host.find("quantizer", quant.quantizer)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from medtune.errors import DamagedArtifactError, DataError
 from medtune.plugins.contracts import Example, Exported, GenerationRequest, Loaded, Message
-from medtune.plugins.host import PluginHost, create_host
+from medtune.plugins.host import PluginHost, host_of
 from medtune.runs.folder import RunFolder
 from medtune.runs.log import RunLog
 from medtune.specs import RunSpec
@@ -50,8 +50,8 @@ class Run:
             UnsafeArtifactError: its record is damaged.
         """
         folder = RunFolder(path)
-        host = plugins if isinstance(plugins, PluginHost) else create_host(plugins)
         record = folder.read()
+        host = host_of(plugins, record["spec"].get("plugins"))
         run = cls(folder, record, host, base)
         run._host = settled(host, run.spec, record.get("preparation", {}).get("tasks", []))
         return run

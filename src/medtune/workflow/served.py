@@ -9,7 +9,7 @@ from typing import Self
 
 from medtune.errors import SpecError
 from medtune.plugins.contracts import GenerationRequest, Loaded
-from medtune.plugins.host import PluginHost, create_host
+from medtune.plugins.host import PluginHost, host_of
 from medtune.runs.folder import RunFolder
 from medtune.specs import RunSpec
 from medtune.workflow.answering import Answering
@@ -44,11 +44,11 @@ class ServedRuns:
 
     Args:
         slots: answers that are decoded together where a run's spec leaves that open.
-        host: the plugins.
+        host: the plugins; None takes those that the first run lists.
     """
 
     def __init__(self, slots: int, host: PluginHost | None = None) -> None:
-        self._host, self._slots = host or create_host(), slots
+        self._host, self._slots = host, slots
         self._first: Opened | None = None
         self._loaded: Loaded | None = None
         self._models: dict[str, ServedModel] = {}
@@ -133,6 +133,7 @@ class ServedRuns:
         yield
 
     def _open_first(self, opened: Opened, name: str) -> None:
+        self._host = host_of(self._host or (), opened.spec.plugins)
         self._loaded = open_adapter(opened.folder, opened.record, opened.spec, self._host)
         self._first = opened
         asked = self._answering(self._loaded, opened.spec)
@@ -152,7 +153,7 @@ class ServedRuns:
     def _answering(self, loaded: Loaded, spec: RunSpec) -> Answering:
         if spec.eval.batch_size == "auto":
             spec = spec.model_copy_with(eval=spec.eval.model_copy_with(batch_size=self._slots))
-        return Answering(replace(loaded), spec, self._host)
+        return Answering(replace(loaded), spec, host_of(self._host or (), spec.plugins))
 
     def _remove(self, adapter: str) -> None:
         if self._loaded is not None and self._loaded.adapters is not None:
