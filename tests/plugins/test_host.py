@@ -9,6 +9,7 @@ from medtune import Bundle, Example, RunSpec, hookimpl
 from medtune.errors import PluginClashError, PluginError, UnknownNameError
 from medtune.plugins import hookspecs
 from medtune.plugins import host as host_module
+from medtune.plugins.hookspecs import HOOK_VERSION
 from medtune.plugins.host import AUTOLOAD_SWITCH, KINDS, create_host
 
 
@@ -77,6 +78,33 @@ def test_a_hook_with_an_unknown_argument_is_an_error():
     plugin = plugin_of("greedy", run_started=lambda spec, wallet: None)
     with pytest.raises(PluginError, match=r"'greedy'.*wallet"):
         create_host([plugin], autoload=False)
+
+
+def test_a_plugin_that_needs_newer_hooks_is_refused_by_name():
+    plugin = shouting()
+    plugin.medtune_hook_version = HOOK_VERSION
+    assert "shout" in create_host([plugin], autoload=False).provided("formatter")
+    plugin.medtune_hook_version = HOOK_VERSION + 1
+    with pytest.raises(
+        PluginError,
+        match=rf"'shouting' needs version 3 of medtune's hooks and this medtune has {HOOK_VERSION}; install",
+    ):
+        create_host([plugin], autoload=False)
+
+
+@pytest.mark.parametrize("stated", ["2", 2.0, 0, True])
+def test_a_version_of_the_hooks_that_is_no_number_is_refused(stated):
+    plugin = shouting()
+    plugin.medtune_hook_version = stated
+    with pytest.raises(PluginError, match="must be a whole number"):
+        create_host([plugin], autoload=False)
+
+
+def test_an_observer_that_takes_fewer_arguments_than_its_hook_is_called_still():
+    told = []
+    host = create_host([plugin_of("old", run_failed=lambda error: told.append(error))], autoload=False)
+    host.manager.hook.run_failed(spec=1, error="broken")
+    assert told == ["broken"]
 
 
 def test_a_thing_that_breaks_its_contract_is_an_error():

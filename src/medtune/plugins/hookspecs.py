@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 PROJECT = "medtune"
 
+HOOK_VERSION = 2
+"""Version of the contract with plugins: raised when hooks or protocols gain something that a plugin may rely on.
+
+What an earlier version had stays. A plugin that relies on a version says so by ``medtune_hook_version = 2``.
+"""
+
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 

@@ -22,10 +22,11 @@ def hook_into(manager: pluggy.PluginManager, plugin: object, label: str) -> None
     """Register a plugin under a name.
 
     Raises:
-        PluginError: the name is taken, or the plugin implements a hook that does not exist, or with unknown arguments.
+        PluginError: the name is taken, the plugin needs newer hooks, or the plugin implements a hook that does not exist, or with unknown arguments.
     """
     if manager.get_plugin(label) not in (None, plugin):
         raise PluginError(f"two plugins are called '{label}'; rename the entry point of one of them")
+    _require_hooks(plugin, label)
     try:
         manager.register(plugin, label)
         manager.check_pending()
@@ -33,6 +34,20 @@ def hook_into(manager: pluggy.PluginManager, plugin: object, label: str) -> None
         if manager.is_registered(plugin):
             manager.unregister(plugin)
         raise PluginError(_explain(label, error)) from error
+
+
+def _require_hooks(plugin: object, label: str) -> None:
+    """Refuse a plugin that was written for hooks that this medtune does not have yet."""
+    needed = getattr(plugin, "medtune_hook_version", 1)
+    if type(needed) is not int or needed < 1:
+        raise PluginError(
+            f"plugin '{label}' states medtune_hook_version {needed!r}, which must be a whole number from 1 on"
+        )
+    if needed > hookspecs.HOOK_VERSION:
+        raise PluginError(
+            f"plugin '{label}' needs version {needed} of medtune's hooks and this medtune has {hookspecs.HOOK_VERSION}; "
+            "install a newer medtune, or an older release of the plugin"
+        )
 
 
 def _explain(plugin: str, error: pluggy.PluginValidationError) -> str:
