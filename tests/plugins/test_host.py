@@ -102,9 +102,9 @@ def test_a_version_of_the_hooks_that_is_no_number_is_refused(stated):
 
 def test_an_observer_that_takes_fewer_arguments_than_its_hook_is_called_still():
     told = []
-    host = create_host([plugin_of("old", run_failed=lambda error: told.append(error))], autoload=False)
+    host = create_host([plugin_of("old", run_failed=lambda error: told.append([error]))], autoload=False)
     host.manager.hook.run_failed(spec=1, error="broken")
-    assert told == ["broken"]
+    assert told == [["broken"]]
 
 
 def test_a_thing_that_breaks_its_contract_is_an_error():

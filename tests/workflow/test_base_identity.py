@@ -92,7 +92,7 @@ def test_card_and_identity_name_what_was_loaded_and_no_path(asked, own, tmp_path
     request = asked(model={"path": str(own)})
     assert request.spec.model.name == str(own)
     assert request.plan.licences[0].startswith("own: the terms of this local base are not known to medtune")
-    write_card(tmp_path / "README.md", request.spec, request.plan.licences)
+    write_card(tmp_path / "README.md", request.spec, request.plan)
     card = (tmp_path / "README.md").read_text()
     assert "# LoRA adapter for own" in card
     assert "base_model:" not in card

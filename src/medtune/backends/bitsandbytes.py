@@ -10,6 +10,7 @@ from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import Loaded, Quantizer
 from medtune.plugins.contracts.exporting import StoredAs
 from medtune.plugins.hookspecs import hookimpl
+from medtune.plugins.origin import told_of
 from medtune.specs import ModelSpec, QuantSpec
 
 __all__ = ["BitsAndBytesQuantizer", "provide_quantizers"]
@@ -22,6 +23,10 @@ class BitsAndBytesQuantizer:
 
     name = "bitsandbytes"
     schemes = SCHEMES
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it works by."""
+        return told_of("bitsandbytes", schemes=list(SCHEMES))
 
     @quiet_libraries()
     def load(self, model: ModelSpec, spec: QuantSpec) -> Loaded:

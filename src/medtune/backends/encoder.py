@@ -10,6 +10,7 @@ from medtune.errors import NonFiniteLossError, OutOfMemoryError
 from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import EncoderJob, EncoderKind, EncoderResult, EncoderTrainer
 from medtune.plugins.hookspecs import hookimpl
+from medtune.plugins.origin import told_of
 
 __all__ = ["TransformersEncoder", "provide_encoders"]
 
@@ -21,6 +22,10 @@ class TransformersEncoder:
     """Any encoder for which transformers has a head for tokens or for texts, on a CPU or one GPU."""
 
     name = "transformers"
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it works by."""
+        return told_of("transformers")
 
     def fit_and_answer(self, job: EncoderJob) -> EncoderResult:
         """Train on the job's rows and answer what it asks.

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from medtune.errors import UnprovenAnswersError
 from medtune.machine.libraries import quiet_libraries
@@ -18,6 +18,7 @@ from medtune.plugins.contracts import (
     TokenScores,
 )
 from medtune.plugins.hookspecs import hookimpl
+from medtune.plugins.origin import told_of
 from medtune.specs import EvalSpec
 
 __all__ = ["TransformersGenerator", "completion", "provide_generators"]
@@ -37,6 +38,10 @@ class TransformersGenerator:
     """
 
     name = "transformers"
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it works by."""
+        return told_of("transformers")
 
     @quiet_libraries()
     def generate(self, loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> Sequence[Completion]:

@@ -9,6 +9,7 @@ from medtune.errors import SpecError
 from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import Adapter, Loaded
 from medtune.plugins.hookspecs import hookimpl
+from medtune.plugins.origin import told_of
 from medtune.specs import LoraSpec
 
 __all__ = ["PeftAdapter", "provide_adapters"]
@@ -27,6 +28,10 @@ class PeftAdapter:
     """
 
     name = "peft"
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it works by."""
+        return told_of("peft", kind="LoRA")
 
     def check(self, spec: LoraSpec, scheme: str, device: str | None = None) -> None:
         """Refuse what peft cannot start, or cannot save so that it loads as it was trained; loads no library.

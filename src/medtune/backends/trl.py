@@ -9,6 +9,7 @@ from medtune.machine.libraries import quiet_libraries
 from medtune.machine.optimizers import runs_as
 from medtune.plugins.contracts import Job, Loaded, PackedRows, Trainer, TrainResult
 from medtune.plugins.hookspecs import hookimpl
+from medtune.plugins.origin import told_of
 from medtune.specs import RunSpec, TrainSpec
 
 __all__ = ["TrlTrainer", "provide_trainers"]
@@ -18,6 +19,10 @@ class TrlTrainer:
     """trl's supervised fine-tuning on packed rows, on CPU and CUDA."""
 
     name = "trl"
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it works by."""
+        return told_of("trl")
 
     def fit(self, job: Job) -> TrainResult:
         """Train the adapter in place.

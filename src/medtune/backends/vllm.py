@@ -12,6 +12,7 @@ from medtune.backends.generate import completion
 from medtune.errors import SpecError
 from medtune.plugins.contracts import Completion, GenerationRequest, Generator, Loaded
 from medtune.plugins.hookspecs import hookimpl
+from medtune.plugins.origin import told_of
 from medtune.specs import EvalSpec
 
 __all__ = ["VllmGenerator", "provide_generators"]
@@ -34,6 +35,10 @@ class VllmGenerator:
 
     name = "vllm"
     loads_own_base = True
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it works by."""
+        return told_of("vllm")
 
     def generate(self, loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> Sequence[Completion]:
         """Answer each prompt.

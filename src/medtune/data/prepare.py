@@ -26,6 +26,7 @@ from medtune.data.quarantine import QUARANTINE_FILE, Quarantine, copy_quarantine
 from medtune.data.row_checks import RowChecker
 from medtune.data.splits import draw_evenly, sample_by_source
 from medtune.errors import DataError
+from medtune.plugins.code import behaviour_hash
 from medtune.plugins.contracts import EncodedExample, Example
 from medtune.plugins.host import BUILTIN_PLUGINS, PluginHost
 from medtune.specs import RunSpec
@@ -246,15 +247,18 @@ def _training_examples(
 
 
 def _key(spec: RunSpec, host: PluginHost, encoder: Encoder, checker: RowChecker | None) -> str | None:
-    """Return the cache key; None when a formatter of unknown version formats the rows, or their commit is unknown."""
-    formatters = {f.name: getattr(f, "version", None) for f in host.all("formatter")}
-    foreign = [name for name, (_, owner) in host.provided("formatter").items() if owner not in BUILTIN_PLUGINS]
-    data = spec.rows
+    """Return the cache key; None when a formatter of unknown version or code formats the rows, or their commit is unknown."""
+    provided, data = host.provided("formatter"), spec.rows
+    formatters = {name: getattr(thing, "version", None) for name, (thing, _owner) in provided.items()}
+    foreign = [name for name, (_thing, owner) in provided.items() if owner not in BUILTIN_PLUGINS]
     chosen = {member.formatter for member in (data, *data.mix)}
     in_use = foreign if "auto" in chosen else [n for n in foreign if n in chosen]
     training, validation = training_fingerprint(data), validation_fingerprint(data)
-    if any(formatters[name] is None for name in in_use) or training is None or validation is None:
+    code = {name: behaviour_hash(provided[name][0]) for name in in_use}
+    unknown = any(formatters[name] is None or code[name] is None for name in in_use)
+    if unknown or training is None or validation is None:
         return None
+    origins = {name: host.origin(provided[name][1]) for name in in_use}
     facts = {
         "medtune": __version__,
         "layout": _LAYOUT,
@@ -262,6 +266,7 @@ def _key(spec: RunSpec, host: PluginHost, encoder: Encoder, checker: RowChecker 
         "validation": validation,
         "files": files_told(data),  # the report names them: equal rows of another folder have another account
         "formatters": formatters,
+        "plugins": {name: [str(origin), code[name]] for name, origin in origins.items()},
         "encoder": encoder.fingerprint,
         "spec": data.model_dump(
             mode="json", exclude={"source", "validation", "cache", "accept_loss", "accept_overlap"}

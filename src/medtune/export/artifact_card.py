@@ -19,7 +19,7 @@ tags: [medtune]
 
 # {label}, tuned: {to}
 
-Written by medtune from a LoRA run on {data}. It is a research artefact: its answers are no medical advice, and it was not
+Written by medtune from a run on {data}. It is a research artefact: its answers are no medical advice, and it was not
 assessed as a medical device. {state}
 
 | setting | value |

@@ -15,6 +15,7 @@ from medtune.export.adapter_delta import read_delta
 from medtune.export.merged import TOKENIZER_FILES, MergedExporter, copy_tokenizer
 from medtune.export.options import chosen, read_options, switch
 from medtune.plugins.contracts import Exported, ExportSource
+from medtune.plugins.origin import told_of
 
 __all__ = ["UPLOADED", "HubExporter"]
 
@@ -43,6 +44,10 @@ class HubExporter:
     """
 
     name = "hub"
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it works by."""
+        return told_of("safetensors")
 
     def check(self, source: ExportSource, options: Mapping[str, Any]) -> None:
         """Refuse before anything is loaded: no name, terms not accepted, no token."""

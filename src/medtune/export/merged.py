@@ -10,6 +10,7 @@ from medtune.errors import SpecError
 from medtune.export.options import chosen, read_options
 from medtune.export.tuned_weights import SOURCES, TunedWeights, base_source
 from medtune.plugins.contracts import Exported, ExportSource
+from medtune.plugins.origin import told_of
 
 __all__ = ["DTYPES", "TOKENIZER_FILES", "MergedExporter", "copy_tokenizer"]
 
@@ -36,6 +37,10 @@ class MergedExporter:
     """
 
     name = "merged"
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it works by."""
+        return told_of("safetensors")
 
     def check(self, source: ExportSource, options: Mapping[str, Any]) -> None:
         """Refuse what cannot be merged, before anything is loaded."""

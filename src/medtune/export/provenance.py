@@ -82,6 +82,7 @@ def settings_section(record: Mapping[str, Any]) -> str:
         _facts(title, values)
         for title, values in (
             ("Plan", planned),
+            ("Plugins", _plugins(plan.get("plugins", ()))),
             ("Proof", _proof(record.get("proof", {}))),
             ("Run", general),
             *((name, part) for name, part in groups.items()),
@@ -96,6 +97,21 @@ def settings_section(record: Mapping[str, Any]) -> str:
         f'<div class="facts">{facts}</div>' if facts else "",
         f"<h3>Terms of model and data</h3><ul>{terms}</ul>" if terms else "",
     )
+
+
+def _plugins(plugins: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return of each plugin who brought it, which code it is, and what it was used for."""
+    found: dict[str, str] = {}
+    for plugin in plugins:
+        origin = f"{plugin['distribution']} {plugin['version']}".strip() or "an object handed over in Python"
+        code = "" if plugin["sha256"] is None else f", code {plugin['sha256'][:16]}"
+        described = [
+            f"; {kind}: {' '.join(str(value) for value in facts.values() if isinstance(value, str))}"
+            for kind, facts in plugin["describes"].items()
+            if facts
+        ]
+        found[plugin["name"]] = f"{origin}{code}{''.join(described)}"
+    return found
 
 
 def _proof(proof: Mapping[str, Any]) -> dict[str, Any]:

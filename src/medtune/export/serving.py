@@ -11,6 +11,7 @@ from medtune.export.adapter_delta import read_delta
 from medtune.export.merged import copy_tokenizer
 from medtune.export.options import read_options
 from medtune.plugins.contracts import Exported, ExportSource
+from medtune.plugins.origin import told_of
 
 __all__ = ["SMOKE_SCRIPT", "AdapterForServer"]
 
@@ -31,6 +32,10 @@ class AdapterForServer:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it works by."""
+        return told_of("safetensors")
 
     def check(self, source: ExportSource, options: Mapping[str, Any]) -> None:
         """Refuse adapters that this server cannot load, or would load only in part."""

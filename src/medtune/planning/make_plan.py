@@ -16,9 +16,11 @@ from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
 from medtune.planning.outlook import outlook
+from medtune.planning.required import require_backends
 from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize, Plan
+from medtune.plugins.provenance import plugins_in_use
 from medtune.specs import RunSpec
 
 __all__ = ["local_config", "make_plan", "require_backends", "total_steps"]
@@ -58,7 +60,7 @@ def make_plan(
     fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
     decided = _decided(choice, spec, machine)
     return Plan(
-        backends=require_backends(spec, host, "cuda" if machine.accelerator else "cpu"),
+        **_made_by(spec, host, machine),
         fits=fits,
         advice=advice,
         scheme_reason=reason,
@@ -68,6 +70,12 @@ def make_plan(
         **_sized(spec, size, choice),
         **outlook(spec, host, shape, decided.get("path", "plain"), size, machine),
     )
+
+
+def _made_by(spec: RunSpec, host: PluginHost, machine: Machine) -> dict[str, Any]:
+    """Return the fields of a plan that say by what it is done."""
+    backends = require_backends(spec, host, "cuda" if machine.accelerator else "cpu")
+    return {"backends": backends, "plugins": plugins_in_use(host, backends)}
 
 
 def _stated(spec: RunSpec, shape: Shape | None, machine: Machine, bundles: list[Bundle]) -> dict[str, Any]:
@@ -253,34 +261,6 @@ def _tokens(spec: RunSpec, size: DataSize | None, steps: int | None) -> int | No
     if spec.train.max_steps is None:  # windows at the end of an epoch are not full
         rows = min(rows, size.rows * math.ceil(spec.train.num_train_epochs or 1.0))
     return round(size.tokens / size.rows * rows)
-
-
-def require_backends(spec: RunSpec, host: PluginHost, device: str | None = None) -> dict[str, str]:
-    """Return kind -> name of the backends in use.
-
-    Args:
-        spec: the run.
-        host: the plugins.
-        device: kind of the device that trains; None where it is not known.
-
-    Raises:
-        UnknownNameError: one of them is not registered.
-        SpecError: the adapter's backend refuses what is asked of it.
-    """
-    used = {
-        "quantizer": spec.quant.quantizer,
-        "adapter": spec.lora.backend,
-        "trainer": spec.train.backend,
-        "generator": spec.eval.backend,
-    }
-    if spec.data.formatter != "auto":
-        used["formatter"] = spec.data.formatter
-    for kind, name in used.items():
-        host.find(kind, name)
-    refuse = getattr(host.find("adapter", spec.lora.backend), "check", None)
-    if refuse is not None:
-        refuse(spec.lora, spec.quant.scheme, device)
-    return {"formatter": "auto", **used}
 
 
 def _licences(spec: RunSpec, bundles: list[Bundle]) -> tuple[str, ...]:

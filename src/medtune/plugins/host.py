@@ -95,6 +95,12 @@ class PluginHost:
             found[thing.name] = (thing, owner)
         return dict(sorted(found.items()))
 
+    def everything(self) -> Iterator[tuple[str, str, Any, str]]:
+        """Yield kind, name, thing and owner of all that plugins provide."""
+        for kind in KINDS:
+            for name, (thing, owner) in self.provided(kind).items():
+                yield kind, name, thing, owner
+
     def all(self, kind: str) -> list[Any]:
         """Return all things of a kind, in the order of their names."""
         settled = self.settled_tasks if kind == "task" else {}

@@ -78,6 +78,8 @@ class Plan:
         proof: what is proved of the loss before training: the "ways" to compute it in the order in which they are tried, and
             the "bounds" of what is rounding; once it was proved also the outcome, as ``TrainResult.proof``. Empty where the
             trainer proves nothing.
+        plugins: what the run is made by, one mapping for each plugin in use: ``name``, ``distribution``, ``version``, ``sha256`` of
+            its code, what it ``provides`` by kind, and how each backend in use ``describes`` itself.
     """
 
     backends: Mapping[str, str]
@@ -112,6 +114,11 @@ class Plan:
     scoring_seconds: float | None = None
     path_reason: str = ""
     proof: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    plugins: tuple[Mapping[str, Any], ...] = ()
+
+    def description(self, kind: str) -> Mapping[str, Any]:
+        """Return what the backend of a kind says of itself; empty where it says nothing."""
+        return next((each["describes"][kind] for each in self.plugins if kind in each["describes"]), {})
 
     @property
     def peak_gib(self) -> float | None:
@@ -188,6 +195,7 @@ class Plan:
         }
         values.pop("allocated_gib")
         values["licences"] = list(self.licences)
+        values["plugins"] = list(self.plugins)
         values["download"] = self.download
         values["restored_weights"] = self.dequantized_weights  # the key's former name; keys are added, never renamed
         return values

@@ -42,5 +42,5 @@ def write_beside(
     save_tokenizer(tokenizer, path)
     write_contract(path, encoder_of(asked.spec, tokenizer))
     write_identity(path, asked.folder.read())
-    write_card(path / "README.md", plan.settle(asked.spec), plan.licences, adopted)
+    write_card(path / "README.md", plan.settle(asked.spec), plan, adopted)
     check_files(path, asked.spec)

@@ -15,6 +15,7 @@ from medtune.export.llama_cpp.writing import WholeModel, write_model
 from medtune.export.options import chosen, read_options, switch
 from medtune.export.tuned_weights import SOURCES, TunedWeights, base_source
 from medtune.plugins.contracts import Exported, ExportSource
+from medtune.plugins.origin import told_of
 
 __all__ = ["GgufAdapterExporter", "GgufExporter"]
 
@@ -46,6 +47,10 @@ class GgufExporter:
 
     def __init__(self, name: str = "gguf", *, adds_bos: bool = True) -> None:
         self.name, self._adds_bos = name, adds_bos
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it works by."""
+        return told_of("gguf")
 
     def check(self, source: ExportSource, options: Mapping[str, Any]) -> None:
         """Refuse what cannot be written, before anything is loaded."""
@@ -82,6 +87,10 @@ class GgufAdapterExporter:
 
     def __init__(self, name: str = "gguf-adapter") -> None:
         self.name = name
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it works by."""
+        return told_of("gguf")
 
     def check(self, source: ExportSource, options: Mapping[str, Any]) -> None:
         """Refuse what cannot be written, before anything is loaded."""

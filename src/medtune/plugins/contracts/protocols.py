@@ -1,4 +1,7 @@
-"""What a plugin's things must offer: one protocol for each kind."""
+"""What a plugin's things must offer: one protocol for each kind.
+
+Each may also have ``describe() -> Mapping[str, Any]``: what it is and works by, as JSON values, for plan, card and report.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +34,8 @@ class PromptFormatter(Protocol):
 
     May also have ``columns``, the names by which ``data.formatter = "auto"`` recognises its rows (without them it is
     chosen by name only), ``optional_columns``, which it reads where they are there, and ``version``, a text that is
-    changed whenever it gives other examples (without one, rows it prepared are not kept on disk).
+    changed whenever it gives other examples for a reason that its code does not show (without one, rows it prepared are not
+    kept on disk).
     """
 
     name: str

@@ -20,6 +20,7 @@ from medtune.errors import SpecError, UnsafeArtifactError
 from medtune.export.artifact_card import write_export_card
 from medtune.plugins.contracts import Exported, Exporter, ExportSource, Loaded
 from medtune.plugins.host import PluginHost
+from medtune.plugins.provenance import plugins_in_use
 from medtune.runs.folder import RunFolder
 from medtune.runs.store import publish
 from medtune.specs import RunSpec
@@ -230,6 +231,7 @@ def _describe(
         "facts": dict(exported.facts),
         "stop_ids": list(source.stop_ids),
         "proof": dict(proof),
+        "plugins": list(plugins_in_use(asked.host, {"exporter": asked.to})),
         "usage": list(exported.usage),
     }
     file = work / EXPORT_FILE

@@ -1,0 +1,56 @@
+"""What a run was made by: the plugins in use, their distributions and code, and what their backends say of themselves."""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from medtune.errors import PluginError
+from medtune.plugins.code import code_hash
+
+if TYPE_CHECKING:
+    from medtune.plugins.host import PluginHost
+
+__all__ = ["plugins_in_use"]
+
+
+def plugins_in_use(host: "PluginHost", backends: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
+    """Return the plugins that provide ``backends`` (kind -> name), and every other one that is not medtune's own.
+
+    These may observe or score. Each is ``name``, ``distribution`` and ``version`` (both empty for an object that was handed
+    over in Python), ``sha256`` of its code (None where it is not known), ``provides`` (kind -> names, of medtune's own plugins
+    those in use) and ``describes`` (kind -> what the backend in use says of itself).
+
+    Raises:
+        PluginError: a backend describes itself by anything but a mapping of JSON values.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    things: dict[str, list[object]] = {}
+    for label, plugin in sorted(host.manager.list_name_plugin()):
+        origin = host.origin(label)
+        facts: dict[str, Any] = {"name": label, "distribution": origin.distribution, "version": origin.version}
+        found[label] = {**facts, "sha256": None, "provides": {}, "describes": {}}
+        things[label] = [plugin]
+    for kind, name, thing, owner in host.everything():
+        is_used = backends.get(kind) == name
+        if is_used:
+            found[owner]["describes"][kind] = _described(kind, name, thing)
+        if is_used or not host.origin(owner).is_own:
+            found[owner]["provides"].setdefault(kind, []).append(name)
+            things[owner].append(thing)
+    used = {label: facts for label, facts in found.items() if facts["provides"] or not host.origin(label).is_own}
+    for label, facts in used.items():
+        facts["sha256"] = code_hash(things[label], is_own=host.origin(label).is_own)
+    return tuple(used.values())
+
+
+def _described(kind: str, name: str, thing: Any) -> dict[str, Any]:
+    """Return what a backend says of itself; empty where it says nothing."""
+    describe = getattr(thing, "describe", None)
+    said = {} if describe is None else describe()
+    try:
+        json.dumps(said, allow_nan=False)
+    except (TypeError, ValueError):
+        said = None
+    if not isinstance(said, Mapping):
+        raise PluginError(f"{kind} '{name}' must describe itself by a mapping of JSON values")
+    return dict(said)
