@@ -18,6 +18,7 @@ __all__ = ["apply_overrides", "merge", "override_values", "read_spec_file", "sta
 _PINNED_TO = {
     "model.name": ("model.revision",),
     "model.path": ("model.name",),
+    **{f"{part}.backend": (f"{part}.options",) for part in ("quant", "lora", "train", "eval")},
     "data.source": ("data.revision", "data.subset", "data.split", "data.validation"),
 }
 """Changing the key on the left makes the values on the right, which belong to the old one, meaningless."""

@@ -28,11 +28,19 @@ def doctor(as_json: AsJson = False, traceback: Traceback = False) -> None:
 
 
 def schema(as_json: AsJson = False, traceback: Traceback = False) -> None:
-    """Print the JSON schema of a run spec, with a description of every field."""
+    """Print the JSON schema of a run spec, with a description of every field, and of the options that backends take."""
+    from pydantic import BaseModel
+
     from medtune.cli.console import print_json
+    from medtune.plugins.host import create_host
     from medtune.specs import RunSpec
 
-    print_json(RunSpec.model_json_schema())
+    options: dict[str, dict[str, Any]] = {}
+    for kind, name, thing, _owner in create_host().everything():
+        model = getattr(thing, "options", None)
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            options.setdefault(kind, {})[name] = model.model_json_schema()
+    print_json({**RunSpec.model_json_schema(), "x-backend-options": options})
 
 
 def _print_diagnosis(found: dict[str, Any]) -> None:

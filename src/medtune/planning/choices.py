@@ -58,6 +58,7 @@ class Choices:
         sample_tokens: length of the sample that a token lies in, on average over tokens; 0 where unknown.
         may_split: whether micro-batches may differ from what the spec says: not with several processes.
         fp8_backend: quantizer that stores in fp8, None without one.
+        bits: of a parameter in the spec's scheme, where that is not one of medtune's.
     """
 
     shape: Shape
@@ -67,6 +68,7 @@ class Choices:
     sample_tokens: float = 0.0
     may_split: bool = True
     fp8_backend: str | None = None
+    bits: float | None = None
 
     def best(self, spec: RunSpec) -> Choice:
         """Return the fastest choice that fits, among nearly equal ones the smallest; if none fits, the smallest of all.
@@ -179,6 +181,7 @@ class Choices:
             on_gpu=accelerator is not None,
             big_workspace=accelerator is not None and accelerator.capability >= _BIG_WORKSPACE,
             keeps_dequantized=keeps_dequantized,
+            bits=self.bits,
         )
         return self._weighed(setting, effective // rows)
 
@@ -255,7 +258,7 @@ def _row_by_row(spec: RunSpec) -> RunSpec | None:
 def _four_bits(spec: RunSpec) -> RunSpec | None:
     if spec.quant.scheme in ("nf4", "fp4"):
         return None
-    return spec.model_copy_with(quant=spec.quant.model_copy_with(scheme="nf4", backend="bitsandbytes"))
+    return spec.model_copy_with(quant=spec.quant.model_copy_with(scheme="nf4", backend="bitsandbytes", options={}))
 
 
 def _halve_length(spec: RunSpec) -> RunSpec | None:

@@ -16,12 +16,12 @@ from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
 from medtune.planning.outlook import outlook
-from medtune.planning.required import require_backends
+from medtune.planning.required import bits_of, require_backends
 from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize, Plan
 from medtune.plugins.provenance import plugins_in_use
-from medtune.specs import RunSpec
+from medtune.specs import QUANT_SCHEMES, RunSpec
 
 __all__ = ["local_config", "make_plan", "require_backends", "total_steps"]
 
@@ -54,7 +54,9 @@ def make_plan(
     bundles: list[Bundle] = host.all("bundle")
     shape = Shape.of(model_config(spec, bundles))
     size = size or _stated_size(spec, bundles)
-    choices = None if shape is None else _choices(shape, machine, host, size)
+    bits = bits_of(spec, host)
+    is_known = spec.quant.scheme in (*QUANT_SCHEMES, "auto") or bits is not None
+    choices = _choices(shape, machine, host, size, bits) if shape is not None and is_known else None
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
@@ -90,7 +92,7 @@ def _stated(spec: RunSpec, shape: Shape | None, machine: Machine, bundles: list[
     }
 
 
-def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | None) -> Choices:
+def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | None, bits: float | None) -> Choices:
     supervised, common, sample_tokens = SUPERVISED, dict[int, float](), 0.0
     if size is not None and size.measured and size.tokens:
         supervised = size.facts.get("supervised_tokens", SUPERVISED * size.tokens) / size.tokens
@@ -105,6 +107,7 @@ def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | 
         sample_tokens=sample_tokens,
         may_split=world_size() == 1,
         fp8_backend=next(stores_fp8, None),
+        bits=bits,
     )
 
 
@@ -208,6 +211,11 @@ def local_config(spec: RunSpec) -> Mapping[str, Any] | None:
 
 
 def _judge(choices: Choices | None, choice: Choice | None, spec: RunSpec) -> tuple[bool, str]:
+    if (choices is None or choice is None) and spec.quant.scheme not in QUANT_SCHEMES:
+        return True, (
+            f"quantizer '{spec.quant.quantizer}' does not say what a parameter takes in scheme '{spec.quant.scheme}' "
+            "(bits_per_parameter), so memory was not estimated"
+        )
     if choices is None or choice is None:
         why = (
             "before its config.json is local"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from medtune.machine.gpus import Gpu
 from medtune.planning.memory import Setting, Shape
+from medtune.specs import QUANT_SCHEMES
 
 __all__ = ["Speed", "estimate_speed", "useful_work"]
 
@@ -52,13 +53,13 @@ def useful_work(shape: Shape, setting: Setting) -> float:
 
 
 def estimate_speed(shape: Shape, setting: Setting, gpu: Gpu | None) -> Speed | None:
-    """Return the estimate for a GPU; None without one, or when its speed is unknown.
+    """Return the estimate for a GPU; None without one, or when its speed, or that of the storage, is unknown.
 
     A micro-batch takes the larger of two times: its arithmetic (useful work, forward once more when recomputing, less what
     samples have in common) at the utilization of the path plus reading (and dequantizing) the weights in every pass, or
     the least that its layers take.
     """
-    if gpu is None or not gpu.tflops:
+    if gpu is None or not gpu.tflops or setting.spec.quant.scheme not in QUANT_SCHEMES:
         return None
     is_fp8 = setting.spec.quant.scheme == "fp8" and setting.path == "fast"
     peak = (gpu.fp8_tflops or gpu.tflops) if is_fp8 else gpu.tflops

@@ -4,11 +4,14 @@ import re
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from medtune.specs.values import Names, Positive, Spec, drop_foreign_pin
+from medtune.specs.values import Names, Options, Positive, Spec, drop_foreign_pin
 
-__all__ = ["LoraSpec", "ModelSpec", "QuantSpec", "base_label"]
+__all__ = ["QUANT_SCHEMES", "LoraSpec", "ModelSpec", "QuantSpec", "base_label"]
+
+QUANT_SCHEMES = ("nf4", "fp4", "int8", "fp8", "none")
+"""Storage schemes that medtune's own quantizers have, and whose memory and speed the plan knows."""
 
 STARLING = "berkeley-nest/Starling-LM-7B-alpha"
 STARLING_REVISION = "1dddf3b95bc1391f6307299eb1c162c194bde9bd"
@@ -82,15 +85,19 @@ class ModelSpec(Spec):
 class QuantSpec(Spec):
     """How the frozen base is stored."""
 
-    scheme: Literal["nf4", "fp4", "int8", "fp8", "none", "auto"] = "nf4"
-    """Storage of the linear layers; "auto" is fp8, none or nf4 by memory and hardware, as the plan says. Source: the
-    tutorial, arXiv 2305.14314 for NF4."""
+    scheme: Annotated[
+        str, StringConstraints(pattern=r"^[a-z0-9][\w.-]*$"), Field(examples=[*QUANT_SCHEMES, "auto"])
+    ] = "nf4"
+    """Storage of the linear layers: nf4, fp4, int8, fp8 or none, or a scheme of a registered quantizer's own; "auto" is fp8,
+    none or nf4 by memory and hardware, as the plan says. Source: the tutorial, arXiv 2305.14314 for NF4."""
     double_quant: bool = True
     """Whether the scales of a 4-bit scheme are quantized too (saves 0.4 bit per parameter). Source: the tutorial."""
     compute_dtype: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Type of the matrix products: "auto" is bf16 where the hardware has it, else fp16, on a CPU fp32."""
     backend: str = "bitsandbytes"
     """Name of the registered quantizer; the default leaves the scheme "fp8" to the quantizer of that name."""
+    options: Options = Field(default_factory=dict)
+    """What this quantizer takes besides, by its own names; ``medtune schema`` lists them. medtune's own take none."""
 
     @property
     def quantizer(self) -> str:
@@ -120,3 +127,5 @@ class LoraSpec(Spec):
     needs scheme "none", and an even r; "loftq" needs scheme "nf4" or "fp4", a CUDA GPU, and no DoRA."""
     backend: str = "peft"
     """Name of the registered adapter."""
+    options: Options = Field(default_factory=dict)
+    """What this adapter takes besides, by its own names; ``medtune schema`` lists them. medtune's own takes none."""

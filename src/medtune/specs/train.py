@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medtune.specs.values import Fraction, Positive, Spec
+from medtune.specs.values import Fraction, Options, Positive, Spec
 
 __all__ = ["EvalSpec", "TrainSpec"]
 
@@ -81,6 +81,8 @@ class TrainSpec(Spec):
     """
     backend: str = "trl"
     """Name of the registered trainer."""
+    options: Options = Field(default_factory=dict)
+    """What this trainer takes besides, by its own names; ``medtune schema`` lists them. medtune's own takes none."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -127,6 +129,8 @@ class EvalSpec(Spec):
     """Whether report.html shows sampled inputs and answers, which may be patients' texts."""
     backend: str = "transformers"
     """Name of the registered generator."""
+    options: Options = Field(default_factory=dict)
+    """What this generator takes besides, by its own names; ``medtune schema`` lists them. medtune's own take none."""
 
     @model_validator(mode="after")
     def _scores_for_choices(self) -> Self:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
-__all__ = ["Fraction", "Names", "Positive", "Spec", "drop_foreign_pin", "split_commas"]
+__all__ = ["Fraction", "Names", "Options", "Positive", "Spec", "drop_foreign_pin", "split_commas"]
 
 
 def split_commas(value: Any) -> Any:
@@ -15,6 +15,7 @@ def split_commas(value: Any) -> Any:
 
 Positive = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
+Options = dict[str, JsonValue]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

@@ -140,7 +140,7 @@ def _fast_layers(shape: Shape, setting: Setting) -> float:
 
 
 def _dequantizes(setting: Setting) -> bool:
-    return setting.spec.quant.scheme in ("nf4", "fp4", "int8", "fp8")
+    return setting.spec.quant.scheme != "none"
 
 
 def _largest(shape: Shape) -> int:

@@ -34,6 +34,7 @@ class Setting:
         sample_tokens: length of the sample that a token lies in, on average over tokens; 0 where rows are not counted.
         on_gpu: whether the device is a GPU.
         big_workspace: whether matrix products reserve what they do from capability 9.0 on.
+        bits: of a parameter of a linear layer in a scheme that is not one of medtune's; None for those that are.
         keeps_dequantized: whether the weights of a 4-bit base stay dequantized while the fast path trains.
     """
 
@@ -49,6 +50,7 @@ class Setting:
     on_gpu: bool = True
     big_workspace: bool = True
     keeps_dequantized: bool = False
+    bits: float | None = None
 
     @property
     def width(self) -> int:

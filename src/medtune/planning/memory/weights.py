@@ -5,6 +5,7 @@ import math
 from medtune.machine.optimizers import runs_as
 from medtune.planning.memory.setting import Setting
 from medtune.planning.memory.shape import Shape
+from medtune.specs import QUANT_SCHEMES
 
 __all__ = ["base_bytes", "optimizer_bytes"]
 
@@ -20,7 +21,7 @@ def base_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
 
     Quantized are the blocks' linear weights N = layers * sum(inputs * outputs). "base" holds N / 2 bytes in 4 bits, N in
     int8, N or 2 N in fp8 (the fast path keeps a transposed copy, since fp8 products read both factors by rows), else N
-    values of the compute type. "scales": in 4 bits one per 64 weights, fp32, or with double quantization one byte each
+    values of the compute type; in a scheme of a plugin's own it holds what that says, scales included. "scales": in 4 bits one per 64 weights, fp32, or with double quantization one byte each
     and an fp32 per 256 of them; in int8 and fp8 one fp32 per output (the fast path joins them anew: twice, and ones for
     the transposed copy). "embeddings": embedding, head, norms and biases in the compute type.
     """
@@ -37,6 +38,8 @@ def base_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
         joined = scheme == "fp8" and setting.path == "fast"
         stored = weights * (2.0 if joined else 1.0)
         scales = float(_FP32 * (2 * outputs + inputs if joined else outputs))
+    elif scheme not in QUANT_SCHEMES and setting.bits is not None:
+        stored = weights * setting.bits / 8
     embeddings = (shape.embedding_parameters + shape.small_parameters) * width
     return {"base": stored, "scales": scales, "embeddings": float(embeddings)}
 
