@@ -10,6 +10,8 @@ MedtuneError
 │   ├── BaseUnsuitedError
 │   └── PluginError
 │       ├── PluginClashError
+│       ├── PluginContractError
+│       ├── PluginFailedError
 │       └── PluginImportError
 ├── DataError (exit 3)
 │   └── UnusableRowError
