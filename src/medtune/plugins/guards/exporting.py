@@ -83,7 +83,7 @@ def _files(run: Path, target: Path) -> _Listing:
 
 def _names(folder: Path) -> set[str]:
     """Return what lies in a folder, but for other exports that are being written there; nothing of a shared folder."""
-    if folder.stat().st_mode & 0o002:
+    if not folder.is_dir() or folder.stat().st_mode & 0o002:
         return set()  # anyone may write there meanwhile
     return {
         entry.name

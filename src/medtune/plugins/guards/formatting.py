@@ -49,6 +49,8 @@ def _twice(call: Call, row: Mapping[str, Any]) -> Any:
     found = call.function(row)
     changed = [column for column, value in held.items() if not _alike(value, before[column])]
     call.require(not changed, f"changed column '{changed[0] if changed else ''}' of a row it was given", _ONE_EXAMPLE)
+    if found is not None:
+        _require_types(call, found)
     try:
         second = call.function(again)
     except Exception as error:  # noqa: BLE001 - the first time it raised nothing
