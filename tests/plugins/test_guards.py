@@ -95,6 +95,10 @@ def test_medtunes_own_things_are_handed_out_as_they_are():
     assert all(not hasattr(thing, "__wrapped__") for kind in KINDS for thing in host.all(kind))
 
 
+def tuple_of_nothing():
+    return ()
+
+
 def test_a_hook_that_provides_is_called_once_per_host():
     calls = []
     plugin = plugin_of("counted", provide_formatters=lambda: calls.append(1) or [Formatter()])
@@ -104,7 +108,7 @@ def test_a_hook_that_provides_is_called_once_per_host():
         host.all("formatter")
         host.with_tasks([]).provided("formatter")
     assert calls == [1]
-    host.register(plugin_of("other", provide_tasks=lambda: []))
+    host.register(plugin_of("other", provide_tasks=tuple_of_nothing))
     host.find("formatter", "plain")
     assert calls == [1, 1]
 

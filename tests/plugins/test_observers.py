@@ -5,6 +5,7 @@ import logging
 import pytest
 from guarded_things import CANARY, plugin_of
 
+from medtune import hookimpl
 from medtune.errors import DataError
 from medtune.plugins.host import create_host
 from medtune.plugins.observers import Observers
@@ -15,6 +16,15 @@ RECORD = {"step": 1, "evaluation": {"nli": 0.5}}
 
 def observing(name, function):
     return plugin_of(name, step_logged=function)
+
+
+def seeing(seen):
+    """Return an observer that keeps what it is told; pluggy reads the name of its argument."""
+
+    def see(record):
+        seen.append(record)
+
+    return see
 
 
 def told_of(host, hook="step_logged", times=1, **facts):
@@ -33,13 +43,10 @@ def test_an_observer_that_raises_keeps_no_other_from_being_told(raised, caplog):
     def fail(record):
         raise raised(CANARY)
 
-    def see(record):
-        seen.append(record)
-
     plugins = [
-        observing("before", lambda record: seen.append(record)),
+        observing("before", seeing(seen)),
         observing("sick", fail),
-        observing("after", see),
+        observing("after", seeing(seen)),
     ]
     with caplog.at_level(logging.WARNING):
         failures, said = told_of(create_host(plugins, autoload=False), times=3)
@@ -82,9 +89,7 @@ def test_what_an_observer_changes_is_a_copy_of_its_own():
         record["evaluation"].clear()
         record["step"] = "none"
 
-    host = create_host(
-        [observing("seeing", lambda record: seen.append(record)), observing("greedy", greedy)], autoload=False
-    )
+    host = create_host([observing("seeing", seeing(seen)), observing("greedy", greedy)], autoload=False)
     given = {"step": 1, "evaluation": {"nli": 0.5}}
     failures, _said = told_of(host, record=given)
     assert given == RECORD
@@ -100,8 +105,6 @@ def test_an_observer_that_wraps_the_others_is_told_too():
         return (yield)
 
     plugin = plugin_of("wrapping")
-    from medtune import hookimpl
-
     plugin.step_logged = hookimpl(around, wrapper=True, specname="step_logged")
     failures, _said = told_of(create_host([plugin], autoload=False))
     assert (seen, failures) == ([1], {})
@@ -109,7 +112,11 @@ def test_an_observer_that_wraps_the_others_is_told_too():
 
 def test_an_observer_may_take_fewer_facts():
     seen = []
-    plugin = plugin_of("brief", run_failed=lambda error: seen.append(error))
+
+    def run_failed(error):
+        seen.append(error)
+
+    plugin = plugin_of("brief", run_failed=run_failed)
     error = ValueError()
     told_of(create_host([plugin], autoload=False), "run_failed", spec=None, error=error)
     assert seen == [error]

@@ -61,7 +61,7 @@ class Boundary:
             failed = PluginFailedError(
                 str(self.origin), self.name_of(method), type(error).__name__, place_of(error, self.modules)
             )
-            withheld = WithheldError(error)
+            withheld, self._passing = WithheldError(error), None
         # outside of the handler, so that what was raised is no context of the error either
         raise failed from withheld
 
@@ -79,9 +79,8 @@ class Boundary:
 
     def require_passed(self) -> None:
         """Raise what a function of medtune raised and the plugin has swallowed."""
-        swallowed, self._passing = self._passing, None
-        if swallowed is not None:
-            raise swallowed
+        if self._passing is not None:
+            raise self._passing
 
     def _passes(self, error: BaseException, method: str) -> bool:
         if error is self._passing:

@@ -95,15 +95,11 @@ def checked_tally(call: Call) -> Callable[[Sequence[Prediction]], Any]:
         call.require(shape[0] == len(predictions), f"counted {shape[0]} rows of {len(predictions)}", _TALLY)
         total = counts.sum(axis=0)
         call.require(all(is_finite(float(value)) for value in total), "gave counts that are not finite", _TALLY)
-        figures = _guarded_figures(call, found.figures)
+        figures, parts = _guarded_figures(call, found.figures), _guarded_parts(call, found)
         if len(predictions):
-            names = figures(total).keys() | {found.secondary}
-            call.require(
-                found.primary in names or bool(found.points),
-                f"has no figure '{found.primary}', its primary one",
-                _TALLY,
-            )
-        return dataclasses.replace(found, figures=figures, **_guarded_parts(call, found))
+            names = {*figures(total), *parts["points"](range(len(predictions)))}
+            call.require(found.primary in names, f"has no figure '{found.primary}', its primary one", _TALLY)
+        return dataclasses.replace(found, figures=figures, **parts)
 
     return tally
 
