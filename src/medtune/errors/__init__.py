@@ -10,7 +10,14 @@ from medtune.errors.artifacts import (
     UnsafeArtifactError,
 )
 from medtune.errors.data import DataError, UnusableRowError
-from medtune.errors.plugins import DisabledPluginError, PluginClashError, PluginError, PluginImportError
+from medtune.errors.plugins import (
+    DisabledPluginError,
+    PluginClashError,
+    PluginContractError,
+    PluginError,
+    PluginFailedError,
+    PluginImportError,
+)
 from medtune.errors.root import MedtuneError
 from medtune.errors.run import NonFiniteLossError, OutOfMemoryError, RunInterruptedError, RunLockedError
 from medtune.errors.spec import (
@@ -39,7 +46,9 @@ __all__ = [
     "NonFiniteLossError",
     "OutOfMemoryError",
     "PluginClashError",
+    "PluginContractError",
     "PluginError",
+    "PluginFailedError",
     "PluginImportError",
     "RunInterruptedError",
     "RunLockedError",

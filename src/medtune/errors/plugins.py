@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from medtune.errors.spec import SpecError
 
-__all__ = ["DisabledPluginError", "PluginClashError", "PluginError", "PluginImportError"]
+__all__ = [
+    "DisabledPluginError",
+    "PluginClashError",
+    "PluginContractError",
+    "PluginError",
+    "PluginFailedError",
+    "PluginImportError",
+]
 
 
 class PluginError(SpecError):
@@ -18,6 +25,25 @@ class PluginClashError(PluginError):
         self.kind, self.name, self.owners = kind, name, tuple(owners)
         by = " and by ".join(map(repr, owners))
         super().__init__(f"{kind} '{name}' is registered by {by}; names must be unique: rename one or uninstall one")
+
+
+class PluginContractError(PluginError):
+    """What a plugin gives back is not what its contract says."""
+
+    def __init__(self, origin: str, call: str, found: str, wanted: str) -> None:
+        self.origin, self.call, self.found, self.wanted = origin, call, found, wanted
+        super().__init__(f"{origin}: {call} {found}; {wanted}")
+
+
+class PluginFailedError(PluginError):
+    """A plugin raised something; its text is withheld, since it may quote a row."""
+
+    def __init__(self, origin: str, call: str, raised: str, place: str) -> None:
+        self.origin, self.call, self.raised, self.place = origin, call, raised, place
+        super().__init__(
+            f"{origin} failed in {call}: {raised} at {place}, whose text is withheld since it may quote a row; see "
+            "--traceback, and repair the plugin or do without it"
+        )
 
 
 class PluginImportError(PluginError):

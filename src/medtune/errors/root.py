@@ -10,6 +10,8 @@ MedtuneError
 │   ├── BaseUnsuitedError
 │   └── PluginError
 │       ├── PluginClashError
+│       ├── PluginContractError
+│       ├── PluginFailedError
 │       ├── PluginImportError
 │       └── DisabledPluginError
 ├── DataError (exit 3)

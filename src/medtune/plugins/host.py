@@ -14,6 +14,7 @@ import pluggy
 from medtune.errors import DisabledPluginError, PluginClashError, PluginError, UnknownNameError
 from medtune.plugins import contracts, hookspecs
 from medtune.plugins.allowed import fault_of, normalized, parted, permitted
+from medtune.plugins.guards import things_of
 from medtune.plugins.installed import Installed, load, named_twice
 from medtune.plugins.manager import empty_manager, hook_into
 from medtune.plugins.origin import OWN, Origin
@@ -73,6 +74,7 @@ class PluginHost:
         self._origins = dict(origins)
         self._disabled: dict[str, str] = {}
         self._named = tuple(named)
+        self._kept: dict[str, list[tuple[Any, str]]] = {}
 
     @property
     def disabled(self) -> Mapping[str, str]:
@@ -163,6 +165,7 @@ class PluginHost:
         """Return a host with the same plugins that hands out these tasks, told what a run's sources are."""
         host = PluginHost(self.manager, self._origins, self._named)
         host._disabled = self._disabled
+        host._kept = self._kept
         host.settled_tasks = {task.name: task for task in tasks}
         return host
 
@@ -173,21 +176,18 @@ class PluginHost:
         label = name or getattr(plugin, "__name__", None) or type(plugin).__name__
         hook_into(self.manager, plugin, label)
         self._origins[label] = Origin(label, distribution, version)
+        self._kept.clear()
 
-    def _things(self, kind: str) -> Iterator[tuple[Any, str]]:
-        hook_name, contract = KINDS[kind]
-        for impl in getattr(self.manager.hook, hook_name).get_hookimpls():
-            try:
-                things: Sequence[Any] = impl.function()
-            except Exception as error:
-                raise PluginError(f"plugin '{impl.plugin_name}' failed in {hook_name}: {error!r}") from error
-            for thing in things:
-                if not isinstance(thing, contract):
-                    raise PluginError(
-                        f"plugin '{impl.plugin_name}' provides {type(thing).__name__!r} in {hook_name}, "
-                        f"which does not satisfy {contract.__name__} (see the plugin guide)"
-                    )
-                yield thing, impl.plugin_name
+    def _things(self, kind: str) -> list[tuple[Any, str]]:
+        """Return things and owners, asked for once per host."""
+        if kind not in self._kept:
+            hook_name, contract = KINDS[kind]
+            self._kept[kind] = [
+                (thing, impl.plugin_name)
+                for impl in getattr(self.manager.hook, hook_name).get_hookimpls()
+                for thing in things_of(kind, hook_name, contract, impl.function, self.origin(impl.plugin_name))
+            ]
+        return self._kept[kind]
 
 
 def create_host(
