@@ -13,6 +13,7 @@ import pluggy
 
 from medtune.errors import PluginClashError, PluginError, PluginImportError, UnknownNameError
 from medtune.plugins import contracts, hookspecs
+from medtune.plugins.carried_host import carried, unpacked
 from medtune.plugins.origin import OWN, Origin
 from medtune.version import __version__
 
@@ -57,6 +58,12 @@ class PluginHost:
         self.manager = manager
         self.settled_tasks: dict[str, Any] = {}
         self._origins = dict(origins)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a copy is made, here or in another process: of the installed plugins there, and those given here."""
+        given = [it for name, it in self.manager.list_name_plugin() if it and not self.origin(name).distribution]
+        autoload = any(origin.distribution not in ("", OWN) for origin in self._origins.values())
+        return _host_again, (carried(given), autoload, self.settled_tasks)
 
     def find(self, kind: str, name: str) -> Any:
         """Return the registered ``kind`` of that name; raise UnknownNameError with the near misses."""
@@ -153,6 +160,12 @@ def create_host(plugins: Iterable[object] = (), *, autoload: bool | None = None)
             host.register(_load(entry_point), entry_point.name, distribution=name, version=version)
     for plugin in plugins:
         host.register(plugin)
+    return host
+
+
+def _host_again(given: Sequence[object], autoload: bool, settled_tasks: dict[str, Any]) -> PluginHost:
+    host = create_host(unpacked(given), autoload=autoload)
+    host.settled_tasks = settled_tasks
     return host
 
 

@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -55,6 +55,11 @@ class Run:
         run = cls(folder, record, host, base)
         run._host = settled(host, run.spec, record.get("preparation", {}).get("tasks", []))
         return run
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a copy is made, here or in another process: opened anew by its path, its model not yet loaded."""
+        base = None if self._base is None else Path(self._base).absolute()  # the working directory may be another there
+        return partial(type(self).open, self.path.absolute(), plugins=self._host, base=base), ()
 
     @property
     def path(self) -> Path:
