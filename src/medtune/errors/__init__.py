@@ -12,7 +12,14 @@ from medtune.errors.artifacts import (
 from medtune.errors.data import DataError, UnusableRowError
 from medtune.errors.plugins import PluginClashError, PluginError, PluginImportError
 from medtune.errors.root import MedtuneError
-from medtune.errors.run import NonFiniteLossError, OutOfMemoryError, RunInterruptedError, RunLockedError
+from medtune.errors.run import (
+    NonFiniteLossError,
+    OutOfMemoryError,
+    ProcessBusyError,
+    RunIdleError,
+    RunInterruptedError,
+    RunLockedError,
+)
 from medtune.errors.spec import (
     BaseUnsuitedError,
     InvalidValueError,
@@ -40,6 +47,8 @@ __all__ = [
     "PluginClashError",
     "PluginError",
     "PluginImportError",
+    "ProcessBusyError",
+    "RunIdleError",
     "RunInterruptedError",
     "RunLockedError",
     "SpecChangedError",

@@ -21,6 +21,8 @@ MedtuneError
 │   ├── UnprovenBaseError
 │   └── UnsafeAdapterError
 ├── RunLockedError (exit 5)
+│   └── ProcessBusyError
+├── RunIdleError (exit 5)
 ├── StorageError (exit 6)
 │   ├── HubError
 │   │   └── HubUnreachableError

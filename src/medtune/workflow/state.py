@@ -37,6 +37,7 @@ class RunRequest:
         on_plan: called with a plan that replaces the one before.
         on_download: called with how far a download is.
         pins: which commit of each repository is read, as JSON values.
+        cancels: each says whether somebody asked to cancel the run; called after every update and between stages.
     """
 
     spec: RunSpec
@@ -49,6 +50,7 @@ class RunRequest:
     on_plan: Tell = _ignore
     on_download: Tell = _ignore
     pins: tuple[Mapping[str, Any], ...] | None = None
+    cancels: tuple[Callable[[], bool], ...] = ()
 
     @property
     def folder(self) -> RunFolder:
