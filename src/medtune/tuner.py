@@ -1,33 +1,43 @@
 """MedTuner: composes a spec with plugins, and plans, previews and trains it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from threading import Event
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from medtune.data.base.inspection import QUICK_CHECKS, inspect_base
-from medtune.errors import SpecError
-from medtune.machine.hardware import is_first_rank
-from medtune.planning.make_plan import local_config, make_plan, require_backends
+from medtune.errors import SpecError, UnknownKeyError
+from medtune.planning.make_plan import make_plan, require_backends
 from medtune.plugins.contracts import EncodedExample, PromptFormatter
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.host import PluginHost, host_of, listed_in
 from medtune.plugins.plan import Plan
-from medtune.runs.lock import RunLock
 from medtune.specfile import apply_overrides, merge, override_values, read_spec_file, stated_plugins, validate_spec
 from medtune.specs import RunSpec
 from medtune.workflow.run import Run
+from medtune.workflow.session import Session
 
 if TYPE_CHECKING:
     from medtune.data.hub.download import Progress
     from medtune.data.preview import Preview
 
-__all__ = ["DEFAULT_BUNDLE", "MedTuner"]
+__all__ = ["DEFAULT_BUNDLE", "MedTuner", "TrainOptions"]
 
 DEFAULT_BUNDLE = "starling-medtuned"
 
 Rows = Iterable[Mapping[str, Any]]
-Listener = Callable[[Any], None]
+
+
+class TrainOptions(TypedDict, total=False):
+    """Further options of ``MedTuner.train``.
+
+    Attributes:
+        quiet: whether events that no function is given for are not told; else they are, on stderr.
+        cancel: once it is set, by any thread, the run saves after its update and ends with ``RunInterruptedError``.
+    """
+
+    quiet: bool
+    cancel: Event | None
 
 
 class MedTuner:
@@ -216,10 +226,12 @@ class MedTuner:
         on_stage: Callable[[str], None] | None = None,
         on_plan: Callable[[Plan], None] | None = None,
         on_download: Callable[["Progress"], None] | None = None,
-        *,
-        quiet: bool = False,
+        **options: Unpack[TrainOptions],
     ) -> Run:
         """Score the base, train the adapter, score it again, and leave everything in ``spec.output_dir``.
+
+        What it sets for the whole process (seeds, threads, warning filters) is put back at the end, and a process trains one
+        run at a time. It may be called from any thread; signals are taken in the main thread only.
 
         Args:
             resume: "auto" continues an interrupted run in ``output_dir``, "never" refuses to, a path names a checkpoint.
@@ -228,54 +240,22 @@ class MedTuner:
             on_plan: called with the plan, before it is refused or followed; again when the model's own configuration,
                 once fetched, leads to another. What does not fit by a bundle's statement alone is told after that.
             on_download: called with how far a download is, up to ten times a second.
-            quiet: whether events that no function is given for are not told; else they are, on stderr.
+            options: see ``TrainOptions``.
 
         Returns:
             The finished run.
 
         Raises:
+            ProcessBusyError: this process trains another run.
             RunLockedError: another process writes to ``spec.output_dir``; told before anything heavy is loaded.
+            RunInterruptedError: it was cancelled or stopped, and saved; the same call goes on with it.
             OutOfMemoryError: the plan says that it cannot be done here.
             DataError: the rows cannot be used as asked.
         """
-        with ExitStack() as held:
-            if is_first_rank():
-                held.enter_context(RunLock(Path(self.spec.output_dir)))
-            given = {"on_step": on_step, "on_stage": on_stage, "on_plan": on_plan, "on_download": on_download}
-            listeners = _listeners(held, given, quiet=quiet)
-            plan = _planned(self.spec, self.host, listeners["on_plan"])
-            from medtune.workflow.state import RunRequest
-            from medtune.workflow.training import train
-
-            # mypy takes a mapping for a value of every field; these four are the only keys.
-            return train(RunRequest(self.spec, self.host, plan, self._rows, resume, **cast("Any", listeners)))
-
-
-def _planned(spec: RunSpec, host: PluginHost, on_plan: Listener) -> Plan:
-    """Tell and enforce the plan; where the model's configuration is still to be fetched, that has the last word."""
-    plan = make_plan(spec, host)  # rows are counted when they are prepared
-    is_known = bool(spec.model.path or local_config(spec))
-    if is_known or plan.fits:
-        on_plan(plan)
-    if is_known:
-        plan.require_fit()
-    return plan
-
-
-def _listeners(held: ExitStack, given: Mapping[str, Listener | None], *, quiet: bool) -> dict[str, Listener]:
-    """Return whom each kind of event is told: the function given for it, else stderr, or nobody."""
-    if quiet or not is_first_rank():
-        return {name: function or _ignore for name, function in given.items()}
-    from medtune.workflow.narration import Narrator
-
-    narrator = held.enter_context(Narrator())
-    told: dict[str, Listener] = {
-        "on_step": narrator.step,
-        "on_stage": narrator.stage,
-        "on_plan": narrator.plan,
-        "on_download": narrator.download,
-    }
-    return {name: function or told[name] for name, function in given.items()}
+        if unknown := options.keys() - TrainOptions.__annotations__.keys():
+            raise UnknownKeyError(min(unknown), "train()", TrainOptions.__annotations__)
+        listeners = {"on_step": on_step, "on_stage": on_stage, "on_plan": on_plan, "on_download": on_download}
+        return Session(self.spec, self.host, self._rows, resume, listeners, **options).train()
 
 
 class _InlineFormatter:
@@ -290,7 +270,3 @@ class _InlineFormatter:
     @hookimpl
     def provide_formatters(self) -> Sequence[PromptFormatter]:
         return [self._formatter]
-
-
-def _ignore(_event: Any) -> None:
-    """Take an event that nobody asked for."""

@@ -132,7 +132,7 @@ def test_an_entry_is_a_name_or_a_name_with_its_version(site, tmp_path):
         ),
         ("medtune_hook_version = 99\n" + FORMATTER.format(name="new"), "needs version 99 of medtune's hooks"),
         ("from medtune import hookimpl\n@hookimpl\ndef provide_tasks(): raise OSError", "failed in provide_tasks"),
-        ("from medtune import hookimpl\n@hookimpl\ndef provide_tasks(): raise SystemExit(4)", "ends the process"),
+        ("from medtune import hookimpl\n@hookimpl\ndef provide_tasks(): raise SystemExit(4)", "SystemExit"),
         ("from medtune import hookimpl\n@hookimpl\ndef provide_tasks(): return [object()]", "does not satisfy Task"),
         (
             FORMATTER.format(name="messages"),

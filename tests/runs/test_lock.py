@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from medtune.errors import RunLockedError, WriteFailedError
+from medtune.errors import RunIdleError, RunLockedError, WriteFailedError
 from medtune.runs import lock as lock_module
 from medtune.runs.folder import RunFolder
-from medtune.runs.lock import RunLock
+from medtune.runs.lock import RunLock, cancel_run
 
 HOLDER = """
 import sys
-from medtune.runs.lock import RunLock
+from medtune.runs.lock import RunLock, cancel_run
 with RunLock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
@@ -103,3 +103,23 @@ def test_a_folder_that_cannot_be_made_is_told_by_its_place(tmp_path):
     with pytest.raises(WriteFailedError) as told:
         RunLock(tmp_path / "file" / "run").__enter__()
     assert (told.value.what, told.value.path) == ("the run folder", str(tmp_path / "file" / "run"))
+
+
+def test_a_request_to_cancel_reaches_its_owner_from_another_process(tmp_path):
+    with RunLock(tmp_path) as lock:
+        assert not lock.is_cancelled
+        ask = "import sys; from medtune.runs.lock import cancel_run; cancel_run(sys.argv[1])"
+        subprocess.run([sys.executable, "-c", ask, str(tmp_path)], check=True)
+        assert lock.is_cancelled
+    assert not (tmp_path / ".cancel.json").exists()
+
+
+def test_a_request_to_an_owner_that_was_killed_is_none_to_the_next(tmp_path, holder):
+    cancel_run(tmp_path)
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert (tmp_path / ".cancel.json").exists()
+    with pytest.raises(RunIdleError):
+        cancel_run(tmp_path)
+    with RunLock(tmp_path) as lock:
+        assert not lock.is_cancelled

@@ -96,3 +96,15 @@ def test_a_stage_is_not_begun_once_there_is_a_reason():
         os.kill(os.getpid(), signal.SIGUSR1)
         with pytest.raises(StopNow, match="SIGUSR1"), stop.at_once():
             raise AssertionError
+
+
+def test_a_request_to_cancel_is_a_reason_and_a_signal_comes_first():
+    asked = []
+    with StopRequest(cancels=[lambda: bool(asked)]) as stop:
+        assert stop.reason is None
+        asked.append("cancel")
+        assert stop.reason == "cancel"
+        with pytest.raises(StopNow, match="cancel"):
+            stop.check()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.reason == "SIGTERM"

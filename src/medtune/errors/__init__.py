@@ -19,7 +19,14 @@ from medtune.errors.plugins import (
     PluginImportError,
 )
 from medtune.errors.root import MedtuneError
-from medtune.errors.run import NonFiniteLossError, OutOfMemoryError, RunInterruptedError, RunLockedError
+from medtune.errors.run import (
+    NonFiniteLossError,
+    OutOfMemoryError,
+    ProcessBusyError,
+    RunIdleError,
+    RunInterruptedError,
+    RunLockedError,
+)
 from medtune.errors.spec import (
     BaseUnsuitedError,
     InvalidValueError,
@@ -50,6 +57,8 @@ __all__ = [
     "PluginError",
     "PluginFailedError",
     "PluginImportError",
+    "ProcessBusyError",
+    "RunIdleError",
     "RunInterruptedError",
     "RunLockedError",
     "SpecChangedError",

@@ -24,6 +24,8 @@ MedtuneError
 │   ├── UnprovenBaseError
 │   └── UnsafeAdapterError
 ├── RunLockedError (exit 5)
+│   └── ProcessBusyError
+├── RunIdleError (exit 5)
 ├── StorageError (exit 6)
 │   ├── HubError
 │   │   └── HubUnreachableError
@@ -34,8 +36,11 @@ MedtuneError
 └── RunInterruptedError (exit 75)
 
 Each class takes the facts, builds its own sentence and keeps the facts as attributes. No error repeats a row's text:
-it may be a patient's.
+it may be a patient's. Errors pass from process to process with type, sentence, facts and notes.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 __all__ = ["MedtuneError"]
 
@@ -44,3 +49,17 @@ class MedtuneError(Exception):
     """Base of all errors that medtune raises on purpose; ``exit_code`` is what the command line returns."""
 
     exit_code: int = 1
+
+    def __reduce__(self) -> tuple[Callable[..., "MedtuneError"], tuple[Any, ...], dict[str, Any]]:
+        """Return how a copy is made: ``__init__`` takes facts, so the default way, by the sentence, would call it wrongly."""
+        state = dict(self.__dict__)
+        if "__notes__" in state:
+            state["__notes__"] = list(state["__notes__"])  # a note that is added to a copy is not one of the first
+        return _copied, (type(self), self.args), state
+
+
+def _copied(kind: type[MedtuneError], args: tuple[Any, ...]) -> MedtuneError:
+    """Return an error with that sentence; its facts follow as its state."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error

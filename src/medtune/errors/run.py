@@ -1,10 +1,18 @@
 """A run that cannot begin or go on."""
 
+import os
 from collections.abc import Sequence
 
 from medtune.errors.root import MedtuneError
 
-__all__ = ["NonFiniteLossError", "OutOfMemoryError", "RunInterruptedError", "RunLockedError"]
+__all__ = [
+    "NonFiniteLossError",
+    "OutOfMemoryError",
+    "ProcessBusyError",
+    "RunIdleError",
+    "RunInterruptedError",
+    "RunLockedError",
+]
 
 
 class RunLockedError(MedtuneError):
@@ -16,6 +24,26 @@ class RunLockedError(MedtuneError):
         self.path, self.pid, self.host = path, pid, host
         owner = f"process {pid} on host '{host}'" if pid else "another process"
         super().__init__(f"run folder '{path}' is in use by {owner}; wait for it to end or choose another output_dir")
+
+
+class ProcessBusyError(RunLockedError):
+    """This process trains another run; two in one process would draw from one another's generators."""
+
+    def __init__(self, path: str, running: str) -> None:
+        super().__init__(path, os.getpid(), None)
+        self.running = running
+        instead = "wait for that one to end, cancel it, or train in another process"
+        self.args = (f"run '{path}' cannot begin while this process trains '{running}'; {instead}",)
+
+
+class RunIdleError(MedtuneError):
+    """No training goes on in a run folder, so there is none to cancel."""
+
+    exit_code = 5
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"no process trains run '{path}', so there is nothing to cancel; check the path")
 
 
 class NonFiniteLossError(MedtuneError):
@@ -41,7 +69,7 @@ class OutOfMemoryError(MedtuneError):
 
 
 class RunInterruptedError(MedtuneError):
-    """The run stopped on a signal or a time limit after saving; the same command resumes it."""
+    """The run stopped on a signal, a request to cancel or a time limit after saving; the same command resumes it."""
 
     exit_code = 75
 

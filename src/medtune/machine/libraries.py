@@ -2,9 +2,10 @@
 
 import logging
 import sys
+import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 __all__ = ["import_bitsandbytes", "quiet_data_sets", "quiet_libraries", "quiet_transformers"]
 
@@ -19,6 +20,32 @@ def quiet_libraries() -> Iterator[None]:
         yield
 
 
+class _Shared:
+    """A change of the whole process, made by the first of all threads that want it and undone by the last.
+
+    Args:
+        change: makes it, and undoes it at its end.
+    """
+
+    def __init__(self, change: Callable[[], AbstractContextManager[None]]) -> None:
+        self._change, self._guard, self._held, self._wanted = change, threading.Lock(), ExitStack(), 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, the change is made."""
+        with self._guard:
+            if self._wanted == 0:
+                self._held.enter_context(self._change())
+            self._wanted += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._wanted -= 1
+                if self._wanted == 0:
+                    self._held.close()
+
+
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Silence deprecation warnings and progress bars of the libraries inside the block, for what never needs bitsandbytes.
@@ -26,6 +53,12 @@ def quiet_transformers() -> Iterator[None]:
     bitsandbytes draws torch's compiler in as it is imported: seconds, and 200 MiB, which the preparation of rows is spared.
     Errors still raise; warnings of medtune's own go through its log.
     """
+    with _TRANSFORMERS.held():
+        yield
+
+
+@contextmanager
+def _silent_transformers() -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     bars = transformers_logging.is_progress_bar_enabled()
@@ -45,12 +78,21 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+_TRANSFORMERS = _Shared(_silent_transformers)
+
+
 @contextmanager
 def quiet_data_sets() -> Iterator[None]:
     """Silence what ``datasets`` and the hub's client log about a card without a head, a schema or a retry.
 
     What is wrong with a data set is raised, and said by medtune.
     """
+    with _DATA_SETS.held():
+        yield
+
+
+@contextmanager
+def _silent_data_sets() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -60,6 +102,9 @@ def quiet_data_sets() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+_DATA_SETS = _Shared(_silent_data_sets)
 
 
 def import_bitsandbytes() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Generic, Protocol
 
+from medtune.plugins.guards import unguarded
 from medtune.version import __version__
 
 __all__ = ["behaviour_hash", "code_hash"]
@@ -68,6 +69,7 @@ class _Seen:
 
     def describe(self, value: Any) -> Any:
         """Return a value as JSON values, and remember the code that it and what it holds are made of."""
+        value = unguarded(value)
         if isinstance(value, _PLAIN):
             return repr(value)
         if id(value) in self._known:

@@ -14,6 +14,7 @@ import pluggy
 from medtune.errors import DisabledPluginError, PluginClashError, PluginError, UnknownNameError
 from medtune.plugins import contracts, hookspecs
 from medtune.plugins.allowed import fault_of, normalized, parted, permitted
+from medtune.plugins.carried_host import carried, unpacked
 from medtune.plugins.guards import things_of
 from medtune.plugins.installed import Installed, load, named_twice
 from medtune.plugins.manager import empty_manager, hook_into
@@ -80,6 +81,13 @@ class PluginHost:
     def disabled(self) -> Mapping[str, str]:
         """Name of a plugin, or entry of a list of plugins -> why it is not used."""
         return MappingProxyType(self._disabled)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a copy is made, here or in another process: of the installed plugins there, and those given here."""
+        labels = [(self.origin(name), plugin) for name, plugin in self.manager.list_name_plugin() if plugin]
+        given = [plugin for origin, plugin in labels if not origin.distribution]
+        installed = [f"{o.distribution}=={o.version}" for o, _plugin in labels if o.distribution and not o.is_own]
+        return _host_again, (carried(given), installed, self.settled_tasks)
 
     def find(self, kind: str, name: str) -> Any:
         """Return the registered ``kind`` of that name; raise UnknownNameError with the near misses."""
@@ -221,6 +229,12 @@ def create_host(
     return host
 
 
+def _host_again(given: Sequence[object], installed: Sequence[str], settled_tasks: dict[str, Any]) -> PluginHost:
+    host = create_host(unpacked(given), autoload=bool(installed), allowed=installed or None)
+    host.settled_tasks = settled_tasks
+    return host
+
+
 def host_of(plugins: PluginHost | Iterable[object], allowed: Sequence[str] | None = None) -> PluginHost:
     """Return a host as it was given, or one with these plugins; in both, installed ones are those that are allowed."""
     host = plugins if isinstance(plugins, PluginHost) else create_host(plugins, allowed=allowed)
@@ -275,7 +289,4 @@ def _provided_by(plugin: object, origin: Origin) -> set[tuple[str, str]]:
     """Return kind and name of all that a plugin provides; raise PluginError where it breaks a contract."""
     alone = PluginHost(empty_manager())
     alone.register(plugin, origin.plugin, distribution=origin.distribution, version=origin.version)
-    try:
-        return {(kind, name) for kind in KINDS for name in alone.provided(kind)}
-    except SystemExit as error:
-        raise PluginError(f"one of its hooks ends the process (exit code {error.code})") from error
+    return {(kind, name) for kind in KINDS for name in alone.provided(kind)}

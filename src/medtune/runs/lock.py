@@ -1,4 +1,4 @@
-"""One writer per run folder, while readers go on undisturbed."""
+"""One writer per run folder, whom anybody may ask to stop, while readers go on undisturbed."""
 
 import contextlib
 import json
@@ -12,13 +12,14 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from medtune.errors import RunLockedError, WriteFailedError
+from medtune.errors import RunIdleError, RunLockedError, WriteFailedError
 from medtune.runs.durable import attempt, replace_file
 
-__all__ = ["RunLock"]
+__all__ = ["RunLock", "cancel_run"]
 
-_LOCK, _OWNER = ".lock", ".lock-owner.json"
+_LOCK, _OWNER, _CANCEL = ".lock", ".lock-owner.json", ".cancel.json"
 _OWNER_WAIT = 0.3  # seconds that an owner may take between locking and naming itself
+_LOOK_WAIT = 0.1  # seconds that somebody may hold the lock to see whether it is free
 
 
 class RunLock:
@@ -35,20 +36,30 @@ class RunLock:
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = Path(run_dir)
         self._lock: FileLock | None = None
+        self._owner = b""
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether ``cancel_run`` was called since this lock is held; a request to an earlier owner is none to this one."""
+        try:
+            return (self.run_dir / _CANCEL).read_bytes() == self._owner
+        except OSError:
+            return False
 
     def __enter__(self) -> Self:
         attempt(lambda: self.run_dir.mkdir(parents=True, exist_ok=True), "the run folder", self.run_dir)
-        lock = FileLock(self.run_dir / _LOCK, timeout=0)
+        lock = FileLock(self.run_dir / _LOCK, timeout=_LOOK_WAIT)
         try:
-            attempt(lock.acquire, "the lock", self.run_dir)
+            attempt(lambda: lock.acquire(poll_interval=_LOOK_WAIT / 4), "the lock", self.run_dir)
         except Timeout:
             raise self._locked_error() from None
         except NotImplementedError as error:
             reason = "its file system has no locks; choose an output_dir on another one"
             raise WriteFailedError("the lock", str(self.run_dir), reason) from error
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat()}
+        self._owner = json.dumps(owner).encode()
         try:
-            replace_file(self.run_dir / _OWNER, json.dumps(owner).encode(), "the lock")
+            replace_file(self.run_dir / _OWNER, self._owner, "the lock")
         except BaseException:
             lock.release()
             raise
@@ -59,8 +70,9 @@ class RunLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
-            with contextlib.suppress(OSError):  # a name that stays is harmless: the next owner writes its own over it
-                (self.run_dir / _OWNER).unlink()
+            for name in (_OWNER, _CANCEL):
+                with contextlib.suppress(OSError):  # one that stays is harmless: the next owner has another name
+                    (self.run_dir / name).unlink()
             self._lock.release()
             self._lock = None
 
@@ -75,3 +87,27 @@ class RunLock:
                 if time.monotonic() > deadline:
                     return RunLockedError(str(self.run_dir), None, None)
                 time.sleep(0.02)
+
+
+def cancel_run(run_dir: str | Path) -> None:
+    """Ask whoever trains in a run folder to save and stop after its update; returns at once.
+
+    A file in the folder carries the request, so it works from any thread, process or host that can write there.
+
+    Raises:
+        RunIdleError: nobody does.
+        WriteFailedError: the folder cannot be written to.
+    """
+    place = Path(run_dir)
+    try:
+        owner = (place / _OWNER).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunIdleError(str(run_dir)) from None
+    lock = FileLock(place / _LOCK, timeout=0)
+    try:
+        attempt(lock.acquire, "the request to cancel", place)
+    except Timeout:
+        replace_file(place / _CANCEL, owner, "the request to cancel")
+        return
+    lock.release()
+    raise RunIdleError(str(run_dir))  # its owner was killed

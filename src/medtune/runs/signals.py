@@ -1,9 +1,9 @@
-"""The wish to stop: signals and the time limit, asked after every step."""
+"""The wish to stop: signals, requests to cancel and the time limit, asked after every step."""
 
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -30,10 +30,16 @@ class StopRequest:
     Args:
         max_minutes: time limit from the start of the block, None for none.
         clock: seconds that only grow.
+        cancels: each says whether somebody asked to cancel; that may come from any thread or process.
     """
 
-    def __init__(self, max_minutes: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.max_minutes, self._clock = max_minutes, clock
+    def __init__(
+        self,
+        max_minutes: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        cancels: Sequence[Callable[[], bool]] = (),
+    ) -> None:
+        self.max_minutes, self._clock, self._cancels = max_minutes, clock, tuple(cancels)
         self._signal: str | None = None
         self._started = clock()
         self._previous: dict[int, Any] = {}
@@ -41,9 +47,11 @@ class StopRequest:
 
     @property
     def reason(self) -> str | None:
-        """Name of the first signal, or the time limit in words once it has passed, or None."""
+        """Name of the first signal, "cancel", or the time limit in words once it has passed, or None."""
         if self._signal is not None:
             return self._signal
+        if any(is_asked() for is_asked in self._cancels):
+            return "cancel"
         if self.max_minutes is not None and self._clock() - self._started >= self.max_minutes * 60:
             return f"time limit of {self.max_minutes:g} minutes"
         return None
@@ -53,11 +61,15 @@ class StopRequest:
         """Raise StopNow as soon as there is a reason: for stages that are simply done again, such as scoring."""
         self._is_patient = False
         try:
-            if self.reason is not None:
-                raise StopNow(self.reason)
+            self.check()
             yield
         finally:
             self._is_patient = True
+
+    def check(self) -> None:
+        """Raise StopNow if there is a reason; only a signal is noticed in the midst of a stage."""
+        if (reason := self.reason) is not None:
+            raise StopNow(reason)
 
     def __enter__(self) -> Self:
         self._started = self._clock()

@@ -31,6 +31,7 @@ from medtune.workflow.scoring import assess, scores_table
 from medtune.workflow.settled_tasks import settled
 from medtune.workflow.stages.fetch import fetch, pin
 from medtune.workflow.state import RunRequest
+from medtune.workflow.validation_rows import scorable
 
 __all__ = ["adopt"]
 
@@ -188,7 +189,7 @@ def _score(asked: RunRequest, run: Run, examples: list[Example]) -> None:
     """Score the base and the adapter on the same rows, write the report, and finish the record."""
     spec, host, folder = asked.spec, asked.host, asked.folder
     tasks, loaded = host.all("task"), run.loaded
-    kept = run.scorable(examples)
+    kept = scorable(examples, spec, loaded, host)
     asked.on_stage(f"scoring the base model on {len(kept)} rows")
     with loaded.base_only():
         base, before = assess(loaded, kept, spec, host, AnswerFiles(folder.evaluation_dir, "base"))

@@ -1,20 +1,22 @@
 """A run folder opened for use: its figures, its adapter, scoring it again, talking to it."""
 
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from medtune.errors import DamagedArtifactError, DataError
-from medtune.plugins.contracts import Example, Exported, GenerationRequest, Loaded, Message
+from medtune.errors import DamagedArtifactError
+from medtune.plugins.contracts import Exported, GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, host_of
 from medtune.runs.folder import RunFolder
+from medtune.runs.lock import cancel_run
 from medtune.runs.log import RunLog
 from medtune.specs import RunSpec
 from medtune.workflow.given_rows import Rows, rows_again
 from medtune.workflow.settled_tasks import settled
+from medtune.workflow.turns import one_at_a_time
 
 if TYPE_CHECKING:
     from medtune.runs.verification import Checked
@@ -27,12 +29,18 @@ DEFAULT_NEW_TOKENS = 512
 
 
 class Run:
-    """A finished or interrupted run; made by ``Run.open`` and ``MedTuner.train``."""
+    """A finished or interrupted run; made by ``Run.open`` and ``MedTuner.train``.
+
+    It may be used by several threads: those that ask its model take turns, by ``turn``.
+    """
 
     def __init__(
         self, folder: RunFolder, record: Mapping[str, Any], host: PluginHost, base: str | Path | None = None
     ) -> None:
         self._folder, self._record, self._host, self._base = folder, record, host, base
+        self.turn = RLock()
+        self._loaded: Loaded | None = None
+        self._answering: Answering | None = None
 
     @classmethod
     def open(
@@ -56,6 +64,16 @@ class Run:
         run._host = settled(host, run.spec, record.get("preparation", {}).get("tasks", []))
         return run
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a copy is made, here or in another process: opened anew by its path, its model not yet loaded."""
+        base = None if self._base is None else Path(self._base).absolute()  # the working directory may be another there
+        return partial(type(self).open, self.path.absolute(), plugins=self._host, base=base), ()
+
+    @staticmethod
+    def cancel(path: str | Path) -> None:
+        """Ask whoever trains in a run folder to save and stop; see ``medtune.runs.lock.cancel_run``."""
+        cancel_run(path)
+
     @property
     def path(self) -> Path:
         """The run folder."""
@@ -71,7 +89,7 @@ class Run:
         """The spec that the run was made with; its base is where ``open`` was told that it lies."""
         try:
             spec = RunSpec.model_validate(self._record["spec"])
-        except ValueError:  # pydantic's, whose own words quote what was written there
+        except ValueError:  # whose words quote what was written there
             raise DamagedArtifactError(str(self.path), "run.json", "holds no spec that can be read") from None
         return spec if self._base is None else spec.model_copy_with(model=spec.model.at(str(self._base)))
 
@@ -96,13 +114,17 @@ class Run:
             "held_out_loss": self._record.get("held_out_loss", {}),
         }
 
-    @cached_property
+    @property
+    @one_at_a_time
     def loaded(self) -> Loaded:
         """Base and trained adapter in memory, once both were checked; see ``opening.open_adapter``."""
         from medtune.workflow.opening import open_adapter
 
-        return open_adapter(self._folder, self._record, self.spec, self._host)
+        if self._loaded is None:  # no cached_property: in Python 3.11 its own lock and ours would wait for each other
+            self._loaded = open_adapter(self._folder, self._record, self.spec, self._host)
+        return self._loaded
 
+    @one_at_a_time
     def evaluate(
         self,
         *,
@@ -127,11 +149,12 @@ class Run:
         from medtune.evaluation.comparison import compare
         from medtune.workflow.kept_answers import AnswerFiles
         from medtune.workflow.scoring import assess, keep_paraphrases, score_paraphrases
+        from medtune.workflow.validation_rows import not_apart, scorable
 
         spec, given = self._scored_on(rows_per_source), rows_again(self.path, self._record, rows)
         examples = validation_examples(spec, self._host, rows=given)
-        drawn, examples = len(examples), self.scorable(examples)
-        folder, repeated = self._folder.evaluation_dir, self._not_apart(examples, given)
+        drawn, examples = len(examples), scorable(examples, self.spec, self.loaded, self._host)
+        folder, repeated = self._folder.evaluation_dir, not_apart(examples, self.spec, self._host, self._record, given)
         tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
         result = tuned.to_json() | ({"set_aside": drawn - len(examples)} if len(examples) < drawn else {})
         if paraphrases > 1:  # the rows as they are are the first
@@ -144,6 +167,7 @@ class Run:
         found = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
         return {**result, "base": base.to_json(), "comparison": found.to_json()}
 
+    @one_at_a_time
     def baseline(
         self, encoder: str | None = None, *, few_shot: int = 0, simple: bool = False, **options: Any
     ) -> dict[str, Any]:
@@ -185,6 +209,7 @@ class Run:
 
         return verify_run(self._folder)
 
+    @one_at_a_time
     def export(
         self,
         to: str,
@@ -213,6 +238,7 @@ class Run:
         )
         return export_run(asked)
 
+    @one_at_a_time
     def harness(
         self,
         tasks: Sequence[str],
@@ -229,19 +255,23 @@ class Run:
         """
         from medtune.evaluation.harness import run_harness
 
-        found = {"tuned": run_harness(self.loaded, tasks, limit=limit, chat=chat, folder=folder)}
+        run = partial(run_harness, self.loaded, tasks, limit=limit, chat=chat, folder=folder)
+        found = {"tuned": run()}
         if baseline:
             with self.loaded.base_only():
-                found["base"] = run_harness(self.loaded, tasks, limit=limit, chat=chat, folder=folder)
+                found["base"] = run()
         return found
 
-    @cached_property
+    @property
+    @one_at_a_time
     def answering(self) -> "Answering":
         """How the tuned model is asked, as scoring and serving ask it."""
         from medtune.workflow.answering import Answering
 
-        return Answering(self.loaded, self.spec, self._host)
+        self._answering = self._answering or Answering(self.loaded, self.spec, self._host)
+        return self._answering
 
+    @one_at_a_time
     def generate(self, messages: Sequence[Message], max_new_tokens: int = DEFAULT_NEW_TOKENS) -> str:
         """Answer a conversation greedily with the tuned model; the last message is the user's.
 
@@ -259,34 +289,3 @@ class Run:
     def _scored_on(self, rows_per_source: int | None) -> RunSpec:
         changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
         return self.spec.model_copy_with(eval=self.spec.eval.model_copy_with(**changes))
-
-    def scorable(self, examples: Sequence[Example]) -> list[Example]:
-        """Return the rows that preparation keeps too.
-
-        Raises:
-            DataError: there are none.
-        """
-        from medtune.workflow.perfect_answers import sound
-
-        if not examples:
-            raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
-        kept = sound(examples, self._encoder(self.loaded.tokenizer), self._host.all("task"))
-        if not kept:
-            raise DataError(f"none of {len(examples)} validation rows can be scored; `medtune preview` says why")
-        return kept
-
-    def _not_apart(self, examples: Sequence[Example], given: Rows | None) -> set[str]:
-        """Return the ids of rows that stand in the training rows too, or that training did not compare with them."""
-        from medtune.data.prepare import validation_examples
-
-        found = set(self._record.get("preparation", {}).get("overlapping", []))
-        most = self.spec.eval.rows_per_source
-        if any(count > most for count in Counter(example.source for example in examples).values()):
-            compared = {example.row_id for example in validation_examples(self.spec, self._host, rows=given)}
-            found |= {example.row_id for example in examples} - compared
-        return found
-
-    def _encoder(self, tokenizer: Any) -> Any:
-        from medtune.data.prepare import encoder_of
-
-        return encoder_of(self.spec, tokenizer)

@@ -39,6 +39,7 @@ class RunRequest:
         on_download: called with how far a download is.
         pins: which commit of each repository is read, as JSON values.
         observers: counts their failures.
+        cancels: each says whether somebody asked to cancel the run; called after every update and between stages.
     """
 
     spec: RunSpec
@@ -52,6 +53,7 @@ class RunRequest:
     on_download: Tell = _ignore
     pins: tuple[Mapping[str, Any], ...] | None = None
     observers: Observers = field(default_factory=Observers)
+    cancels: tuple[Callable[[], bool], ...] = ()
 
     @property
     def folder(self) -> RunFolder:

@@ -39,12 +39,15 @@ def _stages(asked: RunRequest) -> None:
     """Go through the stages; those that are simply done again are stopped at once, training after its update."""
     step = 0
     try:
-        with StopRequest(asked.spec.train.max_minutes) as stop:
+        with StopRequest(asked.spec.train.max_minutes, cancels=asked.cancels) as stop:
             with stop.at_once():
                 state = prepare(fetch(asked))
                 step = state.start.step
+                stop.check()
                 loaded = load(state)
+                stop.check()
                 base = score_base(state, loaded)
+                stop.check()
             result = fit(state, loaded, lambda: stop.reason)
             step = result.steps
             if is_first_rank():

@@ -2,6 +2,6 @@
 
 from medtune.plugins.guards.boundary import Boundary, WithheldError, place_of
 from medtune.plugins.guards.provided import things_of
-from medtune.plugins.guards.wrapping import guarded
+from medtune.plugins.guards.wrapping import guarded, unguarded
 
-__all__ = ["Boundary", "WithheldError", "guarded", "place_of", "things_of"]
+__all__ = ["Boundary", "WithheldError", "guarded", "place_of", "things_of", "unguarded"]

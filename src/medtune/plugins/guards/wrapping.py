@@ -21,7 +21,7 @@ from medtune.plugins.guards.scores import checked_matches, checked_max_new_token
 from medtune.plugins.guards.training import checked_fit, checked_held_out_losses, checked_prove
 from medtune.plugins.origin import Origin
 
-__all__ = ["guarded"]
+__all__ = ["guarded", "unguarded"]
 
 Check = Callable[[Call], Callable[..., Any]]
 """A method of a thing -> the same, which checks what it is given back."""
@@ -66,6 +66,11 @@ def guarded(thing: Any, kind: str, origin: Origin) -> Any:
     body = {name: _method(Call(boundary, name, getattr(thing, name)), checks.get(name)) for name in _methods_of(thing)}
     kept = {"__module__": module, "__qualname__": home.__qualname__, "__doc__": thing.__doc__}
     return type(home.__name__, (_Guarded,), body | kept)(thing, kind, boundary)
+
+
+def unguarded(thing: Any) -> Any:
+    """Return the thing itself, whether it is guarded or not."""
+    return thing.__dict__["__wrapped__"] if isinstance(thing, _Guarded) else thing
 
 
 def _methods_of(thing: Any) -> list[str]:
