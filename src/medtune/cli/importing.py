@@ -13,6 +13,7 @@ from medtune.errors import SpecError
 
 if TYPE_CHECKING:
     from medtune.data.importers.importing import ImportReport
+    from medtune.data.importers.reading import Input
     from medtune.workflow.packs import PackCheck
 
 __all__ = ["add_to"]
@@ -50,10 +51,7 @@ def import_annotations(
     traceback: Traceback = False,
 ) -> None:
     """Turn an annotation format into rows, offsets checked against the text; say what was left out and why."""
-    from medtune.cli.console import print_json
-    from medtune.data.importers.importing import import_file
     from medtune.data.importers.reading import Input
-    from medtune.workflow.packs import import_pack
 
     if pack is not None and file is None and to is None:
         _show(pack, as_json=as_json)
@@ -71,14 +69,26 @@ def import_annotations(
         discontinuous=discontinuous,
         first_option=first_option,
     )
-    check, origin = None, Input(file, encoding, token_column, tag_column)
-    if pack is None:
+    _import(Input(file, encoding, token_column, tag_column), to, options, (pack, split), as_json=as_json)
+
+
+def _import(
+    origin: "Input", to: Path, options: ImportOptions, pack: tuple[str | None, str | None], *, as_json: bool
+) -> None:
+    """Write the rows, and tell what was found; ``pack`` is a recipe and its split."""
+    from medtune.cli.console import print_json
+    from medtune.data.importers.importing import import_file
+    from medtune.workflow.packs import import_pack
+
+    name, split = pack
+    check = None
+    if name is None:
         report = import_file(origin, to, options)
     else:
-        report, check = import_pack(pack, split, origin, to, options)
+        report, check = import_pack(name, split, origin, to, options)
     if as_json:
         found = {} if check is None else {"pack": check.to_json()}
-        print_json({"file": str(file), "to": str(to), **asdict(report), **found})
+        print_json({"file": str(origin.path), "to": str(to), **asdict(report), **found})
     else:
         _print(report, to)
     if check is not None:
