@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from medtune.data.sources.kinds import with_readers
 from medtune.errors import DamagedArtifactError, DataError
 from medtune.plugins.contracts import Example, Exported, GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, host_of
@@ -57,6 +58,11 @@ class Run:
         return run
 
     @property
+    def host(self) -> PluginHost:
+        """The plugins that the run is opened with."""
+        return self._host
+
+    @property
     def path(self) -> Path:
         """The run folder."""
         return self._folder.path
@@ -103,6 +109,7 @@ class Run:
 
         return open_adapter(self._folder, self._record, self.spec, self._host)
 
+    @with_readers
     def evaluate(
         self,
         *,
@@ -144,6 +151,7 @@ class Run:
         found = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
         return {**result, "base": base.to_json(), "comparison": found.to_json()}
 
+    @with_readers
     def baseline(
         self, encoder: str | None = None, *, few_shot: int = 0, simple: bool = False, **options: Any
     ) -> dict[str, Any]:
@@ -185,6 +193,7 @@ class Run:
 
         return verify_run(self._folder)
 
+    @with_readers
     def export(
         self,
         to: str,
@@ -266,11 +275,12 @@ class Run:
         Raises:
             DataError: there are none.
         """
+        from medtune.data.prepare import encoder_of
         from medtune.workflow.perfect_answers import sound
 
         if not examples:
             raise DataError("there are no validation rows to score on; set data.validation to a split or a file")
-        kept = sound(examples, self._encoder(self.loaded.tokenizer), self._host.all("task"))
+        kept = sound(examples, encoder_of(self.spec, self.loaded.tokenizer), self._host.all("task"))
         if not kept:
             raise DataError(f"none of {len(examples)} validation rows can be scored; `medtune preview` says why")
         return kept
@@ -285,8 +295,3 @@ class Run:
             compared = {example.row_id for example in validation_examples(self.spec, self._host, rows=given)}
             found |= {example.row_id for example in examples} - compared
         return found
-
-    def _encoder(self, tokenizer: Any) -> Any:
-        from medtune.data.prepare import encoder_of
-
-        return encoder_of(self.spec, tokenizer)
