@@ -21,7 +21,8 @@ from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize, Plan
 from medtune.plugins.provenance import plugins_in_use
-from medtune.specs import QUANT_SCHEMES, RunSpec
+from medtune.specs import RunSpec
+from medtune.specs.model import QUANT_SCHEMES
 
 __all__ = ["local_config", "make_plan", "require_backends", "total_steps"]
 
