@@ -6,6 +6,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from medtune.data.base.inspection import QUICK_CHECKS, inspect_base
+from medtune.data.sources.kinds import with_readers
 from medtune.errors import SpecError, UnknownKeyError
 from medtune.planning.make_plan import make_plan, require_backends
 from medtune.plugins.contracts import EncodedExample, PromptFormatter
@@ -125,9 +126,7 @@ class MedTuner:
     def host(self) -> PluginHost:
         """The plugins in use, found on first access."""
         if self._host is None:
-            host = host_of(self._plugins, self.spec.plugins)
-            host.require(self.spec.plugins)
-            self._host = host
+            self._host = host_of(self._plugins, self.spec.plugins).require(self.spec.plugins)
         return self._host
 
     def check(self) -> None:
@@ -146,6 +145,7 @@ class MedTuner:
         if self.spec.model.chat_template is not None:
             chosen_template(self.spec.model.chat_template)
 
+    @with_readers
     def plan(self, gpu: str | None = None, *, prove: bool = False) -> Plan:
         """Decide how the run is done and whether it fits; downloads nothing and loads no weights, unless it is to prove.
 
@@ -175,6 +175,7 @@ class MedTuner:
 
         return prove_plan(self._pinned(), self.host, plan, machine, self._rows)
 
+    @with_readers
     def preview(self, n: int = 3) -> list[EncodedExample]:
         """Return ``n`` training rows, drawn evenly by source, as the exact ids and supervision the trainer will see."""
         from medtune.data.prepare import preview
@@ -183,6 +184,7 @@ class MedTuner:
         spec = self._pinned()
         return preview(spec, self.host, load_tokenizer(spec.model), n, rows=self._rows)
 
+    @with_readers
     def inspect(self, n: int = 3, *, leak_test: bool = False) -> "Preview":
         """Return ``n`` rows with their tokens' text, and the report over all training rows (which it prepares).
 
@@ -219,6 +221,7 @@ class MedTuner:
         listener = Listener(logging.getLogger("medtune").warning)
         return pinned(self.spec, listener, has_rows=self._rows is not None)[0]
 
+    @with_readers
     def train(
         self,
         resume: str | Path = "auto",

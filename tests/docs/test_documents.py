@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import medtune
-from medtune import RunSpec
+from medtune import RunSpec, plugins
 from medtune.cli.app import app, run
 from medtune.errors import MedtuneError
 from medtune.plugins import contracts, hookspecs
@@ -141,6 +141,8 @@ def test_the_api_page_has_every_protocol_and_every_value_of_the_contract_with_pl
     for name in contracts.__all__:
         home = "medtune" if name in medtune.__all__ else "medtune.plugins.contracts"
         assert f"{home}.{name}" in listed, name
+    assert set(plugins.__all__) == {*contracts.__all__, "hookimpl", "HOOK_VERSION"}
+    assert all(getattr(plugins, name) is getattr(contracts, name) for name in contracts.__all__)
 
 
 @pytest.fixture(scope="module")

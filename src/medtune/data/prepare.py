@@ -256,6 +256,8 @@ def _key(spec: RunSpec, host: PluginHost, encoder: Encoder, checker: RowChecker 
     training, validation = training_fingerprint(data), validation_fingerprint(data)
     code = {name: behaviour_hash(provided[name][0]) for name in in_use}
     unknown = any(formatters[name] is None or code[name] is None for name in in_use)
+    readers = {n: [str(host.origin(o)), behaviour_hash(r)] for n, (r, o) in host.provided("reader").items()}
+    unknown = unknown or any(code is None for _origin, code in readers.values())
     if unknown or training is None or validation is None:
         return None
     origins = {name: host.origin(provided[name][1]) for name in in_use}
@@ -267,6 +269,7 @@ def _key(spec: RunSpec, host: PluginHost, encoder: Encoder, checker: RowChecker 
         "files": files_told(data),  # the report names them: equal rows of another folder have another account
         "formatters": formatters,
         "plugins": {name: [str(origin), code[name]] for name, origin in origins.items()},
+        "readers": readers,
         "encoder": encoder.fingerprint,
         "spec": data.model_dump(
             mode="json", exclude={"source", "validation", "cache", "accept_loss", "accept_overlap"}

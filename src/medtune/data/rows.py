@@ -10,6 +10,7 @@ from medtune.data.sources.csv_files import read_csv
 from medtune.data.sources.file_row import NOT_UTF8, FileRow
 from medtune.data.sources.hub import HubData, note_features, rows_of_batches
 from medtune.data.sources.json_files import read_json, read_json_lines
+from medtune.data.sources.kinds import read_by_plugin
 from medtune.data.sources.opening import open_bytes
 from medtune.data.sources.paths import DataFile, files_left_out, is_local, local_files
 from medtune.data.sources.reading import Reading
@@ -27,7 +28,7 @@ _READERS: Mapping[str, Callable[[Path, Reading], Iterator[FileRow]]] = {
     "arrow": read_arrow,
     "xlsx": read_workbook,
 }
-"""Kind of file -> its reader."""
+"""Kind of file -> its reader; any other kind is a plugin's."""
 
 
 class Row(NamedTuple):
@@ -58,7 +59,8 @@ def read_rows(
     """Yield rows one after the other, in bounded memory.
 
     Args:
-        source: a JSONL, JSON, CSV, TSV, XLSX, Parquet or Arrow file (perhaps .gz or .zst), a folder or glob of such
+        source: a JSONL, JSON, CSV, TSV, XLSX, Parquet or Arrow file (perhaps .gz or .zst), a file that a
+            plugin reads, a folder or glob of such
             files, a data set on the hub, or an iterable of mappings: a ``datasets`` object is one, and a table of
             pandas, polars or pyarrow is taken for its rows.
         revision: commit of a hub data set.
@@ -112,7 +114,7 @@ def _from_files(files: Iterable[DataFile], reading: Reading) -> Iterator[Row]:
                 f"data.field '{reading.field}' leads into JSON, or to a workbook's sheet, and '{path}' is neither; leave it out"
             )
         within = f"#{reading.field}" if reading.field else ""  # two splits of one file have rows of the same numbers
-        for row in _READERS[kind](path, reading):
+        for row in _READERS.get(kind, read_by_plugin)(path, reading):
             reading.notes.not_utf8[path] += NOT_UTF8 in row.fault
             yield Row(row.values, f"{name}{within}-{row.number}", f"{path}{within}:{row.number}", row.fault)
 

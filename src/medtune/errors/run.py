@@ -69,12 +69,23 @@ class OutOfMemoryError(MedtuneError):
 
 
 class RunInterruptedError(MedtuneError):
-    """The run stopped on a signal, a request to cancel or a time limit after saving; the same command resumes it."""
+    """The run stopped on a signal, a request to cancel or a time limit; the same command resumes it from its newest checkpoint, where it has one.
+
+    ``saved`` is the step of that checkpoint, None without one.
+    """
 
     exit_code = 75
 
-    def __init__(self, path: str, step: int, reason: str) -> None:
-        self.path, self.step, self.reason = path, step, reason
+    def __init__(self, path: str, step: int, reason: str, saved: int | None = None) -> None:
+        self.path, self.step, self.reason, self.saved = path, step, reason, saved
         if reason == "SIGINT":
             self.exit_code = 130  # what shells expect after Ctrl-C
-        super().__init__(f"run '{path}' was interrupted at step {step} ({reason}) and saved; run it again to resume")
+        stopped = f"run '{path}' was interrupted at step {step} ({reason})"
+        if saved is None:
+            super().__init__(f"{stopped} and has no checkpoint; run it again to train from the beginning")
+        elif saved < step:
+            super().__init__(
+                f"{stopped}; its newest checkpoint is that of step {saved}: run it again to resume from there"
+            )
+        else:
+            super().__init__(f"{stopped} and saved; run it again to resume")

@@ -21,7 +21,8 @@ from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize, Plan
 from medtune.plugins.provenance import plugins_in_use
-from medtune.specs import QUANT_SCHEMES, RunSpec
+from medtune.specs import RunSpec
+from medtune.specs.model import QUANT_SCHEMES
 
 __all__ = ["local_config", "make_plan", "require_backends", "total_steps"]
 
@@ -54,9 +55,7 @@ def make_plan(
     bundles: list[Bundle] = host.all("bundle")
     shape = Shape.of(model_config(spec, bundles))
     size = size or _stated_size(spec, bundles)
-    bits = bits_of(spec, host)
-    is_known = spec.quant.scheme in (*QUANT_SCHEMES, "auto") or bits is not None
-    choices = _choices(shape, machine, host, size, bits) if shape is not None and is_known else None
+    choices = None if shape is None else _choices(shape, machine, host, size, spec)
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
@@ -92,7 +91,11 @@ def _stated(spec: RunSpec, shape: Shape | None, machine: Machine, bundles: list[
     }
 
 
-def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | None, bits: float | None) -> Choices:
+def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | None, spec: RunSpec) -> Choices | None:
+    """Return what can be chosen; None where nobody says what a parameter takes in the spec's scheme."""
+    bits = bits_of(spec, host)
+    if bits is None and spec.quant.scheme not in (*QUANT_SCHEMES, "auto"):
+        return None
     supervised, common, sample_tokens = SUPERVISED, dict[int, float](), 0.0
     if size is not None and size.measured and size.tokens:
         supervised = size.facts.get("supervised_tokens", SUPERVISED * size.tokens) / size.tokens

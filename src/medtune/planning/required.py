@@ -7,7 +7,8 @@ from pydantic import BaseModel, ValidationError
 
 from medtune.errors import InvalidValueError, PluginError, UnknownKeyError, UnknownNameError
 from medtune.plugins.host import PluginHost
-from medtune.specs import QUANT_SCHEMES, RunSpec
+from medtune.specs import RunSpec
+from medtune.specs.model import QUANT_SCHEMES
 
 __all__ = ["bits_of", "require_backends"]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from medtune.machine.gpus import Gpu
 from medtune.planning.memory import Setting, Shape
-from medtune.specs import QUANT_SCHEMES
+from medtune.specs.model import QUANT_SCHEMES
 
 __all__ = ["Speed", "estimate_speed", "useful_work"]
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Generator,
         PromptFormatter,
         Quantizer,
+        Reader,
         Task,
         Trainer,
     )
@@ -76,6 +77,11 @@ def provide_exporters() -> "Sequence[Exporter]":  # type: ignore[empty-body]
 @hookspec
 def provide_encoders() -> "Sequence[EncoderTrainer]":  # type: ignore[empty-body]
     """Return backends that fine-tune an encoder on a run's rows; `medtune baseline --encoder` takes one by its name."""
+
+
+@hookspec
+def provide_readers() -> "Sequence[Reader]":  # type: ignore[empty-body]
+    """Return readers of kinds of files that medtune does not read itself; chosen by the files' suffix."""
 
 
 @hookspec

@@ -52,6 +52,7 @@ KINDS: Mapping[str, tuple[str, type]] = {
     "task": ("provide_tasks", contracts.Task),
     "bundle": ("provide_bundles", contracts.Bundle),
     "exporter": ("provide_exporters", contracts.Exporter),
+    "reader": ("provide_readers", contracts.Reader),
     "encoder": ("provide_encoders", contracts.EncoderTrainer),
 }
 """Kind of thing -> the hook that provides it and the contract it satisfies."""
@@ -136,8 +137,8 @@ class PluginHost:
         kept = [label for label in labels if may_stay(label)]
         return self if kept == labels else self._copy(kept)
 
-    def require(self, allowed: Sequence[str] | None) -> None:
-        """Refuse entries of a list of plugins that name none in use, those of the environment included.
+    def require(self, allowed: Sequence[str] | None) -> "PluginHost":
+        """Return this host; refuse entries of a list of plugins that name none in use, those of the environment included.
 
         Raises:
             DisabledPluginError: its distribution is missing, of another version, or its plugin is disabled.
@@ -149,6 +150,7 @@ class PluginHost:
             fault = next(iter(faults), "") or fault_of(entry, brought)
             if fault:
                 raise DisabledPluginError(entry, fault)
+        return self
 
     def disable(self, plugin: Origin, reason: str) -> None:
         """Leave a plugin out, and say why in ``disabled`` and in medtune's log."""

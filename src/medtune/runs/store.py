@@ -98,6 +98,11 @@ class CheckpointStore:
         """Return where the checkpoint of a step lies."""
         return self.root / f"step-{step:06d}"
 
+    @property
+    def newest_step(self) -> int | None:
+        """Step of the newest checkpoint, unverified; None without one."""
+        return max((step for step, _path in self._steps()), default=None)
+
     def newest_whole(self) -> tuple[Checkpoint | None, list[PassedOver]]:
         """Return the newest checkpoint that verifies, and the newer ones that do not; needs the run's lock."""
         self.settle()

@@ -2,13 +2,12 @@
 
 from medtune.specs.data import DataSpec, SourceSpec
 from medtune.specs.encoder import EncoderSpec
-from medtune.specs.model import QUANT_SCHEMES, LoraSpec, ModelSpec, QuantSpec
+from medtune.specs.model import LoraSpec, ModelSpec, QuantSpec
 from medtune.specs.run import RunSpec
 from medtune.specs.tasks import TaskSpec
 from medtune.specs.train import EvalSpec, TrainSpec
 
 __all__ = [
-    "QUANT_SCHEMES",
     "DataSpec",
     "EncoderSpec",
     "EvalSpec",

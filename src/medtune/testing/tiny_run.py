@@ -126,7 +126,7 @@ def _fit(job: Job, place: RunFolder, options: Mapping[str, Any], *, first: bool)
     if result.interrupted:
         if first:
             place.update("interrupted")
-        raise RunInterruptedError(str(place.path), result.steps, result.interrupted)
+        raise RunInterruptedError(str(place.path), result.steps, result.interrupted, result.steps)
     digest = adapter_digest(job.loaded)
     if first:
         publish(place.adapter_dir, lambda path: _save_adapter(path, job.loaded))

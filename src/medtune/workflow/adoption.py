@@ -9,6 +9,7 @@ from typing import Any
 from medtune.data.base.folder import BaseFolder, folder_of
 from medtune.data.base.inspection import inspect_base
 from medtune.data.prepare import encoder_of, validation_examples
+from medtune.data.sources.kinds import reading_with
 from medtune.data.tokenizer import load_tokenizer, splitting
 from medtune.errors import SpecError, StorageError, UnsafeAdapterError
 from medtune.evaluation.comparison import compare
@@ -64,9 +65,8 @@ def adopt(
         UnsafeAdapterError: the adapter cannot be used on this base, or changes nothing there.
         DataError: there is no row to score on.
     """
-    host = host_of(plugins, spec.plugins)
-    host.require(spec.plugins)
-    with RunLock(Path(spec.output_dir)):
+    host = host_of(plugins, spec.plugins).require(spec.plugins)
+    with reading_with(host), RunLock(Path(spec.output_dir)):
         asked = RunRequest(spec, host, make_plan(spec, host))
         return _adopted(asked if on_stage is None else replace(asked, on_stage=on_stage), Path(adapter))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medtune.data.sources.kinds import reading_with
 from medtune.errors import OutOfMemoryError, SpecError, StorageError
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine, describe_machine
@@ -75,6 +76,11 @@ def new_spec(file: Path, target: Path, wish: Wish, host: PluginHost | None = Non
     if target.exists():
         raise SpecError(f"'{target}' is there already; remove it, or choose another --out")
     host = host or create_host(allowed=stated_plugins({}, wish.sets))
+    with reading_with(host):
+        return _new_spec(file, target, wish, host)
+
+
+def _new_spec(file: Path, target: Path, wish: Wish, host: PluginHost) -> NewSpec:
     given = _given(wish)
     found = find_rows(file, host, given.get("data"))
     machine = describe_machine() if wish.gpu is None else machine_with(wish.gpu)

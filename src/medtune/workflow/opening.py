@@ -11,6 +11,7 @@ from medtune.data.prepare import encoder_of
 from medtune.data.tokenizer import load_tokenizer
 from medtune.errors import SpecError, StorageError, UnsafeArtifactError
 from medtune.plugins.contracts import Adapter, Loaded, Quantizer
+from medtune.plugins.contracts.loading import told_apart
 from medtune.plugins.host import PluginHost
 from medtune.runs.adapter_files import AdapterFiles, check_adapter_files
 from medtune.runs.folder import RunFolder
@@ -63,7 +64,7 @@ def open_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec, ho
     loaded.load_adapter(folder.adapter_dir)
     for what in unsaid:
         _LOG.warning("run '%s' was made by an earlier medtune, so this could not be checked: %s", folder.path, what)
-    return loaded
+    return told_apart(loaded)
 
 
 def open_beside(first: Opened, other: Opened, name: str, loaded: Loaded) -> Loaded:

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from medtune.data.sources.kinds import with_readers
 from medtune.errors import DamagedArtifactError
 from medtune.plugins.contracts import Exported, GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, host_of
@@ -75,6 +76,11 @@ class Run:
         cancel_run(path)
 
     @property
+    def host(self) -> PluginHost:
+        """The plugins that the run is opened with."""
+        return self._host
+
+    @property
     def path(self) -> Path:
         """The run folder."""
         return self._folder.path
@@ -125,6 +131,7 @@ class Run:
         return self._loaded
 
     @one_at_a_time
+    @with_readers
     def evaluate(
         self,
         *,
@@ -168,6 +175,7 @@ class Run:
         return {**result, "base": base.to_json(), "comparison": found.to_json()}
 
     @one_at_a_time
+    @with_readers
     def baseline(
         self, encoder: str | None = None, *, few_shot: int = 0, simple: bool = False, **options: Any
     ) -> dict[str, Any]:
@@ -210,6 +218,7 @@ class Run:
         return verify_run(self._folder)
 
     @one_at_a_time
+    @with_readers
     def export(
         self,
         to: str,

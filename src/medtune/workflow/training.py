@@ -3,6 +3,7 @@
 from medtune.errors import RunInterruptedError
 from medtune.machine.hardware import first_rank_says, is_first_rank
 from medtune.runs.signals import StopNow, StopRequest
+from medtune.runs.store import CheckpointStore
 from medtune.workflow.run import Run
 from medtune.workflow.stages.again import again
 from medtune.workflow.stages.fetch import fetch, pin
@@ -55,7 +56,8 @@ def _stages(asked: RunRequest) -> None:
                     score(state, loaded, base, result)
     except StopNow as reached:
         asked.note("interrupted")
-        raise RunInterruptedError(str(asked.folder.path), step, reached.reason) from None
+        saved = CheckpointStore(asked.folder.checkpoints_dir, 1).newest_step
+        raise RunInterruptedError(str(asked.folder.path), step, reached.reason, saved) from None
 
 
 def _tell_failure(asked: RunRequest, error: BaseException) -> None:

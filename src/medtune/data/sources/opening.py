@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from medtune.data.sources.paths import COMPRESSED
+from medtune.data.sources.kinds import COMPRESSED
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError, StorageError
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from medtune.data.sources.kinds import kind_of, listed_kinds
 from medtune.errors import DataError, StorageError
 
 __all__ = [
-    "COMPRESSED",
     "DataFile",
     "files_left_out",
     "is_file_name",
@@ -23,18 +23,6 @@ __all__ = [
     "splits_of",
 ]
 
-COMPRESSED = (".gz", ".zst")
-_KINDS = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".xlsx": "xlsx",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _BESIDE_DATA = re.compile(
     r"dataset_infos?\.json|dataset_dict\.json|state\.json|quarantine\.jsonl|(cache|indices)-.*\.arrow"
@@ -57,7 +45,7 @@ class DataFile(NamedTuple):
 
     Attributes:
         path: where it is.
-        kind: "jsonl", "json", "csv", "xlsx", "parquet" or "arrow".
+        kind: "jsonl", "json", "csv", "xlsx", "parquet" or "arrow"; the suffix of one that a plugin reads.
         name: its path below the folder that was asked for; unique among the files read together.
     """
 
@@ -74,7 +62,7 @@ def is_local(source: str) -> bool:
 def is_file_name(source: str) -> bool:
     """Whether ``source`` can only be a file, folder or glob: by its wildcards, its ending or its beginning."""
     wild = any(c in source for c in "*?")
-    return wild or _kind_of(Path(source)) is not None or source.startswith((".", "~", "/"))
+    return wild or kind_of(Path(source)) is not None or source.startswith((".", "~", "/"))
 
 
 def require_path(path: Path) -> None:
@@ -108,7 +96,7 @@ def local_files(source: str, split: str = "train") -> list[DataFile]:
         root = _common_folder(files)
     if not files:
         raise DataError(
-            f"no data file at '{source}'; data.source takes a file, folder or glob of {_listed_kinds()}, or owner/name of "
+            f"no data file at '{source}'; data.source takes a file, folder or glob of {listed_kinds()}, or owner/name of "
             "a data set on the hub"
         )
     wanted = _SAME_SPLIT.get(split, split)
@@ -154,7 +142,7 @@ def _why_left_out(path: Path, wanted: str) -> str:
         return ""
     if path.name.startswith(_LOCK):
         return "the lock file of an open workbook"
-    if _kind_of(path) is None:
+    if kind_of(path) is None:
         return "of a kind that is not read"
     other = _split_of(path, wanted)
     return f"named by split '{other}'" if other else "named by no split, and others are"
@@ -188,14 +176,14 @@ def names_beside(name: str) -> list[str]:
 def is_json(source: str) -> bool:
     """Whether ``source`` is one JSON or JSON Lines file here, in which rows may lie in a field."""
     path = Path(source).expanduser()
-    return path.is_file() and _kind_of(path) in ("json", "jsonl")
+    return path.is_file() and kind_of(path) in ("json", "jsonl")
 
 
 def _data_file(file: Path, root: Path) -> DataFile:
-    kind = _kind_of(file)
+    kind = kind_of(file)
     if kind is None:
         raise DataError(
-            f"'{file}' is of no known kind; medtune reads {_listed_kinds()}, and medtune import those of annotation tools"
+            f"'{file}' is of no known kind; medtune reads {listed_kinds()}, and medtune import those of annotation tools"
         )
     return DataFile(file, kind, file.relative_to(root).as_posix())
 
@@ -217,20 +205,9 @@ def _split_of(path: Path, wanted: str) -> str | None:
 
 def _holds_rows(path: Path) -> bool:
     hidden = any(part.startswith((".", _LOCK)) for part in path.parts)
-    return not hidden and _kind_of(path) is not None and not _BESIDE_DATA.fullmatch(path.name)
+    return not hidden and kind_of(path) is not None and not _BESIDE_DATA.fullmatch(path.name)
 
 
 def _common_folder(files: Iterable[Path]) -> Path:
     parents = [set(file.parents) for file in files]
     return max(set.intersection(*parents), key=lambda p: len(p.parts)) if parents else Path()
-
-
-def _kind_of(file: Path) -> str | None:
-    suffixes = [s.lower() for s in file.suffixes]
-    if suffixes and suffixes[-1] in COMPRESSED:
-        suffixes.pop()
-    return _KINDS.get(suffixes[-1]) if suffixes else None
-
-
-def _listed_kinds() -> str:
-    return ".jsonl, .json, .csv, .tsv, .xlsx, .parquet and .arrow, plain or as .gz or .zst"

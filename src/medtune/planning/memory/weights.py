@@ -5,7 +5,7 @@ import math
 from medtune.machine.optimizers import runs_as
 from medtune.planning.memory.setting import Setting
 from medtune.planning.memory.shape import Shape
-from medtune.specs import QUANT_SCHEMES
+from medtune.specs.model import QUANT_SCHEMES
 
 __all__ = ["base_bytes", "optimizer_bytes"]
 

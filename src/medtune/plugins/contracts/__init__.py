@@ -3,6 +3,7 @@
 from medtune.plugins.contracts.answers import AnswerRequest, Completion, GenerationRequest, TokenScores
 from medtune.plugins.contracts.encoding import EncoderJob, EncoderKind, EncoderResult, EncoderRow, EncoderTrainer
 from medtune.plugins.contracts.exporting import Exported, ExportSource
+from medtune.plugins.contracts.loading import AdapterSet, Loaded
 from medtune.plugins.contracts.protocols import (
     Adapter,
     AnswerScorer,
@@ -17,13 +18,13 @@ from medtune.plugins.contracts.protocols import (
     TokenScorer,
     Trainer,
 )
+from medtune.plugins.contracts.reading import Reader
 from medtune.plugins.contracts.values import (
-    AdapterSet,
     Bundle,
+    Checkpoints,
     EncodedExample,
     Example,
     Job,
-    Loaded,
     Message,
     PackedRow,
     PackedRows,
@@ -38,6 +39,7 @@ __all__ = [
     "AnswerRequest",
     "AnswerScorer",
     "Bundle",
+    "Checkpoints",
     "Completion",
     "ContinuousGenerator",
     "EncodedExample",
@@ -61,6 +63,7 @@ __all__ = [
     "Prediction",
     "PromptFormatter",
     "Quantizer",
+    "Reader",
     "RequestFeed",
     "Task",
     "TaskScore",

@@ -9,7 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from medtune.plugins.contracts.answers import AnswerRequest, Completion, GenerationRequest, TokenScores
 from medtune.plugins.contracts.exporting import Exported, ExportSource
-from medtune.plugins.contracts.values import Example, Job, Loaded, Prediction, TaskScore, TrainResult
+from medtune.plugins.contracts.loading import Loaded
+from medtune.plugins.contracts.values import Example, Job, Prediction, TaskScore, TrainResult
 from medtune.specs import EvalSpec, LoraSpec, ModelSpec, QuantSpec
 
 __all__ = [
@@ -92,7 +93,9 @@ class Trainer(Protocol):
     May also have ``prove(job)``, which returns what ``fit`` would prove of its loss (``TrainResult.proof``) and trains nothing;
     `medtune plan --prove` calls it; and ``held_out_losses(loaded, rows, spec)``, which returns source -> (summed loss in nats,
     supervised tokens) of packed rows for the model as it stands, by the loss that it trains with, and changes nothing;
-    ``eval.loss`` needs it, and that ``fit`` calls ``job.on_held_out`` with the same before ``job.on_evaluate``.
+    ``eval.loss`` needs it, and that ``fit`` calls ``job.on_held_out`` with the same before ``job.on_evaluate``. With
+    ``wants_examples = True`` it is given ``job.examples``. One that saves by ``job.checkpoints`` and goes on from
+    ``job.resume_from`` can be interrupted and resumed.
     """
 
     name: str
@@ -107,7 +110,8 @@ class Generator(Protocol):
     """Generates answers greedily.
 
     May also have ``loads_own_base``, True where the base is loaded a second time to answer: scores during training are
-    then not held to the memory of training, which ``spec.memory_gib`` is otherwise set to.
+    then not held to the memory of training, which ``spec.memory_gib`` is otherwise set to. ``loaded.answers_as`` says whether
+    the base or the tuned model is asked.
     """
 
     name: str

@@ -1,21 +1,20 @@
 """What the parts of medtune hand to each other: plain values, frozen."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NotRequired, Protocol, TypedDict
 
 from medtune.errors import PluginError
-from medtune.specs import LoraSpec, ModelSpec, RunSpec
+from medtune.plugins.contracts.loading import Loaded
+from medtune.specs import RunSpec
 
 __all__ = [
-    "AdapterSet",
     "Bundle",
+    "Checkpoints",
     "EncodedExample",
     "Example",
     "Job",
-    "Loaded",
     "Message",
     "PackedRow",
     "PackedRows",
@@ -109,59 +108,30 @@ class PackedRows(Protocol):
         ...
 
 
-def _nobody_said() -> AbstractContextManager[Any]:
-    """Stand for ``base_only`` until ``attach`` sets it: a tuned model must never pass for its base."""
-    raise PluginError(
-        "this adapter backend does not say how the base answers without the adapter (Loaded.base_only), so the base "
-        "cannot be scored; set eval.enabled=false, or use lora.backend=peft"
-    )
+class Checkpoints(Protocol):
+    """The checkpoints of a run, in its folder."""
 
+    def save(self, step: int, write: Callable[[Path], None]) -> Path:
+        """Make the checkpoint of ``step`` durable and return its folder; older ones go as ``train.save_total_limit`` says.
 
-class AdapterSet(Protocol):
-    """Further adapters on a base in memory, one of which takes part at a time."""
+        Args:
+            step: updates done.
+            write: writes files into the empty folder it gets, no pickles; may be called again in a fresh folder. It is called on
+                the first process only.
 
-    def add(self, name: str, folder: Path, spec: LoraSpec) -> None:
-        """Load the adapter saved in ``folder`` beside those that are there; the one in use stays so."""
-        ...
-
-    def use(self, name: str | None) -> None:
-        """Let one adapter take part; None is the one that ``load_adapter`` loaded."""
-        ...
-
-    def remove(self, name: str) -> None:
-        """Take an added adapter out of memory."""
+        Raises:
+            StorageError: it could not be written; the checkpoints that were there still are.
+        """
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A model in memory with its tokenizer.
+class _Nowhere:
+    """Stands for checkpoints where nobody gave a place for them."""
 
-    Attributes:
-        model: a transformers model, after ``attach`` wrapped with its adapter.
-        tokenizer: the tokenizer of the base, with a pad token.
-        device: torch device string, such as "cuda:0" or "cpu".
-        compute_dtype: "bf16", "fp16" or "fp32".
-        stop_ids: token ids that end an answer.
-        scheme: storage of the base, such as "nf4".
-        save_adapter: writes the adapter into a folder in peft's standard form; set by ``attach``.
-        load_adapter: replaces the fresh adapter by the one saved in a folder; set by ``attach``.
-        base_only: context manager inside which the model answers as the base does; set by ``attach``, refused before.
-        base: where the base came from; None where nobody said.
-        adapters: further adapters on the same base; set by an ``attach`` that can hold several.
-    """
-
-    model: Any
-    tokenizer: Any
-    device: str
-    compute_dtype: str
-    stop_ids: tuple[int, ...]
-    scheme: str = "none"
-    save_adapter: Callable[[Path], None] | None = None
-    load_adapter: Callable[[Path], None] | None = None
-    base_only: Callable[[], AbstractContextManager[Any]] = _nobody_said
-    base: ModelSpec | None = None
-    adapters: AdapterSet | None = None
+    def save(self, step: int, write: Callable[[Path], None]) -> Path:
+        """Refuse."""
+        del write
+        raise PluginError(f"the checkpoint of step {step} has no place: this job was made without Job.checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +144,16 @@ class Job:
         rows: the packed training set.
         run_dir: the run folder; checkpoints go to its ``checkpoints``.
         total_steps: updates to do in the whole run.
-        resume_from: a verified checkpoint folder to continue from, or None.
+        resume_from: a verified checkpoint folder to continue from, or None; its name and the trainer's own files say the step.
+        checkpoints: where the trainer saves, so that the run can be resumed; what it writes is there whole or not at all.
         on_log: called with every log record (step, loss, learning_rate, grad_norm, tokens, tokens_per_second, ...).
         on_proof: called once, before the first update, with what the trainer proved (``TrainResult.proof``).
         on_step: called with the number of updates done, after each.
         held_out: rows whose losses by source ``on_held_out`` is told before each ``on_evaluate``; None measures none.
         on_evaluate: updates done -> the figure that ``spec.eval`` chooses by (None: undefined), on the first process, or None.
         stop_reason: asked after each update; a reason makes the trainer save, and return with it as ``interrupted``.
+        examples: what is trained on before it is encoded, for a trainer with ``wants_examples = True``; else None. A sample's
+            is the one of its row id; rows that ``data.overlong`` shortens are whole here.
     """
 
     spec: RunSpec
@@ -196,6 +169,8 @@ class Job:
     held_out: PackedRows | None = None
     on_held_out: Callable[[Mapping[str, tuple[float, int]]], None] = lambda _losses: None
     stop_reason: Callable[[], str | None] = lambda: None
+    checkpoints: Checkpoints = field(default_factory=_Nowhere)
+    examples: Sequence[Example] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,18 @@
 """Stage three: the trainer fits the adapter, which is then kept in the run folder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medtune.data.prepare import trained_examples
 from medtune.errors import PluginError, RunInterruptedError
 from medtune.machine.hardware import is_first_rank, seed_all, world_size
 from medtune.planning.make_plan import total_steps
-from medtune.plugins.contracts import Job, Loaded, Trainer, TrainResult
+from medtune.plugins.contracts import Example, Job, Loaded, Trainer, TrainResult
 from medtune.runs.log import RunLog
+from medtune.runs.store import CheckpointStore
+from medtune.workflow.checkpoints import RunCheckpoints
 from medtune.workflow.held_out import Losses, in_log, rows_of, told
 from medtune.workflow.kept_adapter import keep_adapter, write_beside
 from medtune.workflow.saved_adapter import Trained, prove_saved, remember
@@ -26,18 +30,21 @@ def fit(state: RunState, loaded: Loaded, stop_reason: StopReason) -> TrainResult
 
     Raises:
         UnsafeAdapterError: the saved adapter does not answer as the trained model; the checkpoints are kept.
-        RunInterruptedError: a reason to stop came up; the trainer has saved where it was.
+        RunInterruptedError: a reason to stop came up; it says what the trainer saved.
     """
     asked = state.asked
     asked.on_stage(f"training for {state.plan.steps} steps")
-    job = job_of(state, loaded, stop_reason)
+    checkpoints = RunCheckpoints(state)
+    job = replace(job_of(state, loaded, stop_reason), checkpoints=checkpoints)
     asked.note("running", error=None)
     seed_all(asked.spec.seed)
     trainer: Trainer = asked.host.find("trainer", asked.spec.train.backend)
     result = trainer.fit(job)
+    checkpoints.settle()
     if result.interrupted:
         asked.note("interrupted")
-        raise RunInterruptedError(str(asked.folder.path), result.steps, result.interrupted)
+        saved = CheckpointStore(asked.folder.checkpoints_dir, 1).newest_step
+        raise RunInterruptedError(str(asked.folder.path), result.steps, result.interrupted, saved)
     if is_first_rank():
         if result.stopped_early:
             asked.on_stage(f"training ended early: {result.stopped_early}")
@@ -70,8 +77,18 @@ def job_of(state: RunState, loaded: Loaded, stop_reason: StopReason) -> Job:
         on_proof=lambda proof: _tell_proof(asked, proof),
         on_step=lambda step: asked.on_step({"step": step, "total_steps": steps}),
         stop_reason=stop_reason,
+        examples=_examples(state),
         **_scoring(state, loaded, log),
     )
+
+
+def _examples(state: RunState) -> Sequence[Example] | None:
+    """Return the examples that are trained on, for a trainer that wants them."""
+    asked = state.asked
+    trainer: Trainer = asked.host.find("trainer", asked.spec.train.backend)
+    if not getattr(trainer, "wants_examples", False):
+        return None
+    return trained_examples(asked.spec, asked.host, state.prepared.rows, rows=asked.rows)
 
 
 def _tell_proof(asked: RunRequest, proof: Mapping[str, Any]) -> None:

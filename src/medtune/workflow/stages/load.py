@@ -5,6 +5,7 @@ from dataclasses import replace
 from medtune.data.prepare import encoder_of
 from medtune.machine.hardware import seed_all
 from medtune.plugins.contracts import Adapter, Loaded, Quantizer
+from medtune.plugins.contracts.loading import told_apart
 from medtune.workflow.saved_adapter import probe, prove_base_only
 from medtune.workflow.state import RunState
 
@@ -30,4 +31,4 @@ def load(state: RunState) -> Loaded:
     loaded = adapter.attach(base, asked.spec.lora)
     if loaded.base_only is not base.base_only:  # else nobody said how, and scoring the base is refused
         prove_base_only(loaded, alone)
-    return loaded
+    return told_apart(loaded)

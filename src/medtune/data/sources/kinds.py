@@ -1,0 +1,118 @@
+"""Which kinds of files there are: those that medtune reads itself, and those that readers of plugins read."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from medtune.data.sources.file_row import FileRow
+from medtune.data.sources.reading import Reading
+from medtune.errors import DataError, MedtuneError, PluginClashError, PluginError
+from medtune.plugins.contracts import Reader
+from medtune.plugins.host import PluginHost
+
+__all__ = ["COMPRESSED", "kind_of", "listed_kinds", "read_by_plugin", "reading_with", "with_readers"]
+
+COMPRESSED = (".gz", ".zst")
+_KINDS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".xlsx": "xlsx",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+}
+_IN_USE: ContextVar[Mapping[str, Reader]] = ContextVar("medtune_readers")
+"""Suffix -> reader of a plugin, while a run of its host reads."""
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def kind_of(file: Path) -> str | None:
+    """Return the kind of a file by its suffix, perhaps before that of a compressed one; None for an unknown one.
+
+    That of a file which a plugin reads is its suffix.
+    """
+    suffixes = [s.lower() for s in file.suffixes]
+    if suffixes and suffixes[-1] in _IN_USE.get({}):
+        return suffixes[-1]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return _KINDS.get(suffixes[-1]) if suffixes else None
+
+
+def listed_kinds() -> str:
+    """Return the kinds of files that are read, in words."""
+    further = "".join(f", and {suffix} by reader '{reader.name}'" for suffix, reader in _IN_USE.get({}).items())
+    return f".jsonl, .json, .csv, .tsv, .xlsx, .parquet and .arrow, plain or as .gz or .zst{further}"
+
+
+@contextmanager
+def reading_with(host: PluginHost) -> Iterator[None]:
+    """Inside, files are also read by the readers that the host's plugins provide.
+
+    Raises:
+        PluginError: a reader has no suffix, or one that medtune reads itself.
+        PluginClashError: two readers have the same suffix.
+    """
+    found: dict[str, Reader] = {}
+    for name, (reader, owner) in host.provided("reader").items():
+        for suffix in reader.suffixes:
+            if not suffix.startswith(".") or suffix != suffix.lower() or suffix in (*_KINDS, *COMPRESSED):
+                raise PluginError(
+                    f"reader '{name}' of {host.origin(owner)} has the suffix '{suffix}'; it takes lower-case ones such as "
+                    "'.hl7' that medtune does not read itself"
+                )
+            if suffix in found:
+                raise PluginClashError("reader of", suffix, (found[suffix].name, name))
+            found[suffix] = reader
+    token = _IN_USE.set(found)
+    try:
+        yield
+    finally:
+        _IN_USE.reset(token)
+
+
+def with_readers(method: _Method) -> _Method:
+    """Make a method of something that has a ``host`` read with its readers."""
+
+    @wraps(method)
+    def reading(self: Any, *given: Any, **options: Any) -> Any:
+        with reading_with(self.host):
+            return method(self, *given, **options)
+
+    return cast("_Method", reading)
+
+
+def read_by_plugin(path: Path, reading: Reading) -> Iterator[FileRow]:
+    """Yield the rows that a plugin's reader finds in a file, numbered from 1; what is no mapping is a faulty row.
+
+    Raises:
+        DataError: the reader fails; of its exception only the type is told, since its words may quote the file.
+    """
+    del reading
+    reader = _IN_USE.get({})[path.suffix.lower()]
+    rows: Any = None
+    number = 0
+    while True:
+        try:
+            rows = iter(reader.rows(path)) if rows is None else rows
+            values: Any = next(rows)
+        except StopIteration:
+            return
+        except MedtuneError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"reader '{reader.name}' cannot read '{path}' after row {number:,} ({type(error).__name__})"
+            ) from error
+        number += 1
+        if isinstance(values, Mapping) and all(isinstance(key, str) for key in values):
+            yield FileRow(number, values)
+        else:
+            yield FileRow(number, {}, f"{type(values).__name__} instead of a mapping from column names")
