@@ -20,7 +20,7 @@ def checked_format(call: Call) -> Callable[[Mapping[str, Any]], Example]:
     sources: set[str] = set()
     left, rows = _FIRST_ROWS, 0
 
-    def format_row(row: Mapping[str, Any]) -> Example:
+    def format_row(row: Mapping[str, Any]) -> Any:
         nonlocal left, rows
         rows += 1
         if left > 0 or not rows % _STRIDE:
