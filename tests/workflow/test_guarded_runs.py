@@ -87,14 +87,8 @@ def test_a_run_whose_plugin_fails_names_it_and_keeps_no_text_of_what_it_raised(
         assert files("run.json")["error"] == {"type": "PluginFailedError", "message": str(caught.value)}
 
 
-def test_a_run_by_foreign_backends_that_keep_their_contract_is_the_same_run(asked, files, tmp_path):
-    def run(name, plugin=None, **backends):
-        request = using(asked(plugin=plugin, train={"logging_steps": 1}), **backends)
-        spec = request.spec.model_copy_with(output_dir=str(tmp_path / name))
-        found = train(replace(request, spec=spec))
-        log = [json.loads(line) for line in (found.path / "log.jsonl").read_text().splitlines()]
-        return [record.get("loss") for record in log], (found.adapter_dir / "adapter_model.safetensors").read_bytes()
-
+def test_a_run_by_foreign_backends_that_keep_their_contract_is_the_same_run(asked, host, tmp_path):
+    """The same backends once as a plugin's, guarded, and once as medtune's own, as they are."""
     own, generator = TrlTrainer(), provide_generators()[0]
     plugin = plugin_of(
         provide_quantizers=lambda: [thing_of("other-quantizer", load=QUANTIZER.load)],
@@ -102,8 +96,20 @@ def test_a_run_by_foreign_backends_that_keep_their_contract_is_the_same_run(aske
         provide_trainers=lambda: [thing_of("other-trainer", fit=own.fit, prove=own.prove)],
         provide_generators=lambda: [thing_of("other-generator", generate=generator.generate)],
     )
-    guarded = run("guarded", plugin, **{kind: f"other-{kind}" for kind in PARTS})
+
+    def run(name, plugin=None):
+        request = using(asked(plugin=plugin, train={"logging_steps": 1}), **{kind: f"other-{kind}" for kind in PARTS})
+        spec = request.spec.model_copy_with(output_dir=str(tmp_path / name))
+        found = train(replace(request, spec=spec))
+        log = [json.loads(line) for line in (found.path / "log.jsonl").read_text().splitlines()]
+        losses = [record["loss"] for record in log if "loss" in record]
+        return losses, (found.adapter_dir / "adapter_model.safetensors").read_bytes()
+
+    guarded = run("guarded", plugin)
+    host.register(plugin, "own", distribution="medtune")
+    assert not hasattr(host.find("trainer", "other-trainer"), "__wrapped__")
     assert guarded == run("plain")
+    assert len(guarded[0]) == 2
 
 
 def test_a_base_that_an_adapter_changed_ends_the_run_before_training(asked, files):
