@@ -210,3 +210,14 @@ def test_ctrl_c_in_an_observer_of_the_start_is_told_as_a_failure_too(asked):
     with pytest.raises(KeyboardInterrupt):
         train(asked(plugin=plugin, eval={"backend": "quick"}))
     assert seen == ["run_failed"]
+
+
+def test_of_an_error_that_is_not_medtunes_the_record_keeps_type_and_place(asked, files, monkeypatch):
+    """As where a library fails in the middle of a row."""
+    monkeypatch.setattr("medtune.workflow.training.load", fail)
+    with pytest.raises(ValueError, match=CANARY):
+        train(asked(eval={"enabled": False}))
+    found = files("run.json")["error"]
+    assert found["type"] == "ValueError"
+    assert found["message"].startswith("at test_guarded_runs.py:")
+    assert CANARY not in str(found)

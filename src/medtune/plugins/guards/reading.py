@@ -23,7 +23,7 @@ def checked_rows(call: Call) -> Callable[..., Iterator[Mapping[str, Any]]]:
 
 
 def _read(call: Call, rows: Iterator[Any]) -> Iterator[Mapping[str, Any]]:
-    end = object()
+    end: Any = object()
     while (row := call.boundary.run(call.method, next, rows, end)) is not end:
         is_row = isinstance(row, Mapping) and all(isinstance(column, str) for column in row)
         call.require(is_row, f"yielded a {type(row).__name__} that is no row", _ROWS)
