@@ -87,5 +87,6 @@ def _require_types(call: Call, found: Any) -> None:
     source, row_id, document, task = found.source, found.row_id, found.document, found.task
     if type(source) is type(row_id) is type(document) is str and (task is None or type(task) is str):
         return
-    if not all(isinstance(text, str) for text in (source, row_id, document, task or "")):
+    texts: tuple[Any, ...] = (source, row_id, document, task or "")
+    if not all(isinstance(text, str) for text in texts):
         raise call.fault("returned an Example whose source, task, row_id or document is no text", "they are texts")

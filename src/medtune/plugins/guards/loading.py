@@ -32,7 +32,8 @@ def checked_load(call: Call) -> Callable[..., Loaded]:
             "returned stop_ids that are no tuple of ids",
             "they are the ids that end an answer, at least one",
         )
-        call.require(isinstance(found.scheme, str), "returned a scheme that is no text", "it names the storage")
+        scheme: Any = found.scheme
+        call.require(isinstance(scheme, str), "returned a scheme that is no text", "it names the storage")
         return found
 
     return load
@@ -59,7 +60,7 @@ def checked_attach(call: Call) -> Callable[[Loaded, LoraSpec], Loaded]:
         before = sampled(held)
         found = _loaded(call, call.function(loaded, spec))
         changed = changed_among(before, sampled(held))
-        may_change = spec is not None and spec.init in _MOVES_BASE
+        may_change = spec.init in _MOVES_BASE
         call.require(changed is None or may_change, f"changed the base's '{changed}'", _FROZEN)
         trained = [(name, p) for name, p in found.model.named_parameters() if p.requires_grad]
         call.require(bool(trained), "returned a model with nothing to train", _TRAINABLE)

@@ -1,7 +1,7 @@
 """What a reader may not yield: anything but rows, each a mapping from the names of its columns."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, cast
 
 from medtune.plugins.guards.boundary import Call
 
@@ -17,7 +17,7 @@ def checked_rows(call: Call) -> Callable[..., Iterator[Mapping[str, Any]]]:
         found = call.function(*args, **kwargs)
         is_one_thing = found is None or isinstance(found, str | bytes | Mapping)
         call.require(not is_one_thing and hasattr(found, "__iter__"), f"returned a {type(found).__name__}", _ROWS)
-        return _read(call, iter(found))
+        return _read(call, iter(cast("Iterable[Any]", found)))
 
     return rows
 
