@@ -131,7 +131,7 @@ ARGUMENTS = {
     "max_new_tokens": (None, 1),
     "score": ([],),
     "tally": ([],),
-    "attach": (LOADED, None),
+    "attach": (LOADED, RunSpec().lora),
     "fit": (Job(RunSpec(), LOADED, None, None, 1),),
     "export": (ExportSource(Path("none"), None, None, None, (), {}), Path("none/beside/target"), {}),
     "generate": (None, [], None),

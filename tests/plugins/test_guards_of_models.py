@@ -3,6 +3,7 @@
 import math
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -90,6 +91,14 @@ def test_an_adapter_that_breaks_its_contract_is_refused_by_name(fault, base):
 
 def fail(*_args):
     raise ValueError(CANARY)
+
+
+def test_further_adapters_on_a_base_are_guarded_too(base):
+    held = SimpleNamespace(add=fail, use=lambda name: name, remove=fail)
+    found = guarded_of("adapter", attach=lambda *given: replace(attach(*given), adapters=held)).attach(base, LORA)
+    assert found.adapters.use("first") == "first"
+    with pytest.raises(PluginFailedError, match=r"adapter 'ill'\.adapters\.remove: ValueError"):
+        found.adapters.remove("first")
 
 
 @pytest.mark.parametrize("part", ["save_adapter", "load_adapter", "base_only"])

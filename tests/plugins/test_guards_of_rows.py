@@ -13,6 +13,8 @@ from medtune.errors import DataError, PluginContractError, PluginError, PluginFa
 from medtune.evaluation.scoring import score_predictions
 from medtune.evaluation.tally import Tally, tally_ratios
 from medtune.plugins.contracts import Prediction, TaskScore
+from medtune.plugins.guards import guarded
+from medtune.plugins.origin import Origin
 
 ROWS = [{"q": f"Question {n} ?", "a": f"Answer {n} .", "more": {"list": [n]}} for n in range(30)]
 
@@ -239,3 +241,26 @@ def test_a_claim_that_is_neither_true_nor_false_is_refused_by_name(answer):
 def test_a_limit_that_is_no_number_of_tokens_is_refused_by_name(tokens):
     with pytest.raises(PluginContractError, match=r"task 'ill'\.max_new_tokens returned .*; it returns a number of"):
         task_host(max_new_tokens=lambda *_: tokens).find("task", "ill").max_new_tokens(PREDICTIONS[0].example, 3)
+
+
+def reader(rows):
+    return guarded(SimpleNamespace(name="ill", rows=rows), "reader", Origin("sick", "sick-dist", "1.2"))
+
+
+def breaking(path):
+    yield {"a": 1}
+    raise ValueError(CANARY)
+
+
+def test_a_reader_is_guarded_as_long_as_it_is_read():
+    rows = reader(breaking).rows("file")
+    assert next(rows) == {"a": 1}
+    with pytest.raises(PluginFailedError, match=rf"{OF_PLUGIN} failed in reader 'ill'\.rows: ValueError") as caught:
+        next(rows)
+    assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize("found", [None, "rows", {"a": 1}, 7, [["a"]], ["a"], [{1: 2}], [None]], ids=str)
+def test_a_reader_that_yields_no_rows_is_refused_by_name(found):
+    with pytest.raises(PluginContractError, match=rf"{OF_PLUGIN}: reader 'ill'\.rows .* a mapping for each row"):
+        list(reader(lambda path: found).rows("file"))

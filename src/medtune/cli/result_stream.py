@@ -32,16 +32,15 @@ class ResultStream:
         self._ends_process, self._held = ends_process, ExitStack()
 
     def __enter__(self) -> Self:
-        stdout = sys.stdout
+        stdout: Any = sys.stdout
         if stdout is not None:  # closed by the shell
             stdout.flush()
         kept = _led_away()
         if kept is not None:
             self._held.callback(_restore, stdout, kept)
-        if kept is None or not _is_real(stdout):  # caught, by a test say: it is written to as it is
-            _open.append(stdout)
-        else:
-            _open.append(os.fdopen(os.dup(kept), "w", encoding=stdout.encoding, errors=stdout.errors))
+        _open.append(stdout)  # as it is where it is caught, by a test say
+        if kept is not None and _is_real(stdout):
+            _open[-1] = _opened(kept, stdout)
             self._held.callback(_open[-1].close)
         self._held.enter_context(redirect_stdout(sys.stderr))
         return self
@@ -63,6 +62,10 @@ def _led_away() -> int | None:
         os.dup2(_STDERR, _STDOUT)
         return kept
     return None
+
+
+def _opened(kept: int, stdout: Any) -> Any:
+    return os.fdopen(os.dup(kept), "w", encoding=stdout.encoding, errors=stdout.errors)
 
 
 def _restore(stdout: Any, kept: int) -> None:

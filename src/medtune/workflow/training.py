@@ -1,7 +1,8 @@
 """One training run from rows to report: its stages in order, and what becomes of it when it is stopped or fails."""
 
-from medtune.errors import RunInterruptedError
+from medtune.errors import MedtuneError, RunInterruptedError
 from medtune.machine.hardware import first_rank_says, is_first_rank
+from medtune.plugins.guards import place_of
 from medtune.runs.signals import StopNow, StopRequest
 from medtune.runs.store import CheckpointStore
 from medtune.workflow.run import Run
@@ -66,7 +67,7 @@ def _tell_failure(asked: RunRequest, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt):  # the second Ctrl-C; a checkpoint may be older than the last step
             asked.note("interrupted")
         elif not isinstance(error, RunInterruptedError):
-            asked.note("failed", error={"type": type(error).__name__, "message": str(error)})
+            asked.note("failed", error={"type": type(error).__name__, "message": _told(error)})
     except Exception as second:  # noqa: BLE001 - the first error is the one that matters
         error.add_note(f"while this was kept: {type(second).__name__}: {second}")
     try:
@@ -74,6 +75,11 @@ def _tell_failure(asked: RunRequest, error: BaseException) -> None:
         _keep_failures(asked)
     except Exception as second:  # noqa: BLE001 - as above
         error.add_note(f"while this was reported: {type(second).__name__}: {second}")
+
+
+def _told(error: BaseException) -> str:
+    """Return what the record says of an error: of one that is not medtune's the place alone, since its text may quote a row."""
+    return str(error) if isinstance(error, MedtuneError) else f"at {place_of(error)}; its text is not kept"
 
 
 def _keep_failures(asked: RunRequest) -> None:

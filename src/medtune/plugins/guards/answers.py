@@ -1,7 +1,7 @@
 """What a generator may not answer: fewer or other prompts than it was asked, ids that are none, and probabilities above 1."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from medtune.plugins.contracts import AnswerRequest, Completion, GenerationRequest, Loaded, RequestFeed, TokenScores
 from medtune.plugins.guards.boundary import Call
@@ -46,9 +46,9 @@ def _require_completion(call: Call, completion: Any) -> None:
     call.require(sure is None or is_share(sure), "returned a confidence beyond 0 and 1", "it is a probability, or None")
 
 
-def _require_ids(call: Call, ids: Sequence[Any], vocabulary: int | None) -> None:
+def _require_ids(call: Call, ids: Any, vocabulary: int | None) -> None:
     call.require(not isinstance(ids, str) and hasattr(ids, "__len__"), "returned ids that are no list", _WITHOUT_STOP)
-    for token in ids:
+    for token in cast("Iterable[Any]", ids):
         if not (type(token) is int and token >= 0) and not _is_index(token):
             raise call.fault(f"returned an id that is a {type(token).__name__} or below 0", _WITHOUT_STOP)
         if vocabulary is not None and token >= vocabulary:
@@ -57,7 +57,8 @@ def _require_ids(call: Call, ids: Sequence[Any], vocabulary: int | None) -> None
 
 def _is_index(token: Any) -> bool:
     """Whether a number of another type, such as numpy's, is an id."""
-    return not isinstance(token, bool | float | str) and hasattr(token, "__index__") and token.__index__() >= 0
+    index: Any = None if isinstance(token, bool | float | str) else getattr(token, "__index__", None)
+    return index is not None and int(index()) >= 0
 
 
 def _vocabulary(loaded: Any) -> int | None:
@@ -171,4 +172,4 @@ def _listed(call: Call, found: Any, wanted: str) -> list[Any]:
     is_one_thing = found is None or isinstance(found, str | bytes | Mapping)
     if is_one_thing or not hasattr(found, "__iter__"):
         raise call.fault(f"returned a {type(found).__name__}", wanted)
-    return list(found)
+    return [*cast("Iterable[Any]", found)]

@@ -15,7 +15,7 @@ _LABELS = "it answers each asked row, in order: a label for each word, exactly o
 def checked_fit_and_answer(call: Call) -> Callable[[EncoderJob], EncoderResult]:
     """Return a trainer's ``fit_and_answer``, which answers every row with labels that there are."""
 
-    def fit_and_answer(job: EncoderJob) -> EncoderResult:
+    def fit_and_answer(job: EncoderJob) -> Any:
         found: Any = call.function(job)
         call.require(isinstance(found, EncoderResult), f"returned a {type(found).__name__}", "it is an EncoderResult")
         answers = list(found.labels)

@@ -51,7 +51,7 @@ def _require_facts(call: Call, found: Exported, target: Path) -> None:
     path: Any = found.path
     is_target = isinstance(path, str | Path) and Path(path).absolute() == target.absolute()
     call.require(is_target, "returned another path than its target", "Exported.path is the folder it was given")
-    texts = (found.reader, found.precision, found.state, *found.usage)
+    texts: tuple[Any, ...] = (found.reader, found.precision, found.state, *found.usage)
     call.require(all(isinstance(text, str) for text in texts), "returned what is no text", _TOLD)
     call.require(found.state == "written", f"called its artifact {found.state}", "the state is medtune's to say")
     call.require(is_json(dict(found.facts)) and is_json(dict(found.load)), "returned no JSON values", _TOLD)

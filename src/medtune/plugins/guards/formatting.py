@@ -20,7 +20,7 @@ def checked_format(call: Call) -> Callable[[Mapping[str, Any]], Example]:
     sources: set[str] = set()
     left, rows = _FIRST_ROWS, 0
 
-    def format_row(row: Mapping[str, Any]) -> Example:
+    def format_row(row: Mapping[str, Any]) -> Any:
         nonlocal left, rows
         rows += 1
         if left > 0 or not rows % _STRIDE:
@@ -72,17 +72,21 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 def _require_types(call: Call, found: Any) -> None:
+    """Refuse an example with fields of other types; exact types first, since this runs for every row."""
     if not isinstance(found, Example):
         raise call.fault(f"returned a {type(found).__name__}, not an Example", _ONE_EXAMPLE)
     messages: Any = found.messages
-    if not isinstance(messages, list | tuple) and (isinstance(messages, str) or not isinstance(messages, Sequence)):
+    if type(messages) is not list and (isinstance(messages, str) or not isinstance(messages, Sequence)):
         raise call.fault(f"returned an Example whose messages are a {type(messages).__name__}", "they are a list")
     for message in messages:
-        if not isinstance(message, dict | Mapping):
+        if type(message) is not dict and not isinstance(message, Mapping):
             raise call.fault(
                 f"returned an Example with a message that is a {type(message).__name__}",
                 "a message is a mapping with role and content",
             )
-    texts = (found.source, found.row_id, found.document, found.task or "")
+    source, row_id, document, task = found.source, found.row_id, found.document, found.task
+    if type(source) is type(row_id) is type(document) is str and (task is None or type(task) is str):
+        return
+    texts: tuple[Any, ...] = (source, row_id, document, task or "")
     if not all(isinstance(text, str) for text in texts):
         raise call.fault("returned an Example whose source, task, row_id or document is no text", "they are texts")

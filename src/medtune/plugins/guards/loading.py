@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from medtune.plugins.contracts import Loaded
+from medtune.plugins.contracts import AdapterSet, Loaded
 from medtune.plugins.guards.boundary import Call
 from medtune.plugins.guards.tensors import changed_among, sampled
 from medtune.plugins.guards.values import is_whole
@@ -15,6 +15,8 @@ from medtune.specs import LoraSpec
 __all__ = ["checked_attach", "checked_load", "checked_stored_as"]
 
 _COMPUTE_TYPES = ("bf16", "fp16", "fp32")
+_MOVES_BASE = ("pissa", "olora", "loftq")
+"""Initialisations that take something out of the base; that ``base_only`` puts it back is proved by its answers."""
 _FROZEN = "an adapter leaves every value of the base as it was"
 _TRAINABLE = "it returns the model with trainable parameters of its own, in fp32 and finite"
 
@@ -30,7 +32,8 @@ def checked_load(call: Call) -> Callable[..., Loaded]:
             "returned stop_ids that are no tuple of ids",
             "they are the ids that end an answer, at least one",
         )
-        call.require(isinstance(found.scheme, str), "returned a scheme that is no text", "it names the storage")
+        scheme: Any = found.scheme
+        call.require(isinstance(scheme, str), "returned a scheme that is no text", "it names the storage")
         return found
 
     return load
@@ -57,7 +60,8 @@ def checked_attach(call: Call) -> Callable[[Loaded, LoraSpec], Loaded]:
         before = sampled(held)
         found = _loaded(call, call.function(loaded, spec))
         changed = changed_among(before, sampled(held))
-        call.require(changed is None, f"changed the base's '{changed}'", _FROZEN)
+        may_change = spec.init in _MOVES_BASE
+        call.require(changed is None or may_change, f"changed the base's '{changed}'", _FROZEN)
         trained = [(name, p) for name, p in found.model.named_parameters() if p.requires_grad]
         call.require(bool(trained), "returned a model with nothing to train", _TRAINABLE)
         for name, parameter in trained:
@@ -89,6 +93,8 @@ def _guarded_parts(call: Call, given: Loaded, found: Loaded) -> dict[str, Any]:
         if function is not None and function is not getattr(given, name):
             call.require(callable(function), f"set {name} to what cannot be called", "it takes a folder")
             parts[name] = _guarded(call, name, function)
+    if found.adapters is not None and found.adapters is not given.adapters:
+        parts["adapters"] = _GuardedSet(call, found.adapters)
     if found.base_only is not given.base_only:
         call.require(callable(found.base_only), "set base_only to what cannot be called", "it makes a context")
         make = found.base_only
@@ -98,6 +104,15 @@ def _guarded_parts(call: Call, given: Loaded, found: Loaded) -> dict[str, Any]:
 
 def _guarded(call: Call, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args: call.boundary.run(name, function, *args)
+
+
+class _GuardedSet:
+    """Further adapters on a base, as foreign code holds them."""
+
+    def __init__(self, call: Call, adapters: AdapterSet) -> None:
+        self.add = _guarded(call, "adapters.add", adapters.add)
+        self.use = _guarded(call, "adapters.use", adapters.use)
+        self.remove = _guarded(call, "adapters.remove", adapters.remove)
 
 
 class _GuardedContext:

@@ -62,12 +62,12 @@ def _require_bundle(call: Call, bundle: Bundle) -> None:
         raise call.fault(
             f"provides bundle '{bundle.name}' with a spec that is not valid", "its spec is a run"
         ) from error
-    call.require(
-        isinstance(bundle.summary, str), f"gives bundle '{bundle.name}' a summary that is no text", "it is one"
-    )
+    summary: Any = bundle.summary
+    call.require(isinstance(summary, str), f"gives bundle '{bundle.name}' a summary that is no text", "it is one")
     terms: Any = bundle.licences
     is_told = isinstance(terms, Mapping) and all(isinstance(text, str) for pair in terms.items() for text in pair)
     call.require(is_told, f"gives bundle '{bundle.name}' licences that are no texts", "repository -> its terms")
-    call.require(isinstance(bundle.model_config, Mapping), f"bundle '{bundle.name}' has no model_config", "a mapping")
+    dimensions: Any = bundle.model_config
+    call.require(isinstance(dimensions, Mapping), f"bundle '{bundle.name}' has no model_config", "a mapping")
     for count in (bundle.train_tokens, bundle.sources):
         call.require(count is None or is_whole(count), f"bundle '{bundle.name}' counts what is no number", "an int")

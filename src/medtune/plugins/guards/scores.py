@@ -89,8 +89,8 @@ def checked_tally(call: Call) -> Callable[[Sequence[Prediction]], Any]:
     def tally(predictions: Sequence[Prediction]) -> Any:
         found = call.function(list(predictions))
         counts = getattr(found, "counts", None)
-        shape = getattr(counts, "shape", ())
-        call.require(dataclasses.is_dataclass(found) and len(shape) == 2, _no_tally(found), _TALLY)  # noqa: PLR2004 - [rows, columns]
+        shape: Any = getattr(counts, "shape", ())
+        call.require(hasattr(found, "__dataclass_fields__") and len(shape) == 2, _no_tally(found), _TALLY)  # noqa: PLR2004 - [rows, columns]
         assert counts is not None  # noqa: S101 - it has a shape
         call.require(shape[0] == len(predictions), f"counted {shape[0]} rows of {len(predictions)}", _TALLY)
         total = counts.sum(axis=0)

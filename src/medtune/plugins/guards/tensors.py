@@ -12,7 +12,7 @@ _VALUES = 256
 def sampled(tensors: Iterable[tuple[str, Any]]) -> dict[str, bytes]:
     """Return name -> the bytes of some of its values; of tensors that hold none in memory, nothing.
 
-    Reads a few hundred values a tensor, in one transfer for each device: 0.1 s for the 291 tensors of a 7B base.
+    Reads a few hundred values a tensor, in one transfer for each device: 13 ms for 291 tensors on a CPU.
     """
     import torch
 

@@ -17,6 +17,7 @@ from medtune.plugins.guards.encoders import checked_fit_and_answer
 from medtune.plugins.guards.exporting import checked_export, checked_publish
 from medtune.plugins.guards.formatting import checked_format
 from medtune.plugins.guards.loading import checked_attach, checked_load, checked_stored_as
+from medtune.plugins.guards.reading import checked_rows
 from medtune.plugins.guards.scores import checked_matches, checked_max_new_tokens, checked_score, checked_tally
 from medtune.plugins.guards.training import checked_fit, checked_held_out_losses, checked_prove
 from medtune.plugins.origin import Origin
@@ -44,6 +45,7 @@ _CHECKS: Mapping[str, Mapping[str, Check]] = {
         "token_scores": checked_token_scores,
     },
     "encoder": {"fit_and_answer": checked_fit_and_answer},
+    "reader": {"rows": checked_rows},
     "exporter": {"export": checked_export, "publish": checked_publish},
 }
 """Kind -> methods whose results are checked; all others are guarded only."""
