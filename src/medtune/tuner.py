@@ -1,19 +1,19 @@
 """MedTuner: composes a spec with plugins, and plans, previews and trains it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from threading import Event
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from medtune.data.base.inspection import QUICK_CHECKS, inspect_base
-from medtune.errors import SpecError, UnknownKeyError
+from medtune.errors import UnknownKeyError
 from medtune.planning.make_plan import make_plan, require_backends
-from medtune.plugins.contracts import EncodedExample, PromptFormatter
+from medtune.plugins.contracts import EncodedExample, PromptFormatter, StepRecord
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.host import PluginHost, create_host
 from medtune.plugins.plan import Plan
 from medtune.specfile import apply_overrides, merge, override_values, read_spec_file, validate_spec
 from medtune.specs import RunSpec
+from medtune.workflow.options import Overrides, Rows, TrainOptions
 from medtune.workflow.run import Run
 from medtune.workflow.session import Session
 
@@ -21,23 +21,9 @@ if TYPE_CHECKING:
     from medtune.data.hub.download import Progress
     from medtune.data.preview import Preview
 
-__all__ = ["DEFAULT_BUNDLE", "MedTuner", "TrainOptions"]
+__all__ = ["DEFAULT_BUNDLE", "MedTuner"]
 
 DEFAULT_BUNDLE = "starling-medtuned"
-
-Rows = Iterable[Mapping[str, Any]]
-
-
-class TrainOptions(TypedDict, total=False):
-    """Further options of ``MedTuner.train``.
-
-    Attributes:
-        quiet: whether events that no function is given for are not told; else they are, on stderr.
-        cancel: once it is set, by any thread, the run saves after its update and ends with ``RunInterruptedError``.
-    """
-
-    quiet: bool
-    cancel: Event | None
 
 
 class MedTuner:
@@ -60,27 +46,28 @@ class MedTuner:
         self._host: PluginHost | None = None
 
     @classmethod
-    def from_defaults(cls, **overrides: Any) -> Self:
+    def from_defaults(cls, **overrides: Unpack[Overrides]) -> Self:
         """Start from the default bundle; see ``from_bundle`` for the overrides."""
         return cls.from_bundle(DEFAULT_BUNDLE, **overrides)
 
     @classmethod
-    def from_bundle(cls, name: str, **overrides: Any) -> Self:
+    def from_bundle(cls, name: str, **overrides: Unpack[Overrides]) -> Self:
         """Start from a registered bundle and swap parts of it.
 
         Args:
             name: a registered bundle.
-            overrides: ``model`` (a ModelSpec, a repository name or a folder), ``data`` (a DataSpec, a path or
-                repository, or rows), ``quant``, ``lora``, ``train``, ``eval`` (their specs or mappings), ``seed``,
-                ``output_dir``, ``formatter`` (a name or a PromptFormatter) and ``plugins``.
+            overrides: see ``Overrides``; a mapping changes the fields that it names, a spec replaces its part.
 
         Raises:
             UnknownNameError: no such bundle.
-            SpecError: an override is no part of a spec, or has a wrong value.
+            UnknownKeyError: an override is no part of a spec.
+            SpecError: one has a wrong value.
         """
+        if unknown := overrides.keys() - Overrides.__annotations__.keys():
+            raise UnknownKeyError(min(unknown), "the overrides of a bundle", Overrides.__annotations__)
         host = _host_of(overrides.pop("plugins", ()))
         values = host.find("bundle", name).spec.model_dump(mode="json", exclude_unset=True)
-        return cls._from_values(values, host, overrides)
+        return cls._from_values(values, host, {**overrides})
 
     @classmethod
     def from_file(
@@ -105,8 +92,6 @@ class MedTuner:
         rows = None
         formatter = overrides.pop("formatter", None)
         for part, value in overrides.items():
-            if part not in RunSpec.model_fields:
-                raise SpecError(f"'{part}' is no part of a spec; parts: {', '.join(RunSpec.model_fields)}, formatter")
             above, part_rows = override_values(part, value)
             rows = rows if part_rows is None else part_rows
             if hasattr(value, "model_dump"):
@@ -218,7 +203,7 @@ class MedTuner:
     def train(
         self,
         resume: str | Path = "auto",
-        on_step: Callable[[Mapping[str, Any]], None] | None = None,
+        on_step: Callable[[StepRecord], None] | None = None,
         on_stage: Callable[[str], None] | None = None,
         on_plan: Callable[[Plan], None] | None = None,
         on_download: Callable[["Progress"], None] | None = None,

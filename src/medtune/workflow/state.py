@@ -37,6 +37,7 @@ class RunRequest:
         on_plan: called with a plan that replaces the one before.
         on_download: called with how far a download is.
         pins: which commit of each repository is read, as JSON values.
+        run_id: of this run, the same when it goes on; made when it is begun.
         cancels: each says whether somebody asked to cancel the run; called after every update and between stages.
     """
 
@@ -50,6 +51,7 @@ class RunRequest:
     on_plan: Tell = _ignore
     on_download: Tell = _ignore
     pins: tuple[Mapping[str, Any], ...] | None = None
+    run_id: str = ""
     cancels: tuple[Callable[[], bool], ...] = ()
 
     @property

@@ -1,5 +1,8 @@
 """One training run from rows to report: its stages in order, and what becomes of it when it is stopped or fails."""
 
+from dataclasses import replace
+from uuid import uuid4
+
 from medtune.errors import RunInterruptedError
 from medtune.machine.hardware import first_rank_says, is_first_rank
 from medtune.runs.signals import StopNow, StopRequest
@@ -23,15 +26,22 @@ def train(asked: RunRequest) -> Run:
         if is_first_rank():
             again(asked)
         return Run.open(asked.folder.path, plugins=asked.host)
-    asked.host.manager.hook.run_started(spec=asked.spec, plan=asked.plan)
+    asked = replace(asked, run_id=first_rank_says(_run_id(asked) if is_first_rank() else ""))
+    asked.host.manager.hook.run_started(spec=asked.spec, plan=asked.plan, run_id=asked.run_id)
     try:
         _stages(asked)
         run = Run.open(asked.folder.path, plugins=asked.host)
     except BaseException as error:
         _tell_failure(asked, error)
         raise
-    asked.host.manager.hook.run_finished(run=run)
+    asked.host.manager.hook.run_finished(run=run, run_id=asked.run_id)
     return run
+
+
+def _run_id(asked: RunRequest) -> str:
+    """Return the id that the run began with, a new one for one that begins."""
+    kept = asked.folder.read().get("run_id") if asked.folder.exists else None
+    return kept if isinstance(kept, str) and kept else uuid4().hex
 
 
 def _stages(asked: RunRequest) -> None:
@@ -64,6 +74,6 @@ def _tell_failure(asked: RunRequest, error: BaseException) -> None:
             asked.note("interrupted")
         elif not isinstance(error, RunInterruptedError):
             asked.note("failed", error={"type": type(error).__name__, "message": str(error)})
-        asked.host.manager.hook.run_failed(spec=asked.spec, error=error)
+        asked.host.manager.hook.run_failed(spec=asked.spec, error=error, run_id=asked.run_id)
     except Exception as second:  # noqa: BLE001 - the first error is the one that matters
         error.add_note(f"while this was reported: {type(second).__name__}: {second}")

@@ -17,6 +17,7 @@ from medtune.plugins.contracts.protocols import (
     TokenScorer,
     Trainer,
 )
+from medtune.plugins.contracts.records import StepRecord
 from medtune.plugins.contracts.values import (
     AdapterSet,
     Bundle,
@@ -62,6 +63,7 @@ __all__ = [
     "PromptFormatter",
     "Quantizer",
     "RequestFeed",
+    "StepRecord",
     "Task",
     "TaskScore",
     "TokenScorer",
