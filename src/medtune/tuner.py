@@ -11,6 +11,7 @@ from medtune.plugins.contracts import EncodedExample, PromptFormatter, StepRecor
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.host import PluginHost, create_host
 from medtune.plugins.plan import Plan
+from medtune.plugins.trackers import require_trackers
 from medtune.specfile import apply_overrides, merge, override_values, read_spec_file, validate_spec
 from medtune.specs import RunSpec
 from medtune.workflow.options import Overrides, Rows, TrainOptions
@@ -123,6 +124,7 @@ class MedTuner:
         from medtune.data.shipped_templates import chosen_template
 
         require_backends(self.spec, self.host)
+        require_trackers(self.spec.train.report_to, self.host)
         inspect_base(self.spec, checks=QUICK_CHECKS)
         if self.spec.model.chat_template is not None:
             chosen_template(self.spec.model.chat_template)
@@ -146,6 +148,7 @@ class MedTuner:
         from medtune.planning.counting import count_rows
         from medtune.workflow.row_checks import RowChecks
 
+        require_trackers(self.spec.train.report_to, self.host)
         machine = None if gpu is None else machine_with(gpu)
         inspect_base(self.spec)  # before its tokenizer is loaded to count rows
         rows = count_rows(self.spec, self.host, self._rows, RowChecks(self.host.all("task"), self.spec))

@@ -20,6 +20,7 @@ FREE_FIELDS = frozenset(
         "train.micro_batch",  # a run goes on with the portions it began with
         "train.on_nonfinite",  # like on_oom what a run that stopped on it is continued with
         "train.on_oom",
+        "train.report_to",
         "train.dequantized_weights",  # the same numbers to the bit
         "train.save_every_minutes",
         "train.save_steps",

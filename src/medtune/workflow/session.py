@@ -13,6 +13,7 @@ from medtune.machine.process_state import process_kept
 from medtune.planning.make_plan import local_config, make_plan
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import Plan
+from medtune.plugins.trackers import require_trackers
 from medtune.runs.lock import RunLock
 from medtune.runs.turn import TrainingTurn
 from medtune.specs import RunSpec
@@ -74,6 +75,7 @@ class Session:
 
     def _planned(self, on_plan: Listener) -> Plan:
         """Tell and enforce the plan; where the model's configuration is still to be fetched, that has the last word."""
+        require_trackers(self.spec.train.report_to, self.host)
         plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
         is_known = bool(self.spec.model.path or local_config(self.spec))
         if is_known or plan.fits:
