@@ -28,7 +28,7 @@ BY_STRING = {
     ("evaluation/harness.py", "import_module(f'lm_eval.{module}')"),  # an extra, with what it needs in turn
     ("machine/diagnosis.py", "import_module(name)"),  # the doctor tries what is installed
     ("machine/libraries.py", "__import__(_BITSANDBYTES)"),  # while its own downloads are kept from it
-    ("plugins/carried_host.py", "import_module(it.name)"),  # a plugin's module, in another process
+    ("plugins/carried_host.py", "import_module(it.name)"),  # a module that was passed as a plugin, in another process
     ("plugins/host.py", "import_module(dotted)"),  # medtune's own plugins, listed there
     ("testing/fault_server.py", "import_module(module_name)"),  # the victim that a laboratory was given
     ("testing/tiny_run.py", "import_module(name)"),  # loads libraries before a fork

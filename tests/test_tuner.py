@@ -3,7 +3,7 @@
 import pytest
 
 from medtune import DataSpec, EvalSpec, Example, LoraSpec, MedTuner, ModelSpec, QuantSpec, RunSpec, TrainSpec
-from medtune.errors import SpecError, UnknownNameError
+from medtune.errors import UnknownKeyError, UnknownNameError
 from medtune.plugins.host import create_host
 from medtune.specs.data import MEDTUNED, MEDTUNED_REVISION
 from medtune.specs.model import STARLING, STARLING_REVISION
@@ -77,8 +77,8 @@ def test_a_formatter_object_is_registered_under_its_name(host):
 
 
 def test_a_part_that_does_not_exist_is_refused(host):
-    with pytest.raises(SpecError, match="'loar' is no part of a spec"):
-        MedTuner.from_defaults(plugins=host, loar=LoraSpec())
+    with pytest.raises(UnknownKeyError, match="unknown key 'loora' at the overrides of a bundle; did you mean 'lora'"):
+        MedTuner.from_defaults(plugins=host, loora=3)
 
 
 def test_an_unknown_bundle_is_answered_with_the_registered_ones(host):

@@ -3,6 +3,7 @@
 A research tool: nothing it trains or reports is medical advice or a medical device.
 """
 
+import logging
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,12 @@ from medtune.version import __version__
 for _name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "UNSLOTH_DISABLE_STATISTICS", "DISABLE_TELEMETRY"):
     os.environ.setdefault(_name, "1")
 
+# A library says nothing on its own: who embeds it decides where its log goes.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
 if TYPE_CHECKING:
     from medtune.errors import MedtuneError
-    from medtune.plugins.contracts import Bundle, EncodedExample, Example, PromptFormatter, Task
+    from medtune.plugins.contracts import Bundle, EncodedExample, Example, PromptFormatter, StepRecord, Task
     from medtune.plugins.hookspecs import hookimpl
     from medtune.plugins.plan import Plan
     from medtune.specs import DataSpec, EvalSpec, LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec
@@ -38,6 +42,7 @@ _HOMES = {
     "QuantSpec": "medtune.specs",
     "Run": "medtune.workflow.run",
     "RunSpec": "medtune.specs",
+    "StepRecord": "medtune.plugins.contracts",
     "Task": "medtune.plugins.contracts",
     "TrainSpec": "medtune.specs",
     "adopt": "medtune.workflow.adoption",
@@ -59,6 +64,7 @@ __all__ = [
     "QuantSpec",
     "Run",
     "RunSpec",
+    "StepRecord",
     "Task",
     "TrainSpec",
     "__version__",

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from medtune.errors import InvalidValueError, SpecError, StorageError, UnknownKeyError
+from medtune.errors import InvalidValueError, SpecError, SpecValidationError, StorageError, UnknownKeyError
 from medtune.specs import RunSpec
 
 __all__ = ["apply_overrides", "merge", "override_values", "read_spec_file", "stated_plugins", "validate_spec"]
@@ -116,13 +116,13 @@ def validate_spec(values: Mapping[str, Any], file: str | Path | None = None) -> 
     """Build the spec; the first mistake becomes one error that names its line (or path) and the nearest key."""
     try:
         return RunSpec.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-    location = [str(part) for part in first["loc"]]
+    except SpecValidationError as error:
+        first = error.mistakes[0]
+    location = list(first.location)
     where = _where(location, Path(file) if file else None)
-    if first["type"] == "extra_forbidden":
+    if first.is_unknown:
         raise UnknownKeyError(".".join(location), where, _fields_beside(location))
-    raise InvalidValueError(".".join(location) or "spec", where, first["msg"].removeprefix("Value error, "))
+    raise InvalidValueError(".".join(location) or "spec", where, first.reason)
 
 
 def _parse(suffix: str, text: str, file: Path) -> Any:

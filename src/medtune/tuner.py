@@ -1,20 +1,21 @@
 """MedTuner: composes a spec with plugins, and plans, previews and trains it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from threading import Event
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from medtune.data.base.inspection import QUICK_CHECKS, inspect_base
 from medtune.data.sources.kinds import with_readers
-from medtune.errors import SpecError, UnknownKeyError
+from medtune.errors import UnknownKeyError
 from medtune.planning.make_plan import make_plan, require_backends
-from medtune.plugins.contracts import EncodedExample, PromptFormatter
+from medtune.plugins.contracts import EncodedExample, PromptFormatter, StepRecord
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.host import PluginHost, host_of, listed_in
 from medtune.plugins.plan import Plan
+from medtune.plugins.trackers import require_trackers
 from medtune.specfile import apply_overrides, merge, override_values, read_spec_file, stated_plugins, validate_spec
 from medtune.specs import RunSpec
+from medtune.workflow.options import Overrides, Rows, TrainOptions
 from medtune.workflow.run import Run
 from medtune.workflow.session import Session
 
@@ -22,23 +23,9 @@ if TYPE_CHECKING:
     from medtune.data.hub.download import Progress
     from medtune.data.preview import Preview
 
-__all__ = ["DEFAULT_BUNDLE", "MedTuner", "TrainOptions"]
+__all__ = ["DEFAULT_BUNDLE", "MedTuner"]
 
 DEFAULT_BUNDLE = "starling-medtuned"
-
-Rows = Iterable[Mapping[str, Any]]
-
-
-class TrainOptions(TypedDict, total=False):
-    """Further options of ``MedTuner.train``.
-
-    Attributes:
-        quiet: whether events that no function is given for are not told; else they are, on stderr.
-        cancel: once it is set, by any thread, the run saves after its update and ends with ``RunInterruptedError``.
-    """
-
-    quiet: bool
-    cancel: Event | None
 
 
 class MedTuner:
@@ -61,29 +48,30 @@ class MedTuner:
         self._host: PluginHost | None = None
 
     @classmethod
-    def from_defaults(cls, **overrides: Any) -> Self:
+    def from_defaults(cls, **overrides: Unpack[Overrides]) -> Self:
         """Start from the default bundle; see ``from_bundle`` for the overrides."""
         return cls.from_bundle(DEFAULT_BUNDLE, **overrides)
 
     @classmethod
-    def from_bundle(cls, name: str, **overrides: Any) -> Self:
+    def from_bundle(cls, name: str, **overrides: Unpack[Overrides]) -> Self:
         """Start from a registered bundle and swap parts of it.
 
         Args:
             name: a registered bundle.
-            overrides: ``model`` (a ModelSpec, a repository name or a folder), ``data`` (a DataSpec, a path or
-                repository, or rows), ``quant``, ``lora``, ``train``, ``eval`` (their specs or mappings), ``seed``,
-                ``output_dir``, ``formatter`` (a name or a PromptFormatter) and ``plugins`` (a host, objects, or names of
-                distributions, as in a spec).
+            overrides: see ``Overrides``; a mapping changes the fields that it names, a spec replaces its part.
 
         Raises:
             UnknownNameError: no such bundle.
-            SpecError: an override is no part of a spec, or has a wrong value.
+            UnknownKeyError: an override is no part of a spec.
+            SpecError: one has a wrong value.
         """
-        allowed, host = listed_in(overrides.pop("plugins", ()))
-        overrides |= {} if allowed is None else {"plugins": allowed}
+        if unknown := overrides.keys() - Overrides.__annotations__.keys():
+            raise UnknownKeyError(min(unknown), "the overrides of a bundle", Overrides.__annotations__)
+        above: dict[str, Any] = {**overrides}
+        allowed, host = listed_in(above.pop("plugins", ()))
+        above |= {} if allowed is None else {"plugins": allowed}
         values = host.find("bundle", name).spec.model_dump(mode="json", exclude_unset=True)
-        return cls._from_values(values, host, overrides)
+        return cls._from_values(values, host, above)
 
     @classmethod
     def from_file(
@@ -108,8 +96,6 @@ class MedTuner:
         rows = None
         formatter = overrides.pop("formatter", None)
         for part, value in overrides.items():
-            if part not in RunSpec.model_fields:
-                raise SpecError(f"'{part}' is no part of a spec; parts: {', '.join(RunSpec.model_fields)}, formatter")
             above, part_rows = override_values(part, value)
             rows = rows if part_rows is None else part_rows
             if hasattr(value, "model_dump"):
@@ -141,6 +127,7 @@ class MedTuner:
         from medtune.data.shipped_templates import chosen_template
 
         require_backends(self.spec, self.host)
+        require_trackers(self.spec.train.report_to, self.host)
         inspect_base(self.spec, checks=QUICK_CHECKS)
         if self.spec.model.chat_template is not None:
             chosen_template(self.spec.model.chat_template)
@@ -165,6 +152,7 @@ class MedTuner:
         from medtune.planning.counting import count_rows
         from medtune.workflow.row_checks import RowChecks
 
+        require_trackers(self.spec.train.report_to, self.host)
         machine = None if gpu is None else machine_with(gpu)
         inspect_base(self.spec)  # before its tokenizer is loaded to count rows
         rows = count_rows(self.spec, self.host, self._rows, RowChecks(self.host.all("task"), self.spec))
@@ -225,7 +213,7 @@ class MedTuner:
     def train(
         self,
         resume: str | Path = "auto",
-        on_step: Callable[[Mapping[str, Any]], None] | None = None,
+        on_step: Callable[[StepRecord], None] | None = None,
         on_stage: Callable[[str], None] | None = None,
         on_plan: Callable[[Plan], None] | None = None,
         on_download: Callable[["Progress"], None] | None = None,

@@ -4,10 +4,9 @@ import json
 import math
 
 import pytest
-from pydantic import ValidationError
 
 from medtune import LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec
-from medtune.errors import BaseUnsuitedError, OutOfMemoryError, UnknownNameError
+from medtune.errors import BaseUnsuitedError, OutOfMemoryError, SpecValidationError, UnknownNameError
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Accelerator, Machine, compute_dtype
 from medtune.planning.make_plan import make_plan, total_steps
@@ -76,9 +75,9 @@ def test_dequantized_weights_are_a_part_of_the_peak_and_travel_with_the_settled_
 
 
 def test_weights_that_cannot_stay_dequantized_are_refused(host):
-    with pytest.raises(ValidationError, match=r"dequantized_weights=keep is for a base in 4 bits .* none and auto"):
+    with pytest.raises(SpecValidationError, match=r"dequantized_weights=keep is for a base in 4 bits .* none and auto"):
         RunSpec(quant=QuantSpec(scheme="none"), train=TrainSpec(dequantized_weights="keep"))
-    with pytest.raises(ValidationError, match="here they are nf4 and off"):
+    with pytest.raises(SpecValidationError, match="here they are nf4 and off"):
         RunSpec(train=TrainSpec(dequantized_weights="keep", fast_path="off"))
     wanted = RunSpec(train=TrainSpec(dequantized_weights="keep"), lora=LoraSpec(use_dora=True))
     plan = make_plan(wanted, host, machine=H200)

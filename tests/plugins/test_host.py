@@ -167,10 +167,10 @@ def test_every_providing_hook_is_called(hook):
 @pytest.mark.parametrize(
     ("hook", "arguments"),
     [
-        ("run_started", {"spec": 1, "plan": 2}),
-        ("step_logged", {"record": {"step": 3}}),
-        ("run_finished", {"run": 4}),
-        ("run_failed", {"spec": 5, "error": ValueError()}),
+        ("run_started", {"spec": 1, "plan": 2, "run_id": "id"}),
+        ("step_logged", {"record": {"step": 3}, "run_id": "id"}),
+        ("run_finished", {"run": 4, "run_id": "id"}),
+        ("run_failed", {"spec": 5, "error": ValueError(), "run_id": "id"}),
     ],
 )
 def test_every_observing_hook_is_told_its_facts(hook, arguments):
@@ -178,10 +178,10 @@ def test_every_observing_hook_is_told_its_facts(hook, arguments):
 
     # pluggy reads the argument names, so each observer is written out.
     observers = {
-        "run_started": lambda spec, plan: told.update(spec=spec, plan=plan),
-        "step_logged": lambda record: told.update(record=record),
-        "run_finished": lambda run: told.update(run=run),
-        "run_failed": lambda spec, error: told.update(spec=spec, error=error),
+        "run_started": lambda spec, plan, run_id: told.update(spec=spec, plan=plan, run_id=run_id),
+        "step_logged": lambda record, run_id: told.update(record=record, run_id=run_id),
+        "run_finished": lambda run, run_id: told.update(run=run, run_id=run_id),
+        "run_failed": lambda spec, error, run_id: told.update(spec=spec, error=error, run_id=run_id),
     }
     host = create_host([plugin_of("observer", **{hook: observers[hook]})], autoload=False)
     getattr(host.manager.hook, hook)(**arguments)

@@ -1,9 +1,9 @@
 """Specs and run records that were written with a field's former name are still read."""
 
 import pytest
-from pydantic import ValidationError
 
 from medtune import RunSpec
+from medtune.errors import SpecValidationError
 from medtune.specfile import apply_overrides, merge, validate_spec
 
 
@@ -18,7 +18,7 @@ def test_a_former_name_sets_the_field_and_is_written_no_more(part, former, name,
     values = RunSpec.model_validate({part: {former: value}}).model_dump()[part]
     assert values[name] == value
     assert former not in values
-    with pytest.raises(ValidationError, match=f"{former} is the former name of {name}"):
+    with pytest.raises(SpecValidationError, match=f"{former} is the former name of {name}"):
         RunSpec.model_validate({part: {former: value, name: value}})
 
 

@@ -1,9 +1,11 @@
 """Assembles the commands and turns every error into one sentence and an exit code."""
 
 import json
+import logging
 import sys
 import traceback
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import typer
 
@@ -78,7 +80,8 @@ def run(arguments: list[str], *, ends_process: bool = False) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
-        outcome = app(arguments, standalone_mode=False)
+        with _warnings_on_stderr():
+            outcome = app(arguments, standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
         outcome = _CTRL_C  # newer typer returns it
     except _CommandLineError as error:
@@ -91,6 +94,18 @@ def _run(arguments: list[str]) -> int:
     if outcome == _CTRL_C:
         return _fail(arguments, "KeyboardInterrupt", "stopped by Ctrl-C", _CTRL_C)
     return outcome if isinstance(outcome, int) else 0
+
+
+@contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """Write what medtune's log warns of; the library itself leaves that to its caller."""
+    tree, handler = logging.getLogger("medtune"), logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    tree.addHandler(handler)
+    try:
+        yield
+    finally:
+        tree.removeHandler(handler)
 
 
 def _fail(arguments: list[str], kind: str, message: str, exit_code: int) -> int:

@@ -4,6 +4,7 @@ MedtuneError
 ├── SpecError (exit 2)
 │   ├── UnknownKeyError
 │   ├── InvalidValueError
+│   ├── SpecValidationError (a ValueError too)
 │   ├── UnknownNameError
 │   ├── SpecChangedError
 │   ├── UnsupportedVersionError

@@ -3,14 +3,17 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from medtune.errors.root import MedtuneError
 
 __all__ = [
     "BaseUnsuitedError",
     "InvalidValueError",
+    "Mistake",
     "SpecChangedError",
     "SpecError",
+    "SpecValidationError",
     "UnknownKeyError",
     "UnknownNameError",
     "UnsupportedVersionError",
@@ -37,6 +40,39 @@ class InvalidValueError(SpecError):
     def __init__(self, field: str, where: str, reason: str) -> None:
         self.field, self.where, self.reason = field, where, reason
         super().__init__(f"'{field}' at {where} cannot be used: {reason}")
+
+
+class Mistake(NamedTuple):
+    """What is wrong at one place of a spec.
+
+    Attributes:
+        location: keys from the spec down to the value.
+        is_unknown: whether no field has that key.
+        reason: why the value cannot be used.
+    """
+
+    location: tuple[str, ...]
+    is_unknown: bool
+    reason: str
+
+
+class SpecValidationError(SpecError, ValueError):
+    """A spec cannot be made of the values that it was given in Python; a ValueError too, as pydantic's own is."""
+
+    def __init__(self, spec: str, mistakes: Sequence[Mistake], known: Iterable[str] = ()) -> None:
+        self.spec, self.mistakes, self.known = spec, tuple(mistakes), sorted(known)
+        super().__init__("; ".join(map(self._told, self.mistakes)))
+
+    def _told(self, mistake: Mistake) -> str:
+        field = ".".join(mistake.location)
+        if not mistake.is_unknown:
+            return (
+                f"'{field}' of {self.spec} cannot be used: {mistake.reason}"
+                if field
+                else f"{self.spec}: {mistake.reason}"
+            )
+        known = f"; {_nearest(field, self.known)}" if len(mistake.location) == 1 else ""
+        return f"unknown key '{field}' of {self.spec}{known}"
 
 
 class UnknownNameError(SpecError):

@@ -20,7 +20,7 @@ def process_kept() -> Iterator[None]:
     import numpy as np
     import torch
 
-    cuda = torch.cuda.is_initialized()
+    cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # in torch
     drawn: tuple[Any, Any, Any] = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     on_gpus = torch.cuda.get_rng_state_all() if cuda else []
     environment, filters, levels, settings = dict(os.environ), warnings.filters[:], _levels(), _settings(torch)

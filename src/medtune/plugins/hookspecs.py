@@ -1,7 +1,7 @@
 """The hooks that a plugin may implement, with their exact signatures."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pluggy
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         PromptFormatter,
         Quantizer,
         Reader,
+        StepRecord,
         Task,
         Trainer,
     )
@@ -85,20 +86,20 @@ def provide_readers() -> "Sequence[Reader]":  # type: ignore[empty-body]
 
 
 @hookspec
-def run_started(spec: "RunSpec", plan: "Plan") -> None:
-    """Observe that a run begins."""
+def run_started(spec: "RunSpec", plan: "Plan", run_id: str) -> None:
+    """Observe that a run begins, or goes on; ``run_id`` stays the same then."""
 
 
 @hookspec
-def step_logged(record: Mapping[str, Any]) -> None:
+def step_logged(record: "StepRecord", run_id: str) -> None:
     """Observe a line of ``log.jsonl``: step, loss, learning_rate, tokens, tokens_per_second and more."""
 
 
 @hookspec
-def run_finished(run: "FinishedRun") -> None:
+def run_finished(run: "FinishedRun", run_id: str) -> None:
     """Observe that a run finished."""
 
 
 @hookspec
-def run_failed(spec: "RunSpec", error: BaseException) -> None:
+def run_failed(spec: "RunSpec", error: BaseException, run_id: str) -> None:
     """Observe that a run failed or was interrupted; follows every ``run_started`` that no ``run_finished`` follows."""

@@ -3,9 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from medtune.errors import SpecChangedError, SpecError
+from medtune.errors import SpecChangedError, SpecError, SpecValidationError
 from medtune.specs import RunSpec
 
 __all__ = ["FREE_FIELDS", "refuse_changes"]
@@ -23,6 +21,7 @@ FREE_FIELDS = frozenset(
         "train.micro_batch",  # a run goes on with the portions it began with
         "train.on_nonfinite",  # like on_oom what a run that stopped on it is continued with
         "train.on_oom",
+        "train.report_to",
         "train.dequantized_weights",  # the same numbers to the bit
         "train.save_every_minutes",
         "train.save_steps",
@@ -84,8 +83,8 @@ def _in_today_s_form(path: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recorded spec with the names that its fields have now, and the defaults of those that are new."""
     try:
         return RunSpec.model_validate(spec).model_dump(mode="json")
-    except ValidationError as error:
-        found = {".".join(map(str, each["loc"])) for each in error.errors(include_url=False, include_input=False)}
+    except SpecValidationError as error:
+        found = {".".join(mistake.location) for mistake in error.mistakes}
     raise SpecError(
         f"run '{path}' was written by another version of medtune: this one does not take its {', '.join(sorted(found))}; "
         "go on with that version, or choose another output_dir"

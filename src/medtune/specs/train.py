@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medtune.specs.values import Fraction, Options, Positive, Spec
+from medtune.specs.values import Fraction, Names, Options, Positive, Spec
 
 __all__ = ["EvalSpec", "TrainSpec"]
 
@@ -79,6 +79,8 @@ class TrainSpec(Spec):
 
     Faster where instructions repeat, else as fast. The same gradients, except that dropout draws one mask for what is shared.
     """
+    report_to: Names = ()
+    """Trackers that are told of the run: "tensorboard", "mlflow", "trackio", "wandb", or those of plugins; none by default."""
     backend: str = "trl"
     """Name of the registered trainer."""
     options: Options = Field(default_factory=dict)

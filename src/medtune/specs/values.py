@@ -1,9 +1,12 @@
 """What all specs share: frozen, closed to unknown keys, and the types of their fields."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from medtune.errors import Mistake, SpecValidationError
 
 __all__ = ["Fraction", "Names", "Options", "Positive", "Spec", "drop_foreign_pin", "split_commas"]
 
@@ -19,8 +22,48 @@ Options = dict[str, JsonValue]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class Spec(BaseModel):
-    """Frozen, closed to unknown keys, described by the docstrings under its fields."""
+def _as_text(value: Any) -> Any:
+    """Return paths as text, wherever they stand in a value: a spec is written to JSON and TOML."""
+    if isinstance(value, PurePath):
+        return str(value)
+    if type(value) is dict:
+        return {key: _as_text(each) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_as_text, value))
+    return value
+
+
+def _refusal(kind: type[BaseModel], error: ValidationError) -> SpecValidationError:
+    """Say pydantic's findings without the values, which may be rows."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    mistakes = [
+        Mistake(
+            tuple(map(str, each["loc"])), each["type"] == "extra_forbidden", each["msg"].removeprefix("Value error, ")
+        )
+        for each in found
+    ]
+    return SpecValidationError(kind.__name__, mistakes, kind.model_fields)
+
+
+if TYPE_CHECKING:
+    _Checked = BaseModel
+else:
+
+    class _SpecType(type(BaseModel)):
+        """pydantic's own error cannot be derived from, nor be replaced in ``__init__``, through which nested specs would come."""
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return super().__call__(*args, **kwargs)
+            except ValidationError as error:
+                raise _refusal(cls, error) from None
+
+    class _Checked(BaseModel, metaclass=_SpecType):
+        """Refused, where it cannot be made, by an error of medtune."""
+
+
+class Spec(_Checked):
+    """Frozen, closed to unknown keys, described by the docstrings under its fields; a path may stand where text does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
@@ -37,6 +80,19 @@ class Spec(BaseModel):
                 values = {**values, name: values[former]}
                 del values[former]
         return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_paths(cls, values: Any) -> Any:
+        return _as_text(values) if isinstance(values, dict) else values
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Return the spec that a mapping stands for; raises SpecValidationError, a SpecError that is a ValueError too."""
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            raise _refusal(cls, error) from None
 
     def model_copy_with(self, **changes: Any) -> Self:
         """Return a validated copy with ``changes`` applied (``model_copy`` would not validate)."""

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +19,7 @@ from rich.progress import (
 )
 
 from medtune.data.hub.download import Progress as Download
+from medtune.plugins.contracts import StepRecord
 from medtune.plugins.plan import Plan, size_in_words
 
 __all__ = ["Narrator"]
@@ -44,6 +44,10 @@ class Narrator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
         self._stop_bar()
 
     def stage(self, sentence: str) -> None:
@@ -71,7 +75,7 @@ class Narrator:
             self._told = now
             self._console.print(_line_of(progress), highlight=False)
 
-    def step(self, record: Mapping[str, Any]) -> None:
+    def step(self, record: StepRecord) -> None:
         """Move the bar; a logged record brings loss and tokens per second."""
         if self._progress is None or self._bar is None:
             self._start_bar(record["total_steps"])

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
 from threading import RLock
@@ -15,7 +16,8 @@ from medtune.runs.folder import RunFolder
 from medtune.runs.lock import cancel_run
 from medtune.runs.log import RunLog
 from medtune.specs import RunSpec
-from medtune.workflow.given_rows import Rows, rows_again
+from medtune.workflow.given_rows import Rows
+from medtune.workflow.progress import ProgressChoice, progress_of
 from medtune.workflow.settled_tasks import settled
 from medtune.workflow.turns import one_at_a_time
 
@@ -139,6 +141,7 @@ class Run:
         rows_per_source: int | None = None,
         paraphrases: int = 1,
         rows: Rows | None = None,
+        progress: ProgressChoice = "silent",
     ) -> dict[str, Any]:
         """Score the run on its validation rows.
 
@@ -147,37 +150,22 @@ class Run:
             rows_per_source: validation rows per source; None as in the run's spec.
             paraphrases: how often the rows are asked, each time with the next of the instructions that their source uses.
             rows: the training rows that the run was given in Python, where it could not keep them.
+            progress: whom to tell what begins.
 
         Returns:
             ``tasks``, ``sources``, and ``without_overlap`` where rows also stand in the training rows; with ``baseline`` also
             ``base`` and ``comparison``; with ``paraphrases`` how each main figure varies; ``set_aside`` counts rows left out.
         """
-        from medtune.data.prepare import validation_examples
-        from medtune.evaluation.comparison import compare
-        from medtune.workflow.kept_answers import AnswerFiles
-        from medtune.workflow.scoring import assess, keep_paraphrases, score_paraphrases
-        from medtune.workflow.validation_rows import not_apart, scorable
+        from medtune.workflow.evaluating import EvaluationRequest, evaluate_run
 
-        spec, given = self._scored_on(rows_per_source), rows_again(self.path, self._record, rows)
-        examples = validation_examples(spec, self._host, rows=given)
-        drawn, examples = len(examples), scorable(examples, self.spec, self.loaded, self._host)
-        folder, repeated = self._folder.evaluation_dir, not_apart(examples, self.spec, self._host, self._record, given)
-        tuned, answers = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "tuned"), repeated)
-        result = tuned.to_json() | ({"set_aside": drawn - len(examples)} if len(examples) < drawn else {})
-        if paraphrases > 1:  # the rows as they are are the first
-            asked = self.loaded, examples, tuned, spec, self._host, paraphrases
-            result |= keep_paraphrases(folder, len(examples), score_paraphrases(*asked))
-        if not baseline:
-            return result
-        with self.loaded.base_only():
-            base, before = assess(self.loaded, examples, spec, self._host, AnswerFiles(folder, "base"), repeated)
-        found = compare(base, tuned, before, answers, tasks=self._host.all("task"), seed=spec.seed)
-        return {**result, "base": base.to_json(), "comparison": found.to_json()}
+        place = self._folder, self._record, self.spec, self._host, self.loaded
+        with closing(progress_of(progress)) as told:
+            return evaluate_run(EvaluationRequest(*place, told.stage, baseline, rows_per_source, paraphrases, rows))
 
     @one_at_a_time
     @with_readers
     def baseline(
-        self, encoder: str | None = None, *, few_shot: int = 0, simple: bool = False, **options: Any
+        self, encoder: str | Path | None = None, *, few_shot: int = 0, simple: bool = False, **options: Any
     ) -> dict[str, Any]:
         """Let other systems answer the validation rows and test the adapter against each; see ``medtune.workflow.baselines``.
 
@@ -195,7 +183,9 @@ class Run:
         from medtune.workflow.baselines.request import BaselineRequest
 
         place = self._folder, self._record, self.spec, self._host, lambda: self.loaded
-        return run_baselines(BaselineRequest(*place, encoder, few_shot, simple=simple, **options))
+        return run_baselines(
+            BaselineRequest(*place, None if encoder is None else str(encoder), few_shot, simple=simple, **options)
+        )
 
     def report(self, *, show_texts: bool | None = None) -> Path:
         """Write ``report.html`` anew from what the run folder holds, and return its path.
@@ -227,6 +217,7 @@ class Run:
         score: bool = False,
         prove: bool = True,
         rows: Rows | None = None,
+        progress: ProgressChoice = "silent",
         **options: Any,
     ) -> Exported:
         """Write the tuned model in another form and prove it; see ``medtune.workflow.exporting.export.export_run``.
@@ -237,6 +228,7 @@ class Run:
             score: also score the artifact's answers to the validation rows beside the adapter's.
             prove: load the artifact again and compare; False leaves it marked "unproved".
             rows: the training rows that the run was given in Python, where it could not keep them.
+            progress: whom to tell what begins.
             options: of the exporter.
         """
         from medtune.workflow.exporting.export import ExportRequest, export_run
@@ -245,7 +237,9 @@ class Run:
         asked = ExportRequest(
             self._folder, self._record, self.spec, self._host, to, place, options, score=score, prove=prove, rows=rows
         )
-        return export_run(asked)
+        with closing(progress_of(progress)) as told:
+            told.stage(f"exporting '{self.path}' as {to}" + (", and proving it" if prove else ""))
+            return export_run(asked)
 
     @one_at_a_time
     def harness(
@@ -255,7 +249,7 @@ class Run:
         baseline: bool = False,
         limit: int | None = None,
         chat: bool = False,
-        folder: str | None = None,
+        folder: str | Path | None = None,
     ) -> dict[str, dict[str, dict[str, float]]]:
         """Run tasks of lm-evaluation-harness; see ``medtune.evaluation.harness.run_harness``.
 
@@ -264,7 +258,9 @@ class Run:
         """
         from medtune.evaluation.harness import run_harness
 
-        run = partial(run_harness, self.loaded, tasks, limit=limit, chat=chat, folder=folder)
+        run = partial(
+            run_harness, self.loaded, tasks, limit=limit, chat=chat, folder=None if folder is None else str(folder)
+        )
         found = {"tuned": run()}
         if baseline:
             with self.loaded.base_only():
@@ -294,7 +290,3 @@ class Run:
         from medtune.workflow.chat import chat
 
         chat(self.generate, source if source is not None else sys.stdin, sink or sys.stdout)
-
-    def _scored_on(self, rows_per_source: int | None) -> RunSpec:
-        changes = {} if rows_per_source is None else {"rows_per_source": rows_per_source}
-        return self.spec.model_copy_with(eval=self.spec.eval.model_copy_with(**changes))

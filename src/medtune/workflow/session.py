@@ -1,7 +1,8 @@
 """One call of ``train``: its turn in the process, its lock, who is told of it, and who may cancel it."""
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -12,15 +13,19 @@ from medtune.machine.process_state import process_kept
 from medtune.planning.make_plan import local_config, make_plan
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import Plan
+from medtune.plugins.trackers import require_trackers
 from medtune.runs.lock import RunLock
 from medtune.runs.turn import TrainingTurn
 from medtune.specs import RunSpec
+from medtune.workflow.progress import Progress, ProgressChoice, progress_of
 from medtune.workflow.run import Run
 from medtune.workflow.state import RunRequest
 
 __all__ = ["Listener", "Session"]
 
 Listener = Callable[[Any], None]
+
+_LOG = logging.getLogger("medtune.run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,8 @@ class Session:
         rows: training rows instead of ``spec.data.source``.
         resume: "auto", "never" or a checkpoint folder of this run.
         listeners: kind of event (``on_step``, ``on_stage``, ``on_plan``, ``on_download``) -> the function for it, or None.
-        quiet: whether events without a function are told nobody; else they are told on stderr.
+        quiet: whether events without a function are told nobody.
+        progress: who is told of them otherwise.
         cancel: set by any thread to save and stop after the update.
     """
 
@@ -44,6 +50,7 @@ class Session:
     listeners: Mapping[str, Listener | None] = field(default_factory=dict[str, Listener | None])
     quiet: bool = False
     cancel: Event | None = None
+    progress: ProgressChoice = "auto"
 
     def train(self) -> Run:
         """Do what is left of the run; what a training sets for the whole process is put back.
@@ -68,6 +75,7 @@ class Session:
 
     def _planned(self, on_plan: Listener) -> Plan:
         """Tell and enforce the plan; where the model's configuration is still to be fetched, that has the last word."""
+        require_trackers(self.spec.train.report_to, self.host)
         plan = make_plan(self.spec, self.host)  # rows are counted when they are prepared
         is_known = bool(self.spec.model.path or local_config(self.spec))
         if is_known or plan.fits:
@@ -77,20 +85,41 @@ class Session:
         return plan
 
     def _told(self, held: ExitStack) -> dict[str, Any]:
-        """Return whom each kind of event is told: the function given for it, else stderr, or nobody."""
-        if self.quiet or not is_first_rank():
-            return {name: function or _ignore for name, function in self.listeners.items()}
-        from medtune.workflow.narration import Narrator
-
-        narrator = held.enter_context(Narrator())
+        """Return whom each kind of event is told: the function given for it, else whom ``progress`` names."""
+        is_silent = self.quiet or not is_first_rank()
+        progress = held.enter_context(closing(progress_of("silent" if is_silent else self.progress)))
+        held.enter_context(_warnings_told(progress))
         told: dict[str, Listener] = {
-            "on_step": narrator.step,
-            "on_stage": narrator.stage,
-            "on_plan": narrator.plan,
-            "on_download": narrator.download,
+            "on_step": progress.step,
+            "on_stage": progress.stage,
+            "on_plan": progress.plan,
+            "on_download": progress.download,
         }
-        return {name: function or told[name] for name, function in self.listeners.items()}
+        told |= {name: function for name, function in self.listeners.items() if function is not None}
+        return {**told, "on_stage": _logged(told["on_stage"])}
 
 
-def _ignore(_event: Any) -> None:
-    """Take an event that nobody asked for."""
+def _logged(on_stage: Listener) -> Listener:
+    """Return what writes a sentence to the log ``medtune.run`` and tells it."""
+
+    def stage(sentence: str) -> None:
+        _LOG.info("%s", sentence)
+        on_stage(sentence)
+
+    return stage
+
+
+@contextmanager
+def _warnings_told(progress: Progress) -> Iterator[None]:
+    """Tell the warnings of medtune's log too, where nobody set up logging: else they would be lost."""
+    tree = logging.getLogger("medtune")
+    if any(not isinstance(handler, logging.NullHandler) for handler in (*tree.handlers, *logging.getLogger().handlers)):
+        yield
+        return
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: progress.stage(f"warning: {record.getMessage()}")  # type: ignore[method-assign]
+    tree.addHandler(handler)
+    try:
+        yield
+    finally:
+        tree.removeHandler(handler)

@@ -39,6 +39,7 @@ class RunRequest:
         on_download: called with how far a download is.
         pins: which commit of each repository is read, as JSON values.
         observers: counts their failures.
+        run_id: of this run, the same when it goes on; made when it is begun.
         cancels: each says whether somebody asked to cancel the run; called after every update and between stages.
     """
 
@@ -53,6 +54,7 @@ class RunRequest:
     on_download: Tell = _ignore
     pins: tuple[Mapping[str, Any], ...] | None = None
     observers: Observers = field(default_factory=Observers)
+    run_id: str = ""
     cancels: tuple[Callable[[], bool], ...] = ()
 
     @property
@@ -67,7 +69,7 @@ class RunRequest:
 
     def tell(self, hook: str, **facts: Any) -> None:
         """Tell the plugins that observe runs; none of them can end this one."""
-        self.observers.tell(self.host, hook, facts, self.on_stage)
+        self.observers.tell(self.host, hook, {**facts, "run_id": self.run_id}, self.on_stage)
 
     def note(self, state: State, **facts: Any) -> None:
         """Change the record, where there is one, from the first rank."""

@@ -1,5 +1,8 @@
 """One training run from rows to report: its stages in order, and what becomes of it when it is stopped or fails."""
 
+from dataclasses import replace
+from uuid import uuid4
+
 from medtune.errors import MedtuneError, RunInterruptedError
 from medtune.machine.hardware import first_rank_says, is_first_rank
 from medtune.plugins.guards import place_of
@@ -25,6 +28,7 @@ def train(asked: RunRequest) -> Run:
         if is_first_rank():
             again(asked)
         return Run.open(asked.folder.path, plugins=asked.host)
+    asked = replace(asked, run_id=first_rank_says(_run_id(asked) if is_first_rank() else ""))
     try:
         asked.tell("run_started", spec=asked.spec, plan=asked.plan)
         _stages(asked)
@@ -35,6 +39,12 @@ def train(asked: RunRequest) -> Run:
     asked.tell("run_finished", run=run)
     _keep_failures(asked)
     return run
+
+
+def _run_id(asked: RunRequest) -> str:
+    """Return the id that the run began with, a new one for one that begins."""
+    kept = asked.folder.read().get("run_id") if asked.folder.exists else None
+    return kept if isinstance(kept, str) and kept else uuid4().hex
 
 
 def _stages(asked: RunRequest) -> None:

@@ -2,30 +2,22 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, TypeVar, cast
 
-__all__ = ["HasTurn", "one_at_a_time"]
+__all__ = ["one_at_a_time"]
 
-P = ParamSpec("P")
-Result = TypeVar("Result")
-
-
-class HasTurn(Protocol):
-    """What is used by one thread at a time."""
-
-    turn: Any
-    """A lock that its holder may take again."""
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-Owner = TypeVar("Owner", bound=HasTurn)
+def one_at_a_time(method: _Method) -> _Method:
+    """Let a method wait until no other thread is inside any such method of the same object.
 
-
-def one_at_a_time(method: Callable[Concatenate[Owner, P], Result]) -> Callable[Concatenate[Owner, P], Result]:
-    """Let a method wait until no other thread is inside any such method of the same object."""
+    The object has ``turn``, a lock that its holder may take again.
+    """
 
     @wraps(method)
-    def in_turn(self: Owner, *args: P.args, **kwargs: P.kwargs) -> Result:
+    def in_turn(self: Any, *given: Any, **options: Any) -> Any:
         with self.turn:
-            return method(self, *args, **kwargs)
+            return method(self, *given, **options)
 
-    return in_turn
+    return cast("_Method", in_turn)

@@ -19,6 +19,7 @@ from medtune.plugins.contracts.protocols import (
     Trainer,
 )
 from medtune.plugins.contracts.reading import Reader
+from medtune.plugins.contracts.records import StepRecord
 from medtune.plugins.contracts.values import (
     Bundle,
     Checkpoints,
@@ -65,6 +66,7 @@ __all__ = [
     "Quantizer",
     "Reader",
     "RequestFeed",
+    "StepRecord",
     "Task",
     "TaskScore",
     "TokenScorer",

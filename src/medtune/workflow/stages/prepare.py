@@ -129,9 +129,9 @@ def _open_record(asked: RunRequest, plan: Plan, prepared: Prepared, tokenizer: A
 
 
 def _identities(asked: RunRequest) -> dict[str, Any]:
-    """Return what the record keeps of the base, and of rows that were given in Python."""
+    """Return what the record keeps of the run's id, of the base, and of rows that were given in Python."""
     given = None if asked.rows is None else keep_rows(asked.folder.path, asked.rows)
-    return {"base": identity_of(asked.spec.model), "given_rows": given}
+    return {"base": identity_of(asked.spec.model), "given_rows": given, "run_id": asked.run_id}
 
 
 def _newest(asked: RunRequest) -> Start:

@@ -1,0 +1,53 @@
+"""Weights & Biases: offline files in ``wandb/`` of the run folder, unless WANDB_MODE says otherwise."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medtune.backends.trackers.tracking import Tracking
+
+__all__ = ["tracker"]
+
+_OFF: Mapping[str, Any] = {
+    "console": "off",
+    "disable_code": True,
+    "disable_git": True,
+    "host": "",
+    "program": "",
+    "quiet": True,
+    "save_code": False,
+    "silent": True,
+    "username": "",
+    "x_disable_machine_info": True,
+    "x_disable_meta": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+}
+"""What it would read of machine, user, code and environment."""
+
+
+class _Run:
+    """Has the run's id, by which it goes on."""
+
+    def __init__(self, folder: Path, run_id: str, settings: Mapping[str, Any]) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb
+
+        folder.mkdir(parents=True, exist_ok=True)
+        given, mode = wandb.Settings(**_OFF), os.environ.get("WANDB_MODE", "offline")
+        own = {"id": run_id, "name": run_id[:8], "resume": "allow", "dir": str(folder), "config": dict(settings)}
+        self._run: Any = wandb.init(project="medtune", mode=mode, settings=given, **own)
+
+    def log(self, figures: Mapping[str, float], step: int) -> None:
+        """Log metrics."""
+        self._run.log(dict(figures), step=step)
+
+    def end(self, state: str) -> None:
+        """Finish; a run that was interrupted may go on."""
+        self._run.finish(exit_code=int(state == "failed"))
+
+
+tracker = Tracking("wandb", "wandb", _Run)
+run_started, step_logged = tracker.run_started, tracker.step_logged
+run_finished, run_failed = tracker.run_finished, tracker.run_failed

@@ -1,0 +1,59 @@
+"""What the tuner's calls take by name, as types that a checker reads."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from threading import Event
+from typing import Any, TypedDict
+
+from medtune.plugins.contracts import PromptFormatter
+from medtune.plugins.host import PluginHost
+from medtune.specs import DataSpec, EvalSpec, LoraSpec, ModelSpec, QuantSpec, TaskSpec, TrainSpec
+from medtune.workflow.progress import ProgressChoice
+
+__all__ = ["Overrides", "Rows", "TrainOptions"]
+
+Rows = Iterable[Mapping[str, Any]]
+
+
+class Overrides(TypedDict, total=False):
+    """What may be swapped of a bundle.
+
+    Attributes:
+        model: a spec, a repository's name or a folder.
+        data: a spec, a file, folder or repository, or rows.
+        quant: storage of the base.
+        lora: the adapter.
+        train: the optimisation.
+        eval: scoring.
+        tasks: what the rows of a source are.
+        seed: of everything that is drawn.
+        output_dir: the run folder.
+        formatter: a name, or an object that formats rows.
+        plugins: a host, modules and objects to register beside the installed plugins, or names of distributions as in a spec.
+    """
+
+    model: ModelSpec | str | Path | Mapping[str, Any]
+    data: DataSpec | str | Path | Mapping[str, Any] | Rows
+    quant: QuantSpec | Mapping[str, Any]
+    lora: LoraSpec | Mapping[str, Any]
+    train: TrainSpec | Mapping[str, Any]
+    eval: EvalSpec | Mapping[str, Any]
+    tasks: Sequence[TaskSpec | Mapping[str, Any]]
+    seed: int
+    output_dir: str | Path
+    formatter: str | PromptFormatter
+    plugins: PluginHost | Sequence[object]
+
+
+class TrainOptions(TypedDict, total=False):
+    """Further options of ``MedTuner.train``.
+
+    Attributes:
+        progress: whom to tell of events that no function is given for: "auto", "bar", "notebook", "silent" or an object.
+        quiet: the same as "silent".
+        cancel: once it is set, by any thread, the run saves after its update and ends with ``RunInterruptedError``.
+    """
+
+    quiet: bool
+    cancel: Event | None
+    progress: ProgressChoice
