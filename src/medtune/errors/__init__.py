@@ -10,7 +10,7 @@ from medtune.errors.artifacts import (
     UnsafeArtifactError,
 )
 from medtune.errors.data import DataError, UnusableRowError
-from medtune.errors.plugins import PluginClashError, PluginError, PluginImportError
+from medtune.errors.plugins import PluginClashError, PluginError, PluginFileError, PluginImportError
 from medtune.errors.root import MedtuneError
 from medtune.errors.run import NonFiniteLossError, OutOfMemoryError, RunInterruptedError, RunLockedError
 from medtune.errors.spec import (
@@ -39,6 +39,7 @@ __all__ = [
     "OutOfMemoryError",
     "PluginClashError",
     "PluginError",
+    "PluginFileError",
     "PluginImportError",
     "RunInterruptedError",
     "RunLockedError",

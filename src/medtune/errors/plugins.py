@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from medtune.errors.spec import SpecError
 
-__all__ = ["PluginClashError", "PluginError", "PluginImportError"]
+__all__ = ["PluginClashError", "PluginError", "PluginFileError", "PluginImportError"]
 
 
 class PluginError(SpecError):
@@ -18,6 +18,14 @@ class PluginClashError(PluginError):
         self.kind, self.name, self.owners = kind, name, tuple(owners)
         by = " and by ".join(map(repr, owners))
         super().__init__(f"{kind} '{name}' is registered by {by}; names must be unique: rename one or uninstall one")
+
+
+class PluginFileError(PluginError):
+    """A plugin's file cannot be loaded."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        self.file, self.reason = file, reason
+        super().__init__(f"plugin file '{file}' cannot be loaded: {reason}; try it with `medtune plugins check {file}`")
 
 
 class PluginImportError(PluginError):

@@ -10,6 +10,7 @@ MedtuneError
 │   ├── BaseUnsuitedError
 │   └── PluginError
 │       ├── PluginClashError
+│       ├── PluginFileError
 │       └── PluginImportError
 ├── DataError (exit 3)
 │   └── UnusableRowError
