@@ -72,7 +72,7 @@ def test_data_is_a_path_a_spec_or_rows(host):
 def test_a_formatter_object_is_registered_under_its_name(host):
     tuner = MedTuner.from_defaults(plugins=host, formatter=Shout())
     assert tuner.spec.data.formatter == "shout"
-    assert isinstance(tuner.host.find("formatter", "shout"), Shout)
+    assert isinstance(tuner.host.find("formatter", "shout").__wrapped__, Shout)
     assert "shout" not in host.provided("formatter")
 
 

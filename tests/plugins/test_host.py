@@ -46,7 +46,7 @@ def entry_point(monkeypatch, value, name="other"):
 
 def test_a_registered_formatter_is_found_by_its_name():
     host = create_host([shouting()], autoload=False)
-    assert isinstance(host.find("formatter", "shout"), Shout)
+    assert isinstance(host.find("formatter", "shout").__wrapped__, Shout)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_registered_one():

@@ -122,7 +122,8 @@ def test_a_failure_is_kept_and_an_observer_that_fails_too_does_not_hide_it(asked
     request = asked(eval={"backend": "answers"}, plugin=observing(act, seen, fail=ValueError("observer")))
     with pytest.raises(DataError, match="no answer") as caught:
         train(request)
-    assert caught.value.__notes__ == ["while this was reported: ValueError: observer"]
+    assert caught.value.__notes__ == ["in generator 'answers'.generate of plugin 'observers'"]
+    assert files("run.json")["observers"] == {"observers": {"run_failed": 1}}
     assert files("run.json")["state"] == "failed"
     assert files("run.json")["error"] == {"type": "DataError", "message": "no answer"}
     assert seen == ["started", "failed: DataError"]

@@ -3,6 +3,7 @@
 import json
 import sys
 import traceback
+from contextlib import nullcontext
 
 import typer
 
@@ -24,6 +25,7 @@ from medtune.cli import (
     serve,
     train,
 )
+from medtune.cli.result_stream import ResultStream, print_result
 from medtune.errors import MedtuneError
 
 __all__ = ["app", "run"]
@@ -63,8 +65,18 @@ app.add_typer(plugins.app, name="plugins")
 app.add_typer(cache.app, name="cache")
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; errors go to stderr, with ``--json`` also to stdout as an object."""
+def run(arguments: list[str], *, ends_process: bool = False) -> int:
+    """Run one command and return its exit code; errors go to stderr, with ``--json`` also to stdout as an object.
+
+    With ``--json`` nothing else reaches stdout, whatever is printed meanwhile; and where the command ``ends_process``,
+    nothing that is printed on the way out.
+    """
+    wants_object = "--json" in arguments and "--help" not in arguments
+    with ResultStream(ends_process=ends_process) if wants_object else nullcontext():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         outcome = app(arguments, standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
@@ -85,7 +97,7 @@ def _fail(arguments: list[str], kind: str, message: str, exit_code: int) -> int:
     if "--traceback" in arguments:
         traceback.print_exc()
     if "--json" in arguments:
-        print(json.dumps({"error": {"type": kind, "message": message, "exit_code": exit_code}}))
+        print_result(json.dumps({"error": {"type": kind, "message": message, "exit_code": exit_code}}))
     print(f"medtune: {message}", file=sys.stderr)
     return exit_code
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from medtune.cli.account import print_account
 from medtune.cli.loss_tables import loss_table, losses_in_words
+from medtune.cli.result_stream import print_result
 from medtune.cli.task_tables import notes_of, print_contracts, task_table
 from medtune.cli.trust_tables import trust_sentences, trust_table
 from medtune.data.lengths import named_sources
@@ -24,7 +25,7 @@ _WORTH_TELLING = 0.02
 
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    print(json.dumps(value, allow_nan=False))
+    print_result(json.dumps(value, allow_nan=False))
 
 
 def print_plan(plan: Mapping[str, Any]) -> None:

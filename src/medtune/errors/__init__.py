@@ -10,7 +10,14 @@ from medtune.errors.artifacts import (
     UnsafeArtifactError,
 )
 from medtune.errors.data import DataError, UnusableRowError
-from medtune.errors.plugins import PluginClashError, PluginError, PluginFileError, PluginImportError
+from medtune.errors.plugins import (
+    PluginClashError,
+    PluginContractError,
+    PluginError,
+    PluginFailedError,
+    PluginFileError,
+    PluginImportError,
+)
 from medtune.errors.root import MedtuneError
 from medtune.errors.run import NonFiniteLossError, OutOfMemoryError, RunInterruptedError, RunLockedError
 from medtune.errors.spec import (
@@ -38,7 +45,9 @@ __all__ = [
     "NonFiniteLossError",
     "OutOfMemoryError",
     "PluginClashError",
+    "PluginContractError",
     "PluginError",
+    "PluginFailedError",
     "PluginFileError",
     "PluginImportError",
     "RunInterruptedError",

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from medtune.errors.spec import SpecError
 
-__all__ = ["PluginClashError", "PluginError", "PluginFileError", "PluginImportError"]
+__all__ = [
+    "PluginClashError",
+    "PluginContractError",
+    "PluginError",
+    "PluginFailedError",
+    "PluginFileError",
+    "PluginImportError",
+]
 
 
 class PluginError(SpecError):
@@ -26,6 +33,25 @@ class PluginFileError(PluginError):
     def __init__(self, file: str, reason: str) -> None:
         self.file, self.reason = file, reason
         super().__init__(f"plugin file '{file}' cannot be loaded: {reason}; try it with `medtune plugins check {file}`")
+
+
+class PluginContractError(PluginError):
+    """What a plugin gives back is not what its contract says."""
+
+    def __init__(self, origin: str, call: str, found: str, wanted: str) -> None:
+        self.origin, self.call, self.found, self.wanted = origin, call, found, wanted
+        super().__init__(f"{origin}: {call} {found}; {wanted}")
+
+
+class PluginFailedError(PluginError):
+    """A plugin raised something; its text is withheld, since it may quote a row."""
+
+    def __init__(self, origin: str, call: str, raised: str, place: str) -> None:
+        self.origin, self.call, self.raised, self.place = origin, call, raised, place
+        super().__init__(
+            f"{origin} failed in {call}: {raised} at {place}, whose text is withheld since it may quote a row; see "
+            "--traceback, and repair the plugin or do without it"
+        )
 
 
 class PluginImportError(PluginError):

@@ -10,6 +10,8 @@ MedtuneError
 │   ├── BaseUnsuitedError
 │   └── PluginError
 │       ├── PluginClashError
+│       ├── PluginContractError
+│       ├── PluginFailedError
 │       ├── PluginFileError
 │       └── PluginImportError
 ├── DataError (exit 3)

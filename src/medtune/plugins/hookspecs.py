@@ -89,4 +89,4 @@ def run_finished(run: "FinishedRun") -> None:
 
 @hookspec
 def run_failed(spec: "RunSpec", error: BaseException) -> None:
-    """Observe that a run failed; what this hook raises is added to the error as a note."""
+    """Observe that a run failed or was interrupted; follows every ``run_started`` that no ``run_finished`` follows."""

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
@@ -13,6 +13,7 @@ import pluggy
 
 from medtune.errors import PluginClashError, PluginError, PluginImportError, UnknownNameError
 from medtune.plugins import contracts, hookspecs
+from medtune.plugins.guards import things_of
 from medtune.plugins.origin import OWN, Origin
 from medtune.version import __version__
 
@@ -57,6 +58,7 @@ class PluginHost:
         self.manager = manager
         self.settled_tasks: dict[str, Any] = {}
         self._origins = dict(origins)
+        self._kept: dict[str, list[tuple[Any, str]]] = {}
 
     def find(self, kind: str, name: str) -> Any:
         """Return the registered ``kind`` of that name; raise UnknownNameError with the near misses."""
@@ -97,6 +99,7 @@ class PluginHost:
     def with_tasks(self, tasks: Sequence[Any]) -> "PluginHost":
         """Return a host with the same plugins that hands out these tasks, told what a run's sources are."""
         host = PluginHost(self.manager, self._origins)
+        host._kept = self._kept
         host.settled_tasks = {task.name: task for task in tasks}
         return host
 
@@ -113,21 +116,18 @@ class PluginHost:
                 self.manager.unregister(plugin)
             raise PluginError(_explain(label, error)) from error
         self._origins[label] = Origin(label, distribution, version)
+        self._kept.clear()
 
-    def _things(self, kind: str) -> Iterator[tuple[Any, str]]:
-        hook_name, contract = KINDS[kind]
-        for impl in getattr(self.manager.hook, hook_name).get_hookimpls():
-            try:
-                things: Sequence[Any] = impl.function()
-            except Exception as error:
-                raise PluginError(f"plugin '{impl.plugin_name}' failed in {hook_name}: {error!r}") from error
-            for thing in things:
-                if not isinstance(thing, contract):
-                    raise PluginError(
-                        f"plugin '{impl.plugin_name}' provides {type(thing).__name__!r} in {hook_name}, "
-                        f"which does not satisfy {contract.__name__} (see the plugin guide)"
-                    )
-                yield thing, impl.plugin_name
+    def _things(self, kind: str) -> list[tuple[Any, str]]:
+        """Return things and owners, asked for once per host."""
+        if kind not in self._kept:
+            hook_name, contract = KINDS[kind]
+            self._kept[kind] = [
+                (thing, impl.plugin_name)
+                for impl in getattr(self.manager.hook, hook_name).get_hookimpls()
+                for thing in things_of(kind, hook_name, contract, impl.function, self.origin(impl.plugin_name))
+            ]
+        return self._kept[kind]
 
 
 def create_host(plugins: Iterable[object] = (), *, autoload: bool | None = None) -> PluginHost:

@@ -1,13 +1,14 @@
 """What a run is asked to do, and what its first stage found out: the values that the stages hand on, all frozen."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medtune.data.prepare import Prepared
 from medtune.machine.hardware import is_first_rank
 from medtune.plugins.host import PluginHost
+from medtune.plugins.observers import Observers
 from medtune.plugins.plan import Plan
 from medtune.runs.folder import RunFolder, State
 from medtune.specs import RunSpec
@@ -37,6 +38,7 @@ class RunRequest:
         on_plan: called with a plan that replaces the one before.
         on_download: called with how far a download is.
         pins: which commit of each repository is read, as JSON values.
+        observers: counts their failures.
     """
 
     spec: RunSpec
@@ -49,6 +51,7 @@ class RunRequest:
     on_plan: Tell = _ignore
     on_download: Tell = _ignore
     pins: tuple[Mapping[str, Any], ...] | None = None
+    observers: Observers = field(default_factory=Observers)
 
     @property
     def folder(self) -> RunFolder:
@@ -59,6 +62,10 @@ class RunRequest:
     def spec_values(self) -> dict[str, Any]:
         """The spec as JSON values, as the record holds it."""
         return self.spec.model_dump(mode="json")
+
+    def tell(self, hook: str, **facts: Any) -> None:
+        """Tell the plugins that observe runs; none of them can end this one."""
+        self.observers.tell(self.host, hook, facts, self.on_stage)
 
     def note(self, state: State, **facts: Any) -> None:
         """Change the record, where there is one, from the first rank."""

@@ -23,14 +23,15 @@ def train(asked: RunRequest) -> Run:
         if is_first_rank():
             again(asked)
         return Run.open(asked.folder.path, plugins=asked.host)
-    asked.host.manager.hook.run_started(spec=asked.spec, plan=asked.plan)
     try:
+        asked.tell("run_started", spec=asked.spec, plan=asked.plan)
         _stages(asked)
         run = Run.open(asked.folder.path, plugins=asked.host)
     except BaseException as error:
         _tell_failure(asked, error)
         raise
-    asked.host.manager.hook.run_finished(run=run)
+    asked.tell("run_finished", run=run)
+    _keep_failures(asked)
     return run
 
 
@@ -61,6 +62,17 @@ def _tell_failure(asked: RunRequest, error: BaseException) -> None:
             asked.note("interrupted")
         elif not isinstance(error, RunInterruptedError):
             asked.note("failed", error={"type": type(error).__name__, "message": str(error)})
-        asked.host.manager.hook.run_failed(spec=asked.spec, error=error)
     except Exception as second:  # noqa: BLE001 - the first error is the one that matters
+        error.add_note(f"while this was kept: {type(second).__name__}: {second}")
+    try:
+        asked.tell("run_failed", spec=asked.spec, error=error)
+        _keep_failures(asked)
+    except Exception as second:  # noqa: BLE001 - as above
         error.add_note(f"while this was reported: {type(second).__name__}: {second}")
+
+
+def _keep_failures(asked: RunRequest) -> None:
+    """Count in the record how often observers failed."""
+    asked.observers.close()
+    if asked.observers.failures and is_first_rank() and asked.folder.exists:
+        asked.folder.update(observers=asked.observers.failures)

@@ -87,7 +87,7 @@ def _logging(asked: RunRequest, steps: int) -> Callable[[Mapping[str, Any]], Non
 
     def log(record: Mapping[str, Any]) -> None:
         written.append(record)
-        asked.host.manager.hook.step_logged(record=record)
+        asked.tell("step_logged", record=record)
         if "step" in record:
             asked.on_step({**record, "total_steps": steps})
 
