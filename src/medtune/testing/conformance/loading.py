@@ -1,9 +1,5 @@
 """Checks on what importing a plugin does, in a process of its own."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +7,6 @@ from medtune.testing.conformance.checks import Case, NotTriedError, check
 
 __all__ = ["loaded_apart"]
 
-_SECONDS = 50
 Phase = Mapping[str, Any]
 
 
@@ -20,7 +15,7 @@ def loads(case: Case) -> str | None:
     """Import it and ask it."""
     if case.subject.broken and not case.subject.target:
         return case.subject.broken
-    return _first(case, lambda phase: f"raised {phase['error']}" if phase["error"] else None)
+    return _first(case, lambda phase: phase.get("ended") or (f"raised {phase['error']}" if phase["error"] else None))
 
 
 @check("load-light", "plugin", "Importing it imports no machine learning library; these belong inside methods.")
@@ -97,46 +92,7 @@ def _first(case: Case, look: Callable[[Phase], str | None]) -> str | None:
 
 
 def loaded_apart(case: Case) -> Any:
-    """Return what the probe wrote down of this plugin; asked once."""
-    key = "probe", case.subject.label
-    if key not in case.bench.kept:
-        case.bench.kept[key] = _probe(case)
-    told = case.bench.kept[key]
-    if isinstance(told, NotTriedError):
-        raise told
-    return told
-
-
-def _probe(case: Case) -> Any:
-    if not case.subject.target:
-        return NotTriedError("it was handed over as an object, which cannot be imported again")
-    folder = case.bench.fresh("probe")
-    answer = folder / "answer.json"
-    question = json.dumps({"target": case.subject.target, "path": [os.path.abspath(p) for p in sys.path]})  # noqa: PTH100 - as Python does
-    command = [sys.executable, "-B", "-m", "medtune.testing.conformance.probe", question, str(answer)]
-    paths = os.pathsep.join(filter(None, sys.path))
-    with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as errors:
-        try:
-            done = subprocess.run(  # noqa: S603 - ourselves
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, check=False,
-                timeout=_SECONDS, env={**os.environ, "PYTHONPATH": paths},
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return _ended(f"did not end within {_SECONDS} s")
-    if not answer.is_file():
-        return _ended(f"ended the process with status {done.returncode}")
-    return json.loads(answer.read_text("utf-8"))
-
-
-def _ended(how: str) -> Any:
-    """Return what is told of a process that did not come to write anything down."""
-    nothing = {
-        "heavy": [],
-        "printed": False,
-        "warned": [],
-        "filtered": False,
-        "network": [],
-        "files": [],
-        "processes": [],
-    }
-    return {"phases": {"its import": {**nothing, "error": f"what {how}", "traces": {}}}}
+    """Return what the probe wrote down of this plugin."""
+    if case.subject.probed is None:
+        raise NotTriedError("it was handed over as an object, which cannot be imported again")
+    return case.subject.probed

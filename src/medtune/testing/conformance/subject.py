@@ -1,7 +1,7 @@
 """What is checked: a plugin in memory, with what it provides and how it is imported again."""
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
@@ -9,10 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from medtune.errors import MedtuneError, PluginError
+from medtune.errors import MedtuneError, PluginError, PluginFileError
 from medtune.plugins import hookspecs
 from medtune.plugins.host import BUILTIN_PLUGINS, KINDS
 from medtune.plugins.single_file import load_plugin_file
+from medtune.testing.conformance.probing import probe, unfit_to_import
 
 __all__ = ["OBSERVERS", "Subject", "hooks_of", "subjects_of"]
 
@@ -28,12 +29,14 @@ class Subject:
         plugin: module or object; None where it could not be imported.
         target: name of its module or path of its file, by which another process imports it; empty for an object.
         broken: why it could not be imported.
+        probed: what importing it in a process of its own does; None for an object.
     """
 
     label: str
     plugin: Any
     target: str = ""
     broken: str = ""
+    probed: Mapping[str, Any] | None = None
     provided: dict[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
 
     @property
@@ -70,7 +73,8 @@ def subjects_of(what: object) -> list[Subject]:
         PluginError: no distribution with a plugin, no module and no file has that name.
     """
     if isinstance(what, ModuleType):
-        return [Subject(what.__name__, what, what.__name__ if find_spec_of(what.__name__) else "")]
+        target = what.__name__ if find_spec_of(what.__name__) else ""
+        return [Subject(what.__name__, what, target, probed=probe(target) if target else None)]
     if isinstance(what, Path) or (isinstance(what, str) and what.endswith(".py")):
         return [_of_file(Path(what))]
     if not isinstance(what, str):
@@ -102,25 +106,32 @@ def _entry_points(name: str) -> list[tuple[str, str]]:
 
 
 def _of_file(path: Path) -> Subject:
+    target = str(path.resolve())
+    if not path.is_file():
+        raise PluginFileError(str(path), "there is no such Python file")
+    probed = probe(target)
+    if reason := unfit_to_import(probed):
+        return Subject(path.stem, None, target, reason, probed)
     try:
-        return Subject(path.stem, load_plugin_file(path), str(path.resolve()))
+        return Subject(path.stem, load_plugin_file(path), target, probed=probed)
     except PluginError as error:
-        if not path.is_file():
-            raise
-        return Subject(path.stem, None, str(path.resolve()), str(error))
+        return Subject(path.stem, None, target, str(error), probed)
 
 
 def _imported(label: str, target: str) -> Subject:
+    probed = probe(target)
+    if reason := unfit_to_import(probed):
+        return Subject(label, None, target, reason, probed)
     module, _, attribute = target.partition(":")
     try:
         plugin: Any = importlib.import_module(module)
         for part in filter(None, attribute.split(".")):
             plugin = getattr(plugin, part)
     except MedtuneError as error:
-        return Subject(label, None, target, str(error))
+        return Subject(label, None, target, str(error), probed)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code; the check on loading says what it was
-        return Subject(label, None, target, f"{type(error).__name__} while it was imported")
-    return Subject(label, plugin, target)
+        return Subject(label, None, target, f"{type(error).__name__} while it was imported", probed)
+    return Subject(label, plugin, target, probed=probed)
 
 
 def _things(plugin: Any, hook: str) -> Iterator[Any]:

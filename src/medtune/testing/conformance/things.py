@@ -147,7 +147,7 @@ def has_signatures(case: Case) -> str | None:
 
 def _require(case: Case) -> None:
     if case.subject.plugin is None:
-        raise NotTriedError("it cannot be imported")
+        raise NotTriedError(case.subject.broken or "it cannot be imported")
 
 
 def _provided_kinds(case: Case) -> Sequence[tuple[str, str, type]]:

@@ -24,7 +24,7 @@ Traces = Mapping[str, Mapping[str, Any]]
 
 _PLAIN = (builtins, json, logging, os, random, socket, time, warnings)
 _CLASSES = {
-    "torch": ("Tensor", "nn.Module", "nn.Linear", "nn.Embedding", "nn.CrossEntropyLoss", "optim.AdamW", "optim.SGD"),
+    "torch": ("Tensor", "nn.Module", "nn.Linear", "nn.Embedding", "nn.CrossEntropyLoss"),
     "transformers": ("PreTrainedModel", "PreTrainedTokenizerFast", "GenerationConfig", "Trainer"),
 }
 _KNOWN_THREADS = {"tqdm_monitor"}  # of progress bars, in any library
