@@ -1,11 +1,24 @@
 """Each bad plugin is caught by the check that is meant for it; the odd ones that are right pass."""
 
+import json
+import logging
+
 import pytest
-from bad_plugins import of_backends, of_bundles, of_imports, of_rows, of_tasks
+from bad_plugins import of_backends, of_bundles, of_imports, of_rows, of_tasks, right
 
 from medtune.testing.conformance import all_checks, check_plugin
 
 ALL = [bad for module in (of_rows, of_tasks, of_bundles, of_imports, of_backends) for bad in module.BAD]
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch, tmp_path):
+    """Undo what bad plugins leave behind in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(json, "dumps", json.dumps)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
+    for name in ("LETTERS_SEEN", "WATCH"):
+        monkeypatch.setenv(name, "before")
 
 
 def found(bad, tmp_path, number, without=()):
@@ -42,3 +55,14 @@ NOT_IN_THE_CATALOGUE = set()
 def test_a_fault_is_not_told_under_the_name_of_a_check_that_is_left_out(number, tmp_path):
     bad = ALL[number]
     assert bad.check not in found(bad, tmp_path, 1000 + number, without=[bad.check]).failed_checks
+
+
+@pytest.mark.parametrize("odd", right.RIGHT)
+def test_a_right_plugin_passes_however_odd_it_is(odd):
+    report = check_plugin(right.RIGHT[odd])
+    assert report.is_right, [str(each) for each in report.failed]
+    assert report.count("passed") >= 5
+
+
+def test_there_are_twenty_right_plugins():
+    assert len(right.RIGHT) >= 20

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from bad_plugins.making import Bad, providing
-
 from medtune.backends.bitsandbytes import BitsAndBytesQuantizer
 from medtune.backends.peft import PeftAdapter
 from medtune.plugins.contracts import Completion
@@ -31,8 +30,8 @@ Sgd, OneByOne, Npz = (
 )
 
 
-def made(kind, right, fault, check, **members):
-    return Bad(fault, kind, check, providing(kind, type("Wrong", (right,), {"name": "acme", **members})()))
+def made(kind, right, fault, caught_by, **members):
+    return Bad(fault, kind, caught_by, providing(kind, type("Wrong", (right,), {"name": "acme", **members})()))
 
 
 def loading(fault, check, change):
@@ -208,7 +207,7 @@ def learn_nothing(self, job):
 def answering(fault, check, change):
     """Return a generator whose answers are changed."""
     return made("generator", OneByOne, fault, check,
-                generate=lambda self, loaded, prompts, spec: change(self, loaded, prompts, spec))  # fmt: skip
+                generate=change)  # fmt: skip
 
 
 def own(self, loaded, prompts, spec):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from bad_plugins.making import Bad, providing, with_hooks
 from bad_plugins.of_rows import Right
-
 from medtune import Bundle, RunSpec, hookimpl
 
 TERMS = {"acme/base": "Apache-2.0"}

@@ -11,7 +11,6 @@ import threading
 import time
 
 from bad_plugins.making import Bad, providing
-
 from medtune import Example
 from medtune.data.formatters import MalformedRowError, conversation, text
 
@@ -133,8 +132,19 @@ async def wait_for_format(self, row):
     return Right.format(self, row)
 
 
+def want_dict(self, row):
+    return Right.format(self, json.loads(json.dumps(row)))
+
+
+def _popped(self, row):
+    row = row if isinstance(row, dict) else dict(row)
+    found = Right.format(self, row)
+    row.pop("letter")
+    return found
+
+
 BAD = [
-    formatting("takes a column off the row", "formatter-keeps-row", format=lambda self, row: _popped(self, row)),
+    formatting("takes a column off the row", "formatter-keeps-row", format=_popped),
     Bad("takes from a list in the row", "formatter", "formatter-keeps-row", providing("formatter", Nested())),
     formatting("asks at random", "formatter-same-answer", ask=lambda _s, row: f"{random.random()} {text(row, 'letter')}"),
     formatting("counts its calls", "formatter-same-answer", ask=count_calls),
@@ -173,14 +183,7 @@ BAD = [
     formatting("takes the name of another", "name-free", name="alpaca"),
     formatting("is a coroutine", "signatures", format=wait_for_format),
     formatting("takes no row", "signatures", format=lambda self: None),
-    formatting("wants a dict", "formatter-any-mapping", format=lambda self, row: Right.format(self, row | {})),
+    formatting("wants a dict", "formatter-any-mapping", format=want_dict),
     formatting("answers with nothing", "formatter-round-trip", format=returning(lambda q, _a: Example(turns(q, "")))),
     Bad("provides a name twice", "formatter", "name-free", providing("formatter", Right(), Right())),
 ]  # fmt: skip
-
-
-def _popped(self, row):
-    row = row if isinstance(row, dict) else dict(row)
-    found = Right.format(self, row)
-    row.pop("letter")
-    return found

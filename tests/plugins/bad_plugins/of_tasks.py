@@ -5,7 +5,6 @@ import re
 from dataclasses import replace
 
 from bad_plugins.making import Bad, providing
-
 from medtune import Example
 from medtune.plugins.contracts import TaskScore
 

@@ -1,6 +1,7 @@
 """Checks on formatters."""
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -174,6 +175,8 @@ class _Renamed:
 
 def _rows(case: Case) -> list[dict[str, Any]]:
     """Return sample rows: the formatter's own, or those that its columns allow, or stock rows that it takes."""
+    if inspect.iscoroutinefunction(case.thing.format):
+        raise NotTriedError("format is a coroutine")
     key = f"rows of {case.kind}", case.name
     if key not in case.bench.kept:
         own: Sequence[Mapping[str, Any]] = getattr(case.thing, "samples", ())
@@ -189,7 +192,7 @@ def _taken(case: Case) -> list[dict[str, Any]]:
     columns = sorted(columns) if isinstance(columns, set | frozenset | list | tuple) else []
     offered = [dict(row) for row in STOCK_ROWS if set(columns) <= row.keys()]
     for rows in (offered, rows_of_columns(columns) if columns else []):
-        taken = [row for row in rows if isinstance(_formatted(case, row), Example)]
+        taken = [row for row in rows if _formatted(case, row) is not None]
         if taken:
             return taken
     return []
