@@ -83,7 +83,7 @@ def test_a_wrong_plugin_is_checked_with_exit_code_2_and_a_sentence(capsys, plugi
     assert run(["plugins", "check", str(file), "--kind", "formatter"]) == 2
     told = capsys.readouterr()
     assert "calls-quiet" in told.out
-    assert "characters on stdout" in told.out.replace("\n", " ")
+    assert "1 failed" in told.out
     assert "failed: formatter 'cmd-letters-d', calls-quiet" in told.err
     assert "hello" not in told.out
 
@@ -93,10 +93,9 @@ def test_what_is_to_be_checked_must_be_there(capsys):
     assert (code, told["error"]["type"]) == (2, "PluginError")
 
 
-@pytest.mark.parametrize("command", ["check", "plan"])
-def test_a_spec_may_name_what_the_plugin_of_a_file_provides(capsys, plugin, command):
-    file = plugin(f"cmd_letters_{command}")
-    arguments = [command, "--bundle", "demo", "--set", f"data.formatter=cmd-letters-{command}"]
+def test_a_spec_may_name_what_the_plugin_of_a_file_provides(capsys, plugin):
+    file = plugin("cmd_letters_f")
+    arguments = ["check", "--bundle", "demo", "--set", "data.formatter=cmd-letters-f"]
     code, told = answered(capsys, *arguments)
     assert (code, told["error"]["type"]) == (2, "UnknownNameError")
     assert answered(capsys, *arguments, "--plugin", file)[0] == 0
@@ -138,9 +137,8 @@ def test_a_file_that_is_not_there_ends_a_command_with_one_sentence(capsys, tmp_p
 
 def test_a_new_package_must_have_a_name_a_kind_and_a_free_place(capsys, tmp_path):
     assert answered(capsys, "plugins", "new", "Acme Letters", "--kind", "formatter", "--to", tmp_path)[0] == 2
-    assert answered(capsys, "plugins", "new", "acme", "--kind", "formater", "--to", tmp_path)[1]["error"]["message"].endswith(
-        "did you mean 'formatter'?"
-    )
+    told = answered(capsys, "plugins", "new", "acme", "--kind", "formater", "--to", tmp_path)[1]
+    assert "did you mean 'formatter'?" in told["error"]["message"]
     code, told = answered(capsys, "plugins", "new", "acme-letters", "--kind", "formatter", "--to", tmp_path)
     assert (code, told) == (0, {"folder": str(tmp_path / "acme-letters"), "kind": "formatter"})
     assert (tmp_path / "acme-letters" / "pyproject.toml").is_file()

@@ -42,7 +42,12 @@ def test_a_file_is_checked_whole_and_found_right(file):
     assert report.is_right, [str(each) for each in report.failed]
     assert told == list(report.findings)
     assert report.count("not tried") == 0
-    assert {each.check for each in report.findings} >= {"load-light", "hooks-known", "formatter-round-trip", "calls-redact"}
+    assert {each.check for each in report.findings} >= {
+        "load-light",
+        "hooks-known",
+        "formatter-round-trip",
+        "calls-redact",
+    }
 
 
 def test_a_report_is_json_with_a_sentence_on_each_finding(file):

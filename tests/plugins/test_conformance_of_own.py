@@ -8,7 +8,10 @@ from medtune.testing.conformance import all_checks, check_plugin
 KNOWN = {
     "medtune.backends.vllm": {"calls-leave-no-trace"},  # it tells vLLM by its environment variable to report nothing
 }
-NEEDS = {"medtune.backends.vllm", "medtune.export.exporters"}  # a library that is not here, and a repository to write to
+NEEDS = {
+    "medtune.backends.vllm",
+    "medtune.export.exporters",
+}  # a library that is not here, and a repository to write to
 
 
 @pytest.mark.parametrize("plugin", BUILTIN_PLUGINS)

@@ -132,7 +132,10 @@ def of(kind, right, **members):
 def ask_twice(self, loaded, prompts, spec):
     """Answer in two halves."""
     half = len(prompts) // 2
-    return (*OneByOne.generate(self, loaded, prompts[:half], spec), *OneByOne.generate(self, loaded, prompts[half:], spec))
+    return (
+        *OneByOne.generate(self, loaded, prompts[:half], spec),
+        *OneByOne.generate(self, loaded, prompts[half:], spec),
+    )
 
 
 RIGHT = {
