@@ -59,16 +59,14 @@ def evaluate(
     own = {"--rows": rows is not None, "--paraphrases": paraphrases > 1}
     theirs = {"--limit": limit is not None, "--chat-template": chat_template, "--task-folder": task_folder is not None}
     _refuse(theirs if harness is None else own, "needs" if harness is None else "does not go with")
+    opened = Run.open(run, base=base, plugins=plugin_files(plugins))
     if harness is not None:
         names = [name.strip() for name in harness.split(",") if name.strip()]
         folder = None if task_folder is None else str(task_folder)
-        opened = Run.open(run, base=base, plugins=plugin_files(plugins))
         figures = opened.harness(names, baseline=baseline, limit=limit, chat=chat_template, folder=folder)
         (print_json if as_json else print_harness)(figures)
         return
-    result = Run.open(run, base=base, plugins=plugin_files(plugins)).evaluate(
-        baseline=baseline, rows_per_source=rows, paraphrases=paraphrases
-    )
+    result = opened.evaluate(baseline=baseline, rows_per_source=rows, paraphrases=paraphrases)
     (print_json if as_json else print_evaluation)(result)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from bad_plugins import of_rows, of_tasks
 from bad_plugins.making import providing, with_hooks
 from bad_plugins.of_backends import Npz, OneByOne, Sgd
-
 from medtune import Bundle, Example, MedTuner, hookimpl
 from medtune.backends.bitsandbytes import BitsAndBytesQuantizer
 from medtune.backends.peft import PeftAdapter
