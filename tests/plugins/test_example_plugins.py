@@ -112,12 +112,12 @@ def test_the_examples_are_used_together_in_a_run(python, tmp_path):
     rows = [{"letter": f"Aspirin was given, {n} mg.", "summary": f"{n} mg", "source": "doses"} for n in range(1, 41)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = {
-        "data.source": tmp_path / "rows.jsonl", "data.validation": "", "data.validation_fraction": 0.2,
+        "data.source": tmp_path / "rows.jsonl", "data.validation_fraction": 0.2,
         "data.formatter": "letters", "quant.backend": "grid", "quant.scheme": "none", "lora.backend": "ia3",
         "train.backend": "sgd", "train.max_steps": 4, "eval.backend": "one-by-one", "train.max_length": 128,
     }  # fmt: skip
-    sets = [word for key, value in settings.items() if value != "" for word in ("--set", f"{key}={value}")]
-    sets += ["--set", "data.validation=null"]
+    sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    sets += ["--set", "data.validation=null", "--set", 'tasks=[{source="doses", kind="free-text"}]']
     out = tmp_path / "run"
     result = json.loads(
         call(python, "medtune", "train", "--bundle", "short-demo", *sets, "--out", out, "--json", where=tmp_path)

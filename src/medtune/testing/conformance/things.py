@@ -96,7 +96,8 @@ def is_by_identity(case: Case) -> str | None:
     owner = type(case.subject.plugin)
     if owner.__hash__ is None:
         return f"{owner.__name__} cannot be hashed"
-    return None if owner.__eq__ is object.__eq__ else f"{owner.__name__} has an __eq__ of its own"
+    has_own = any("__eq__" in vars(each) for each in owner.__mro__ if each is not object)
+    return f"{owner.__name__} has an __eq__ of its own" if has_own else None
 
 
 @check(
