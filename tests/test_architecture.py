@@ -25,11 +25,19 @@ BY_STRING = {
     ("backends/random_base.py", "import_module('bitsandbytes.nn')"),  # whose types are not those that it takes
     ("backends/trainer_internals.py", "import_module('bitsandbytes.nn')"),  # as above
     ("backends/trainer_internals.py", "import_module('bitsandbytes.optim.optimizer')"),  # as above
+    (
+        "cli/plugins.py",
+        "import_module('medtune.testing.conformance')",
+    ),  # the kit stands beside the command line, not below
     ("evaluation/harness.py", "import_module(f'lm_eval.{module}')"),  # an extra, with what it needs in turn
     ("machine/diagnosis.py", "import_module(name)"),  # the doctor tries what is installed
     ("machine/libraries.py", "__import__(_BITSANDBYTES)"),  # while its own downloads are kept from it
     ("plugins/carried_host.py", "import_module(it.name)"),  # a module that was passed as a plugin, in another process
     ("plugins/host.py", "import_module(dotted)"),  # medtune's own plugins, listed there
+    ("plugins/single_file.py", "spec_from_file_location(name, file)"),  # a plugin that is one file
+    ("testing/conformance/probe.py", "importlib.import_module(module)"),  # the plugin that is checked
+    ("testing/conformance/subject.py", "importlib.import_module(module)"),  # the same
+    ("testing/conformance/warming.py", "import_module(name)"),  # loads libraries before plugin code is watched
     ("testing/fault_server.py", "import_module(module_name)"),  # the victim that a laboratory was given
     ("testing/tiny_run.py", "import_module(name)"),  # loads libraries before a fork
     ("testing/tuned_run.py", "import_module('medtune.workflow.training')"),  # the same

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medtune.cli.options import AsJson, Sets, Traceback
+from medtune.cli.options import AsJson, Plugins, Sets, Traceback, plugin_files
 
 __all__ = ["add_to"]
 
@@ -23,6 +23,7 @@ def adopt(
     data: Annotated[str, typer.Option("--data", metavar="D", help="Rows to score on: a file, or a data set's name.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Run folder to make.")],
     sets: Sets = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -43,5 +44,7 @@ def adopt(
         "output_dir": str(out),
     }
     spec = validate_spec(apply_overrides(values, sets or ()))
-    run = take(adapter, spec, on_stage=lambda said: typer.echo(f"medtune {said}", err=True))
+    run = take(
+        adapter, spec, plugins=plugin_files(plugins), on_stage=lambda said: typer.echo(f"medtune {said}", err=True)
+    )
     (print_json if as_json else print_scores)(run.metrics)

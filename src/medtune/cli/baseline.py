@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medtune.cli.evaluate import BasePath, RunFolderArgument
-from medtune.cli.options import AsJson, Sets, Traceback
+from medtune.cli.options import AsJson, Plugins, Sets, Traceback, plugin_files
 
 if TYPE_CHECKING:
     from medtune.specs import EncoderSpec
@@ -41,6 +41,7 @@ def baseline(
     ] = None,
     keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the fine-tuned encoders there.")] = None,
     base: BasePath = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -49,7 +50,7 @@ def baseline(
     from medtune.workflow.narration import Narrator
     from medtune.workflow.run import Run
 
-    opened, settings = Run.open(run, base=base), _settings(sets or ())
+    opened, settings = Run.open(run, base=base, plugins=plugin_files(plugins)), _settings(sets or ())
     others = {"max_length": max_length, "price_per_hour": price, "keep": keep}
     with Narrator() as told:
         found = opened.baseline(

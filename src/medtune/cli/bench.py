@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medtune.cli.options import AsJson, BundleName, Sets, SpecFile, Traceback, tuner_of
+from medtune.cli.options import AsJson, BundleName, Plugins, Sets, SpecFile, Traceback, tuner_of
 
 __all__ = ["add_to"]
 
@@ -20,6 +20,7 @@ def bench(
     bundle: BundleName = None,
     sets: Sets = None,
     steps: Annotated[int, typer.Option(min=3, help="Updates; the first two are not timed.")] = 20,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -28,7 +29,7 @@ def bench(
     from medtune.workflow.bench import bench as measure
     from medtune.workflow.narration import Narrator
 
-    tuner = tuner_of(spec, bundle, sets, None)
+    tuner = tuner_of(spec, bundle, sets, None, plugins)
     with Narrator() as narrator:
         report = measure(tuner.spec, tuner.host, steps, on_stage=narrator.stage).to_json()
     if as_json:

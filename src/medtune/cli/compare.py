@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medtune.cli.options import AsJson, Traceback
+from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
 
 __all__ = ["add_to"]
 
@@ -21,6 +21,7 @@ def compare(
         list[Path], typer.Argument(metavar="RUN...", help="Run folders; each is tested against the first.")
     ],
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the comparison as a page.")] = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -29,7 +30,7 @@ def compare(
     from medtune.plugins.host import create_host
     from medtune.workflow.compare_runs import compare_runs, write_page
 
-    result = compare_runs(runs, create_host())
+    result = compare_runs(runs, create_host(plugin_files(plugins)))
     if html is not None:
         write_page(result, html)
     (print_json if as_json else _print)(result)

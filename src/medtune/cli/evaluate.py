@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from medtune.cli.options import AsJson, Traceback
+from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
 from medtune.cli.serve import TOKEN_VARIABLE, TokenFile
 from medtune.errors import SpecError
 
@@ -48,6 +48,7 @@ def evaluate(
         Path | None, typer.Option(exists=True, file_okay=False, help="Folder of your own tasks (YAML) for the harness.")
     ] = None,
     base: BasePath = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -58,14 +59,14 @@ def evaluate(
     own = {"--rows": rows is not None, "--paraphrases": paraphrases > 1}
     theirs = {"--limit": limit is not None, "--chat-template": chat_template, "--task-folder": task_folder is not None}
     _refuse(theirs if harness is None else own, "needs" if harness is None else "does not go with")
+    opened = Run.open(run, base=base, plugins=plugin_files(plugins))
     if harness is not None:
         names = [name.strip() for name in harness.split(",") if name.strip()]
         folder = None if task_folder is None else str(task_folder)
-        opened = Run.open(run, base=base)
         figures = opened.harness(names, baseline=baseline, limit=limit, chat=chat_template, folder=folder)
         (print_json if as_json else print_harness)(figures)
         return
-    result = Run.open(run, base=base).evaluate(baseline=baseline, rows_per_source=rows, paraphrases=paraphrases)
+    result = opened.evaluate(baseline=baseline, rows_per_source=rows, paraphrases=paraphrases)
     (print_json if as_json else print_evaluation)(result)
 
 
@@ -94,6 +95,7 @@ def score(
             min=0.001, max=0.999, help="Share of trusted answers that may be wrong, where lines have a confidence."
         ),
     ] = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -102,7 +104,9 @@ def score(
     from medtune.plugins.host import create_host
     from medtune.workflow.score_files import score_files, tasks_in
 
-    result = score_files(file, against, tasks_in(tasks, settings or ()), create_host().all("task"), alpha)
+    result = score_files(
+        file, against, tasks_in(tasks, settings or ()), create_host(plugin_files(plugins)).all("task"), alpha
+    )
     (print_json if as_json else print_evaluation)(result)
 
 
@@ -113,6 +117,7 @@ def chat(
     url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint to ask instead of a run.")] = None,
     model: Annotated[str | None, typer.Option(help="Which model of --url; by default the first.")] = None,
     token_file: TokenFile = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -125,7 +130,7 @@ def chat(
         raise SpecError("--model and --token-file go with --url")
     if run is None and base is not None:
         raise SpecError("--base goes with a RUN")
-    partner = _Local(run, base) if run is not None else _Remote(str(url), model, token_file)
+    partner = _Local(run, base, plugins) if run is not None else _Remote(str(url), model, token_file)
     if message is None and not as_json:
         partner.chat()
         return
@@ -140,10 +145,10 @@ def chat(
 class _Local:
     """A run in this process."""
 
-    def __init__(self, run: Path, base: Path | None) -> None:
+    def __init__(self, run: Path, base: Path | None, plugins: list[Path] | None) -> None:
         from medtune.workflow.run import Run
 
-        self._run = Run.open(run, base=base)
+        self._run = Run.open(run, base=base, plugins=plugin_files(plugins))
 
     def chat(self) -> None:
         self._run.chat()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medtune.cli.options import AsJson, Traceback
+from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
 from medtune.errors import SpecError
 
 __all__ = ["add_to"]
@@ -32,6 +32,7 @@ def export(
     proof: Annotated[
         bool, typer.Option("--proof/--no-proof", help="Load the artifact again and compare; without, it is marked so.")
     ] = True,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -40,7 +41,7 @@ def export(
     from medtune.workflow.run import Run
 
     _tell_stages()
-    exported = Run.open(run).export(to, out, score=score, prove=proof, **_options(sets))
+    exported = Run.open(run, plugins=plugin_files(plugins)).export(to, out, score=score, prove=proof, **_options(sets))
     if as_json:
         print_json(
             {

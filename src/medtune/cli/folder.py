@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medtune.cli.options import AsJson, Traceback
+from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
 
 __all__ = ["add_to"]
 
@@ -29,6 +29,7 @@ def report(
             help="Sampled inputs and answers, which may be patients' texts; by default as the spec's eval.show_texts.",
         ),
     ] = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -36,7 +37,7 @@ def report(
     from medtune.cli.console import print_json
     from medtune.workflow.run import Run
 
-    opened = Run.open(run)
+    opened = Run.open(run, plugins=plugin_files(plugins))
     path = opened.report(show_texts=show_texts)
     if as_json:
         shown = opened.spec.eval.show_texts if show_texts is None else show_texts
@@ -45,13 +46,18 @@ def report(
         typer.echo(path)
 
 
-def verify(run: RunFolderArgument, as_json: AsJson = False, traceback: Traceback = False) -> None:
+def verify(
+    run: RunFolderArgument,
+    plugins: Plugins = None,
+    as_json: AsJson = False,
+    traceback: Traceback = False,
+) -> None:
     """Hold adapter and checkpoints against their manifests, byte for byte; exit code 4 when anything differs."""
     from medtune.cli.console import print_json
     from medtune.errors import UnsafeArtifactError
     from medtune.workflow.run import Run
 
-    checked = Run.open(run).verify()
+    checked = Run.open(run, plugins=plugin_files(plugins)).verify()
     damaged = [found for found in checked if found.problem]
     sentence = f"run '{run}' is damaged: " + "; ".join(f"'{found.path}': {found.problem}" for found in damaged)
     result = {"run": str(run), "whole": not damaged, "checked": [asdict(found) for found in checked]}

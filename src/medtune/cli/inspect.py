@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from medtune.cli.options import AsJson, BundleName, Out, Sets, SpecFile, Traceback, tuner_of
+from medtune.cli.options import AsJson, BundleName, Out, Plugins, Sets, SpecFile, Traceback, tuner_of
 
 __all__ = ["add_to"]
 
@@ -21,13 +21,14 @@ def check(
     bundle: BundleName = None,
     sets: Sets = None,
     out: Out = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
     """Check the spec alone: keys, values, backend names and local paths; loads no machine learning library."""
     from medtune.cli.console import print_json
 
-    tuner = tuner_of(spec, bundle, sets, out)
+    tuner = tuner_of(spec, bundle, sets, out, plugins)
     tuner.check()
     if as_json:
         print_json({"ok": True, "spec": tuner.spec.model_dump(mode="json")})
@@ -52,13 +53,14 @@ def plan(
             "--prove", help="Also load the base, which must be here, and prove the loss on the first micro-batch."
         ),
     ] = False,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
     """Say how the run would be done: backends, memory by part, steps, time, licence notices; downloads nothing."""
     from medtune.cli.console import print_json, print_plan
 
-    planned = tuner_of(spec, bundle, sets, out).plan(gpu, prove=prove)
+    planned = tuner_of(spec, bundle, sets, out, plugins).plan(gpu, prove=prove)
     values = (planned if price is None else planned.with_price(price)).to_json()
     (print_json if as_json else print_plan)(values)
 
@@ -75,6 +77,7 @@ def preview(
             "--leak-test", help="Show whether samples in one row see each other, and what training does then."
         ),
     ] = False,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -82,7 +85,7 @@ def preview(
     from medtune.cli.console import print_json
     from medtune.cli.preview import print_preview
 
-    tuner = tuner_of(spec, bundle, sets, None)
+    tuner = tuner_of(spec, bundle, sets, None, plugins)
     shown = tuner.inspect(n, leak_test=leak_test)
     if html is not None:
         shown.write_html(html)

@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from medtune.tuner import MedTuner
 
-__all__ = ["AsJson", "BundleName", "Out", "Sets", "SpecFile", "Traceback", "tuner_of"]
+__all__ = ["AsJson", "BundleName", "Out", "Plugins", "Sets", "SpecFile", "Traceback", "plugin_files", "tuner_of"]
 
 SpecFile = Annotated[
     Path | None, typer.Argument(metavar="[SPEC]", help="TOML, YAML or JSON; none is the default bundle.")
@@ -16,26 +16,42 @@ SpecFile = Annotated[
 BundleName = Annotated[str | None, typer.Option("--bundle", help="Start from this registered bundle.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field, as lora.r=32.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder.")]
+Plugins = Annotated[
+    list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="Also use the plugin in this file.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show where an error came from.")]
 
 
-def tuner_of(spec: Path | None, bundle: str | None, sets: list[str] | None, out: Path | None) -> "MedTuner":
+def plugin_files(paths: list[Path] | None) -> list[object]:
+    """Import the plugins that ``--plugin`` names."""
+    from medtune.plugins.single_file import load_plugin_file
+
+    return [load_plugin_file(path) for path in paths or ()]
+
+
+def tuner_of(
+    spec: Path | None,
+    bundle: str | None,
+    sets: list[str] | None,
+    out: Path | None,
+    plugins: list[Path] | None = None,
+) -> "MedTuner":
     """Build the tuner that a command line describes."""
     from medtune.errors import SpecError
     from medtune.plugins.host import create_host
     from medtune.specfile import apply_overrides, stated_plugins, validate_spec
     from medtune.tuner import DEFAULT_BUNDLE, MedTuner
 
-    overrides = [*(sets or ())]
+    overrides, given = [*(sets or ())], plugin_files(plugins)
     if spec is not None:
         if bundle is not None:
             raise SpecError(f"give a SPEC or --bundle, not both; a spec starts from a bundle with bundle = '{bundle}'")
-        tuner = MedTuner.from_file(spec, overrides)
+        tuner = MedTuner.from_file(spec, overrides, plugins=given)
         values: dict[str, Any] = tuner.spec.model_dump(mode="json", exclude_unset=True)
         host = tuner.host
     else:
-        host = create_host(allowed=stated_plugins({}, overrides))
+        host = create_host(given, allowed=stated_plugins({}, overrides))
         below = host.find("bundle", bundle or DEFAULT_BUNDLE).spec.model_dump(mode="json", exclude_unset=True)
         values = apply_overrides(below, overrides)
     if out is not None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medtune.cli.durations import minutes_of
-from medtune.cli.options import AsJson, BundleName, Out, Sets, SpecFile, Traceback, tuner_of
+from medtune.cli.options import AsJson, BundleName, Out, Plugins, Sets, SpecFile, Traceback, tuner_of
 
 if TYPE_CHECKING:
     from medtune.plugins.plan import Plan
@@ -35,6 +35,7 @@ def train(
         float | None,
         typer.Option(metavar="MINUTES", help="Write a checkpoint that often, besides train.save_strategy."),
     ] = None,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -44,7 +45,7 @@ def train(
         overrides.append(f"train.max_minutes={minutes_of(max_time, '--max-time')!r}")
     if save_every_minutes is not None:
         overrides.append(f"train.save_every_minutes={save_every_minutes!r}")
-    train_and_print(tuner_of(spec, bundle, overrides, out), resume, as_json=as_json)
+    train_and_print(tuner_of(spec, bundle, overrides, out, plugins), resume, as_json=as_json)
 
 
 def train_and_print(tuner: "MedTuner", resume: str, *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from medtune.errors.plugins import (
     PluginContractError,
     PluginError,
     PluginFailedError,
+    PluginFileError,
     PluginImportError,
 )
 from medtune.errors.root import MedtuneError
@@ -59,6 +60,7 @@ __all__ = [
     "PluginContractError",
     "PluginError",
     "PluginFailedError",
+    "PluginFileError",
     "PluginImportError",
     "ProcessBusyError",
     "RunIdleError",

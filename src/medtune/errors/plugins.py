@@ -10,6 +10,7 @@ __all__ = [
     "PluginContractError",
     "PluginError",
     "PluginFailedError",
+    "PluginFileError",
     "PluginImportError",
 ]
 
@@ -25,6 +26,14 @@ class PluginClashError(PluginError):
         self.kind, self.name, self.owners = kind, name, tuple(owners)
         by = " and by ".join(map(repr, owners))
         super().__init__(f"{kind} '{name}' is registered by {by}; names must be unique: rename one or uninstall one")
+
+
+class PluginFileError(PluginError):
+    """A plugin's file cannot be loaded."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        self.file, self.reason = file, reason
+        super().__init__(f"plugin file '{file}' cannot be loaded: {reason}; try it with `medtune plugins check {file}`")
 
 
 class PluginContractError(PluginError):

@@ -13,6 +13,7 @@ MedtuneError
 │       ├── PluginClashError
 │       ├── PluginContractError
 │       ├── PluginFailedError
+│       ├── PluginFileError
 │       ├── PluginImportError
 │       └── DisabledPluginError
 ├── DataError (exit 3)

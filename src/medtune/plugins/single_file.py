@@ -1,0 +1,55 @@
+"""A plugin in one file, without packaging: `--plugin FILE.py`."""
+
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from medtune.errors import MedtuneError, PluginFileError
+
+__all__ = ["load_plugin_file"]
+
+
+def load_plugin_file(path: str | Path) -> ModuleType:
+    """Import a plugin's file under its own name, and return the module.
+
+    Raises:
+        PluginFileError: there is no such file, its name is taken by another module, or it cannot be imported.
+    """
+    file = Path(path).resolve()
+    name = file.stem
+    if file.suffix != ".py" or not file.is_file():
+        raise PluginFileError(str(path), "there is no such Python file")
+    if not name.isidentifier():
+        raise PluginFileError(str(path), "its name is no name of a module; rename it to letters, digits and '_'")
+    known = sys.modules.get(name)
+    if known is not None and getattr(known, "__file__", None) == str(file):
+        return known
+    if known is not None or _is_elsewhere(name, file):
+        raise PluginFileError(str(path), f"there is another module '{name}'; rename the file")
+    spec = spec_from_file_location(name, file)
+    if spec is None:
+        raise PluginFileError(str(path), "Python has no loader for it")
+    return _imported(path, spec)
+
+
+def _is_elsewhere(name: str, file: Path) -> bool:
+    """Say whether Python would import another file by that name."""
+    found = find_spec(name)
+    return found is not None and (found.origin is None or Path(found.origin).resolve() != file)
+
+
+def _imported(path: str | Path, spec: ModuleSpec) -> ModuleType:
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # pickles and dataclasses of the plugin look it up there
+    try:
+        if spec.loader is not None:
+            spec.loader.exec_module(module)
+    except MedtuneError as error:
+        del sys.modules[spec.name]
+        raise PluginFileError(str(path), str(error)) from error
+    except (Exception, SystemExit) as error:
+        del sys.modules[spec.name]
+        raise PluginFileError(str(path), f"{type(error).__name__} while it was imported") from error
+    return module

@@ -1,0 +1,68 @@
+"""Each bad plugin is caught by the check that is meant for it; the odd ones that are right pass."""
+
+import json
+import logging
+
+import pytest
+from bad_plugins import of_backends, of_bundles, of_imports, of_rows, of_tasks, right
+
+from medtune.testing.conformance import all_checks, check_plugin
+
+ALL = [bad for module in (of_rows, of_tasks, of_bundles, of_imports, of_backends) for bad in module.BAD]
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch, tmp_path):
+    """Undo what bad plugins leave behind in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(json, "dumps", json.dumps)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
+    for name in ("LETTERS_SEEN", "WATCH"):
+        monkeypatch.setenv(name, "before")
+
+
+def found(bad, tmp_path, number, without=()):
+    what = bad.plugin
+    if isinstance(what, str):
+        what = tmp_path / f"acme_plugin_{number}.py"
+        what.write_text(bad.plugin)
+    return check_plugin(what, kinds=[bad.kind], without=without, seconds=bad.seconds)
+
+
+@pytest.mark.parametrize("number", range(len(ALL)), ids=[f"{bad.kind} {bad.fault}" for bad in ALL])
+def test_a_bad_plugin_is_caught_by_the_check_that_is_meant_for_it(number, tmp_path):
+    bad = ALL[number]
+    report = found(bad, tmp_path, number)
+    assert bad.check in report.failed_checks, [str(each) for each in report.failed]
+
+
+def test_there_are_more_than_eighty_faults_of_many_kinds():
+    assert len(ALL) >= 80
+    assert len({(bad.kind, bad.fault) for bad in ALL}) == len(ALL)
+    assert {bad.check for bad in ALL} <= {each.name for each in all_checks()}
+
+
+def test_every_check_but_a_few_has_a_plugin_that_only_it_is_there_for():
+    """Those without one are looked at by their own tests, or say more exactly what another one says too."""
+    without = {each.name for each in all_checks()} - {bad.check for bad in ALL}
+    assert without <= NOT_IN_THE_CATALOGUE, without - NOT_IN_THE_CATALOGUE
+
+
+NOT_IN_THE_CATALOGUE = set()
+
+
+@pytest.mark.parametrize("number", range(0, len(ALL), 9))
+def test_a_fault_is_not_told_under_the_name_of_a_check_that_is_left_out(number, tmp_path):
+    bad = ALL[number]
+    assert bad.check not in found(bad, tmp_path, 1000 + number, without=[bad.check]).failed_checks
+
+
+@pytest.mark.parametrize("odd", right.RIGHT)
+def test_a_right_plugin_passes_however_odd_it_is(odd):
+    report = check_plugin(right.RIGHT[odd])
+    assert report.is_right, [str(each) for each in report.failed]
+    assert report.count("passed") >= 5
+
+
+def test_there_are_twenty_right_plugins():
+    assert len(right.RIGHT) >= 20
