@@ -21,6 +21,7 @@ from medtune.plugins.host import PluginHost
 from medtune.runs.durable import replace_file
 from medtune.specs import RunSpec
 from medtune.workflow.answering import Answering
+from medtune.workflow.drafts import drafts_of
 from medtune.workflow.held_out import measure, require_losses, rows_of
 from medtune.workflow.kept_answers import AnswerFiles
 
@@ -242,18 +243,24 @@ def answers_by(
         spec: the run.
         host: finds the tasks.
     """
+    tasks = host.all("task")
     asked = [encoder.placed(example) for example in examples]
     before = encoder.tokens_before(asked) if spec.eval.max_new_tokens == "auto" else 0  # tasks do not know of them
 
-    def longer(request: GenerationRequest) -> GenerationRequest:
-        return replace(request, max_new_tokens=request.max_new_tokens + before)
+    def drafted(requests: Sequence[GenerationRequest]) -> list[GenerationRequest]:
+        drafts = drafts_of(asked, encoder, tasks)
+        limits = [request.max_new_tokens + before for request in requests]
+        return [
+            replace(request, max_new_tokens=limit, draft=draft)
+            for request, limit, draft in zip(requests, limits, drafts, strict=True)
+        ]
 
     return predict(
         asked,
         prompt_ids=encoder.prompt_ids,
         read=encoder.read,
-        generate=lambda requests: generate([longer(r) for r in requests]),
-        tasks=host.all("task"),
+        generate=lambda requests: generate(drafted(requests)),
+        tasks=tasks,
         max_new_tokens=spec.eval.max_new_tokens,
     )
 

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from medtune.accel.decode.cache import SlotCache
 from medtune.accel.decode.capture import CapturedSteps, RunStep
+from medtune.accel.decode.drafting import Drafter, DraftMemory
 from medtune.accel.decode.model import Decoder
 from medtune.accel.decode.plan import PromptRoom, SlotSize
 from medtune.accel.decode.prompts import PromptReader
 from medtune.accel.decode.state import Admitted, DecodeState
+from medtune.accel.decode.verified import Verifier, widest
 from medtune.plugins.contracts import GenerationRequest, RequestFeed
 
 __all__ = ["Decoding"]
@@ -21,6 +23,8 @@ _STEPS_BETWEEN_LOOKS = 4
 _ADMIT_SHARE = 32
 """Prompts wait until one slot in so many is free: prompts are cheaper several at a time."""
 _FEWEST_ROWS = 4
+_LEAST_DRAFTED = 4
+"""Steps are taken one token at a time where fewer than one in so many sequences have a drafted token."""
 
 
 class _Given:
@@ -63,6 +67,8 @@ class Decoding:
         self._reader = PromptReader(decoder, self._cache, room)
         self._state = DecodeState(size.slots, size.capacity, stop_ids, weight.device)
         self._whole: list[tuple[int, list[int]]] = []
+        self._verifier = Verifier(decoder, self._cache, self._state)
+        self._memory, self._drafters = DraftMemory(), dict[int, Drafter]()
 
     def run(self, requests: Mapping[int, GenerationRequest], answers: dict[int, list[int]]) -> None:
         """Decode requests.
@@ -76,7 +82,7 @@ class Decoding:
 
     def run_from(self, feed: RequestFeed) -> None:
         """Decode what a feed gives until it has no more; a sequence that ends leaves its slot to the next at once."""
-        step = self.steps()
+        step, verify = self.steps(), self._verifier.passes()
         requests: dict[int, GenerationRequest] = {}
         inside: dict[int, int] = {}
         while True:
@@ -89,13 +95,45 @@ class Decoding:
             if not inside:
                 return
             rows = self._shrink(self._cache.slots, inside, requests)
-            for _ in range(_STEPS_BETWEEN_LOOKS):
-                step(rows)
+            if drafts := self._drafts(rows, inside):
+                self._verify(rows, drafts, inside, verify)
+            else:
+                for _ in range(_STEPS_BETWEEN_LOOKS):
+                    step(rows)
+                for key in inside.values():
+                    self._drafters[key].is_behind = True
             self._hand_over(feed)  # while a GPU decodes: whoever gets an answer keeps Python busy with it
             for slot in self._tell(feed, inside):
-                del requests[inside.pop(slot)]
+                key = inside.pop(slot)
+                del requests[key], self._drafters[key]
             if self._device.type == "cpu":
                 self._hand_over(feed)
+
+    def _drafts(self, rows: int, inside: Mapping[int, int]) -> dict[int, list[int]]:
+        """Return slot -> what its answer may go on with, for those for which drafts pay."""
+        drafters = {slot: self._drafters[key] for slot, key in inside.items()}
+        awake = [slot for slot, drafter in drafters.items() if drafter.is_awake]
+        behind = [slot for slot in awake if drafters[slot].is_behind]
+        for slot, answer in zip(behind, self._state.answers(behind), strict=True):
+            drafters[slot].take(answer[drafters[slot].known :])
+            drafters[slot].is_behind = False
+        most = widest(rows) - 1
+        found = {slot: ids for slot in awake if (ids := drafters[slot].propose(most))}
+        return found if sum(map(len, found.values())) * _LEAST_DRAFTED >= len(inside) else {}
+
+    def _verify(
+        self, rows: int, drafts: Mapping[int, Sequence[int]], inside: Mapping[int, int], verify: RunStep
+    ) -> None:
+        gains = self._verifier.gain(rows, drafts, inside, verify)
+        for slot, key in inside.items():
+            drafter, ids = self._drafters[key], gains[slot]
+            if drafter.is_behind or not drafter.is_awake:
+                drafter.is_behind = True
+                continue
+            drafter.take(ids)
+            if slot in drafts:
+                drafted = len(drafts[slot])
+                drafter.judge(drafted, min(drafted, sum(a == b for a, b in zip(ids, drafts[slot], strict=False))))
 
     def _hand_over(self, feed: RequestFeed) -> None:
         for key, answer in self._whole:
@@ -139,6 +177,7 @@ class Decoding:
                 slots.append(heapq.heappop(free))
                 keys.append(waiting.popleft())
                 inside[slots[-1]] = keys[-1]
+                self._drafters[keys[-1]] = Drafter(requests[keys[-1]], self._memory)
             first = self._reader.read(slots, keys, requests)
             lengths = [len(requests[key].input_ids) for key in keys]
             self._state.admit(Admitted(slots, lengths, [requests[key].max_new_tokens for key in keys], first))

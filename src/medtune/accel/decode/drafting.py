@@ -1,0 +1,245 @@
+"""Proposes what an answer goes on with: from the form that it is expected to have, else from what was said before."""
+
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+
+from medtune.plugins.contracts import Draft, GenerationRequest
+
+__all__ = ["Drafter", "DraftMemory"]
+
+Ids = tuple[int, ...]
+
+_LEAST_SHARE = 0.5
+"""Share of drafted tokens that must be right: a rejected one costs about half of what a token costs that stands alone."""
+_TRIED = 12
+"""Drafted tokens of a sequence after which its share is looked at."""
+_FIRST_WAIT, _LONGEST_WAIT = 16, 1024
+_MATCHED = 3
+"""Tokens in a row that must have stood together before, for what followed them then to be drafted."""
+_BYTES = 4
+_LONGEST_CHOICE = 24
+_SEARCHED = 2
+"""Fixed texts after the one where an answer left its form in which it is looked for."""
+_LEAST_SURE = 0.3
+"""Drafts end where all of it being right is less probable."""
+
+
+class DraftMemory:
+    """What answers so far teach: which choice follows which text, and how many drafted tokens of each kind were right."""
+
+    def __init__(self) -> None:
+        self._by_text: dict[Ids, Counter[Ids]] = {}
+        self._by_last: dict[Ids, Counter[Ids]] = {}
+        self.right = {"form": 1.0, "copy": 1.0}
+
+    def learn(self, text: Ids, last: Ids, choice: Ids) -> None:
+        """Note the choice that followed a fixed text and the choice before it."""
+        self._by_text.setdefault(text, Counter())[choice] += 1
+        self._by_last.setdefault(last, Counter())[choice] += 1
+
+    def guess(self, text: Ids, last: Ids, begun: Ids) -> tuple[Ids, float] | None:
+        """Return the likeliest choice that begins so, and how likely it is; None where none is known."""
+        for known in (self._by_text.get(text), self._by_last.get(last)):
+            if known:
+                fitting = [(count, ids) for ids, count in known.items() if ids[: len(begun)] == begun]
+                if fitting:
+                    count, ids = max(fitting)
+                    return ids, count / sum(count for count, _ in fitting)
+        return None
+
+    def judge(self, kind: str, share: float) -> None:
+        """Note the share of a draft that was right; what was long ago counts less."""
+        self.right[kind] += (share - self.right[kind]) / 32
+
+
+class Drafter:
+    """Drafts one answer.
+
+    Args:
+        request: the prompt, and what the answer may look like.
+        memory: shared by the sequences that are decoded together.
+    """
+
+    def __init__(self, request: GenerationRequest, memory: DraftMemory) -> None:
+        self.known = 0
+        self.drafted = self.accepted = 0
+        self.is_behind = True
+        self._limit = request.max_new_tokens
+        self._forms = [_Form(request.draft, memory)] if request.draft else []
+        self._copy = _Copy(request.input_ids)
+        self._memory = memory
+        self._trusts = {"form": _Trust(), "copy": _Trust()}
+        self._kind = "copy"
+        if memory.right["copy"] < _LEAST_SHARE:
+            self._trusts["copy"].doubt(0)
+        if memory.right["form"] < _LEAST_SHARE:
+            self._trusts["form"].doubt(0)
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether it would draft now."""
+        return any(trust.waits_until <= self.known for trust in self._trusts.values())
+
+    def take(self, ids: Sequence[int]) -> None:
+        """Note what the answer went on with."""
+        self.known += len(ids)
+        self._copy.take(ids)
+        for form in self._forms:
+            form.take(ids)
+
+    def propose(self, most: int) -> list[int]:
+        """Return up to ``most`` ids that may come next."""
+        most = min(most, self._limit - self.known - 1)
+        if most < 1:
+            return []
+        for kind, source in [*(("form", form) for form in self._forms), ("copy", self._copy)]:
+            if self._trusts[kind].waits_until <= self.known:
+                if ids := source.propose(most):
+                    self._kind = kind
+                    return ids
+                if kind == "copy":
+                    self._trusts[kind].miss(self.known)
+        return []
+
+    def judge(self, drafted: int, accepted: int) -> None:
+        """Note how many of the ids proposed last were right."""
+        self.drafted += drafted
+        self.accepted += accepted
+        self._memory.judge(self._kind, accepted / drafted)
+        self._trusts[self._kind].judge(drafted, accepted, self.known)
+
+
+class _Trust:
+    """Whether drafts of one kind pay for one sequence: switched off for a while where they do not, each time for longer."""
+
+    def __init__(self) -> None:
+        self.waits_until = 0
+        self._wait = _FIRST_WAIT
+        self._drafted = self._accepted = self._misses = 0
+
+    def judge(self, drafted: int, accepted: int, place: int) -> None:
+        self._drafted += drafted
+        self._accepted += accepted
+        self._misses = 0
+        if self._drafted >= _TRIED:
+            if self._accepted < _LEAST_SHARE * self._drafted:
+                self.doubt(place)
+            self._drafted = self._accepted = 0
+
+    def miss(self, place: int) -> None:
+        self._misses += 1
+        if self._misses >= _MATCHED:
+            self.doubt(place)
+
+    def doubt(self, place: int) -> None:
+        self.waits_until = place + self._wait
+        self._wait = min(2 * self._wait, _LONGEST_WAIT)
+        self._misses = 0
+
+
+class _Form:
+    """Follows an answer through its expected form."""
+
+    def __init__(self, draft: Draft, memory: DraftMemory) -> None:
+        self._fixed = [tuple(ids) for ids in draft.fixed]
+        self._choices = [tuple(ids) for ids in draft.choices]
+        self._memory = memory
+        self._part = self._at = 0
+        self._choice: list[int] | None = None
+        self._last: Ids = ()
+        self._is_lost = False
+        self._enter()
+
+    def take(self, ids: Sequence[int]) -> None:
+        for token in ids:
+            self._step(token)
+
+    def propose(self, most: int) -> list[int]:
+        if self._is_lost:
+            return []
+        found: list[int] = []
+        part, at, begun, last, sure = self._part, self._at, self._choice, self._last, 1.0
+        while len(found) < most:
+            if begun is None:
+                found += self._fixed[part][at:]
+                if part + 1 == len(self._fixed):
+                    break
+                begun = []
+            guess = self._guess(part, last, tuple(begun))
+            if guess is None:
+                break
+            sure *= guess[1]
+            if sure < _LEAST_SURE:
+                break
+            found += guess[0][len(begun) :]
+            part, at, begun, last = part + 1, 0, None, guess[0]
+        return found[:most]
+
+    def _guess(self, part: int, last: Ids, begun: Ids) -> tuple[Ids, float] | None:
+        known = self._memory.guess(self._fixed[part], last, begun)
+        if known is not None:
+            return known
+        return next(((ids, 0.9) for ids in self._choices if ids[: len(begun)] == begun), None)
+
+    def _step(self, token: int) -> None:
+        if self._is_lost:
+            self._find(token)
+        elif self._choice is not None:
+            self._step_in_choice(token)
+        elif self._at < len(self._fixed[self._part]) and token == self._fixed[self._part][self._at]:
+            self._at += 1
+            self._enter()
+        else:
+            self._is_lost = True
+            self._find(token)
+
+    def _step_in_choice(self, token: int) -> None:
+        choice, following = tuple(self._choice or ()), self._fixed[self._part + 1]
+        if choice and following[:1] == (token,) and not self._goes_on(choice, token):
+            self._memory.learn(self._fixed[self._part], self._last, choice)
+            self._part, self._at, self._choice, self._last = self._part + 1, 1, None, choice
+            self._enter()
+        elif len(choice) == _LONGEST_CHOICE:
+            self._is_lost = True
+        else:
+            self._choice = [*choice, token]
+
+    def _goes_on(self, choice: Ids, token: int) -> bool:
+        begun = (*choice, token)
+        return any(ids[: len(begun)] == begun for ids in self._choices)
+
+    def _enter(self) -> None:
+        """Begin a choice where a fixed text has ended."""
+        if self._at == len(self._fixed[self._part]) and self._part + 1 < len(self._fixed):
+            self._choice = []
+
+    def _find(self, token: int) -> None:
+        """Look for a token in the texts that are near, and go on after it."""
+        for part in range(self._part, min(self._part + 1 + _SEARCHED, len(self._fixed))):
+            ids = self._fixed[part]
+            start = self._at if part == self._part else 0
+            if token in ids[start:]:
+                self._part, self._at = part, ids.index(token, start) + 1
+                self._choice, self._is_lost = None, False
+                self._enter()
+                return
+
+
+class _Copy:
+    """Finds the last tokens in what was said before, prompt and answer."""
+
+    def __init__(self, prompt: Sequence[int]) -> None:
+        self._said = bytearray(array("I", prompt).tobytes())
+
+    def take(self, ids: Sequence[int]) -> None:
+        self._said += array("I", ids).tobytes()
+
+    def propose(self, most: int) -> list[int]:
+        key, end = bytes(self._said[-_MATCHED * _BYTES :]), len(self._said) - 1
+        while (place := self._said.rfind(key, 0, end)) > 0 and place % _BYTES:
+            end = place + len(key) - 1  # bytes of two tokens
+        if place < 0 or place % _BYTES:
+            return []
+        start = place + len(key)
+        return array("I", bytes(self._said[start : start + most * _BYTES])).tolist()

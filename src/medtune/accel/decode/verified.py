@@ -1,0 +1,85 @@
+"""Runs several tokens of each sequence through the model in one pass: the last one, and those drafted to follow it."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from medtune.accel.decode.cache import Block, SlotCache
+from medtune.accel.decode.capture import CapturedSteps, RunStep
+from medtune.accel.decode.model import Decoder
+from medtune.accel.decode.state import DecodeState
+
+__all__ = ["Verifier", "widest"]
+
+_WIDTHS = (2, 4, 8, 16)
+"""Tokens of each sequence in a pass on a GPU, where every shape is a CUDA graph of its own."""
+_MOST_TOKENS = 1024
+"""Tokens of a pass from which on a GPU is bound by arithmetic, so that drafting further ahead gains nothing."""
+
+
+def widest(rows: int) -> int:
+    """Return the most tokens of each of ``rows`` sequences that are worth one pass."""
+    return max([_WIDTHS[0], *(width for width in _WIDTHS if width * rows <= _MOST_TOKENS)])
+
+
+class Verifier:
+    """Verifies drafts against the model's own choices.
+
+    On a CPU the tokens of a pass stand without padding. On a GPU each sequence gets equally many, so that a pass is a graph.
+
+    Args:
+        decoder: the model.
+        cache: its kept keys and values; those of rejected tokens are written over by the tokens that follow.
+        state: of the sequences.
+    """
+
+    def __init__(self, decoder: Decoder, cache: SlotCache, state: DecodeState) -> None:
+        self._decoder, self._cache, self._state = decoder, cache, state
+        device = decoder.embedding.device
+        self._given = torch.zeros(cache.slots, _WIDTHS[-1], dtype=torch.int64, device=device)
+        self._found = torch.zeros(cache.slots, _WIDTHS[-1] + 1, dtype=torch.int64, device=device)
+        self._is_padded = device.type == "cuda"
+
+    def passes(self) -> RunStep:
+        """Return what runs a pass, captured on a GPU; like ``Decoding.steps`` it is not kept here."""
+        return CapturedSteps(self.run) if self._is_padded else self.run
+
+    def gain(self, rows: int, drafts: Mapping[int, Sequence[int]], inside: Collection[int], run: RunStep) -> list[list[int]]:
+        """Return for each row the tokens that its answer gained.
+
+        Args:
+            rows: sequences of the pass.
+            drafts: slot -> ids that may follow.
+            inside: slots that hold a sequence.
+            run: from ``passes``.
+        """
+        width = 1 + max(map(len, drafts.values()))
+        if self._is_padded:
+            width = min(each for each in _WIDTHS if each >= width)
+        given = torch.zeros(rows, width, dtype=torch.int64)
+        given[:, 0] = -1
+        given[list(inside), 0] = 0
+        for slot, ids in drafts.items():
+            given[slot, : len(ids) + 1] = torch.tensor([len(ids), *ids])
+        self._given[:rows, :width].copy_(given)
+        run(rows, width)
+        found: list[list[int]] = self._found[:rows, : width + 1].tolist()
+        return [ids[1 : 1 + ids[0]] for ids in found]
+
+    def run(self, rows: int, width: int) -> None:
+        """Run one pass over the first rows; works on tensors that stay where they are."""
+        state, decoder, cache = self._state, self._decoder, self._cache
+        counts, drafted = self._given[:rows, 0], self._given[:rows, 1:width]
+        step = torch.arange(width, device=counts.device)
+        real = None if self._is_padded else (step <= counts[:, None]).flatten().nonzero()[:, 0]
+        block = Block(state.lengths[:rows], width, real)
+        ids = torch.cat([state.tokens[:rows, None], drafted], 1).flatten()
+
+        def attend_to_cache(layer: int, qkv: Tensor) -> Tensor:
+            return cache.attend_block(layer, qkv, block, decoder.layers[layer].window)
+
+        found = decoder.next_ids(block.packed(ids), decoder.angles(block.places), attend_to_cache)
+        chosen = block.padded(found).view(rows, width)
+        self._found[:rows, 1 : width + 1] = chosen
+        self._found[:rows, 0] = state.advance_drafted(chosen, drafted, counts)
