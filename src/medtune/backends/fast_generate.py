@@ -27,13 +27,27 @@ class _Limits:
     memory_gib: float | None
 
 
-def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
+class _Answers(dict[int, list[int]]):
+    """Index -> ids of an answer, and what was drafted for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: dict[int, tuple[int, int]] = {}
+
+
+def fast_generate(
+    loaded: Loaded,
+    prompts: Sequence[GenerationRequest],
+    spec: EvalSpec,
+    counts: dict[int, tuple[int, int]] | None = None,
+) -> list[list[int]]:
     """Return the ids of each answer, its stop id included.
 
     Args:
         loaded: model and tokenizer.
         prompts: token ids and the most new tokens of each.
         spec: ``batch_size`` is the number of sequences decoded together, ``memory_gib`` bounds the memory taken.
+        counts: filled with how many tokens were drafted for each answer, and how many of them accepted, by its index.
 
     Raises:
         UnsupportedError: the model is none that the decoder can run.
@@ -44,7 +58,7 @@ def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: Ev
     device = torch.device(loaded.device)
     found = _surveyed(loaded)
     wanted = spec.batch_size if spec.batch_size != "auto" else None if device.type == "cuda" else _SLOTS
-    answers: dict[int, list[int]] = {}
+    answers = _Answers()
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         while len(answers) < len(prompts):
             try:
@@ -56,6 +70,8 @@ def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: Ev
                 wanted = max(1, (wanted or min(len(prompts), _SLOTS * 8)) // 2)
             if device.type == "cuda":
                 torch.cuda.empty_cache()  # so that training finds the memory in one piece
+    if counts is not None:
+        counts.update(answers.counts)
     return [answers[i] for i in range(len(prompts))]
 
 
@@ -77,6 +93,7 @@ def fast_generate_from(loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longes
     from medtune.accel.decode.plan import plan_decoding
     from medtune.accel.decode.reading import read_decoder
     from medtune.accel.decode.slots import Decoding
+    from medtune.accel.decode.verified import room_for_drafts
 
     device = torch.device(loaded.device)
     found = _surveyed(loaded)
@@ -84,6 +101,7 @@ def fast_generate_from(loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longes
     slots = _SLOTS if spec.batch_size == "auto" else spec.batch_size
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         budget = _budget(device, _Limits(slots, spec.memory_gib))
+        longest += room_for_drafts(device)
         plan = plan_decoding(_shape(found, dtype), [longest] * slots, budget, slots)
         decoder = read_decoder(found, dtype, dequantize=plan.dequantize)
         Decoding(decoder, plan.groups[0].size, plan.room, loaded.stop_ids).run_from(feed)
@@ -102,7 +120,7 @@ def _decode(
     loaded: Loaded,
     found: Any,
     requests: dict[int, GenerationRequest],
-    answers: dict[int, list[int]],
+    answers: _Answers,
     limits: _Limits,
 ) -> None:
     import torch
@@ -110,11 +128,13 @@ def _decode(
     from medtune.accel.decode.plan import plan_decoding
     from medtune.accel.decode.reading import read_decoder
     from medtune.accel.decode.slots import Decoding
+    from medtune.accel.decode.verified import room_for_drafts
 
     dtype = found.parts.head.dtype
     keys = list(requests)
-    needs = [len(requests[key].input_ids) + requests[key].max_new_tokens for key in keys]
-    budget = _budget(torch.device(loaded.device), limits)
+    device = torch.device(loaded.device)
+    needs = [len(r.input_ids) + r.max_new_tokens + room_for_drafts(device) for r in requests.values()]
+    budget = _budget(device, limits)
     plan = plan_decoding(_shape(found, dtype), needs, budget, limits.slots)
     if plan.lacking and limits.memory_gib is not None:
         needed, allowed = (budget + plan.lacking) / _GIB, budget / _GIB
@@ -125,6 +145,7 @@ def _decode(
     for group in plan.groups:
         decoding = Decoding(decoder, group.size, plan.room, loaded.stop_ids)
         decoding.run({keys[i]: requests[keys[i]] for i in group.members}, answers)
+        answers.counts.update(decoding.counts)
         del decoding
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -58,8 +58,16 @@ class TransformersGenerator:
             raise ValueError("a prompt has no tokens")
         if not prompts:
             return []
-        ids = _by_first_proved(loaded, prompts, spec, lambda way: way.generate(loaded, prompts, way.spec))
-        return [completion(loaded, each) for each in ids]
+        counts: dict[int, tuple[int, int]] = {}
+        ids = _by_first_proved(
+            loaded, prompts, spec, lambda way: way.generate(loaded, prompts, way.spec, **way.counting(counts))
+        )
+        found = [completion(loaded, each) for each in ids]
+        drafts = [counts.get(i, (0, 0)) for i in range(len(found))]
+        return [
+            replace(each, drafted_tokens=drafted, accepted_tokens=accepted)
+            for each, (drafted, accepted) in zip(found, drafts, strict=True)
+        ]
 
     @quiet_libraries()
     def generate_from(self, loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longest: int) -> None:
@@ -97,6 +105,11 @@ class _Way:
     generate: Callable[..., list[list[int]]]
     generate_from: Callable[..., None]
     spec: EvalSpec
+    drafts: bool = False
+
+    def counting(self, counts: dict[int, tuple[int, int]]) -> dict[str, dict[int, tuple[int, int]]]:
+        """Return the argument by which drafted tokens are counted, where there are any."""
+        return {"counts": counts} if self.drafts else {}
 
 
 def _ways(spec: EvalSpec) -> Iterator[_Way]:
@@ -104,7 +117,7 @@ def _ways(spec: EvalSpec) -> Iterator[_Way]:
     from medtune.backends import fast_generate as own
     from medtune.backends import transformers_generate as theirs
 
-    yield _Way("medtune's decoder", own.fast_generate, own.fast_generate_from, spec)
+    yield _Way("medtune's decoder", own.fast_generate, own.fast_generate_from, spec, drafts=True)
     # some models pass by the mask of a padded batch, and answer rightly one prompt at a time
     for name, chosen in (("generate", spec), ("generate one by one", spec.model_copy_with(batch_size=1))):
         yield _Way(name, theirs.generate_by_transformers, theirs.generate_from_by_transformers, chosen)

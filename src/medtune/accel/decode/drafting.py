@@ -3,14 +3,15 @@
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from medtune.plugins.contracts import Draft, GenerationRequest
 
-__all__ = ["Drafter", "DraftMemory"]
+__all__ = ["DraftCounts", "DraftMemory", "Drafter"]
 
 Ids = tuple[int, ...]
 
-_LEAST_SHARE = 0.5
+_LEAST_SHARE = 0.25
 """Share of drafted tokens that must be right: a rejected one costs about half of what a token costs that stands alone."""
 _TRIED = 12
 """Drafted tokens of a sequence after which its share is looked at."""
@@ -23,6 +24,13 @@ _SEARCHED = 2
 """Fixed texts after the one where an answer left its form in which it is looked for."""
 _LEAST_SURE = 0.3
 """Drafts end where all of it being right is less probable."""
+
+
+class DraftCounts(NamedTuple):
+    """How many tokens were drafted for an answer, and how many of them the model chose too."""
+
+    drafted: int = 0
+    accepted: int = 0
 
 
 class DraftMemory:
@@ -63,7 +71,7 @@ class Drafter:
 
     def __init__(self, request: GenerationRequest, memory: DraftMemory) -> None:
         self.known = 0
-        self.drafted = self.accepted = 0
+        self.counts = DraftCounts()
         self.is_behind = True
         self._limit = request.max_new_tokens
         self._forms = [_Form(request.draft, memory)] if request.draft else []
@@ -104,8 +112,7 @@ class Drafter:
 
     def judge(self, drafted: int, accepted: int) -> None:
         """Note how many of the ids proposed last were right."""
-        self.drafted += drafted
-        self.accepted += accepted
+        self.counts = DraftCounts(self.counts.drafted + drafted, self.counts.accepted + accepted)
         self._memory.judge(self._kind, accepted / drafted)
         self._trusts[self._kind].judge(drafted, accepted, self.known)
 

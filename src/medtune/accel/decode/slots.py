@@ -8,7 +8,7 @@ from torch import Tensor
 
 from medtune.accel.decode.cache import SlotCache
 from medtune.accel.decode.capture import CapturedSteps, RunStep
-from medtune.accel.decode.drafting import Drafter, DraftMemory
+from medtune.accel.decode.drafting import DraftCounts, Drafter, DraftMemory
 from medtune.accel.decode.model import Decoder
 from medtune.accel.decode.plan import PromptRoom, SlotSize
 from medtune.accel.decode.prompts import PromptReader
@@ -69,6 +69,7 @@ class Decoding:
         self._whole: list[tuple[int, list[int]]] = []
         self._verifier = Verifier(decoder, self._cache, self._state)
         self._memory, self._drafters = DraftMemory(), dict[int, Drafter]()
+        self.counts: dict[int, DraftCounts] = {}
 
     def run(self, requests: Mapping[int, GenerationRequest], answers: dict[int, list[int]]) -> None:
         """Decode requests.
@@ -105,7 +106,8 @@ class Decoding:
             self._hand_over(feed)  # while a GPU decodes: whoever gets an answer keeps Python busy with it
             for slot in self._tell(feed, inside):
                 key = inside.pop(slot)
-                del requests[key], self._drafters[key]
+                self.counts[key] = self._drafters.pop(key).counts
+                del requests[key]
             if self._device.type == "cpu":
                 self._hand_over(feed)
 

@@ -10,17 +10,22 @@ from medtune.accel.decode.capture import CapturedSteps, RunStep
 from medtune.accel.decode.model import Decoder
 from medtune.accel.decode.state import DecodeState
 
-__all__ = ["Verifier", "widest"]
+__all__ = ["Verifier", "room_for_drafts", "widest"]
 
 _WIDTHS = (2, 4, 8, 16)
 """Tokens of each sequence in a pass on a GPU, where every shape is a CUDA graph of its own."""
 _MOST_TOKENS = 1024
-"""Tokens of a pass from which on a GPU is bound by arithmetic, so that drafting further ahead gains nothing."""
+"""Tokens of a pass with which a GPU is bound by arithmetic, so that to draft further ahead gains nothing."""
 
 
 def widest(rows: int) -> int:
     """Return the most tokens of each of ``rows`` sequences that are worth one pass."""
     return max([_WIDTHS[0], *(width for width in _WIDTHS if width * rows <= _MOST_TOKENS)])
+
+
+def room_for_drafts(device: torch.device) -> int:
+    """Return how many tokens beyond its end a sequence's slot must have room for: on a GPU passes are padded."""
+    return _WIDTHS[-1] - 1 if device.type == "cuda" else 0
 
 
 class Verifier:
@@ -45,7 +50,9 @@ class Verifier:
         """Return what runs a pass, captured on a GPU; like ``Decoding.steps`` it is not kept here."""
         return CapturedSteps(self.run) if self._is_padded else self.run
 
-    def gain(self, rows: int, drafts: Mapping[int, Sequence[int]], inside: Collection[int], run: RunStep) -> list[list[int]]:
+    def gain(
+        self, rows: int, drafts: Mapping[int, Sequence[int]], inside: Collection[int], run: RunStep
+    ) -> list[list[int]]:
         """Return for each row the tokens that its answer gained.
 
         Args:
