@@ -8,11 +8,11 @@ import pytest
 import torch
 import transformers
 
+from families import attach, build_base
 from medtune import EvalSpec
 from medtune.backends.fast_generate import fast_generate
 from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import Draft, GenerationRequest
-from families import attach, build_base
 
 FAMILIES = ["llama", "mistral", "mistral window", "qwen2", "qwen3"]
 VOCABULARY = 97

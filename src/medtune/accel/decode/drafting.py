@@ -12,9 +12,15 @@ __all__ = ["DraftCounts", "DraftMemory", "Drafter"]
 Ids = tuple[int, ...]
 
 _LEAST_SHARE = 0.25
-"""Share of drafted tokens that must be right: a rejected one costs about half of what a token costs that stands alone."""
-_TRIED = 12
-"""Drafted tokens of a sequence after which its share is looked at."""
+"""Share of drafted tokens that must be right: one more token in a pass costs about a quarter of a pass of its own."""
+_SURE = 0.6
+"""Share from which on as many tokens are drafted as a pass takes."""
+_FIRST_REACH, _LONGEST_REACH = 2, 64
+_REMEMBERED = 16
+"""Drafts of one kind, over all sequences, that count."""
+_MOST_MISSES = 3
+_UNKNOWN_SURE = 0.8
+"""How likely a choice is taken to be of which no answer has told anything yet."""
 _FIRST_WAIT, _LONGEST_WAIT = 16, 1024
 _MATCHED = 3
 """Tokens in a row that must have stood together before, for what followed them then to be drafted."""
@@ -39,26 +45,27 @@ class DraftMemory:
     def __init__(self) -> None:
         self._by_text: dict[Ids, Counter[Ids]] = {}
         self._by_last: dict[Ids, Counter[Ids]] = {}
-        self.right = {"form": 1.0, "copy": 1.0}
+        self._choices: Counter[Ids] = Counter()
+        self.right = {"form": 1.0, "copy": 0.5}
 
     def learn(self, text: Ids, last: Ids, choice: Ids) -> None:
         """Note the choice that followed a fixed text and the choice before it."""
         self._by_text.setdefault(text, Counter())[choice] += 1
         self._by_last.setdefault(last, Counter())[choice] += 1
+        self._choices[choice] += 1
 
     def guess(self, text: Ids, last: Ids, begun: Ids) -> tuple[Ids, float] | None:
         """Return the likeliest choice that begins so, and how likely it is; None where none is known."""
-        for known in (self._by_text.get(text), self._by_last.get(last)):
-            if known:
-                fitting = [(count, ids) for ids, count in known.items() if ids[: len(begun)] == begun]
-                if fitting:
-                    count, ids = max(fitting)
-                    return ids, count / sum(count for count, _ in fitting)
+        for known in (self._by_text.get(text), self._by_last.get(last), self._choices):
+            fitting = [(count, ids) for ids, count in (known or {}).items() if ids[: len(begun)] == begun]
+            if fitting:
+                count, ids = max(fitting)
+                return ids, (count + 0.5) / (sum(count for count, _ in fitting) + 1)
         return None
 
     def judge(self, kind: str, share: float) -> None:
         """Note the share of a draft that was right; what was long ago counts less."""
-        self.right[kind] += (share - self.right[kind]) / 32
+        self.right[kind] += (share - self.right[kind]) / _REMEMBERED
 
 
 class Drafter:
@@ -77,12 +84,8 @@ class Drafter:
         self._forms = [_Form(request.draft, memory)] if request.draft else []
         self._copy = _Copy(request.input_ids)
         self._memory = memory
-        self._trusts = {"form": _Trust(), "copy": _Trust()}
+        self._trusts = {kind: _Trust(right) for kind, right in memory.right.items()}
         self._kind = "copy"
-        if memory.right["copy"] < _LEAST_SHARE:
-            self._trusts["copy"].doubt(0)
-        if memory.right["form"] < _LEAST_SHARE:
-            self._trusts["form"].doubt(0)
 
     @property
     def is_awake(self) -> bool:
@@ -102,12 +105,13 @@ class Drafter:
         if most < 1:
             return []
         for kind, source in [*(("form", form) for form in self._forms), ("copy", self._copy)]:
-            if self._trusts[kind].waits_until <= self.known:
-                if ids := source.propose(most):
+            trust = self._trusts[kind]
+            if trust.waits_until <= self.known:
+                if ids := source.propose(min(most, trust.reach)):
                     self._kind = kind
                     return ids
                 if kind == "copy":
-                    self._trusts[kind].miss(self.known)
+                    trust.miss(self.known)
         return []
 
     def judge(self, drafted: int, accepted: int) -> None:
@@ -118,31 +122,37 @@ class Drafter:
 
 
 class _Trust:
-    """Whether drafts of one kind pay for one sequence: switched off for a while where they do not, each time for longer."""
+    """Whether drafts of one kind pay for one sequence: switched off for a while where they do not, each time for longer.
 
-    def __init__(self) -> None:
+    Args:
+        right: share of such drafts that was right in other sequences.
+    """
+
+    def __init__(self, right: float) -> None:
         self.waits_until = 0
-        self._wait = _FIRST_WAIT
-        self._drafted = self._accepted = self._misses = 0
+        self.reach = _FIRST_REACH if right < _SURE else _LONGEST_REACH
+        self._right, self._wait, self._misses = right, _FIRST_WAIT, 0
+        if right < _LEAST_SHARE:
+            self._doubt(0)
 
     def judge(self, drafted: int, accepted: int, place: int) -> None:
-        self._drafted += drafted
-        self._accepted += accepted
         self._misses = 0
-        if self._drafted >= _TRIED:
-            if self._accepted < _LEAST_SHARE * self._drafted:
-                self.doubt(place)
-            self._drafted = self._accepted = 0
+        self._right += (accepted / drafted - self._right) / 3
+        self.reach = 2 * drafted if accepted == drafted else max(_FIRST_REACH, accepted)
+        if self._right >= _SURE:
+            self.reach = _LONGEST_REACH
+        elif self._right < _LEAST_SHARE:
+            self._doubt(place)
 
     def miss(self, place: int) -> None:
         self._misses += 1
-        if self._misses >= _MATCHED:
-            self.doubt(place)
+        if self._misses == _MOST_MISSES:
+            self._doubt(place)
 
-    def doubt(self, place: int) -> None:
+    def _doubt(self, place: int) -> None:
         self.waits_until = place + self._wait
         self._wait = min(2 * self._wait, _LONGEST_WAIT)
-        self._misses = 0
+        self._misses, self._right, self.reach = 0, max(self._right, _LEAST_SHARE), _FIRST_REACH
 
 
 class _Form:
@@ -187,7 +197,8 @@ class _Form:
         known = self._memory.guess(self._fixed[part], last, begun)
         if known is not None:
             return known
-        return next(((ids, 0.9) for ids in self._choices if ids[: len(begun)] == begun), None)
+        fitting = next((ids for ids in self._choices if ids[: len(begun)] == begun), begun)
+        return (fitting, _UNKNOWN_SURE) if fitting else None
 
     def _step(self, token: int) -> None:
         if self._is_lost:
