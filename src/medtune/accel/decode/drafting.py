@@ -28,7 +28,7 @@ _BYTES = 4
 _LONGEST_CHOICE = 24
 _SEARCHED = 2
 """Fixed texts after the one where an answer left its form in which it is looked for."""
-_LEAST_SURE = 0.3
+_LEAST_SURE = 0.4
 """Drafts end where all of it being right is less probable."""
 
 

@@ -23,8 +23,6 @@ _STEPS_BETWEEN_LOOKS = 4
 _ADMIT_SHARE = 32
 """Prompts wait until one slot in so many is free: prompts are cheaper several at a time."""
 _FEWEST_ROWS = 4
-_LEAST_DRAFTED = 4
-"""Steps are taken one token at a time where fewer than one in so many sequences have a drafted token."""
 
 
 class _Given:
@@ -121,7 +119,7 @@ class Decoding:
             drafters[slot].is_behind = False
         most = widest(rows) - 1
         found = {slot: ids for slot in awake if (ids := drafters[slot].propose(most))}
-        return found if sum(map(len, found.values())) * _LEAST_DRAFTED >= len(inside) else {}
+        return found if self._verifier.pays(rows, found, inside) else {}
 
     def _verify(
         self, rows: int, drafts: Mapping[int, Sequence[int]], inside: Mapping[int, int], verify: RunStep

@@ -18,6 +18,14 @@ _MOST_TOKENS = 1024
 """Tokens of a pass with which a GPU is bound by arithmetic, so that to draft further ahead gains nothing."""
 
 
+_DOUBLING_TOKENS = 800
+"""Tokens by which a pass on a GPU takes twice as long as a step: 7 billion parameters on an H200, estimated."""
+_RIGHT = 0.75
+"""Share of drafted tokens that is counted on before a pass."""
+_LEAST_DRAFTED = 4
+"""On a CPU steps are taken one token at a time where fewer than one in so many sequences have a drafted token."""
+
+
 def widest(rows: int) -> int:
     """Return the most tokens of each of ``rows`` sequences that are worth one pass."""
     return max([_WIDTHS[0], *(width for width in _WIDTHS if width * rows <= _MOST_TOKENS)])
@@ -50,6 +58,13 @@ class Verifier:
         """Return what runs a pass, captured on a GPU; like ``Decoding.steps`` it is not kept here."""
         return CapturedSteps(self.run) if self._is_padded else self.run
 
+    def pays(self, rows: int, drafts: Mapping[int, Sequence[int]], inside: Collection[int]) -> bool:
+        """Say whether a pass over drafts is worth more than a step: on a GPU it takes longer the more tokens it has."""
+        drafted = sum(map(len, drafts.values()))
+        if not self._is_padded:
+            return drafted * _LEAST_DRAFTED >= len(inside)
+        return bool(drafts) and drafted * _RIGHT >= len(inside) * (self._width(drafts) - 1) * rows / _DOUBLING_TOKENS
+
     def gain(
         self, rows: int, drafts: Mapping[int, Sequence[int]], inside: Collection[int], run: RunStep
     ) -> list[list[int]]:
@@ -61,9 +76,7 @@ class Verifier:
             inside: slots that hold a sequence.
             run: from ``passes``.
         """
-        width = 1 + max(map(len, drafts.values()))
-        if self._is_padded:
-            width = min(each for each in _WIDTHS if each >= width)
+        width = self._width(drafts)
         given = torch.zeros(rows, width, dtype=torch.int64)
         given[:, 0] = -1
         given[list(inside), 0] = 0
@@ -73,6 +86,10 @@ class Verifier:
         run(rows, width)
         found: list[list[int]] = self._found[:rows, : width + 1].tolist()
         return [ids[1 : 1 + ids[0]] for ids in found]
+
+    def _width(self, drafts: Mapping[int, Sequence[int]]) -> int:
+        width = 1 + max(map(len, drafts.values()))
+        return min(each for each in _WIDTHS if each >= width) if self._is_padded else width
 
     def run(self, rows: int, width: int) -> None:
         """Run one pass over the first rows; works on tensors that stay where they are."""
