@@ -21,10 +21,11 @@ _SLOTS = 64
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """Slots to be taken, None for as many as pay, and GiB that may be taken, None for what is free."""
+    """Slots to be taken, None for as many as pay, and GiB that may be taken, None for what is free; whether answers are drafted."""
 
     slots: int | None
     memory_gib: float | None
+    drafts: bool = True
 
 
 class _Answers(dict[int, list[int]]):
@@ -63,7 +64,7 @@ def fast_generate(
         while len(answers) < len(prompts):
             try:
                 left = {i: p for i, p in enumerate(prompts) if i not in answers}
-                _decode(loaded, found, left, answers, _Limits(wanted, spec.memory_gib))
+                _decode(loaded, found, left, answers, _Limits(wanted, spec.memory_gib, spec.drafts))
             except torch.OutOfMemoryError:
                 if wanted == 1:
                     raise
@@ -104,7 +105,7 @@ def fast_generate_from(loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longes
         longest += room_for_drafts(device)
         plan = plan_decoding(_shape(found, dtype), [longest] * slots, budget, slots)
         decoder = read_decoder(found, dtype, dequantize=plan.dequantize)
-        Decoding(decoder, plan.groups[0].size, plan.room, loaded.stop_ids).run_from(feed)
+        Decoding(decoder, plan.groups[0].size, plan.room, loaded.stop_ids, drafts=spec.drafts).run_from(feed)
 
 
 def _surveyed(loaded: Loaded) -> Any:
@@ -143,7 +144,7 @@ def _decode(
         )
     decoder = read_decoder(found, dtype, dequantize=plan.dequantize)
     for group in plan.groups:
-        decoding = Decoding(decoder, group.size, plan.room, loaded.stop_ids)
+        decoding = Decoding(decoder, group.size, plan.room, loaded.stop_ids, drafts=limits.drafts)
         decoding.run({keys[i]: requests[keys[i]] for i in group.members}, answers)
         answers.counts.update(decoding.counts)
         del decoding

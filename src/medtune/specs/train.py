@@ -107,6 +107,8 @@ class EvalSpec(Spec):
     """
     max_new_tokens: Positive | Literal["auto"] = "auto"
     """Longest answer in tokens; "auto" takes it from each task and input."""
+    drafts: bool = True
+    """Whether answers are drafted and several tokens verified in one pass; they are the same without, up to rounding."""
     label_likelihood: bool = False
     """Whether questions with allowed answers are also answered from those alone, and how calibrated that is."""
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = 0.1

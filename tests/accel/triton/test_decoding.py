@@ -80,7 +80,9 @@ def test_a_token_attends_to_its_slot_like_the_reference(rows, heads, window):
     ("rows", "heads", "new", "capacity"),
     [(3, Heads(4, 2, 16), 4, 256), (3, Heads(2, 2, 16), 2, 120), (1, Heads(8, 1, 32), 16, 256)],
 )
-def test_drafted_tokens_attend_to_their_slot_as_far_as_themselves_like_the_reference(rows, heads, new, capacity, window):
+def test_drafted_tokens_attend_to_their_slot_as_far_as_themselves_like_the_reference(
+    rows, heads, new, capacity, window
+):
     lengths = torch.randint(0, capacity - new + 1, (rows,), dtype=torch.int32, device=DEVICE)
     lengths[0] = 0
     lengths[-1] = capacity - new

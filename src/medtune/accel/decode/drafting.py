@@ -13,6 +13,8 @@ Ids = tuple[int, ...]
 
 _LEAST_SHARE = 0.25
 """Share of drafted tokens that must be right: one more token in a pass costs about a quarter of a pass of its own."""
+_PROVED = 0.8
+"""Share from which on a sequence drafts although other sequences' drafts are wrong."""
 _SURE = 0.6
 """Share from which on as many tokens are drafted as a pass takes."""
 _FIRST_REACH, _LONGEST_REACH = 2, 64
@@ -106,6 +108,7 @@ class Drafter:
             return []
         for kind, source in [*(("form", form) for form in self._forms), ("copy", self._copy)]:
             trust = self._trusts[kind]
+            trust.compare(self._memory.right[kind], self.known)
             if trust.waits_until <= self.known:
                 if ids := source.propose(min(most, trust.reach)):
                     self._kind = kind
@@ -142,6 +145,11 @@ class _Trust:
         if self._right >= _SURE:
             self.reach = _LONGEST_REACH
         elif self._right < _LEAST_SHARE:
+            self._doubt(place)
+
+    def compare(self, right: float, place: int) -> None:
+        """Stop early where such drafts fail in the other sequences too."""
+        if right < _LEAST_SHARE and self._right < _PROVED and self.waits_until <= place:
             self._doubt(place)
 
     def miss(self, place: int) -> None:

@@ -56,9 +56,12 @@ class Decoding:
         size: of the cache.
         room: how much of prompts is worked on at once.
         stop_ids: ids that end an answer.
+        drafts: whether several tokens of an answer are drafted and verified in one pass.
     """
 
-    def __init__(self, decoder: Decoder, size: SlotSize, room: PromptRoom, stop_ids: Sequence[int]) -> None:
+    def __init__(
+        self, decoder: Decoder, size: SlotSize, room: PromptRoom, stop_ids: Sequence[int], *, drafts: bool = True
+    ) -> None:
         weight = decoder.embedding
         self._decoder, self._device, self._prompt_tokens = decoder, weight.device, room.prompt_tokens
         self._cache = SlotCache(len(decoder.layers), decoder.heads, size, weight.dtype, weight.device)
@@ -66,6 +69,7 @@ class Decoding:
         self._state = DecodeState(size.slots, size.capacity, stop_ids, weight.device)
         self._whole: list[tuple[int, list[int]]] = []
         self._verifier = Verifier(decoder, self._cache, self._state)
+        self._is_drafting = drafts
         self._memory, self._drafters = DraftMemory(), dict[int, Drafter]()
         self.counts: dict[int, DraftCounts] = {}
 
@@ -111,6 +115,8 @@ class Decoding:
 
     def _drafts(self, rows: int, inside: Mapping[int, int]) -> dict[int, list[int]]:
         """Return slot -> what its answer may go on with, for those for which drafts pay."""
+        if not self._is_drafting:
+            return {}
         drafters = {slot: self._drafters[key] for slot, key in inside.items()}
         awake = [slot for slot, drafter in drafters.items() if drafter.is_awake]
         behind = [slot for slot in awake if drafters[slot].is_behind]

@@ -27,6 +27,32 @@ _LEAST_SHARED = 48 * 1024
 _KEPT_SHARED = 8 * 1024
 
 
+@triton.jit
+def _among_new(
+    q, source, keys_ptr, values_ptr, head, step, scale, window,
+    QUERIES: tl.constexpr, KEYS: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,
+    NEW: tl.constexpr, NEW_PADDED: tl.constexpr,
+):  # fmt: skip
+    """Keep several new tokens, and attend from each to those up to itself."""
+    column = tl.arange(0, WIDTH)
+    new = tl.arange(0, NEW_PADDED)
+    inside = (new < NEW)[:, None]
+    tile = new[:, None] * ((QUERIES + 2 * KEYS) * WIDTH) + column[None, :]
+    key = tl.load(source + (QUERIES + head) * WIDTH + tile, mask=inside, other=0.0)
+    value = tl.load(source + (QUERIES + KEYS + head) * WIDTH + tile, mask=inside, other=0.0)
+    kept = new[:, None] * WIDTH + column[None, :]
+    tl.store(keys_ptr + kept, key, mask=inside)
+    tl.store(values_ptr + kept, value, mask=inside)
+    score = tl.dot(q, tl.trans(key), input_precision=PRECISION) * scale
+    seen = (new[None, :] <= step[:, None]) & (new[None, :] > step[:, None] - window) & (new < NEW)[None, :]
+    # padding looks at the first new token, so that its sum is not empty either
+    seen = seen | ((step[:, None] >= NEW) & (new == 0)[None, :])
+    score = tl.where(seen, score, float("-inf"))
+    highest = tl.max(score, 1)
+    weight = tl.exp(score - highest[:, None])
+    return highest, tl.sum(weight, 1), tl.dot(weight.to(value.dtype), value, input_precision=PRECISION)
+
+
 # One function: scores, their running maximum and the weighted values stay in registers.
 @triton.jit
 def _attend(
@@ -64,23 +90,10 @@ def _attend(
             total += 1.0
             result += value.to(tl.float32)[None, :]
         else:
-            new = tl.arange(0, NEW_PADDED)
-            inside = (new < NEW)[:, None]
-            tile = new[:, None] * ((QUERIES + 2 * KEYS) * WIDTH) + column[None, :]
-            key = tl.load(source + (QUERIES + head) * WIDTH + tile, mask=inside, other=0.0)
-            value = tl.load(source + (QUERIES + KEYS + head) * WIDTH + tile, mask=inside, other=0.0)
-            kept = place + (length + new[:, None]) * WIDTH + column[None, :]
-            tl.store(keys_ptr + kept, key, mask=inside)
-            tl.store(values_ptr + kept, value, mask=inside)
-            score = tl.dot(q, tl.trans(key), input_precision=PRECISION) * scale
-            seen = (new[None, :] <= step[:, None]) & (new[None, :] > step[:, None] - window)
-            # padding looks at the first new token, so that its sum is not empty either
-            seen = (seen & (new < NEW)[None, :]) | ((step[:, None] >= NEW) & (new == 0)[None, :])
-            score = tl.where(seen, score, float("-inf"))
-            highest = tl.max(score, 1)
-            weight = tl.exp(score - highest[:, None])
-            total = tl.sum(weight, 1)
-            result = tl.dot(weight.to(value.dtype), value, input_precision=PRECISION)
+            highest, total, result = _among_new(
+                q, source, keys_ptr + place + length * WIDTH, values_ptr + place + length * WIDTH, head, step, scale, window,
+                QUERIES, KEYS, WIDTH, PRECISION, NEW, NEW_PADDED,
+            )  # fmt: skip
     for start in range(begin, end, BLOCK):
         token = start + tl.arange(0, BLOCK)
         inside = token < end
@@ -127,14 +140,15 @@ def _combine(parts_ptr, weights_ptr, out_ptr, WIDTH: tl.constexpr, SPLITS: tl.co
     tl.store(out_ptr + query * WIDTH + column, result.to(out_ptr.dtype.element_ty))
 
 
-def _stages(qkv: Tensor, width: int) -> int:
+def _stages(qkv: Tensor, width: int, queries: int) -> int:
     """Return how many blocks of keys and values may be under way at once, by the chip's shared memory."""
     if not qkv.is_cuda:
         return _MOST_STAGES
     chip = torch.cuda.get_device_properties(qkv.device)
     memory = getattr(chip, "shared_memory_per_block_optin", _LEAST_SHARED)
     block = 2 * _BLOCK * width * qkv.itemsize
-    return max(1, min(_MOST_STAGES, (memory - _KEPT_SHARED) // block))
+    kept = max(_KEPT_SHARED, 2 * queries * width * qkv.itemsize)
+    return max(1, min(_MOST_STAGES, (memory - kept) // block))
 
 
 def attend(qkv: Tensor, kept: tuple[Tensor, Tensor], lengths: Tensor, heads: Heads, window: Window) -> Tensor:
@@ -161,7 +175,7 @@ def attend_block(qkv: Tensor, kept: tuple[Tensor, Tensor], lengths: Tensor, head
         QUERIES=heads.queries, KEYS=heads.keys, GROUP=group, PADDED=padded, WIDTH=heads.width, BLOCK=_BLOCK,
         SPLITS=splits, PRECISION="ieee" if qkv.dtype == torch.float32 else "tf32",
         NEW=new, NEW_PADDED=max(_SMALLEST_DOT, triton.next_power_of_2(new)),
-        num_warps=_WARPS if padded <= _MANY_QUERIES else 2 * _WARPS, num_stages=_stages(qkv, heads.width),
+        num_warps=_WARPS if padded <= _MANY_QUERIES else 2 * _WARPS, num_stages=_stages(qkv, heads.width, padded),
     )  # fmt: skip
     if splits > 1:
         launch(_combine, (len(qkv) * heads.queries,))(
