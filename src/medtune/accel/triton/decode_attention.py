@@ -3,6 +3,7 @@
 # pyright: reportMissingImports=false, reportMissingParameterType=false, reportUntypedFunctionDecorator=false
 # pyright: reportIndexIssue=false, reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false
 # ruff: noqa: ANN001, ANN202, N803, PLR0913, PLR0917 - kernels name their arguments as Triton does
+# ruff: noqa: PLR0915 - what a kernel keeps in registers cannot be handed on
 
 import torch
 import triton
@@ -101,14 +102,10 @@ def _attend(
         key = tl.load(keys_ptr + tile, mask=inside[:, None], other=0.0)
         value = tl.load(values_ptr + tile, mask=inside[:, None], other=0.0)
         score = tl.dot(q, tl.trans(key), input_precision=PRECISION) * scale
-        if NEW == 1:
-            score = tl.where(inside[None, :], score, float("-inf"))
-            higher = tl.maximum(highest, tl.max(score, 1))
-        else:
-            seen = inside[None, :] & (token[None, :] > (length + step - window)[:, None])
-            score = tl.where(seen, score, float("-inf"))
-            # a later token may see nothing of the first block that an earlier one sees
-            higher = tl.maximum(tl.maximum(highest, tl.max(score, 1)), _LOWEST)
+        seen = inside[None, :] & (token[None, :] > (length + step - window)[:, None])
+        score = tl.where(seen, score, float("-inf"))
+        # a later one of several new tokens may see nothing of the first block that an earlier one sees
+        higher = tl.maximum(tl.maximum(highest, tl.max(score, 1)), _LOWEST)
         weight = tl.exp(score - higher[:, None])
         shrink = tl.exp(highest - higher)
         total = total * shrink + tl.sum(weight, 1)
