@@ -7,9 +7,9 @@ from typing import Any
 from medtune.data.encode import Encoder
 from medtune.errors import DataError
 from medtune.evaluation.scoring import find_task
-from medtune.plugins.contracts import AnswerForm, Draft, Example, Task
+from medtune.plugins.contracts import AnswerForm, Completion, Draft, Example, Prediction, Task
 
-__all__ = ["drafts_of"]
+__all__ = ["drafts_of", "drafts_told"]
 
 _UNLIKE = 3
 """Tokens at the beginning of an answer that may differ from those of its text alone, by what the template puts before it."""
@@ -27,6 +27,25 @@ def drafts_of(examples: Sequence[Example], encoder: Encoder, tasks: Sequence[Tas
     """
     choices: dict[tuple[str, str, str], list[int]] = {}
     return [_draft(example, encoder, find_task(example, tasks), choices) for example in examples]
+
+
+def drafts_told(predictions: Sequence[Prediction], completions: Sequence[Completion]) -> dict[str, dict[str, Any]]:
+    """Return task -> ``answer_tokens``, ``drafted_tokens`` and ``accepted_share``; empty where nothing was drafted.
+
+    Args:
+        predictions: of scored rows.
+        completions: the answers that they were read from, in the same order.
+    """
+    sums: dict[str, list[int]] = {}
+    for prediction, found in zip(predictions, completions, strict=True):
+        counts = sums.setdefault(prediction.example.task or "", [0, 0, 0])
+        for i, count in enumerate((len(found.token_ids), found.drafted_tokens, found.accepted_tokens)):
+            counts[i] += count
+    return {
+        task: {"answer_tokens": tokens, "drafted_tokens": drafted, "accepted_share": round(accepted / drafted, 4)}
+        for task, (tokens, drafted, accepted) in sorted(sums.items())
+        if drafted
+    }
 
 
 def _draft(
