@@ -5,6 +5,7 @@ import json
 import pytest
 
 from medtune import Example, MedTuner
+from medtune.errors import SpecError
 from medtune.plugins.contracts import AnswerForm
 from medtune.workflow.drafts import drafts_of
 from medtune.workflow.run import Run
@@ -69,3 +70,26 @@ def test_the_scores_tell_how_many_drafted_tokens_were_right(run):
         assert 0 <= found["accepted_share"] <= 1
         assert found["answer_tokens"] > 0
         assert told["answering_seconds"] > 0
+
+
+def test_constrained_answers_are_scored_beside_the_free_ones_and_label_every_word(run):
+    options = run.spec.eval.model_copy_with(constrained=True, rows_per_source=4)
+    constrained = Run.open(run.path)
+    constrained.spec = run.spec.model_copy_with(eval=options)
+    found = constrained.evaluate()
+    assert set(found["constrained"]) == {"ner"}
+    score = found["constrained"]["ner"]
+    assert score["decoding"] == "constrained"
+    assert score["rows"] == found["tasks"]["ner"]["rows"]
+    assert score["details"]["passed_over"] == 0
+    assert score["metrics"]["exact_sequence"] == 1.0
+    assert not any(score["failures"].values())
+    assert found["tasks"]["ner"]["metrics"]["exact_sequence"] < 1.0  # the free answers of a model that learnt one step
+
+
+def test_constrained_answers_of_another_generator_are_refused(run, monkeypatch):
+    from medtune.backends.generate import TransformersGenerator
+
+    monkeypatch.delattr(TransformersGenerator, "generate_constrained")
+    with pytest.raises(SpecError, match="cannot constrain answers; use transformers"):
+        run.answering.answer_constrained([])

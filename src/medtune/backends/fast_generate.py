@@ -21,11 +21,19 @@ _SLOTS = 64
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """Slots to be taken, None for as many as pay, and GiB that may be taken, None for what is free; whether answers are drafted."""
+    """What bounds decoding, and how it is done.
+
+    Attributes:
+        slots: to be taken, None for as many as pay.
+        memory_gib: that may be taken, None for what is free.
+        drafts: whether answers are drafted.
+        allowed: how many ids the forms of answers allow in one place; 0 where answers need not keep to them.
+    """
 
     slots: int | None
     memory_gib: float | None
     drafts: bool = True
+    allowed: int = 0
 
 
 class _Answers(dict[int, list[int]]):
@@ -41,6 +49,8 @@ def fast_generate(
     prompts: Sequence[GenerationRequest],
     spec: EvalSpec,
     counts: dict[int, tuple[int, int]] | None = None,
+    *,
+    constrained: bool = False,
 ) -> list[list[int]]:
     """Return the ids of each answer, its stop id included.
 
@@ -49,6 +59,8 @@ def fast_generate(
         prompts: token ids and the most new tokens of each.
         spec: ``batch_size`` is the number of sequences decoded together, ``memory_gib`` bounds the memory taken.
         counts: filled with how many tokens were drafted for each answer, and how many of them accepted, by its index.
+        constrained: whether answers keep to the forms of their drafts, of which every request must have one, first text and
+            choices included.
 
     Raises:
         UnsupportedError: the model is none that the decoder can run.
@@ -59,12 +71,12 @@ def fast_generate(
     device = torch.device(loaded.device)
     found = _surveyed(loaded)
     wanted = spec.batch_size if spec.batch_size != "auto" else None if device.type == "cuda" else _SLOTS
-    answers = _Answers()
+    answers, allowed = _Answers(), _most_allowed(prompts) if constrained else 0
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         while len(answers) < len(prompts):
             try:
                 left = {i: p for i, p in enumerate(prompts) if i not in answers}
-                _decode(loaded, found, left, answers, _Limits(wanted, spec.memory_gib, spec.drafts))
+                _decode(loaded, found, left, answers, _Limits(wanted, spec.memory_gib, spec.drafts, allowed))
             except torch.OutOfMemoryError:
                 if wanted == 1:
                     raise
@@ -74,6 +86,11 @@ def fast_generate(
     if counts is not None:
         counts.update(answers.counts)
     return [answers[i] for i in range(len(prompts))]
+
+
+def _most_allowed(prompts: Sequence[GenerationRequest]) -> int:
+    """Return how many ids a form may allow in one place: the next ones of each choice, and the one after a whole choice."""
+    return 1 + max((len(prompt.draft.choices) if prompt.draft else 0 for prompt in prompts), default=0)
 
 
 def fast_generate_from(loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longest: int) -> None:
@@ -144,7 +161,9 @@ def _decode(
         )
     decoder = read_decoder(found, dtype, dequantize=plan.dequantize)
     for group in plan.groups:
-        decoding = Decoding(decoder, group.size, plan.room, loaded.stop_ids, drafts=limits.drafts)
+        decoding = Decoding(
+            decoder, group.size, plan.room, loaded.stop_ids, drafts=limits.drafts, allowed=limits.allowed
+        )
         decoding.run({keys[i]: requests[keys[i]] for i in group.members}, answers)
         answers.counts.update(decoding.counts)
         del decoding

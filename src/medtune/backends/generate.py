@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from medtune.errors import UnprovenAnswersError
+from medtune.errors import SpecError, UnprovenAnswersError
 from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import (
     AnswerRequest,
@@ -73,6 +73,28 @@ class TransformersGenerator:
     def generate_from(self, loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longest: int) -> None:
         """Answer what a feed gives until it has no more, in the way in which ``generate`` answers."""
         _by_first_proved(loaded, _probes(loaded), spec, lambda way: way.generate_from(loaded, feed, way.spec, longest))
+
+    @quiet_libraries()
+    def generate_constrained(
+        self, loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec
+    ) -> Sequence[Completion]:
+        """Answer each prompt in the form of its draft, in which only the choices are the model's.
+
+        Raises:
+            SpecError: the model is none that medtune's own decoder runs.
+        """
+        from medtune.accel.model.unsupported import UnsupportedError
+        from medtune.backends.decode_proof import disagreement
+        from medtune.backends.fast_generate import fast_generate
+
+        try:
+            wrong = disagreement(loaded, prompts, "medtune's decoder", partial(fast_generate, spec=spec))
+            ids = [] if wrong else fast_generate(loaded, prompts, spec, constrained=True)
+        except UnsupportedError as error:
+            wrong, ids = str(error), []
+        if wrong:
+            raise SpecError(f"eval.constrained needs medtune's own decoder, which does not run this model: {wrong}")
+        return [completion(loaded, each) for each in ids]
 
     @quiet_libraries()
     def log_probabilities(

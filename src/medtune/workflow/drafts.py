@@ -9,7 +9,7 @@ from medtune.errors import DataError
 from medtune.evaluation.scoring import find_task
 from medtune.plugins.contracts import AnswerForm, Completion, Draft, Example, Prediction, Task
 
-__all__ = ["drafts_of", "drafts_told"]
+__all__ = ["draft_of", "drafts_of", "drafts_told", "form_of"]
 
 _UNLIKE = 3
 """Tokens at the beginning of an answer that may differ from those of its text alone, by what the template puts before it."""
@@ -25,8 +25,19 @@ def drafts_of(examples: Sequence[Example], encoder: Encoder, tasks: Sequence[Tas
         encoder: of the run.
         tasks: the registered tasks.
     """
-    choices: dict[tuple[str, str, str], list[int]] = {}
-    return [_draft(example, encoder, find_task(example, tasks), choices) for example in examples]
+    found: list[Draft | None] = []
+    known: dict[tuple[str, str, str], list[int]] = {}
+    for example in examples:
+        form = form_of(example, find_task(example, tasks))
+        found.append(None if form is None else draft_of(example, form, encoder, known))
+    return found
+
+
+def form_of(example: Example, task: Task | None) -> AnswerForm | None:
+    """Return what a task expects of an answer, None where it does not say."""
+    propose = getattr(task, "draft", None)
+    found: AnswerForm | None = propose(example) if propose else None
+    return found
 
 
 def drafts_told(predictions: Sequence[Prediction], completions: Sequence[Completion]) -> dict[str, dict[str, Any]]:
@@ -48,12 +59,18 @@ def drafts_told(predictions: Sequence[Prediction], completions: Sequence[Complet
     }
 
 
-def _draft(
-    example: Example, encoder: Encoder, task: Task | None, known: dict[tuple[str, str, str], list[int]]
+def draft_of(
+    example: Example, form: AnswerForm, encoder: Encoder, known: dict[tuple[str, str, str], list[int]]
 ) -> Draft | None:
-    propose = getattr(task, "draft", None)
-    form: AnswerForm | None = propose(example) if propose else None
-    if form is None or not encoder.tokenizer.is_fast:
+    """Return a form as token ids, None where this tokenizer or template does not let them be told.
+
+    Args:
+        example: the row; its answer is not looked at.
+        form: of the answer.
+        encoder: of the run.
+        known: ids of choices that were found already, filled.
+    """
+    if not encoder.tokenizer.is_fast:
         return None
     first = form.choices[0] if form.choices else ""
     text, spans = _spelled(form.fixed, first)

@@ -21,6 +21,7 @@ from medtune.plugins.host import PluginHost
 from medtune.runs.durable import replace_file
 from medtune.specs import RunSpec
 from medtune.workflow.answering import Answering
+from medtune.workflow.constrained import score_constrained
 from medtune.workflow.drafts import drafts_of, drafts_told
 from medtune.workflow.held_out import measure, require_losses, rows_of
 from medtune.workflow.kept_answers import AnswerFiles
@@ -78,6 +79,8 @@ def assess(
     if alpha is not None and all(prediction.confidence is None for prediction in predictions):
         told = f"when to trust an answer is not known: eval.backend '{spec.eval.backend}' gives no log-probabilities"
         evaluation = replace(evaluation, warnings=[*evaluation.warnings, told])
+    if spec.eval.constrained:
+        evaluation = replace(evaluation, constrained=score_constrained(answering, examples, host.all("task")))
     if spec.eval.label_likelihood:
         evaluation = replace(evaluation, label_likelihood=_label_likelihood(answering, predictions, spec, host))
     if spec.eval.loss:

@@ -101,3 +101,42 @@ def test_drafts_that_are_right_in_part_change_no_answer(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_drafts_change_none_of_many_answers(family):
     hold_equal(family, 200)
+
+
+def test_constrained_answers_are_the_likeliest_choices_of_their_form_one_token_after_another():
+    """Held against the model's own forward pass over the answer so far, with all other tokens ruled out."""
+    loaded, draw = loaded_of("llama"), random.Random(2)
+    choices = [[10], [20], [20, 21], [20, 22, 23], [30, 31]]
+    requests = []
+    for prompt in prompts_of(12):
+        fixed = [[draw.randrange(40, 90) for _ in range(draw.randint(1, 4))] for _ in range(draw.randint(2, 7))]
+        requests.append(GenerationRequest(prompt.input_ids, 60, Draft([*fixed, [96]], choices)))
+    loaded = replace(loaded, stop_ids=(96,))
+    expected = [spelled_out(loaded, request) for request in requests]
+    for slots in (3, "auto"):
+        assert fast_generate(loaded, requests, EvalSpec(batch_size=slots), constrained=True) == expected
+    said = {token for answer in expected for token in answer}
+    assert {10, 21, 30} & said
+    assert len({len(answer) for answer in expected}) > 3
+
+
+def spelled_out(loaded, request):
+    """Return the answer that keeps to a form: in a choice the likeliest of the tokens that go on with it or end it."""
+    answer = []
+    for fixed, following in pairwise(request.draft.fixed):
+        answer += fixed
+        begun = []
+        while True:
+            open_ids = {
+                c[len(begun)] for c in request.draft.choices if c[: len(begun)] == begun and len(c) > len(begun)
+            }
+            if begun in request.draft.choices:
+                open_ids.add(following[0])
+            with torch.inference_mode():
+                logits = loaded.model(input_ids=torch.tensor([[*request.input_ids, *answer]])).logits[0, -1]
+            best = max(sorted(open_ids), key=lambda token: float(logits[token]))
+            if begun in request.draft.choices and best == following[0]:
+                break
+            begun = [*begun, best]
+            answer.append(best)
+    return answer + list(request.draft.fixed[-1])

@@ -117,6 +117,11 @@ class Drafter:
                     trust.miss(self.known)
         return []
 
+    def propose_allowed(self, most: int) -> tuple[list[int], list[list[int]]]:
+        """Return ids that may come next, and what the form allows in the place of each of them and after them."""
+        (form,) = self._forms
+        return form.propose_allowed(min(most, self._limit - self.known - 1))
+
     def judge(self, drafted: int, accepted: int) -> None:
         """Note how many of the ids proposed last were right."""
         self.counts = DraftCounts(self.counts.drafted + drafted, self.counts.accepted + accepted)
@@ -169,7 +174,7 @@ class _Form:
     def __init__(self, draft: Draft, memory: DraftMemory) -> None:
         self._fixed = [tuple(ids) for ids in draft.fixed]
         self._choices = [tuple(ids) for ids in draft.choices]
-        self._memory = memory
+        self._draft, self._memory, self._taken = draft, memory, list[int]()
         self._part = self._at = 0
         self._choice: list[int] | None = None
         self._last: Ids = ()
@@ -177,6 +182,7 @@ class _Form:
         self._enter()
 
     def take(self, ids: Sequence[int]) -> None:
+        self._taken += ids
         for token in ids:
             self._step(token)
 
@@ -200,6 +206,27 @@ class _Form:
             found += guess[0][len(begun) :]
             part, at, begun, last = part + 1, 0, None, guess[0]
         return found[:most]
+
+    def propose_allowed(self, most: int) -> tuple[list[int], list[list[int]]]:
+        ahead = _Form(self._draft, DraftMemory())  # what is only drafted teaches nothing
+        ahead.take(self._taken)
+        kept, sets = list[int](), [ahead.allowed()]
+        for token in self.propose(most):
+            if token not in sets[-1]:
+                break
+            ahead.take([token])
+            kept.append(token)
+            sets.append(ahead.allowed())
+        return kept, sets
+
+    def allowed(self) -> list[int]:
+        """Return the ids that the form allows next; at its end the last one again."""
+        fixed = self._fixed[self._part]
+        if self._choice is None:
+            return [fixed[min(self._at, len(fixed) - 1)]]
+        begun = tuple(self._choice)
+        longer = {ids[len(begun)] for ids in self._choices if ids[: len(begun)] == begun and len(ids) > len(begun)}
+        return sorted(longer | ({self._fixed[self._part + 1][0]} if begun in self._choices else set()))
 
     def _guess(self, part: int, last: Ids, begun: Ids) -> tuple[Ids, float] | None:
         known = self._memory.guess(self._fixed[part], last, begun)

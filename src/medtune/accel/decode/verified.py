@@ -45,13 +45,15 @@ class Verifier:
         decoder: the model.
         cache: its kept keys and values; those of rejected tokens are written over by the tokens that follow.
         state: of the sequences.
+        allowed: most ids that may be allowed in one place, 0 where all ids are allowed everywhere.
     """
 
-    def __init__(self, decoder: Decoder, cache: SlotCache, state: DecodeState) -> None:
+    def __init__(self, decoder: Decoder, cache: SlotCache, state: DecodeState, allowed: int = 0) -> None:
         self._decoder, self._cache, self._state = decoder, cache, state
         device = decoder.embedding.device
         self._given = torch.zeros(cache.slots, _WIDTHS[-1], dtype=torch.int64, device=device)
         self._found = torch.zeros(cache.slots, _WIDTHS[-1] + 1, dtype=torch.int64, device=device)
+        self._allowed = torch.zeros(cache.slots, _WIDTHS[-1], allowed, dtype=torch.int64, device=device)
         self._is_padded = device.type == "cuda"
 
     def passes(self) -> RunStep:
@@ -66,7 +68,12 @@ class Verifier:
         return bool(drafts) and drafted * _RIGHT >= len(inside) * (self._width(drafts) - 1) * rows / _DOUBLING_TOKENS
 
     def gain(
-        self, rows: int, drafts: Mapping[int, Sequence[int]], inside: Collection[int], run: RunStep
+        self,
+        rows: int,
+        drafts: Mapping[int, Sequence[int]],
+        inside: Collection[int],
+        run: RunStep,
+        allowed: Mapping[int, Sequence[Sequence[int]]] | None = None,
     ) -> list[list[int]]:
         """Return for each row the tokens that its answer gained.
 
@@ -75,6 +82,7 @@ class Verifier:
             drafts: slot -> ids that may follow.
             inside: slots that hold a sequence.
             run: from ``passes``.
+            allowed: slot -> ids that may stand in the place of each drafted one and after them.
         """
         width = self._width(drafts)
         given = torch.zeros(rows, width, dtype=torch.int64)
@@ -83,9 +91,17 @@ class Verifier:
         for slot, ids in drafts.items():
             given[slot, : len(ids) + 1] = torch.tensor([len(ids), *ids])
         self._given[:rows, :width].copy_(given)
+        if allowed is not None:
+            self._allow(allowed)
         run(rows, width)
         found: list[list[int]] = self._found[:rows, : width + 1].tolist()
         return [ids[1 : 1 + ids[0]] for ids in found]
+
+    def _allow(self, allowed: Mapping[int, Sequence[Sequence[int]]]) -> None:
+        most = self._allowed.shape[2]
+        for slot, sets in allowed.items():
+            rows = [[*ids, *[ids[0]] * (most - len(ids))] for ids in sets]
+            self._allowed[slot, : len(sets)] = torch.tensor(rows).to(self._allowed.device)
 
     def _width(self, drafts: Mapping[int, Sequence[int]]) -> int:
         width = 1 + max(map(len, drafts.values()))
@@ -103,7 +119,9 @@ class Verifier:
         def attend_to_cache(layer: int, qkv: Tensor) -> Tensor:
             return cache.attend_block(layer, qkv, block, decoder.layers[layer].window)
 
-        found = decoder.next_ids(block.packed(ids), decoder.angles(block.places), attend_to_cache)
+        most = self._allowed.shape[2]
+        allowed = block.packed(self._allowed[:rows, :width].reshape(rows * width, most)) if most else None
+        found = decoder.next_ids(block.packed(ids), decoder.angles(block.places), attend_to_cache, allowed=allowed)
         chosen = block.padded(found).view(rows, width)
         self._found[:rows, 1 : width + 1] = chosen
         self._found[:rows, 0] = state.advance_drafted(chosen, drafted, counts)

@@ -69,6 +69,11 @@ class NerTask:
             return None
         return AnswerForm([f"{words[0]} : ", *(f"\n{word} : " for word in words[1:]), ""], ["O"])
 
+    def choices(self, examples: Sequence[Example]) -> list[str]:
+        """Return the labels of rows of one source as their gold answers write them, the commonest first."""
+        lines = (line.rpartition(" : ") for example in examples for line in answer_of(example).splitlines())
+        return [label for label, _ in Counter(label.strip() for _, found, label in lines if found).most_common()]
+
     def parse(self, text: str, example: Example) -> TaggedAnswer:
         """Return the labels of ``text``, aligned with the tokens of the input."""
         gold = GoldTags.read(answer_of(example))
