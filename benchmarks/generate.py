@@ -182,7 +182,7 @@ def step_times(figures, loaded, prompts):
         for run in ("first", "again"):
             decoding = Decoding(decoder, SlotSize(len(prompts), 448), PromptRoom(8192, 4096), NEVER)
             waiting = fast_deque(by_key)
-            seconds, _ = timed(lambda d=decoding, w=waiting: d._admit(w, by_key, {}, list(range(len(prompts)))))  # noqa: SLF001
+            seconds, _ = timed(lambda d=decoding, w=waiting: d._admit(w, by_key, {}))  # noqa: SLF001
             tokens = sum(len(p.input_ids) for p in prompts)
             figures.show(part="prompts", run=run, tokens=tokens, ms=round(1e3 * seconds, 1))
         step = decoding.steps()

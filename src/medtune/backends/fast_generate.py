@@ -21,19 +21,46 @@ _SLOTS = 64
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """Slots to be taken, None for as many as pay, and GiB that may be taken, None for what is free."""
+    """What bounds decoding, and how it is done.
+
+    Attributes:
+        slots: to be taken, None for as many as pay.
+        memory_gib: that may be taken, None for what is free.
+        drafts: whether answers are drafted.
+        allowed: how many ids the forms of answers allow in one place; 0 where answers need not keep to them.
+    """
 
     slots: int | None
     memory_gib: float | None
+    drafts: bool = True
+    allowed: int = 0
 
 
-def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec) -> list[list[int]]:
+class _Answers(dict[int, list[int]]):
+    """Index -> ids of an answer, and what was drafted for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: dict[int, tuple[int, int]] = {}
+
+
+def fast_generate(
+    loaded: Loaded,
+    prompts: Sequence[GenerationRequest],
+    spec: EvalSpec,
+    counts: dict[int, tuple[int, int]] | None = None,
+    *,
+    constrained: bool = False,
+) -> list[list[int]]:
     """Return the ids of each answer, its stop id included.
 
     Args:
         loaded: model and tokenizer.
         prompts: token ids and the most new tokens of each.
         spec: ``batch_size`` is the number of sequences decoded together, ``memory_gib`` bounds the memory taken.
+        counts: filled with how many tokens were drafted for each answer, and how many of them accepted, by its index.
+        constrained: whether answers keep to the forms of their drafts, of which every request must have one, first text and
+            choices included.
 
     Raises:
         UnsupportedError: the model is none that the decoder can run.
@@ -44,19 +71,26 @@ def fast_generate(loaded: Loaded, prompts: Sequence[GenerationRequest], spec: Ev
     device = torch.device(loaded.device)
     found = _surveyed(loaded)
     wanted = spec.batch_size if spec.batch_size != "auto" else None if device.type == "cuda" else _SLOTS
-    answers: dict[int, list[int]] = {}
+    answers, allowed = _Answers(), _most_allowed(prompts) if constrained else 0
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         while len(answers) < len(prompts):
             try:
                 left = {i: p for i, p in enumerate(prompts) if i not in answers}
-                _decode(loaded, found, left, answers, _Limits(wanted, spec.memory_gib))
+                _decode(loaded, found, left, answers, _Limits(wanted, spec.memory_gib, spec.drafts, allowed))
             except torch.OutOfMemoryError:
                 if wanted == 1:
                     raise
                 wanted = max(1, (wanted or min(len(prompts), _SLOTS * 8)) // 2)
             if device.type == "cuda":
                 torch.cuda.empty_cache()  # so that training finds the memory in one piece
+    if counts is not None:
+        counts.update(answers.counts)
     return [answers[i] for i in range(len(prompts))]
+
+
+def _most_allowed(prompts: Sequence[GenerationRequest]) -> int:
+    """Return how many ids a form may allow in one place: the next ones of each choice, and the one after a whole choice."""
+    return 1 + max((len(prompt.draft.choices) if prompt.draft else 0 for prompt in prompts), default=0)
 
 
 def fast_generate_from(loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longest: int) -> None:
@@ -77,6 +111,7 @@ def fast_generate_from(loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longes
     from medtune.accel.decode.plan import plan_decoding
     from medtune.accel.decode.reading import read_decoder
     from medtune.accel.decode.slots import Decoding
+    from medtune.accel.decode.verified import room_for_drafts
 
     device = torch.device(loaded.device)
     found = _surveyed(loaded)
@@ -84,9 +119,10 @@ def fast_generate_from(loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longes
     slots = _SLOTS if spec.batch_size == "auto" else spec.batch_size
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         budget = _budget(device, _Limits(slots, spec.memory_gib))
+        longest += room_for_drafts(device)
         plan = plan_decoding(_shape(found, dtype), [longest] * slots, budget, slots)
         decoder = read_decoder(found, dtype, dequantize=plan.dequantize)
-        Decoding(decoder, plan.groups[0].size, plan.room, loaded.stop_ids).run_from(feed)
+        Decoding(decoder, plan.groups[0].size, plan.room, loaded.stop_ids, drafts=spec.drafts).run_from(feed)
 
 
 def _surveyed(loaded: Loaded) -> Any:
@@ -102,7 +138,7 @@ def _decode(
     loaded: Loaded,
     found: Any,
     requests: dict[int, GenerationRequest],
-    answers: dict[int, list[int]],
+    answers: _Answers,
     limits: _Limits,
 ) -> None:
     import torch
@@ -110,11 +146,13 @@ def _decode(
     from medtune.accel.decode.plan import plan_decoding
     from medtune.accel.decode.reading import read_decoder
     from medtune.accel.decode.slots import Decoding
+    from medtune.accel.decode.verified import room_for_drafts
 
     dtype = found.parts.head.dtype
     keys = list(requests)
-    needs = [len(requests[key].input_ids) + requests[key].max_new_tokens for key in keys]
-    budget = _budget(torch.device(loaded.device), limits)
+    device = torch.device(loaded.device)
+    needs = [len(r.input_ids) + r.max_new_tokens + room_for_drafts(device) for r in requests.values()]
+    budget = _budget(device, limits)
     plan = plan_decoding(_shape(found, dtype), needs, budget, limits.slots)
     if plan.lacking and limits.memory_gib is not None:
         needed, allowed = (budget + plan.lacking) / _GIB, budget / _GIB
@@ -123,8 +161,11 @@ def _decode(
         )
     decoder = read_decoder(found, dtype, dequantize=plan.dequantize)
     for group in plan.groups:
-        decoding = Decoding(decoder, group.size, plan.room, loaded.stop_ids)
+        decoding = Decoding(
+            decoder, group.size, plan.room, loaded.stop_ids, drafts=limits.drafts, allowed=limits.allowed
+        )
         decoding.run({keys[i]: requests[keys[i]] for i in group.members}, answers)
+        answers.counts.update(decoding.counts)
         del decoding
 
 

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from medtune.errors import UnprovenAnswersError
+from medtune.errors import SpecError, UnprovenAnswersError
 from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import (
     AnswerRequest,
@@ -63,13 +63,43 @@ class TransformersGenerator:
             raise ValueError("a prompt has no tokens")
         if not prompts:
             return []
-        ids = _by_first_proved(loaded, prompts, spec, lambda way: way.generate(loaded, prompts, way.spec))
-        return [completion(loaded, each) for each in ids]
+        counts: dict[int, tuple[int, int]] = {}
+        ids = _by_first_proved(
+            loaded, prompts, spec, lambda way: way.generate(loaded, prompts, way.spec, **way.counting(counts))
+        )
+        found = [completion(loaded, each) for each in ids]
+        drafts = [counts.get(i, (0, 0)) for i in range(len(found))]
+        return [
+            replace(each, drafted_tokens=drafted, accepted_tokens=accepted)
+            for each, (drafted, accepted) in zip(found, drafts, strict=True)
+        ]
 
     @quiet_libraries()
     def generate_from(self, loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longest: int) -> None:
         """Answer what a feed gives until it has no more, in the way in which ``generate`` answers."""
         _by_first_proved(loaded, _probes(loaded), spec, lambda way: way.generate_from(loaded, feed, way.spec, longest))
+
+    @quiet_libraries()
+    def generate_constrained(
+        self, loaded: Loaded, prompts: Sequence[GenerationRequest], spec: EvalSpec
+    ) -> Sequence[Completion]:
+        """Answer each prompt in the form of its draft, in which only the choices are the model's.
+
+        Raises:
+            SpecError: the model is none that medtune's own decoder runs.
+        """
+        from medtune.accel.model.unsupported import UnsupportedError
+        from medtune.backends.decode_proof import disagreement
+        from medtune.backends.fast_generate import fast_generate
+
+        try:
+            wrong = disagreement(loaded, prompts, "medtune's decoder", partial(fast_generate, spec=spec))
+            ids = [] if wrong else fast_generate(loaded, prompts, spec, constrained=True)
+        except UnsupportedError as error:
+            wrong, ids = str(error), []
+        if wrong:
+            raise SpecError(f"eval.constrained needs medtune's own decoder, which does not run this model: {wrong}")
+        return [completion(loaded, each) for each in ids]
 
     @quiet_libraries()
     def log_probabilities(
@@ -102,6 +132,11 @@ class _Way:
     generate: Callable[..., list[list[int]]]
     generate_from: Callable[..., None]
     spec: EvalSpec
+    drafts: bool = False
+
+    def counting(self, counts: dict[int, tuple[int, int]]) -> dict[str, dict[int, tuple[int, int]]]:
+        """Return the argument by which drafted tokens are counted, where there are any."""
+        return {"counts": counts} if self.drafts else {}
 
 
 def _ways(spec: EvalSpec) -> Iterator[_Way]:
@@ -109,7 +144,7 @@ def _ways(spec: EvalSpec) -> Iterator[_Way]:
     from medtune.backends import fast_generate as own
     from medtune.backends import transformers_generate as theirs
 
-    yield _Way("medtune's decoder", own.fast_generate, own.fast_generate_from, spec)
+    yield _Way("medtune's decoder", own.fast_generate, own.fast_generate_from, spec, drafts=True)
     # some models pass by the mask of a padded batch, and answer rightly one prompt at a time
     for name, chosen in (("generate", spec), ("generate one by one", spec.model_copy_with(batch_size=1))):
         yield _Way(name, theirs.generate_by_transformers, theirs.generate_from_by_transformers, chosen)

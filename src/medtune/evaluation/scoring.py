@@ -38,6 +38,9 @@ class Evaluation:
         label_likelihood: task -> JSON values from ``score_label_likelihood``; empty when that was not asked for.
         trust: what the answers' confidence is worth, from ``trust.judge_confidence``; empty where none has one.
         held_out_loss: of the rows, as ``workflow.held_out.told`` gives it; empty when that was not asked for.
+        drafts: task -> tokens of its answers, drafted tokens, and the share of them that was right; empty where none was
+            drafted.
+        constrained: task -> score of answers that had to keep to their form; empty when that was not asked for.
         contracts: what each source is, as the tasks know it.
         warnings: what makes figures or intervals less certain than they look, each a sentence.
     """
@@ -51,6 +54,8 @@ class Evaluation:
     contracts: Contracts = field(default_factory=Contracts)
     warnings: Sequence[str] = ()
     trust: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    drafts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    constrained: Mapping[str, TaskScore] = field(default_factory=dict[str, TaskScore])
 
     @property
     def over_sources(self) -> dict[str, dict[str, Any]]:
@@ -95,6 +100,11 @@ class Evaluation:
             values["trust"] = dict(self.trust)
         if self.held_out_loss:
             values["held_out_loss"] = dict(self.held_out_loss)
+        if self.constrained:
+            found = {name: score_to_json(score) for name, score in self.constrained.items()}
+            values["constrained"] = {name: {**score, "decoding": "constrained"} for name, score in found.items()}
+        if self.drafts:
+            values["drafts"] = {name: dict(found) for name, found in self.drafts.items()}
         return values
 
 

@@ -111,6 +111,11 @@ class EvalSpec(Spec):
     """
     max_new_tokens: Positive | Literal["auto"] = "auto"
     """Longest answer in tokens; "auto" takes it from each task and input."""
+    drafts: bool = True
+    """Whether answers are drafted and several tokens verified in one pass; they are the same without, up to rounding."""
+    constrained: bool = False
+    """Whether tagged rows are also answered in their form, each word of the input with a label, and scored beside the free
+    answers."""
     label_likelihood: bool = False
     """Whether questions with allowed answers are also answered from those alone, and how calibrated that is."""
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = 0.1

@@ -66,6 +66,18 @@ class Answering:
         found: Sequence[Completion] = self._generator.generate(self.loaded, requests, self._spec.eval)
         return found
 
+    def answer_constrained(self, requests: Sequence[GenerationRequest]) -> Sequence[Completion]:
+        """Answer prompts in the form of their drafts.
+
+        Raises:
+            SpecError: the generator cannot, or not with this model.
+        """
+        generate = getattr(self._generator, "generate_constrained", None)
+        if generate is None:
+            raise SpecError(f"eval.backend '{self._spec.eval.backend}' cannot constrain answers; use transformers")
+        found: Sequence[Completion] = generate(self.loaded, requests, self._spec.eval)
+        return found
+
     def answer_surely(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
         """Answer prompts greedily, each with its confidence: the probability of the whole answer, its end included.
 

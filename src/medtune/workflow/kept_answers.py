@@ -109,5 +109,7 @@ def _asked_of(spec: RunSpec) -> dict[str, Any]:
     asked = spec.eval.model_dump(mode="json", include={"backend", "max_new_tokens", "label_likelihood", "alpha"})
     if spec.eval.loss:  # where it is not measured, what runs before it was there were asked stays the same
         asked["loss"] = True
+    if spec.eval.constrained:
+        asked["constrained"] = True
     declared = [task.model_dump(mode="json") for task in spec.tasks]
     return {**asked, "tasks": declared} if declared else asked

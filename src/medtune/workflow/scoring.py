@@ -21,6 +21,8 @@ from medtune.plugins.host import PluginHost
 from medtune.runs.durable import replace_file
 from medtune.specs import RunSpec
 from medtune.workflow.answering import Answering
+from medtune.workflow.constrained import score_constrained
+from medtune.workflow.drafts import drafts_of, drafts_told
 from medtune.workflow.held_out import measure, require_losses, rows_of
 from medtune.workflow.kept_answers import AnswerFiles
 
@@ -64,12 +66,21 @@ def assess(
     answering, alpha = Answering(loaded, spec, host), spec.eval.alpha
     answer = answering.answer if alpha is None else answering.answer_surely
     began = time.perf_counter()
-    predictions = answers_by(answer, answering.encoder, examples, spec, host)
+    completions: list[Completion] = []
+
+    def kept(requests: Sequence[GenerationRequest]) -> Sequence[Completion]:
+        completions.extend(answer(requests))
+        return completions
+
+    predictions = answers_by(kept, answering.encoder, examples, spec, host)
     seconds = time.perf_counter() - began
     evaluation = score_predictions(predictions, host.all("task"), overlapping=overlapping, alpha=alpha)
+    evaluation = replace(evaluation, drafts=drafts_told(predictions, completions))
     if alpha is not None and all(prediction.confidence is None for prediction in predictions):
         told = f"when to trust an answer is not known: eval.backend '{spec.eval.backend}' gives no log-probabilities"
         evaluation = replace(evaluation, warnings=[*evaluation.warnings, told])
+    if spec.eval.constrained:
+        evaluation = replace(evaluation, constrained=score_constrained(answering, examples, host.all("task")))
     if spec.eval.label_likelihood:
         evaluation = replace(evaluation, label_likelihood=_label_likelihood(answering, predictions, spec, host))
     if spec.eval.loss:
@@ -242,18 +253,24 @@ def answers_by(
         spec: the run.
         host: finds the tasks.
     """
+    tasks = host.all("task")
     asked = [encoder.placed(example) for example in examples]
     before = encoder.tokens_before(asked) if spec.eval.max_new_tokens == "auto" else 0  # tasks do not know of them
 
-    def longer(request: GenerationRequest) -> GenerationRequest:
-        return replace(request, max_new_tokens=request.max_new_tokens + before)
+    def drafted(requests: Sequence[GenerationRequest]) -> list[GenerationRequest]:
+        drafts = drafts_of(asked, encoder, tasks)
+        limits = [request.max_new_tokens + before for request in requests]
+        return [
+            replace(request, max_new_tokens=limit, draft=draft)
+            for request, limit, draft in zip(requests, limits, drafts, strict=True)
+        ]
 
     return predict(
         asked,
         prompt_ids=encoder.prompt_ids,
         read=encoder.read,
-        generate=lambda requests: generate([longer(r) for r in requests]),
-        tasks=host.all("task"),
+        generate=lambda requests: generate(drafted(requests)),
+        tasks=tasks,
         max_new_tokens=spec.eval.max_new_tokens,
     )
 

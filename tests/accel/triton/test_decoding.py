@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from medtune.accel.decode.cache import SlotCache
+from medtune.accel.decode.cache import Block, SlotCache
 from medtune.accel.decode.plan import SlotSize
 from medtune.accel.decode.steps import REFERENCE
 from medtune.accel.model.heads import HeadNorms, Heads, Norm, Window
@@ -72,4 +72,26 @@ def test_a_token_attends_to_its_slot_like_the_reference(rows, heads, window):
     fused = decode_attention.attend(qkv, (kept[0, 0], kept[0, 1]), lengths, heads, sliding_window)
     cache._fused = False
     close(fused, cache.attend(0, qkv, lengths, sliding_window))
+    close(kept, cache._data)
+
+
+@pytest.mark.parametrize("window", [None, 3, 40])
+@pytest.mark.parametrize(
+    ("rows", "heads", "new", "capacity"),
+    [(3, Heads(4, 2, 16), 4, 256), (3, Heads(2, 2, 16), 2, 120), (1, Heads(8, 1, 32), 16, 256)],
+)
+def test_drafted_tokens_attend_to_their_slot_as_far_as_themselves_like_the_reference(
+    rows, heads, new, capacity, window
+):
+    lengths = torch.randint(0, capacity - new + 1, (rows,), dtype=torch.int32, device=DEVICE)
+    lengths[0] = 0
+    lengths[-1] = capacity - new
+    cache = SlotCache(1, heads, SlotSize(rows + 1, capacity), torch.float32, DEVICE)
+    cache._data.normal_()
+    kept = cache._data.clone()
+    qkv = draw(rows * new, heads.total)
+    sliding_window = Window(1 / math.sqrt(heads.width), window)
+    fused = decode_attention.attend_block(qkv, (kept[0, 0], kept[0, 1]), lengths, heads, sliding_window)
+    cache._fused = False
+    close(fused, cache.attend_block(0, qkv, Block(lengths, new, None), sliding_window))
     close(kept, cache._data)

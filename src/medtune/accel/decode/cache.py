@@ -8,7 +8,46 @@ from medtune.accel.decode.plan import SlotSize
 from medtune.accel.model.heads import Heads, Window
 from medtune.accel.triton.use import has_triton
 
-__all__ = ["SlotCache", "bytes_per_token"]
+__all__ = ["Block", "SlotCache", "bytes_per_token"]
+
+
+class Block:
+    """Several tokens of each of the first slots, one after the other.
+
+    Args:
+        lengths: [rows] int32, tokens that each slot holds already.
+        width: tokens of each row, padding included.
+        real: [tokens] int64, which of the rows * width tokens there are; None for all.
+    """
+
+    def __init__(self, lengths: Tensor, width: int, real: Tensor | None) -> None:
+        self.lengths, self.width, self._real = lengths, width, real
+        self.rows = torch.arange(len(lengths), device=lengths.device).repeat_interleave(width)
+        self._all_places = lengths.long()[:, None] + torch.arange(width, device=lengths.device)
+        self.rows, self.places = self.packed(self.rows), self.packed(self._all_places.flatten())
+        self._masks: dict[int | None, Tensor] = {}
+
+    def packed(self, values: Tensor) -> Tensor:
+        """Return [tokens, ...] of [rows * width, ...]."""
+        return values if self._real is None else values.index_select(0, self._real)
+
+    def padded(self, values: Tensor) -> Tensor:
+        """Return [rows * width, ...] of [tokens, ...], zeros where there is no token."""
+        if self._real is None:
+            return values
+        blank = values.new_zeros(len(self.lengths) * self.width, *values.shape[1:])
+        return blank.index_copy_(0, self._real, values)
+
+    def mask(self, window: Window, bound: int, shared: int) -> Tensor:
+        """Return [rows, 1, shared * width, bound], whether a token sees a place; the same for all layers of a window."""
+        if window.tokens not in self._masks:
+            place = torch.arange(bound, device=self.lengths.device)
+            own = self._all_places[:, :, None]
+            seen = place <= own
+            if window.tokens is not None:
+                seen &= place > own - window.tokens
+            self._masks[window.tokens] = seen[:, None].expand(-1, shared, -1, -1).flatten(1, 2)[:, None]
+        return self._masks[window.tokens]
 
 
 class SlotCache:
@@ -60,6 +99,42 @@ class SlotCache:
 
             return attend(qkv, (keys, values), lengths, self.heads, window)
         return self._attend_reference(qkv, (keys[: len(qkv)], values[: len(qkv)]), lengths, window)
+
+    def attend_block(self, layer: int, qkv: Tensor, block: Block, window: Window) -> Tensor:
+        """Append several tokens to each of the first slots and attend from each to its sequence as far as itself.
+
+        Args:
+            layer: number of the layer.
+            qkv: [tokens, heads.total], rotated.
+            block: says where each token belongs.
+            window: scale and sliding window.
+
+        Returns:
+            [tokens, queries * width].
+        """
+        keys, values = self._data[layer, 0], self._data[layer, 1]
+        if self._fused:
+            from medtune.accel.triton.decode_attention import attend_block
+
+            return attend_block(qkv, (keys, values), block.lengths, self.heads, window)
+        q, k, v = self.heads.split(qkv)
+        keys[block.rows, :, block.places] = k
+        values[block.rows, :, block.places] = v
+        rows, width = len(block.lengths), block.width
+        bound = int(block.lengths.max()) + width if qkv.device.type == "cpu" else self.capacity
+        shared = self.heads.queries // self.heads.keys
+        # as in _attend_reference: query heads that share a key head are queries of it
+        grouped = block.padded(q).view(rows, width, self.heads.keys, shared, self.heads.width)
+        grouped = grouped.permute(0, 2, 3, 1, 4).flatten(2, 3)
+        out = functional.scaled_dot_product_attention(
+            grouped,
+            keys[:rows, :, :bound],
+            values[:rows, :, :bound],
+            attn_mask=block.mask(window, bound, shared),
+            scale=window.scale,
+        )
+        out = out.view(rows, self.heads.keys, shared, width, -1).permute(0, 3, 1, 2, 4)
+        return block.packed(out.reshape(rows * width, -1))
 
     def move(self, source: int, target: int, tokens: int) -> None:
         """Copy the first ``tokens`` tokens of a slot into another."""

@@ -8,12 +8,12 @@ import torch
 
 __all__ = ["CapturedSteps", "RunStep"]
 
-RunStep = Callable[[int], None]
-"""Runs one step over the first ``rows`` rows."""
+RunStep = Callable[..., None]
+"""Runs one step over the first ``rows`` rows, or a pass over so many of them and so many tokens of each."""
 
 
 class CapturedSteps:
-    """Captures a step for each number of rows the second time it is asked for, and launches the CUDA graph from then on.
+    """Captures a step for each size the second time it is asked for, and launches the CUDA graph from then on.
 
     The first time runs as written, which compiles kernels and sets up libraries outside of the capture. A capture does
     not execute anything, so a step is never lost or done twice. When a step cannot be captured, all run as written.
@@ -24,27 +24,27 @@ class CapturedSteps:
 
     def __init__(self, step: RunStep) -> None:
         self._step = step
-        self._ran: set[int] = set()
-        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._ran: set[tuple[int, ...]] = set()
+        self._graphs: dict[tuple[int, ...], torch.cuda.CUDAGraph] = {}
         self._pool: Any = None
         self._refused = False
 
-    def __call__(self, rows: int) -> None:
+    def __call__(self, *size: int) -> None:
         """Run one step."""
-        graph = self._graphs.get(rows)
-        if graph is None and rows in self._ran and not self._refused:
-            graph = self._capture(rows)
+        graph = self._graphs.get(size)
+        if graph is None and size in self._ran and not self._refused:
+            graph = self._capture(size)
         if graph is not None:
             graph.replay()
             return
-        self._ran.add(rows)
-        self._step(rows)
+        self._ran.add(size)
+        self._step(*size)
 
-    def _capture(self, rows: int) -> torch.cuda.CUDAGraph | None:
+    def _capture(self, size: tuple[int, ...]) -> torch.cuda.CUDAGraph | None:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, pool=self._pool):
-                self._step(rows)
+                self._step(*size)
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -52,6 +52,6 @@ class CapturedSteps:
             reason = str(error).partition("\n")[0]
             logging.getLogger(__name__).warning("decoding without a CUDA graph: %s", reason)
             return None
-        self._graphs[rows] = graph
+        self._graphs[size] = graph
         self._pool = graph.pool()
         return graph

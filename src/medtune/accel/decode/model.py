@@ -54,7 +54,12 @@ class Decoder:
     steps: Steps
 
     def next_ids(
-        self, ids: Tensor, angles: tuple[Tensor, Tensor], attend: Attend, rows: Tensor | None = None
+        self,
+        ids: Tensor,
+        angles: tuple[Tensor, Tensor],
+        attend: Attend,
+        rows: Tensor | None = None,
+        allowed: Tensor | None = None,
     ) -> Tensor:
         """Run tokens through the model and return the most probable next id of each wanted one, int64.
 
@@ -63,6 +68,7 @@ class Decoder:
             angles: cosines and sines of the tokens' positions.
             attend: attention of a layer; it also keeps keys and values.
             rows: tokens whose successor is wanted, None for all.
+            allowed: [wanted, n] int64, the only ids that may follow each wanted one; None for all.
         """
         x: Tensor = torch.nn.functional.embedding(ids, self.embedding)
         pending: Tensor | None = None
@@ -79,7 +85,9 @@ class Decoder:
         _, hidden = self.steps.norm(x, pending, self.norm)
         logits = logits_memory(len(hidden), len(self.head), hidden)
         write_logits(hidden, self.head, logits)
-        return logits.argmax(-1)
+        if allowed is None:
+            return logits.argmax(-1)
+        return allowed.gather(1, logits.gather(1, allowed).argmax(-1, keepdim=True))[:, 0]
 
     def _activated(self, gate_up: Product, x: Tensor) -> Tensor:
         """Return ``silu(gate) * up``, the adapters added inside the fused step where they have its shape."""

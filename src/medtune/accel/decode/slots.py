@@ -4,14 +4,17 @@ import heapq
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from medtune.accel.decode.cache import SlotCache
 from medtune.accel.decode.capture import CapturedSteps, RunStep
+from medtune.accel.decode.drafting import DraftCounts, Drafter, DraftMemory
 from medtune.accel.decode.model import Decoder
 from medtune.accel.decode.plan import PromptRoom, SlotSize
 from medtune.accel.decode.prompts import PromptReader
 from medtune.accel.decode.state import Admitted, DecodeState
+from medtune.accel.decode.verified import Verifier, widest
 from medtune.plugins.contracts import GenerationRequest, RequestFeed
 
 __all__ = ["Decoding"]
@@ -54,15 +57,31 @@ class Decoding:
         size: of the cache.
         room: how much of prompts is worked on at once.
         stop_ids: ids that end an answer.
+        drafts: whether several tokens of an answer are drafted and verified in one pass.
+        allowed: where answers keep to the form of their drafts, the most ids that it allows in one place; 0 where they are
+            free.
     """
 
-    def __init__(self, decoder: Decoder, size: SlotSize, room: PromptRoom, stop_ids: Sequence[int]) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        size: SlotSize,
+        room: PromptRoom,
+        stop_ids: Sequence[int],
+        *,
+        drafts: bool = True,
+        allowed: int = 0,
+    ) -> None:
         weight = decoder.embedding
         self._decoder, self._device, self._prompt_tokens = decoder, weight.device, room.prompt_tokens
         self._cache = SlotCache(len(decoder.layers), decoder.heads, size, weight.dtype, weight.device)
         self._reader = PromptReader(decoder, self._cache, room)
         self._state = DecodeState(size.slots, size.capacity, stop_ids, weight.device)
         self._whole: list[tuple[int, list[int]]] = []
+        self._verifier = Verifier(decoder, self._cache, self._state, allowed)
+        self._is_drafting, self._is_constrained = drafts, allowed > 0
+        self._memory, self._drafters = DraftMemory(), dict[int, Drafter]()
+        self.counts: dict[int, DraftCounts] = {}
 
     def run(self, requests: Mapping[int, GenerationRequest], answers: dict[int, list[int]]) -> None:
         """Decode requests.
@@ -76,7 +95,7 @@ class Decoding:
 
     def run_from(self, feed: RequestFeed) -> None:
         """Decode what a feed gives until it has no more; a sequence that ends leaves its slot to the next at once."""
-        step = self.steps()
+        step, verify = self.steps(), self._verifier.passes()
         requests: dict[int, GenerationRequest] = {}
         inside: dict[int, int] = {}
         while True:
@@ -89,13 +108,68 @@ class Decoding:
             if not inside:
                 return
             rows = self._shrink(self._cache.slots, inside, requests)
-            for _ in range(_STEPS_BETWEEN_LOOKS):
-                step(rows)
+            self._go_on(rows, inside, step, verify)
             self._hand_over(feed)  # while a GPU decodes: whoever gets an answer keeps Python busy with it
             for slot in self._tell(feed, inside):
-                del requests[inside.pop(slot)]
+                key = inside.pop(slot)
+                self.counts[key] = self._drafters.pop(key).counts
+                del requests[key]
             if self._device.type == "cpu":
                 self._hand_over(feed)
+
+    def _go_on(self, rows: int, inside: Mapping[int, int], step: RunStep, verify: RunStep) -> None:
+        """Decode some tokens of each sequence: those that drafts win in one pass, else one after the other."""
+        if self._is_constrained:
+            self._keep_to_form(rows, inside, verify)
+        elif drafts := self._drafts(rows, inside):
+            self._verify(rows, drafts, inside, verify)
+        else:
+            for _ in range(_STEPS_BETWEEN_LOOKS):
+                step(rows)
+            for key in inside.values():
+                self._drafters[key].is_behind = True
+
+    def _drafts(self, rows: int, inside: Mapping[int, int]) -> dict[int, list[int]]:
+        """Return slot -> what its answer may go on with, for those for which drafts pay."""
+        if not self._is_drafting:
+            return {}
+        drafters = {slot: self._drafters[key] for slot, key in inside.items()}
+        awake = [slot for slot, drafter in drafters.items() if drafter.is_awake]
+        behind = [slot for slot in awake if drafters[slot].is_behind]
+        for slot, answer in zip(behind, self._state.answers(behind), strict=True):
+            drafters[slot].take(answer[drafters[slot].known :])
+            drafters[slot].is_behind = False
+        most = widest(rows) - 1
+        found = {slot: ids for slot in awake if (ids := drafters[slot].propose(most))}
+        return found if self._verifier.pays(rows, found, inside) else {}
+
+    def _keep_to_form(self, rows: int, inside: Mapping[int, int], verify: RunStep) -> None:
+        """Go on with answers in which only the choices of their form are the model's."""
+        drafters = {slot: self._drafters[key] for slot, key in inside.items()}
+        for slot, drafter in drafters.items():
+            if drafter.is_behind:
+                drafter.take(self._state.answers([slot])[0])
+                drafter.is_behind = False
+        found = {slot: drafter.propose_allowed(widest(rows) - 1) for slot, drafter in drafters.items()}
+        drafts = {slot: ids for slot, (ids, _) in found.items()}
+        allowed = {slot: sets for slot, (_, sets) in found.items()}
+        gains = self._verifier.gain(rows, drafts, inside, verify, allowed)
+        for slot, drafter in drafters.items():
+            drafter.take(gains[slot])
+
+    def _verify(
+        self, rows: int, drafts: Mapping[int, Sequence[int]], inside: Mapping[int, int], verify: RunStep
+    ) -> None:
+        gains = self._verifier.gain(rows, drafts, inside, verify)
+        for slot, key in inside.items():
+            drafter, ids = self._drafters[key], gains[slot]
+            if drafter.is_behind or not drafter.is_awake:
+                drafter.is_behind = True
+                continue
+            drafter.take(ids)
+            if slot in drafts:
+                drafted = len(drafts[slot])
+                drafter.judge(drafted, min(drafted, sum(a == b for a, b in zip(ids, drafts[slot], strict=False))))
 
     def _hand_over(self, feed: RequestFeed) -> None:
         for key, answer in self._whole:
@@ -139,7 +213,11 @@ class Decoding:
                 slots.append(heapq.heappop(free))
                 keys.append(waiting.popleft())
                 inside[slots[-1]] = keys[-1]
+                self._drafters[keys[-1]] = Drafter(requests[keys[-1]], self._memory)
             first = self._reader.read(slots, keys, requests)
+            if self._is_constrained:
+                begins = [self._drafters[key].propose_allowed(1)[0] for key in keys]
+                first = torch.tensor([ids[0] for ids in begins]).to(first.device)
             lengths = [len(requests[key].input_ids) for key in keys]
             self._state.admit(Admitted(slots, lengths, [requests[key].max_new_tokens for key in keys], first))
 

@@ -63,6 +63,35 @@ class DecodeState:
         lengths *= goes_on  # 0 keeps attention from reading the slot of a sequence that is done
         self.tokens[:rows] = chosen
 
+    def advance_drafted(self, chosen: Tensor, drafted: Tensor, counts: Tensor) -> Tensor:
+        """Note what a pass over drafted tokens found: those that the model chose too, and the one that it chose after them.
+
+        Args:
+            chosen: [rows, width] int64, the model's choice after the last token and after each drafted one.
+            drafted: [rows, width - 1] int64.
+            counts: [rows] int64, how many of them are there.
+
+        Returns:
+            [rows] int64, how many of ``chosen`` belong to the answer; 0 for rows that are done.
+        """
+        rows, width = chosen.shape
+        goes_on, produced, lengths = self._goes_on[:rows], self._produced[:rows], self.lengths[:rows]
+        step = torch.arange(width, device=chosen.device)
+        right = (chosen[:, :-1] == drafted) & (step[:-1] < counts[:, None])
+        stops = self._is_stop(chosen.flatten()).view(rows, width)
+        goes_on_after = right & ~stops[:, :-1]
+        gained = 1 + goes_on_after.long().cumprod(1).sum(1)
+        gained = torch.minimum(gained, self._limits[:rows] - produced) * goes_on
+        column = torch.where(step < gained[:, None], produced[:, None] + step, self._longest)
+        self._answers[:rows].scatter_(1, column, chosen)
+        last = (gained - 1).clamp(min=0)[:, None]
+        produced += gained
+        goes_on &= ~stops.gather(1, last)[:, 0] & (produced < self._limits[:rows])
+        lengths += gained
+        lengths *= goes_on
+        self.tokens[:rows] = chosen.gather(1, last)[:, 0]
+        return gained
+
     def move(self, source: int, target: int) -> None:
         """Move a sequence into another slot; its own is free afterwards."""
         for tensor in (self.tokens, self.lengths, self._limits, self._produced, self._goes_on, self._answers):

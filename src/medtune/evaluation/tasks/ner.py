@@ -19,7 +19,7 @@ from medtune.evaluation.tagging import (
     written_labels,
 )
 from medtune.evaluation.task_contracts import Contracts
-from medtune.plugins.contracts import Example, Prediction, TaskScore
+from medtune.plugins.contracts import AnswerForm, Example, Prediction, TaskScore
 
 if TYPE_CHECKING:
     from medtune.evaluation.tally import Array, Tally
@@ -61,6 +61,18 @@ class NerTask:
         sentence = question.rpartition("\n\n")[2]
         share = len(sentence) / max(len(question), 1)
         return math.ceil(1.2 * share * prompt_tokens) + _TOKENS_PER_LABEL * len(sentence.split()) + _SLACK
+
+    def draft(self, example: Example) -> AnswerForm | None:
+        """Return a line for each word of the input, with a label to be found."""
+        words = question_of(example).rpartition("\n\n")[2].split()
+        if not words:
+            return None
+        return AnswerForm([f"{words[0]} : ", *(f"\n{word} : " for word in words[1:]), ""], ["O"])
+
+    def choices(self, examples: Sequence[Example]) -> list[str]:
+        """Return the labels of rows of one source as their gold answers write them, the commonest first."""
+        lines = (line.rpartition(" : ") for example in examples for line in answer_of(example).splitlines())
+        return [label for label, _ in Counter(label.strip() for _, found, label in lines if found).most_common()]
 
     def parse(self, text: str, example: Example) -> TaggedAnswer:
         """Return the labels of ``text``, aligned with the tokens of the input."""

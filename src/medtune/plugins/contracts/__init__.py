@@ -1,6 +1,13 @@
 """The contract between medtune and its plugins: the values they exchange and the protocols they satisfy."""
 
-from medtune.plugins.contracts.answers import AnswerRequest, Completion, GenerationRequest, TokenScores
+from medtune.plugins.contracts.answers import (
+    AnswerForm,
+    AnswerRequest,
+    Completion,
+    Draft,
+    GenerationRequest,
+    TokenScores,
+)
 from medtune.plugins.contracts.encoding import EncoderJob, EncoderKind, EncoderResult, EncoderRow, EncoderTrainer
 from medtune.plugins.contracts.exporting import Exported, ExportSource
 from medtune.plugins.contracts.loading import AdapterSet, Loaded
@@ -37,12 +44,14 @@ from medtune.plugins.contracts.values import (
 __all__ = [
     "Adapter",
     "AdapterSet",
+    "AnswerForm",
     "AnswerRequest",
     "AnswerScorer",
     "Bundle",
     "Checkpoints",
     "Completion",
     "ContinuousGenerator",
+    "Draft",
     "EncodedExample",
     "EncoderJob",
     "EncoderKind",

@@ -178,7 +178,11 @@ class TokenScorer(Protocol):
 
 @runtime_checkable
 class Task(Protocol):
-    """Recognises, parses and scores one kind of answer."""
+    """Recognises, parses and scores one kind of answer.
+
+    May also have ``draft(example) -> AnswerForm | None``, which says from what was asked what an answer will look like; a
+    generator may then verify several tokens of it in one pass, and answers the same, sooner.
+    """
 
     name: str
 
