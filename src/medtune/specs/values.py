@@ -1,9 +1,10 @@
 """What all specs share: frozen, closed to unknown keys, and the types of their fields."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = ["Fraction", "Names", "Options", "Positive", "Spec", "drop_foreign_pin", "split_commas"]
 
@@ -13,9 +14,18 @@ def split_commas(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _require_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Take what a record can hold as it is."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ValueError("options must be JSON values") from None
+    return value
+
+
 Positive = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
-Options = dict[str, JsonValue]
+Options = Annotated[dict[str, Any], AfterValidator(_require_json)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
