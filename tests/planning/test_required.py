@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medtune import MedTuner, hookimpl
+from medtune import MedTuner, QuantSpec, hookimpl
 from medtune.backends.bitsandbytes import BitsAndBytesQuantizer
 from medtune.backends.generate import TransformersGenerator
 from medtune.backends.peft import PeftAdapter
@@ -196,3 +196,9 @@ def test_a_run_is_trained_and_opened_on_a_scheme_of_a_plugin_with_its_options(ho
             done.spec.model_copy_with(quant={**done.spec.quant.model_dump(), "options": {"group_size": 16}}),
             plugins=host, rows=rows,
         ).train(quiet=True)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), {"a": {1, 2}}])
+def test_options_are_values_that_a_record_can_hold(value):
+    with pytest.raises(ValueError, match="options must be JSON values"):
+        QuantSpec(options={"a": value})

@@ -64,7 +64,7 @@ def _require_scheme(quantizer: Any, spec: RunSpec) -> None:
 
 def _require_options(backend: Any, label: str, path: str, given: Mapping[str, Any]) -> None:
     """Hold options against the backend's own model; without one it takes none."""
-    model: type[BaseModel] | None = getattr(backend, "options", None)
+    model: Any = getattr(backend, "options", None)
     if model is None:
         if given:
             first = f"{path}.{next(iter(given))}"

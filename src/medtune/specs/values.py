@@ -1,10 +1,11 @@
 """What all specs share: frozen, closed to unknown keys, and the types of their fields."""
 
+import json
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from medtune.errors import Mistake, SpecValidationError
 
@@ -16,9 +17,18 @@ def split_commas(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _require_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Take what a record can hold as it is."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ValueError("options must be JSON values") from None
+    return value
+
+
 Positive = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
-Options = dict[str, JsonValue]
+Options = Annotated[dict[str, Any], AfterValidator(_require_json)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

@@ -101,7 +101,7 @@ def training(plugin, tmp_path):
         return MedTuner.from_bundle(
             "demo", plugins=create_host([plugin], autoload=False), data=ROWS, quant={"scheme": "none"},
             lora={"dropout": 0.0}, train={"backend": "plain", "max_steps": 3}, eval={"enabled": False, **scored},
-            output_dir=str(tmp_path / name),
+            tasks=[{"source": "", "kind": "free-text"}], output_dir=str(tmp_path / name),
         ).train(quiet=True)  # fmt: skip
 
     return train
