@@ -50,7 +50,7 @@ class NotebookProgress:
 
     def step(self, record: StepRecord) -> None:
         """Move the bar; a logged record brings the loss."""
-        step, total = record.get("step", 0), record.get("total_steps", 0)
+        step, total = record["step"], record["total_steps"]
         loss = record.get("loss")
         kept = self._state.partition("  ")[2] if loss is None else f"loss {loss:.3f}"
         self._state, self._share = f"step {step}/{total}  {kept}", step / max(total, 1)
