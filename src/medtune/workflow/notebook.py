@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from medtune.plugins.contracts import StepRecord
@@ -69,7 +69,6 @@ class NotebookProgress:
 
 
 def _display(bundle: Mapping[str, str], identity: str, update: bool) -> None:
-    from importlib import import_module
+    from IPython.display import display  # pyright: ignore[reportMissingImports]
 
-    display: Any = import_module("IPython.display").display
     display(dict(bundle), raw=True, display_id=identity, update=update)

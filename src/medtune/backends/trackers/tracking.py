@@ -11,7 +11,6 @@ from medtune.plugins.contracts import FinishedRun
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.plan import Plan
 from medtune.specs import RunSpec
-from medtune.version import __version__
 
 __all__ = ["Opened", "Tracking", "figures_of", "settings_of"]
 
@@ -45,7 +44,7 @@ class Tracking:
     def run_started(self, spec: RunSpec, plan: Plan, run_id: str) -> None:
         """Open it."""
         if self.name in spec.train.report_to and is_first_rank():
-            settings = settings_of(spec) | {"device": plan.device, "medtune": __version__}
+            settings = settings_of(spec) | {"device": plan.device}
             self._opened[run_id] = self._begin(Path(spec.output_dir).absolute(), run_id, settings), 0
 
     @hookimpl
