@@ -52,6 +52,12 @@ def test_threads_load_the_model_once(trained):
     assert len({id(asked) for asked in all_at_once(lambda _: run.answering, 8)}) == 1
 
 
+def test_threads_that_each_open_the_run_for_themselves_load_it_one_after_the_other(trained):
+    wanted = Run.open(trained).generate(QUESTIONS[0], TOKENS)
+    found = all_at_once(lambda _: Run.open(trained).generate(QUESTIONS[0], TOKENS), 6)
+    assert found == [wanted] * 6
+
+
 def test_answers_stay_those_of_the_adapter_while_another_thread_scores_the_base(trained):
     run = Run.open(trained)
     wanted = [run.generate(question, TOKENS) for question in QUESTIONS[:6]]

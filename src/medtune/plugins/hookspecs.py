@@ -1,7 +1,7 @@
 """The hooks that a plugin may implement, with their exact signatures."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         PromptFormatter,
         Quantizer,
         Reader,
-        StepRecord,
         Task,
         Trainer,
     )
@@ -91,7 +90,7 @@ def run_started(spec: "RunSpec", plan: "Plan", run_id: str) -> None:
 
 
 @hookspec
-def step_logged(record: "StepRecord", run_id: str) -> None:
+def step_logged(record: Mapping[str, Any], run_id: str) -> None:
     """Observe a line of ``log.jsonl``: step, loss, learning_rate, tokens, tokens_per_second and more."""
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,7 +20,6 @@ from rich.progress import (
 )
 
 from medtune.data.hub.download import Progress as Download
-from medtune.plugins.contracts import StepRecord
 from medtune.plugins.plan import Plan, size_in_words
 
 __all__ = ["Narrator"]
@@ -75,7 +75,7 @@ class Narrator:
             self._told = now
             self._console.print(_line_of(progress), highlight=False)
 
-    def step(self, record: StepRecord) -> None:
+    def step(self, record: Mapping[str, Any]) -> None:
         """Move the bar; a logged record brings loss and tokens per second."""
         if self._progress is None or self._bar is None:
             self._start_bar(record["total_steps"])

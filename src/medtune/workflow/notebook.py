@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from medtune.plugins.contracts import StepRecord
@@ -50,7 +50,7 @@ class NotebookProgress:
 
     def step(self, record: StepRecord) -> None:
         """Move the bar; a logged record brings the loss."""
-        step, total = record.get("step", 0), record.get("total_steps", 0)
+        step, total = record["step"], record["total_steps"]
         loss = record.get("loss")
         kept = self._state.partition("  ")[2] if loss is None else f"loss {loss:.3f}"
         self._state, self._share = f"step {step}/{total}  {kept}", step / max(total, 1)
@@ -69,7 +69,6 @@ class NotebookProgress:
 
 
 def _display(bundle: Mapping[str, str], identity: str, update: bool) -> None:
-    from importlib import import_module
+    from IPython.display import display  # pyright: ignore[reportMissingImports]
 
-    display: Any = import_module("IPython.display").display
     display(dict(bundle), raw=True, display_id=identity, update=update)

@@ -19,7 +19,7 @@ from medtune.specs import RunSpec
 from medtune.workflow.given_rows import Rows
 from medtune.workflow.progress import ProgressChoice, progress_of
 from medtune.workflow.settled_tasks import settled
-from medtune.workflow.turns import one_at_a_time
+from medtune.workflow.turns import LOADING, one_at_a_time
 
 if TYPE_CHECKING:
     from medtune.runs.verification import Checked
@@ -129,7 +129,8 @@ class Run:
         from medtune.workflow.opening import open_adapter
 
         if self._loaded is None:  # no cached_property: in Python 3.11 its own lock and ours would wait for each other
-            self._loaded = open_adapter(self._folder, self._record, self.spec, self._host)
+            with LOADING:
+                self._loaded = open_adapter(self._folder, self._record, self.spec, self._host)
         return self._loaded
 
     @one_at_a_time

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from functools import wraps
+from threading import RLock
 from typing import Any, TypeVar, cast
 
-__all__ = ["one_at_a_time"]
+__all__ = ["LOADING", "one_at_a_time"]
+
+LOADING = RLock()
+"""Held while a model is loaded: transformers patches torch for that, which two threads of a process cannot do at once."""
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 

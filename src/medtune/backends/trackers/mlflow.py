@@ -19,7 +19,7 @@ class _Run:
 
     def __init__(self, folder: Path, run_id: str, settings: Mapping[str, Any]) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        from mlflow.tracking import MlflowClient
+        from mlflow.tracking import MlflowClient  # pyright: ignore[reportMissingImports]
 
         uri = os.environ.get("MLFLOW_TRACKING_URI", "")
         if not uri:
@@ -41,7 +41,7 @@ class _Run:
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
         """Log metrics."""
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric  # pyright: ignore[reportMissingImports]
 
         now = int(time.time() * 1000)
         self._client.log_batch(self._id, [Metric(key, value, now, step) for key, value in figures.items()])

@@ -14,9 +14,9 @@ class _Events:
     """One file of events, named by a number: the library's own name would hold that of the host."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        from tensorboard.compat.proto import event_pb2, summary_pb2
-        from tensorboard.plugins.text import metadata
-        from tensorboard.summary.writer.record_writer import RecordWriter
+        from tensorboard.compat.proto import event_pb2, summary_pb2  # pyright: ignore[reportMissingImports]
+        from tensorboard.plugins.text import metadata  # pyright: ignore[reportMissingImports]
+        from tensorboard.summary.writer.record_writer import RecordWriter  # pyright: ignore[reportMissingImports]
 
         folder.mkdir(parents=True, exist_ok=True)
         self._event, self._summary = event_pb2, summary_pb2

@@ -7,11 +7,10 @@ from typing import Any, Protocol
 
 from medtune.errors import RunInterruptedError
 from medtune.machine.hardware import is_first_rank
-from medtune.plugins.contracts import FinishedRun, StepRecord
+from medtune.plugins.contracts import FinishedRun
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.plan import Plan
 from medtune.specs import RunSpec
-from medtune.version import __version__
 
 __all__ = ["Opened", "Tracking", "figures_of", "settings_of"]
 
@@ -19,11 +18,11 @@ __all__ = ["Opened", "Tracking", "figures_of", "settings_of"]
 class Opened(Protocol):
     """A run in a tracker."""
 
-    def log(self, figures: Mapping[str, float], step: int) -> None:
+    def log(self, figures: Mapping[str, float], step: int, /) -> None:
         """Take figures of an update."""
         ...
 
-    def end(self, state: str) -> None:
+    def end(self, state: str, /) -> None:
         """Take how it ended, "finished", "interrupted" or "failed", and let go of it."""
         ...
 
@@ -45,11 +44,11 @@ class Tracking:
     def run_started(self, spec: RunSpec, plan: Plan, run_id: str) -> None:
         """Open it."""
         if self.name in spec.train.report_to and is_first_rank():
-            settings = settings_of(spec) | {"device": plan.device, "medtune": __version__}
+            settings = settings_of(spec) | {"device": plan.device}
             self._opened[run_id] = self._begin(Path(spec.output_dir).absolute(), run_id, settings), 0
 
     @hookimpl
-    def step_logged(self, record: StepRecord, run_id: str) -> None:
+    def step_logged(self, record: Mapping[str, Any], run_id: str) -> None:
         """Hand on the figures of a line."""
         if run_id in self._opened and "step" in record and (figures := figures_of(record)):
             opened = self._opened[run_id][0]
@@ -75,7 +74,7 @@ class Tracking:
             opened.end("interrupted" if isinstance(error, RunInterruptedError | KeyboardInterrupt) else "failed")
 
 
-def figures_of(record: StepRecord) -> dict[str, float]:
+def figures_of(record: Mapping[str, Any]) -> dict[str, float]:
     """Return the finite numbers of a record; what is told by source or by row is left out: such names come from the data."""
     by_task = {f"evaluation/{task}": figure for task, figure in record.get("evaluation", {}).items()}
     return _numbers({**{key: value for key, value in record.items() if key != "step"}, **by_task})

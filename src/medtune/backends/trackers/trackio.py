@@ -16,7 +16,7 @@ class _Run:
     """Named by the run's id, by which it is found again."""
 
     def __init__(self, run_id: str, settings: Mapping[str, Any]) -> None:
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         space = os.environ.get("TRACKIO_SPACE_ID")
         off = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}  # they would read the machine

@@ -32,7 +32,7 @@ class _Run:
 
     def __init__(self, folder: Path, run_id: str, settings: Mapping[str, Any]) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         folder.mkdir(parents=True, exist_ok=True)
         given, mode = wandb.Settings(**_OFF), os.environ.get("WANDB_MODE", "offline")

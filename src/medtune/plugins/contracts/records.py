@@ -1,19 +1,19 @@
 """What is told of a training as it goes."""
 
-from typing import TypedDict
+from typing import Required, TypedDict
 
 __all__ = ["StepRecord"]
 
 
 class StepRecord(TypedDict, total=False):
-    """What ``on_step``, the hook ``step_logged`` and a line of ``log.jsonl`` say of an update; a key that says nothing is absent.
+    """What ``on_step`` is told of an update; a line of ``log.jsonl`` and the hook ``step_logged`` have no ``total_steps``.
 
-    ``on_step`` is told of every update, with ``step`` and ``total_steps``; the others come with what is logged. What a trainer
-    of a plugin logs may hold more.
+    Every update is told with ``step`` and ``total_steps``; the other keys come with what is logged, and one that says nothing
+    is absent. What a trainer of a plugin logs may hold more.
 
     Attributes:
         step: updates done.
-        total_steps: updates of the whole run; for ``on_step`` only.
+        total_steps: updates of the whole run.
         epoch: passes over the packed rows, a fraction.
         loss: mean loss per supervised token since the last line, in nats.
         learning_rate: of the update.
@@ -36,8 +36,8 @@ class StepRecord(TypedDict, total=False):
         fast_path: why the fast path stays off.
     """
 
-    step: int
-    total_steps: int
+    step: Required[int]
+    total_steps: Required[int]
     epoch: float | None
     loss: float
     learning_rate: float | None
