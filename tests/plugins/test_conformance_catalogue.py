@@ -32,7 +32,9 @@ def found(bad, tmp_path, number, without=()):
 @pytest.mark.parametrize("number", range(len(ALL)), ids=[f"{bad.kind} {bad.fault}" for bad in ALL])
 def test_a_bad_plugin_is_caught_by_the_check_that_is_meant_for_it(number, tmp_path):
     bad = ALL[number]
-    report = found(bad, tmp_path, number)
+    others = {each.name for each in all_checks()} - {bad.check}
+    looks_at_others = bad.check.startswith("calls-")  # at what is seen while the others call a thing
+    report = found(bad, tmp_path, number, without=() if looks_at_others else others)
     assert bad.check in report.failed_checks, [str(each) for each in report.failed]
 
 
