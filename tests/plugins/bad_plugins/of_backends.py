@@ -9,6 +9,7 @@ from pathlib import Path
 from bad_plugins.making import Bad, providing
 from medtune.backends.bitsandbytes import BitsAndBytesQuantizer
 from medtune.backends.peft import PeftAdapter
+from medtune.backends.trl import TrlTrainer
 from medtune.plugins.contracts import Completion
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -204,6 +205,22 @@ def learn_nothing(self, job):
     return result
 
 
+def go_on_elsewhere(self, job):
+    """Resume, and lose a little of what was learned."""
+    import torch
+
+    if job.resume_from is not None:
+        step = job.on_step
+
+        def lose(number):
+            with torch.no_grad():
+                next(p for p in job.loaded.model.parameters() if p.requires_grad).mul_(0.999)
+            step(number)
+
+        job = replace(job, on_step=lose)
+    return TrlTrainer.fit(self, job)
+
+
 def answering(fault, check, change):
     """Return a generator whose answers are changed."""
     return made("generator", OneByOne, fault, check,
@@ -344,6 +361,7 @@ BAD = [
     fitting("learns nothing", "trainer-learns", fit=learn_nothing),
     fitting("is random", "trainer-seeded", shake),
     fitting("does not stop", "trainer-stops", fit=lambda self, job: Sgd.fit(self, replace(job, stop_reason=lambda: None))),
+    made("trainer", TrlTrainer, "loses something as it resumes", "trainer-resumes", fit=go_on_elsewhere),
     answering("sorts by length", "generator-order", by_length),
     answering("drops an answer", "generator-answers", lambda *asked: own(*asked)[1:]),
     answering("returns texts", "generator-answers", lambda *asked: [each.text for each in own(*asked)]),

@@ -1,0 +1,45 @@
+"""What becomes of bad formatters in a real preview: each is refused by its name, or does no harm."""
+
+import json
+import logging
+
+import pytest
+from bad_plugins import of_rows
+from bad_plugins.making import providing
+
+from medtune import MedTuner
+from medtune.errors import MedtuneError
+
+ROWS = [{"letter": f"Letter {i}.", "summary": f"Summary {i}.", "parts": ["a", "b"]} for i in range(12)]
+ITS_OWN_BUSINESS = {
+    "gives the same for all",  # two rows may be alike
+    "answers with nothing",  # the rows are set aside
+    "tells stderr the row",  # prints of its own are its own
+    "prints the row",
+    "hangs on a huge row",  # there is none among these
+}
+CASES = [bad for bad in of_rows.BAD if bad.fault not in ITS_OWN_BUSINESS and bad.seconds > 10]
+
+
+def previewed(plugin, name):
+    rows = [dict(row, parts=list(row["parts"])) for row in ROWS]
+    tuner = MedTuner.from_bundle("demo", data=rows, plugins=[plugin])
+    spec = tuner.spec.model_copy_with(data=tuner.spec.data.model_copy_with(formatter=name))
+    return [list(row.input_ids) for row in MedTuner(spec, plugins=tuner.host, rows=rows).preview(3)]
+
+
+@pytest.mark.parametrize("bad", CASES, ids=[bad.fault for bad in CASES])
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+def test_a_bad_formatter_is_named_or_does_no_harm(bad, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(json, "dumps", json.dumps)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
+    monkeypatch.setenv("LETTERS_SEEN", "before")
+    thing = bad.plugin.provide_formatters()[0]
+    try:
+        found = previewed(bad.plugin, thing.name)
+    except MedtuneError as error:
+        assert "Plugin" in str(error) or repr(thing.name) in str(error)
+        return
+    wanted = of_rows.Nested() if isinstance(thing, of_rows.Nested) else of_rows.Right()
+    assert found == previewed(providing("formatter", wanted), wanted.name)
