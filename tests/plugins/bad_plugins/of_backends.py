@@ -148,6 +148,11 @@ def change_base(_self, _base, found):
     return replace(found, save_adapter=save)
 
 
+def switch_off(_self, _base, found):
+    found.model.disable_adapter_layers()
+    return found
+
+
 def detach(_self, _base, found):
     for name, parameter in found.model.named_parameters():
         if "lora_A" in name:
@@ -347,7 +352,7 @@ BAD = [
     attaching("draws its values anew", "adapter-seeded", draw_anew),
     attaching("changes the base as it saves", "adapter-keeps-base", change_base),
     attaching("stops gradients", "adapter-learns", detach),
-    attaching("returns the base", "adapter-takes-part", lambda _s, base, _found: base),
+    attaching("is switched off", "adapter-takes-part", switch_off),
     fitting("trains on prompts too", "trainer-loss", fit=lambda self, job: Sgd.fit(self, replace(job, rows=_AllSupervised(job.rows)))),
     fitting("says other updates", "trainer-result", lambda _s, _j, result: replace(result, steps=result.steps + 1)),
     fitting("loses its loss", "trainer-result", lambda _s, _j, result: replace(result, train_loss=float("nan"))),

@@ -25,7 +25,8 @@ _TRAIN: Mapping[str, Any] = {
     "precision": "fp32",
 }  # fmt: skip
 _STOP_AFTER = 2
-_LOSS_TOLERANCE = 0.02
+_LOSS_TOLERANCE = 1e-3
+"""Of fp32 sums in another order, with room; the losses of all tokens and of the supervised ones differ by more."""
 
 
 class _Rows(RandomRows):
