@@ -1,4 +1,4 @@
-"""What becomes of bad formatters in a real preview: each is refused by its name, or does no harm."""
+"""What becomes of bad formatters in a real preview: each is refused, or the answers learned are the right ones."""
 
 import json
 import logging
@@ -25,12 +25,13 @@ def previewed(plugin, name):
     rows = [dict(row, parts=list(row["parts"])) for row in ROWS]
     tuner = MedTuner.from_bundle("demo", data=rows, plugins=[plugin])
     spec = tuner.spec.model_copy_with(data=tuner.spec.data.model_copy_with(formatter=name))
-    return [list(row.input_ids) for row in MedTuner(spec, plugins=tuner.host, rows=rows).preview(3)]
+    shown = MedTuner(spec, plugins=tuner.host, rows=rows).preview(3)
+    return [[token for token, chosen in zip(row.input_ids, row.supervised, strict=True) if chosen] for row in shown]
 
 
 @pytest.mark.parametrize("bad", CASES, ids=[bad.fault for bad in CASES])
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
-def test_a_bad_formatter_is_named_or_does_no_harm(bad, monkeypatch, tmp_path):
+def test_a_bad_formatter_is_refused_or_the_right_answers_are_learned(bad, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(json, "dumps", json.dumps)
     monkeypatch.setattr(logging.getLogger(), "handlers", [*logging.getLogger().handlers])
