@@ -32,7 +32,9 @@ def found(bad, tmp_path, number, without=()):
 @pytest.mark.parametrize("number", range(len(ALL)), ids=[f"{bad.kind} {bad.fault}" for bad in ALL])
 def test_a_bad_plugin_is_caught_by_the_check_that_is_meant_for_it(number, tmp_path):
     bad = ALL[number]
-    report = found(bad, tmp_path, number)
+    others = {each.name for each in all_checks()} - {bad.check}
+    looks_at_others = bad.check.startswith("calls-")  # at what is seen while the others call a thing
+    report = found(bad, tmp_path, number, without=() if looks_at_others else others)
     assert bad.check in report.failed_checks, [str(each) for each in report.failed]
 
 
@@ -42,13 +44,9 @@ def test_there_are_more_than_eighty_faults_of_many_kinds():
     assert {bad.check for bad in ALL} <= {each.name for each in all_checks()}
 
 
-def test_every_check_but_a_few_has_a_plugin_that_only_it_is_there_for():
-    """Those without one are looked at by their own tests, or say more exactly what another one says too."""
+def test_every_check_but_one_catches_a_plugin_of_the_catalogue():
     without = {each.name for each in all_checks()} - {bad.check for bad in ALL}
-    assert without <= NOT_IN_THE_CATALOGUE, without - NOT_IN_THE_CATALOGUE
-
-
-NOT_IN_THE_CATALOGUE = set()
+    assert without == {"bundle-file"}  # a spec that JSON can hold has no value that TOML cannot
 
 
 @pytest.mark.parametrize("number", range(0, len(ALL), 9))

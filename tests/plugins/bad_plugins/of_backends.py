@@ -9,6 +9,7 @@ from pathlib import Path
 from bad_plugins.making import Bad, providing
 from medtune.backends.bitsandbytes import BitsAndBytesQuantizer
 from medtune.backends.peft import PeftAdapter
+from medtune.backends.trl import TrlTrainer
 from medtune.plugins.contracts import Completion
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -147,6 +148,11 @@ def change_base(_self, _base, found):
     return replace(found, save_adapter=save)
 
 
+def switch_off(_self, _base, found):
+    found.model.disable_adapter_layers()
+    return found
+
+
 def detach(_self, _base, found):
     for name, parameter in found.model.named_parameters():
         if "lora_A" in name:
@@ -202,6 +208,22 @@ def learn_nothing(self, job):
     result = Sgd.fit(self, job)
     model.load_state_dict(before)
     return result
+
+
+def go_on_elsewhere(self, job):
+    """Resume, and lose a little of what was learned."""
+    import torch
+
+    if job.resume_from is not None:
+        step = job.on_step
+
+        def lose(number):
+            with torch.no_grad():
+                next(p for p in job.loaded.model.parameters() if p.requires_grad).mul_(0.999)
+            step(number)
+
+        job = replace(job, on_step=lose)
+    return TrlTrainer.fit(self, job)
 
 
 def answering(fault, check, change):
@@ -330,7 +352,7 @@ BAD = [
     attaching("draws its values anew", "adapter-seeded", draw_anew),
     attaching("changes the base as it saves", "adapter-keeps-base", change_base),
     attaching("stops gradients", "adapter-learns", detach),
-    attaching("returns the base", "adapter-takes-part", lambda _s, base, _found: base),
+    attaching("is switched off", "adapter-takes-part", switch_off),
     fitting("trains on prompts too", "trainer-loss", fit=lambda self, job: Sgd.fit(self, replace(job, rows=_AllSupervised(job.rows)))),
     fitting("says other updates", "trainer-result", lambda _s, _j, result: replace(result, steps=result.steps + 1)),
     fitting("loses its loss", "trainer-result", lambda _s, _j, result: replace(result, train_loss=float("nan"))),
@@ -344,6 +366,7 @@ BAD = [
     fitting("learns nothing", "trainer-learns", fit=learn_nothing),
     fitting("is random", "trainer-seeded", shake),
     fitting("does not stop", "trainer-stops", fit=lambda self, job: Sgd.fit(self, replace(job, stop_reason=lambda: None))),
+    made("trainer", TrlTrainer, "loses something as it resumes", "trainer-resumes", fit=go_on_elsewhere),
     answering("sorts by length", "generator-order", by_length),
     answering("drops an answer", "generator-answers", lambda *asked: own(*asked)[1:]),
     answering("returns texts", "generator-answers", lambda *asked: [each.text for each in own(*asked)]),

@@ -95,6 +95,7 @@ BAD = [
     bundle("names an unknown trainer", "bundle-backends", spec=spec(train={"backend": "acme-trainer"})),
     bundle("names an unknown formatter", "bundle-backends", spec=spec(data={"formatter": "acme-rows"})),
     bundle("has a path of the author", "bundle-portable", spec=spec(data={"source": "/home/me/rows.jsonl"})),
+    bundle("has values that no file can hold", "bundle-json", spec=RunSpec.model_construct(seed="seven")),
     observing("raises at a step", "observer-takes-run", step_logged=lambda _s, record: 1 / 0),
     observing("raises at the end", "observer-takes-run", run_finished=lambda _s, run: run.no_such_thing),
     observing("needs a loss in each record", "observer-odd-records", step_logged=_read_loss),

@@ -19,9 +19,9 @@ class Sgd:
             row, losses, start = job.rows[step % len(job.rows)], [], 0
             for length in row.lengths:  # each sample alone, so that none sees another
                 part = slice(start, start + length)
-                ids = torch.tensor([row.input_ids[part]], device=job.loaded.device)
+                ids = torch.tensor([[int(each) for each in row.input_ids[part]]], device=job.loaded.device)
                 found = torch.nn.functional.cross_entropy(model(ids).logits[0, :-1], ids[0, 1:], reduction="none")
-                losses.append(found[torch.tensor(row.supervised[part][1:]).bool()])
+                losses.append(found[[bool(each) for each in row.supervised[part][1:]]])
                 start += length
             loss = torch.cat(losses).mean()
             loss.backward()

@@ -26,8 +26,8 @@ def has_columns(case: Case) -> str | None:
             return f"{name} is a {type(value).__name__}"
         if not all(isinstance(each, str) and each for each in value):
             return f"{name} holds something else than names"
-    version = getattr(case.thing, "version", "1")
-    return None if isinstance(version, str) else f"version is a {type(version).__name__}"
+    version = getattr(case.thing, "version", None)
+    return None if version is None or isinstance(version, str) else f"version is a {type(version).__name__}"
 
 
 @check(
