@@ -38,8 +38,7 @@ class Evaluation:
         label_likelihood: task -> JSON values from ``score_label_likelihood``; empty when that was not asked for.
         trust: what the answers' confidence is worth, from ``trust.judge_confidence``; empty where none has one.
         held_out_loss: of the rows, as ``workflow.held_out.told`` gives it; empty when that was not asked for.
-        drafts: task -> tokens of its answers, drafted tokens, and the share of them that was right; empty where none was
-            drafted.
+        drafts: task -> tokens of its answers, drafted ones, and the share that was right; empty where none was drafted.
         constrained: task -> score of answers that had to keep to their form; empty when that was not asked for.
         contracts: what each source is, as the tasks know it.
         warnings: what makes figures or intervals less certain than they look, each a sentence.
@@ -92,19 +91,16 @@ class Evaluation:
             "contracts": [contract.to_json() for contract in self.contracts.members],
             "warnings": list(self.warnings),
         }
-        if self.without_overlap:
-            values["without_overlap"] = {name: score_to_json(score) for name, score in self.without_overlap.items()}
-        if self.label_likelihood:  # under the key that files have had from the beginning
-            values["closed"] = {name: dict(found) for name, found in self.label_likelihood.items()}
-        if self.trust:
-            values["trust"] = dict(self.trust)
-        if self.held_out_loss:
-            values["held_out_loss"] = dict(self.held_out_loss)
-        if self.constrained:
-            found = {name: score_to_json(score) for name, score in self.constrained.items()}
-            values["constrained"] = {name: {**score, "decoding": "constrained"} for name, score in found.items()}
-        if self.drafts:
-            values["drafts"] = {name: dict(found) for name, found in self.drafts.items()}
+        constrained = {name: score_to_json(score) for name, score in self.constrained.items()}
+        asked_for = {
+            "without_overlap": {name: score_to_json(score) for name, score in self.without_overlap.items()},
+            "closed": {name: dict(found) for name, found in self.label_likelihood.items()},  # the key of the beginning
+            "trust": dict(self.trust),
+            "held_out_loss": dict(self.held_out_loss),
+            "constrained": {name: {**score, "decoding": "constrained"} for name, score in constrained.items()},
+            "drafts": {name: dict(found) for name, found in self.drafts.items()},
+        }
+        values.update({key: found for key, found in asked_for.items() if found})
         return values
 
 
