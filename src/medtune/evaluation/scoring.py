@@ -38,8 +38,7 @@ class Evaluation:
         label_likelihood: task -> JSON values from ``score_label_likelihood``; empty when that was not asked for.
         trust: what the answers' confidence is worth, from ``trust.judge_confidence``; empty where none has one.
         held_out_loss: of the rows, as ``workflow.held_out.told`` gives it; empty when that was not asked for.
-        drafts: task -> tokens of answers, drafted ones and the share that was right; empty where there are none.
-        constrained: task -> score of answers that had to keep to their form; empty when not asked for.
+        drafts, constrained: task -> how much of its answers was drafted and right; score of answers kept to their form.
         contracts: what each source is, as the tasks know it.
         warnings: what makes figures or intervals less certain than they look, each a sentence.
     """
@@ -96,8 +95,7 @@ class Evaluation:
             "constrained": scores_to_json(self.constrained, decoding="constrained"),
             "drafts": {name: dict(found) for name, found in self.drafts.items()},
         }
-        values.update({key: found for key, found in asked_for.items() if found})
-        return values
+        return values | {key: found for key, found in asked_for.items() if found}
 
 
 def find_task(example: Example, tasks: Sequence[Task]) -> Task | None:
