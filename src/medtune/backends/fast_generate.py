@@ -59,8 +59,7 @@ def fast_generate(
         prompts: token ids and the most new tokens of each.
         spec: ``batch_size`` is the number of sequences decoded together, ``memory_gib`` bounds the memory taken.
         counts: filled with how many tokens were drafted for each answer, and how many of them accepted, by its index.
-        constrained: whether answers keep to the forms of their drafts, of which every request must have one, first text and
-            choices included.
+        constrained: whether answers keep to the forms of their drafts, of which every request must have one.
 
     Raises:
         UnsupportedError: the model is none that the decoder can run.
@@ -83,8 +82,7 @@ def fast_generate(
                 wanted = max(1, (wanted or min(len(prompts), _SLOTS * 8)) // 2)
             if device.type == "cuda":
                 torch.cuda.empty_cache()  # so that training finds the memory in one piece
-    if counts is not None:
-        counts.update(answers.counts)
+    (counts if counts is not None else {}).update(answers.counts)
     return [answers[i] for i in range(len(prompts))]
 
 

@@ -1,10 +1,11 @@
 """The JSON values of a task's score, as files and ``--json`` have them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from medtune.plugins.contracts import TaskScore
 
-__all__ = ["score_to_json"]
+__all__ = ["score_to_json", "scores_to_json"]
 
 
 def score_to_json(score: TaskScore) -> dict[str, Any]:
@@ -20,6 +21,11 @@ def score_to_json(score: TaskScore) -> dict[str, Any]:
         "no_interval": dict(score.no_interval),
         "shows_points": _shown(score),
     }
+
+
+def scores_to_json(scores: Mapping[str, TaskScore], **more: str) -> dict[str, dict[str, Any]]:
+    """Return name -> the JSON values of a score, and ``more`` with each."""
+    return {name: {**score_to_json(score), **more} for name, score in scores.items()}
 
 
 def _shown(score: TaskScore) -> float | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from medtune.errors import PluginError, SpecError
 from medtune.evaluation.predictions import read_predictions, write_predictions
-from medtune.evaluation.score_json import score_to_json
+from medtune.evaluation.score_json import scores_to_json
 from medtune.evaluation.task_contracts import Contracts
 from medtune.evaluation.tasks import own_tasks
 from medtune.plugins.contracts import Example, Prediction, Task, TaskScore
@@ -38,9 +38,7 @@ class Evaluation:
         label_likelihood: task -> JSON values from ``score_label_likelihood``; empty when that was not asked for.
         trust: what the answers' confidence is worth, from ``trust.judge_confidence``; empty where none has one.
         held_out_loss: of the rows, as ``workflow.held_out.told`` gives it; empty when that was not asked for.
-        drafts: task -> tokens of its answers, drafted tokens, and the share of them that was right; empty where none was
-            drafted.
-        constrained: task -> score of answers that had to keep to their form; empty when that was not asked for.
+        drafts, constrained: task -> how much of its answers was drafted and right; score of answers kept to their form.
         contracts: what each source is, as the tasks know it.
         warnings: what makes figures or intervals less certain than they look, each a sentence.
     """
@@ -81,31 +79,23 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Return the scores as JSON values, without nan."""
         values: dict[str, Any] = {
-            "tasks": {name: score_to_json(score) for name, score in self.tasks.items()},
-            "sources": {
-                source: {name: score_to_json(score) for name, score in scores.items()}
-                for source, scores in self.sources.items()
-            },
+            "tasks": scores_to_json(self.tasks),
+            "sources": {source: scores_to_json(scores) for source, scores in self.sources.items()},
             "unmatched": self.unmatched,
             "macro_score": self.macro_score,
             "over_sources": self.over_sources,
             "contracts": [contract.to_json() for contract in self.contracts.members],
             "warnings": list(self.warnings),
         }
-        if self.without_overlap:
-            values["without_overlap"] = {name: score_to_json(score) for name, score in self.without_overlap.items()}
-        if self.label_likelihood:  # under the key that files have had from the beginning
-            values["closed"] = {name: dict(found) for name, found in self.label_likelihood.items()}
-        if self.trust:
-            values["trust"] = dict(self.trust)
-        if self.held_out_loss:
-            values["held_out_loss"] = dict(self.held_out_loss)
-        if self.constrained:
-            found = {name: score_to_json(score) for name, score in self.constrained.items()}
-            values["constrained"] = {name: {**score, "decoding": "constrained"} for name, score in found.items()}
-        if self.drafts:
-            values["drafts"] = {name: dict(found) for name, found in self.drafts.items()}
-        return values
+        asked_for = {
+            "without_overlap": scores_to_json(self.without_overlap),
+            "closed": {name: dict(found) for name, found in self.label_likelihood.items()},  # the key of the beginning
+            "trust": dict(self.trust),
+            "held_out_loss": dict(self.held_out_loss),
+            "constrained": scores_to_json(self.constrained, decoding="constrained"),
+            "drafts": {name: dict(found) for name, found in self.drafts.items()},
+        }
+        return values | {key: found for key, found in asked_for.items() if found}
 
 
 def find_task(example: Example, tasks: Sequence[Task]) -> Task | None:

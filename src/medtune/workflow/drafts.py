@@ -1,20 +1,54 @@
 """Drafts of answers: the form that a task expects of one, as the token ids with which the model was trained to write it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from medtune.data.encode import Encoder
 from medtune.errors import DataError
 from medtune.evaluation.scoring import find_task
-from medtune.plugins.contracts import AnswerForm, Completion, Draft, Example, Prediction, Task
+from medtune.plugins.contracts import AnswerForm, Completion, Draft, Example, GenerationRequest, Prediction, Task
 
-__all__ = ["draft_of", "drafts_of", "drafts_told", "form_of"]
+__all__ = ["KeptCompletions", "draft_of", "drafts_of", "form_of"]
 
 _UNLIKE = 3
 """Tokens at the beginning of an answer that may differ from those of its text alone, by what the template puts before it."""
 
 _Span = tuple[int, int]
+
+
+class KeptCompletions:
+    """Asks a model and keeps what it said, for what is told of drafts.
+
+    Args:
+        answer: requests -> their completions in order.
+    """
+
+    def __init__(self, answer: Callable[[Sequence[GenerationRequest]], Sequence[Completion]]) -> None:
+        self._answer = answer
+        self._completions: Sequence[Completion] = ()
+
+    def __call__(self, requests: Sequence[GenerationRequest]) -> Sequence[Completion]:
+        """Return the completions of requests."""
+        self._completions = self._answer(requests)
+        return self._completions
+
+    def drafts_told(self, predictions: Sequence[Prediction]) -> dict[str, dict[str, Any]]:
+        """Return task -> ``answer_tokens``, ``drafted_tokens`` and ``accepted_share``; empty where nothing was drafted.
+
+        Args:
+            predictions: read from the completions, in the same order.
+        """
+        sums: dict[str, list[int]] = {}
+        for prediction, found in zip(predictions, self._completions, strict=True):
+            counts = sums.setdefault(prediction.example.task or "", [0, 0, 0])
+            for i, count in enumerate((len(found.token_ids), found.drafted_tokens, found.accepted_tokens)):
+                counts[i] += count
+        return {
+            task: {"answer_tokens": tokens, "drafted_tokens": drafted, "accepted_share": round(accepted / drafted, 4)}
+            for task, (tokens, drafted, accepted) in sorted(sums.items())
+            if drafted
+        }
 
 
 def drafts_of(examples: Sequence[Example], encoder: Encoder, tasks: Sequence[Task]) -> list[Draft | None]:
@@ -38,25 +72,6 @@ def form_of(example: Example, task: Task | None) -> AnswerForm | None:
     propose = getattr(task, "draft", None)
     found: AnswerForm | None = propose(example) if propose else None
     return found
-
-
-def drafts_told(predictions: Sequence[Prediction], completions: Sequence[Completion]) -> dict[str, dict[str, Any]]:
-    """Return task -> ``answer_tokens``, ``drafted_tokens`` and ``accepted_share``; empty where nothing was drafted.
-
-    Args:
-        predictions: of scored rows.
-        completions: the answers that they were read from, in the same order.
-    """
-    sums: dict[str, list[int]] = {}
-    for prediction, found in zip(predictions, completions, strict=True):
-        counts = sums.setdefault(prediction.example.task or "", [0, 0, 0])
-        for i, count in enumerate((len(found.token_ids), found.drafted_tokens, found.accepted_tokens)):
-            counts[i] += count
-    return {
-        task: {"answer_tokens": tokens, "drafted_tokens": drafted, "accepted_share": round(accepted / drafted, 4)}
-        for task, (tokens, drafted, accepted) in sorted(sums.items())
-        if drafted
-    }
 
 
 def draft_of(

@@ -22,7 +22,7 @@ from medtune.runs.durable import replace_file
 from medtune.specs import RunSpec
 from medtune.workflow.answering import Answering
 from medtune.workflow.constrained import score_constrained
-from medtune.workflow.drafts import drafts_of, drafts_told
+from medtune.workflow.drafts import KeptCompletions, drafts_of
 from medtune.workflow.held_out import measure, require_losses, rows_of
 from medtune.workflow.kept_answers import AnswerFiles
 
@@ -66,16 +66,11 @@ def assess(
     answering, alpha = Answering(loaded, spec, host), spec.eval.alpha
     answer = answering.answer if alpha is None else answering.answer_surely
     began = time.perf_counter()
-    completions: list[Completion] = []
-
-    def kept(requests: Sequence[GenerationRequest]) -> Sequence[Completion]:
-        completions.extend(answer(requests))
-        return completions
-
+    kept = KeptCompletions(answer)
     predictions = answers_by(kept, answering.encoder, examples, spec, host)
     seconds = time.perf_counter() - began
     evaluation = score_predictions(predictions, host.all("task"), overlapping=overlapping, alpha=alpha)
-    evaluation = replace(evaluation, drafts=drafts_told(predictions, completions))
+    evaluation = replace(evaluation, drafts=kept.drafts_told(predictions))
     if alpha is not None and all(prediction.confidence is None for prediction in predictions):
         told = f"when to trust an answer is not known: eval.backend '{spec.eval.backend}' gives no log-probabilities"
         evaluation = replace(evaluation, warnings=[*evaluation.warnings, told])

@@ -106,7 +106,8 @@ class Drafter:
         most = min(most, self._limit - self.known - 1)
         if most < 1:
             return []
-        for kind, source in [*(("form", form) for form in self._forms), ("copy", self._copy)]:
+        sources: list[tuple[str, _Form | _Copy]] = [("form", form) for form in self._forms]
+        for kind, source in [*sources, ("copy", self._copy)]:
             trust = self._trusts[kind]
             trust.compare(self._memory.right[kind], self.known)
             if trust.waits_until <= self.known:
