@@ -99,7 +99,7 @@ def test_what_others_write_into_a_shared_folder_is_no_fault_of_the_exporter(sour
     assert guarded_of("exporter", export=beside).export(source, place, {}).path == place
 
 
-@pytest.mark.parametrize("facts", [None, {"a": object()}, ["a"]], ids=str)
+@pytest.mark.parametrize("facts", [None, {"a": object()}, ["a"]], ids=["nothing", "an object", "a list"])
 def test_what_was_published_is_told_in_json_values(facts):
     thing = SimpleNamespace(publish=lambda *_: facts)
     with pytest.raises(PluginContractError, match=r"exporter 'ill'\.publish returned no JSON"):

@@ -1,5 +1,8 @@
 """Checks on bundles."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# What foreign code gives may be anything, whatever its types say.
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,8 @@
 """Checks on formatters."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# What foreign code gives may be anything, whatever its types say.
+
 import copy
 import inspect
 from collections.abc import Mapping, Sequence

@@ -1,5 +1,8 @@
 """Checks on generators, on a tiny base with an adapter."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# What foreign code gives may be anything, whatever its types say.
+
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

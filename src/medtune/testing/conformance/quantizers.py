@@ -1,5 +1,8 @@
 """Checks on quantizers, on a tiny base."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# What foreign code gives may be anything, whatever its types say.
+
 from typing import Any
 
 from medtune.errors import SpecError

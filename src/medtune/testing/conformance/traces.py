@@ -1,5 +1,8 @@
 """What code can leave behind in a process, as a value that is compared before and after."""
 
+# pyright: reportUnnecessaryIsInstance=false
+# What foreign code gives may be anything, whatever its types say.
+
 import builtins
 import contextlib
 import gc
