@@ -64,7 +64,8 @@ def main(question: str, answer: str) -> None:
     """Import the plugin that ``question`` (JSON) names, ask its hooks, and write what was seen into ``answer``."""
     asked = json.loads(question)
     sys.path[:] = asked["path"]
-    import numpy  # noqa: F401, ICN001 # pyright: ignore[reportUnusedImport] - it filters warnings as it is imported, and plugins may import it
+    # It filters warnings as it is imported, and plugins may import it.
+    import numpy  # noqa: F401, ICN001 # pyright: ignore[reportUnusedImport]
 
     from medtune.plugins.host import create_host
 
