@@ -223,7 +223,9 @@ def _coded(row: _LabelRow) -> tuple[float, float, float, float, float]:
     if not row.of.are_codes:
         return 0.0, 0.0, 0.0, 0.0, 0.0
     found = row.found or frozenset[str]()
-    above, claimed = (frozenset(x for code in codes for x in hierarchy_of(code)) for codes in (row.gold, found))
+    above, claimed = (
+        frozenset(x for code in codes - row.of.negative for x in hierarchy_of(code)) for codes in (row.gold, found)
+    )
     same = row.found is not None and {category_of(c) for c in found} == {category_of(c) for c in row.gold}
     return 1.0, float(same), float(len(above & claimed)), float(len(claimed)), float(len(above))
 

@@ -3,16 +3,16 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from medtune.evaluation.icd import are_codes, as_code
+from medtune.evaluation.icd import are_codes, are_of_the_ninth, as_code
 from medtune.evaluation.medtuned import HALLMARKS, NLI_LABELS, RELATIONS
 from medtune.evaluation.recognition import answer_of
 from medtune.evaluation.task_contracts import Contracts, TaskContract
 from medtune.evaluation.tasks.labels import Inventory, bare_answer
 from medtune.plugins.contracts import Prediction
 
-__all__ = ["LabelSet", "label_separator", "label_set_of", "label_sets_of", "negative_of"]
+__all__ = ["LabelSet", "label_separator", "label_set_of", "label_sets_of", "negative_of", "says_something"]
 
 _NONE = "None"
 _SEPARATORS = (";", "|", "\n", ",")
@@ -40,12 +40,16 @@ class LabelSet:
         negative: labels that say "nothing of it".
         is_multi: whether an answer may hold several; a negative label is then the empty set.
         are_codes: whether the labels are codes of the ICD.
+        codes: code without its point -> label.
+        ninth: whether they are of the ninth revision.
     """
 
     inventory: Inventory
     negative: frozenset[str] = frozenset()
     is_multi: bool = False
     are_codes: bool = False
+    codes: Mapping[str, str] = field(default_factory=dict[str, str])
+    ninth: bool = False
 
     def read(self, text: str) -> frozenset[str] | None:
         """Return the labels that ``text`` is; None for an invalid answer: any part of it is no label."""
@@ -71,8 +75,8 @@ class LabelSet:
 
     def _find(self, text: str) -> str | None:
         found = self.inventory.find(text)
-        if found is None and self.are_codes and (code := as_code(text)) is not None:
-            return self.inventory.find(code) or code
+        if found is None and self.are_codes and (code := as_code(text, ninth=self.ninth)) is not None:
+            return self.codes.get(_pointless(code), code)
         return found
 
     def _as_set(self, labels: Iterable[str]) -> frozenset[str]:
@@ -103,16 +107,14 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
     separator = given.separator or (label_separator(Counter(golds)) if contract is None else "")
     is_multi = given.kind == "multi-label" or (contract is None and (is_hallmarks or bool(separator)))
     parts = (split if is_hallmarks else _parts(bare, separator)) if is_multi else bare
-    if not is_multi and are_codes({*parts}):
-        codes = [as_code(part) or part for part in parts]
-        return LabelSet(Inventory([*given.labels, *codes], given.aliases, rows=None), are_codes=True)
+    if are_codes(says_something([*given.labels, *parts])):
+        return _coded(parts, given, is_multi=is_multi)
     is_medtuned = is_hallmarks or bool({*HALLMARKS} & {*parts})
     known = given.labels or ((_NONE, *HALLMARKS) if is_medtuned else ((_NONE,) if is_multi else ()))
     aliases = {**_ALIASES, **given.aliases} if is_medtuned else given.aliases
     inventory = Inventory([*known, *parts], aliases, rows=len(golds))
     negative = given.negative or ((_NONE,) if is_medtuned else negative_of(inventory.labels))
-    codes_only = are_codes({*parts} - {_NONE})
-    return LabelSet(inventory, _present(inventory, negative), is_multi, codes_only)
+    return LabelSet(inventory, _present(inventory, negative), is_multi)
 
 
 def label_sets_of(
@@ -160,6 +162,26 @@ def negative_of(labels: Iterable[str], *, of_relations: bool = False) -> tuple[s
     is_pair = len({label.casefold() for label in found}) == 2  # noqa: PLR2004 - two labels
     words = _NOTHING | _NO if is_pair or of_relations else _NOTHING
     return tuple(label for label in found if label.casefold() in words)
+
+
+def says_something(labels: Iterable[str]) -> list[str]:
+    """Return the labels but for those that say "nothing of it"."""
+    return [label for label in labels if label.strip().casefold() not in _NOTHING]
+
+
+def _coded(parts: Iterable[str], given: TaskContract, *, is_multi: bool) -> LabelSet:
+    """Return the set of codes of the ICD, each with its point, and of what else stands among them."""
+    labels = [*([_NONE] if is_multi else []), *given.labels, *parts]
+    ninth = are_of_the_ninth(labels)
+    written = [as_code(label, ninth=ninth) or label for label in labels]
+    inventory = Inventory(written, given.aliases, rows=None)
+    negative = given.negative or tuple(label for label in inventory.labels if label.casefold() in _NOTHING)
+    codes = {_pointless(label): label for label in inventory.labels if as_code(label)}
+    return LabelSet(inventory, _present(inventory, negative), is_multi, are_codes=True, codes=codes, ninth=ninth)
+
+
+def _pointless(code: str) -> str:
+    return code.replace(".", "")
 
 
 def _parts(texts: Iterable[str], separator: str) -> list[str]:
