@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support, precision_score
 
 from medtune.errors import DataError
 from medtune.evaluation.recognition import HALLMARKS, NLI_LABELS, NO_RELATION, RELATIONS
@@ -158,10 +158,40 @@ def test_hallmarks_are_read_whatever_joins_them(predict_of):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "cancer", "None, Inducing angiogenesis (A)", "Inducing angiogenesis (A), and more"]
+    "text",
+    ["", "cancer", "None, Inducing angiogenesis (A)", "Inducing angiogenesis (A), as told by the many vessels of it"],
 )
-def test_a_list_with_a_part_that_is_no_label_is_wrong_as_a_whole(text, predict_of):
+def test_a_list_without_labels_or_with_prose_is_wrong_as_a_whole(text, predict_of):
     for gold in ("None", "Inducing angiogenesis (A)"):
         score = ClassificationTask().score([predict_of(text, gold)])
         assert (score.metrics["accuracy"], score.metrics["set_f1"]) == (0, 0)
         assert score.failures["invalid_answer"] == 1
+
+
+def test_a_part_that_is_no_label_is_one_wrong_label_and_leaves_the_others_right(predict_of):
+    golds = ["fever; cough", "cough", "rash; fever", "rash", "none", "fever"] * 5
+    rows = [predict_of(f"{gold}; sneezing" if gold != "none" else "sneezing", gold) for gold in golds]
+    score = ClassificationTask().score(rows)
+    gold = [set(g.split("; ")) - {"none"} for g in golds]
+    kept = ["cough", "fever", "rash", "sneezing"]
+    matrix = [[[label in row for label in kept] for row in rows] for rows in (gold, [g | {"sneezing"} for g in gold])]
+    assert score.metrics["micro_f1"] == pytest.approx(f1_score(*matrix, average="micro"))
+    assert score.metrics["set_f1"] == pytest.approx(f1_score(*matrix, average="samples"))
+    assert (score.metrics["micro_recall"], score.metrics["accuracy_lenient"]) == (1, 0)
+    assert score.failures["invalid_answer"] == pytest.approx(1 / 6)
+
+
+def test_a_relation_that_no_gold_answer_has_is_claimed_in_vain(predict_of):
+    golds = (["causes"] * 2 + ["none"] * 3 + ["treats"]) * 5
+    answers = ["prevents" if gold == "none" and i % 2 else gold for i, gold in enumerate(golds)]
+    score = RelationTask().score([predict_of(a, g) for a, g in zip(answers, golds, strict=True)])
+    kept = ["causes", "treats", "prevents"]
+    for name, figure in (("micro_f1", f1_score), ("micro_precision", precision_score)):
+        assert score.metrics[name] == pytest.approx(figure(golds, answers, labels=kept, average="micro"))
+    assert score.metrics["micro_precision"] < 1
+
+
+@pytest.mark.parametrize("text", ["", "I cannot tell", "unknown", "no relation", "it is not said what either does here"])
+def test_an_answer_that_claims_nothing_is_no_claim_in_vain(text, predict_of):
+    rows = [predict_of("causes", "causes"), predict_of(text, "none")] * 3
+    assert RelationTask().score(rows).metrics["micro_precision"] == 1

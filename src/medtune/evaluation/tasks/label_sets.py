@@ -21,6 +21,11 @@ _LONGEST = 60
 _REPEATED = 3
 _MOST_SOUGHT = 200  # labels that are looked for in a sentence
 _RECOMBINED = 0.8
+_FEW_WORDS = 3
+_UNKNOWN = re.compile(
+    r"\b(?:unknown|unclear|unsure|uncertain|idea|sorry|cannot|can't|not\s+sure|know|undetermined|unable|insufficient|invalid)\b",
+    re.IGNORECASE,
+)
 _NOTHING = frozenset({
     "none", "no relation", "no relations", "no_relation", "norelation", "not related", "unrelated", "no interaction",
     "no_interaction", "no-relation", "n/a", "null", "cid:none", "no label", "no finding", "no findings",
@@ -52,17 +57,47 @@ class LabelSet:
     ninth: bool = False
 
     def read(self, text: str) -> frozenset[str] | None:
-        """Return the labels that ``text`` is; None for an invalid answer: any part of it is no label."""
+        """Return the labels that ``text`` is; None for an invalid answer, one without any label or with prose.
+
+        Where an answer may hold several, a short part that is no label counts as one that is never right.
+        """
         whole = self._find(text) or self._find(bare_answer(text))
         if whole is not None or not self.is_multi:
             return None if whole is None else self._as_set({whole})
+        found, strays = self._parted(bare_answer(text))
+        if not found or (len(found) + len(strays) > 1 and found & self.negative):
+            return None
+        return self._as_set(found | strays)
+
+    def strays(self, text: str) -> frozenset[str]:
+        """Return the short texts that an invalid answer gives in the place of labels: wrong ones, not none.
+
+        What says that nothing is known, or nothing there, claims no label.
+        """
         bare = bare_answer(text)
+        if self.is_multi:
+            return self._parted(bare)[1]
+        return frozenset({bare.casefold()}) if self._looks_like_a_label(bare) else frozenset()
+
+    def _parted(self, bare: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the labels among the parts of an answer, and the other parts; none of either where one is prose."""
+        best: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
         for separator in _SEPARATORS:
-            parts = [self._find(bare_answer(part)) for part in bare.split(separator)]
-            labels = {part for part in parts if part is not None}
-            if None not in parts:
-                return None if len(labels) > 1 and labels & self.negative else self._as_set(labels)
-        return None
+            parts = [bare_answer(part) for part in bare.split(separator)]
+            known = {part: label for part in parts if (label := self._find(part)) is not None}
+            others = [part for part in parts if part and part not in known]
+            found = frozenset(known.values()), frozenset(part.casefold() for part in others)
+            if known and not others and all(parts):
+                return found
+            is_best = len(found[0]) > len(best[0]) or (not best[0] and len(found[1]) > len(best[1]))
+            if is_best and all(map(self._looks_like_a_label, others)):
+                best = found
+        return best
+
+    def _looks_like_a_label(self, bare: str) -> bool:
+        most = max((len(label.split()) for label in self.inventory.labels), default=1)
+        is_short = 0 < len(bare) <= _LONGEST and "\n" not in bare and len(bare.split()) <= max(_FEW_WORDS, most)
+        return is_short and bare.casefold() not in _NOTHING | _NO and not _UNKNOWN.search(bare)
 
     def mentioned(self, text: str) -> frozenset[str] | None:
         """Return the labels that occur in ``text`` as whole words; None where it holds none, or none beside others."""
