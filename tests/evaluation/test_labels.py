@@ -191,7 +191,44 @@ def test_a_relation_that_no_gold_answer_has_is_claimed_in_vain(predict_of):
     assert score.metrics["micro_precision"] < 1
 
 
-@pytest.mark.parametrize("text", ["", "I cannot tell", "unknown", "no relation", "it is not said what either does here"])
+@pytest.mark.parametrize(
+    "text", ["", "I cannot tell", "unknown", "no relation", "it is not said what either does here"]
+)
 def test_an_answer_that_claims_nothing_is_no_claim_in_vain(text, predict_of):
     rows = [predict_of("causes", "causes"), predict_of(text, "none")] * 3
     assert RelationTask().score(rows).metrics["micro_precision"] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["This is not neutral.", "neither neutral nor else", "There is no neutral here", "Neutral is ruled out", "it isn't neutral",
+     "Neutral is wrong", "It cannot be neutral", "One denies that it is neutral"],
+)  # fmt: skip
+def test_a_label_that_is_denied_is_not_taken_leniently(text, predict_of):
+    assert NliTask().score([predict_of(text, "Neutral")]).metrics["accuracy_lenient"] == 0
+
+
+def test_what_a_denial_leaves_is_taken(predict_of):
+    rows = [
+        predict_of("Neutral, and not entailment", "Neutral"),
+        predict_of("It is no entailment but neutral", "Neutral"),
+    ]
+    assert NliTask().score(rows).metrics["accuracy_lenient"] == 1
+
+
+def test_of_labels_that_hold_each_other_the_longer_one_is_mentioned(predict_of):
+    rows = [
+        predict_of("She has bacterial pneumonia today", "bacterial pneumonia"),
+        predict_of("She has pneumonia today", "pneumonia"),
+        predict_of("The gene is not associated with it", "not associated"),
+        predict_of("The gene is associated with it", "associated"),
+        predict_of("\u60a3\u8005\u6709\u80ba\u708e\u3002", "\u80ba\u708e"),
+    ]
+    assert RelationTask().score(rows).metrics["accuracy_lenient"] == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["#### Neutral", "**Answer:** Neutral", "**Label**: neutral", "### Answer: **Neutral**"]
+)
+def test_headings_and_emphasis_around_a_label_are_taken_off(text, predict_of):
+    assert NliTask().score([predict_of(text, "Neutral")]).metrics["accuracy"] == 1
