@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from medtune.evaluation.icd import are_codes, are_of_the_ninth, as_code
 from medtune.evaluation.medtuned import HALLMARKS, NLI_LABELS, RELATIONS
+from medtune.evaluation.missing_text import is_missing
 from medtune.evaluation.recognition import answer_of
 from medtune.evaluation.task_contracts import Contracts, TaskContract
 from medtune.evaluation.tasks.labels import Inventory, bare_answer
@@ -96,7 +97,12 @@ class LabelSet:
 
     def _looks_like_a_label(self, bare: str) -> bool:
         most = max((len(label.split()) for label in self.inventory.labels), default=1)
-        is_short = 0 < len(bare) <= _LONGEST and "\n" not in bare and len(bare.split()) <= max(_FEW_WORDS, most)
+        is_short = (
+            len(bare) <= _LONGEST
+            and any(map(str.isalnum, bare))
+            and "\n" not in bare
+            and len(bare.split()) <= max(_FEW_WORDS, most)
+        )
         return is_short and bare.casefold() not in _NOTHING | _NO and not _UNKNOWN.search(bare)
 
     def mentioned(self, text: str) -> frozenset[str] | None:
@@ -130,7 +136,7 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
         DataError: there are too many different answers to be labels.
     """
     given = contract or TaskContract("", "inference", "")
-    bare = [bare_answer(gold) for gold in golds]
+    bare = [bare_answer(gold) for gold in golds if not is_missing(gold)]
     if task != "classification":
         usual = NLI_LABELS if task == "nli" else RELATIONS
         known = given.labels or (usual if not bare or {*usual} & {*bare} else ())
