@@ -73,8 +73,8 @@ def choice_in(text: str, options: Mapping[str, str], *, lenient: bool = False) -
     """
     known = options or dict.fromkeys("ABCDEFGHIJ", "")
     composed = normal(text)
-    plain = composed.translate(_FULL_WIDTH)
-    found = _quoted(composed, known) or _plain(plain, known)
+    plain = composed if composed.isascii() else composed.translate(_FULL_WIDTH)
+    found = (_quoted(composed, known) if options else None) or _plain(plain, known)
     return found if found is not None or not lenient else _within(plain, known)
 
 

@@ -96,13 +96,9 @@ class LabelSet:
         return best
 
     def _looks_like_a_label(self, bare: str) -> bool:
-        most = max((len(label.split()) for label in self.inventory.labels), default=1)
-        is_short = (
-            len(bare) <= _LONGEST
-            and any(map(str.isalnum, bare))
-            and "\n" not in bare
-            and len(bare.split()) <= max(_FEW_WORDS, most)
-        )
+        if len(bare) > _LONGEST or "\n" in bare or not any(map(str.isalnum, bare)):
+            return False
+        is_short = len(bare.split()) <= max(_FEW_WORDS, self.inventory.most_words)
         return is_short and bare.casefold() not in _NOTHING | _NO and not _UNKNOWN.search(bare)
 
     def mentioned(self, text: str) -> frozenset[str] | None:

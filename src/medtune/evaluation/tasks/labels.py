@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from medtune.errors import DataError
 from medtune.evaluation.plain_text import normal
@@ -15,6 +16,7 @@ _MOST_LABELS = 1000
 """More different answers than this are free text under a wrong task name, unless each is given several times."""
 _REPEATED = 3
 
+_SHORT = 60
 _FENCE = re.compile(r"^```\w*$")
 _LEAD_IN = re.compile(
     r"^(?:#{1,6}\s*)?[*_]*(?:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:answer|label|class|relation|output)[*_]*(?:\s+is)?\s*[:=]?[*_]*\s+"
@@ -50,6 +52,7 @@ class Inventory:
                 "another task, such as 'qa'"
             )
         self.labels = sorted(self._by_key.values())
+        self.most_words = max((len(label.split()) for label in self.labels), default=0)
         for alias, label in (aliases or {}).items():
             self._by_key.setdefault(_key(alias), label)
 
@@ -67,6 +70,15 @@ def bare_answer(text: str) -> str:
 
     An answer of several lines stays as it is, so that a label with an essay behind it is no label.
     """
+    return _bare_short(text) if len(text) <= _SHORT else _bare(text)
+
+
+@lru_cache(maxsize=4096)  # labels are the same ones again and again
+def _bare_short(text: str) -> str:
+    return _bare(text)
+
+
+def _bare(text: str) -> str:
     lines = [line for raw in text.split("\n") if (line := raw.strip()) and not _FENCE.match(line)]
     joined = "\n".join(lines).strip(_WRAPPING)
     answer = _HEADING.sub("", _LEAD_IN.sub("", joined, count=1)).strip(_WRAPPING)

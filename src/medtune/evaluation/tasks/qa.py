@@ -175,6 +175,8 @@ def _read(text: str, kind: Kind, example: Example) -> Answer:
         return Answer(kind, choice_in(final, options_in(question_of(example))))
     if kind == "decision":
         bare = bare_answer(final)
+        if (plain := bare.lower()) in _DECISIONS:  # as nearly all are
+            return Answer(kind, plain)
         found = _DECISION.match(bare)
         is_said = found and not _is_open(bare, found[1]) and not is_denied(bare, 0, found.end())
         return Answer(kind, found[1].lower() if found and is_said else None)
