@@ -16,7 +16,7 @@ _UNITS = {
 }  # fmt: skip
 """Units of other languages: their English names. Chinese in order of length."""
 _NUMBER = re.compile(
-    rf"(?<![^\W{NO_SPACES}])(?<![.,])(\d+(?:[.,]\d+)*)\s*"
+    rf"(?-i:(?<![^\W{NO_SPACES}]))(?<![.,])(\d+(?:[.,]\d+)*)\s*"
     r"(%|(?:mcg|\u00b5g|\u03bcg|ug|mg|kg|g|ml|dl|mmol|mol|mm|cm|iu|units?|l|hours?|days?|weeks?|months?|years?)"
     rf"(?:/(?:kg|dl|ml|l|day|d|h|hour|min))?(?![a-z])|{'|'.join(unit + '(?![a-z])' * unit.isascii() for unit in _UNITS)})?",
     re.IGNORECASE,
