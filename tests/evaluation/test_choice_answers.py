@@ -33,7 +33,9 @@ def test_options_are_found_by_lines_or_in_one_line(question, expected):
 @pytest.mark.parametrize(
     "text",
     ["B", "b", "(b)", "B.", "B)", "b. warfarin", "B: warfarin", "(B) warfarin", "Option B", "OPTION B IS CORRECT", "Answer: B",
-     "The answer is B.", "warfarin", "Warfarin.", "**B**"],
+     "The answer is B.", "warfarin", "Warfarin.", "**B**",
+     "B\n\nIt works well.", "**Answer:** B", "**Answer**: B", "#### B", "### Final answer: **B**", "B\nRationale: option A is wrong",
+     "\uff22", "\uff08\uff22\uff09", "B\u3001warfarin", "\u7b54\u6848\uff1aB", "\u7b54\u6848\u662fB\u3002", "\u9009B"],
 )  # fmt: skip
 def test_an_option_alone_is_read_strictly(text):
     assert choice_in(text, options_in(LETTERED)) == "B"
@@ -62,6 +64,16 @@ def test_an_option_in_a_sentence_is_read_leniently_only(text):
         "A or B",
         "",
         "The answer is a bit unclear",
+        "B is incorrect",
+        "B is not right",
+        "Option B is wrong",
+        "option (B) can be excluded",
+        "The answer B is wrong",
+        "The answer is A or B",
+        "neither A nor B",
+        "There is no warfarin here",
+        "warfarin is ruled out",
+        "\u7b54\u6848\u4e0d\u662fB",
     ],
 )
 def test_what_is_denied_or_open_names_no_option(text):
@@ -71,6 +83,40 @@ def test_what_is_denied_or_open_names_no_option(text):
 def test_several_options_are_read_whatever_their_order():
     options = options_in(LETTERED)
     assert choice_in("A, C", options) == choice_in("c and a", options) == choice_in("C;A", options) == "A,C"
+    assert choice_in("AC", options) == choice_in("CA", options) == choice_in("ac", options) == "A,C"
+    assert choice_in("A C", options) == choice_in("A\u3001C", options) == choice_in("A\nC", options) == "A,C"
+    assert choice_in("I think the answer is A and C", options, lenient=True) == "A,C"
+    assert choice_in("ca", options) is None
+    assert choice_in("AB", options_in("Group ?\nA. A\nB. B\nC. AB\nD. O")) == "C"
+
+
+@pytest.mark.parametrize(
+    "style",
+    ["{m}\uff0e{t}", "{m}\u3001{t}", "{m}\uff0e {t}", "- {m}. {t}", "* {m}) {t}", "{m} - {t}", "**{m}.** {t}", "**{m}**. {t}", "\uff08{m}\uff09{t}",
+     "{m}\uff1a{t}", "{m}: {t}"],
+)  # fmt: skip
+@pytest.mark.parametrize("parted", ["\n", "\uff1b ", " "])
+def test_options_are_found_whatever_marks_them(style, parted):
+    told = ["\u80ba\u708e", "\u54ee\u5598", "\u6d41\u611f"]
+    if style[0] in "-*" or " - " in style:
+        parted = "\n"  # in one line these are no marks
+    lines = [style.format(m=m, t=t) for m, t in zip("ABC", told, strict=True)]
+    options = options_in("\u54ea\u4e00\u4e2a\uff1f" + ("\n" if parted == "\n" else " ") + parted.join(lines))
+    assert dict(options) == dict(zip("ABC", told, strict=True))
+    assert choice_in(told[1], options) == choice_in(lines[1], options) == "B"
+
+
+def test_the_longer_of_two_options_is_the_one_that_a_sentence_states():
+    options = options_in("Which ?\nA. pneumonia\nB. bacterial pneumonia\nC. flu")
+    assert choice_in("This must be bacterial pneumonia here", options, lenient=True) == "B"
+    assert choice_in("This must be pneumonia here", options, lenient=True) == "A"
+    assert choice_in("This is not bacterial pneumonia, it is pneumonia", options, lenient=True) == "A"
+
+
+def test_an_answer_that_takes_itself_back_is_not_read_strictly():
+    options = options_in(LETTERED)
+    assert choice_in("A\nNo, the answer is B", options) is None
+    assert choice_in("A\nNo, the answer is B", options, lenient=True) == "B"
 
 
 def test_strict_and_lenient_accuracy_stand_side_by_side(predict_of):

@@ -8,8 +8,11 @@ import pytest
 from demo_base.generator import generate_rows
 from medtune.data.formatters.instruction import Alpaca
 from medtune.evaluation.gold_lint import GoldLint, lint_predictions
+from medtune.evaluation.scoring import bind, score_predictions
+from medtune.evaluation.source_survey import survey
 from medtune.evaluation.tasks import provide_tasks
 from medtune.plugins.contracts import Example, Prediction
+from medtune.specs import TaskSpec
 
 
 @pytest.fixture(scope="module")
@@ -243,3 +246,32 @@ def test_rows_that_ask_the_same_again_are_told_unless_a_document_holds_them_toge
     assert again(rows) == again(bare) == []
     kept = [replace(row, example=replace(row.example, document="d")) for row in rows * 3]
     assert again(kept) == []
+
+
+def told_of(predict_of, tasks, golds, declared=(), question="Is it so ?"):
+    rows = [predict_of(gold, gold, question=question, source="s") for gold in golds]
+    contracts = survey([row.example for row in rows], declared)
+    found = lint_predictions(rows, bind(tasks, contracts))
+    return contracts, {one.kind: (one.rows, one.of) for one in found if one.kind in ("unfit", "missing")}
+
+
+@pytest.mark.parametrize("kind", ["decision", "choice", "multi-label"])
+def test_gold_answers_that_a_declared_kind_does_not_fit_are_counted(kind, predict_of, tasks):
+    fits = {"decision": "yes", "choice": "B", "multi-label": "rash; cough"}[kind]
+    odd = {"multi-label": "none; rash"}.get(kind, "causes")
+    _contracts, found = told_of(
+        predict_of, tasks, [fits, fits, odd] * 6, [TaskSpec(source="s", kind=kind)], "Which ?\nA. x\nB. y"
+    )
+    assert found == {"unfit": (6, 18)}
+    assert told_of(predict_of, tasks, [fits] * 18, [TaskSpec(source="s", kind=kind)], "Which ?\nA. x\nB. y")[1] == {}
+
+
+@pytest.mark.parametrize("empty", ["nan", "NaN", "<NA>"])
+def test_an_empty_cell_is_told_and_makes_no_label(empty, predict_of, tasks):
+    contracts, found = told_of(predict_of, tasks, ["yes", "no"] * 10 + [empty])
+    assert ([c.kind for c in contracts.members], found) == (["decision"], {"missing": (1, 21)})
+    contracts, found = told_of(predict_of, tasks, ["sick", "well"] * 10 + [empty])
+    assert ([tuple(c.labels) for c in contracts.members], found) == ([("sick", "well")], {"missing": (1, 21)})
+    rows = [predict_of(gold, gold, source="s") for gold in ["sick", "well", empty]]
+    score = score_predictions(rows, bind(tasks, contracts)).tasks["classification"]
+    assert (score.metrics["accuracy"], set(score.details["labels"])) == (pytest.approx(2 / 3), {"sick", "well"})

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support, precision_score
 
 from medtune.errors import DataError
 from medtune.evaluation.recognition import HALLMARKS, NLI_LABELS, NO_RELATION, RELATIONS
@@ -158,10 +158,77 @@ def test_hallmarks_are_read_whatever_joins_them(predict_of):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "cancer", "None, Inducing angiogenesis (A)", "Inducing angiogenesis (A), and more"]
+    "text",
+    ["", "cancer", "None, Inducing angiogenesis (A)", "Inducing angiogenesis (A), as told by the many vessels of it"],
 )
-def test_a_list_with_a_part_that_is_no_label_is_wrong_as_a_whole(text, predict_of):
+def test_a_list_without_labels_or_with_prose_is_wrong_as_a_whole(text, predict_of):
     for gold in ("None", "Inducing angiogenesis (A)"):
         score = ClassificationTask().score([predict_of(text, gold)])
         assert (score.metrics["accuracy"], score.metrics["set_f1"]) == (0, 0)
         assert score.failures["invalid_answer"] == 1
+
+
+def test_a_part_that_is_no_label_is_one_wrong_label_and_leaves_the_others_right(predict_of):
+    golds = ["fever; cough", "cough", "rash; fever", "rash", "none", "fever"] * 5
+    rows = [predict_of(f"{gold}; sneezing" if gold != "none" else "sneezing", gold) for gold in golds]
+    score = ClassificationTask().score(rows)
+    gold = [set(g.split("; ")) - {"none"} for g in golds]
+    kept = ["cough", "fever", "rash", "sneezing"]
+    matrix = [[[label in row for label in kept] for row in rows] for rows in (gold, [g | {"sneezing"} for g in gold])]
+    assert score.metrics["micro_f1"] == pytest.approx(f1_score(*matrix, average="micro"))
+    assert score.metrics["set_f1"] == pytest.approx(f1_score(*matrix, average="samples"))
+    assert (score.metrics["micro_recall"], score.metrics["accuracy_lenient"]) == (1, 0)
+    assert score.failures["invalid_answer"] == pytest.approx(1 / 6)
+
+
+def test_a_relation_that_no_gold_answer_has_is_claimed_in_vain(predict_of):
+    golds = (["causes"] * 2 + ["none"] * 3 + ["treats"]) * 5
+    answers = ["prevents" if gold == "none" and i % 2 else gold for i, gold in enumerate(golds)]
+    score = RelationTask().score([predict_of(a, g) for a, g in zip(answers, golds, strict=True)])
+    kept = ["causes", "treats", "prevents"]
+    for name, figure in (("micro_f1", f1_score), ("micro_precision", precision_score)):
+        assert score.metrics[name] == pytest.approx(figure(golds, answers, labels=kept, average="micro"))
+    assert score.metrics["micro_precision"] < 1
+
+
+@pytest.mark.parametrize(
+    "text", ["", "I cannot tell", "unknown", "no relation", "it is not said what either does here"]
+)
+def test_an_answer_that_claims_nothing_is_no_claim_in_vain(text, predict_of):
+    rows = [predict_of("causes", "causes"), predict_of(text, "none")] * 3
+    assert RelationTask().score(rows).metrics["micro_precision"] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["This is not neutral.", "neither neutral nor else", "There is no neutral here", "Neutral is ruled out", "it isn't neutral",
+     "Neutral is wrong", "It cannot be neutral", "One denies that it is neutral"],
+)  # fmt: skip
+def test_a_label_that_is_denied_is_not_taken_leniently(text, predict_of):
+    assert NliTask().score([predict_of(text, "Neutral")]).metrics["accuracy_lenient"] == 0
+
+
+def test_what_a_denial_leaves_is_taken(predict_of):
+    rows = [
+        predict_of("Neutral, and not entailment", "Neutral"),
+        predict_of("It is no entailment but neutral", "Neutral"),
+    ]
+    assert NliTask().score(rows).metrics["accuracy_lenient"] == 1
+
+
+def test_of_labels_that_hold_each_other_the_longer_one_is_mentioned(predict_of):
+    rows = [
+        predict_of("She has bacterial pneumonia today", "bacterial pneumonia"),
+        predict_of("She has pneumonia today", "pneumonia"),
+        predict_of("The gene is not associated with it", "not associated"),
+        predict_of("The gene is associated with it", "associated"),
+        predict_of("\u60a3\u8005\u6709\u80ba\u708e\u3002", "\u80ba\u708e"),
+    ]
+    assert RelationTask().score(rows).metrics["accuracy_lenient"] == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["#### Neutral", "**Answer:** Neutral", "**Label**: neutral", "### Answer: **Neutral**"]
+)
+def test_headings_and_emphasis_around_a_label_are_taken_off(text, predict_of):
+    assert NliTask().score([predict_of(text, "Neutral")]).metrics["accuracy"] == 1

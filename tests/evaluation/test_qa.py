@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from medtune.evaluation.overlap import rouge_l, token_f1
+from medtune.evaluation.source_survey import survey
 from medtune.evaluation.tasks.qa import QaTask
 
 CHOICE = "###Rationale: Iron is low, so A is out.\n\n###Answer: OPTION D IS CORRECT."
@@ -102,3 +103,35 @@ def test_overlap_is_symmetric_and_bounded(text, reference):
 
 def test_words_of_any_script_count():
     assert rouge_l("жар и кашель", "кашель и жар") == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    "text", ["yes or no", "Yes/no", "no or yes?", "Yes. No.", "yes and no", "Answer: yes or no", "either yes or no"]
+)
+@pytest.mark.parametrize("gold", ["yes", "no"])
+def test_two_decisions_side_by_side_are_none(text, gold, predict_of):
+    metrics = QaTask().score([predict_of(text, gold)]).metrics
+    assert (metrics["decision_accuracy"], metrics["accuracy_lenient"]) == (0, 0)
+
+
+@pytest.mark.parametrize("text", ["Yes, no fracture is seen", "Yes.", "yes, yes", "YES: it does, or so it seems"])
+def test_one_decision_with_its_reason_is_read_strictly(text, predict_of):
+    assert QaTask().score([predict_of(text, "yes")]).metrics["decision_accuracy"] == 1
+
+
+@pytest.mark.parametrize("text", ["The answer is not yes", "I would not say yes", "yes is wrong", "a casino"])
+@pytest.mark.parametrize("gold", ["yes", "no"])
+def test_a_decision_that_is_denied_or_part_of_a_word_is_not_taken(text, gold, predict_of):
+    metrics = QaTask().score([predict_of(text, gold)]).metrics
+    assert metrics["accuracy_lenient"] == metrics["decision_accuracy"] == 0
+
+
+def test_letters_joined_in_gold_answers_tell_a_choice(predict_of):
+    golds = ["AC", "B", "BD", "A, C"] * 4
+    rows = [
+        predict_of(gold.replace(", ", ""), gold, question="Which ?\nA. w\nB. x\nC. y\nD. z", source="s")
+        for gold in golds
+    ]
+    [found] = survey([row.example for row in rows]).members
+    assert found.kind == "choice"
+    assert QaTask().score(rows).metrics["choice_accuracy"] == 1

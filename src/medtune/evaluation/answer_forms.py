@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from medtune.evaluation.extracted_items import says_nothing
-from medtune.evaluation.icd import are_codes
+from medtune.evaluation.icd import are_codes, as_code
 from medtune.evaluation.medtuned import NLI_LABELS
 from medtune.evaluation.plain_text import normal
-from medtune.evaluation.tasks.label_sets import label_separator
+from medtune.evaluation.tasks.label_sets import label_separator, says_something
 from medtune.specs.tasks import TaskKind
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _LISTED = 0.8
 _WORDS, _LONG = 4, 8
 _DISTINCT = 0.7
 _SEPARATORS = ("\n", ";", "|", ", ", ",")
+_CODE_SEPARATORS = ("\n", ";", "|", ",")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,14 @@ class Told:
     kind: TaskKind | None
     reason: str
     separator: str = ""
-    candidates: tuple[TaskKind, ...] = ("classification", "free-text", "extraction", "question")
+    candidates: tuple[TaskKind, ...] = (
+        "classification",
+        "multi-label",
+        "choice",
+        "free-text",
+        "extraction",
+        "question",
+    )
 
     @staticmethod
     def separator_of(answers: Counter[str], *, always: bool = False) -> str:
@@ -94,8 +102,8 @@ def _closed(answers: Counter[str], rows: int) -> Told | None:
     """Tell labels: short answers of which each is given three times on average, or codes."""
     counted = sum(answers.values())
     short = sum(times for answer, times in answers.items() if len(answer) <= _LONGEST_LABEL and "\n" not in answer)
-    if counted >= _NEARLY_ALL * rows and are_codes(answers):
-        return Told("classification", f"{rows:,} answers are codes of the ICD")
+    if counted >= _NEARLY_ALL * rows and (codes := _codes(answers, rows)):
+        return codes
     if separator := label_separator(answers):
         total = sum(times * len(answer.split(separator)) for answer, times in answers.items())
         if counted >= _NEARLY_ALL * rows:
@@ -107,6 +115,18 @@ def _closed(answers: Counter[str], rows: int) -> Told | None:
     if rows >= _LEAST_ROWS and rows >= _REPEATED * len(answers):
         return Told("classification", f"{len(answers):,} different answers in {rows:,} rows")
     return None
+
+
+def _codes(answers: Counter[str], rows: int) -> Told | None:
+    """Tell codes of the ICD, one each or several; rows that say "none" and slips of the pen may stand among them."""
+    said = says_something(answers)
+    for separator in _CODE_SEPARATORS:
+        parts = [part.strip() for answer in said for part in answer.split(separator) if part.strip()]
+        several = sum(all(map(as_code, whole)) for answer in said if len(whole := answer.split(separator)) > 1)
+        if several and are_codes(says_something(parts)):
+            return Told("multi-label", f"the answers of {rows:,} rows list codes of the ICD", separator)
+    coded = sum(answers[answer] for answer in said)
+    return Told("classification", f"{coded:,} of {rows:,} answers are codes of the ICD") if are_codes(said) else None
 
 
 def _lists(seen: "SourceRows", *, known_entities: bool) -> Told | None:

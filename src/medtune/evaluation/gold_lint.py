@@ -8,6 +8,7 @@ from typing import Literal
 
 from medtune.evaluation.asked_scheme import AskedScheme
 from medtune.evaluation.garbled_text import is_garbled
+from medtune.evaluation.gold_fit import FIT_SENTENCES, faults_of_fit
 from medtune.evaluation.label_priors import LabelCounts, shifted
 from medtune.evaluation.lint_findings import Finding, asked_again, merged
 from medtune.evaluation.option_letters import names_no_option
@@ -34,7 +35,7 @@ _SHOWN_IN = 5  # rows that must hold a label before a finding names it: others m
 _CONSTANT_ROWS = 20
 _BEGINS_WITH_I = "(an entity that begins with I)"
 _LETTER = re.compile(r"[^\W_]")
-_SAMPLED = ("unreadable", "option")  # found on the rows that are looked at closely only
+_SAMPLED = ("unreadable", "option", "unfit", "missing")  # found on the rows that are looked at closely only
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class GoldLint:
     """
 
     def __init__(self, tasks: Sequence[Task], words: Mapping[Split, str] = _WORDS) -> None:
-        self._tasks, self._words = tasks, words
+        self._tasks, self._words, self._by_name = tasks, words, {task.name: task for task in tasks}
         self._seen: dict[Split, dict[str, _Seen]] = {"training": defaultdict(_Seen), "validation": defaultdict(_Seen)}
         self._met: dict[str, set[str]] = defaultdict(set[str])
         self._missing: dict[str, set[str]] = {}
@@ -129,6 +130,7 @@ class GoldLint:
             task = find_task(example, self._tasks)
             seen.tasks[task.name if task else ""] += 1
         usual = seen.tasks.most_common(1)[0][0]
+        seen.faults.update(faults_of_fit(example, self._by_name.get(usual)))
         if usual == "ner":
             lines = read_lines(answer)
             labels = [line.label for line in lines if line.label is not None]
@@ -270,6 +272,7 @@ _SENTENCES: Mapping[str, str] = {
     "no_letter": "have no letter or digit",
     "rewritten": "have characters that the tokenizer rewrites (Unicode forms, case), so that a perfect answer is not "
     "the gold answer; normalise the rows first",
+    **FIT_SENTENCES,
     "option": "name no option of their question by its letter; where options are numbered, say whether from 0 or 1",
 }
 

@@ -4,10 +4,14 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 
-__all__ = ["are_codes", "as_code", "category_of", "hierarchy_of"]
+__all__ = ["are_codes", "are_of_the_ninth", "as_code", "category_of", "hierarchy_of"]
 
-_ICD10 = re.compile(r"[A-Z]\d[0-9A-Z](?:\.?[0-9A-Z]{1,4})?")
+_ICD10 = re.compile(r"[A-Z]\d[0-9A-Z](?:\.[0-9A-Z]{1,4})?")
 _ICD9 = re.compile(r"(?:\d{3}|V\d{2}|E\d{3})(?:\.\d{1,2})?")
+_POINTLESS = (re.compile(r"([A-Z]\d[0-9A-Z])([0-9A-Z]{0,4})"), re.compile(r"(\d{3}|V\d{2}|E\d{3})(\d{0,2})"))
+"""ICD-10 and ICD-9 without their point: category and the rest. E8859 is either, so the source has to tell."""
+_NEARLY_ALL = 0.8
+"""Share of the different labels from which they are codes; a slip of the pen among them makes them no words."""
 _CHAPTERS = (
     "A00", "C00", "D50", "E00", "F00", "G00", "H00", "H60", "I00", "J00", "K00", "L00", "M00", "N00", "O00", "P00", "Q00",
     "R00", "S00", "U00", "V00", "Z00",
@@ -15,25 +19,35 @@ _CHAPTERS = (
 """First category of each chapter of ICD-10, in order but for chapter XXII (U), which was added between. Source: WHO."""
 
 
-def as_code(text: str) -> str | None:
+def as_code(text: str, *, ninth: bool = False) -> str | None:
     """Return a code in capitals with its point, None for any other text.
 
-    >>> as_code("j189")
-    'J18.9'
+    Args:
+        text: a code, with its point or without (as MIMIC writes them).
+        ninth: whether what may be either is read as ICD-9.
+
+    >>> as_code("j189"), as_code("4280")
+    ('J18.9', '428.0')
     """
     code = text.strip().upper().rstrip(".")
-    if _ICD10.fullmatch(code):
-        bare = code.replace(".", "")
-        return f"{bare[:3]}.{bare[3:]}" if len(bare) > 3 else bare  # noqa: PLR2004 - a category has three
-    return code if _ICD9.fullmatch(code) else None
+    if "." in code:
+        return code if _ICD10.fullmatch(code) or _ICD9.fullmatch(code) else None
+    for pattern in reversed(_POINTLESS) if ninth else _POINTLESS:
+        if found := pattern.fullmatch(code):
+            return f"{found[1]}.{found[2]}" if found[2] else found[1]
+    return None
 
 
 def are_codes(labels: Iterable[str]) -> bool:
-    """Whether all labels are codes, and some one of them is no mere number."""
-    found = list(labels)
-    return (
-        bool(found) and all(as_code(label) for label in found) and any(not label.strip().isdigit() for label in found)
-    )
+    """Whether nearly all labels are codes, and some one of them is no mere number."""
+    found = set(labels)
+    codes = [label for label in found if as_code(label)]
+    return len(codes) >= max(1, _NEARLY_ALL * len(found)) and any(not label.strip().isdigit() for label in codes)
+
+
+def are_of_the_ninth(labels: Iterable[str]) -> bool:
+    """Whether codes are of the ninth revision: some begin with a number, as none of the tenth does."""
+    return any(label.strip()[:1].isdigit() for label in labels if as_code(label))
 
 
 def category_of(code: str) -> str:

@@ -3,14 +3,14 @@
 import re
 import unicodedata
 
-__all__ = ["normal", "words"]
+__all__ = ["NO_SPACES", "normal", "words"]
 
-_NO_SPACES = (
+NO_SPACES = (
     "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff"
 )
 """Thai and Lao, Tibetan, Burmese, Khmer, kana and Han: scripts that write words without spaces between them."""
-_WORD = re.compile(rf"[{_NO_SPACES}]|[^\W_{_NO_SPACES}]+")
+_WORD = re.compile(rf"[{NO_SPACES}]|[^\W_{NO_SPACES}]+")
 _ASCII_WORD = re.compile(r"[^\W_]+", re.ASCII)
 
 

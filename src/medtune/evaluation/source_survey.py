@@ -8,6 +8,7 @@ from medtune.errors import DataError
 from medtune.evaluation.answer_forms import Told, tell_rest
 from medtune.evaluation.gold_shapes import Shape, shape_of
 from medtune.evaluation.medtuned import SOURCES
+from medtune.evaluation.missing_text import is_missing
 from medtune.evaluation.plain_text import words
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.task_contracts import Contracts, TaskContract
@@ -111,12 +112,16 @@ class SourceSurvey:
         self._seen: dict[str, SourceRows] = {}
 
     def take(self, examples: Iterable[Example]) -> None:
-        """Look at rows; those that name their task, or have no answer, need no telling."""
+        """Look at rows; those that name their task, or have no answer or one of an empty cell, need no telling."""
         for example in examples:
             if example.task is not None or len(example.messages) < 2:  # noqa: PLR2004 - a question and an answer
                 continue
             answer = answer_of(example)
-            if answer.strip() and (example.source in self._seen or len(self._seen) < _MOST_SOURCES):
+            if (
+                answer.strip()
+                and not is_missing(answer)
+                and (example.source in self._seen or len(self._seen) < _MOST_SOURCES)
+            ):
                 self._seen.setdefault(example.source, SourceRows()).take(question_of(example), answer)
 
     def contracts(self, *, strict: bool = True) -> Contracts:

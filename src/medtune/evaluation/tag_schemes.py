@@ -50,6 +50,6 @@ def as_iob2(labels: Sequence[Label], scheme: Scheme = "IOB2") -> list[Label]:
     [Label(prefix='B', type=''), Label(prefix='I', type=''), Label(prefix='B', type='')]
     """
     if scheme == "IOB2":
-        return [Label(_IOB2_PREFIX[prefix], kind) for prefix, kind in labels]
+        return [label if label.prefix in "BIO" else Label(_IOB2_PREFIX[label.prefix], label.type) for label in labels]
     begins = {span.start for span in spans_of(labels, strict=False)}
     return [Label("B", label.type) if place in begins else label for place, label in enumerate(labels)]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from medtune.evaluation.alignment import align
@@ -126,7 +127,8 @@ class TagCounts:
     types: dict[str, SpanCounts]
 
 
-def read_lines(text: str) -> list[Line]:
+@lru_cache(maxsize=4)  # an answer is read once for its spans and once for those of the published scorer
+def read_lines(text: str) -> Sequence[Line]:
     """Split an answer into its lines that are not blank, each at its last `` : ``, because a token can be a colon.
 
     A line without one is split at its last tab.
@@ -138,7 +140,7 @@ def read_lines(text: str) -> list[Line]:
             token, label = token.rstrip(_BLANKS), label.lstrip(_BLANKS)
             separated = bool(separator and token)
             lines.append(Line(token if separated else line, read_label(label) if separated else None, separated))
-    return lines
+    return tuple(lines)
 
 
 def count_tags(answer: TaggedAnswer, gold: GoldTags) -> TagCounts:

@@ -38,6 +38,7 @@ class _LabelRow:
         found: those of the answer; None where it is invalid.
         mentioned: those that occur in it, read leniently; None likewise.
         of: the labels of its source.
+        strays: texts in the place of labels in an invalid answer; each is a wrong one.
         document: the text that it belongs to, with its source; None where no document is named.
     """
 
@@ -45,6 +46,7 @@ class _LabelRow:
     found: frozenset[str] | None
     mentioned: frozenset[str] | None
     of: LabelSet
+    strays: int = 0
     document: tuple[str, str] | None = None
 
 
@@ -96,7 +98,8 @@ def _label_rows(predictions: Sequence[Prediction], label_set: Callable[[Predicti
         gold, found = of.read(answer_of(example)), of.read(prediction.text)
         mentioned = found if found is not None else of.mentioned(prediction.text)
         document = (example.source, example.document) if example.document else None
-        rows.append(_LabelRow(gold or frozenset(), found, mentioned, of, document))
+        strays = len(of.strays(prediction.text)) if found is None else 0
+        rows.append(_LabelRow(gold or frozenset(), found, mentioned, of, strays, document))
     return rows
 
 
@@ -191,7 +194,7 @@ def _counted(row: _LabelRow, prediction: Prediction) -> list[float]:
         prediction.truncated,
         not prediction.text.strip(),
         len(gold & kept),
-        len(kept),
+        len(kept) + row.strays,
         len(gold),
         row.of.is_multi,
         _set_f1(row.gold, row.found) if row.of.is_multi else 0.0,
@@ -223,7 +226,9 @@ def _coded(row: _LabelRow) -> tuple[float, float, float, float, float]:
     if not row.of.are_codes:
         return 0.0, 0.0, 0.0, 0.0, 0.0
     found = row.found or frozenset[str]()
-    above, claimed = (frozenset(x for code in codes for x in hierarchy_of(code)) for codes in (row.gold, found))
+    above, claimed = (
+        frozenset(x for code in codes - row.of.negative for x in hierarchy_of(code)) for codes in (row.gold, found)
+    )
     same = row.found is not None and {category_of(c) for c in found} == {category_of(c) for c in row.gold}
     return 1.0, float(same), float(len(above & claimed)), float(len(claimed)), float(len(above))
 

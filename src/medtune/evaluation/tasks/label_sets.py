@@ -3,16 +3,17 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from medtune.evaluation.icd import are_codes, as_code
+from medtune.evaluation.icd import are_codes, are_of_the_ninth, as_code
 from medtune.evaluation.medtuned import HALLMARKS, NLI_LABELS, RELATIONS
+from medtune.evaluation.missing_text import is_missing
 from medtune.evaluation.recognition import answer_of
 from medtune.evaluation.task_contracts import Contracts, TaskContract
 from medtune.evaluation.tasks.labels import Inventory, bare_answer
 from medtune.plugins.contracts import Prediction
 
-__all__ = ["LabelSet", "label_separator", "label_set_of", "label_sets_of", "negative_of"]
+__all__ = ["LabelSet", "label_separator", "label_set_of", "label_sets_of", "negative_of", "says_something"]
 
 _NONE = "None"
 _SEPARATORS = (";", "|", "\n", ",")
@@ -21,6 +22,11 @@ _LONGEST = 60
 _REPEATED = 3
 _MOST_SOUGHT = 200  # labels that are looked for in a sentence
 _RECOMBINED = 0.8
+_FEW_WORDS = 3
+_UNKNOWN = re.compile(
+    r"\b(?:unknown|unclear|unsure|uncertain|idea|sorry|cannot|can't|not\s+sure|know|undetermined|unable|insufficient|invalid)\b",
+    re.IGNORECASE,
+)
 _NOTHING = frozenset({
     "none", "no relation", "no relations", "no_relation", "norelation", "not related", "unrelated", "no interaction",
     "no_interaction", "no-relation", "n/a", "null", "cid:none", "no label", "no finding", "no findings",
@@ -40,25 +46,60 @@ class LabelSet:
         negative: labels that say "nothing of it".
         is_multi: whether an answer may hold several; a negative label is then the empty set.
         are_codes: whether the labels are codes of the ICD.
+        codes: code without its point -> label.
+        ninth: whether they are of the ninth revision.
     """
 
     inventory: Inventory
     negative: frozenset[str] = frozenset()
     is_multi: bool = False
     are_codes: bool = False
+    codes: Mapping[str, str] = field(default_factory=dict[str, str])
+    ninth: bool = False
 
     def read(self, text: str) -> frozenset[str] | None:
-        """Return the labels that ``text`` is; None for an invalid answer: any part of it is no label."""
+        """Return the labels that ``text`` is; None for an invalid answer, one without any label or with prose.
+
+        Where an answer may hold several, a short part that is no label counts as one that is never right.
+        """
         whole = self._find(text) or self._find(bare_answer(text))
         if whole is not None or not self.is_multi:
             return None if whole is None else self._as_set({whole})
+        found, strays = self._parted(bare_answer(text))
+        if not found or (len(found) + len(strays) > 1 and found & self.negative):
+            return None
+        return self._as_set(found | strays)
+
+    def strays(self, text: str) -> frozenset[str]:
+        """Return the short texts that an invalid answer gives in the place of labels: wrong ones, not none.
+
+        What says that nothing is known, or nothing there, claims no label.
+        """
         bare = bare_answer(text)
+        if self.is_multi:
+            return self._parted(bare)[1]
+        return frozenset({bare.casefold()}) if self._looks_like_a_label(bare) else frozenset()
+
+    def _parted(self, bare: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the labels among the parts of an answer, and the other parts; none of either where one is prose."""
+        best: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
         for separator in _SEPARATORS:
-            parts = [self._find(bare_answer(part)) for part in bare.split(separator)]
-            labels = {part for part in parts if part is not None}
-            if None not in parts:
-                return None if len(labels) > 1 and labels & self.negative else self._as_set(labels)
-        return None
+            parts = [bare_answer(part) for part in bare.split(separator)]
+            known = {part: label for part in parts if (label := self._find(part)) is not None}
+            others = [part for part in parts if part and part not in known]
+            found = frozenset(known.values()), frozenset(part.casefold() for part in others)
+            if known and not others and all(parts):
+                return found
+            is_best = len(found[0]) > len(best[0]) or (not best[0] and len(found[1]) > len(best[1]))
+            if is_best and all(map(self._looks_like_a_label, others)):
+                best = found
+        return best
+
+    def _looks_like_a_label(self, bare: str) -> bool:
+        if len(bare) > _LONGEST or "\n" in bare or not any(map(str.isalnum, bare)):
+            return False
+        is_short = len(bare.split()) <= max(_FEW_WORDS, self.inventory.most_words)
+        return is_short and bare.casefold() not in _NOTHING | _NO and not _UNKNOWN.search(bare)
 
     def mentioned(self, text: str) -> frozenset[str] | None:
         """Return the labels that occur in ``text`` as whole words; None where it holds none, or none beside others."""
@@ -71,8 +112,8 @@ class LabelSet:
 
     def _find(self, text: str) -> str | None:
         found = self.inventory.find(text)
-        if found is None and self.are_codes and (code := as_code(text)) is not None:
-            return self.inventory.find(code) or code
+        if found is None and self.are_codes and (code := as_code(text, ninth=self.ninth)) is not None:
+            return self.codes.get(_pointless(code), code)
         return found
 
     def _as_set(self, labels: Iterable[str]) -> frozenset[str]:
@@ -91,7 +132,7 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
         DataError: there are too many different answers to be labels.
     """
     given = contract or TaskContract("", "inference", "")
-    bare = [bare_answer(gold) for gold in golds]
+    bare = [bare_answer(gold) for gold in golds if not is_missing(gold)]
     if task != "classification":
         usual = NLI_LABELS if task == "nli" else RELATIONS
         known = given.labels or (usual if not bare or {*usual} & {*bare} else ())
@@ -103,16 +144,14 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
     separator = given.separator or (label_separator(Counter(golds)) if contract is None else "")
     is_multi = given.kind == "multi-label" or (contract is None and (is_hallmarks or bool(separator)))
     parts = (split if is_hallmarks else _parts(bare, separator)) if is_multi else bare
-    if not is_multi and are_codes({*parts}):
-        codes = [as_code(part) or part for part in parts]
-        return LabelSet(Inventory([*given.labels, *codes], given.aliases, rows=None), are_codes=True)
+    if are_codes(says_something([*given.labels, *parts])):
+        return _coded(parts, given, is_multi=is_multi)
     is_medtuned = is_hallmarks or bool({*HALLMARKS} & {*parts})
     known = given.labels or ((_NONE, *HALLMARKS) if is_medtuned else ((_NONE,) if is_multi else ()))
     aliases = {**_ALIASES, **given.aliases} if is_medtuned else given.aliases
     inventory = Inventory([*known, *parts], aliases, rows=len(golds))
     negative = given.negative or ((_NONE,) if is_medtuned else negative_of(inventory.labels))
-    codes_only = are_codes({*parts} - {_NONE})
-    return LabelSet(inventory, _present(inventory, negative), is_multi, codes_only)
+    return LabelSet(inventory, _present(inventory, negative), is_multi)
 
 
 def label_sets_of(
@@ -160,6 +199,26 @@ def negative_of(labels: Iterable[str], *, of_relations: bool = False) -> tuple[s
     is_pair = len({label.casefold() for label in found}) == 2  # noqa: PLR2004 - two labels
     words = _NOTHING | _NO if is_pair or of_relations else _NOTHING
     return tuple(label for label in found if label.casefold() in words)
+
+
+def says_something(labels: Iterable[str]) -> list[str]:
+    """Return the labels but for those that say "nothing of it"."""
+    return [label for label in labels if label.strip().casefold() not in _NOTHING]
+
+
+def _coded(parts: Iterable[str], given: TaskContract, *, is_multi: bool) -> LabelSet:
+    """Return the set of codes of the ICD, each with its point, and of what else stands among them."""
+    labels = [*([_NONE] if is_multi else []), *given.labels, *parts]
+    ninth = are_of_the_ninth(labels)
+    written = [as_code(label, ninth=ninth) or label for label in labels]
+    inventory = Inventory(written, given.aliases, rows=None)
+    negative = given.negative or tuple(label for label in inventory.labels if label.casefold() in _NOTHING)
+    codes = {_pointless(label): label for label in inventory.labels if as_code(label)}
+    return LabelSet(inventory, _present(inventory, negative), is_multi, are_codes=True, codes=codes, ninth=ninth)
+
+
+def _pointless(code: str) -> str:
+    return code.replace(".", "")
 
 
 def _parts(texts: Iterable[str], separator: str) -> list[str]:

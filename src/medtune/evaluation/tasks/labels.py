@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from medtune.errors import DataError
 from medtune.evaluation.plain_text import normal
+from medtune.evaluation.tasks.mentions import stated
 
 __all__ = ["FAILURES", "Inventory", "bare_answer"]
 
@@ -14,12 +16,15 @@ _MOST_LABELS = 1000
 """More different answers than this are free text under a wrong task name, unless each is given several times."""
 _REPEATED = 3
 
+_SHORT = 60
 _FENCE = re.compile(r"^```\w*$")
 _LEAD_IN = re.compile(
-    r"^(?:###\s*)?(?:the\s+)?(?:correct\s+|final\s+)?(?:answer|label|class|relation|output)(?:\s+is)?\s*[:=]?\s+",
+    r"^(?:#{1,6}\s*)?[*_]*(?:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:answer|label|class|relation|output)[*_]*(?:\s+is)?\s*[:=]?[*_]*\s+"
+    r"|(?:\u6b63\u786e)?\u7b54\u6848\s*(?:\u662f|\u4e3a)?\s*[:\uff1a]?\s*)",
     re.IGNORECASE,
 )
-_WRAPPING = " \t\r\n\"'`*_.,;:!"
+_HEADING = re.compile(r"^#{1,6}\s+")
+_WRAPPING = " \t\r\n\"'`*_.,;:!\u3002\uff0e\uff0c\uff1b\uff1a"
 _BRACKETED = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
 
 
@@ -47,6 +52,7 @@ class Inventory:
                 "another task, such as 'qa'"
             )
         self.labels = sorted(self._by_key.values())
+        self.most_words = max((len(label.split()) for label in self.labels), default=0)
         for alias, label in (aliases or {}).items():
             self._by_key.setdefault(_key(alias), label)
 
@@ -55,9 +61,8 @@ class Inventory:
         return self._by_key.get(_key(text))
 
     def mentioned(self, text: str) -> set[str]:
-        """Return the labels that occur in ``text`` as whole words."""
-        lowered = _key(text)
-        return {label for key, label in self._by_key.items() if _holds_word(lowered, key)}
+        """Return the labels that occur in ``text`` as whole words and are not denied; of "bacterial pneumonia" that alone."""
+        return {self._by_key[key] for key in stated(_key(text), self._by_key)}
 
 
 def bare_answer(text: str) -> str:
@@ -65,23 +70,21 @@ def bare_answer(text: str) -> str:
 
     An answer of several lines stays as it is, so that a label with an essay behind it is no label.
     """
+    return _bare_short(text) if len(text) <= _SHORT else _bare(text)
+
+
+@lru_cache(maxsize=4096)  # labels are the same ones again and again
+def _bare_short(text: str) -> str:
+    return _bare(text)
+
+
+def _bare(text: str) -> str:
     lines = [line for raw in text.split("\n") if (line := raw.strip()) and not _FENCE.match(line)]
     joined = "\n".join(lines).strip(_WRAPPING)
-    answer = _LEAD_IN.sub("", joined, count=1).strip(_WRAPPING)
+    answer = _HEADING.sub("", _LEAD_IN.sub("", joined, count=1)).strip(_WRAPPING)
     bracketed = _BRACKETED.fullmatch(answer)
     return bracketed[1].strip(_WRAPPING) if bracketed else answer
 
 
 def _key(text: str) -> str:
     return " ".join(normal(text).split()).casefold()
-
-
-def _holds_word(text: str, word: str) -> bool:
-    start = text.find(word)
-    while start >= 0:
-        end = start + len(word)
-        before, after = text[start - 1 : start], text[end : end + 1]
-        if not (before.isalnum() or after.isalnum()):
-            return True
-        start = text.find(word, start + 1)
-    return False

@@ -9,6 +9,7 @@ from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.task_contracts import Contracts
 from medtune.evaluation.tasks.choices import choice_in, options_in, says_option
 from medtune.evaluation.tasks.labels import FAILURES, bare_answer
+from medtune.evaluation.tasks.mentions import is_denied
 from medtune.evaluation.text_flags import agreement
 from medtune.plugins.contracts import Example, Prediction, TaskScore
 
@@ -22,8 +23,13 @@ Kind = Literal["choice", "decision", "text"]
 _ANSWER_TOKENS = 512
 _LONGEST_CHOICE = 300
 _MARK = re.compile(r"#{1,3}\s*Answer\s*:", re.IGNORECASE)
-_DECISION = re.compile(r"(yes|no|maybe)\b", re.IGNORECASE)
+_DECISION = re.compile(r"\b(yes|no|maybe)\b", re.IGNORECASE)
 _SAID_DECISION = re.compile(r"\banswer\b(?:\s+(?:is|would\s+be|:))*\s*[:=]?\s*\W*(yes|no|maybe)\b", re.IGNORECASE)
+_OPEN_DECISION = re.compile(
+    r"\W*(?:either\W+)?(?:yes|no|maybe)\W*(?:\b(?:or|and|and/or|/)\b|/|\||&)\W*(?:yes|no|maybe)\b|(?:\W*\b(?:yes|no|maybe)\b){2,}\W*$",
+    re.IGNORECASE,
+)
+"""Two decisions side by side, as a question offers them: "yes or no", "yes/no", "Yes. No."."""
 _GOLD_DECISION = re.compile(r"(yes|no|maybe)", re.IGNORECASE)
 _DECISIONS = ("yes", "no", "maybe")
 _COLUMNS = (
@@ -168,8 +174,12 @@ def _read(text: str, kind: Kind, example: Example) -> Answer:
     if kind == "choice":
         return Answer(kind, choice_in(final, options_in(question_of(example))))
     if kind == "decision":
-        found = _DECISION.match(bare_answer(final))
-        return Answer(kind, found[1].lower() if found else None)
+        bare = bare_answer(final)
+        if (plain := bare.lower()) in _DECISIONS:  # as nearly all are
+            return Answer(kind, plain)
+        found = _DECISION.match(bare)
+        is_said = found and not _is_open(bare, found[1]) and not is_denied(bare, 0, found.end())
+        return Answer(kind, found[1].lower() if found and is_said else None)
     return Answer(kind, final.strip() or None)
 
 
@@ -178,9 +188,18 @@ def _leniently(text: str, kind: Kind, example: Example) -> str | None:
     final = _final_part(text)
     if kind == "choice":
         return choice_in(final, options_in(question_of(example)), lenient=True)
-    said = _SAID_DECISION.findall(final) or _DECISION.findall(final)
-    words = {word.lower() for word in said}
+    said = [each for each in _SAID_DECISION.finditer(final) if not _is_open(final[each.start(1) :], each[1])]
+    if not said and _OPEN_DECISION.search(final):
+        return None
+    places = [each for each in said or _DECISION.finditer(final) if not is_denied(final, each.start(1), each.end(1))]
+    words = {each[1].lower() for each in places}
     return words.pop() if len(words) == 1 else None
+
+
+def _is_open(text: str, said: str) -> bool:
+    """Whether a text begins with another decision beside the one that is said first."""
+    found = _OPEN_DECISION.match(text)
+    return found is not None and {word.lower() for word in _DECISION.findall(found[0])} != {said.lower()}
 
 
 def _final_part(text: str) -> str:
