@@ -1,5 +1,6 @@
 """The report is one whole page that needs no network, shows what was found, and escapes what models write."""
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -240,6 +241,37 @@ def test_answers_in_other_words_have_a_table_of_their_own(tmp_path):
     assert re.search(
         r"In other words .* nli\s+accuracy\s+2\s+0\.500\s+0\.625\s+0\.750 .* same 30 rows", text, re.DOTALL
     )
+
+
+def test_what_stood_beside_answers_that_were_replaced_since_is_left_out(tmp_path):
+    fill(tmp_path)
+    folder = tmp_path / "evaluation"
+    answers = folder / "predictions-tuned.jsonl"
+    kept = hashlib.sha256(answers.read_bytes()).hexdigest()
+    compared = {"metric": "accuracy", "base": 0.25, "tuned": 0.5, "difference": 0.25, "rows": 6, "interval": None,
+                "p_value": 0.5, "verdict": "no better than majority (+25.0 points)"}  # fmt: skip
+    cost = {"per_1000_rows": {"seconds": 1.0, "cost": None}}
+    system = {"comparison": {"tasks": {"nli": compared}}, "tasks": {"nli": {"intervals": {}}}, **cost}
+    found = {"metric": "accuracy", "values": [0.5, 0.75], "lowest": 0.5, "highest": 0.75, "mean": 0.625}
+    beside = {"tuned_predictions": kept, "systems": {"majority": system}, "tuned": cost}
+    (folder / "baselines.json").write_text(json.dumps(beside))
+    (folder / "paraphrases.json").write_text(
+        json.dumps({"rows": 30, "tuned_predictions": kept, "tasks": {"nli": found}})
+    )
+    write_report(tmp_path, record=RECORD, log=LOG)
+    text = " ".join(read(tmp_path)[1].text)
+    assert "majority" in text
+    assert "0.625" in text
+    answers.write_text("".join(answers.read_text().splitlines(keepends=True)[:-4]))
+    write_report(tmp_path, record=RECORD, log=LOG)
+    text = " ".join(read(tmp_path)[1].text)
+    assert "majority" not in text
+    assert "0.625" not in text
+    assert "Other systems are left out: they were held beside answers" in text
+    assert "Scores in other words are left out" in text
+    (folder / "paraphrases.json").write_text(json.dumps({"rows": 30, "tasks": {"nli": found}}))
+    write_report(tmp_path, record=RECORD, log=LOG)
+    assert "0.625" not in " ".join(read(tmp_path)[1].text)
 
 
 def test_scores_on_different_rows_are_not_held_against_each_other(tmp_path):
