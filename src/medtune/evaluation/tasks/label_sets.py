@@ -12,7 +12,7 @@ from medtune.evaluation.task_contracts import Contracts, TaskContract
 from medtune.evaluation.tasks.labels import Inventory, bare_answer
 from medtune.plugins.contracts import Prediction
 
-__all__ = ["LabelSet", "label_separator", "label_set_of", "label_sets_of", "negative_of"]
+__all__ = ["LabelSet", "label_separator", "label_set_of", "label_sets_of", "negative_of", "perhaps_separator"]
 
 _NONE = "None"
 _SEPARATORS = (";", "|", "\n", ",")
@@ -21,6 +21,7 @@ _LONGEST = 60
 _REPEATED = 3
 _MOST_SOUGHT = 200  # labels that are looked for in a sentence
 _RECOMBINED = 0.8
+_PERHAPS = 0.5
 _NOTHING = frozenset({
     "none", "no relation", "no relations", "no_relation", "norelation", "not related", "unrelated", "no interaction",
     "no_interaction", "no-relation", "n/a", "null", "cid:none", "no label", "no finding", "no findings",
@@ -139,19 +140,46 @@ def label_separator(answers: Mapping[str, int]) -> str:
         answers: answer -> rows that have it.
     """
     for separator in _SEPARATORS:
-        held: dict[str, set[str]] = {}
-        total = rows = 0
+        held = _wholes(answers, separator)
+        apart = sum(len(wholes) > 1 or part in wholes for part, wholes in held.items())
+        if held and apart >= _RECOMBINED * len(held):
+            return separator
+    return ""
+
+
+def perhaps_separator(answers: Mapping[str, int]) -> str:
+    """Return what may part the labels of answers, where too many of them never come in other company to tell; else empty.
+
+    Of the parts of answers that hold several, more than half come again alone or beside others: so do sets of labels in
+    few combinations, and labels with a comma in their names mostly do not.
+
+    Args:
+        answers: answer -> rows that have it.
+    """
+    for separator in _SEPARATORS:
+        held = _wholes(answers, separator)
+        shared = apart = 0
         for answer, times in answers.items():
             parts = _parts([answer], separator)
-            rows, total = rows + times, total + times * len(parts)
-            for part in parts:
-                held.setdefault(part, set()).add(answer)
-        several = total > rows and len(held) > 1 and total >= _REPEATED * len(held)
-        if several and all(len(part) <= _LONGEST for part in held):
-            apart = sum(len(wholes) > 1 or part in wholes for part, wholes in held.items())
-            if apart >= _RECOMBINED * len(held):
-                return separator
+            if held and len(parts) > 1:
+                shared += times * len(parts)
+                apart += times * sum(len(held[part]) > 1 for part in parts)
+        if apart > _PERHAPS * shared:
+            return separator
     return ""
+
+
+def _wholes(answers: Mapping[str, int], separator: str) -> dict[str, set[str]]:
+    """Return part -> the answers that hold it; empty where the parts are no labels, each given three times on average."""
+    held: dict[str, set[str]] = {}
+    total = rows = 0
+    for answer, times in answers.items():
+        parts = _parts([answer], separator)
+        rows, total = rows + times, total + times * len(parts)
+        for part in parts:
+            held.setdefault(part, set()).add(answer)
+    several = total > rows and len(held) > 1 and total >= _REPEATED * len(held)
+    return held if several and all(len(part) <= _LONGEST for part in held) else {}
 
 
 def negative_of(labels: Iterable[str], *, of_relations: bool = False) -> tuple[str, ...]:
