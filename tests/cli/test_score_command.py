@@ -49,6 +49,41 @@ def test_settings_that_change_no_score_are_refused(file_of, tmp_path, capsys):
     assert "no [[tasks]] table" in asked(capsys, path, "--tasks", str(empty))[1]["error"]["message"]
 
 
+def test_a_declared_kind_goes_before_the_task_that_rows_name_and_that_is_said(file_of, capsys):
+    rows = [
+        {
+            "input": f"Does @DRUG$ {i} cause @DISEASE$ ?",
+            "gold": gold,
+            "prediction": "yes",
+            "source": "rel",
+            "task": "relation",
+        }
+        for i, gold in enumerate(["yes", "no"] * 8)
+    ]
+    setting = 'tasks = [{ source = "rel", kind = "classification" }]'
+    _code, result = asked(capsys, file_of("a.jsonl", rows), "--set", setting)
+    assert list(result["tasks"]) == ["classification"]
+    assert [w for w in result["warnings"] if w.startswith("16 rows of source 'rel' name the task 'relation'")]
+    assert "positive_f1" in result["tasks"]["classification"]["metrics"]
+
+
+def test_rows_that_name_their_task_are_told_as_others_are(file_of, capsys):
+    sets = ["fever; cough", "fever", "cough; rash", "rash", "none"]
+    rows = [
+        {"input": f"note {i}", "gold": gold, "prediction": "rash; fever", "source": source, "task": task}
+        for i, gold in enumerate(sets * 4)
+        for source, task in (("sym", "classification"), ("asked", "qa"))
+    ]
+    path = file_of("a.jsonl", rows)
+    _code, result = asked(capsys, path)
+    found = {contract["source"]: (contract["kind"], contract["known"]) for contract in result["contracts"]}
+    assert found["sym"][0] == "multi-label"
+    assert found["asked"] == ("question", "its rows name the task 'qa'")
+    unnamed = [{**row, "task": None} for row in rows if row["source"] == "sym"]
+    _code, same = asked(capsys, file_of("b.jsonl", unnamed))
+    assert same["sources"]["sym"]["classification"]["metrics"] == result["sources"]["sym"]["classification"]["metrics"]
+
+
 def test_two_systems_are_paired_row_by_row_wherever_rows_stand(file_of, capsys):
     golds = ["yes", "no"] * 15
     mine = [{"input": f"q{i}", "gold": gold, "prediction": gold} for i, gold in enumerate(golds)]

@@ -1,6 +1,8 @@
 """Scores files of predictions that any systems made, one alone or two against each other."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ from medtune.evaluation.comparison import compare
 from medtune.evaluation.gold_lint import lint_predictions
 from medtune.evaluation.pairing import pair
 from medtune.evaluation.predictions import read_predictions
-from medtune.evaluation.scoring import bind, score_predictions
-from medtune.evaluation.source_survey import survey
+from medtune.evaluation.scoring import bind, is_own, score_predictions
+from medtune.evaluation.source_survey import SourceSurvey
+from medtune.evaluation.task_contracts import TASK_OF_KIND
 from medtune.plugins.contracts import Prediction, Task
 from medtune.specfile import apply_overrides, read_spec_file, validate_spec
 from medtune.specs import EvalSpec, TaskSpec
@@ -62,13 +65,35 @@ def score_files(
     """
     keys = {spec.source: spec.document for spec in declared if spec.document}
     predictions = read_predictions(file, registered, document_keys=keys)
-    tasks = bind(registered, survey([p.example for p in predictions], declared))
+    predictions, overruled = _as_declared(predictions, declared)
+    found = SourceSurvey(declared, [task.name for task in registered if is_own(task)])
+    found.take(prediction.example for prediction in predictions)
+    tasks = bind(registered, found.contracts())
     result = score_predictions(predictions, tasks, alpha=EvalSpec().alpha if alpha is None else alpha).to_json()
-    result["lint"] = [finding.to_json() for finding in lint_predictions(predictions, tasks)]
+    result["warnings"] += overruled
+    result["lint"] = [finding.to_json() for finding in [*found.findings(), *lint_predictions(predictions, tasks)]]
     if against is None:
         return result
     others = read_predictions(against, registered, document_keys=keys)
     return {**result, **_against(predictions, others, tasks, against.name)}
+
+
+def _as_declared(predictions: Sequence[Prediction], declared: Sequence[TaskSpec]) -> tuple[list[Prediction], list[str]]:
+    """Return the predictions as rows of the tasks that the user says, and a sentence where rows name others."""
+    kinds = {spec.source: spec.kind for spec in declared if spec.kind != "infer"}
+    found: list[Prediction] = []
+    others: Counter[tuple[str, str, str]] = Counter()
+    for prediction in predictions:
+        example = prediction.example
+        kind = kinds.get(example.source, kinds.get("*"))
+        if kind is not None and example.task not in (None, TASK_OF_KIND[kind]):
+            others[example.source, str(example.task), kind] += 1
+            prediction = replace(prediction, example=replace(example, task=TASK_OF_KIND[kind]))  # noqa: PLW2901
+        found.append(prediction)
+    return found, [
+        f"{rows:,} rows of source '{source}' name the task '{task}' and are scored as the kind that tasks declares, '{kind}'"
+        for (source, task, kind), rows in others.items()
+    ]
 
 
 def _against(

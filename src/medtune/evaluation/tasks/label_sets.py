@@ -97,7 +97,8 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
         usual = NLI_LABELS if task == "nli" else RELATIONS
         known = given.labels or (usual if not bare or {*usual} & {*bare} else ())
         inventory = Inventory([*known, *bare], given.aliases, rows=len(golds))
-        negative = given.negative or (negative_of(inventory.labels, of_relations=True) if task == "relation" else ())
+        inferred = negative_of(inventory.labels, of_relations=True) if task == "relation" else ()
+        negative = () if given.without_negative else given.negative or inferred
         return LabelSet(inventory, _present(inventory, negative))
     split = [part for gold in bare for raw in _SEPARATOR.split(gold) if (part := raw.strip())]
     is_hallmarks = not given.labels and {*split} <= {_NONE, *HALLMARKS}
@@ -111,7 +112,8 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
     known = given.labels or ((_NONE, *HALLMARKS) if is_medtuned else ((_NONE,) if is_multi else ()))
     aliases = {**_ALIASES, **given.aliases} if is_medtuned else given.aliases
     inventory = Inventory([*known, *parts], aliases, rows=len(golds))
-    negative = given.negative or ((_NONE,) if is_medtuned else negative_of(inventory.labels))
+    inferred = (_NONE,) if is_medtuned else negative_of(inventory.labels)
+    negative = () if given.without_negative else given.negative or inferred
     codes_only = are_codes({*parts} - {_NONE})
     return LabelSet(inventory, _present(inventory, negative), is_multi, codes_only)
 
