@@ -77,7 +77,9 @@ def test_a_user_may_say_that_no_label_is_negative(kind, question, predict_of):
     said, without = micro_f1([])
     assert inferred
     assert tuple(said) == ()
-    name = "macro_f1_positive"
-    assert some.tasks[kind if kind == "relation" else "classification"].metrics.get(name) is not None
-    of = without.tasks[kind if kind == "relation" else "classification"].metrics
-    assert of.get(name) is None or of["micro_f1"] == pytest.approx(0.5)
+    task = kind if kind == "relation" else "classification"
+    assert some.tasks[task].metrics["micro_f1"] == pytest.approx(
+        2 / 3
+    )  # the six of "causes" are found, and six too many
+    assert without.tasks[task].metrics.get("micro_f1", 0.5) == pytest.approx(0.5)
+    assert "macro_f1_positive" not in without.tasks[task].metrics

@@ -3,7 +3,7 @@
 import unicodedata
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from medtune.specs.values import Names, Spec
 
@@ -29,13 +29,17 @@ def _infer(value: Any) -> Any:
     return () if value == "infer" else value
 
 
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
 LabelNames = Annotated[Names, BeforeValidator(_infer)]
 
 
 class TaskSpec(Spec):
     """What the answers of one source are, and how they are scored."""
 
-    source: str = "*"
+    source: Annotated[str, AfterValidator(_composed)] = "*"
     """Source whose rows these are; "*" for every source without a table of its own, empty for rows without a source."""
     kind: Literal[TaskKind, "infer"] = "infer"
     """Form of the answers: ``tagging`` (a label for each token), ``classification`` (one label), ``multi-label``,

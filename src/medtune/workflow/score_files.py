@@ -1,11 +1,12 @@
 """Scores files of predictions that any systems made, one alone or two against each other."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medtune.data.sources.names import is_plain
 from medtune.errors import SpecError
 from medtune.evaluation.comparison import compare
 from medtune.evaluation.gold_lint import lint_predictions
@@ -19,6 +20,11 @@ from medtune.specfile import apply_overrides, read_spec_file, validate_spec
 from medtune.specs import EvalSpec, TaskSpec
 
 __all__ = ["score_files", "tasks_in"]
+
+_MOST_KEYS = 8
+_NO_CONFIDENCE = (
+    "--alpha bounds nothing: no answer that is right or wrong has a 'confidence' between 0 and 1 on its line"
+)
 
 
 def tasks_in(file: Path | None, overrides: Iterable[str]) -> tuple[TaskSpec, ...]:
@@ -56,21 +62,24 @@ def score_files(
         alpha: share of the trusted answers that may be wrong; None is that of a run by default.
 
     Returns:
-        The JSON of the evaluation and ``lint``; with ``against`` also ``against`` (the other's evaluation), ``comparison``
-        (base: the other) and ``unpaired``: the rows, by their place in the file, that only one of the two answered.
+        The JSON of the evaluation and ``lint``; with ``against`` also ``against`` and ``matched`` (the
+        other's evaluation and the file's own, on the rows that both answered), ``comparison`` (base: the other) and ``unpaired``: the rows, by their place in the file, that only one of the two answered.
 
     Raises:
         UndecidedTaskError: what a source is cannot be told from its answers.
         DataError: a line cannot be used, or the two files have no row in common.
     """
     keys = {spec.source: spec.document for spec in declared if spec.document}
-    predictions = read_predictions(file, registered, document_keys=keys)
+    unread: Counter[str] = Counter()
+    predictions = read_predictions(file, registered, document_keys=keys, unread=unread)
     predictions, overruled = _as_declared(predictions, declared)
     found = SourceSurvey(declared, [task.name for task in registered if is_own(task)])
     found.take(prediction.example for prediction in predictions)
     tasks = bind(registered, found.contracts())
     result = score_predictions(predictions, tasks, alpha=EvalSpec().alpha if alpha is None else alpha).to_json()
-    result["warnings"] += overruled
+    result["warnings"] += [*overruled, *_unread(unread, keys)]
+    if alpha is not None and not any(score["rows"] for score in result.get("trust", {}).get("tasks", {}).values()):
+        result["warnings"].append(_NO_CONFIDENCE)
     result["lint"] = [finding.to_json() for finding in [*found.findings(), *lint_predictions(predictions, tasks)]]
     if against is None:
         return result
@@ -96,6 +105,21 @@ def _as_declared(predictions: Sequence[Prediction], declared: Sequence[TaskSpec]
     ]
 
 
+def _unread(found: Counter[str], documents: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence on the keys that nothing reads."""
+    if found:
+        named = [
+            f"'{key}' ({lines:,})" if is_plain(key) else f"another ({lines:,})" for key, lines in found.most_common()
+        ]
+        told = f"{', '.join(named[:_MOST_KEYS])}{' and more' if len(named) > _MOST_KEYS else ''}"
+        where = (
+            ""
+            if documents
+            else "; the document or patient of a line is read under 'document', or as tasks.document says"
+        )
+        yield f"keys that are not read, with their lines: {told}{where}"
+
+
 def _against(
     mine: Sequence[Prediction], others: Sequence[Prediction], tasks: Sequence[Task], name: str
 ) -> dict[str, Any]:
@@ -105,6 +129,7 @@ def _against(
     comparison = compare(before, after, second, first, tasks=tasks).against(name)
     return {
         "against": before.to_json(),
+        "matched": after.to_json(),
         "comparison": comparison.to_json(),
         "unpaired": {"file": list(pairs.only_first), "against": list(pairs.only_second)},
     }

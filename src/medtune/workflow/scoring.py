@@ -272,7 +272,7 @@ def scores_table(base: Evaluation, tuned: Evaluation) -> dict[str, dict[str, Any
             "metric": score.primary,
             "base": base.tasks[task].metrics[score.primary],
             "tuned": score.metrics[score.primary],
-            "rows": score.rows,
+            "rows": score.rows_of.get(score.primary, score.rows),
         }
         for task, score in tuned.tasks.items()
         if task in base.tasks and all(score.primary in of.metrics for of in (score, base.tasks[task]))

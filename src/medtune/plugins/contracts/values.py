@@ -264,6 +264,7 @@ class TaskScore:
         details: further JSON values, such as a confusion matrix.
         undefined: figures that these rows say nothing about, such as an F1 where there is nothing to find.
         no_interval: figure that has a value but no interval -> why.
+        rows_of: figure -> the rows that it is of, where these are not all: accuracy, say, is of no free text.
     """
 
     rows: int
@@ -274,6 +275,7 @@ class TaskScore:
     details: Mapping[str, Any] = field(default_factory=dict)
     undefined: Sequence[str] = ()
     no_interval: Mapping[str, str] = field(default_factory=dict)
+    rows_of: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
