@@ -17,6 +17,7 @@ from medtune.export.figures import every_figure, failure_table, label_likelihood
 from medtune.export.held_out import loss_section
 from medtune.export.page import join, page, section
 from medtune.export.provenance import data_section, settings_section, training_section
+from medtune.export.source_kinds import sources_section
 from medtune.export.trusting import trust_section
 from medtune.plugins.contracts import Prediction
 from medtune.specs.model import base_label
@@ -112,6 +113,7 @@ def _sections(
     found = _evaluations(folder)
     base, tuned = found.scores["base"], found.scores["tuned"]
     yield found.note
+    yield sources_section((tuned or base).get("contracts", []))
     yield verdicts(base, tuned, record.get("comparison") or {})
     yield loss_section(base, tuned)
     yield _baselines(folder)
@@ -192,6 +194,7 @@ def _head(title: str, record: Mapping[str, Any], sections: str) -> str:
     links = " ".join(
         f'<a href="#{name}">{label}</a>'
         for name, label in (
+            ("sources", "Sources"),
             ("scores", "Scores"),
             ("trust", "When to trust"),
             ("failures", "Failures and samples"),
