@@ -112,8 +112,8 @@ def _sections(
     """Yield the sections under the head, top down; one without content is empty."""
     found = _evaluations(folder)
     base, tuned = found.scores["base"], found.scores["tuned"]
-    yield found.note
     yield sources_section((tuned or base).get("contracts", []))
+    yield found.note
     yield verdicts(base, tuned, record.get("comparison") or {})
     yield loss_section(base, tuned)
     yield _baselines(folder)
