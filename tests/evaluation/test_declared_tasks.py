@@ -51,6 +51,13 @@ def test_a_source_that_no_row_is_of_is_told(predict_of):
     assert "'rel'" in finding.sentence
 
 
+def test_a_task_that_a_formatter_gives_to_rows_of_another_kind_is_told(predict_of):
+    found = surveyed(predict_of, ["yes", "no"] * 6, TaskSpec(source="rel", kind="classification"), task="relation")
+    [finding] = found.findings()
+    assert (finding.kind, finding.rows) == ("declared_kind", 12)
+    assert surveyed(predict_of, ["yes"] * 6, TaskSpec(source="rel", kind="relation"), task="relation").findings() == []
+
+
 def test_negative_labels_and_aliases_that_no_gold_answer_is_are_told(predict_of):
     spec = TaskSpec(source="rel", kind="relation", negative=["nein"], aliases={"caused by": "causes"})
     kinds = [f.sentence.split(",")[0] for f in surveyed(predict_of, ["yes", "no"] * 6, spec).findings()]

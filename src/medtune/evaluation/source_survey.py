@@ -12,7 +12,7 @@ from medtune.evaluation.lint_findings import Finding, merged
 from medtune.evaluation.medtuned import SOURCES
 from medtune.evaluation.plain_text import words
 from medtune.evaluation.recognition import answer_of, question_of
-from medtune.evaluation.task_contracts import Contracts, TaskContract
+from medtune.evaluation.task_contracts import TASK_OF_KIND, Contracts, TaskContract
 from medtune.evaluation.tasks.label_sets import label_set_of
 from medtune.evaluation.tasks.labels import bare_answer
 from medtune.evaluation.tasks.qa import gold_kind
@@ -126,12 +126,16 @@ class SourceSurvey:
     def __init__(self, declared: Sequence[TaskSpec] = (), named: Collection[str] = ()) -> None:
         self._declared = {spec.source: spec for spec in declared}
         self._seen: dict[str, SourceRows] = {}
+        self._of_task: Counter[tuple[str, str]] = Counter()
         self._named = named
 
     def take(self, examples: Iterable[Example]) -> None:
         """Look at rows; those that name another task, or have no answer, need no telling."""
         for example in examples:
-            if (example.task is not None and example.task not in self._named) or len(example.messages) < 2:  # noqa: PLR2004 - a question and an answer
+            if example.task is not None and example.task not in self._named:
+                self._of_task[example.source, example.task] += 1
+                continue
+            if len(example.messages) < 2:  # noqa: PLR2004 - a question and an answer
                 continue
             answer = answer_of(example)
             if answer.strip() and (example.source in self._seen or len(self._seen) < _MOST_SOURCES):
@@ -141,9 +145,13 @@ class SourceSurvey:
 
     def findings(self) -> list[Finding]:
         """Return what the user says of sources and their rows do not bear out."""
-        if not self._seen:
-            return []
-        found = [*source_findings([*self._declared], [*self._seen])]
+        sources = dict.fromkeys([*self._seen, *(source for source, _task in self._of_task)])
+        found = [*source_findings([*self._declared], [*sources])] if sources else []
+        for (source, task), rows in sorted(self._of_task.items()):
+            spec = self._declared.get(source)
+            if spec is not None and spec.kind != "infer" and TASK_OF_KIND[spec.kind] != task:
+                sentence = f"{rows:,} rows name the task '{task}', which goes before the kind '{spec.kind}' of tasks"
+                found.append(Finding("declared_kind", source, "both", rows, rows, sentence))
         for source, seen in sorted(self._seen.items()):
             spec = self._declared.get(source, self._declared.get("*"))
             if spec is not None and spec.kind != "infer":
