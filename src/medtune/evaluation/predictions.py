@@ -65,16 +65,15 @@ def read_predictions(
         DataError: a line cannot be used; the error names the line and never repeats its text.
     """
     names = None if tasks is None else {task.name for task in tasks}
+    keys, passed_over = document_keys or {}, Counter[str]() if unread is None else unread
     found: list[Prediction] = []
     try:
         with Path(path).open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     try:
-                        record = _with_document(_parsed(line), document_keys or {})
+                        record = _with_document(_parsed(line), keys, passed_over)
                         found.append(_prediction(record, names))
-                        if unread is not None:
-                            unread.update(record.keys() - _READ - {_document_key(record, document_keys or {})})
                     except _UnusableLineError as error:
                         raise DataError(f"'{path}' line {number} cannot be scored: {error}") from None
     except OSError as error:
@@ -158,19 +157,16 @@ def _parsed(line: bytes) -> Mapping[str, Any]:
     return record
 
 
-def _with_document(record: Mapping[str, Any], keys: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return the record with the document that its source names under another key."""
-    key = _document_key(record, keys)
+def _with_document(record: Mapping[str, Any], keys: Mapping[str, str], unread: Counter[str]) -> Mapping[str, Any]:
+    """Return the record with the document that its source names under another key, and count the keys that nothing reads."""
+    key = keys.get(_source_of(record), keys.get("*", ""))
     if key and key not in record:
         raise _UnusableLineError(f"'{key}', which tasks.document names, is missing")
     found = record.get(key or "document")
     if isinstance(found, bool) or not isinstance(found, str | int | float | None):
         raise _UnusableLineError(f"'{key or 'document'}' is neither text nor a number")
+    unread.update(record.keys() - _READ - {key})
     return {**record, "document": found}
-
-
-def _document_key(record: Mapping[str, Any], keys: Mapping[str, str]) -> str:
-    return keys.get(_source_of(record), keys.get("*", ""))
 
 
 def _source_of(record: Mapping[str, Any]) -> str:

@@ -256,7 +256,7 @@ class TaskScore:
     """The score of one task over its rows.
 
     Attributes:
-        rows: rows scored.
+        rows: rows scored; ``rows_of``: figure -> those that it is of, where these are not all (accuracy is of no free text).
         primary: key in ``metrics`` that stands for the task in one-line tables.
         metrics: figures between 0 and 1.
         failures: rates between 0 and 1 of the ways in which an answer could not be used.
@@ -264,7 +264,6 @@ class TaskScore:
         details: further JSON values, such as a confusion matrix.
         undefined: figures that these rows say nothing about, such as an F1 where there is nothing to find.
         no_interval: figure that has a value but no interval -> why.
-        rows_of: figure -> the rows that it is of, where these are not all: accuracy, say, is of no free text.
     """
 
     rows: int
