@@ -1,6 +1,7 @@
 """``medtune score``: what sources are, figures of every kind, and two systems against each other."""
 
 import json
+import random
 
 import pytest
 
@@ -47,6 +48,97 @@ def test_settings_that_change_no_score_are_refused(file_of, tmp_path, capsys):
     empty = tmp_path / "spec.toml"
     empty.write_text("seed = 3\n")
     assert "no [[tasks]] table" in asked(capsys, path, "--tasks", str(empty))[1]["error"]["message"]
+
+
+def test_a_declared_kind_goes_before_the_task_that_rows_name_and_that_is_said(file_of, capsys):
+    rows = [
+        {
+            "input": f"Does @DRUG$ {i} cause @DISEASE$ ?",
+            "gold": gold,
+            "prediction": "yes",
+            "source": "rel",
+            "task": "relation",
+        }
+        for i, gold in enumerate(["yes", "no"] * 8)
+    ]
+    setting = 'tasks = [{ source = "rel", kind = "classification" }]'
+    _code, result = asked(capsys, file_of("a.jsonl", rows), "--set", setting)
+    assert list(result["tasks"]) == ["classification"]
+    assert [w for w in result["warnings"] if w.startswith("16 rows of source 'rel' name the task 'relation'")]
+    assert "positive_f1" in result["tasks"]["classification"]["metrics"]
+
+
+def test_rows_that_name_their_task_are_told_as_others_are(file_of, capsys):
+    sets = ["fever; cough", "fever", "cough; rash", "rash", "none"]
+    rows = [
+        {"input": f"note {i}", "gold": gold, "prediction": "rash; fever", "source": source, "task": task}
+        for i, gold in enumerate(sets * 4)
+        for source, task in (("sym", "classification"), ("asked", "qa"))
+    ]
+    path = file_of("a.jsonl", rows)
+    _code, result = asked(capsys, path)
+    found = {contract["source"]: (contract["kind"], contract["known"]) for contract in result["contracts"]}
+    assert found["sym"][0] == "multi-label"
+    assert found["asked"] == ("question", "its rows name the task 'qa'")
+    unnamed = [{**row, "task": None} for row in rows if row["source"] == "sym"]
+    _code, same = asked(capsys, file_of("b.jsonl", unnamed))
+    assert same["sources"]["sym"]["classification"]["metrics"] == result["sources"]["sym"]["classification"]["metrics"]
+
+
+def test_the_threshold_does_not_depend_on_the_order_of_rows(file_of, capsys):
+    draw = random.Random(2)
+    rows = []
+    for i in range(400):
+        sure = draw.random()
+        said = "yes" if draw.random() < 0.75 + 0.4 * sure else "no"
+        rows.append({"input": f"Is it {i} ?", "gold": "yes", "prediction": said, "confidence": sure})
+    _code, one = asked(capsys, file_of("a.jsonl", rows), "--set", 'tasks=[{source="", kind="decision"}]')
+    _code, other = asked(capsys, file_of("b.jsonl", rows[::-1]), "--set", 'tasks=[{source="", kind="decision"}]')
+    assert one["trust"]["tasks"]["qa"]["abstention"]["threshold"] is not None
+    assert one["trust"]["tasks"]["qa"]["abstention"] == other["trust"]["tasks"]["qa"]["abstention"]
+
+
+def test_a_bound_on_answers_without_a_confidence_is_said_to_bound_nothing(file_of, capsys):
+    rows = rows_of(["yes", "no"] * 6, gold="yes")
+    assert asked(capsys, file_of("a.jsonl", rows), "--alpha", "0.1")[1]["warnings"][-1].startswith(
+        "--alpha bounds nothing"
+    )
+    sure = file_of("b.jsonl", [{**row, "confidence": 0.5} for row in rows])
+    assert asked(capsys, sure, "--alpha", "0.1")[1]["warnings"] == []
+
+
+def test_a_document_has_one_name_however_lines_write_it(file_of, capsys):
+    rows = rows_of(["yes", "no"] * 12, gold="yes")
+    names = [1001, 1001.0, "1001", " 1001.0 "]
+    several = [
+        {**row, "document": names[i % 4] if i < 12 else f" p-{i % 12}" if i % 2 else f"P-{i % 12} "}
+        for i, row in enumerate(rows)
+    ]
+    one = [{**row, "document": "1001" if i < 12 else f"p-{i % 12}"} for i, row in enumerate(rows)]
+    found, wanted = (asked(capsys, file_of(f"{n}.jsonl", given))[1]["tasks"] for n, given in enumerate((several, one)))
+    assert found == wanted
+    assert asked(capsys, file_of("c.jsonl", [{**rows[0], "document": True}]))[0] == 3
+
+
+def test_keys_that_nothing_reads_are_named(file_of, capsys):
+    rows = [{**row, "doc_id": "d", "Mrs Miller": 1} for row in rows_of(["yes"] * 12, gold="yes")]
+    [told] = asked(capsys, file_of("a.jsonl", rows))[1]["warnings"]
+    assert "'doc_id' (12)" in told
+    assert "under 'document'" in told
+    assert "Miller" not in told
+    setting = 'tasks=[{source="*", document="doc_id"}]'
+    assert "doc_id" not in asked(capsys, file_of("a.jsonl", rows), "--set", setting)[1]["warnings"][0]
+
+
+def test_a_source_has_one_name_however_its_accents_are_composed(file_of, capsys):
+    rows = [
+        {**row, "source": ("\u00e9t\u00e9", "e\u0301te\u0301")[i % 2]}
+        for i, row in enumerate(rows_of(["yes"] * 12, gold="yes"))
+    ]
+    setting = 'tasks=[{source="e\u0301te\u0301", kind="decision"}]'
+    result = asked(capsys, file_of("a.jsonl", rows), "--set", setting)[1]
+    assert [*result["sources"]] == ["\u00e9t\u00e9"]
+    assert [contract["source"] for contract in result["contracts"]] == ["\u00e9t\u00e9"]
 
 
 def test_two_systems_are_paired_row_by_row_wherever_rows_stand(file_of, capsys):
@@ -128,12 +220,76 @@ def test_figures_over_rows_and_over_sources_both_have_their_name(file_of, capsys
     rows = rows_of(["yes"] * 30, gold="yes", source="large") + rows_of(["no"] * 10, gold="yes", source="small")
     result = asked(capsys, file_of("a.jsonl", rows))[1]
     assert result["tasks"]["qa"]["metrics"]["accuracy"] == 0.75
-    assert result["over_sources"]["qa"] == {"sources": 2, "metrics": result["over_sources"]["qa"]["metrics"]}
+    assert result["over_sources"]["qa"]["sources"] == result["over_sources"]["qa"]["of"]["accuracy"] == 2
     assert result["over_sources"]["qa"]["metrics"]["accuracy"] == 0.5
     run(["score", file_of("b.jsonl", rows)])
     shown = capsys.readouterr().out
     assert "micro over rows" in shown
     assert "rows can show" in shown
+    by_source = shown.partition("By source")[2].split("\n")
+    assert [line for line in by_source if "large" in line and "30" in line and "1.000" in line]
+    assert [line for line in by_source if "small" in line and "10" in line and "0.000" in line]
+
+
+def test_a_figure_says_of_how_many_rows_and_sources_it_is(file_of, capsys):
+    texts = [f"The patient number {i} should rest at home and drink enough water." for i in range(12)]
+    rows = [
+        {"input": f"note {i}", "gold": text, "prediction": text, "source": "letters"} for i, text in enumerate(texts)
+    ]
+    rows += rows_of(["yes", "no"] * 10, gold="yes", source="asked")
+    result = asked(capsys, file_of("a.jsonl", rows))[1]
+    of = result["tasks"]["qa"]["rows_of"]
+    assert (of["accuracy"], of["rouge_l"], result["tasks"]["qa"]["rows"]) == (20, 12, 32)
+    assert result["over_sources"]["qa"]["of"]["accuracy"] == 1
+    assert run(["score", file_of("b.jsonl", rows)]) == 0
+    shown = capsys.readouterr().out
+    assert "qa: 20 rows can show" in shown
+    assert "1 of" in shown
+    assert asked(capsys, file_of("c.jsonl", rows[12:]))[1]["tasks"]["qa"]["rows_of"] == {}
+
+
+def test_both_files_have_a_column_on_the_rows_that_both_answered(file_of, capsys):
+    mine = rows_of(["yes"] * 20 + ["no"] * 20, gold="yes")
+    first, second = (
+        file_of("mine.jsonl", mine),
+        file_of("other.jsonl", [{**row, "prediction": "no"} for row in mine[:20]]),
+    )
+    result = asked(capsys, first, "--against", second)[1]
+    assert result["tasks"]["qa"]["metrics"]["accuracy"] == 0.5
+    compared, on_these = result["comparison"]["tasks"]["qa"], result["matched"]["tasks"]["qa"]
+    assert compared["tuned"] == on_these["metrics"]["accuracy"] == 1
+    assert run(["score", first, "--against", second]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if " accuracy " in line]
+    assert lines[0].split("\u2502")[2:5] == [
+        cell.rjust(len(own))
+        for cell, own in zip(("0.000 ", "1.000 ", "0.500 "), lines[0].split("\u2502")[2:5], strict=True)
+    ]
+
+
+def test_too_few_documents_are_called_so(file_of, capsys):
+    rows = [{**row, "document": f"d{i % 4}"} for i, row in enumerate(rows_of(["yes", "no"] * 20, gold="yes"))]
+    path = file_of("a.jsonl", rows)
+    assert run(["score", path, "--against", path]) == 0
+    shown = capsys.readouterr().out
+    assert "too few documents" in " ".join(shown.split())
+    assert "too few documents for an interval" in shown
+    assert "too few rows" not in shown
+
+
+def test_sources_that_are_neither_right_nor_wrong_have_no_line_of_trust(file_of, capsys):
+    texts = [f"The patient number {i} should rest at home and drink enough water." for i in range(12)]
+    rows = [
+        {"input": f"note {i}", "gold": text, "prediction": text, "source": "letters", "confidence": 0.5}
+        for i, text in enumerate(texts)
+    ]
+    rows += [{**row, "confidence": 0.7} for row in rows_of(["yes", "no"] * 20, gold="yes", source="asked")]
+    result = asked(capsys, file_of("a.jsonl", rows))[1]["trust"]["sources"]["letters"]["qa"]
+    assert (result["rows"], result["right"], result["ece"]) == (0, None, None)
+    assert run(["score", file_of("b.jsonl", rows)]) == 0
+    trust = capsys.readouterr().out.partition("When to trust")[2]
+    assert "letters" not in trust
+    assert "by label" not in trust
+    assert "12 answers neither right nor wrong" in " ".join(trust.split())
 
 
 def test_answers_with_a_confidence_are_judged_and_the_table_says_from_where_to_trust_them(file_of, capsys):

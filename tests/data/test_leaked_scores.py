@@ -1,5 +1,7 @@
 """Rows that are scored and trained on: said where the user looks, and refused where nothing else is left to score."""
 
+from dataclasses import replace
+
 import pytest
 from preparing import file_of, spec_of
 
@@ -41,6 +43,14 @@ def test_scored_rows_that_are_trained_on_are_counted_in_a_warning_that_comes_fir
     prepared = prepare(spec, host, tokenizer)
     first = prepared.report.notes()[0]
     assert first.startswith("warning: of 10 scored rows 4 (40%) are trained on with the same question")
+    [near, *_others] = replace(prepared.report, copied=0, overlap={"s": {"near": 3, "exact": 0}}).notes()
+    assert near.startswith(
+        "warning: of 10 scored rows 4 (40%) share half of their text with a training row; scores on these may"
+    )
+    [input_too, *_others] = replace(prepared.report, copied=1, overlap={"s": {"near": 3, "input": 1}}).notes()
+    assert (
+        "1 (10%) are trained on with the same question, and 3 (30%) share the input or half of their text" in input_too
+    )
     facts = size_of(prepared, spec).facts
     assert (facts["notes"][0], facts["refused"], facts["copied"]) == (first, "", 4)
     spec = spec_of(train, validation=file_of(tmp_path, ROWS[:4], "w.jsonl"), accept_overlap=True)

@@ -60,6 +60,18 @@ sentences = st.lists(
 ).map(lambda pairs: ([word for word, _label in pairs], [label for _word, label in pairs]))
 
 
+def test_entities_are_written_as_the_training_rows_write_their_types(predict_of):
+    def row(gold):
+        return predict_of("", gold, question="Tag .\n\nflu helps tea", source="own", task="ner").example
+
+    trained = [row("flu : B-Disease\nhelps : O\ntea : B-Drug")] * 3 + [row("flu : B-DISEASE\nhelps : O\ntea : Drug-B")]
+    [split] = split_by_form(trained, [row("flu : O\nhelps : O\ntea : O")], provide_tasks())
+    closed = closed_rows(split)
+    numbers = [closed.labels.index(name) for name in ("B-DISEASE", "O", "B-DRUG")]
+    assert closed.answer(closed.asked[0], numbers) == "flu : B-Disease\nhelps : O\ntea : B-Drug"
+    assert simple_answers([split], 0)["dictionary"].texts[0] == "flu : B-Disease\nhelps : O\ntea : B-Drug"
+
+
 @given(st.lists(sentences, max_size=6), sentences)
 def test_the_dictionary_tags_as_a_search_by_brute_force_does(rows, asked):
     assert Dictionary(rows).tag(asked[0]) == brute_force(rows, asked[0])

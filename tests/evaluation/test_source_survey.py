@@ -72,6 +72,14 @@ def test_tokens_out_of_order_are_no_tagging(predict_of):
     assert found.kind == "extraction"
 
 
+def test_sets_in_few_combinations_are_asked_for_and_names_with_commas_are_labels(predict_of):
+    sets = ["cough; fever", "cough; fever; rash", "fever", "fever; nausea", "fever; pain; rash", "rash"]
+    with pytest.raises(UndecidedTaskError, match=r'joined by .*kind = "multi-label"'):
+        told(predict_of, sets * 4)
+    names = ["diabetes, type 1", "diabetes, type 2", "hypertension, essential", "hypertension, secondary"]
+    assert [contract.kind for contract in told(predict_of, names * 5)] == ["classification"]
+
+
 @pytest.mark.parametrize(
     "golds",
     [["aspirin", "warfarin"], [f"drug {i // 2}" for i in range(20)], [f"name {i}" for i in range(30)], ["flu"] * 12],

@@ -1,5 +1,6 @@
 """The report is one whole page that needs no network, shows what was found, and escapes what models write."""
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -240,6 +241,71 @@ def test_answers_in_other_words_have_a_table_of_their_own(tmp_path):
     assert re.search(
         r"In other words .* nli\s+accuracy\s+2\s+0\.500\s+0\.625\s+0\.750 .* same 30 rows", text, re.DOTALL
     )
+
+
+def test_what_the_sources_are_stands_above_their_scores(tmp_path):
+    fill(tmp_path)
+    file = tmp_path / "evaluation" / "tuned.json"
+    contract = {"source": "rel", "kind": "relation", "task": "relation", "known": "declared; its answers have 1 more",
+                "labels": [f"CPR:{i}" for i in range(14)], "negative": ["none"], "metric": "macro_f1_positive"}  # fmt: skip
+    file.write_text(json.dumps({**json.loads(file.read_text()), "contracts": [contract]}))
+    write_report(tmp_path, record=RECORD, log=LOG)
+    text = " ".join(" ".join(read(tmp_path)[1].text).split())
+    assert re.search(
+        r"What the sources are .* rel relation relation declared; its answers have 1 more CPR:0, .*CPR:11 and 2 more none "
+        r"macro F1 positive Base against tuned", text
+    )  # fmt: skip
+
+
+def test_a_figure_without_an_interval_says_why(tmp_path):
+    fill(tmp_path)
+    write_report(tmp_path, record=RECORD, log=LOG)
+    source = read(tmp_path)[0]
+    assert "<small>too few rows</small>" in source.partition("Every figure")[2]
+
+
+def test_what_stood_beside_answers_that_were_replaced_since_is_left_out(tmp_path):
+    fill(tmp_path)
+    folder = tmp_path / "evaluation"
+    answers = folder / "predictions-tuned.jsonl"
+    kept = hashlib.sha256(answers.read_bytes()).hexdigest()
+    compared = {"metric": "accuracy", "base": 0.25, "tuned": 0.5, "difference": 0.25, "rows": 6, "interval": None,
+                "p_value": 0.5, "verdict": "no better than majority (+25.0 points)"}  # fmt: skip
+    cost = {"per_1000_rows": {"seconds": 1.0, "cost": None}}
+    few = {"intervals": {}, "metrics": {"accuracy": 0.25}, "primary": "accuracy", "rows": 6, "rows_of": {"accuracy": 4},
+           "no_interval": {"accuracy": "too few documents: 4 of the 10 that an interval needs"}}  # fmt: skip
+    sure = {**few, "metrics": {"accuracy": 0.5}, "intervals": {"accuracy": [0.125, 0.875]}}
+    own = {
+        name: {"tasks": {"nli": of}, "sources": {"pairs": {"nli": of}}} for name, of in (("other", few), ("mine", sure))
+    }
+    system = {"comparison": {"tasks": {"nli": compared}}, **own["other"], "adapter": own["mine"], **cost}
+    found = {"metric": "accuracy", "values": [0.5, 0.75], "lowest": 0.5, "highest": 0.75, "mean": 0.625}
+    beside = {"tuned_predictions": kept, "systems": {"majority": system}, "tuned": cost}
+    (folder / "baselines.json").write_text(json.dumps(beside))
+    (folder / "paraphrases.json").write_text(
+        json.dumps({"rows": 30, "tuned_predictions": kept, "tasks": {"nli": found}})
+    )
+    write_report(tmp_path, record=RECORD, log=LOG)
+    text = " ".join(read(tmp_path)[1].text)
+    shown = " ".join(text.partition("Beside other systems")[2].split())
+    assert re.search(
+        r"majority nli accuracy 4 0\.250 too few documents 0\.500 0\.125 to 0\.875 .*no better than majority p = 0\.500",
+        shown,
+    )
+    assert re.search(
+        r"Other systems by source .* majority pairs nli accuracy 4 0\.250 too few documents 0\.500 0\.125", shown
+    )
+    assert "0.625" in text
+    answers.write_text("".join(answers.read_text().splitlines(keepends=True)[:-4]))
+    write_report(tmp_path, record=RECORD, log=LOG)
+    text = " ".join(read(tmp_path)[1].text)
+    assert "majority" not in text
+    assert "0.625" not in text
+    assert "Other systems are left out: they were held beside answers" in text
+    assert "Scores in other words are left out" in text
+    (folder / "paraphrases.json").write_text(json.dumps({"rows": 30, "tasks": {"nli": found}}))
+    write_report(tmp_path, record=RECORD, log=LOG)
+    assert "0.625" not in " ".join(read(tmp_path)[1].text)
 
 
 def test_scores_on_different_rows_are_not_held_against_each_other(tmp_path):

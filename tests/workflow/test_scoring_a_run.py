@@ -12,6 +12,7 @@ from medtune.errors import SpecError
 from medtune.machine.hardware import free_below_peak
 from medtune.plugins.contracts import Completion, GenerationRequest
 from medtune.plugins.host import create_host
+from medtune.runs.manifest import file_digest
 from medtune.testing.tiny import tiny_base
 from medtune.workflow.run import Run
 from medtune.workflow.scoring import score_briefly
@@ -105,7 +106,8 @@ def test_the_rows_are_asked_again_in_other_words(folder):
         task for task, score in result["tasks"].items() if score["primary"] in score["metrics"]
     )
     kept = json.loads((run.path / "evaluation" / "paraphrases.json").read_text())
-    assert kept == {"rows": kept["rows"], "tasks": result["paraphrases"]}
+    answers = file_digest(run.path / "evaluation" / "predictions-tuned.jsonl")
+    assert kept == {"rows": kept["rows"], "tuned_predictions": answers, "tasks": result["paraphrases"]}
     assert kept["rows"] == sum(task["rows"] for task in result["tasks"].values())
     assert "paraphrases" not in run.evaluate(rows_per_source=1)
 

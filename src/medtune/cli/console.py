@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from medtune.cli.account import print_account
 from medtune.cli.loss_tables import loss_table, losses_in_words
 from medtune.cli.result_stream import print_result
-from medtune.cli.task_tables import notes_of, print_contracts, task_table
+from medtune.cli.task_tables import notes_of, print_contracts, source_table, task_table
 from medtune.cli.trust_tables import trust_sentences, trust_table
 from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
@@ -145,6 +145,8 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
     print_contracts(console, result.get("contracts", []))
     for task in result["tasks"]:
         console.print(task_table(result, task))
+    if by_source := source_table(result):
+        console.print(by_source)
     if paraphrases := result.get("paraphrases"):
         table = Table(title="the same rows in other words", title_justify="left")
         for column in ("task", "metric", "lowest", "mean", "highest"):

@@ -23,6 +23,8 @@ def trust_table(result: Mapping[str, Any]) -> "Table | None":
     for column in ("rows", "right", "AUROC", "Brier", "ECE", "area", "trust from", "given", "wrong"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, found in _judged(result):
+        if not found["rows"]:
+            continue
         figures = (found["right"], found["auroc"], found["brier"], found["ece"], found["risk_coverage"]["area"])
         table.add_row(name, str(found["rows"]), *map(_figure, figures), *_threshold(found["abstention"]))
     return table if table.row_count else None
@@ -31,10 +33,11 @@ def trust_table(result: Mapping[str, Any]) -> "Table | None":
 def trust_sentences(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the table cannot say: what the threshold promises, which rows are left out, and the sets of labels."""
     if alpha := result.get("trust", {}).get("alpha"):
+        has_labels = any("trust" in found for found in result.get("closed", {}).values())
+        labels = "; by label: the most probable of the allowed labels" if has_labels else ""
         yield (
             f"trust from: of answers at least so sure, at most {alpha:.0%} are wrong, with 95 % chance over the rows that it "
-            "was chosen on (one half); given and wrong: shares of the other half; area: under the curve of risk against coverage; by label: "
-            "the most probable of the allowed labels"
+            f"was chosen on (one half); given and wrong: shares of the other half; area: under the curve of risk against coverage{labels}"
         )
     for task, found in result.get("trust", {}).get("tasks", {}).items():
         for reason, count in found["left_out"].items():

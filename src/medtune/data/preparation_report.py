@@ -13,6 +13,10 @@ from medtune.specs import ModelSpec, RunSpec
 __all__ = ["PreparationReport", "lint_sentence"]
 
 
+_SHARED = {"input": "the input", "document": "the document", "near": "half of their text"}
+"""Kind of overlap -> what rows of it have in common."""
+
+
 def _none() -> dict[str, dict[str, dict[str, int]]]:
     return {}
 
@@ -112,10 +116,19 @@ class PreparationReport:
         """Yield a warning where rows that are scored are trained on as well."""
         if self.overlapping:
             scored, others = self.validation["drawn"], len(self.overlapping) - self.copied
+            kinds = {kind for of in self.overlap.values() for kind, count in of.items() if count}
+            shared = [words for kind, words in _SHARED.items() if kind in kinds] or [*_SHARED.values()]
+            alike = " or ".join(filter(None, (", ".join(shared[:-1]), shared[-1])))
+            counts = [f"{self.copied:,} ({self.copied / scored:.0%}) are trained on with the same question"] * (
+                self.copied > 0
+            )
+            counts += [f"{others:,} ({others / scored:.0%}) share {alike} with a training row"] * (others > 0)
+            judged = (
+                "say what was memorised" if self.copied or kinds - {"near"} else "may say in part what was memorised"
+            )
             yield (
-                f"warning: of {scored:,} scored rows {self.copied:,} ({self.copied / scored:.0%}) are trained on with the same "
-                f"question, and {others:,} ({others / scored:.0%}) with the same input, document or half of their text; scores "
-                "on these say what was memorised: data.drop_overlap=true leaves such training rows out"
+                f"warning: of {scored:,} scored rows {', and '.join(counts)}; scores on these {judged}: "
+                "data.drop_overlap=true leaves such training rows out"
             )
 
     def _duplicates_told(self) -> Iterator[str]:

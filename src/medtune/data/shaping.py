@@ -13,7 +13,7 @@ from medtune.data.sources.names import LIST_COLUMNS, is_plain
 from medtune.data.sources.reading import SourceNotes
 from medtune.specs import SourceSpec
 
-__all__ = ["LIST_ROLES", "METADATA", "Shaper", "stands_for_nothing", "text_of"]
+__all__ = ["LIST_ROLES", "METADATA", "Shaper", "document_name", "stands_for_nothing", "text_of"]
 
 METADATA = "metadata"
 """The role of columns that nothing shall read."""
@@ -112,7 +112,7 @@ class Shaper:
         found = reach(values, column)
         if found is not None:
             self.found.add("document")
-        name = _identifier(found)
+        name = document_name(found)
         if not name and source is not None:
             raise _without_document(column)
         return name
@@ -245,8 +245,12 @@ def _with_names(value: Any, names: Mapping[str, str]) -> Any:
     return names.get(text, names.get(whole[1], value) if whole else value)
 
 
-def _identifier(found: Any) -> str:
-    """Return the name of a document as one text however it is written, empty for what names none."""
+def document_name(found: Any) -> str:
+    """Return the name of a document as one text however it is written, empty for what names none.
+
+    >>> document_name(1001.0) == document_name("1001") == document_name(" 1001.0 ")
+    True
+    """
     if found is None or stands_for_nothing(found):
         return ""
     name = " ".join(unicodedata.normalize("NFKC", text_of(found)).casefold().split())

@@ -9,7 +9,7 @@ from medtune.evaluation.extracted_items import says_nothing
 from medtune.evaluation.icd import are_codes, as_code
 from medtune.evaluation.medtuned import NLI_LABELS
 from medtune.evaluation.plain_text import normal
-from medtune.evaluation.tasks.label_sets import label_separator, says_something
+from medtune.evaluation.tasks.label_sets import label_separator, perhaps_separator, says_something
 from medtune.specs.tasks import TaskKind
 
 if TYPE_CHECKING:
@@ -113,6 +113,9 @@ def _closed(answers: Counter[str], rows: int) -> Told | None:
     if {*answers} <= {*NLI_LABELS} and {"Entailment", "Contradiction"} & {*answers}:
         return Told("inference", f"its {rows:,} answers are labels of inference")
     if rows >= _LEAST_ROWS and rows >= _REPEATED * len(answers):
+        if sign := perhaps_separator(answers):
+            why = f"{len(answers):,} different answers in {rows:,} rows, which may be labels or sets of labels joined by {sign!r}"
+            return Told(None, why, candidates=("multi-label", "classification"))
         return Told("classification", f"{len(answers):,} different answers in {rows:,} rows")
     return None
 

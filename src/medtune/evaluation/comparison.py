@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from medtune.errors import DataError
 from medtune.evaluation.recognition import answer_of, question_of
-from medtune.evaluation.scoring import Evaluation, group_by_task, units_of
+from medtune.evaluation.scoring import Evaluation, group_by_task
+from medtune.evaluation.units import units_of
 from medtune.plugins.contracts import Prediction, Task, TaskScore
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def unlike_row(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> int |
 def _compared(base: TaskScore, tuned: TaskScore, found: "Difference | None", p_value: float | None) -> TaskComparison:
     figures = base.metrics[tuned.primary], tuned.metrics[tuned.primary]
     interval = found.interval if found else None
-    verdict = _verdict(figures[1] - figures[0], interval, p_value)
+    verdict = _verdict(figures[1] - figures[0], interval, p_value, found.units if found else "rows")
     return TaskComparison(tuned.primary, *figures, tuned.rows, interval, p_value, verdict)
 
 
@@ -206,19 +207,23 @@ def _test(
     if not isinstance(task, Tallied):
         return None
     before, after = task.tally(base), task.tally(tuned)
-    units = units_of(tuned) or range(len(tuned))
+    documents = units_of(tuned)
+    units = documents or range(len(tuned))
     counts = sum_by_unit(before.counts, units), sum_by_unit(after.counts, units)
     defined = [
         figure in of and not math.isnan(float(of[figure])) for of in (after.figures(c.sum(axis=0)) for c in counts)
     ]
-    return paired_difference(*counts, after.figures, figure, Sampling(seed=seed)) if all(defined) else None
+    if not all(defined):
+        return None
+    found = paired_difference(*counts, after.figures, figure, Sampling(seed=seed))
+    return replace(found, units="rows" if documents is None else "documents")
 
 
-def _verdict(difference: float, interval: tuple[float, float] | None, p_value: float | None) -> str:
+def _verdict(difference: float, interval: tuple[float, float] | None, p_value: float | None, units: str) -> str:
     points = f"{100 * difference:+.1f} points"
     if p_value is None:
         return f"not tested ({points}): the task does not count per row"
-    told = "too few rows for an interval"
+    told = f"too few {units} for an interval"
     if interval is not None:
         told = f"95 % interval {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
     figures = f"{points}, {told}, p = {_rounded(p_value)}"

@@ -16,14 +16,14 @@ Indices = NDArray[np.intp]
 
 
 def halves(units: Sequence[Hashable], seed: int = 0) -> tuple[Indices, Indices]:
-    """Part rows at random: those to calibrate on, and those to judge on; rows of one unit stay together.
+    """Part rows at random: those to calibrate on, and those to judge on; rows of one unit stay together, in whatever order.
 
     Args:
         units: what varies together, one per row, such as a document.
         seed: the same seed gives the same halves.
     """
-    places: dict[Hashable, int] = {}
-    of_row = np.array([places.setdefault(unit, len(places)) for unit in units], dtype=np.intp)
+    places = {unit: place for place, unit in enumerate(sorted({*units}, key=repr))}
+    of_row = np.array([places[unit] for unit in units], dtype=np.intp)
     drawn = np.random.default_rng([seed, 2]).permutation(len(places))
     first = np.zeros(len(places), dtype=bool)
     first[drawn[: (len(places) + 1) // 2]] = True

@@ -11,9 +11,10 @@ from medtune.evaluation.allowed import allowed_answers
 from medtune.evaluation.conformal import judge_sets
 from medtune.evaluation.label_scoring import calibrate, label_probabilities
 from medtune.evaluation.recognition import answer_of
-from medtune.evaluation.scoring import contracts_of, score_predictions, units_of
+from medtune.evaluation.scoring import contracts_of, score_predictions
 from medtune.evaluation.selective import Judged, judge
 from medtune.evaluation.tally import Array
+from medtune.evaluation.units import lasting_units
 from medtune.plugins.contracts import AnswerRequest, EncodedExample, Example, Message, Prediction, Task
 
 __all__ = ["greedy_choice", "score_label_likelihood"]
@@ -143,7 +144,7 @@ def _score_task(task: str, asked: Sequence[_Asked], tasks: Sequence[Task], alpha
 
 def _trusted(asked: Sequence[_Asked], alpha: float) -> dict[str, Any]:
     """Judge the most probable answers, and the sets of probable ones; an answer that may not be given is never right."""
-    units = units_of([each.question.free for each in asked]) or range(len(asked))
+    units = lasting_units([each.question.free for each in asked])
     probabilities, gold = [label_probabilities(each.whole) for each in asked], [each.question.gold for each in asked]
     right = [float(row.argmax() == place) for row, place in zip(probabilities, gold, strict=True)]
     rows = Judged(np.array([row.max() for row in probabilities]), np.array(right), units)

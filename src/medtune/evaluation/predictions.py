@@ -1,12 +1,15 @@
 """Keeps predictions as JSON lines, and reads those of any system."""
 
 import json
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medtune.data.final_answer import final_answer
+from medtune.data.shaping import document_name
 from medtune.errors import DataError, StorageError
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.plugins.contracts import Example, Message, Prediction, Task
@@ -14,7 +17,8 @@ from medtune.plugins.contracts import Example, Message, Prediction, Task
 __all__ = ["read_predictions", "with_final_gold", "write_predictions"]
 
 _REQUIRED = ("input", "gold", "prediction")
-_OPTIONAL = ("task", "source", "row_id", "document")
+_OPTIONAL = ("task", "source", "row_id")
+_READ = frozenset({*_REQUIRED, *_OPTIONAL, "document", "truncated", "confidence", "messages"})
 
 
 class _UnusableLineError(Exception):
@@ -38,7 +42,11 @@ def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> No
 
 
 def read_predictions(
-    path: str | Path, tasks: Sequence[Task] | None = None, *, document_keys: Mapping[str, str] | None = None
+    path: str | Path,
+    tasks: Sequence[Task] | None = None,
+    *,
+    document_keys: Mapping[str, str] | None = None,
+    unread: Counter[str] | None = None,
 ) -> list[Prediction]:
     """Read predictions that medtune or any other system wrote.
 
@@ -50,19 +58,22 @@ def read_predictions(
             then decide. ``row_id``, ``document``, ``truncated`` and ``confidence`` are used where they are given.
         tasks: what a line's ``task`` may name; None accepts any name.
         document_keys: source, or "*", -> key of its lines that names the document instead of ``document``.
+        unread: counts the lines with each key that nothing reads.
 
     Raises:
         StorageError: the file cannot be read.
         DataError: a line cannot be used; the error names the line and never repeats its text.
     """
     names = None if tasks is None else {task.name for task in tasks}
+    keys, passed_over = document_keys or {}, Counter[str]() if unread is None else unread
     found: list[Prediction] = []
     try:
         with Path(path).open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     try:
-                        found.append(_prediction(line, names, document_keys or {}))
+                        record = _with_document(_parsed(line), keys, passed_over)
+                        found.append(_prediction(record, names))
                     except _UnusableLineError as error:
                         raise DataError(f"'{path}' line {number} cannot be scored: {error}") from None
     except OSError as error:
@@ -103,9 +114,8 @@ def _record(prediction: Prediction) -> dict[str, Any]:
     return record
 
 
-def _prediction(line: bytes, names: set[str] | None, document_keys: Mapping[str, str]) -> Prediction:
-    """Read one line; _UnusableLineError says what is wrong with it."""
-    record = _with_document(_parsed(line), document_keys)
+def _prediction(record: Mapping[str, Any], names: set[str] | None) -> Prediction:
+    """Read the object of one line; _UnusableLineError says what is wrong with it."""
     for key in _REQUIRED:
         if not isinstance(record.get(key), str):
             raise _UnusableLineError(f"'{key}' is missing" if key not in record else f"'{key}' is not text")
@@ -125,10 +135,10 @@ def _prediction(line: bytes, names: set[str] | None, document_keys: Mapping[str,
         raise _UnusableLineError(f"its task is none of {known}")
     example = Example(
         messages=(*_asked(record), {"role": "assistant", "content": record["gold"]}),
-        source=record.get("source") or "",
+        source=_source_of(record),
         task=task,
         row_id=record.get("row_id") or "",
-        document=record.get("document") or "",
+        document=document_name(record.get("document")),
     )
     example = with_final_gold(example)
     found = final_answer(record["prediction"], answer_of(example))
@@ -147,14 +157,22 @@ def _parsed(line: bytes) -> Mapping[str, Any]:
     return record
 
 
-def _with_document(record: Mapping[str, Any], keys: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return the record with the document that its source names under another key."""
-    key = keys.get(str(record.get("source") or ""), keys.get("*", ""))
-    if not key:
-        return record
-    if key not in record:
+def _with_document(record: Mapping[str, Any], keys: Mapping[str, str], unread: Counter[str]) -> Mapping[str, Any]:
+    """Return the record with the document that its source names under another key, and count the keys that nothing reads."""
+    key = keys.get(_source_of(record), keys.get("*", ""))
+    if key and key not in record:
         raise _UnusableLineError(f"'{key}', which tasks.document names, is missing")
-    return {**record, "document": None if record[key] is None else str(record[key])}
+    found = record.get(key or "document")
+    if isinstance(found, bool) or not isinstance(found, str | int | float | None):
+        raise _UnusableLineError(f"'{key or 'document'}' is neither text nor a number")
+    unread.update(record.keys() - _READ - {key})
+    return {**record, "document": found}
+
+
+def _source_of(record: Mapping[str, Any]) -> str:
+    """Return the name of a line's source; one name has one spelling, whichever way its accents are composed."""
+    found = record.get("source") or ""
+    return unicodedata.normalize("NFC", found) if isinstance(found, str) else ""
 
 
 def _asked(record: Mapping[str, Any]) -> list[Message]:

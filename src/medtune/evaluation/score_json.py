@@ -20,6 +20,7 @@ def score_to_json(score: TaskScore) -> dict[str, Any]:
         "undefined": list(score.undefined),
         "no_interval": dict(score.no_interval),
         "shows_points": _shown(score),
+        "rows_of": dict(score.rows_of),
     }
 
 

@@ -1,6 +1,6 @@
 """Scores predictions: finds the task of each, and gives figures with intervals per task and per source."""
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from medtune.evaluation.predictions import read_predictions, write_predictions
 from medtune.evaluation.score_json import scores_to_json
 from medtune.evaluation.task_contracts import Contracts
 from medtune.evaluation.tasks import own_tasks
+from medtune.evaluation.units import lasting_units, units_of
 from medtune.plugins.contracts import Example, Prediction, Task, TaskScore
 
 __all__ = [
@@ -57,7 +58,7 @@ class Evaluation:
 
     @property
     def over_sources(self) -> dict[str, dict[str, Any]]:
-        """Task with several sources -> how many, and each figure's mean over those for which it is defined.
+        """Task with several sources -> how many, each figure's mean over those for which it is defined, and these (``of``).
 
         The figures of ``tasks`` are over rows (micro), so that a large source outweighs small ones; these are macro.
         """
@@ -67,7 +68,8 @@ class Evaluation:
             if len(own) > 1:
                 values = {name: [s.metrics[name] for s in own if name in s.metrics] for name in score.metrics}
                 metrics = {name: sum(each) / len(each) for name, each in values.items() if each}
-                found[task] = {"sources": len(own), "metrics": metrics}
+                of = {name: len(each) for name, each in values.items() if each}
+                found[task] = {"sources": len(own), "metrics": metrics, "of": of}
         return found
 
     @property
@@ -230,7 +232,7 @@ class _TaskRows:
 
         if self._tally is None or all(prediction.confidence is None for prediction in self._predictions):
             return None
-        right, units = right_answers(self._tally), self._units or range(self.size)
+        right, units = right_answers(self._tally), lasting_units(self._predictions)
 
         def judged(rows: Sequence[int]) -> dict[str, Any]:
             return judge_confidence(
@@ -288,13 +290,3 @@ def _without(scored: Mapping[str, _TaskRows], repeated: frozenset[str]) -> dict[
     """Score the tasks that lose some rows, but not all, when those with a counterpart in training are left out."""
     kept = {name: rows.without(repeated) for name, rows in scored.items()}
     return {name: score for name, score in kept.items() if score is not None}
-
-
-def units_of(predictions: Sequence[Prediction]) -> list[Hashable] | None:
-    """Return what is resampled together: the document where a row names one, else the row; None when none does."""
-    if not any(prediction.example.document for prediction in predictions):
-        return None
-    return [
-        (prediction.example.source, prediction.example.document) if prediction.example.document else index
-        for index, prediction in enumerate(predictions)
-    ]

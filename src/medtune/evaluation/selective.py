@@ -59,10 +59,10 @@ def judge(rows: Judged, alpha: float, seed: int = 0) -> dict[str, Any]:
     shown = np.unique(np.linspace(0, len(coverage) - 1, min(_POINTS, len(coverage))).round().astype(np.intp))
     return {
         "rows": len(rows.right),
-        "right": calibration.accuracy,
+        "right": calibration.accuracy if len(rows.right) else None,
         "auroc": auroc(rows.confidence, rows.right),
         "brier": brier(rows.confidence, rows.right),
-        "ece": calibration.ece,
+        "ece": calibration.ece if len(rows.right) else None,
         "bins": [*calibration.to_json()["bins"]],
         "risk_coverage": {
             "area": float(risk.mean()) if len(risk) else None,

@@ -1,17 +1,19 @@
 """Looks at the gold answers of all rows and tells, per source, what they are: or that it has to be said."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from medtune.errors import DataError
 from medtune.evaluation.answer_forms import Told, tell_rest
+from medtune.evaluation.declared_tasks import label_findings, more_labels, source_findings
 from medtune.evaluation.gold_shapes import Shape, shape_of
+from medtune.evaluation.lint_findings import Finding, merged
 from medtune.evaluation.medtuned import SOURCES
 from medtune.evaluation.missing_text import is_missing
 from medtune.evaluation.plain_text import words
 from medtune.evaluation.recognition import answer_of, question_of
-from medtune.evaluation.task_contracts import Contracts, TaskContract
+from medtune.evaluation.task_contracts import TASK_OF_KIND, Contracts, TaskContract
 from medtune.evaluation.tasks.label_sets import label_set_of
 from medtune.evaluation.tasks.labels import bare_answer
 from medtune.evaluation.tasks.qa import gold_kind
@@ -43,6 +45,14 @@ _OF_TASK: dict[str, Shape] = {
     "nli": "inference",
     "classification": "hallmarks",
 }
+_KIND_OF_TASK: dict[str, TaskKind] = {
+    "ner": "tagging",
+    "relation": "relation",
+    "nli": "inference",
+    "classification": "classification",
+    "qa": "question",
+    "extraction": "extraction",
+}
 
 
 class UndecidedTaskError(DataError):
@@ -70,6 +80,7 @@ class SourceRows:
         forms: "choice", "decision" and "text" -> rows without another shape.
         lengths: words of an answer -> rows without another shape.
         sample: question and answer of the first rows without another shape.
+        named: task that the rows name, or "" -> rows.
     """
 
     rows: int = 0
@@ -79,6 +90,7 @@ class SourceRows:
     forms: Counter[str] = field(default_factory=Counter[str])
     lengths: Counter[int] = field(default_factory=Counter[int])
     sample: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    named: Counter[str] = field(default_factory=Counter[str])
 
     def take(self, question: str, answer: str) -> None:
         """Look at a row."""
@@ -99,30 +111,54 @@ class SourceRows:
             if len(self.sample) < _SAMPLED:
                 self.sample.append((question, answer))
 
+    def all_answers(self) -> Counter[str]:
+        """Return the short answers of all shapes, each with its rows."""
+        return sum(self.answers.values(), Counter[str]())
+
 
 class SourceSurvey:
     """Takes rows as they come and tells what each source is.
 
     Args:
         declared: what the user says of sources; the rest is told from the rows.
+        named: tasks whose rows are told too though they name them; such rows are of no other task.
     """
 
-    def __init__(self, declared: Sequence[TaskSpec] = ()) -> None:
+    def __init__(self, declared: Sequence[TaskSpec] = (), named: Collection[str] = ()) -> None:
         self._declared = {spec.source: spec for spec in declared}
         self._seen: dict[str, SourceRows] = {}
+        self._of_task: Counter[tuple[str, str]] = Counter()
+        self._named = named
 
     def take(self, examples: Iterable[Example]) -> None:
-        """Look at rows; those that name their task, or have no answer or one of an empty cell, need no telling."""
+        """Look at rows; those that name another task, or have no answer or one of an empty cell, need no telling."""
         for example in examples:
-            if example.task is not None or len(example.messages) < 2:  # noqa: PLR2004 - a question and an answer
+            if example.task is not None and example.task not in self._named:
+                self._of_task[example.source, example.task] += 1
+                continue
+            if len(example.messages) < 2:  # noqa: PLR2004 - a question and an answer
                 continue
             answer = answer_of(example)
-            if (
-                answer.strip()
-                and not is_missing(answer)
-                and (example.source in self._seen or len(self._seen) < _MOST_SOURCES)
-            ):
-                self._seen.setdefault(example.source, SourceRows()).take(question_of(example), answer)
+            is_answer = answer.strip() and not is_missing(answer)
+            if is_answer and (example.source in self._seen or len(self._seen) < _MOST_SOURCES):
+                seen = self._seen.setdefault(example.source, SourceRows())
+                seen.take(question_of(example), answer)
+                seen.named[example.task or ""] += 1
+
+    def findings(self) -> list[Finding]:
+        """Return what the user says of sources and their rows do not bear out."""
+        sources = dict.fromkeys([*self._seen, *(source for source, _task in self._of_task)])
+        found = [*source_findings([*self._declared], [*sources])] if sources else []
+        for (source, task), rows in sorted(self._of_task.items()):
+            spec = self._declared.get(source)
+            if spec is not None and spec.kind != "infer" and TASK_OF_KIND[spec.kind] != task:
+                sentence = f"{rows:,} rows name the task '{task}', which goes before the kind '{spec.kind}' of tasks"
+                found.append(Finding("declared_kind", source, "both", rows, rows, sentence))
+        for source, seen in sorted(self._seen.items()):
+            spec = self._declared.get(source, self._declared.get("*"))
+            if spec is not None and spec.kind != "infer":
+                found += label_findings(_made(source, spec, seen), seen.all_answers())
+        return merged(found)
 
     def contracts(self, *, strict: bool = True) -> Contracts:
         """Return what each source is.
@@ -139,7 +175,7 @@ class SourceSurvey:
             if spec is not None and spec.kind != "infer":
                 found.append(_declared(source, spec, seen))
                 continue
-            told = list(_told(source, seen))
+            told = _as_named(source, seen, list(_told(source, seen)))
             if strict:
                 require_told(told)
             found += told if spec is None else [replace(one, metric=spec.metric) for one in told]
@@ -163,17 +199,26 @@ def require_told(contracts: Iterable[TaskContract]) -> None:
 
 
 def _declared(source: str, spec: TaskSpec, seen: SourceRows) -> TaskContract:
+    made = _made(source, spec, seen)
+    golds = [*seen.all_answers()]
+    more = more_labels(made, golds)
+    how = f"declared; its answers have {len(more)} more" if more else "declared"
+    return _with_labels(replace(made, known=how), golds)
+
+
+def _made(source: str, spec: TaskSpec, seen: SourceRows) -> TaskContract:
+    """Return what the user says of a source, before its answers are asked for labels."""
     assert spec.kind != "infer"  # noqa: S101 - asked before
-    golds = [answer for counted in seen.answers.values() for answer in counted]
+    golds = [*seen.all_answers()]
     separator = ""
     if spec.kind == "multi-label":
         separator = Told.separator_of(Counter(dict.fromkeys(golds, 1)), always=True)
     if spec.kind == "extraction" and not seen.shapes["json"]:
         separator = Told.items_separator([answer for _question, answer in seen.sample])
-    made = TaskContract(
-        source, spec.kind, "declared", spec.labels, spec.negative, spec.metric, spec.aliases, separator, rows=seen.rows
+    given = spec.labels, spec.negative or (), spec.metric, spec.aliases
+    return TaskContract(
+        source, spec.kind, "declared", *given, separator, rows=seen.rows, without_negative=spec.negative == ()
     )
-    return _with_labels(made, golds)
 
 
 def _with_labels(contract: TaskContract, golds: Sequence[str]) -> TaskContract:
@@ -205,6 +250,26 @@ def _told(source: str, seen: SourceRows) -> Iterator[TaskContract]:
         )
         golds = [*seen.answers.get("rest", ())]
         yield _with_labels(replace(contract, shape="rest") if parts else contract, golds)
+
+
+def _as_named(source: str, seen: SourceRows, told: list[TaskContract]) -> list[TaskContract]:
+    """Return the contracts that are told where rows name no task, or that one; else one of the task that they name."""
+    if not seen.named.keys() - {""}:
+        return told
+    if len(seen.named) > 1:  # each row by its own
+        return []
+    [task] = seen.named
+    if all(contract.task == task and not contract.candidates for contract in told):
+        return told
+    answers = seen.all_answers()
+    separator = Told.separator_of(answers)
+    kind = _KIND_OF_TASK[task]
+    if kind == "classification" and separator:
+        kind = "multi-label"
+    elif kind == "extraction" and not seen.shapes["json"]:
+        separator = Told.items_separator([answer for _question, answer in seen.sample])
+    made = TaskContract(source, kind, f"its rows name the task '{task}'", separator=separator, rows=seen.rows)
+    return [_with_labels(made, [*answers])]
 
 
 def _of_shape(contract: TaskContract, shape: Shape, seen: SourceRows) -> TaskContract:

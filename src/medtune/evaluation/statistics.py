@@ -37,11 +37,13 @@ class Difference:
         interval: its 95 % interval; None where too few rows say anything about the figure.
         p_value: chance of a difference at least as large, in either direction, if it did not matter which of the two
             systems gave which answer (approximate randomisation).
+        units: what was exchanged, "rows" or "documents".
     """
 
     value: float
     interval: tuple[float, float] | None
     p_value: float
+    units: str = "rows"
 
 
 def summarise(
@@ -76,6 +78,7 @@ def summarise(
         intervals={name: interval for name, interval in found.intervals.items() if name in known},
         details=tally.details(rows),
         undefined=tuple(name for name in values if name not in known),
+        rows_of={name: n for name, n in tally.rows_of(rows).items() if name in known and n < len(rows)},
         no_interval=_reasons(known, found, "rows" if units is None else "documents") if intervals else {},
     )
 

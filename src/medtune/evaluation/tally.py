@@ -19,6 +19,10 @@ def _no_details(_rows: Sequence[int]) -> Mapping[str, Any]:
     return {}
 
 
+def _all_rows(_rows: Sequence[int]) -> Mapping[str, int]:
+    return {}
+
+
 def _no_points(_rows: Sequence[int]) -> Mapping[str, float]:
     return {}
 
@@ -36,6 +40,7 @@ class Tally:
         details: row indices -> further JSON values about those rows.
         points: row indices -> figures that no sums determine; they get no interval.
         secondary: figure that stands for rows about which the primary one says nothing; empty for none.
+        rows_of: row indices -> figure -> how many of them it is of, for figures that may be of some rows only.
     """
 
     primary: str
@@ -45,6 +50,7 @@ class Tally:
     details: Callable[[Sequence[int]], Mapping[str, Any]] = _no_details
     points: Callable[[Sequence[int]], Mapping[str, float]] = _no_points
     secondary: str = ""
+    rows_of: Callable[[Sequence[int]], Mapping[str, int]] = _all_rows
 
 
 @runtime_checkable

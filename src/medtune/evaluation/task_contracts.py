@@ -42,6 +42,7 @@ class TaskContract:
         separator: what parts the labels or items of an answer.
         shape: the only rows of the source that are meant, by ``shape_of``; empty for all.
         rows: gold answers that it rests on.
+        without_negative: whether the user says that no label is negative.
         candidates: kinds that it may be, where the answers do not tell; its kind is then only taken for the time being.
     """
 
@@ -56,6 +57,7 @@ class TaskContract:
     shape: str = ""
     rows: int = 0
     candidates: Sequence[TaskKind] = ()
+    without_negative: bool = False
 
     @property
     def task(self) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from medtune.data.score_words import figure_name, rows_of_figure
 from medtune.export.charts import duels
-from medtune.export.page import ABSENT, Cell, figure, interval, join, section, signed_points, table
+from medtune.export.page import ABSENT, Cell, figure, interval_of, join, p_value, section, signed_points, table
 
 __all__ = ["every_figure", "failure_table", "label_likelihoods", "other_words", "verdicts"]
 
@@ -58,7 +59,7 @@ def label_likelihoods(base: _Scores, tuned: _Scores) -> str:
             if found := scores.get("closed", {}).get(task):
                 metric = found["free"].get("primary", "")
                 ways = (found[way].get("metrics", {}).get(metric) for way in ("free", "constrained", "most_probable"))
-                first = (Cell.text(value) for value in (task, _words(metric), model))
+                first = (Cell.text(value) for value in (task, figure_name(metric), model))
                 error = Cell(figure(found["calibration"]["ece"]))
                 rows.append([*first, Cell.text(found["rows"]), *(Cell(figure(way)) for way in ways), error])
     heads = ("task", "metric", "model", "rows", "free", "constrained", "most probable", "calibration error")
@@ -76,7 +77,7 @@ def other_words(paraphrases: Mapping[str, Any]) -> str:
     rows = [
         [
             Cell.text(task),
-            Cell.text(_words(found["metric"])),
+            Cell.text(figure_name(found["metric"])),
             Cell(str(len(found["values"]))),
             *(Cell(figure(found[name])) for name in ("lowest", "mean", "highest")),
         ]
@@ -104,7 +105,7 @@ def failure_table(base: _Scores, tuned: _Scores) -> str:
                 rows.append(
                     [
                         Cell.text(name if is_first else ""),
-                        Cell.text(_words(kind)),
+                        Cell.text(figure_name(kind)),
                         *(Cell(_percent(value)) for value in values),
                     ]
                 )
@@ -118,7 +119,7 @@ def every_figure(base: _Scores, tuned: _Scores) -> str:
         before, after = _pair(base, tuned, name)
         last = after or before or {}
         rows = [
-            [Cell.text(_words(metric)), *_both(before, metric), *_both(after, metric)]
+            [Cell.text(figure_name(metric)), *_both(before, metric), *_both(after, metric)]
             for metric in last.get("metrics", {})
         ]
         details = last.get("details", {})
@@ -159,7 +160,7 @@ def _duel(
     metric = _primary(before, after)
     return {
         "name": name,
-        "metric": _words(metric),
+        "metric": figure_name(metric),
         "base": _value(before, metric),
         "tuned": _value(after, metric),
         "base_interval": _bounds(before, metric),
@@ -178,10 +179,10 @@ def _row(
     span = f"<br><small>{signed_points(bounds[0])} to {signed_points(bounds[1])}</small>" if bounds else ""
     return [
         Cell.text(name),
-        Cell.text(_words(metric)),
-        Cell(f"{(after or before or {}).get('rows', 0):,}"),
+        Cell.text(figure_name(metric)),
+        Cell(f"{rows_of_figure(after or before or {}, metric):,}"),
         *(
-            Cell(f"<span>{figure(value)}<br>{interval(_bounds(score, metric))}</span>")
+            Cell(f"<span>{figure(value)}<br>{interval_of(score, metric)}</span>")
             for value, score in zip(values, (before, after), strict=True)
         ),
         Cell(f"<span>{signed_points(difference)}{span}</span>"),
@@ -192,9 +193,7 @@ def _verdict(compared: Mapping[str, Any] | None) -> Cell:
     if not compared:
         return Cell("")
     words, _open, _figures = str(compared["verdict"]).partition(" (")
-    p_value = compared.get("p_value")
-    shown = "" if p_value is None else f"<br><small>p {'&lt; 0.001' if p_value < 0.001 else f'= {p_value:.3f}'}</small>"  # noqa: PLR2004
-    return Cell(f'<span><span class="verdict {_css(compared)}">{escape(words)}</span>{shown}</span>')
+    return Cell(f'<span><span class="verdict {_css(compared)}">{escape(words)}</span>{p_value(compared)}</span>')
 
 
 def _css(compared: Mapping[str, Any] | None) -> str:
@@ -213,7 +212,7 @@ def _by_source(base: _Scores, tuned: _Scores) -> str:
 
 
 def _both(score: _Scores | None, metric: str) -> tuple[Cell, Cell]:
-    return Cell(figure(_value(score, metric))), Cell(interval(_bounds(score, metric)))
+    return Cell(figure(_value(score, metric))), Cell(interval_of(score, metric))
 
 
 def _per_label(labels: Mapping[str, Mapping[str, float]], is_tuned: bool) -> str:
@@ -248,11 +247,6 @@ def _shaded(count: int, top: int, is_right: bool) -> Cell:
     mark = "--gold-mark" if is_right else "--bad-mark"
     shade = f"color-mix(in srgb, var({mark}) {100 - _SHADE + _SHADE * count // top}%, transparent)"
     return Cell(f'<span style="display:block;background:{shade}">{count}</span>', "cell")
-
-
-def _words(name: str) -> str:
-    """Return a metric's name as it is read: ``span_f1_strict`` as "span F1 strict"."""
-    return name.replace("_", " ").replace("f1", "F1").replace("rouge l", "ROUGE-L")
 
 
 def _percent(value: float | None) -> str:

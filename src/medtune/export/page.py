@@ -1,15 +1,30 @@
 """Small pieces of an HTML page: escaping, tables, sections, the page around them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["ABSENT", "Cell", "figure", "interval", "join", "page", "section", "signed_points", "table"]
+from medtune.data.score_words import why_no_interval
+
+__all__ = [
+    "ABSENT",
+    "Cell",
+    "figure",
+    "interval",
+    "interval_of",
+    "join",
+    "p_value",
+    "page",
+    "section",
+    "signed_points",
+    "table",
+]
 
 
 ABSENT = "\N{EN DASH}"
 """Stands for a figure that there is not."""
+_LEAST_P = 0.001
 
 
 class Cell(NamedTuple):
@@ -32,6 +47,21 @@ def figure(value: float | None) -> str:
 def interval(bounds: Sequence[float] | None) -> str:
     """Return an interval as small print, nothing when there is none."""
     return f"<small>{bounds[0]:.3f} to {bounds[1]:.3f}</small>" if bounds else ""
+
+
+def interval_of(score: Mapping[str, Any] | None, metric: str) -> str:
+    """Return the interval of a score's figure as small print, or why it has none."""
+    bounds = (score or {}).get("intervals", {}).get(metric)
+    why = why_no_interval(score or {}, metric)
+    return interval(bounds) or (f"<small>{escape(why)}</small>" if why else "")
+
+
+def p_value(compared: Mapping[str, Any]) -> str:
+    """Return the p value of a comparison as small print on a line of its own, nothing where it was not tested."""
+    value = compared.get("p_value")
+    if value is None:
+        return ""
+    return f"<br><small>p {'&lt; 0.001' if value < _LEAST_P else f'= {value:.3f}'}</small>"
 
 
 def signed_points(difference: float | None) -> str:

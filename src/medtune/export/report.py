@@ -1,5 +1,6 @@
 """Writes ``report.html``: a run on one page, for the screen, a phone and paper, without network."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from medtune.export.figures import every_figure, failure_table, label_likelihood
 from medtune.export.held_out import loss_section
 from medtune.export.page import join, page, section
 from medtune.export.provenance import data_section, settings_section, training_section
+from medtune.export.source_kinds import sources_section
 from medtune.export.trusting import trust_section
 from medtune.plugins.contracts import Prediction
 from medtune.specs.model import base_label
@@ -47,6 +49,16 @@ _OTHER_ROWS = (
     "medtune evaluate RUN --baseline scores both on the same rows."
 )
 
+_REPLACED = (
+    "{what} left out: {they} held beside answers of the tuned model that were given anew since, and perhaps to other rows. "
+    "{command} makes {again} anew."
+)
+_BASELINES_REPLACED = _REPLACED.format(
+    what="Other systems are", they="they were", command="medtune baseline RUN", again="their table"
+)
+_PARAPHRASES_REPLACED = _REPLACED.format(
+    what="Scores in other words are", they="they were", command="medtune evaluate RUN --paraphrases N", again="them"
+)
 _WITHOUT_TEXTS = (
     "Texts were left out of this report: eval.show_texts, or medtune report RUN --show-texts, shows sampled inputs and "
     "answers."
@@ -100,13 +112,14 @@ def _sections(
     """Yield the sections under the head, top down; one without content is empty."""
     found = _evaluations(folder)
     base, tuned = found.scores["base"], found.scores["tuned"]
+    yield sources_section((tuned or base).get("contracts", []))
     yield found.note
     yield verdicts(base, tuned, record.get("comparison") or {})
     yield loss_section(base, tuned)
-    yield baseline_section(_scores(folder / "baselines.json"))
+    yield _baselines(folder)
     yield trust_section(base, tuned)
     yield label_likelihoods(base, tuned)
-    yield other_words(_paraphrased(folder))
+    yield _paraphrased(folder)
     yield _failures(found, show_texts=show_texts)
     yield training_section(log)
     yield data_section(record.get("preparation") or {})
@@ -115,9 +128,31 @@ def _sections(
     yield _reading(found.scores) if base or tuned else ""
 
 
-def _paraphrased(folder: Path) -> Mapping[str, Any]:
-    """Return the scores under several paraphrases, from the file's name or from its former one."""
-    return _scores(folder / "paraphrases.json") or _scores(folder / "wordings.json")
+def _baselines(folder: Path) -> str:
+    """Return the section of other systems, or why it is left out."""
+    found = _scores(folder / "baselines.json")
+    if not found.get("systems") or found.get("tuned_predictions") == _print_of_answers(folder):
+        return baseline_section(found)
+    return section("Beside other systems", "baselines", f'<p class="note">{_BASELINES_REPLACED}</p>')
+
+
+def _paraphrased(folder: Path) -> str:
+    """Return the section of the scores under several paraphrases, or why it is left out."""
+    found = _scores(folder / "paraphrases.json") or _scores(folder / "wordings.json")  # its former name
+    answers = folder / "predictions-tuned.jsonl"
+    if "tuned_predictions" in found:
+        are_of_these = found["tuned_predictions"] == _print_of_answers(folder)
+    else:  # files of earlier releases say only of how many rows
+        are_of_these = not answers.is_file() or found.get("rows") == answers.read_bytes().count(b"\n")
+    if not found or are_of_these:
+        return other_words(found)
+    return section("In other words", "paraphrases", f'<p class="note">{_PARAPHRASES_REPLACED}</p>')
+
+
+def _print_of_answers(folder: Path) -> str:
+    """Return the SHA-256 of the tuned model's answers; empty where there are none."""
+    file = folder / "predictions-tuned.jsonl"
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
 def _evaluations(folder: Path) -> _Evaluations:
@@ -159,6 +194,7 @@ def _head(title: str, record: Mapping[str, Any], sections: str) -> str:
     links = " ".join(
         f'<a href="#{name}">{label}</a>'
         for name, label in (
+            ("sources", "Sources"),
             ("scores", "Scores"),
             ("trust", "When to trust"),
             ("failures", "Failures and samples"),

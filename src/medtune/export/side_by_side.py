@@ -71,7 +71,8 @@ def _score(score: Mapping[str, Any] | None) -> str:
     if score is None or score["value"] is None:
         return "" if score is None else "undefined"
     interval = score["interval"]
-    return f"{score['value']:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+    shown = f"{score['value']:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+    return f"{shown}, {score['rows']:,} rows"
 
 
 def sentences(result: Mapping[str, Any]) -> Iterator[str]:

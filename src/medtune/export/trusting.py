@@ -77,11 +77,15 @@ def _rows(task: str, base: _Scores, tuned: _Scores) -> Iterator[list[Cell]]:
     """Yield a row for the task and its most probable labels, of either model, and for each source where there are several."""
     for model, scores in (("base", base), ("tuned", tuned)):
         trust, labels = scores.get("trust", {}), scores.get("closed", {}).get(task, {})
-        if task in trust.get("tasks", {}):
+        if trust.get("tasks", {}).get(task, {}).get("rows"):
             yield _row(task, model, trust["tasks"][task])
         if "trust" in labels:
             yield _row(f"{task}, most probable label", model, labels["trust"])
-    own = {s: by_task[task] for s, by_task in tuned.get("trust", {}).get("sources", {}).items() if task in by_task}
+    own = {
+        s: by_task[task]
+        for s, by_task in tuned.get("trust", {}).get("sources", {}).items()
+        if by_task.get(task, {}).get("rows")
+    }
     if len(own) > 1:
         yield from (_row(f"{task}: {source}", "tuned", found) for source, found in own.items())
 

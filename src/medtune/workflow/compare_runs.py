@@ -9,6 +9,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
+from medtune.data.score_words import rows_of_figure
 from medtune.errors import DamagedArtifactError, DataError, SpecError
 from medtune.evaluation.comparison import Answered, compare_each
 from medtune.evaluation.pairing import pair
@@ -140,7 +141,7 @@ def _score(score: Mapping[str, Any]) -> dict[str, Any]:
         "metric": metric,
         "value": score["metrics"].get(metric),
         "interval": score["intervals"].get(metric),
-        "rows": score["rows"],
+        "rows": rows_of_figure(score, metric),
     }
 
 

@@ -16,7 +16,7 @@ from medtune.workflow.perfect_answers import PerfectAnswers
 
 __all__ = ["RowChecks"]
 
-_LINT_VERSION = 3
+_LINT_VERSION = 4
 
 
 class RowChecks:
@@ -61,5 +61,5 @@ class RowChecks:
     def found(self) -> dict[str, Any]:
         """Return what both found; the lint's under ``lint``, and what each source is under ``tasks``."""
         told = [contract.to_json() for contract in self._survey.contracts(strict=False).members]
-        lint = [finding.to_json() for finding in self._lint.findings()]
+        lint = [finding.to_json() for finding in [*self._lint.findings(), *self._survey.findings()]]
         return {**self._perfect.found(), "lint": lint, "tasks": told}

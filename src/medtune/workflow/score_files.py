@@ -1,21 +1,30 @@
 """Scores files of predictions that any systems made, one alone or two against each other."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medtune.data.sources.names import is_plain
 from medtune.errors import SpecError
 from medtune.evaluation.comparison import compare
 from medtune.evaluation.gold_lint import lint_predictions
 from medtune.evaluation.pairing import pair
 from medtune.evaluation.predictions import read_predictions
-from medtune.evaluation.scoring import bind, score_predictions
-from medtune.evaluation.source_survey import survey
+from medtune.evaluation.scoring import bind, is_own, score_predictions
+from medtune.evaluation.source_survey import SourceSurvey
+from medtune.evaluation.task_contracts import TASK_OF_KIND
 from medtune.plugins.contracts import Prediction, Task
 from medtune.specfile import apply_overrides, read_spec_file, validate_spec
 from medtune.specs import EvalSpec, TaskSpec
 
 __all__ = ["score_files", "tasks_in"]
+
+_MOST_KEYS = 8
+_NO_CONFIDENCE = (
+    "--alpha bounds nothing: no answer that is right or wrong has a 'confidence' between 0 and 1 on its line"
+)
 
 
 def tasks_in(file: Path | None, overrides: Iterable[str]) -> tuple[TaskSpec, ...]:
@@ -53,22 +62,62 @@ def score_files(
         alpha: share of the trusted answers that may be wrong; None is that of a run by default.
 
     Returns:
-        The JSON of the evaluation and ``lint``; with ``against`` also ``against`` (the other's evaluation), ``comparison``
-        (base: the other) and ``unpaired``: the rows, by their place in the file, that only one of the two answered.
+        The JSON of the evaluation and ``lint``; with ``against`` also ``against`` and ``matched`` (the
+        other's evaluation and the file's own, on the rows that both answered), ``comparison`` (base: the other) and ``unpaired``: the rows, by their place in the file, that only one of the two answered.
 
     Raises:
         UndecidedTaskError: what a source is cannot be told from its answers.
         DataError: a line cannot be used, or the two files have no row in common.
     """
     keys = {spec.source: spec.document for spec in declared if spec.document}
-    predictions = read_predictions(file, registered, document_keys=keys)
-    tasks = bind(registered, survey([p.example for p in predictions], declared))
+    unread: Counter[str] = Counter()
+    predictions = read_predictions(file, registered, document_keys=keys, unread=unread)
+    predictions, overruled = _as_declared(predictions, declared)
+    found = SourceSurvey(declared, [task.name for task in registered if is_own(task)])
+    found.take(prediction.example for prediction in predictions)
+    tasks = bind(registered, found.contracts())
     result = score_predictions(predictions, tasks, alpha=EvalSpec().alpha if alpha is None else alpha).to_json()
-    result["lint"] = [finding.to_json() for finding in lint_predictions(predictions, tasks)]
+    result["warnings"] += [*overruled, *_unread(unread, keys)]
+    if alpha is not None and not any(score["rows"] for score in result.get("trust", {}).get("tasks", {}).values()):
+        result["warnings"].append(_NO_CONFIDENCE)
+    result["lint"] = [finding.to_json() for finding in [*found.findings(), *lint_predictions(predictions, tasks)]]
     if against is None:
         return result
     others = read_predictions(against, registered, document_keys=keys)
     return {**result, **_against(predictions, others, tasks, against.name)}
+
+
+def _as_declared(predictions: Sequence[Prediction], declared: Sequence[TaskSpec]) -> tuple[list[Prediction], list[str]]:
+    """Return the predictions as rows of the tasks that the user says, and a sentence where rows name others."""
+    kinds = {spec.source: spec.kind for spec in declared if spec.kind != "infer"}
+    found: list[Prediction] = []
+    others: Counter[tuple[str, str, str]] = Counter()
+    for prediction in predictions:
+        example = prediction.example
+        kind = kinds.get(example.source, kinds.get("*"))
+        if kind is not None and example.task not in (None, TASK_OF_KIND[kind]):
+            others[example.source, str(example.task), kind] += 1
+            prediction = replace(prediction, example=replace(example, task=TASK_OF_KIND[kind]))  # noqa: PLW2901
+        found.append(prediction)
+    return found, [
+        f"{rows:,} rows of source '{source}' name the task '{task}' and are scored as the kind that tasks declares, '{kind}'"
+        for (source, task, kind), rows in others.items()
+    ]
+
+
+def _unread(found: Counter[str], documents: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence on the keys that nothing reads."""
+    if found:
+        named = [
+            f"'{key}' ({lines:,})" if is_plain(key) else f"another ({lines:,})" for key, lines in found.most_common()
+        ]
+        told = f"{', '.join(named[:_MOST_KEYS])}{' and more' if len(named) > _MOST_KEYS else ''}"
+        where = (
+            ""
+            if documents
+            else "; the document or patient of a line is read under 'document', or as tasks.document says"
+        )
+        yield f"keys that are not read, with their lines: {told}{where}"
 
 
 def _against(
@@ -80,6 +129,7 @@ def _against(
     comparison = compare(before, after, second, first, tasks=tasks).against(name)
     return {
         "against": before.to_json(),
+        "matched": after.to_json(),
         "comparison": comparison.to_json(),
         "unpaired": {"file": list(pairs.only_first), "against": list(pairs.only_second)},
     }

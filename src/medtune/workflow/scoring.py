@@ -19,6 +19,7 @@ from medtune.machine.hardware import free_below_peak
 from medtune.plugins.contracts import Completion, Example, GenerationRequest, Loaded, Prediction, Task
 from medtune.plugins.host import PluginHost
 from medtune.runs.durable import replace_file
+from medtune.runs.manifest import file_digest
 from medtune.specs import RunSpec
 from medtune.workflow.answering import Answering
 from medtune.workflow.constrained import score_constrained
@@ -161,7 +162,8 @@ def score_paraphrases(
 
 def keep_paraphrases(folder: Path, rows: int, found: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what ``score_paraphrases`` found of so many rows, in an evaluation folder, and return it as a result shows it."""
-    content = json.dumps({"rows": rows, "tasks": found}, indent=1).encode()
+    answers = file_digest(AnswerFiles(folder, "tuned").predictions)  # beside which they stand, until others are given
+    content = json.dumps({"rows": rows, "tuned_predictions": answers, "tasks": found}, indent=1).encode()
     replace_file(folder / "paraphrases.json", content, "the scores")
     return {"paraphrases": found, "wordings": found}  # the former key stays: keys are added, never renamed
 
@@ -282,7 +284,7 @@ def scores_table(base: Evaluation, tuned: Evaluation) -> dict[str, dict[str, Any
             "metric": score.primary,
             "base": base.tasks[task].metrics[score.primary],
             "tuned": score.metrics[score.primary],
-            "rows": score.rows,
+            "rows": score.rows_of.get(score.primary, score.rows),
         }
         for task, score in tuned.tasks.items()
         if task in base.tasks and all(score.primary in of.metrics for of in (score, base.tasks[task]))

@@ -1,7 +1,8 @@
 """Rows that are answered by labels, as an encoder or a count of labels sees them, and its answers as texts again."""
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from medtune.evaluation.recognition import answer_of
@@ -14,7 +15,7 @@ from medtune.evaluation.tasks.label_sets import LabelSet, label_set_of
 from medtune.evaluation.tasks.qa import QaTask
 from medtune.plugins.contracts import EncoderKind, EncoderRow, Example, Task
 
-__all__ = ["ClosedRows", "Split", "closed_rows", "label_name", "readable_labels", "split_by_form", "tagged_lines"]
+__all__ = ["ClosedRows", "Split", "closed_rows", "label_name", "readable_labels", "split_by_form", "type_spellings"]
 
 _LABELLED = ("relation", "nli", "classification")
 _REPEATED = 3
@@ -49,6 +50,7 @@ class ClosedRows:
         places: where the asked rows stand among all that are asked.
         empty: how an answer without labels is written; empty where there is none.
         separator: what parts several labels.
+        spelled: type of an entity -> as the training rows write it.
     """
 
     source: str
@@ -60,13 +62,19 @@ class ClosedRows:
     places: Sequence[int]
     empty: str = ""
     separator: str = ", "
+    spelled: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def answer(self, row: EncoderRow, found: Sequence[int]) -> str:
         """Return labels as the answer of a row: ``token : label`` lines in IOB2, or label names."""
         names = [self.labels[number] for number in found]
         if self.kind is EncoderKind.TAGS:
-            return tagged_lines(row.text, as_iob2(readable_labels(names), "IOB1"))  # a stray I begins an entity
+            return self.tagged(row, as_iob2(readable_labels(names), "IOB1"))  # a stray I begins an entity
         return self.separator.join(sorted(names)) or self.empty
+
+    def tagged(self, row: EncoderRow, labels: Sequence[Label]) -> str:
+        """Return the answer that gives a row's words these labels: ``token : label`` lines, types as training rows spell them."""
+        own = (Label(label.prefix, self.spelled.get(label.type, label.type)) for label in labels)
+        return "\n".join(f"{word} : {label_name(label)}" for word, label in zip(row.text, own, strict=True))
 
 
 def split_by_form(rows: Iterable[Example], asked: Sequence[Example], tasks: Sequence[Task]) -> list[Split]:
@@ -106,9 +114,22 @@ def readable_labels(names: Iterable[str]) -> list[Label]:
     return [read_label(name) or Label("O") for name in names]
 
 
-def tagged_lines(words: Sequence[str], labels: Sequence[Label]) -> str:
-    """Return the answer that gives words these labels: a line ``token : label`` each."""
-    return "\n".join(f"{word} : {label_name(label)}" for word, label in zip(words, labels, strict=True))
+def type_spellings(answers: Iterable[str]) -> dict[str, str]:
+    """Return type of an entity, which is read in capitals -> the commonest spelling of it in answers.
+
+    >>> type_spellings(["flu : B-Disease"])
+    {'DISEASE': 'Disease'}
+    """
+    found: dict[str, Counter[str]] = {}
+    for answer in answers:
+        for raw in answer.split("\n"):
+            for line in read_lines(raw):
+                kind = line.label.type if line.label is not None else ""
+                at = raw.upper().rfind(kind)
+                written = raw[at : at + len(kind)]
+                if kind and written.upper() == kind:
+                    found.setdefault(kind, Counter())[written] += 1
+    return {kind: min(of, key=lambda written: (-of[written], written)) for kind, of in found.items()}
 
 
 def label_name(label: Label) -> str:
@@ -139,7 +160,8 @@ def _tagged(split: Split) -> ClosedRows:
     numbers = {name: number for number, name in enumerate(labels)}
     rows = [EncoderRow(g.tokens, [numbers[name] for name in each]) for g, each in zip(read, names, strict=True)]
     asked = [EncoderRow([line.token for line in read_lines(answer_of(e))]) for e in split.asked]
-    return ClosedRows(split.source, "ner", EncoderKind.TAGS, labels, rows, asked, split.places)
+    spelled = type_spellings(answer_of(example) for example in split.rows)
+    return ClosedRows(split.source, "ner", EncoderKind.TAGS, labels, rows, asked, split.places, spelled=spelled)
 
 
 def _labelled(split: Split, task: Task) -> ClosedRows:

@@ -10,7 +10,6 @@ from medtune.evaluation.baselines.closed_rows import (
     Split,
     closed_rows,
     readable_labels,
-    tagged_lines,
 )
 from medtune.evaluation.baselines.dictionary import Dictionary
 from medtune.evaluation.recognition import answer_of, question_of
@@ -63,7 +62,7 @@ def _of_labels(closed: ClosedRows, seed: int) -> dict[str, list[str]]:
     if closed.kind is EncoderKind.TAGS:
         sentences = [(row.text, readable_labels(closed.labels[n] for n in row.labels)) for row in closed.rows]
         dictionary = Dictionary(sentences)
-        return {"dictionary": [tagged_lines(row.text, dictionary.tag(row.text)) for row in closed.asked]}
+        return {"dictionary": [closed.tagged(row, dictionary.tag(row.text)) for row in closed.asked]}
     counts = Counter(tuple(row.labels) for row in closed.rows)
     answers = sorted(counts, key=lambda found: (-counts[found], found))
     draw = random.Random(f"{seed} {closed.source} {closed.task}")

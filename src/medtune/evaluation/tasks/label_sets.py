@@ -13,7 +13,15 @@ from medtune.evaluation.task_contracts import Contracts, TaskContract
 from medtune.evaluation.tasks.labels import Inventory, bare_answer
 from medtune.plugins.contracts import Prediction
 
-__all__ = ["LabelSet", "label_separator", "label_set_of", "label_sets_of", "negative_of", "says_something"]
+__all__ = [
+    "LabelSet",
+    "label_separator",
+    "label_set_of",
+    "label_sets_of",
+    "negative_of",
+    "perhaps_separator",
+    "says_something",
+]
 
 _NONE = "None"
 _SEPARATORS = (";", "|", "\n", ",")
@@ -27,6 +35,7 @@ _UNKNOWN = re.compile(
     r"\b(?:unknown|unclear|unsure|uncertain|idea|sorry|cannot|can't|not\s+sure|know|undetermined|unable|insufficient|invalid)\b",
     re.IGNORECASE,
 )
+_PERHAPS = 0.5
 _NOTHING = frozenset({
     "none", "no relation", "no relations", "no_relation", "norelation", "not related", "unrelated", "no interaction",
     "no_interaction", "no-relation", "n/a", "null", "cid:none", "no label", "no finding", "no findings",
@@ -137,7 +146,8 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
         usual = NLI_LABELS if task == "nli" else RELATIONS
         known = given.labels or (usual if not bare or {*usual} & {*bare} else ())
         inventory = Inventory([*known, *bare], given.aliases, rows=len(golds))
-        negative = given.negative or (negative_of(inventory.labels, of_relations=True) if task == "relation" else ())
+        inferred = negative_of(inventory.labels, of_relations=True) if task == "relation" else ()
+        negative = () if given.without_negative else given.negative or inferred
         return LabelSet(inventory, _present(inventory, negative))
     split = [part for gold in bare for raw in _SEPARATOR.split(gold) if (part := raw.strip())]
     is_hallmarks = not given.labels and {*split} <= {_NONE, *HALLMARKS}
@@ -150,7 +160,8 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
     known = given.labels or ((_NONE, *HALLMARKS) if is_medtuned else ((_NONE,) if is_multi else ()))
     aliases = {**_ALIASES, **given.aliases} if is_medtuned else given.aliases
     inventory = Inventory([*known, *parts], aliases, rows=len(golds))
-    negative = given.negative or ((_NONE,) if is_medtuned else negative_of(inventory.labels))
+    inferred = (_NONE,) if is_medtuned else negative_of(inventory.labels)
+    negative = () if given.without_negative else given.negative or inferred
     return LabelSet(inventory, _present(inventory, negative), is_multi)
 
 
@@ -178,19 +189,46 @@ def label_separator(answers: Mapping[str, int]) -> str:
         answers: answer -> rows that have it.
     """
     for separator in _SEPARATORS:
-        held: dict[str, set[str]] = {}
-        total = rows = 0
+        held = _wholes(answers, separator)
+        apart = sum(len(wholes) > 1 or part in wholes for part, wholes in held.items())
+        if held and apart >= _RECOMBINED * len(held):
+            return separator
+    return ""
+
+
+def perhaps_separator(answers: Mapping[str, int]) -> str:
+    """Return what may part the labels of answers, where too many of them never come in other company to tell; else empty.
+
+    Of the parts of answers that hold several, more than half come again alone or beside others: so do sets of labels in
+    few combinations, and labels with a comma in their names mostly do not.
+
+    Args:
+        answers: answer -> rows that have it.
+    """
+    for separator in _SEPARATORS:
+        held = _wholes(answers, separator)
+        shared = apart = 0
         for answer, times in answers.items():
             parts = _parts([answer], separator)
-            rows, total = rows + times, total + times * len(parts)
-            for part in parts:
-                held.setdefault(part, set()).add(answer)
-        several = total > rows and len(held) > 1 and total >= _REPEATED * len(held)
-        if several and all(len(part) <= _LONGEST for part in held):
-            apart = sum(len(wholes) > 1 or part in wholes for part, wholes in held.items())
-            if apart >= _RECOMBINED * len(held):
-                return separator
+            if held and len(parts) > 1:
+                shared += times * len(parts)
+                apart += times * sum(len(held[part]) > 1 for part in parts)
+        if apart > _PERHAPS * shared:
+            return separator
     return ""
+
+
+def _wholes(answers: Mapping[str, int], separator: str) -> dict[str, set[str]]:
+    """Return part -> the answers that hold it; empty where the parts are no labels, each given three times on average."""
+    held: dict[str, set[str]] = {}
+    total = rows = 0
+    for answer, times in answers.items():
+        parts = _parts([answer], separator)
+        rows, total = rows + times, total + times * len(parts)
+        for part in parts:
+            held.setdefault(part, set()).add(answer)
+    several = total > rows and len(held) > 1 and total >= _REPEATED * len(held)
+    return held if several and all(len(part) <= _LONGEST for part in held) else {}
 
 
 def negative_of(labels: Iterable[str], *, of_relations: bool = False) -> tuple[str, ...]:

@@ -43,6 +43,11 @@ _ABOUT = {
     "negation_agreement": "texts", "number_agreement": "texts",
 }  # fmt: skip
 """Figure -> the rows that it is about; where a task has none such, it is left out instead of undefined."""
+_ROWS_OF: dict[str, tuple[str, ...]] = {
+    **{name: (column,) for name, column in _ABOUT.items()},
+    **dict.fromkeys(("accuracy", "accuracy_lenient"), ("choices", "decisions")),
+    "negation_agreement": ("negations",), "number_agreement": ("numbers",),
+}  # fmt: skip
 _KINDS: dict[str, Kind] = {"choice": "choice", "decision": "decision", "free-text": "text"}
 
 
@@ -102,7 +107,12 @@ class QaTask:
                 "kinds": {kind: int(sums[i]) for kind, i in zip(("choice", "decision", "text"), kinds, strict=True)}
             }
 
-        return Tally("accuracy" if closed else "rouge_l", counts, figures, FAILURES, details, secondary="rouge_l")
+        def rows_of(chosen: Sequence[int]) -> dict[str, int]:
+            sums = counts[np.asarray(chosen, dtype=np.intp)].sum(axis=0)
+            return {name: int(sum(sums[_COLUMNS.index(c)] for c in columns)) for name, columns in _ROWS_OF.items()}
+
+        main = "accuracy" if closed else "rouge_l"
+        return Tally(main, counts, figures, FAILURES, details, secondary="rouge_l", rows_of=rows_of)
 
     def _gold(self, example: Example) -> Answer:
         contract = self.contracts.of(example)

@@ -231,7 +231,7 @@ class TaskScore:
     """The score of one task over its rows.
 
     Attributes:
-        rows: rows scored.
+        rows: rows scored; ``rows_of``: figure -> those that it is of, where these are not all (accuracy is of no free text).
         primary: key in ``metrics`` that stands for the task in one-line tables.
         metrics: figures between 0 and 1.
         failures: rates between 0 and 1 of the ways in which an answer could not be used.
@@ -249,6 +249,7 @@ class TaskScore:
     details: Mapping[str, Any] = field(default_factory=dict)
     undefined: Sequence[str] = ()
     no_interval: Mapping[str, str] = field(default_factory=dict)
+    rows_of: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

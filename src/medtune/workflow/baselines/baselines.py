@@ -39,7 +39,7 @@ def run_baselines(request: BaselineRequest) -> dict[str, Any]:
 
     Returns:
         ``rows``; ``tuned``: seconds and cost of the adapter where they are known; ``systems``: name -> its scores as in
-        ``evaluation/tuned.json``, ``comparison`` (base: the baseline), ``left_out``, ``seconds``, ``per_1000_rows`` and
+        ``evaluation/tuned.json``, ``comparison`` (base: the baseline), ``adapter`` (its scores on the same rows), ``left_out``, ``seconds``, ``per_1000_rows`` and
         ``facts``; ``published``: see ``published_beside``. The same lies in ``evaluation/baselines.json``, with what was found before on the same rows.
 
     Raises:
@@ -105,7 +105,7 @@ def _found(system: Answered, scored: Evaluation, tuned: _Tuned, request: Baselin
     tasks: list[Task] = request.host.all("task")
     places, predictions = list(system.predictions), list(system.predictions.values())
     own = [tuned.predictions[place] for place in places]
-    held: Evaluation = score_predictions(own, tasks, intervals=False)
+    held: Evaluation = score_predictions(own, tasks)
     comparison = compare(scored, held, predictions, own, tasks=tasks, seed=request.spec.seed).against(system.name)
     return {
         "kind": system.kind,
@@ -113,6 +113,7 @@ def _found(system: Answered, scored: Evaluation, tuned: _Tuned, request: Baselin
         "rows": len(places),
         "left_out": dict(system.left_out),
         **{name: value for name, value in scored.to_json().items() if name != "contracts"},
+        "adapter": {name: value for name, value in held.to_json().items() if name in ("tasks", "sources")},
         "comparison": comparison.to_json(),
         "seconds": {"training": system.training_seconds, "answering": system.answering_seconds},
         **_costs(system.training_seconds, system.answering_seconds, len(places), request.price_per_hour),
