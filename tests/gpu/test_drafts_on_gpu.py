@@ -38,7 +38,7 @@ def test_in_fp32_drafted_answers_are_those_of_plain_generate(family, window, mon
     for slots in (7, 16, "auto"):
         counts = {}
         passes.clear()
-        assert fast_generate(loaded, drafted(prompts, plain), EvalSpec(batch_size=slots), counts) == plain
+        assert fast_generate(loaded, drafted(prompts, plain), EvalSpec(batch_size=slots, drafts=True), counts) == plain
         total, accepted = (sum(each) for each in zip(*counts.values(), strict=True))
         assert passes
         assert sum(map(len, plain)) / 4 < accepted < total
@@ -51,13 +51,13 @@ def test_in_fp32_drafted_answers_are_those_of_plain_generate(family, window, mon
 def test_in_fp32_drafts_change_none_of_many_answers(family):
     loaded, prompts = adapted(family), ragged(200)
     plain = fast_generate(loaded, prompts, EvalSpec(drafts=False))
-    assert fast_generate(loaded, drafted(prompts, plain), EvalSpec()) == plain
+    assert fast_generate(loaded, drafted(prompts, plain), EvalSpec(drafts=True)) == plain
 
 
 def test_in_bf16_drafts_change_no_more_answers_than_another_batch_size_does(figures):
     loaded, prompts = adapted("Mistral", torch.bfloat16), ragged(64)
     plain, smaller = (fast_generate(loaded, prompts, EvalSpec(batch_size=size, drafts=False)) for size in (64, 16))
-    fast = fast_generate(loaded, drafted(prompts, plain), EvalSpec(batch_size=64))
+    fast = fast_generate(loaded, drafted(prompts, plain), EvalSpec(batch_size=64, drafts=True))
     differing = [sum(a != b for a, b in zip(plain, other, strict=True)) for other in (fast, smaller)]
     figures(by_drafts=differing[0], by_batch_size=differing[1])
     assert differing[0] <= differing[1] + len(prompts) // 8

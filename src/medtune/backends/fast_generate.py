@@ -71,11 +71,12 @@ def fast_generate(
     found = _surveyed(loaded)
     wanted = spec.batch_size if spec.batch_size != "auto" else None if device.type == "cuda" else _SLOTS
     answers, allowed = _Answers(), _most_allowed(prompts) if constrained else 0
+    drafts = spec.drafts_on(device.type)
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         while len(answers) < len(prompts):
             try:
                 left = {i: p for i, p in enumerate(prompts) if i not in answers}
-                _decode(loaded, found, left, answers, _Limits(wanted, spec.memory_gib, spec.drafts, allowed))
+                _decode(loaded, found, left, answers, _Limits(wanted, spec.memory_gib, drafts, allowed))
             except torch.OutOfMemoryError:
                 if wanted == 1:
                     raise
@@ -117,10 +118,11 @@ def fast_generate_from(loaded: Loaded, feed: RequestFeed, spec: EvalSpec, longes
     slots = _SLOTS if spec.batch_size == "auto" else spec.batch_size
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         budget = _budget(device, _Limits(slots, spec.memory_gib))
-        longest += room_for_drafts(device)
+        drafts = spec.drafts_on(device.type)
+        longest += room_for_drafts(device) if drafts else 0
         plan = plan_decoding(_shape(found, dtype), [longest] * slots, budget, slots)
         decoder = read_decoder(found, dtype, dequantize=plan.dequantize)
-        Decoding(decoder, plan.groups[0].size, plan.room, loaded.stop_ids, drafts=spec.drafts).run_from(feed)
+        Decoding(decoder, plan.groups[0].size, plan.room, loaded.stop_ids, drafts=drafts).run_from(feed)
 
 
 def _surveyed(loaded: Loaded) -> Any:
@@ -149,7 +151,8 @@ def _decode(
     dtype = found.parts.head.dtype
     keys = list(requests)
     device = torch.device(loaded.device)
-    needs = [len(r.input_ids) + r.max_new_tokens + room_for_drafts(device) for r in requests.values()]
+    beyond = room_for_drafts(device) if limits.drafts or limits.allowed else 0
+    needs = [len(r.input_ids) + r.max_new_tokens + beyond for r in requests.values()]
     budget = _budget(device, limits)
     plan = plan_decoding(_shape(found, dtype), needs, budget, limits.slots)
     if plan.lacking and limits.memory_gib is not None:

@@ -111,8 +111,11 @@ class EvalSpec(Spec):
     """
     max_new_tokens: Positive | Literal["auto"] = "auto"
     """Longest answer in tokens; "auto" takes it from each task and input."""
-    drafts: bool = True
-    """Whether answers are drafted and several tokens verified in one pass; they are the same without, up to rounding."""
+    drafts: bool | Literal["auto"] = "auto"
+    """Whether answers are drafted and several tokens verified in one pass; they are the same without, up to rounding.
+
+    "auto" drafts on a CPU. On an H200 drafts were slower, unless few sequences are decoded and nearly all of a draft is right.
+    """
     constrained: bool = False
     """Whether tagged rows are also answered in their form, each word of the input with a label, and scored beside the free
     answers."""
@@ -138,6 +141,10 @@ class EvalSpec(Spec):
     """Name of the registered generator."""
     options: Options = Field(default_factory=dict)
     """What this generator takes besides, by its own names; ``medtune schema`` lists them. medtune's own take none."""
+
+    def drafts_on(self, device: str) -> bool:
+        """Say whether answers are drafted on a device, such as "cuda:0"."""
+        return device == "cpu" if self.drafts == "auto" else self.drafts
 
     @model_validator(mode="after")
     def _scores_for_choices(self) -> Self:
