@@ -49,7 +49,8 @@ def test_fifty_steps_in_nf4_leave_an_adapter_that_plain_peft_loads(starling, med
     with torch.no_grad():
         logits = model(input_ids=ids.to("cuda")).logits.float().cpu()
     save_file({"ids": ids, "logits": logits}, tmp_path / "sample.safetensors")
-    del model, run.__dict__["loaded"]
+    del model
+    run._loaded = None
     torch.cuda.empty_cache()
     command = [sys.executable, "-c", LOAD_WITH_PLAIN_PEFT, starling, run.adapter_dir, tmp_path / "sample.safetensors"]
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
