@@ -18,6 +18,7 @@ from medtune.evaluation.task_contracts import TASK_OF_KIND
 from medtune.plugins.contracts import Prediction, Task
 from medtune.specfile import apply_overrides, read_spec_file, validate_spec
 from medtune.specs import EvalSpec, TaskSpec
+from medtune.specs.tasks import TaskKind
 
 __all__ = ["score_files", "tasks_in"]
 
@@ -89,7 +90,7 @@ def score_files(
 
 def _as_declared(predictions: Sequence[Prediction], declared: Sequence[TaskSpec]) -> tuple[list[Prediction], list[str]]:
     """Return the predictions as rows of the tasks that the user says, and a sentence where rows name others."""
-    kinds = {spec.source: spec.kind for spec in declared if spec.kind != "infer"}
+    kinds: dict[str, TaskKind] = {spec.source: spec.kind for spec in declared if spec.kind != "infer"}
     found: list[Prediction] = []
     others: Counter[tuple[str, str, str]] = Counter()
     for prediction in predictions:
