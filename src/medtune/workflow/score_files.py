@@ -95,10 +95,11 @@ def _as_declared(predictions: Sequence[Prediction], declared: Sequence[TaskSpec]
     others: Counter[tuple[str, str, str]] = Counter()
     for prediction in predictions:
         example = prediction.example
-        kind = kinds.get(example.source, kinds.get("*"))
-        if kind is not None and example.task not in (None, TASK_OF_KIND[kind]):
+        kind: TaskKind | None = kinds.get(example.source) or kinds.get("*")
+        task = None if kind is None else TASK_OF_KIND[kind]
+        if kind is not None and example.task not in (None, task):
             others[example.source, str(example.task), kind] += 1
-            prediction = replace(prediction, example=replace(example, task=TASK_OF_KIND[kind]))  # noqa: PLW2901
+            prediction = replace(prediction, example=replace(example, task=task))  # noqa: PLW2901
         found.append(prediction)
     return found, [
         f"{rows:,} rows of source '{source}' name the task '{task}' and are scored as the kind that tasks declares, '{kind}'"
