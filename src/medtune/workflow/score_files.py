@@ -18,6 +18,7 @@ from medtune.evaluation.task_contracts import TASK_OF_KIND
 from medtune.plugins.contracts import Prediction, Task
 from medtune.specfile import apply_overrides, read_spec_file, validate_spec
 from medtune.specs import EvalSpec, TaskSpec
+from medtune.specs.tasks import TaskKind
 
 __all__ = ["score_files", "tasks_in"]
 
@@ -89,15 +90,16 @@ def score_files(
 
 def _as_declared(predictions: Sequence[Prediction], declared: Sequence[TaskSpec]) -> tuple[list[Prediction], list[str]]:
     """Return the predictions as rows of the tasks that the user says, and a sentence where rows name others."""
-    kinds = {spec.source: spec.kind for spec in declared if spec.kind != "infer"}
+    kinds: dict[str, TaskKind] = {spec.source: spec.kind for spec in declared if spec.kind != "infer"}
     found: list[Prediction] = []
     others: Counter[tuple[str, str, str]] = Counter()
     for prediction in predictions:
         example = prediction.example
-        kind = kinds.get(example.source, kinds.get("*"))
-        if kind is not None and example.task not in (None, TASK_OF_KIND[kind]):
+        kind: TaskKind | None = kinds.get(example.source) or kinds.get("*")
+        task = None if kind is None else TASK_OF_KIND[kind]
+        if kind is not None and example.task not in (None, task):
             others[example.source, str(example.task), kind] += 1
-            prediction = replace(prediction, example=replace(example, task=TASK_OF_KIND[kind]))  # noqa: PLW2901
+            prediction = replace(prediction, example=replace(example, task=task))  # noqa: PLW2901
         found.append(prediction)
     return found, [
         f"{rows:,} rows of source '{source}' name the task '{task}' and are scored as the kind that tasks declares, '{kind}'"
