@@ -5,7 +5,7 @@ import inspect
 import multiprocessing
 import pickle
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import medtune
-from medtune.errors import DiskFullError, MedtuneError, RunInterruptedError, UnknownNameError
+from medtune.errors import DiskFullError, MedtuneError, Mistake, RunInterruptedError, UnknownNameError
 from medtune.runs.signals import StopNow
 
 HOUSE = Path(medtune.__file__).parent
@@ -48,6 +48,8 @@ FACTS = {
     Sequence[str]: ["a", "b"],
     Iterable[str]: ["a", "b"],
     tuple[str, str]: ("1", "2"),
+    Mapping[str, str]: {"a": "b"},
+    Sequence[Mistake]: [Mistake(("lora", "r"), False, "must be at least 1")],
 }
 
 

@@ -111,7 +111,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path):
     book = json.loads((RECIPES / "notebook.ipynb").read_text())
     code = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
     shown = [
-        f"\nprint(repr({cell.splitlines()[-1].partition('  #')[0]}))"
+        f"\nprint(repr(({cell.splitlines()[-1].partition('  #')[0]})))"
         if "=" not in cell.splitlines()[-1].partition("(")[0]
         else ""
         for cell in code

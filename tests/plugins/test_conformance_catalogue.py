@@ -28,7 +28,9 @@ def found(bad, tmp_path, number, without=()):
         what = tmp_path / f"acme_plugin_{number}.py"
         what.write_text(bad.plugin)
     report = check_plugin(what, kinds=[bad.kind], without=without, seconds=bad.seconds)
-    for handler in logging.getLogger().handlers:  # rows that were logged hold what no report of a test can be written with
+    for (
+        handler
+    ) in logging.getLogger().handlers:  # rows that were logged hold what no report of a test can be written with
         if isinstance(handler, LogCaptureHandler):
             handler.reset()
     return report

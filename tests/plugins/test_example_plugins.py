@@ -125,9 +125,10 @@ def test_the_examples_are_used_together_in_a_run(python, tmp_path):
     assert result["state"] == "finished"
     assert result["steps"] == 4
     assert result["scores"]["doses"]["metric"] == "accuracy"
-    lines = list(csv.DictReader((out / "steps.csv").open()))
+    with (out / "steps.csv").open() as steps:
+        lines = list(csv.DictReader(steps))
     assert [line["step"] for line in lines] == ["1", "2", "3", "4"]
     assert json.loads((out / "adapter" / "adapter_config.json").read_text())["peft_type"] == "IA3"
     exported = json.loads(call(python, "medtune", "export", out, "--to", "npz", "--json", where=tmp_path))
-    arrays = np.load(Path(exported["path"]) / "adapter.npz")
+    arrays = np.load(Path(exported["export"]) / "adapter.npz")
     assert len(arrays.files) == exported["facts"]["matrices"] > 0

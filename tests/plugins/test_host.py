@@ -103,7 +103,7 @@ def test_a_version_of_the_hooks_that_is_no_number_is_refused(stated):
 def test_an_observer_that_takes_fewer_arguments_than_its_hook_is_called_still():
     told = []
     host = create_host([plugin_of("old", run_failed=lambda error: told.append([error]))], autoload=False)
-    host.manager.hook.run_failed(spec=1, error="broken")
+    host.manager.hook.run_failed(spec=1, error="broken", run_id="id")
     assert told == [["broken"]]
 
 
@@ -167,7 +167,7 @@ def test_every_providing_hook_is_called(hook):
 @pytest.mark.parametrize(
     ("hook", "arguments"),
     [
-        ("run_started", {"spec": 1, "plan": 2, "run_id": "id"}),
+        ("run_started", {"spec": create_host(autoload=False).find("bundle", "demo").spec, "plan": 2, "run_id": "id"}),
         ("step_logged", {"record": {"step": 3}, "run_id": "id"}),
         ("run_finished", {"run": 4, "run_id": "id"}),
         ("run_failed", {"spec": 5, "error": ValueError(), "run_id": "id"}),

@@ -31,7 +31,7 @@ def told_of(host, hook="step_logged", times=1, **facts):
     """Tell observers and return their failures and what was said."""
     observers, said = Observers(), []
     for _ in range(times):
-        observers.tell(host, hook, facts or {"record": RECORD}, said.append)
+        observers.tell(host, hook, {**(facts or {"record": RECORD}), "run_id": "id"}, said.append)
     observers.close()
     return observers.failures, said
 

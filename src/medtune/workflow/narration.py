@@ -83,12 +83,11 @@ class Narrator:
         assert self._bar is not None  # noqa: S101
         figures: dict[str, Any] = {}
         if "loss" in record:
-            figures = {"loss": f"loss {record['loss']:.3f}", "speed": f"{record['tokens_per_second']:,.0f} tokens/s"}
+            speed = record.get("tokens_per_second")  # which trainers of plugins need not tell
+            figures = {"loss": f"loss {record['loss']:.3f}", "speed": "" if speed is None else f"{speed:,.0f} tokens/s"}
             if not self._console.is_terminal:
-                self._console.print(
-                    f"step {record['step']}/{record['total_steps']}  {figures['loss']}  {figures['speed']}",
-                    highlight=False,
-                )
+                line = f"step {record['step']}/{record['total_steps']}  {figures['loss']}  {figures['speed']}"
+                self._console.print(line.rstrip(), highlight=False)
         if "evaluation" in record:
             score = "undefined" if record["macro"] is None else f"{record['macro']:.3f}"
             line = f"step {record['step']}/{record['total_steps']}  score {score}"

@@ -15,7 +15,9 @@ from medtune import hookimpl
 
 @hookimpl
 def provide_formatters():
-    open("formatters.txt", "w").write("asked")
+    from pathlib import Path
+
+    Path("formatters.txt").write_text("asked")
     return []
 """
 
@@ -33,7 +35,7 @@ BAD = [
     importing("warns", "load-no-warnings", "import warnings; warnings.warn('acme is young', stacklevel=2)"),
     importing("filters warnings", "load-no-warnings", "import warnings; warnings.simplefilter('ignore')"),
     importing("looks a server up", "load-no-network", "import socket\ntry: socket.getaddrinfo('localhost', 80)\nexcept OSError: pass"),
-    importing("writes a file", "load-no-files", "open('acme.log', 'w').write('here')"),
+    importing("writes a file", "load-no-files", "import pathlib; pathlib.Path('acme.log').write_text('here')"),
     importing("makes a folder", "load-no-files", "import os; os.mkdir('acme-cache')"),
     importing("starts a process", "load-no-processes", "import subprocess; subprocess.run(['true'])"),
     importing("sets a variable", "load-environment", "import os; os.environ['OMP_NUM_THREADS'] = '3'"),

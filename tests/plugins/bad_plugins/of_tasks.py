@@ -105,7 +105,7 @@ def _hang(_self, text, _example):
 
 
 def _quote(_self, predictions, score):
-    return replace(score, details={"worst": predictions[-1].text})
+    return replace(score, details={"worst": [p.example.messages[0]["content"] + p.text for p in predictions]})
 
 
 BAD = [
@@ -135,7 +135,7 @@ BAD = [
     tasking("lets answers take halves", "task-limit", max_new_tokens=lambda _s, _e, tokens: tokens / 2),
     tasking("has details that are no JSON", "task-json",
             score=scoring(lambda _s, _p, score: replace(score, details={"seen": {1, 2}}))),
-    tasking("quotes answers in details", "calls-redact", score=scoring(_quote)),
+    tasking("quotes rows in details", "task-json", score=scoring(_quote)),
     Bad("tallies too few rows", "task", "task-tally", providing("task", Tallying())),
     Bad("tallies other figures", "task", "task-tally", providing("task", OtherTally())),
     tasking("takes one argument too few", "signatures", parse=lambda _s, text: text),

@@ -144,8 +144,9 @@ def keeps_model(case: Case) -> str | None:
 
 @check("generator-base-too", "generator", "Inside base_only() the base answers, not the adapter.", is_heavy=True)
 def answers_as_base(case: Case) -> str | None:
-    """Ask inside base_only()."""
+    """Ask before base_only(), then inside it: answers that were kept are the adapter's."""
     loaded = _loaded(case)
+    _generate(case, _requests())
     with loaded.base_only():
         found = _generate(case, _requests())
         wanted = [greedy(loaded, prompt, _MOST, loaded.stop_ids) for prompt in _PROMPTS]

@@ -20,6 +20,7 @@ __all__: list[str] = []
 _STEPS = 20
 _SECONDS_PER_STEP = 0.05
 
+_RUN_ID = "0123456789abcdef0123456789abcdef"
 _RECORD: Mapping[str, Any] = {
     "step": 1, "loss": 2.5, "learning_rate": 1e-4, "grad_norm": 1.0, "tokens": 100, "tokens_per_second": 1000.0,
     "memory_gib": 0.5, "sources": {"NCBI-disease": {"loss": 2.0, "tokens": 50}},
@@ -62,7 +63,7 @@ def takes_failure(case: Case) -> str | None:
     """Let a run fail at its start."""
     spec = _spec(case)
     error = ValueError(f"bad row: {CANARY}")
-    return _called(case, iter([("run_started", (spec, _PLAN)), ("run_failed", (spec, error))]))
+    return _called(case, iter([("run_started", (spec, _PLAN, _RUN_ID)), ("run_failed", (spec, error, _RUN_ID))]))
 
 
 @check("observer-odd-records", "observer", "step_logged takes records with fewer, more and undefined figures.")
@@ -72,8 +73,8 @@ def takes_odd_records(case: Case) -> str | None:
         {"step": 1}, {"step": 2, "loss": math.nan}, {"step": 3, "loss": None}, {**_RECORD, "step": 4, "new": [1, {"a": None}]},
         {"step": 4, "evaluation": {"ner": {"span_f1_strict": 0.5}}}, {**_RECORD, "step": 4},
     ]  # fmt: skip
-    started = [("run_started", (_spec(case), _PLAN))]
-    return _called(case, iter([*started, *(("step_logged", (each,)) for each in records)]))
+    started = [("run_started", (_spec(case), _PLAN, _RUN_ID))]
+    return _called(case, iter([*started, *(("step_logged", (each, _RUN_ID)) for each in records)]))
 
 
 @check("observer-keeps-values", "observer", "It leaves records and metrics as they are; others are handed them too.")
@@ -92,11 +93,11 @@ def is_quick(case: Case) -> str | None:
     """Time the steps; the middle one counts."""
     if "step_logged" not in hooks_of(case.subject.plugin):
         return None
-    _call(case, "run_started", (_spec(case), _PLAN))
+    _call(case, "run_started", (_spec(case), _PLAN, _RUN_ID))
     times: list[float] = []
     for step in range(1, 6):
         began = time.perf_counter()
-        _call(case, "step_logged", ({**_RECORD, "step": step},))
+        _call(case, "step_logged", ({**_RECORD, "step": step}, _RUN_ID))
         times.append(time.perf_counter() - began)
     middle = sorted(times)[2]
     return f"a step took {middle * 1000:.0f} ms" if middle > _SECONDS_PER_STEP else None
@@ -120,16 +121,16 @@ def _spec(case: Case) -> RunSpec:
 def _finishing(case: Case) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Yield the calls of a run that finishes."""
     spec = _spec(case)
-    yield "run_started", (spec, _PLAN)
+    yield "run_started", (spec, _PLAN, _RUN_ID)
     for step in range(1, _STEPS + 1, 5):
-        yield "step_logged", ({**copy.deepcopy(dict(_RECORD)), "step": step},)
+        yield "step_logged", ({**copy.deepcopy(dict(_RECORD)), "step": step}, _RUN_ID)
     metrics = {
         "steps": _STEPS,
         "train_loss": 2.0,
         "scores": {"ner": {"metric": "f1", "base": 0.1, "tuned": 0.6, "rows": 9}},
     }
     (Path(spec.output_dir) / "adapter").mkdir()
-    yield "run_finished", (_Run(Path(spec.output_dir), metrics=metrics),)
+    yield "run_finished", (_Run(Path(spec.output_dir), metrics=metrics), _RUN_ID)
 
 
 def _called(case: Case, calls: Iterator[tuple[str, tuple[Any, ...]]]) -> str | None:
@@ -147,7 +148,7 @@ def _call(case: Case, name: str, values: tuple[Any, ...]) -> None:
     if function is None:
         return
     names = {"run_started": ("spec", "plan"), "step_logged": ("record",), "run_finished": ("run",)}
-    given = dict(zip(names.get(name, ("spec", "error")), values, strict=True))
+    given = dict(zip((*names.get(name, ("spec", "error")), "run_id"), values, strict=True))
     taken = inspect.signature(function).parameters
     function(**{key: value for key, value in given.items() if key in taken})
 

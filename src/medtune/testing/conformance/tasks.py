@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from medtune.plugins.contracts import Example, Prediction, TaskScore
-from medtune.testing.conformance.bench import CANARY
 from medtune.testing.conformance.checks import Case, NotTriedError, check
 from medtune.testing.conformance.samples import STOCK_EXAMPLES, STRANGE_TEXTS
 
@@ -149,8 +148,10 @@ def has_json_details(case: Case) -> str | None:
             text = json.dumps(dict(case.thing.score(predictions).details))
         except (TypeError, ValueError) as error:
             return f"details are no JSON values: {type(error).__name__}"
-        if CANARY in text:
-            case.bench.of(case.label).quoted.append("in the details of a score")
+        if any(
+            json.dumps(turn["content"])[1:-1] in text for each in predictions for turn in each.example.messages[:-1]
+        ):
+            return "details hold the text of a row"
     return None
 
 
