@@ -30,12 +30,9 @@ def previewed(plugin, name):
     return [[token for token, chosen in zip(row.input_ids, row.supervised, strict=True) if chosen] for row in shown]
 
 
-KEPT_BY_REFERENCE = pytest.mark.xfail(reason="turns that a formatter changes later are not copied when it gives them")
-
-
 @pytest.mark.parametrize(
     "bad",
-    [pytest.param(b, id=b.fault, marks=[KEPT_BY_REFERENCE] if b.fault == "shares its turns" else []) for b in CASES],
+    [pytest.param(b, id=b.fault) for b in CASES],
 )
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
 def test_a_bad_formatter_is_refused_or_the_right_answers_are_learned(bad, monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from medtune.errors import PluginContractError
 from medtune.plugins.contracts import Example
 from medtune.plugins.guards.boundary import Call
 
@@ -27,12 +28,11 @@ def checked_format(call: Call) -> Callable[[Mapping[str, Any]], Example]:
             left -= 1
             found = _twice(call, row)
         else:
-            found = call.function(row)
-        if found is not None:  # None is no example of this row, which is then set aside
-            _require_types(call, found)
-            if found.source not in sources and len(sources) < _MOST_SOURCES:
-                sources.add(found.source)
-                left = _FIRST_ROWS
+            found = _taken(call, call.function(row))
+        # None is no example of this row, which is then set aside.
+        if found is not None and found.source not in sources and len(sources) < _MOST_SOURCES:
+            sources.add(found.source)
+            left = _FIRST_ROWS
         return found
 
     return format_row
@@ -45,18 +45,27 @@ def _twice(call: Call, row: Mapping[str, Any]) -> Any:
     try:
         before, again = copy.deepcopy(held), copy.deepcopy(held)
     except Exception:  # noqa: BLE001 - values that cannot be copied: nothing can be compared
-        return call.function(row)
-    found = call.function(row)
+        return _taken(call, call.function(row))
+    found = _taken(call, call.function(row))
     changed = [column for column, value in held.items() if not _alike(value, before[column])]
     call.require(not changed, f"changed column '{changed[0] if changed else ''}' of a row it was given", _ONE_EXAMPLE)
-    if found is not None:
-        _require_types(call, found)
     try:
-        second = call.function(again)
+        second = _taken(call, call.function(again))
+    except PluginContractError:
+        raise
     except Exception as error:  # noqa: BLE001 - the first time it raised nothing
         second = type(error)
     call.require(_alike(found, second), "is not deterministic: the same row gave two different examples", _ONE_EXAMPLE)
     return found
+
+
+def _taken(call: Call, found: Any) -> Any:
+    """Return an example with turns of its own, which the formatter may use again for the next row; None as it is."""
+    if found is None:
+        return None
+    _require_types(call, found)
+    turns: Any = [dict(turn) for turn in found.messages]
+    return Example(turns, found.source, found.task, found.row_id, found.document)
 
 
 def _alike(one: Any, other: Any) -> bool:
