@@ -80,16 +80,15 @@ def test_outside_of_its_host_a_plugin_s_kind_is_unknown_and_inside_it_is_listed(
         rows_of(other)
 
 
-def test_what_is_no_mapping_is_a_faulty_row_without_its_text(tmp_path):
-    good, bad = rows_of(written(tmp_path / "notes.hl7", "a|b", "a patient's text"))
-    assert (good.fault, bad.fault) == ("", "str instead of a mapping from column names")
-    assert bad.values == {}
-    assert bad.place.endswith(":2")
+def test_what_is_no_mapping_is_refused_by_name_without_its_text(tmp_path):
+    with pytest.raises(PluginError, match=r"reader 'pipes'.rows yielded a str that is no row") as caught:
+        rows_of(written(tmp_path / "notes.hl7", "a|b", "a patient's text"))
+    assert "patient" not in str(caught.value)
 
 
 def test_a_reader_that_fails_is_named_without_what_it_says(tmp_path):
     with pytest.raises(
-        DataError, match=r"reader 'pipes' cannot read '.*notes\.hl7' after row 1 \(ValueError\)"
+        PluginError, match=r"failed in reader 'pipes'.rows: ValueError at test_plugin_readers"
     ) as caught:
         rows_of(written(tmp_path / "notes.hl7", "a|b", "stop"))
     assert "secret" not in str(caught.value)

@@ -1,8 +1,8 @@
 """What a user says of sources is held against their rows: refused, told or honoured, and never passed over."""
 
 import pytest
-from pydantic import ValidationError
 
+from medtune.errors import SpecValidationError
 from medtune.evaluation.scoring import bind, score_predictions
 from medtune.evaluation.source_survey import SourceSurvey
 from medtune.evaluation.tasks import provide_tasks
@@ -21,7 +21,7 @@ def surveyed(predict_of, golds, *declared, question=MASKED, **facts):
     "facts", [{"negative": ["non"]}, {"aliases": {"is caused by": "cause"}}], ids=["negative", "aliases"]
 )
 def test_a_negative_label_or_an_alias_of_no_declared_label_is_refused(facts):
-    with pytest.raises(ValidationError, match=r"which is none of labels; those are 'causes', 'none'"):
+    with pytest.raises(SpecValidationError, match=r"which is none of labels; those are 'causes', 'none'"):
         TaskSpec(source="rel", kind="relation", labels=["causes", "none"], **facts)
     TaskSpec(source="rel", kind="relation", labels=["causes", "None"], negative=["none"])
 

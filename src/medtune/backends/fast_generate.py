@@ -70,8 +70,7 @@ def fast_generate(
     device = torch.device(loaded.device)
     found = _surveyed(loaded)
     wanted = spec.batch_size if spec.batch_size != "auto" else None if device.type == "cuda" else _SLOTS
-    answers, allowed = _Answers(), _most_allowed(prompts) if constrained else 0
-    drafts = spec.drafts_on(device.type)
+    answers, drafts, allowed = _Answers(), spec.drafts_on(device.type), _most_allowed(prompts) if constrained else 0
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         while len(answers) < len(prompts):
             try:

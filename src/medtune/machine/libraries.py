@@ -25,10 +25,14 @@ class _Shared:
 
     Args:
         change: makes it, and undoes it at its end.
+        renew: makes it again where others may have undone it meanwhile, as who puts back the filters of warnings does.
     """
 
-    def __init__(self, change: Callable[[], AbstractContextManager[None]]) -> None:
-        self._change, self._guard, self._held, self._wanted = change, threading.Lock(), ExitStack(), 0
+    def __init__(
+        self, change: Callable[[], AbstractContextManager[None]], renew: Callable[[], None] = lambda: None
+    ) -> None:
+        self._change, self._renew = change, renew
+        self._guard, self._held, self._wanted = threading.Lock(), ExitStack(), 0
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -36,6 +40,8 @@ class _Shared:
         with self._guard:
             if self._wanted == 0:
                 self._held.enter_context(self._change())
+            else:
+                self._renew()
             self._wanted += 1
         try:
             yield
@@ -67,10 +73,7 @@ def _silent_transformers() -> Iterator[None]:
     transformers_logging.set_verbosity_error()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.filterwarnings("ignore", ".* changes the base weights of the model")  # medtune undoes that
-            warnings.filterwarnings("ignore", "Paged optimizers are not supported on CPU")  # same arithmetic, unpaged
+            _ignore_warnings()
             yield
     finally:
         transformers_logging.set_verbosity(level)
@@ -78,7 +81,14 @@ def _silent_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-_TRANSFORMERS = _Shared(_silent_transformers)
+def _ignore_warnings() -> None:
+    warnings.simplefilter("ignore", FutureWarning)
+    warnings.simplefilter("ignore", DeprecationWarning)
+    warnings.filterwarnings("ignore", ".* changes the base weights of the model")  # medtune undoes that
+    warnings.filterwarnings("ignore", "Paged optimizers are not supported on CPU")  # same arithmetic, unpaged
+
+
+_TRANSFORMERS = _Shared(_silent_transformers, _ignore_warnings)
 
 
 @contextmanager

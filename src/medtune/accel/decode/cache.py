@@ -121,7 +121,7 @@ class SlotCache:
         keys[block.rows, :, block.places] = k
         values[block.rows, :, block.places] = v
         rows, width = len(block.lengths), block.width
-        bound = int(block.lengths.max()) + width if qkv.device.type == "cpu" else self.capacity
+        bound = min(int(block.lengths.max()) + width, self.capacity) if qkv.device.type == "cpu" else self.capacity
         shared = self.heads.queries // self.heads.keys
         # as in _attend_reference: query heads that share a key head are queries of it
         grouped = block.padded(q).view(rows, width, self.heads.keys, shared, self.heads.width)

@@ -80,12 +80,8 @@ def write_package(name: str, kind: str, to: Path) -> Path:
     folder, module, thing = to / name, name.replace("-", "_"), name.removeprefix(_PREFIX)
     if folder.exists():
         raise StorageError(f"'{folder}' exists already; choose another name or folder")
-    code = (
-        files("medtune.testing.conformance")
-        .joinpath("templates", f"{kind}.txt")
-        .read_text("utf-8")
-        .replace("THING", thing)
-    )
+    template = files("medtune.testing.conformance").joinpath("templates", f"{kind}.txt")
+    code = template.read_text("utf-8").replace("THING", thing)
     facts = {
         "name": name, "kind": kind, "module": module, "thing": thing, "summary": code.split('"""')[1],
         "target": f"{module}:plugin" if kind == "observer" else module,
