@@ -41,6 +41,7 @@ class PlainTrainer:
                 value.data -= 0.05 * gradient
             losses.append(loss.item())
             job.on_log({"step": step, "loss": losses[-1]})
+            job.on_step(step)
             if step == self.stops_at:
                 if self.saves:
                     job.checkpoints.save(step, lambda folder: self.write(folder, job, losses))
