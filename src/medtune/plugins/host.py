@@ -23,7 +23,7 @@ from medtune.version import __version__
 
 __all__ = ["AUTOLOAD_SWITCH", "BUILTIN_PLUGINS", "KINDS", "PluginHost", "create_host", "host_of", "listed_in"]
 
-_LOG = logging.getLogger("medtune.plugins")
+_LOG = logging.getLogger(__name__)
 
 AUTOLOAD_SWITCH = "MEDTUNE_DISABLE_PLUGIN_AUTOLOAD"
 """Environment variable: when set to anything but "" or "0", installed plugins are not loaded."""

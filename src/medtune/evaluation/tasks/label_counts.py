@@ -99,7 +99,9 @@ def _label_rows(predictions: Sequence[Prediction], label_set: Callable[[Predicti
         mentioned = found if found is not None else of.mentioned(prediction.text)
         document = (example.source, example.document) if example.document else None
         strays = len(of.strays(prediction.text)) if found is None else 0
-        rows.append(_LabelRow(gold or frozenset(), found, mentioned, of, strays, document))
+        if gold is None or not gold.issubset(of.inventory.labels):  # a gold answer with a part that is no label is none
+            gold = frozenset()
+        rows.append(_LabelRow(gold, found, mentioned, of, strays, document))
     return rows
 
 
