@@ -33,7 +33,7 @@ def list_plugins(plugins: Plugins = None, as_json: AsJson = False, traceback: Tr
     host = create_host(plugin_files(plugins))
     provided = {kind: {name: owner for name, (_thing, owner) in host.provided(kind).items()} for kind in KINDS}
     brought = [_described(host, name) for name, _plugin in host.manager.list_name_plugin()]
-    disabled = dict(getattr(host, "disabled", {}))
+    disabled = dict(host.disabled)
     if as_json:
         print_json({"plugins": provided, "registered": brought, "disabled": disabled})
         return

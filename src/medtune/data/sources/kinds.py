@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from medtune.data.sources.file_row import FileRow
 from medtune.data.sources.reading import Reading
-from medtune.errors import DataError, MedtuneError, PluginClashError, PluginError
+from medtune.errors import PluginClashError, PluginError
 from medtune.plugins.contracts import Reader
 from medtune.plugins.host import PluginHost
 
@@ -90,29 +90,7 @@ def with_readers(method: _Method) -> _Method:
 
 
 def read_by_plugin(path: Path, reading: Reading) -> Iterator[FileRow]:
-    """Yield the rows that a plugin's reader finds in a file, numbered from 1; what is no mapping is a faulty row.
-
-    Raises:
-        DataError: the reader fails; of its exception only the type is told, since its words may quote the file.
-    """
+    """Yield the rows that a plugin's reader finds in a file, numbered from 1; what is no row its guard refuses by name."""
     del reading
-    reader = _IN_USE.get({})[path.suffix.lower()]
-    rows: Any = None
-    number = 0
-    while True:
-        try:
-            rows = iter(reader.rows(path)) if rows is None else rows
-            values: Any = next(rows)
-        except StopIteration:
-            return
-        except MedtuneError:
-            raise
-        except Exception as error:
-            raise DataError(
-                f"reader '{reader.name}' cannot read '{path}' after row {number:,} ({type(error).__name__})"
-            ) from error
-        number += 1
-        if isinstance(values, Mapping) and all(isinstance(key, str) for key in values):
-            yield FileRow(number, values)
-        else:
-            yield FileRow(number, {}, f"{type(values).__name__} instead of a mapping from column names")
+    for number, values in enumerate(_IN_USE.get({})[path.suffix.lower()].rows(path), start=1):
+        yield FileRow(number, values)
