@@ -19,13 +19,14 @@ class _Events:
         from tensorboard.summary.writer.record_writer import RecordWriter  # pyright: ignore[reportMissingImports]
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._event, self._summary = event_pb2, summary_pb2
+        self._event: Any = event_pb2  # protobuf makes the names of both as they are loaded
+        self._summary: Any = summary_pb2
         number = len([*folder.glob("events.out.tfevents.*")])
         self._writer = RecordWriter((folder / f"events.out.tfevents.{number:010d}.medtune").open("wb"))
         self._has_begun = False
         self._write(0, file_version="brain.Event:2")
         text = "\n".join(f"    {key} = {value}" for key, value in settings.items())
-        told = summary_pb2.Summary()
+        told = self._summary.Summary()
         value = told.value.add(tag="settings", metadata=metadata.create_summary_metadata("settings", "run"))
         value.tensor.dtype, value.tensor.string_val[:] = 7, [text.encode()]
         self._write(0, summary=told)
