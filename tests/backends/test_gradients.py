@@ -65,7 +65,7 @@ def snapshot(parameters):
     return torch.cat([p.detach().double().flatten() for p in parameters])
 
 
-@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("packed", [True, pytest.param(False, marks=pytest.mark.proof)])
 def test_eight_by_one_four_by_two_and_one_by_eight_have_the_same_gradients(base, tmp_path, packed):
     rows = RandomRows(count=13, max_length=60, packed=packed)
     counts = [sum(rows[i].supervised) for i in range(len(rows))]

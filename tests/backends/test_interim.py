@@ -145,7 +145,7 @@ def test_patience_ends_the_run_as_if_it_were_done(job_of):
     assert adapter_digest(again.loaded) == digests[6]
 
 
-@pytest.mark.parametrize("stop_after", [3, 4, 5])
+@pytest.mark.parametrize("stop_after", [4, *(pytest.param(each, marks=pytest.mark.proof) for each in (3, 5))])
 def test_interrupted_and_resumed_equals_uninterrupted(job_of, stop_after):
     scores, wanted = {2: 0.8, 4: 0.3, 6: 0.2, 8: 0.1}, {"keep_best": "macro", "patience": 3}
     whole, (whole_logs, _) = job_of("whole", scores, **wanted)

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 
 from medtune.data.formatters import formatter
+from medtune.plugins import code
 from medtune.plugins.code import behaviour_hash, code_hash
 
 CLASS = "class Thing:\n    def __init__(self, words=()): self.words = words\n    def act(self): return {answer}\n"
@@ -113,3 +114,13 @@ def test_code_without_a_file_or_source_has_no_hash():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["None"] * 3
+
+
+def test_a_library_that_medtune_requires_counts_by_its_version_and_a_plugin_s_package_is_read_once(
+    written, monkeypatch
+):
+    module = written("import torch\nclass Plugin:\n    def __init__(self): self.kind = torch.nn.Linear\n")
+    read = []
+    monkeypatch.setattr(code, "_files", lambda place: read.append(place) or {place.name: "read"})
+    assert code_hash([module.Plugin(), module.Plugin, module])
+    assert [place.name for place in read] == [module.__name__ + ".py"]

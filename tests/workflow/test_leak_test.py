@@ -57,9 +57,9 @@ def test_the_run_s_own_model_is_asked_under_every_attention(base):
 @pytest.mark.parametrize(
     ("train", "asked"),
     [
-        ({"fast_path": "off"}, ATTENTIONS),
         ({"share_prefixes": False}, (*ATTENTIONS, "fast path")),
-        ({"precision": "bf16"}, ATTENTIONS),
+        pytest.param({"fast_path": "off"}, ATTENTIONS, marks=pytest.mark.proof),
+        pytest.param({"precision": "bf16"}, ATTENTIONS, marks=pytest.mark.proof),
     ],
 )
 def test_the_fast_path_is_asked_as_the_run_takes_it(base, train, asked):
@@ -150,7 +150,7 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ["opt", pytest.param("bloom", marks=pytest.mark.proof)])
 def test_a_family_that_training_takes_unpacked_is_told_so(base, tmp_path, name):
     sizes, attentions = FAMILIES[name]
     tokenizer = tiny_base(base).tokenizer

@@ -27,7 +27,7 @@ def trained(spec, steps):
     return MedTuner.from_file(spec, [*QUICK, f"train.max_steps={steps}"]).train()
 
 
-@pytest.mark.parametrize("write", [notes, medmcqa])
+@pytest.mark.parametrize("write", [notes, pytest.param(medmcqa, marks=pytest.mark.proof)])
 def test_a_spec_from_a_file_alone_trains_as_it_is(write, tmp_path):
     file = write(tmp_path)
     written = new_spec(file, tmp_path / "run.toml", HERE)

@@ -318,14 +318,19 @@ def test_another_base_in_the_same_place_is_refused(run_of, base, tmp_path, monke
     "lora",
     [
         {},
-        {"use_rslora": True},
         {"use_dora": True},
-        {"init": "pissa"},
         {"init": "olora", "use_rslora": True},
-        {"init": "gaussian", "target_modules": ("q_proj", "v_proj")},
-        {"init": "orthogonal", "alpha": 7.5},
         {"bias": "all"},
-        {"bias": "lora_only", "dropout": 0},
+        *(
+            pytest.param(lora, marks=pytest.mark.proof)
+            for lora in (
+                {"use_rslora": True},
+                {"init": "pissa"},
+                {"init": "gaussian", "target_modules": ("q_proj", "v_proj")},
+                {"init": "orthogonal", "alpha": 7.5},
+                {"bias": "lora_only", "dropout": 0},
+            )
+        ),
     ],
     ids=str,
 )

@@ -153,7 +153,7 @@ def test_a_training_in_another_thread_is_as_in_the_main_one(tuner):
     assert found == [wanted]
 
 
-@pytest.mark.parametrize("way", ["event", "path"])
+@pytest.mark.parametrize("way", [pytest.param("event", marks=pytest.mark.proof), "path"])
 def test_a_cancelled_run_is_saved_after_its_update_and_resumes_bit_for_bit(tuner, tmp_path, way):
     wanted, event = outcome(tuner("whole").train(quiet=True)), threading.Event()
     asks = event.set if way == "event" else lambda: Run.cancel(tmp_path / "run")

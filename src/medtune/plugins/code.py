@@ -7,16 +7,19 @@ import json
 import re
 import sys
 from abc import ABC
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
+from importlib import metadata
 from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from medtune.plugins.guards import unguarded
 from medtune.version import __version__
 
 __all__ = ["behaviour_hash", "code_hash"]
+
+T = TypeVar("T")
 
 _OWN = Path(__file__).parents[1]
 _WITHOUT_STATE = (object, ABC, Generic, Protocol)
@@ -26,7 +29,8 @@ _PLAIN = (str, int, float, bool, type(None), bytes, complex, PurePath, re.Patter
 def code_hash(things: Iterable[object], *, is_own: bool = False) -> str | None:
     """Return a SHA-256 of the files that modules, and objects by their classes, are written in; None where one is unknown.
 
-    That is all ``.py`` files of the package, the file of what is in none, or the source where there is no file.
+    That is all ``.py`` files of the package, the file of what is in none, or the source where there is no file. An installed
+    library that medtune requires, which a plugin may hold a model of, counts by its version alone.
 
     Args:
         things: modules and objects.
@@ -66,6 +70,7 @@ class _Seen:
         self.loaded: dict[str, Any] = {}
         self._is_own = is_own
         self._known: dict[int, object] = {}
+        self._places: set[Path] = set()
 
     def describe(self, value: Any) -> Any:
         """Return a value as JSON values, and remember the code that it and what it holds are made of."""
@@ -119,7 +124,13 @@ class _Seen:
         if _OWN in Path(file).parents:
             self.sources |= _own_files() if self._is_own else {"medtune": __version__}
             return
-        self.sources |= _files(_place(module, Path(file)))
+        place = _place(module, Path(file))
+        if (library := _libraries().get(str(place))) is not None:
+            self.sources[place.name] = library
+            return
+        if place not in self._places:
+            self._places.add(place)
+            self.sources |= _files(place)
         written_here = [held for held in vars(module).values() if getattr(held, "__module__", "") == module.__name__]
         self.loaded |= dict(sorted(item for held in (definition, *written_here) for item in _loaded(held)))
 
@@ -165,6 +176,25 @@ def _place(module: ModuleType, file: Path) -> Path:
 def _files(place: Path) -> dict[str, str]:
     files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
     return {f.relative_to(place.parent).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+@functools.cache
+def _libraries() -> dict[str, str]:
+    """Return folder -> name and version of the installed libraries that medtune requires."""
+    found: dict[str, str] = {}
+    for needed in _of_distribution(metadata.requires, "medtune") or ():
+        name = re.split(r"[^\w.-]", needed, maxsplit=1)[0]
+        library = None if "extra ==" in needed else _of_distribution(metadata.distribution, name)
+        if library is not None:
+            found[str(library.locate_file(name.replace("-", "_")))] = f"{name} {library.version}"
+    return found
+
+
+def _of_distribution(read: Callable[[str], T], name: str) -> T | None:
+    try:
+        return read(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 @functools.cache

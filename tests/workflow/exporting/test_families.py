@@ -32,7 +32,7 @@ def tuned(family, folder, rows):
     return MedTuner(spec, rows=given).train()
 
 
-@pytest.mark.parametrize("family", ["qwen3", "gemma2"])
+@pytest.mark.parametrize("family", ["qwen3", pytest.param("gemma2", marks=pytest.mark.proof)])
 def test_a_family_is_proved_by_llama_cpp(family, tmp_path):
     proof = tuned(family, tmp_path, 24).export("gguf", tmp_path / "out").facts["proof"]
     assert proof["equal"] + proof["near_ties"] == proof["prompts"]

@@ -20,7 +20,12 @@ pytest.importorskip("xllamacpp")
 
 
 @pytest.mark.parametrize(
-    ("to", "options"), [("gguf", {}), ("gguf", {"quant": "q8_0"}), ("gguf", {"quant": "Q4_K_M"}), ("gguf-adapter", {})]
+    ("to", "options"),
+    [
+        ("gguf", {}),
+        ("gguf-adapter", {}),
+        *(pytest.param("gguf", {"quant": quant}, marks=pytest.mark.proof) for quant in ("q8_0", "Q4_K_M")),
+    ],
 )
 def test_llama_cpp_answers_as_the_tuned_model(trained, tmp_path, to, options):
     exported = trained().export(to, tmp_path / "out", **options)
@@ -137,7 +142,7 @@ class _Server:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
 
-@pytest.mark.parametrize("to", ["vllm", "sglang"])
+@pytest.mark.parametrize("to", ["vllm", pytest.param("sglang", marks=pytest.mark.proof)])
 def test_the_smoke_script_fails_on_the_base_and_passes_on_the_adapter(trained, tmp_path, monkeypatch, to):
     exported = trained().export(to, tmp_path / "out")
     assert exported.state == "proved"

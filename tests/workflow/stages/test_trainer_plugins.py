@@ -95,12 +95,12 @@ def plugin():
 
 
 @pytest.fixture
-def training(plugin, tmp_path):
+def training(plugin, base, tmp_path):
     """Train by the plugin's trainer in a folder."""
 
     def train(name, **scored):
         return MedTuner.from_bundle(
-            "demo", plugins=create_host([plugin], autoload=False), data=ROWS, quant={"scheme": "none"},
+            "demo", model=str(base), plugins=create_host([plugin], autoload=False), data=ROWS, quant={"scheme": "none"},
             lora={"dropout": 0.0}, train={"backend": "plain", "max_steps": 3}, eval={"enabled": False, **scored},
             tasks=[{"source": "", "kind": "free-text"}], output_dir=str(tmp_path / name),
         ).train(quiet=True)  # fmt: skip
