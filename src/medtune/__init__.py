@@ -32,7 +32,7 @@ if "huggingface_hub.constants" in sys.modules and os.environ["HF_HUB_DISABLE_TEL
     "TRUE",
     "YES",
 ):
-    sys.modules["huggingface_hub.constants"].HF_HUB_DISABLE_TELEMETRY = True  # it read the variable as it was loaded
+    vars(sys.modules["huggingface_hub.constants"])["HF_HUB_DISABLE_TELEMETRY"] = True  # it read it as it was loaded
 
 # Before anything else is imported. A child of a locked process is locked by its environment.
 if os.environ.get("MEDTUNE_LOCKED", "") not in ("", "0"):

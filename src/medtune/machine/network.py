@@ -1,11 +1,13 @@
 """Locks this process: whoever asks for the network is refused and named. It cannot be unlocked again."""
 
 import functools
+import inspect
 import ipaddress
 import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import packages_distributions
@@ -188,7 +190,7 @@ def _rendezvous(environment: Mapping[str, str]) -> set[tuple[str, int]]:
 
 
 def _refuse(what: str) -> None:
-    module, place, through = _culprit(sys._getframe(2))  # noqa: SLF001 - who called is what is asked
+    module, place, through = _culprit(inspect.currentframe())
     distribution = _distribution(module)
     known = _attempts.get((what, module))
     if known is not None:
@@ -238,8 +240,8 @@ def _frames(frame: FrameType | None) -> Iterator[tuple[str, str]]:
 
 
 def _other_threads() -> Iterator[FrameType]:
-    here = sys._getframe()  # noqa: SLF001 - the frames of other threads are asked for
-    yield from (frame for frame in sys._current_frames().values() if frame is not here)  # noqa: SLF001 - as above
+    here, frames = threading.get_ident(), sys._current_frames()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - documented
+    yield from (frame for thread, frame in frames.items() if thread != here)
 
 
 @functools.cache

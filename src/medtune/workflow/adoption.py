@@ -33,7 +33,7 @@ from medtune.workflow.saved_adapter import probe
 from medtune.workflow.scoring import assess, scores_table
 from medtune.workflow.settled_tasks import settled
 from medtune.workflow.stages.fetch import fetch, pin
-from medtune.workflow.state import RunRequest
+from medtune.workflow.state import RunRequest, failure
 from medtune.workflow.validation_rows import scorable
 
 __all__ = ["adopt"]
@@ -96,7 +96,7 @@ def _adopted(asked: RunRequest, adapter: Path) -> Run:
         _require_effect(run, adapter)
         _score(asked, run, examples)
     except BaseException as error:
-        asked.note("failed", error={"type": type(error).__name__, "message": str(error)})
+        asked.note("failed", error=failure(error))
         raise
     return Run.open(asked.folder.path, plugins=asked.host)
 
