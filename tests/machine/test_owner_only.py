@@ -8,6 +8,7 @@ import pytest
 from medtune.errors import WriteFailedError
 from medtune.machine import owner_only
 from medtune.runs.durable import replace_file
+from medtune.runs.lock import RunLock
 from medtune.runs.store import publish
 
 
@@ -124,3 +125,28 @@ def test_a_published_folder_is_for_its_owner_while_it_is_written_and_after(tmp_p
     assert seen[0][1] != seen[1][1]
     assert mode(tmp_path / "adapter") == 0o700
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_a_lock_closes_an_empty_folder_that_was_made_for_it_and_no_folder_with_other_things(tmp_path):
+    for name, entries, wanted in (("empty", (), 0o700), ("project", ("notes.txt",), 0o755)):
+        folder = tmp_path / name
+        folder.mkdir(mode=0o755)
+        for entry in entries:
+            (folder / entry).touch()
+        with RunLock(folder):
+            assert mode(folder) == wanted
+            assert mode(folder / ".lock") == mode(folder / ".lock-owner.json") == 0o600
+
+
+def test_the_lock_is_no_link_and_what_killed_processes_staged_goes(tmp_path):
+    (tmp_path / "run").mkdir()
+    left = owner_only.staged_beside(tmp_path / "run" / "run.json")
+    (tmp_path / "run" / ".kept.staging").touch()
+    with RunLock(tmp_path / "run"):
+        assert not left.exists()
+        assert (tmp_path / "run" / ".kept.staging").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".lock").symlink_to(tmp_path / "target")
+    with pytest.raises(WriteFailedError, match="symbolic link"), RunLock(tmp_path / "other"):
+        pass
+    assert not (tmp_path / "target").exists()
