@@ -30,7 +30,6 @@ from medtune.cli import (
 )
 from medtune.cli.result_stream import ResultStream, print_result
 from medtune.errors import MedtuneError
-from medtune.plugins.guards import place_of
 
 __all__ = ["app", "run"]
 
@@ -92,6 +91,8 @@ def _run(arguments: list[str]) -> int:
     except MedtuneError as error:
         return _fail(arguments, type(error).__name__, str(error), error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence, the rest with --traceback
+        from medtune.plugins.guards import place_of
+
         where = f"unexpected {type(error).__name__} at {place_of(error)}"
         sentence = f"{where}, whose text is withheld since it may quote a row; see --traceback"
         return _fail(arguments, type(error).__name__, sentence, _UNEXPECTED)
