@@ -1,5 +1,6 @@
 """medtune plugins list, check and new, and --plugin, from a shell's side."""
 
+import hashlib
 import json
 
 import pytest
@@ -59,6 +60,7 @@ def test_the_list_says_who_brought_what_with_which_hooks(capsys, plugin):
     assert found["cmd_letters_a"] == {
         "plugin": "cmd_letters_a", "distribution": "", "version": "", "file": str(file),
         "hooks": ["provide_formatters", "step_logged"], "observes": True,
+        "entry": f"{file.name}@sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}",
     }  # fmt: skip
     own = found["medtune.backends.peft"]
     assert (own["distribution"], own["hooks"], own["observes"]) == ("medtune", ["provide_adapters"], False)

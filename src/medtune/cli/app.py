@@ -22,6 +22,7 @@ from medtune.cli import (
     importing,
     init,
     inspect,
+    locked,
     machine,
     plugins,
     serve,
@@ -65,6 +66,7 @@ for module in (
     module.add_to(app)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(cache.app, name="cache")
+locked.add_to_all(app)
 
 
 def run(arguments: list[str], *, ends_process: bool = False) -> int:
@@ -89,7 +91,10 @@ def _run(arguments: list[str]) -> int:
     except MedtuneError as error:
         return _fail(arguments, type(error).__name__, str(error), error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence, the rest with --traceback
-        sentence = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; see --traceback"
+        from medtune.plugins.guards import place_of
+
+        where = f"unexpected {type(error).__name__} at {place_of(error)}"
+        sentence = f"{where}, whose text is withheld since it may quote a row; see --traceback"
         return _fail(arguments, type(error).__name__, sentence, _UNEXPECTED)
     if outcome == _CTRL_C:
         return _fail(arguments, "KeyboardInterrupt", "stopped by Ctrl-C", _CTRL_C)

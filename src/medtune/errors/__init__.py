@@ -10,6 +10,7 @@ from medtune.errors.artifacts import (
     UnsafeArtifactError,
 )
 from medtune.errors.data import DataError, UnusableRowError
+from medtune.errors.locked_mode import NetworkRefusedError, RemoteNameError
 from medtune.errors.plugins import (
     DisabledPluginError,
     PluginClashError,
@@ -54,6 +55,7 @@ __all__ = [
     "InvalidValueError",
     "MedtuneError",
     "Mistake",
+    "NetworkRefusedError",
     "NonFiniteLossError",
     "OutOfMemoryError",
     "PluginClashError",
@@ -63,6 +65,7 @@ __all__ = [
     "PluginFileError",
     "PluginImportError",
     "ProcessBusyError",
+    "RemoteNameError",
     "RunIdleError",
     "RunInterruptedError",
     "RunLockedError",

@@ -11,6 +11,8 @@ from medtune.data.hub.repository import Repository
 from medtune.data.hub.terms import stated_terms
 from medtune.data.sources.paths import is_local
 from medtune.errors import BaseDamagedError
+from medtune.errors.locked_mode import is_locked
+from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine, compute_dtype, describe_machine, world_size
 from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.memory import Shape
@@ -24,7 +26,7 @@ from medtune.plugins.provenance import plugins_in_use
 from medtune.specs import RunSpec
 from medtune.specs.model import QUANT_SCHEMES
 
-__all__ = ["local_config", "make_plan", "require_backends", "total_steps"]
+__all__ = ["local_config", "make_plan", "planned_machine", "require_backends", "total_steps"]
 
 _CPU_PARAMETERS = 1_000_000_000
 """A base larger than this is refused on a CPU: one epoch would take months."""
@@ -76,7 +78,7 @@ def make_plan(
 def _made_by(spec: RunSpec, host: PluginHost, machine: Machine) -> dict[str, Any]:
     """Return the fields of a plan that say by what it is done."""
     backends = require_backends(spec, host, "cuda" if machine.accelerator else "cpu")
-    return {"backends": backends, "plugins": plugins_in_use(host, backends)}
+    return {"backends": backends, "plugins": plugins_in_use(host, backends), "locked": is_locked()}
 
 
 def _stated(spec: RunSpec, shape: Shape | None, machine: Machine, bundles: list[Bundle]) -> dict[str, Any]:
@@ -181,6 +183,11 @@ def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None) -> dict[
         seconds = None if tokens is None else tokens / speed
         found |= {"tokens_per_second": speed, "speed_basis": choice.speed.basis, "seconds": seconds}
     return found
+
+
+def planned_machine(gpu: str | None) -> Machine | None:
+    """Return a machine with that GPU, None for this one."""
+    return None if gpu is None else machine_with(gpu)
 
 
 def total_steps(spec: RunSpec, rows: int, processes: int = 1) -> int:

@@ -10,6 +10,7 @@ from platform import platform, python_version
 from typing import Any, Literal, cast
 
 from medtune.errors import DamagedArtifactError, StorageError
+from medtune.machine.owner_only import make_folder
 from medtune.runs.durable import attempt, replace_file
 
 __all__ = ["STATES", "RunFolder", "State"]
@@ -78,7 +79,7 @@ class RunFolder:
             "created": now,
             "updated": now,
         }
-        attempt(lambda: self.path.mkdir(parents=True, exist_ok=True), "the run folder", self.path)
+        attempt(lambda: make_folder(self.path), "the run folder", self.path)
         self._write(record)
         return record
 

@@ -13,6 +13,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from medtune.errors import RunIdleError, RunLockedError, WriteFailedError
+from medtune.machine.owner_only import close_folder, hide_file, make_folder, remove_staged
 from medtune.runs.durable import attempt, replace_file
 
 __all__ = ["RunLock", "cancel_run"]
@@ -47,8 +48,9 @@ class RunLock:
             return False
 
     def __enter__(self) -> Self:
-        attempt(lambda: self.run_dir.mkdir(parents=True, exist_ok=True), "the run folder", self.run_dir)
-        lock = FileLock(self.run_dir / _LOCK, timeout=_LOOK_WAIT)
+        attempt(lambda: _claim(self.run_dir), "the run folder", self.run_dir)
+        attempt(lambda: hide_file(self.run_dir / _LOCK), "the lock", self.run_dir)
+        lock = FileLock(self.run_dir / _LOCK, timeout=_LOOK_WAIT, mode=0o600)
         try:
             attempt(lambda: lock.acquire(poll_interval=_LOOK_WAIT / 4), "the lock", self.run_dir)
         except Timeout:
@@ -63,6 +65,9 @@ class RunLock:
         except BaseException:
             lock.release()
             raise
+        for folder in (self.run_dir, self.run_dir / "evaluation"):
+            with contextlib.suppress(OSError):  # what stays is in nobody's way
+                remove_staged(folder)
         self._lock = lock
         return self
 
@@ -89,6 +94,13 @@ class RunLock:
                 time.sleep(0.02)
 
 
+def _claim(folder: Path) -> None:
+    """Make a run folder; one that its user made for it, and where nothing else lies, is closed to others."""
+    make_folder(folder)
+    if not any(folder.iterdir()):
+        close_folder(folder)
+
+
 def cancel_run(run_dir: str | Path) -> None:
     """Ask whoever trains in a run folder to save and stop after its update; returns at once.
 
@@ -103,7 +115,7 @@ def cancel_run(run_dir: str | Path) -> None:
         owner = (place / _OWNER).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise RunIdleError(str(run_dir)) from None
-    lock = FileLock(place / _LOCK, timeout=0)
+    lock = FileLock(place / _LOCK, timeout=0, mode=0o600)
     try:
         attempt(lock.acquire, "the request to cancel", place)
     except Timeout:

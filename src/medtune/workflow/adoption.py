@@ -15,6 +15,7 @@ from medtune.errors import SpecError, StorageError, UnsafeAdapterError
 from medtune.evaluation.comparison import compare
 from medtune.evaluation.source_survey import survey
 from medtune.export.report import write_report
+from medtune.machine.owner_only import make_folder, write_text
 from medtune.planning.make_plan import make_plan
 from medtune.plugins.contracts import Example
 from medtune.plugins.host import PluginHost, host_of
@@ -26,12 +27,13 @@ from medtune.specs import ModelSpec, RunSpec
 from medtune.workflow.base_identity import identity_of
 from medtune.workflow.kept_adapter import keep_adapter, write_beside
 from medtune.workflow.kept_answers import AnswerFiles, questions_of
+from medtune.workflow.locked import begin, record_of
 from medtune.workflow.run import Run
 from medtune.workflow.saved_adapter import probe
 from medtune.workflow.scoring import assess, scores_table
 from medtune.workflow.settled_tasks import settled
 from medtune.workflow.stages.fetch import fetch, pin
-from medtune.workflow.state import RunRequest
+from medtune.workflow.state import RunRequest, failure
 from medtune.workflow.validation_rows import scorable
 
 __all__ = ["adopt"]
@@ -65,6 +67,7 @@ def adopt(
         UnsafeAdapterError: the adapter cannot be used on this base, or changes nothing there.
         DataError: there is no row to score on.
     """
+    begin(spec)
     host = host_of(plugins, spec.plugins).require(spec.plugins)
     with reading_with(host), RunLock(Path(spec.output_dir)):
         asked = RunRequest(spec, host, make_plan(spec, host))
@@ -85,7 +88,7 @@ def _adopted(asked: RunRequest, adapter: Path) -> Run:
     asked = replace(asked, host=settled(asked.host, asked.spec, told))
     tokenizer = load_tokenizer(asked.spec.model)
     _open_record(asked, foreign, examples, tokenizer)
-    asked.folder.update(preparation={"tasks": told})
+    asked.folder.update(preparation={"tasks": told}, locked=record_of({}))
     try:
         _take(asked, foreign, tokenizer)
         run = Run.open(asked.folder.path, plugins=asked.host)
@@ -93,7 +96,7 @@ def _adopted(asked: RunRequest, adapter: Path) -> Run:
         _require_effect(run, adapter)
         _score(asked, run, examples)
     except BaseException as error:
-        asked.note("failed", error={"type": type(error).__name__, "message": str(error)})
+        asked.note("failed", error=failure(error))
         raise
     return Run.open(asked.folder.path, plugins=asked.host)
 
@@ -122,8 +125,8 @@ def _described(asked: RunRequest, foreign: ForeignAdapter) -> RunSpec:
     text = _template_of(foreign.folder)
     if text and text != own.chat_template and spec.model.chat_template is None:
         asked.on_stage("prompts follow the chat template that lies beside the adapter, which is not the base's")
-        attempt(lambda: asked.folder.path.mkdir(parents=True, exist_ok=True), "the run folder", asked.folder.path)
-        (asked.folder.path / _TEMPLATE).write_text(text, "utf-8")
+        attempt(lambda: make_folder(asked.folder.path), "the run folder", asked.folder.path)
+        write_text(asked.folder.path / _TEMPLATE, text)
         model = spec.model.model_copy_with(chat_template=str((asked.folder.path / _TEMPLATE).resolve()))
         spec = spec.model_copy_with(model=model)
     said = foreign.told.get("base_model_name_or_path")

@@ -6,17 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from medtune.data.prepare import Prepared
+from medtune.errors import MedtuneError
 from medtune.machine.hardware import is_first_rank
+from medtune.plugins.guards import place_of
 from medtune.plugins.host import PluginHost
 from medtune.plugins.observers import Observers
 from medtune.plugins.plan import Plan
 from medtune.runs.folder import RunFolder, State
 from medtune.specs import RunSpec
 
-__all__ = ["RunRequest", "RunState", "Start", "Tell"]
+__all__ = ["RunRequest", "RunState", "Start", "Tell", "failure"]
 
 Tell = Callable[[Any], None]
 """Takes an event of a run: a record of a step, or a sentence."""
+
+
+def failure(error: BaseException) -> dict[str, str]:
+    """Return what the record says of an error: of one that is not medtune's the place alone, since its text may quote a row."""
+    text = str(error) if isinstance(error, MedtuneError) else f"at {place_of(error)}; its text is not kept"
+    return {"type": type(error).__name__, "message": text}
 
 
 def _ignore(_event: Any) -> None:

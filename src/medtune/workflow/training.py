@@ -3,11 +3,11 @@
 from dataclasses import replace
 from uuid import uuid4
 
-from medtune.errors import MedtuneError, RunInterruptedError
+from medtune.errors import RunInterruptedError
 from medtune.machine.hardware import first_rank_says, is_first_rank
-from medtune.plugins.guards import place_of
 from medtune.runs.signals import StopNow, StopRequest
 from medtune.runs.store import CheckpointStore
+from medtune.workflow.locked import with_refusals
 from medtune.workflow.run import Run
 from medtune.workflow.stages.again import again
 from medtune.workflow.stages.fetch import fetch, pin
@@ -15,7 +15,7 @@ from medtune.workflow.stages.fit import fit
 from medtune.workflow.stages.load import load
 from medtune.workflow.stages.prepare import is_finished, prepare, require_own_checkpoint
 from medtune.workflow.stages.score import score, score_base
-from medtune.workflow.state import RunRequest
+from medtune.workflow.state import RunRequest, failure
 
 __all__ = ["train"]
 
@@ -77,7 +77,7 @@ def _tell_failure(asked: RunRequest, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt):  # the second Ctrl-C; a checkpoint may be older than the last step
             asked.note("interrupted")
         elif not isinstance(error, RunInterruptedError):
-            asked.note("failed", error={"type": type(error).__name__, "message": _told(error)})
+            asked.note("failed", error=failure(error))
     except Exception as second:  # noqa: BLE001 - the first error is the one that matters
         error.add_note(f"while this was kept: {type(second).__name__}: {second}")
     try:
@@ -87,13 +87,12 @@ def _tell_failure(asked: RunRequest, error: BaseException) -> None:
         error.add_note(f"while this was reported: {type(second).__name__}: {second}")
 
 
-def _told(error: BaseException) -> str:
-    """Return what the record says of an error: of one that is not medtune's the place alone, since its text may quote a row."""
-    return str(error) if isinstance(error, MedtuneError) else f"at {place_of(error)}; its text is not kept"
-
-
 def _keep_failures(asked: RunRequest) -> None:
-    """Count in the record how often observers failed."""
+    """Note in the record how often observers failed, and what of the network was refused."""
     asked.observers.close()
-    if asked.observers.failures and is_first_rank() and asked.folder.exists:
+    if not (is_first_rank() and asked.folder.exists):
+        return
+    if asked.observers.failures:
         asked.folder.update(observers=asked.observers.failures)
+    if refused := with_refusals(asked.folder.read()):
+        asked.folder.update(locked=refused)
