@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from medtune.errors import RunIdleError, RunLockedError, WriteFailedError
 from medtune.runs.durable import attempt, replace_file
+from medtune.specs.bounded import json_file
 
 __all__ = ["RunLock", "cancel_run"]
 
@@ -81,7 +82,7 @@ class RunLock:
         deadline = time.monotonic() + _OWNER_WAIT
         while True:
             try:
-                owner = json.loads((self.run_dir / _OWNER).read_bytes())
+                owner = json_file(self.run_dir / _OWNER)
                 return RunLockedError(str(self.run_dir), int(owner["pid"]), str(owner["host"]))
             except (OSError, ValueError, KeyError, TypeError):
                 if time.monotonic() > deadline:
