@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_what_is_beyond_a_bound_is_refused_in_words_and_at_once(kind):
     "text", ["!!python/object/apply:os.system [id]", "a: !!python/name:os.system ''", "a: [", "? [1]\n: 2"]
 )
 def test_yaml_makes_plain_values_only(text):
-    with pytest.raises(ValueError, match="line 1"):
+    with pytest.raises(ValueError, match="line [12]"):
         yaml_value(text)
 
 
@@ -125,6 +126,7 @@ UNBOUNDED = {
     "export/llama_cpp/server.py",  # answers of the server that it started itself
     "export/llama_cpp/splitting.py",  # what its own child wrote
     "machine/gpus.py",  # medtune's own
+    "serving/client.py",  # answers of the server that the user named
     "workflow/exporting/reload.py",  # what its own child wrote
     "workflow/exporting/readers/by_llama_cpp.py",  # a program, as above
     "workflow/exporting/readers/by_transformers.py",  # a program, as above
@@ -138,6 +140,7 @@ def test_every_file_of_settings_is_read_within_bounds():
         name
         for file in SOURCE.rglob("*.py")
         if (name := file.relative_to(SOURCE).as_posix()).partition("/")[0] != "testing"
+        if re.search(r"(json|tomllib|yaml)\.\w*load", file.read_text())
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in readers and "read" in ast.unparse(node)
     }
