@@ -63,7 +63,7 @@ def test_what_is_beyond_a_bound_is_refused_in_words_and_at_once(kind):
     "text", ["!!python/object/apply:os.system [id]", "a: !!python/name:os.system ''", "a: [", "? [1]\n: 2"]
 )
 def test_yaml_makes_plain_values_only(text):
-    with pytest.raises(ValueError, match="line [12]"):
+    with pytest.raises(ValueError, match=r"line [12]"):
         yaml_value(text)
 
 

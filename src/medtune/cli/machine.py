@@ -5,6 +5,7 @@ from typing import Any
 import typer
 
 from medtune.cli.options import AsJson, Traceback
+from medtune.workflow.terminal import say
 
 __all__ = ["add_to"]
 
@@ -44,12 +45,12 @@ def schema(as_json: AsJson = False, traceback: Traceback = False) -> None:
 
 
 def _print_diagnosis(found: dict[str, Any]) -> None:
-    typer.echo(f"CPU        {found['cpu_cores']} cores, {found['memory_gib']:.1f} GiB memory")
+    say(f"CPU        {found['cpu_cores']} cores, {found['memory_gib']:.1f} GiB memory")
     for device in found["accelerators"]:
-        typer.echo(f"GPU        {device['name']}, {device['memory_gib']:.1f} GiB, capability {device['capability']}")
+        say(f"GPU        {device['name']}, {device['memory_gib']:.1f} GiB, capability {device['capability']}")
     if not found["accelerators"]:
-        typer.echo("GPU        none that CUDA can see")
+        say("GPU        none that CUDA can see")
     for name, state in found["packages"].items():
-        typer.echo(f"{name:<16} {state['version'] or 'missing':<12} {state['problem']}".rstrip())
+        say(f"{name:<16} {state['version'] or 'missing':<12} {state['problem']}".rstrip())
     for sentence in found["advice"]:
-        typer.echo(sentence)
+        say(sentence)
