@@ -10,6 +10,7 @@ from medtune.data.base.inspection import inspect_base
 from medtune.data.hub.repository import Repository
 from medtune.data.hub.terms import stated_terms
 from medtune.data.sources.paths import is_local
+from medtune.data.template_family import told_with_template
 from medtune.errors import BaseDamagedError
 from medtune.machine.hardware import Machine, compute_dtype, describe_machine, world_size
 from medtune.planning.choices import Choice, Choices, available_gib
@@ -65,7 +66,7 @@ def make_plan(
         fits=fits,
         advice=advice,
         scheme_reason=reason,
-        base=inspected.to_json(),
+        base=told_with_template(inspected.to_json(), inspected.tokenizer),
         **_stated(spec, shape, machine, bundles),
         **decided,
         **_sized(spec, size, choice),
