@@ -10,12 +10,14 @@ import zipfile
 
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from medtune.data.importers.documents import Told
 from medtune.data.importers.reading import lines_of as lines_of_text
 from medtune.data.importers.reading import open_text, whole_text
 from medtune.data.rows import read_rows
 from medtune.data.sources import opening
+from medtune.data.sources.columnar import read_parquet
 from medtune.data.sources.csv_files import read_csv
 from medtune.data.sources.json_files import read_json_lines
 from medtune.data.sources.opening import open_seekable
@@ -170,3 +172,43 @@ def test_archives_that_nobody_reads_are_told_by_their_kind(tmp_path):
     (tmp_path / "rows.jsonl.bz2").write_bytes(bz2.compress(b"\n" * 2 * MEGABYTE))
     with pytest.raises(DataError, match=r"bz2"):
         list(read_rows(str(tmp_path / "rows.jsonl.bz2")))
+
+
+def coded(path, text, rows):
+    """Write a Parquet file that holds one text once, and says for each row that it is that."""
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
+    parquet.write_table(
+        pa.table({"input": column}), path, compression="zstd", store_schema=False, dictionary_pagesize_limit=2**30
+    )
+    return path
+
+
+def test_one_text_for_a_million_rows_is_in_memory_for_few_of_them(tmp_path):
+    path = coded(tmp_path / "rows.parquet", "a" * MEGABYTE, 100_000)
+    assert path.stat().st_size < 4096
+    before = pa.total_allocated_bytes()
+    rows, most = read_parquet(path), 0
+    for _row in range(1500):
+        assert len(next(rows).values["input"]) == MEGABYTE
+        most = max(most, pa.total_allocated_bytes() - before)
+    rows.close()
+    assert most < 200 * MEGABYTE  # of the 1,024 that are decoded together
+
+
+def test_a_parquet_file_that_says_what_it_cannot_hold_is_refused(tmp_path, small_limits, monkeypatch):
+    monkeypatch.setattr("medtune.data.sources.columnar.MOST_UNPACKED", MEGABYTE)
+    with pytest.raises(DataError, match="unpacks to more than 1 MiB"):
+        list(read_parquet(coded(tmp_path / "long.parquet", "a" * 2 * MEGABYTE, 10)))
+    parquet.write_table(pa.table({"input": pa.nulls(5_000_000)}), tmp_path / "empty.parquet")
+    with pytest.raises(DataError, match="says that it has 5,000,000 rows in"):
+        list(read_parquet(tmp_path / "empty.parquet"))
+
+
+def test_a_row_of_a_table_is_as_long_as_a_row_may_be(tmp_path, monkeypatch):
+    monkeypatch.setattr("medtune.data.sources.columnar.ROW_LIMIT", MEGABYTE)
+    monkeypatch.setattr("medtune.data.sources.columnar._MOST_DECODED", MEGABYTE)
+    parquet.write_table(pa.table({"input": ["short", "a" * 2 * MEGABYTE, "short"]}), tmp_path / "rows.parquet")
+    found = list(read_parquet(tmp_path / "rows.parquet"))
+    assert [row.number for row in found] == [1, 2, 3]
+    assert [row.fault for row in found] == ["", "the row is longer than 1 MiB", ""]
+    assert [row.values.get("input") for row in found] == ["short", None, "short"]
