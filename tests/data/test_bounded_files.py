@@ -19,7 +19,7 @@ from medtune.data.rows import read_rows
 from medtune.data.sources import opening
 from medtune.data.sources.columnar import read_parquet
 from medtune.data.sources.csv_files import read_csv
-from medtune.data.sources.json_files import read_json_lines
+from medtune.data.sources.json_files import read_json, read_json_lines
 from medtune.data.sources.opening import open_seekable
 from medtune.data.sources.reading import Reading
 from medtune.data.sources.workbooks import read_workbook
@@ -108,6 +108,19 @@ def test_a_line_without_end_is_never_in_memory_as_a_whole(tmp_path, monkeypatch)
         whole_text(tmp_path / "rows.csv", None, Told())
     assert tracemalloc.get_traced_memory()[1] < 32 * MEGABYTE
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("depth", [62, 63, 500, 900, 100_000])
+@pytest.mark.parametrize("array", [False, True])
+def test_a_row_that_is_nested_deeper_than_anybody_follows_is_a_malformed_row(tmp_path, depth, array):
+    row = '{"input": "a", "output": ' + "[" * depth + '"b"' + "]" * depth + "}"
+    (tmp_path / "rows.json").write_text(f"[{row}]" if array else f'{{"input": "a"}}\n{row}\n')
+    if array and depth > 10_000:
+        with pytest.raises(DataError, match="is not JSON"):
+            list(read_json(tmp_path / "rows.json"))
+        return
+    found = list(read_json(tmp_path / "rows.json"))[-1]
+    assert ("nested deeper than 64 levels" in found.fault or "is not JSON" in found.fault) == (depth > 63)
 
 
 def workbook(path, sheet, **others):

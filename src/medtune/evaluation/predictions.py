@@ -10,11 +10,12 @@ from typing import Any
 
 from medtune.data.final_answer import final_answer
 from medtune.data.shaping import document_name
-from medtune.data.sources.json_text import ROW_LIMIT
+from medtune.data.sources.json_text import ROW_LIMIT, TOO_DEEP
 from medtune.data.sources.opening import lines_of, open_bytes
 from medtune.errors import DataError, StorageError
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.plugins.contracts import Example, Message, Prediction, Task
+from medtune.specs.bounded import is_too_deep
 
 __all__ = ["read_predictions", "with_final_gold", "write_predictions"]
 
@@ -154,6 +155,8 @@ def _parsed(line: bytes) -> Mapping[str, Any]:
         raise _UnusableLineError("it is not UTF-8") from None
     except (ValueError, RecursionError):
         raise _UnusableLineError("it is not JSON") from None
+    if is_too_deep(record, line):
+        raise _UnusableLineError(f"it is {TOO_DEEP}")
     if not isinstance(record, dict):
         raise _UnusableLineError("it is no JSON object")
     return record

@@ -11,7 +11,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BoundsError", "bounded_bytes", "bounded_text", "json_file", "json_value", "toml_value", "yaml_value"]
+__all__ = [
+    "DEEPEST",
+    "BoundsError",
+    "bounded_bytes",
+    "bounded_text",
+    "is_too_deep",
+    "json_file",
+    "json_value",
+    "toml_value",
+    "yaml_value",
+]
 
 DEEPEST = 64
 """Levels of tables and lists; the deepest that medtune or a library writes has a dozen."""
@@ -113,6 +123,21 @@ def yaml_value(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from error
     _require_plain(value)
     return value
+
+
+def is_too_deep(value: Any, text: str | bytes) -> bool:
+    """Whether the value of a JSON text is nested deeper than whoever goes through it can follow."""
+    is_bytes = isinstance(text, bytes)
+    marks = (text.count(b"[") + text.count(b"{")) if is_bytes else (text.count("[") + text.count("{"))
+    if marks <= DEEPEST:
+        return False
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
+    for _depth in range(DEEPEST):
+        held = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+        level = [each for each in held if isinstance(each, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _too_deep() -> BoundsError:

@@ -210,8 +210,10 @@ def _run(what: str, place: str, asked: Mapping[str, Any], instead: str) -> None:
     said = _said(done.stdout)
     if "done" in said:
         return
-    reason = said.get("refused") or _ended(done.returncode)
-    raise TrialFailedError(what, place, reason + _while(done.stdout), instead)
+    reason, step = said.get("refused") or _ended(done.returncode), _while(done.stdout)
+    if "rendering" in step:
+        what, instead = "chat template", _OTHER_TEMPLATE
+    raise TrialFailedError(what, place, reason + step, instead)
 
 
 def _environment() -> dict[str, str]:

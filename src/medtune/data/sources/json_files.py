@@ -9,10 +9,11 @@ from typing import IO, Any, cast
 from medtune.data.sources.file_row import NOT_UTF8, FileRow
 from medtune.data.sources.json_cursor import CHUNK, RepeatedKeys
 from medtune.data.sources.json_objects import field_advice, rows_of_object, unequal_columns
-from medtune.data.sources.json_text import NOT_AN_OBJECT, ROW_LIMIT, JsonText
+from medtune.data.sources.json_text import NOT_AN_OBJECT, ROW_LIMIT, TOO_DEEP, JsonText
 from medtune.data.sources.opening import Continued, lines_of, open_utf8
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError
+from medtune.specs.bounded import is_too_deep
 
 __all__ = ["arrays_in", "read_json", "read_json_lines"]
 
@@ -104,6 +105,8 @@ def _decoded(line: bytes, hook: RepeatedKeys | None = None) -> tuple[Mapping[str
         return {}, f"the line is {NOT_UTF8}"
     except (ValueError, RecursionError):
         return {}, "the line is not JSON"
+    if is_too_deep(value, line):
+        return {}, f"the line is {TOO_DEEP}"
     return (value, "") if isinstance(value, dict) else ({}, f"the line is {NOT_AN_OBJECT}")
 
 
