@@ -127,8 +127,7 @@ def yaml_value(text: str) -> Any:
 
 def is_too_deep(value: Any, text: str | bytes) -> bool:
     """Whether the value of a JSON text is nested deeper than whoever goes through it can follow."""
-    is_bytes = isinstance(text, bytes)
-    marks = (text.count(b"[") + text.count(b"{")) if is_bytes else (text.count("[") + text.count("{"))
+    marks = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
     if marks <= DEEPEST:
         return False
     level: list[Any] = [value] if isinstance(value, dict | list) else []
