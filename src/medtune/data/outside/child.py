@@ -40,14 +40,10 @@ def main() -> None:
     """Read the job from stdin, do it, and write a line before each step and one at the end."""
     job: dict[str, Any] = json.load(sys.stdin)
     sys.path[:] = job["path"]
-    _import(job)
-    control, measure = Path(job["control"]), _Measure()
-    if job["transformers"]:
-        _with_transformers(control)
-    elif job["tokenizers"]:
-        _tokenizer(control / "tokenizer.json", lambda _step: None)
-    if job["templates"]:
-        _template((control / "chat_template.jinja").read_text("utf-8"), {})
+    control = Path(job["control"])
+    _control(job, control)  # imports libraries too
+    measure = _Measure()
+    _control(job, control)
     measure.bound(job, control)
     try:
         _do(job)
@@ -60,14 +56,14 @@ def main() -> None:
     _end({"done": True})
 
 
-def _import(job: Mapping[str, Any]) -> None:
-    """Import what the job needs: that is no part of the control case."""
+def _control(job: Mapping[str, Any], folder: Path) -> None:
+    """Do with medtune's own what is asked for."""
     if job["transformers"]:
-        from transformers import AutoTokenizer  # noqa: F401
-    if job["tokenizers"]:
-        import tokenizers  # noqa: F401
+        _with_transformers(folder)
+    elif job["tokenizers"]:
+        _tokenizer(folder / "tokenizer.json", lambda _step: None)
     if job["templates"]:
-        import jinja2.sandbox  # noqa: F401
+        _template((folder / "chat_template.jinja").read_text("utf-8"), {})
 
 
 def _do(job: Mapping[str, Any]) -> None:
@@ -196,9 +192,10 @@ def environment() -> Any:
         raise TemplateError(message)
 
     def to_json(value: Any, **options: Any) -> str:
-        return json.dumps(value, **{"ensure_ascii": False, **options})
+        options.setdefault("ensure_ascii", False)
+        return json.dumps(value, **options)
 
-    found = ImmutableSandboxedEnvironment(
+    found: Any = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_generation_tag(), loopcontrols]
     )
     found.filters["tojson"] = to_json
@@ -285,14 +282,17 @@ def _matched(pattern: str, names: list[str]) -> None:
 
 
 def _tell(step: str) -> None:
-    sys.stdout.write(json.dumps({"step": step}) + "\n")
-    sys.stdout.flush()
+    _say({"step": step})
 
 
 def _end(said: Mapping[str, Any]) -> NoReturn:
+    _say(said)
+    raise SystemExit(0)
+
+
+def _say(said: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(said) + "\n")
     sys.stdout.flush()
-    raise SystemExit(0)
 
 
 if __name__ == "__main__":

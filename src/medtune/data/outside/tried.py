@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from medtune.data.cache import default_cache_dir
 
@@ -37,7 +38,7 @@ def digest_of_text(text: str) -> str:
     return whole.hexdigest()
 
 
-def _begun(kind: str) -> "hashlib._Hash":
+def _begun(kind: str) -> Any:
     return hashlib.sha256("\0".join((kind, _FORM, *map(version, _LIBRARIES))).encode())
 
 

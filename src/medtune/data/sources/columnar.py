@@ -131,6 +131,7 @@ def _decoded_bytes(batch: Any) -> int:
     import pyarrow as pa
     from pyarrow import compute
 
+    functions: Any = compute  # made while pyarrow loads
     found = 0
     for column in batch.columns:
         if not pa.types.is_dictionary(column.type):
@@ -139,8 +140,8 @@ def _decoded_bytes(batch: Any) -> int:
         kind = column.type.value_type
         if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind):
             try:
-                lengths = compute.binary_length(column.dictionary)
-                found += compute.sum(lengths.take(column.indices)).as_py() or 0
+                lengths = functions.binary_length(column.dictionary)
+                found += functions.sum(lengths.take(column.indices)).as_py() or 0
             except (pa.ArrowException, IndexError):  # told row by row, once it is looked into
                 continue
     return found
