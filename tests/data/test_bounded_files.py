@@ -205,7 +205,7 @@ def test_one_text_for_a_million_rows_is_in_memory_for_few_of_them(tmp_path):
         assert len(next(rows).values["input"]) == MEGABYTE
         most = max(most, pa.total_allocated_bytes() - before)
     rows.close()
-    assert most < 200 * MEGABYTE  # of the 1,024 that are decoded together
+    assert most < 100 * MEGABYTE
 
 
 def test_a_parquet_file_that_says_what_it_cannot_hold_is_refused(tmp_path, small_limits, monkeypatch):
