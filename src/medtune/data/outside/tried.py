@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from medtune.data.cache import default_cache_dir
 
@@ -23,7 +22,7 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 def digest_of_files(files: Iterable[Path], folder: Path) -> str:
     """Return what stands for the content and the names of files."""
-    whole = _begun("files")
+    whole = hashlib.sha256(_beginning("files"))
     for file in sorted(files):
         with file.open("rb") as stream:
             inner = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -33,13 +32,13 @@ def digest_of_files(files: Iterable[Path], folder: Path) -> str:
 
 def digest_of_text(text: str) -> str:
     """Return what stands for a text."""
-    whole = _begun("text")
+    whole = hashlib.sha256(_beginning("text"))
     whole.update(text.encode("utf-8", "surrogatepass"))
     return whole.hexdigest()
 
 
-def _begun(kind: str) -> Any:
-    return hashlib.sha256("\0".join((kind, _FORM, *map(version, _LIBRARIES))).encode())
+def _beginning(kind: str) -> bytes:
+    return "\0".join((kind, _FORM, *map(version, _LIBRARIES))).encode()
 
 
 class Tried:
