@@ -1,6 +1,7 @@
 """Spec files are read with their mistakes located, and overrides lie over bundles."""
 
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -143,3 +144,43 @@ def test_a_misspelt_key_of_a_list_of_tables_is_named_with_its_neighbours():
         validate_spec({"tasks": [{"source": "s", "knd": "relation"}]})
     with pytest.raises(UnknownKeyError, match=r"did you mean 'weight'\?"):
         validate_spec({"data": {"mix": [{"source": "s", "weigth": 2}]}})
+
+
+BEYOND = {
+    "twice.json": ('{"seed": 1, "seed": 2}', "has the key 'seed' twice"),
+    "twice.yaml": ("seed: 1\nseed: 2\n", "has the key 'seed' twice"),
+    "infinite.toml": ("seed = inf", "not finite"),
+    "deep.yaml": ("a: " + "[" * 100_000, "nested deeper than 64 levels"),
+    "nul.json": ('{"output_dir": "a\\u0000b"}', "NUL"),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_a_spec_beyond_a_bound_is_one_sentence(tmp_path, name):
+    content, reason = BEYOND[name]
+    (tmp_path / name).write_text(content)
+    with pytest.raises(SpecError, match=rf"^spec '.*{name}' .*{reason}.*; write it as medtune init does$"):
+        read_spec_file(tmp_path / name)
+
+
+def test_nobody_waits_for_a_spec_that_is_a_pipe_or_never_ends(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "device.yaml").symlink_to("/dev/zero")
+    for name in ("pipe.toml", "device.yaml"):
+        with pytest.raises(SpecError, match="is a pipe, a device or a folder"):
+            read_spec_file(tmp_path / name)
+    (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
+    with pytest.raises(StorageError, match="symbolic links"):
+        read_spec_file(tmp_path / "loop.json")
+
+
+def test_a_mark_before_a_spec_is_read_over(tmp_path):
+    (tmp_path / "run.toml").write_bytes(b"\xef\xbb\xbfseed = 3\n")
+    assert read_spec_file(tmp_path / "run.toml") == {"seed": 3}
+
+
+def test_an_override_beyond_a_bound_is_one_sentence():
+    with pytest.raises(SpecError, match="a key of 50,001 parts"):
+        apply_overrides({}, [".".join("a" * 50_001) + "=1"])
+    with pytest.raises(SpecError, match="the value of an override holds the number inf"):
+        apply_overrides({}, ["seed=inf"])

@@ -12,6 +12,7 @@ from medtune.data.refused_numbers import number_of
 from medtune.data.sources.names import LIST_COLUMNS, is_plain
 from medtune.data.sources.reading import SourceNotes
 from medtune.specs import SourceSpec
+from medtune.specs.bounded import is_too_deep
 
 __all__ = ["LIST_ROLES", "METADATA", "Shaper", "document_name", "stands_for_nothing", "text_of"]
 
@@ -230,7 +231,7 @@ def _parsed(value: str) -> Any:
         found = json.loads(value)
     except (ValueError, RecursionError):
         return value
-    return found if isinstance(found, list | dict) else value
+    return found if isinstance(found, list | dict) and not is_too_deep(found, value) else value
 
 
 def _with_names(value: Any, names: Mapping[str, str]) -> Any:

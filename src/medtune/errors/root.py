@@ -24,6 +24,7 @@ MedtuneError
 │   ├── CorruptDownloadError
 │   ├── DamagedArtifactError
 │   ├── NetworkRefusedError
+│   ├── TrialFailedError
 │   ├── UnprovenAnswersError
 │   ├── UnprovenBaseError
 │   └── UnsafeAdapterError

@@ -10,10 +10,13 @@ from typing import Any
 
 from medtune.data.final_answer import final_answer
 from medtune.data.shaping import document_name
+from medtune.data.sources.json_text import ROW_LIMIT, TOO_DEEP
+from medtune.data.sources.opening import lines_of, open_bytes
 from medtune.errors import DataError, StorageError
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.machine.owner_only import open_text
 from medtune.plugins.contracts import Example, Message, Prediction, Task
+from medtune.specs.bounded import is_too_deep
 
 __all__ = ["read_predictions", "with_final_gold", "write_predictions"]
 
@@ -69,8 +72,8 @@ def read_predictions(
     keys, passed_over = document_keys or {}, Counter[str]() if unread is None else unread
     found: list[Prediction] = []
     try:
-        with Path(path).open("rb") as file:
-            for number, line in enumerate(file, 1):
+        with open_bytes(Path(path)) as file:
+            for number, line in enumerate(lines_of(file, ROW_LIMIT), 1):
                 if line.strip():
                     try:
                         record = _with_document(_parsed(line), keys, passed_over)
@@ -153,6 +156,8 @@ def _parsed(line: bytes) -> Mapping[str, Any]:
         raise _UnusableLineError("it is not UTF-8") from None
     except (ValueError, RecursionError):
         raise _UnusableLineError("it is not JSON") from None
+    if is_too_deep(record, line):
+        raise _UnusableLineError(f"it is {TOO_DEEP}")
     if not isinstance(record, dict):
         raise _UnusableLineError("it is no JSON object")
     return record

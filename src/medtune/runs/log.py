@@ -93,7 +93,7 @@ def _whole_size(descriptor: int) -> int:
 def _is_object(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 from medtune.data.base.fault import Fault
 from medtune.data.base.folder import Case, require_place
 from medtune.data.base.headers import AGAIN
+from medtune.specs.bounded import BoundsError, json_file
 
 __all__ = [
     "adapter",
@@ -72,6 +73,14 @@ def config(case: Case) -> Iterator[str]:
     """config.json is a JSON object that names a type of model."""
     if not isinstance(case.base.config.get("model_type"), str) or not case.base.config["model_type"]:
         raise Fault("has a config.json without model_type", _FIX)
+    file = case.base.path / "generation_config.json"
+    if file.exists():  # which transformers reads too, and needs not be there
+        try:
+            json_file(file, finite=False)
+        except BoundsError as error:
+            raise Fault(f"has a '{file.name}' that {error}", AGAIN) from error
+        except ValueError:  # whoever uses it says so
+            return
     yield from ()
 
 

@@ -9,12 +9,15 @@ from medtune.data.sources.json_cursor import JsonCursor, NotJsonError
 from medtune.data.sources.names import is_plain
 from medtune.data.sources.reading import SourceNotes
 from medtune.errors import DataError
+from medtune.specs.bounded import DEEPEST, is_too_deep
 
-__all__ = ["NOT_AN_OBJECT", "ROW_LIMIT", "JsonText"]
+__all__ = ["NOT_AN_OBJECT", "ROW_LIMIT", "TOO_DEEP", "JsonText"]
 
-ROW_LIMIT = 64 * 2**20
-"""Bytes of one row; beyond, the file is no rows of text (a missing line end, say), and memory would not be bounded."""
+ROW_LIMIT = 16 * 2**20
+"""Bytes of one row, whose values may take thirty times as much memory; beyond, the file is no rows of text (a missing line end,
+say). A million tokens are a third of it."""
 NOT_AN_OBJECT = "JSON, but not an object"
+TOO_DEEP = f"nested deeper than {DEEPEST} levels"
 
 
 class JsonText:
@@ -172,6 +175,8 @@ class JsonText:
                 return {}, f"the element is {NOT_UTF8}"
         if fault := self._at.repeated.fault("element"):
             return {}, fault
+        if is_too_deep(value, text):
+            return {}, f"the element is {TOO_DEEP}"
         if isinstance(value, list):
             return (
                 {},
