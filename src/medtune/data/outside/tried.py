@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from medtune.data.cache import default_cache_dir
+from medtune.machine.owner_only import make_folder, open_bytes
 
 __all__ = ["Tried", "digest_of_files", "digest_of_text"]
 
@@ -54,10 +55,9 @@ class Tried:
     def add(self, *digests: str) -> None:
         """Remember; where the cache cannot be written, the next process tries again."""
         with suppress(OSError):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self._folder)
             for digest in digests:
-                flags = os.O_CREAT | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
-                os.close(os.open(self._folder / digest, flags, 0o600))
+                open_bytes(self._folder / digest).close()
 
 
 def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
