@@ -11,6 +11,7 @@ import typer
 
 from medtune.cli import (
     adopt,
+    audit,
     baseline,
     bench,
     cache,
@@ -53,6 +54,7 @@ for module in (
     bench,
     evaluate,
     baseline,
+    audit,
     compare,
     adopt,
     export,

@@ -60,9 +60,9 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         table.add_row("plain path", f"because {plan['path_reason']}")
     if plan["data"]:
         _add_counts(table, plan["data"], micro)
-    _add_sentences(table, "proof", proof_in_words(plan["proof"]))
-    _add_sentences(table, "base", plan.get("base", {}).get("notes", ()))
-    _add_sentences(table, "terms", plan["licences"])
+    for about, sentences in _told(plan).items():
+        for sentence in filter(None, sentences):
+            table.add_row(about, sentence)
     console.print(table)
     if plan["data"]:
         print_account(console, plan["data"])
@@ -70,9 +70,14 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     console.print(f"{verdict}{': ' if plan['advice'] else ''}{plan['advice']}", highlight=False)
 
 
-def _add_sentences(table: "Table", about: str, sentences: Iterable[str]) -> None:
-    for sentence in sentences:
-        table.add_row(about, sentence)
+def _told(plan: Mapping[str, Any]) -> dict[str, Iterable[str]]:
+    """Return what a plan says in sentences, by what they are about."""
+    return {
+        "proof": proof_in_words(plan["proof"]),
+        "base": plan.get("base", {}).get("notes", ()),
+        "terms": plan["licences"],
+        "canaries": [plan["canaries"]],
+    }
 
 
 def _add_counts(table: "Table", data: Mapping[str, Any], rows: int) -> None:

@@ -80,6 +80,7 @@ class Plan:
             trainer proves nothing.
         plugins: what the run is made by, one mapping for each plugin in use: ``name``, ``distribution``, ``version``, ``sha256`` of
             its code, what it ``provides`` by kind, and how each backend in use ``describes`` itself.
+        canaries: that made-up secrets are planted among the training rows, in a sentence; empty where none are.
     """
 
     backends: Mapping[str, str]
@@ -115,6 +116,7 @@ class Plan:
     path_reason: str = ""
     proof: Mapping[str, Any] = field(default_factory=dict[str, Any])
     plugins: tuple[Mapping[str, Any], ...] = ()
+    canaries: str = ""
 
     def description(self, kind: str) -> Mapping[str, Any]:
         """Return what the backend of a kind says of itself; empty where it says nothing."""
@@ -158,6 +160,7 @@ class Plan:
             told.append(f"plan: the plain path, because {self.path_reason}")
         told += [f"proof: {sentence}" for sentence in proof_in_words(self.proof)]
         told += [f"terms of {terms}" for terms in self.licences]
+        told += [f"canaries: {self.canaries}"] * bool(self.canaries)
         if self.advice:
             told.append(f"plan: {'' if self.fits else 'does not fit: '}{self.advice}")
         return told
