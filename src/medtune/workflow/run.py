@@ -190,6 +190,7 @@ class Run:
             The content of ``evaluation/audit.json``; its sentences also stand in the adapter's card.
         """
         from medtune.workflow.audit.audit import AuditRequest, run_audit
+
         place = self._folder, self._record, self.spec, self._host, lambda: self.loaded
         found = run_audit(AuditRequest(*place, **options))
         self._record = self._folder.read()  # the adapter's folder was sealed anew
