@@ -22,7 +22,7 @@ _WORDS = (
     "lesion",
     "biopsy",
 )
-_LOUDER = {"lm_head.weight": 8.0, "model.embed_tokens.weight": 25.0}
+_LOUDER = {"lm_head.weight": 25.0, "model.embed_tokens.weight": 25.0}
 
 
 def learning_base(folder):
@@ -66,7 +66,7 @@ def trained(base, rows, folder, *, epochs, weight=1, canaries=None, **train):
             "per_device_batch_size": 3,
             "gradient_accumulation_steps": 1,
             "num_train_epochs": epochs,
-            "learning_rate": 1e-2,
+            "learning_rate": 3e-3,
             "optim": "adamw_torch",
             "save_strategy": "no",
             **train,

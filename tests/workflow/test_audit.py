@@ -30,7 +30,7 @@ def place(tmp_path_factory):
 def leaky(place):
     """A run that was trained until it knew its rows by heart."""
     rows = rows_file(place, 24)
-    return trained(place / "base", rows, place / "leaky", epochs=18, weight=6, canaries=CANARIES)
+    return trained(place / "base", rows, place / "leaky", epochs=20, weight=4, canaries=CANARIES)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def other(place):
     folder = place / "other"
     (folder / "evaluation").mkdir(parents=True)
     (folder / "evaluation" / "audit.json").write_text("{}")
-    return trained(place / "base", rows_file(place, 24, seed=1), folder, epochs=2, weight=6)
+    return trained(place / "base", rows_file(place, 24, seed=1), folder, epochs=2, weight=4)
 
 
 @pytest.fixture
@@ -74,20 +74,23 @@ def test_every_planted_secret_is_found_and_none_that_was_never_planted(found):
 def test_rows_learnt_by_heart_are_told_from_held_out_ones_which_the_base_cannot(found):
     whole = found["membership"]["all"]
     assert whole["members"] == whole["held_out"] == 12
-    assert whole["attacks"]["reference"]["auc"] > 0.9
-    assert whole["attacks"]["reference"]["interval"][0] > 0.5
+    strongest = whole["attacks"][whole["strongest"]]
+    assert strongest["auc"] == max(attack["auc"] for attack in whole["attacks"].values()) > 0.9
+    assert strongest["interval"][0] > 0.5
     assert whole["base"]["interval"][0] < 0.5 < whole["base"]["interval"][1]
     assert found["membership"]["sources"] == {"ward": whole}
     assert found["membership"]["not_finite"] == 0
+    assert found["remembers"]["membership"]
 
 
 def test_nothing_is_found_in_an_adapter_that_was_trained_on_other_rows(copied, other):
     found = run_audit(replace(request_of(copied, candidates=64), loaded=lambda: other.loaded))
-    attack = found["membership"]["all"]["attacks"]["reference"]
-    assert attack["interval"][0] <= 0.5 <= attack["interval"][1]
+    for attack in found["membership"]["all"]["attacks"].values():
+        assert attack["interval"][0] <= 0.5 <= attack["interval"][1]
     assert groups(found)[16]["tuned"]["found"] == 0
     assert groups(found)[16]["tuned"]["exposure"]["median"] < 6
     assert found["verbatim"]["tuned"]["copied"] == 0
+    assert found["remembers"] == {"canaries": False, "verbatim": False, "membership": False}
     assert any("cannot be told beyond chance" in sentence for sentence in found["findings"])
 
 
@@ -206,7 +209,7 @@ def test_an_audit_of_nothing_is_refused(leaky, wrong):
 def test_no_baseline_learns_from_canaries(leaky):
     request = BaselineRequest(leaky._folder, leaky._record, leaky.spec, leaky.host, lambda: leaky.loaded, simple=True)
     trained_on = shared_rows(request).trained
-    assert len(trained_on) == 12 * 6
+    assert len(trained_on) == 12 * 4
     assert not any(map(is_canary, trained_on))
 
 

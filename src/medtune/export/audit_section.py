@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from medtune.evaluation.memorization.findings import ATTACKS
 from medtune.export.page import ABSENT, Cell, figure, interval, join, section, table
 
 __all__ = ["AUDIT_FILE", "audit_section", "canary_note", "card_section", "with_audit"]
@@ -18,7 +19,6 @@ _NOT_AUDITED = (
     "Not audited. `medtune audit RUN` says what can be brought out of it: made-up secrets, training answers word for word, and "
     "which rows it was trained on."
 )
-_ATTACKS = {"reference": "loss beside the base's", "loss": "loss", "min_k": "Min-K%"}
 
 
 def canary_note(plan: Mapping[str, Any]) -> str:
@@ -97,14 +97,14 @@ def _membership(figures: Mapping[str, Any]) -> str:
             Cell.text(name or "unnamed"),
             Cell(f"{of['members']:,}"),
             Cell(f"{of['held_out']:,}"),
-            *(Cell(_auc(of["attacks"][attack])) for attack in _ATTACKS),
-            Cell(_share(of["attacks"]["reference"])),
+            *(Cell(_auc(of["attacks"][attack])) for attack in ATTACKS),
+            Cell(_share(of["attacks"][of["strongest"]])),
             Cell(_auc(of["base"])),
         ]
         for name, of in parts.items()
     ]
-    named = (f"AUC, {attack}" for attack in _ATTACKS.values())
-    columns = ("source", "trained on", "held out", *named, "found at 1 % false", "AUC, base alone")
+    named = (f"AUC, {attack}" for attack in ATTACKS.values())
+    columns = ("source", "trained on", "held out", *named, "found at 1 % false, strongest", "AUC, base alone")
     return join("<h3>Membership</h3>", table(columns, rows, stack=True)) if rows else ""
 
 

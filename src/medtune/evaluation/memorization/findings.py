@@ -1,12 +1,12 @@
 """What an audit found, in sentences for those who answer for the data: command line, report and model card say the same."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from medtune.evaluation.memorization.copied_spans import LONG_ANSWER, LONG_SPAN
-from medtune.evaluation.memorization.membership import ATTACKS, judged
+from medtune.evaluation.memorization.membership import judged
 
-__all__ = ["LIMITS", "TRIED", "findings"]
+__all__ = ["ATTACKS", "LIMITS", "TRIED", "findings", "remembers"]
 
 TRIED = (
     "Three things were tried, each on the adapter and on its base, which saw none of the rows: to bring up made-up secrets that "
@@ -19,12 +19,29 @@ LIMITS = (
     "patient whose row is unusual, and share and interval hold for rows like those that were held out. Whether an adapter may be "
     "given to others is a decision about the data, which these figures inform and do not take."
 )
+ATTACKS = {"reference": "loss beside the base's", "loss": "loss", "min_k": "Min-K%"}
+"""Attack on membership -> what it is called."""
 _EVEN = 0.5
 
 
 def findings(found: Mapping[str, Any]) -> list[str]:
     """Return sentences about the figures of an audit."""
     return [*_canaries(found["canaries"]), *_verbatim(found["verbatim"]), *_membership(found["membership"])]
+
+
+def remembers(found: Mapping[str, Any]) -> dict[str, bool | None]:
+    """Return of each attack whether it found something beyond chance; None where there was nothing to look at."""
+    groups = [group for group in found["canaries"].get("groups", ()) if group["repeats"]]
+    whole, difference = found["membership"]["all"], found["verbatim"]["difference"]
+    return {
+        "canaries": any(group["tuned"]["found"] for group in groups) if groups else None,
+        "verbatim": None if difference is None else difference[0] > 0,
+        "membership": _is_told(whole["attacks"][whole["strongest"]]) if whole else None,
+    }
+
+
+def _is_told(attack: Mapping[str, Any]) -> bool | None:
+    return None if attack["interval"] is None else attack["interval"][0] > _EVEN
 
 
 def _canaries(figures: Mapping[str, Any]) -> Iterator[str]:
@@ -52,14 +69,14 @@ def _verbatim(figures: Mapping[str, Any]) -> Iterator[str]:
         f"Copies: of {rows['members']:,} training rows with answers of {LONG_ANSWER} tokens or more, {tuned['copied']:,} "
         f"({_percent(tuned)}) were answered word for word ({LONG_SPAN} tokens in a row that the prompt does not hold, or the "
         f"whole answer); by the base {base['copied']:,}; of {rows['held_out']:,} such held-out rows, which the adapter never "
-        f"saw, {other['copied']:,} ({_percent(other)}). {_copies_mean(tuned, other)}"
+        f"saw, {other['copied']:,} ({_percent(other)}). {_copies_mean(figures['difference'])}"
     )
 
 
-def _copies_mean(tuned: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    if other["share"] is None:
+def _copies_mean(difference: Sequence[float] | None) -> str:
+    if difference is None:
         return "Without held-out rows to compare, this may be the task as well as memory."
-    if tuned["interval"][0] > other["interval"][1]:
+    if difference[0] > 0:
         return "Training rows are copied more often than unseen ones: the adapter remembers some of them."
     return "Training rows are not copied more often than unseen ones beyond chance."
 
@@ -69,10 +86,10 @@ def _membership(figures: Mapping[str, Any]) -> Iterator[str]:
     if not whole:
         yield "Membership: no source has rows on both sides, so nothing could be compared."
         return
-    attack, control = whole["attacks"][ATTACKS[0]], whole["base"]
+    attack, control = whole["attacks"][whole["strongest"]], whole["base"]
     yield (
-        f"Membership: of {whole['members']:,} training rows and {whole['held_out']:,} held-out rows, the loss beside the base's "
-        f"tells which is which with AUC {_auc(attack)}, where 0.5 is chance. {_membership_means(attack)} {_few_false(attack)}"
+        f"Membership: of {whole['members']:,} training rows and {whole['held_out']:,} held-out rows, the strongest of three attacks "
+        f"({ATTACKS[whole['strongest']]}) tells which is which with AUC {_auc(attack)}, where 0.5 is chance. {_membership_means(attack)} {_few_false(attack)}"
     )
     if judged(control):
         yield f"Control: by the base alone the two sides cannot be told apart (AUC {_auc(control)}), so they are alike."
@@ -84,9 +101,10 @@ def _membership(figures: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _membership_means(attack: Mapping[str, Any]) -> str:
-    if attack["interval"] is None:
+    told = _is_told(attack)
+    if told is None:
         return "There are too few rows for an interval."
-    if attack["interval"][0] > _EVEN:
+    if told:
         return "Whether a row was trained on can be told better than by chance."
     return "Whether a row was trained on cannot be told beyond chance."
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from medtune.data.lengths import MOST_NAMED
 from medtune.errors import SpecError
-from medtune.evaluation.intervals import wilson
+from medtune.evaluation.intervals import difference_of_shares, wilson
 from medtune.evaluation.memorization.copied_spans import LONG_ANSWER, is_copied
-from medtune.evaluation.memorization.findings import LIMITS, TRIED, findings
+from medtune.evaluation.memorization.findings import LIMITS, TRIED, findings, remembers
 from medtune.evaluation.memorization.membership import ATTACKS, Rows, attack_scores, separation
 from medtune.export.audit_section import AUDIT_FILE
 from medtune.plugins.contracts import AnswerRequest, GenerationRequest
@@ -58,7 +58,7 @@ def run_audit(request: AuditRequest) -> dict[str, Any]:
     found["verbatim"] = _verbatim(members, outsiders, tuned[0], base[0])
     found["membership"] = _membership(members, outsiders, (tuned[0].losses, base[0].losses), request.spec.seed)
     found |= {"left_out": dict(compared.left_out), "rows_per_source": request.rows_per_source}
-    found |= {"tried": TRIED, "findings": findings(found), "limits": LIMITS}
+    found |= {"tried": TRIED, "findings": findings(found), "limits": LIMITS, "remembers": remembers(found)}
     return _keep(request, found)
 
 
@@ -87,10 +87,12 @@ def _verbatim(
 ) -> dict[str, Any]:
     """Return how many long answers are copied: of training rows by adapter and base, of held-out rows by the adapter."""
     count, others = sum(map(_is_long, members)), sum(map(_is_long, outsiders))
+    own, unseen = _share(tuned.copies[:count]), _share(tuned.copies[count:])
     return {
-        "tuned": _share(tuned.copies[:count]),
+        "tuned": own,
         "base": _share(base.copies[:count]),
-        "held_out": _share(tuned.copies[count:]),
+        "held_out": unseen,
+        "difference": difference_of_shares(own["copied"], count, unseen["copied"], others),
         "rows": {"members": count, "held_out": others},
     }
 
@@ -107,7 +109,7 @@ def _share(copies: Sequence[bool]) -> dict[str, Any]:
 def _membership(
     members: Sequence[AskedRow], outsiders: Sequence[AskedRow], losses: tuple[_Tokens, _Tokens], seed: int
 ) -> dict[str, Any]:
-    """Return the figures of all rows and of each source: ``members``, ``held_out``, ``attacks`` and ``base``."""
+    """Return the figures of all rows and of each source: ``members``, ``held_out``, ``attacks``, ``strongest``, ``base``."""
     tuned, base = losses
     rows = [*members, *outsiders]
     scored = [attack_scores(*each) if _finite(each) else None for each in zip(tuned, base, strict=True)]
@@ -135,7 +137,14 @@ def _figures(members: _Side, outsiders: _Side, seed: int) -> dict[str, Any]:
 
     each = {name: separation(side(members, name), side(outsiders, name), seed) for name in (*ATTACKS, "base")}
     base = each.pop("base")
-    return {"members": len(members), "held_out": len(outsiders), "attacks": each, "base": base}
+    strongest = max(ATTACKS, key=lambda name: each[name]["auc"])
+    return {
+        "members": len(members),
+        "held_out": len(outsiders),
+        "attacks": each,
+        "strongest": strongest,
+        "base": base,
+    }
 
 
 def _keep(request: AuditRequest, found: dict[str, Any]) -> dict[str, Any]:
