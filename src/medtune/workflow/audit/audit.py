@@ -155,4 +155,5 @@ def _keep(request: AuditRequest, found: dict[str, Any]) -> dict[str, Any]:
         content = json.dumps(found, indent=1, allow_nan=False).encode()
         attempt(lambda: folder.evaluation_dir.mkdir(exist_ok=True), "the audit", folder.evaluation_dir)
         replace_file(folder.evaluation_dir / AUDIT_FILE, content, "the audit")
-    return found
+    kept: dict[str, Any] = json.loads(content)
+    return kept
