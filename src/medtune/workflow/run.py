@@ -181,13 +181,10 @@ class Run:
     @one_at_a_time
     @with_readers
     def audit(self, **options: Any) -> dict[str, Any]:
-        """Ask adapter and base what they remember of the training rows; see ``medtune.workflow.audit``.
+        """Ask adapter and base what they remember of the training rows; the figures lie in ``evaluation/audit.json`` too.
 
         Args:
-            options: fields of ``AuditRequest``: ``rows_per_source``, ``candidates``, ``rows`` and ``on_stage``.
-
-        Returns:
-            The content of ``evaluation/audit.json``; its sentences also stand in the adapter's card.
+            options: ``rows_per_source``, ``candidates``, ``rows`` and ``on_stage``; see ``medtune.workflow.audit.request``.
         """
         from medtune.workflow.audit.audit import AuditRequest, run_audit
 
