@@ -1,6 +1,7 @@
 """Canaries are made by their seed, stand among the rows that are trained on and nowhere else, and are said to."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -48,8 +49,15 @@ def test_other_secrets_are_of_the_same_form_and_never_the_true_one():
     assert len(set(others)) == 500
     assert canary.secret not in others
     assert all(len(each) == len(canary.secret) and 0 <= int(each.replace(" ", "")) < SPACE for each in others)
+    twin = replace(canary, secret=others[0])
+    assert others[0] not in other_secrets(twin, 500, 0)
     assert canary.secret in canary.example().messages[-1]["content"]
     assert others[0] in canary.example(secret=others[0]).messages[-1]["content"]
+
+
+def test_names_that_would_be_drawn_twice_are_drawn_anew():
+    many = canaries_of(CanarySpec(count=1000, repeats=range(1, 61)), 0)
+    assert len({each.name for each in many}) == len(many)
 
 
 @pytest.mark.parametrize("wrong", [{"count": -1}, {"repeats": []}, {"repeats": [0]}, {"repeats": [4, 4]}])
@@ -118,5 +126,6 @@ def test_a_row_of_the_user_cannot_pass_for_a_canary(tmp_path, rows, host, tokeni
 
 
 def test_canaries_alone_are_nothing_to_train_on(tmp_path, rows, host, tokenizer):
+    long = [{**row, "input": f"{row['input']}{' fever' * 300}"} for row in rows]
     with pytest.raises(DataError, match="no row is left to train on"):
-        prepared(tmp_path, rows, host, tokenizer, max_length=40)
+        prepared(tmp_path, long, host, tokenizer, max_length=200)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from medtune.evaluation.memorization.exposure import FOUND_BITS, exposure
+from medtune.evaluation.memorization.exposure import FOUND_BITS, Exposure, exposure
 
 SPACE = 10**8
 
@@ -43,6 +43,7 @@ def test_a_secret_that_stands_out_is_found_and_never_by_more_than_its_space():
     others = sample(2)
     assert exposure(others.max() + 5, others, SPACE).is_found
     assert exposure(1e6, others, SPACE).bits == math.log2(SPACE)
+    assert not Exposure(FOUND_BITS + 8, 2, 256).is_found
     assert not exposure(1e6, others, int(2**FOUND_BITS) - 1).is_found
 
 
@@ -58,6 +59,6 @@ def test_a_more_probable_secret_has_no_lower_rank_and_no_fewer_bits(seed, value,
 
 def test_equal_candidates_say_whether_the_secret_is_above_them_and_few_say_nothing():
     assert exposure(1.0, [0.0] * 64, SPACE).bits == math.log2(SPACE)
-    assert exposure(0.0, [0.0] * 64, SPACE).bits == 0
+    assert exposure(0.0, [0.0] * 64, SPACE) == Exposure(0.0, 65, 64)
     with pytest.raises(ValueError, match="31 candidates say too little"):
         exposure(0.0, [0.0] * 31, SPACE)
