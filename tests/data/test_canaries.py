@@ -121,8 +121,10 @@ def test_canaries_are_asked_as_all_rows_are_with_the_system_turn_of_all(tmp_path
 
 def test_a_row_of_the_user_cannot_pass_for_a_canary(tmp_path, rows, host, tokenizer):
     foreign = [{**row, "source": CANARY_SOURCE} for row in rows]
-    with pytest.raises(DataError, match="which marks canaries; give it another one"):
-        prepared(tmp_path, foreign, host, tokenizer, canaries={})
+    for trained, scored in ((foreign, None), (foreign, rows), (rows, foreign)):
+        apart = {} if scored is None else {"validation": file_of(tmp_path, scored, "scored.jsonl")}
+        with pytest.raises(DataError, match="which marks canaries; give it another one"):
+            prepared(tmp_path, trained, host, tokenizer, canaries={}, **apart)
 
 
 def test_canaries_alone_are_nothing_to_train_on(tmp_path, rows, host, tokenizer):
