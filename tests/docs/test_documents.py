@@ -31,6 +31,7 @@ NEEDS_TIME = {
     "medtune adopt",
     "medtune evaluate",
     "medtune baseline",
+    "medtune audit",
     "medtune chat",
     "medtune serve",
     "medtune export",  # it needs a run

@@ -10,6 +10,7 @@ from scipy import stats
 from medtune.evaluation.intervals import (
     LEAST_UNITS,
     difference_interval,
+    difference_of_shares,
     estimate,
     points_that_show,
     t_quantile,
@@ -204,3 +205,14 @@ def test_two_systems_with_the_same_few_answers_are_not_surely_the_same():
     low, high = difference_interval(counts, counts, share_of, "figure")
     assert low < -0.05 < 0.05 < high
     assert difference_interval(counts[:9], counts[:9], share_of, "figure") is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "known"),
+    [((56, 70, 48, 80), (0.0524, 0.3339)), ((9, 10, 3, 10), (0.1705, 0.8090)), ((10, 10, 0, 20), (0.6791, 1.0))],
+)
+def test_the_difference_of_two_shares_has_the_interval_of_newcombe_s_table(counts, known):
+    assert difference_of_shares(*counts) == pytest.approx(known, abs=5e-5)
+    low, high = difference_of_shares(*counts[2:], *counts[:2])
+    assert (low, high) == pytest.approx((-known[1], -known[0]), abs=5e-5)
+    assert difference_of_shares(0, 0, 1, 2) is None

@@ -11,6 +11,7 @@ import typer
 
 from medtune.cli import (
     adopt,
+    audit,
     baseline,
     bench,
     cache,
@@ -55,6 +56,7 @@ for module in (
     bench,
     evaluate,
     baseline,
+    audit,
     compare,
     adopt,
     export,

@@ -77,6 +77,7 @@ def _told(plan: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[str]]]:
     yield "proof", proof_in_words(plan["proof"])
     yield "base", plan.get("base", {}).get("notes", ())
     yield "terms", plan["licences"]
+    yield "canaries", filter(None, [plan["canaries"]])
 
 
 def _add_sentences(table: "Table", about: str, sentences: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from medtune.errors import DataError
 from medtune.plugins.contracts import Example
 from medtune.specs import RunSpec
 
-__all__ = ["HeldOut", "held_out_rows", "loss_text"]
+__all__ = ["HeldOut", "fitting_samples", "held_out_rows", "loss_text"]
 
 
 def loss_text(loss: float | None) -> str:
@@ -33,9 +33,7 @@ def held_out_rows(spec: RunSpec, encoder: Encoder, examples: Sequence[Example]) 
     Raises:
         DataError: none of them fits into a row.
     """
-    encoded = zip(examples, encoder.encode_spans(list(examples)), strict=True)
-    fitted = [_fitted(Sample(example, ids, spans), spec, encoder) for example, (ids, spans) in encoded]
-    kept = [sample for sample in fitted if sample is not None]
+    kept = fitting_samples(spec, encoder, examples)
     if not kept:
         raise DataError(
             f"eval.loss: each of {len(examples)} validation rows is longer than train.max_length ({spec.train.max_length})"
@@ -45,6 +43,13 @@ def held_out_rows(spec: RunSpec, encoder: Encoder, examples: Sequence[Example]) 
     lengths, train = writer.lengths, spec.train
     packed = best_fit(lengths, train.max_length, spec.seed) if train.packing else [[i] for i in range(len(lengths))]
     return HeldOut(writer.in_memory(writer.finish(packed)), len(kept), len(examples) - len(kept))
+
+
+def fitting_samples(spec: RunSpec, encoder: Encoder, examples: Sequence[Example]) -> list[Sample]:
+    """Return examples encoded as training takes them, without those that are longer than a row."""
+    encoded = zip(examples, encoder.encode_spans(list(examples)), strict=True)
+    fitted = [_fitted(Sample(example, ids, spans), spec, encoder) for example, (ids, spans) in encoded]
+    return [sample for sample in fitted if sample is not None]
 
 
 def _fitted(sample: Sample, spec: RunSpec, encoder: Encoder) -> Sample | None:

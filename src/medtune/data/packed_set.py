@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from medtune.data.canaries import CANARY_SOURCE, account_of, is_canary
 from medtune.data.duplicates import DuplicateCounter
 from medtune.data.encode import Encoder
 from medtune.data.inputs import input_starts
@@ -72,7 +73,7 @@ class PackedSetBuilder:
             self._scored.note(sample.example.source, len(sample.ids), 0)
             if len(sample.ids) > spec.train.max_length:
                 self._scored.lose(sample.example.source, 0)
-        self._dropped = self._spelled = 0
+        self._dropped = self._spelled = self._own = 0
 
     def take(self, examples: Iterator[Example]) -> None:
         """Encode, apply the length policy, look for overlap, keep; at most a chunk is in memory."""
@@ -105,7 +106,7 @@ class PackedSetBuilder:
         scored = {**validation, **self._scored_facts()}
         self._report([], scored).require_tolerable(self._spec)
         lengths = self.writer.lengths
-        if not lengths:
+        if not self._own:
             raise DataError(
                 "no row is left to train on; look at data.include_sources, data.exclude_sources and max_length"
             )
@@ -127,7 +128,7 @@ class PackedSetBuilder:
     def _scored_facts(self) -> dict[str, Any]:
         """Return what is known of the rows to score on: how many, those that are too long, and sources without any."""
         sources = {name: s.brief() for name, s in sorted(self._scored.sources.items())}
-        unscored = sorted(self._ledger.sources.keys() - sources.keys()) if sources else []
+        unscored = sorted(self._ledger.sources.keys() - sources.keys() - {CANARY_SOURCE}) if sources else []
         data = self._spec.data
         return {
             "drawn": len(self._validation),
@@ -168,6 +169,7 @@ class PackedSetBuilder:
             tasks=found.pop("tasks", []),
             perfect_answers=found,
             account=account,
+            canaries=account_of(self._spec),
             answers_without_loss=earlier if self._spec.data.supervise == "last" else 0,
             validation=dict(scored),
         )
@@ -180,6 +182,7 @@ class PackedSetBuilder:
         drops = self._spec.data.drop_overlap
         stays = [not (drops and kind) for kind in kinds]
         self._dropped += stays.count(False)
+        self._own += sum(stay and not is_canary(row) for row, stay in zip(rows, stays, strict=True))
         self._repeated.add(
             (row.source, of_row)
             for row, of_row, kept in zip(rows, keys, stays, strict=True)
@@ -206,11 +209,13 @@ class PackedSetBuilder:
         """Return the rows in which nothing is found wrong; the others are refused."""
         if self._checker is None:
             return samples
-        faults = self._checker.faults(samples, self._encoder, every=every)
-        for sample, fault in zip(samples, faults, strict=True):
+        planted = [sample for sample in samples if is_canary(sample.example)]  # which are never scored
+        own = [sample for sample in samples if not is_canary(sample.example)]
+        faults = self._checker.faults(own, self._encoder, every=every)
+        for sample, fault in zip(own, faults, strict=True):
             if fault:
                 refuse(UnusableRowError(sample.example.row_id, fault))
-        return [sample for sample, fault in zip(samples, faults, strict=True) if not fault]
+        return [sample for sample, fault in zip(own, faults, strict=True) if not fault] + planted
 
     def _fitted(self, sample: Sample) -> Sample | None:
         """Apply the length policy; None for a row that is dropped."""

@@ -51,6 +51,8 @@ class PreparationReport:
         answers_without_loss: answers before the last of their conversation, where only the last one carries loss.
         validation: what became of the rows to score on: rows to draw from, drawn, malformed, too long, and
             training sources without any.
+        canaries: made-up secrets among the training rows: source, planted (how many), rows, repeats, and row id -> SHA-256 of
+            name and secret; empty where there are none.
         from_cache: whether the arrays were found prepared.
     """
 
@@ -77,6 +79,7 @@ class PreparationReport:
     perfect_answers: dict[str, Any] = field(default_factory=dict[str, Any])
     lint: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     tasks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    canaries: dict[str, Any] = field(default_factory=dict[str, Any])
     from_cache: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -89,7 +92,8 @@ class PreparationReport:
         for name in ("reasons", "overlapping", "from_cache"):
             del values[name]
         sources = {name: {k: v for k, v in s.items() if k != "histogram"} for name, s in self.sources.items()}
-        return {**values, "sources": sources}
+        canaries = {name: value for name, value in self.canaries.items() if name != "sha256"}
+        return {**values, "sources": sources, "canaries": canaries}
 
     def notes(self) -> list[str]:
         """Return sentences about what training on these rows would teach besides."""

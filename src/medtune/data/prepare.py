@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from medtune.data.account import Account
 from medtune.data.cache import PreparedCache, cache_key, default_cache_dir
+from medtune.data.canaries import canary_examples, without_canaries
 from medtune.data.encode import Encoder
 from medtune.data.examples import (
     Part,
@@ -111,7 +113,7 @@ def validation_examples(spec: RunSpec, host: PluginHost, *, rows: Rows | None = 
 
 
 def _drawn(spec: RunSpec, pool: Iterable[Example]) -> list[Example]:
-    drawn = sample_by_source(pool, spec.eval.rows_per_source, spec.seed)
+    drawn = sample_by_source(without_canaries(pool), spec.eval.rows_per_source, spec.seed)
     most = MOST_NAMED * spec.eval.rows_per_source
     return drawn if len(drawn) <= most else draw_evenly(drawn, most, spec.seed)
 
@@ -241,9 +243,11 @@ def _of_facts(store: SampleStore, facts: Mapping[str, Any], *, from_cache: bool 
 def _training_examples(
     spec: RunSpec, host: PluginHost, quarantine: Quarantine, rows: Rows | None, part: Part
 ) -> Iterator[Example]:
-    """Yield the training examples: without the held-out ones, weighted, and limited evenly by source."""
-    examples = training_examples(spec.rows, host, quarantine, spec.seed, rows=rows, part=part)
-    return examples if spec.data.limit is None else iter(draw_evenly(examples, spec.data.limit, spec.seed))
+    """Yield the training examples: without the held-out ones, weighted, limited evenly by source; then the canaries."""
+    examples = without_canaries(training_examples(spec.rows, host, quarantine, spec.seed, rows=rows, part=part))
+    limit = spec.data.limit
+    drawn = examples if limit is None else draw_evenly(examples, limit, spec.seed)
+    return chain(drawn, canary_examples(spec))
 
 
 def _key(spec: RunSpec, host: PluginHost, encoder: Encoder, checker: RowChecker | None) -> str | None:

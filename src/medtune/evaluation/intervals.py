@@ -12,6 +12,7 @@ __all__ = [
     "LEAST_UNITS",
     "Estimates",
     "difference_interval",
+    "difference_of_shares",
     "effective_units",
     "estimate",
     "points_that_show",
@@ -57,6 +58,21 @@ def wilson(value: float, units: float, z: float = _Z) -> tuple[float, float]:
     half = z * math.sqrt(max(value * (1 - value), 0.0) / units + square / (4 * units))
     low, high = (centre - half) / (1 + square), (centre + half) / (1 + square)
     return (0.0 if value <= 0 else max(low, 0.0)), (1.0 if value >= 1 else min(high, 1.0))
+
+
+def difference_of_shares(first: int, of_first: int, second: int, of_second: int) -> tuple[float, float] | None:
+    """Return Newcombe's (1998, method 10) 95 % interval of the difference of two shares; None where one is of nothing.
+
+    >>> low, high = difference_of_shares(56, 70, 48, 80)
+    >>> round(low, 4), round(high, 4)
+    (0.0524, 0.3339)
+    """
+    if not (of_first and of_second):
+        return None
+    one, other = first / of_first, second / of_second
+    (low, high), (least, most) = wilson(one, of_first), wilson(other, of_second)
+    value = one - other
+    return value - math.hypot(one - low, most - other), value + math.hypot(high - one, other - least)
 
 
 def t_quantile(degrees: float) -> float:

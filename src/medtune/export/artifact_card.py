@@ -1,5 +1,6 @@
 """Writes the model card that lies beside an exported artifact: what it is, what was proved of it, what it scores, under which terms."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import yaml
 
 from medtune.data.sources.paths import is_local
+from medtune.export.audit_section import AUDIT_FILE, card_section
 from medtune.plugins.contracts import ExportSource
 
 __all__ = ["write_export_card"]
@@ -28,6 +30,8 @@ assessed as a medical device. {state}
 | precision | {precision} |
 {facts}
 {scores}{usage}
+{remembered}
+
 ## Terms of model and data
 
 {terms}
@@ -66,6 +70,7 @@ def write_export_card(path: Path, source: ExportSource, export: Mapping[str, Any
             precision=export["precision"],
             facts=facts,
             usage=usage,
+            remembered=_remembered(source),
             terms=terms or "- none known to medtune; ask the owners of model and data",
         ),
         "utf-8",
@@ -82,6 +87,13 @@ def _library(folder: Path) -> str:
 def _data_name(source: ExportSource) -> str:
     """Return the data set's name on the hub; of a file here nothing is told."""
     return "local rows" if is_local(source.spec.data.source) else source.spec.data.source
+
+
+def _remembered(source: ExportSource) -> str:
+    """Return that a run holds canaries, and what an audit of it found."""
+    file = source.run_dir / "evaluation" / AUDIT_FILE
+    found: Mapping[str, Any] = json.loads(file.read_bytes()) if file.is_file() else {}
+    return card_section(str(source.record.get("plan", {}).get("canaries", "")), found)
 
 
 def _scores(record: Mapping[str, Any]) -> str:

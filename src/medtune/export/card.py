@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medtune.export.audit_section import card_section
 from medtune.plugins.plan import Plan
 from medtune.specs import RunSpec
 
@@ -28,6 +29,8 @@ not assessed as a medical device.
 {made_by}
 
 `prompt_contract.json` says which prompt the adapter expects, with sample token ids.
+
+{audit}
 
 ## Terms of model and data
 
@@ -69,6 +72,7 @@ def write_card(path: Path, spec: RunSpec, plan: Plan, adopted: Mapping[str, Any]
         "tags": ", ".join(dict.fromkeys(filter(None, [kind.lower(), "medtune"]))),
         "title": f"{kind} adapter" if kind else "Adapter",
         "kind": kind or f"adapter, as asked of '{spec.lora.backend}'",
+        "audit": card_section("" if adopted else plan.canaries, {}),
         "made_by": "\n".join(_made_by(plan, ("quantizer", "adapter") if adopted else tuple(plan.backends))),
     }
     path.write_text(_CARD.format(spec=spec, base=base, origin=origin, terms=terms, **texts, **said), "utf-8")

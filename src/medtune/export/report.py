@@ -11,6 +11,7 @@ from medtune.errors.visible import html_text as escape
 from medtune.evaluation.comparison import unlike_row
 from medtune.evaluation.predictions import read_predictions
 from medtune.export.answers import mistake_table, samples
+from medtune.export.audit_section import AUDIT_FILE, audit_section, canary_note
 from medtune.export.baseline_table import baseline_section
 from medtune.export.figures import every_figure, failure_table, label_likelihoods, other_words, verdicts
 from medtune.export.held_out import loss_section
@@ -113,6 +114,7 @@ def _sections(
     """Yield the sections under the head, top down; one without content is empty."""
     found = _evaluations(folder)
     base, tuned = found.scores["base"], found.scores["tuned"]
+    yield canary_note(record.get("plan") or {})
     yield sources_section((tuned or base).get("contracts", []))
     yield found.note
     yield verdicts(base, tuned, record.get("comparison") or {})
@@ -122,6 +124,7 @@ def _sections(
     yield label_likelihoods(base, tuned)
     yield _paraphrased(folder)
     yield _failures(found, show_texts=show_texts)
+    yield audit_section(_scores(folder / AUDIT_FILE))
     yield training_section(log)
     yield data_section(record.get("preparation") or {})
     yield every_figure(base, tuned)
@@ -199,6 +202,7 @@ def _head(title: str, record: Mapping[str, Any], sections: str) -> str:
             ("scores", "Scores"),
             ("trust", "When to trust"),
             ("failures", "Failures and samples"),
+            ("audit", "What it remembers"),
             ("training", "Training"),
             ("data", "Data"),
             ("settings", "How it was made"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medtune.data.canaries import CANARY_SOURCE
 from medtune.data.examples import Rows
 from medtune.data.pack import prompts_of
 from medtune.data.prefixes import prefix_groups
@@ -76,9 +77,8 @@ def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
         refused = str(error)
     facts: dict[str, Any] = {**prepared.report.summary(), "max_length": spec.train.max_length, "refused": refused}
     facts |= {"sample_tokens": prepared.rows.sample_tokens, "notes": prepared.report.notes()}
-    return DataSize(
-        len(prepared.rows), prepared.report.tokens, measured=True, facts=facts, sources=len(facts["sources"])
-    )
+    sources = len(facts["sources"].keys() - {CANARY_SOURCE})  # of which none is scored
+    return DataSize(len(prepared.rows), prepared.report.tokens, measured=True, facts=facts, sources=sources)
 
 
 def _common_share(prepared: Prepared, seed: int, per_batch: int) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 from medtune.data.base.fault import Fault
 from medtune.data.base.folder import folder_of, read_object
 from medtune.data.base.inspection import inspect_base
+from medtune.data.canaries import planted_sentence
 from medtune.data.hub.repository import Repository
 from medtune.data.hub.terms import stated_terms
 from medtune.data.sources.paths import is_local
@@ -86,6 +87,7 @@ def _stated(spec: RunSpec, shape: Shape | None, machine: Machine, bundles: list[
     """Return the fields of a plan that model and machine say."""
     return {
         "licences": _licences(spec, bundles),
+        "canaries": planted_sentence(spec.data.canaries),
         "scheme": spec.quant.scheme,
         "device": machine.accelerator.name if machine.accelerator else "CPU",
         "compute_dtype": compute_dtype(spec.quant.compute_dtype, machine.accelerator),

@@ -81,6 +81,7 @@ class Plan:
         plugins: what the run is made by, one mapping for each plugin in use: ``name``, ``distribution``, ``version``, ``sha256`` of
             its code, what it ``provides`` by kind, and how each backend in use ``describes`` itself.
         locked: whether the process refuses the network.
+        canaries: that made-up secrets are planted among the training rows, in a sentence; empty where none are.
     """
 
     backends: Mapping[str, str]
@@ -117,6 +118,7 @@ class Plan:
     proof: Mapping[str, Any] = field(default_factory=dict[str, Any])
     plugins: tuple[Mapping[str, Any], ...] = ()
     locked: bool = False
+    canaries: str = ""
 
     def description(self, kind: str) -> Mapping[str, Any]:
         """Return what the backend of a kind says of itself; empty where it says nothing."""
@@ -160,6 +162,7 @@ class Plan:
             told.append(f"plan: the plain path, because {self.path_reason}")
         told += [f"proof: {sentence}" for sentence in proof_in_words(self.proof)]
         told += [f"terms of {terms}" for terms in self.licences]
+        told += [f"canaries: {self.canaries}"] * bool(self.canaries)
         if self.advice:
             told.append(f"plan: {'' if self.fits else 'does not fit: '}{self.advice}")
         return told

@@ -1,5 +1,6 @@
 """What a user writes: every setting of a run as frozen values, with its unit and where its default comes from."""
 
+from medtune.specs.canaries import CanarySpec
 from medtune.specs.data import DataSpec, SourceSpec
 from medtune.specs.encoder import EncoderSpec
 from medtune.specs.model import LoraSpec, ModelSpec, QuantSpec
@@ -8,6 +9,7 @@ from medtune.specs.tasks import TaskSpec
 from medtune.specs.train import EvalSpec, TrainSpec
 
 __all__ = [
+    "CanarySpec",
     "DataSpec",
     "EncoderSpec",
     "EvalSpec",

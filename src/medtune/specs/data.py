@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from medtune.specs.canaries import CanarySpec
 from medtune.specs.values import Fraction, Names, Positive, Spec, drop_foreign_pin
 
 __all__ = ["DataSpec", "SourceSpec"]
@@ -117,6 +118,9 @@ class DataSpec(SourceSpec):
     """Whether training rows that also stand in the validation rows are left out."""
     accept_overlap: bool = False
     """Whether rows of a validation set may be scored although the question of every single one is trained on as well."""
+    canaries: CanarySpec = CanarySpec()
+    """Made-up secrets that are planted among the training rows, never among those that are scored, for ``medtune audit``;
+    none by default."""
     cache: bool = True
     """Whether prepared ids are kept on disk and found again; they spell out the text, readable by their owner only."""
 

@@ -80,6 +80,10 @@ def adopt(
 def _adopted(asked: RunRequest, adapter: Path) -> Run:
     if asked.folder.exists:
         raise SpecError(f"'{asked.folder.path}' already holds a run; choose another output_dir")
+    if asked.spec.data.canaries.count:
+        raise SpecError(
+            "data.canaries plants secrets among the rows of a training, and an adopted adapter is trained already; leave it out"
+        )
     if not adapter.is_dir():
         raise StorageError(f"'{adapter}' is no folder; name the one that holds adapter_config.json")
     asked = fetch(pin(asked))

@@ -18,6 +18,7 @@ from medtune.runs.log import RunLog
 from medtune.specs import RunSpec
 from medtune.workflow.given_rows import Rows
 from medtune.workflow.locked import lock_where
+from medtune.workflow.metrics import metrics_of
 from medtune.workflow.progress import ProgressChoice, progress_of
 from medtune.workflow.settled_tasks import settled
 from medtune.workflow.turns import LOADING, one_at_a_time
@@ -111,18 +112,7 @@ class Run:
     @property
     def metrics(self) -> dict[str, Any]:
         """Training figures, and per task the metric, base, tuned and rows: the JSON of ``medtune train``."""
-        result: Mapping[str, Any] = self._record.get("result", {})
-        return {
-            "run": str(self.path),
-            "adapter": str(self.adapter_dir) if self.adapter_dir.is_dir() else None,
-            "state": self.state,
-            **{
-                key: result.get(key)
-                for key in ("steps", "train_loss", "tokens_per_second", "peak_memory_gib", "seconds")
-            },
-            "scores": self._record.get("scores", {}),
-            "held_out_loss": self._record.get("held_out_loss", {}),
-        }
+        return metrics_of(self._folder, self._record)
 
     @property
     @one_at_a_time
@@ -189,6 +179,21 @@ class Run:
         return run_baselines(
             BaselineRequest(*place, None if encoder is None else str(encoder), few_shot, simple=simple, **options)
         )
+
+    @one_at_a_time
+    @with_readers
+    def audit(self, **options: Any) -> dict[str, Any]:
+        """Ask adapter and base what they remember of the training rows; the figures lie in ``evaluation/audit.json`` too.
+
+        Args:
+            options: ``rows_per_source``, ``candidates``, ``rows`` and ``on_stage``; see ``medtune.workflow.audit.request``.
+        """
+        from medtune.workflow.audit.audit import AuditRequest, run_audit
+
+        place = self._folder, self._record, self.spec, self._host, lambda: self.loaded
+        found = run_audit(AuditRequest(*place, **options))
+        self._record = self._folder.read()  # the adapter's folder was sealed anew
+        return found
 
     def report(self, *, show_texts: bool | None = None) -> Path:
         """Write ``report.html`` anew from what the run folder holds, and return its path.

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medtune.data.canaries import is_canary
 from medtune.data.encode import Encoder
-from medtune.data.prepare import Prepared, encoder_of, prepare, trained_examples
-from medtune.data.tokenizer import load_tokenizer
+from medtune.data.prepare import encoder_of, trained_examples
 from medtune.errors import DataError, SpecError
 from medtune.evaluation.predict import assigned
 from medtune.plugins.contracts import Example, Loaded
@@ -15,8 +15,7 @@ from medtune.plugins.host import PluginHost
 from medtune.runs.folder import RunFolder
 from medtune.specs import EncoderSpec, RunSpec
 from medtune.workflow.given_rows import rows_again
-from medtune.workflow.opening import kept_template
-from medtune.workflow.row_checks import RowChecks
+from medtune.workflow.trained_rows import prepared_again
 
 __all__ = ["BaselineRequest", "SharedRows", "shared_rows"]
 
@@ -97,16 +96,9 @@ def shared_rows(request: BaselineRequest) -> SharedRows:
         DataError: they are no longer the same, or were never known.
     """
     record, spec, host, place = request.record, request.spec, request.host, request.folder.path
-    if "adopted" in record:
-        raise DataError(
-            f"the adapter of '{place}' was trained elsewhere, on rows that are not known: no baseline can be trained on them"
-        )
     request.on_stage("reading the rows of the run")
     given = rows_again(place, record, request.rows)
-    tokenizer = load_tokenizer(kept_template(spec.model, request.folder.adapter_dir))
-    checker = RowChecks(host.all("task"), spec)
-    prepared = prepare(spec, host, tokenizer, rows=given, checker=checker)
-    _require_same(prepared, record, str(place))
+    prepared, tokenizer = prepared_again(request.folder, record, spec, host, given)
     encoder = encoder_of(spec, tokenizer)
     tasks = host.all("task")
     asked = [assigned(encoder.placed(example), tasks) for example in prepared.validation]
@@ -114,13 +106,6 @@ def shared_rows(request: BaselineRequest) -> SharedRows:
         raise DataError(
             f"run '{place}' has no validation rows to score on; set data.validation or data.validation_fraction"
         )
-    trained = [assigned(example, tasks) for example in trained_examples(spec, host, prepared.rows, rows=given)]
+    read = trained_examples(spec, host, prepared.rows, rows=given)
+    trained = [assigned(example, tasks) for example in read if not is_canary(example)]
     return SharedRows(trained, asked, prepared.report.overlapping, encoder)
-
-
-def _require_same(prepared: Prepared, record: Mapping[str, Any], place: str) -> None:
-    if prepared.rows.fingerprint != record["fingerprints"]["data"]:
-        raise DataError(
-            f"the training rows are no longer those of run '{place}', so a baseline would learn from others; put back the "
-            "files that it was trained on"
-        )

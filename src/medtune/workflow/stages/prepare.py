@@ -22,6 +22,7 @@ from medtune.runs.log import RunLog
 from medtune.runs.manifest import read_manifest
 from medtune.runs.store import CheckpointStore
 from medtune.workflow.base_identity import identity_of
+from medtune.workflow.canary_file import keep_canaries
 from medtune.workflow.given_rows import keep_rows
 from medtune.workflow.locked import record_of
 from medtune.workflow.overlap_file import keep_overlap
@@ -81,6 +82,7 @@ def prepare(asked: RunRequest) -> RunState:
     start = first_rank_says(_open_record(asked, plan, prepared, tokenizer) if is_first_rank() else Start())
     if is_first_rank():
         keep_overlap(asked.folder.overlap_path, prepared.overlap)
+        keep_canaries(asked.folder.path, asked.spec)
     _require_space(asked, plan, resuming=start.checkpoint is not None)
     return replace(state, start=start)
 

@@ -1,0 +1,1 @@
+"""What a tuned model remembers of its training rows: exposure of canaries, copied spans, membership."""

@@ -1,0 +1,34 @@
+"""Keeps the canaries of a run, secrets included, in a file that only its owner reads."""
+
+import json
+from pathlib import Path
+
+from medtune.data.canaries import canaries_of
+from medtune.runs.durable import replace_written
+from medtune.specs import RunSpec
+
+__all__ = ["CANARY_FILE", "keep_canaries"]
+
+CANARY_FILE = "canaries.jsonl"
+"""In a run folder: row id, name, secret and repeats of each canary."""
+
+
+def keep_canaries(folder: Path, spec: RunSpec) -> None:
+    """Write the canaries of a run into its folder; nothing where none are planted.
+
+    Raises:
+        WriteFailedError: they cannot be written.
+    """
+    planted = canaries_of(spec.data.canaries, spec.seed)
+    if not planted:
+        return
+    lines = [
+        json.dumps({"row_id": each.row_id, "name": each.name, "secret": each.secret, "repeats": each.repeats})
+        for each in planted
+    ]
+
+    def write(path: Path) -> None:
+        path.touch(0o600)
+        path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+
+    replace_written(folder / CANARY_FILE, write, "the canaries")
