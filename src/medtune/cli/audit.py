@@ -43,10 +43,10 @@ def audit(
 
 
 def _print(found: Mapping[str, Any]) -> None:
-    from rich.console import Console
+    from medtune.workflow.terminal import terminal
 
-    console = Console()
+    console = terminal()
     told = [f"{count:,} {reason}" for reason, count in found["left_out"].items()]
     left_out = [f"Left out: {'; '.join(told)}."] if told else []
     for sentence in (found["tried"], *found["findings"], *left_out, found["limits"]):
-        console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+        console.print(sentence, highlight=False, soft_wrap=True)

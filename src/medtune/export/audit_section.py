@@ -1,9 +1,9 @@
 """What an audit found, as a section of the report and of the model card."""
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
+from medtune.errors.visible import html_text
 from medtune.evaluation.memorization.findings import ATTACKS
 from medtune.export.page import ABSENT, Cell, figure, interval, join, section, table
 
@@ -24,22 +24,22 @@ _NOT_AUDITED = (
 def canary_note(plan: Mapping[str, Any]) -> str:
     """Return a note that a run holds canaries, from its plan; empty for one without."""
     sentence = str(plan.get("canaries") or "")
-    return f'<p class="note"><strong>{escape(_sentence(sentence))}</strong></p>' if sentence else ""
+    return f'<p class="note"><strong>{html_text(_sentence(sentence))}</strong></p>' if sentence else ""
 
 
 def audit_section(found: Mapping[str, Any]) -> str:
     """Return what was tried, what was found, and what that cannot show; empty for a run that was not audited."""
     if not found:
         return ""
-    listed = "".join(f"<li>{escape(sentence)}</li>" for sentence in found["findings"])
+    listed = "".join(f"<li>{html_text(sentence)}</li>" for sentence in found["findings"])
     return section(
         _TITLE,
         "audit",
-        f"<p>{escape(found['tried'])}</p><ul>{listed}</ul>",
+        f"<p>{html_text(found['tried'])}</p><ul>{listed}</ul>",
         _canaries(found["canaries"]),
         _membership(found["membership"]),
         _left_out(found["left_out"]),
-        f'<p class="note">{escape(found["limits"])}</p>',
+        f'<p class="note">{html_text(found["limits"])}</p>',
     )
 
 
@@ -118,4 +118,4 @@ def _share(of: Mapping[str, Any]) -> str:
 
 def _left_out(left_out: Mapping[str, int]) -> str:
     told = "; ".join(f"{count:,} {reason}" for reason, count in left_out.items())
-    return f"<p>Left out: {escape(told)}.</p>" if told else ""
+    return f"<p>Left out: {html_text(told)}.</p>" if told else ""

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from medtune.data.canaries import canaries_of
-from medtune.runs.durable import replace_written
+from medtune.runs.durable import replace_file
 from medtune.specs import RunSpec
 
 __all__ = ["CANARY_FILE", "keep_canaries"]
@@ -26,9 +26,4 @@ def keep_canaries(folder: Path, spec: RunSpec) -> None:
         json.dumps({"row_id": each.row_id, "name": each.name, "secret": each.secret, "repeats": each.repeats})
         for each in planted
     ]
-
-    def write(path: Path) -> None:
-        path.touch(0o600)
-        path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-
-    replace_written(folder / CANARY_FILE, write, "the canaries")
+    replace_file(folder / CANARY_FILE, "".join(f"{line}\n" for line in lines).encode(), "the canaries")

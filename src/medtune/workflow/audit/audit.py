@@ -14,6 +14,7 @@ from medtune.evaluation.memorization.copied_spans import LONG_ANSWER, is_copied
 from medtune.evaluation.memorization.findings import LIMITS, TRIED, findings, remembers
 from medtune.evaluation.memorization.membership import ATTACKS, Rows, attack_scores, separation
 from medtune.export.audit_section import AUDIT_FILE
+from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import AnswerRequest, GenerationRequest
 from medtune.runs.durable import attempt, replace_file
 from medtune.runs.lock import RunLock
@@ -153,7 +154,7 @@ def _keep(request: AuditRequest, found: dict[str, Any]) -> dict[str, Any]:
     with RunLock(folder.path):
         keep_card(folder, found)
         content = json.dumps(found, indent=1, allow_nan=False).encode()
-        attempt(lambda: folder.evaluation_dir.mkdir(exist_ok=True), "the audit", folder.evaluation_dir)
+        attempt(lambda: make_folder(folder.evaluation_dir), "the audit", folder.evaluation_dir)
         replace_file(folder.evaluation_dir / AUDIT_FILE, content, "the audit")
     kept: dict[str, Any] = json.loads(content)
     return kept
