@@ -20,8 +20,10 @@ __all__ = ["keep_adapter", "write_beside"]
 
 def keep_adapter(asked: RunRequest, write: Callable[[Path], None]) -> None:
     """Publish what ``write`` leaves in a folder as the run's adapter, and note its manifest in the record."""
-    publish(asked.folder.adapter_dir, write)
-    asked.folder.update(adapter={"manifest": file_digest(asked.folder.adapter_dir / MANIFEST)})
+    place = asked.folder.adapter_dir
+    publish(place, write, promise=None if asked.record is None else asked.record.promise_for(place.name))
+    asked.folder.update(adapter={"manifest": file_digest(place / MANIFEST)})
+    asked.keep(f"{place.name}/", "log.jsonl", "run.json")
 
 
 def write_beside(
