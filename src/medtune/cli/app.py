@@ -26,6 +26,7 @@ from medtune.cli import (
     plugins,
     serve,
     train,
+    verify,
 )
 from medtune.cli.result_stream import ResultStream, print_result
 from medtune.errors import MedtuneError
@@ -57,6 +58,7 @@ for module in (
     adopt,
     export,
     folder,
+    verify,
     machine,
     importing,
     init,

@@ -22,6 +22,7 @@ from medtune.errors.plugins import (
 from medtune.errors.root import MedtuneError
 from medtune.errors.run import (
     NonFiniteLossError,
+    NotReproducedError,
     OutOfMemoryError,
     ProcessBusyError,
     RunIdleError,
@@ -55,6 +56,7 @@ __all__ = [
     "MedtuneError",
     "Mistake",
     "NonFiniteLossError",
+    "NotReproducedError",
     "OutOfMemoryError",
     "PluginClashError",
     "PluginContractError",

@@ -210,6 +210,12 @@ class Run:
 
         return sign_run(self._folder, Path(key), ask)
 
+    def reproduce(self, out: str | Path | None = None, **options: Any) -> dict[str, Any]:
+        """Do the run again in folder ``out`` and say what is equal; see ``medtune.workflow.reproduction.reproduce_run``."""
+        from medtune.workflow.reproduction import reproduce_run
+
+        return reproduce_run(self, None if out is None else Path(out), **options)
+
     @one_at_a_time
     @with_readers
     def export(
@@ -254,11 +260,7 @@ class Run:
         chat: bool = False,
         folder: str | Path | None = None,
     ) -> dict[str, dict[str, dict[str, float]]]:
-        """Run tasks of lm-evaluation-harness; see ``medtune.evaluation.harness.run_harness``.
-
-        Returns:
-            ``tuned``, and with ``baseline`` also ``base``: task -> figure -> value.
-        """
+        """Run tasks of lm-evaluation-harness (``run_harness``): ``tuned``, with ``baseline`` also ``base``, figures by task."""
         from medtune.evaluation.harness import run_harness
 
         run = partial(
