@@ -64,8 +64,8 @@ def tamper(run: Path, other: Path, work: Path, chosen: list[Case], *, key: Path 
 def reseal(run: Path) -> None:
     """Compute every hash and line anew, as a forger without a key can: manifests, ``run.json``, and the whole record."""
     for folder in [run / "adapter", *(run / "checkpoints").glob("step-*")]:
-        if folder.is_dir():
-            step = folder.name.partition("-")[2]
+        step = folder.name.partition("-")[2]
+        if folder.is_dir() and not any(path.is_symlink() for path in folder.rglob("*")):
             (folder / MANIFEST).unlink(missing_ok=True)
             seal_folder(folder, {"step": int(step)} if step.isdigit() else {})
     facts, run_id = _facts_of(run)

@@ -146,7 +146,8 @@ def _without(folder: Path, run: Mapping[str, Any]) -> RecordCheck:
 
 def _chain_problems(chain: Chain, run: Mapping[str, Any], marks: Sequence[Writer]) -> list[Problem]:
     found = list[Problem]()
-    if run.get("run_id") != chain.run_id:
+    named = run.get("run_id", chain.run_id if marks else None)  # it is written a moment after the first line
+    if named != chain.run_id:
         found.append(Problem("run.json", "swapped", "belongs to another run than the record"))
     if chain.torn and not marks:
         found.append(Problem(RECORD, "truncated", "ends in the midst of a line"))

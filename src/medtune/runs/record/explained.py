@@ -11,7 +11,7 @@ from medtune.runs.record.chain import Chain
 from medtune.runs.record.tree import Entry, Files, measured
 from medtune.runs.record.writers import Writer
 
-__all__ = ["Difference", "difference", "left_aside", "sealed_folder", "sealed_now"]
+__all__ = ["Difference", "difference", "left_aside", "newest_checkpoint", "sealed_folder", "sealed_now"]
 
 _SEALED = re.compile(r"(adapter|checkpoints/step-\d+)/")
 _ASIDE = ".replaced-"
@@ -88,12 +88,16 @@ def sealed_now(folder: Path, name: str, manifests: Iterable[str]) -> dict[str, E
 
 
 def newest_checkpoint(folder: Path, chain: Chain, promised: Sequence[str]) -> str:
-    """Return the checkpoint that was written last, of those that are there; empty without one."""
-    recorded = [sealed_folder(name) for line in chain.lines for name in line.change.changed if name.endswith(MANIFEST)]
-    for name in reversed([*recorded, *promised]):
-        if name.startswith("checkpoints/") and (folder / name / MANIFEST).is_file():
-            return name
-    return ""
+    """Return the checkpoint that was written last: a promised one that is there, else the last recorded one; or nothing."""
+    saved = [name for name in promised if _is_checkpoint(name) and (folder / name / MANIFEST).is_file()]
+    if saved:
+        return saved[-1]
+    written = [sealed_folder(name) for line in chain.lines for name in line.change.changed if name in chain.files]
+    return next((name for name in reversed(written) if _is_checkpoint(name)), "")
+
+
+def _is_checkpoint(sealed: str) -> bool:
+    return sealed.startswith("checkpoints/")
 
 
 def _gone(chain: Chain, writers: Sequence[Writer], files: Files, newest: str) -> Iterator[str]:
@@ -104,7 +108,7 @@ def _gone(chain: Chain, writers: Sequence[Writer], files: Files, newest: str) ->
         sealed = sealed_folder(name)
         if not any(writer.may_write(name) for writer in writers):
             continue
-        is_rotated = sealed.startswith("checkpoints/") and sealed not in present and newest not in ("", sealed)
+        is_rotated = _is_checkpoint(sealed) and sealed not in present and newest not in ("", sealed)
         if not sealed or is_rotated or sealed.rpartition("/")[2] in aside:
             yield name
 
