@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def _train(place: RunFolder, texts: Mapping[str, str], run_id: str) -> None:
     record.keep("evaluation/", "run.json")
     for done in range(step + 1, _STEPS + 1):
         log.append({"step": done, "loss": 1 / done})
-        store.save(done, lambda path, done=done: _fill(path, texts["given"][: 99 * done]))
+        store.save(done, partial(_fill, text=texts["given"][: 99 * done]))
     store.settle()
     publish(place.adapter_dir, lambda path: _fill(path, texts["adapter"]), promise=record.promise_for("adapter"))
     place.update(adapter={"manifest": file_digest(place.adapter_dir / MANIFEST)})
