@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 from medtune.errors import DamagedArtifactError, StorageError
 from medtune.runs.durable import attempt, replace_file
+from medtune.runs.record.tree import RECORD
 
 __all__ = ["STATES", "RunFolder", "State"]
 
@@ -96,11 +97,13 @@ class RunFolder:
 
         Raises:
             StorageError: this is no run folder, or its record cannot be read.
-            DamagedArtifactError: the record is not one that medtune wrote.
+            DamagedArtifactError: the record is not one that medtune wrote, or gone from a run.
         """
         try:
             record = json.loads(self.record_path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
+            if _names_run_json(self.path / RECORD):
+                raise DamagedArtifactError(str(self.path), "run.json", "is missing") from None
             raise StorageError(f"'{self.path}' is not a run folder: it has no run.json") from None
         except OSError as error:
             raise StorageError(f"'{self.record_path}' cannot be read: {error.strerror}") from error
@@ -118,6 +121,14 @@ class RunFolder:
         sealed = {**record, _SEAL: _digest(record)}
         content = json.dumps(sealed, indent=1, allow_nan=False) + "\n"
         replace_file(self.record_path, content.encode(), "the run record")
+
+
+def _names_run_json(record: Path) -> bool:
+    """Whether a folder's record says that it holds a run."""
+    try:
+        return b'"run.json":[' in record.read_bytes()
+    except OSError:
+        return False
 
 
 def _digest(record: Mapping[str, Any]) -> str:

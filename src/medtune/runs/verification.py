@@ -203,4 +203,4 @@ def _check(path: Path, folder: RunFolder, record: Mapping[str, Any], digest: Dig
 
 def _of_manifest(found: Checked) -> Problem:
     file = found.problem.partition("'")[2].partition("'")[0]
-    return Problem(f"{found.path}/{file}", "changed", found.problem.partition("' ")[2])
+    return Problem(f"{found.path}/{file}".removeprefix("./"), "changed", found.problem.partition("' ")[2])

@@ -17,6 +17,9 @@ from medtune.testing.trials import Tally
 
 __all__ = ["DAMAGES", "Case", "cases", "reseal", "tamper"]
 
+_FOUND = 4
+"""Exit code of ``verify`` for a run that was tampered with."""
+
 Damage = Callable[[Path, Path, random.Random], bool]
 """Changes a file; the second path is the same file of another run. Returns whether anything differs now."""
 
@@ -95,8 +98,8 @@ def _missed(run: Path, key: Path | None, what: str) -> str | None:
     try:
         found = verify_all(RunFolder(run), key)
     except MedtuneError as error:
-        return None if error.exit_code in (4, 6) else f"{what}: {error}"
-    if found.exit_code != 4 or not found.problems:  # noqa: PLR2004 - as documented
+        return None if error.exit_code == _FOUND else f"{what}: {error}"
+    if found.exit_code != _FOUND or not found.problems:
         return f"{what}: exit code {found.exit_code}"
     return None
 

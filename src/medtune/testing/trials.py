@@ -91,7 +91,8 @@ class Series:
                 with self._fresh() as folder:
                     self._run(folder, fault)
                     where = f"{fault.kind} at event {at}"
-                    tally.count(_damaged(folder, where) or self._problem(folder, where))
+                    damaged = None if self._prepare else _damaged(folder, where)  # what was prepared may be damaged
+                    tally.count(damaged or self._problem(folder, where))
         return tally
 
     def kill_at_random(self, trials: int, seed: int = 0) -> Tally:

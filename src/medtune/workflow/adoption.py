@@ -159,8 +159,8 @@ def _open_record(asked: RunRequest, foreign: ForeignAdapter, examples: list[Exam
     prints = {"prompt_contract": encoder.fingerprint, "model": base_fingerprint(spec.model)}
     begin_record(asked)
     folder.create(asked.spec_values, asked.plan.to_json(), prints)
-    identity = {"run_id": asked.run_id, **keeps_record(asked), "base": identity_of(spec.model)}
-    folder.update(**identity, given_rows=None, adopted=dict(foreign.told))
+    folder.update(None, run_id=asked.run_id, **keeps_record(asked))
+    folder.update(base=identity_of(spec.model), given_rows=None, adopted=dict(foreign.told))
     folder.update(scored=questions_of(spec, examples))
     if asked.pins is not None:
         folder.update(commits=list(asked.pins))

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -103,10 +104,8 @@ def fingerprint(key: "Ed25519PublicKey") -> str:
 
 
 def _require_extra() -> None:
-    try:
-        import cryptography  # noqa: F401 - whether it is there
-    except ImportError:
-        raise SpecError("signatures need the package cryptography; install medtune[sign]") from None
+    if find_spec("cryptography") is None:
+        raise SpecError("signatures need the package cryptography; install medtune[sign]")
 
 
 def _parsed(path: Path, parse: Callable[[], T], kind: str, otherwise: str = "") -> T:
