@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 from medtune.errors import DamagedArtifactError, StorageError
 from medtune.runs.durable import attempt, replace_file
-from medtune.runs.record.tree import RECORD
+from medtune.runs.record.tree import RECORD, SIGNATURES
 
 __all__ = ["STATES", "RunFolder", "State"]
 
@@ -102,7 +102,7 @@ class RunFolder:
         try:
             record = json.loads(self.record_path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
-            if _names_run_json(self.path / RECORD):
+            if _was_run(self.path):
                 raise DamagedArtifactError(str(self.path), "run.json", "is missing") from None
             raise StorageError(f"'{self.path}' is not a run folder: it has no run.json") from None
         except OSError as error:
@@ -123,10 +123,10 @@ class RunFolder:
         replace_file(self.record_path, content.encode(), "the run record")
 
 
-def _names_run_json(record: Path) -> bool:
-    """Whether a folder's record says that it holds a run."""
+def _was_run(path: Path) -> bool:
+    """Whether a folder holds signatures of a run, or a record of its ``run.json``."""
     try:
-        return b'"run.json":[' in record.read_bytes()
+        return (path / SIGNATURES).exists() or b'"run.json":[' in (path / RECORD).read_bytes()
     except OSError:
         return False
 

@@ -18,7 +18,20 @@ from medtune.runs.record.tree import RECORD, Entry, canonical, root_of
 __all__ = ["Chain", "Change", "Line", "append", "read_chain"]
 
 _FORMAT = 1
-_KEYS = set("changed command facts format number previous removed root run_id time unproven writer".split())
+_KEYS = {
+    "changed",
+    "command",
+    "facts",
+    "format",
+    "number",
+    "previous",
+    "removed",
+    "root",
+    "run_id",
+    "time",
+    "unproven",
+    "writer",
+}
 _APPEND_LOCK = ".record.lock"
 _APPEND_WAIT = 60.0  # seconds that another writer may take to append its line
 
