@@ -79,6 +79,8 @@ def sign(
     if run is None or key is None:
         raise SpecError("give a RUN and --key, or --generate KEY to make one")
     signed = Run.open(run, plugins=plugin_files(plugins)).sign(key, _ask)
+    for sentence in signed["unchecked"]:
+        print(f"medtune: signed all the same: {sentence}", file=sys.stderr)
     if as_json:
         print_json({"run": str(run), **signed})
     else:

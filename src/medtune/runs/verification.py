@@ -133,7 +133,7 @@ def verify_all(folder: RunFolder, key: str | Path | None = None) -> Verification
 
 
 def sign_run(folder: RunFolder, key: Path, ask: Callable[[], str] | None = None) -> dict[str, Any]:
-    """Sign a run that verifies; see ``sign_record``.
+    """Sign a run that verifies; see ``sign_record``. What could not be checked is told under ``unchecked``.
 
     Raises:
         DamagedArtifactError: a file differs.
@@ -145,7 +145,7 @@ def sign_run(folder: RunFolder, key: Path, ask: Callable[[], str] | None = None)
         raise DamagedArtifactError(str(folder.path), first.file, first.detail)
     if found.record.writing:
         raise StorageError(f"nothing was signed: {found.sentence}")
-    return sign_record(folder.path, key, ask)
+    return {**sign_record(folder.path, key, ask), "unchecked": list(found.record.unchecked)}
 
 
 def verify_run(folder: RunFolder, digest: Digest = file_digest) -> list[Checked]:

@@ -13,6 +13,7 @@ from medtune.runs.record.keys import PASSPHRASE, fingerprint, generate_key, priv
 from medtune.runs.record.recording import recorded
 from medtune.runs.record.signing import sign_record, signatures_in
 from medtune.runs.record.tree import Entry
+from medtune.runs.record.writers import Mark
 from medtune.runs.verification import sign_run, verify_all
 from medtune.testing.recorded_run import recorded_run
 from medtune.testing.tampering import reseal
@@ -162,6 +163,22 @@ def test_a_passphrase_comes_from_the_environment_or_is_asked_for(tmp_path, monke
     assert "a wrong one" not in str(caught.value)
 
 
+def test_a_private_key_that_everybody_can_read_is_refused(tmp_path):
+    generate_key(tmp_path / "key")
+    (tmp_path / "key").chmod(0o644)
+    with pytest.raises(SpecError, match="can be used by everybody on this machine: chmod 600"):
+        private_key(tmp_path / "key")
+
+
+def test_a_signature_over_files_that_nobody_saw_being_written_says_so(run, key):
+    mark = Mark(run, "report", ("report.html",))
+    mark._lock.release()
+    (run / "report.html").write_text("left by a killed command")
+    with recorded(run, "evaluate", ("evaluation/",)):
+        pass
+    assert "cut short before it recorded 'report.html'" in sign_run(RunFolder(run), key)["unchecked"][0]
+
+
 def test_a_key_of_another_kind_is_refused(tmp_path, public, key):
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -170,12 +187,13 @@ def test_a_key_of_another_kind_is_refused(tmp_path, public, key):
     form = serialization.PrivateFormat.PKCS8
     (tmp_path / "ec").write_bytes(secret.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
     (tmp_path / "text").write_text("no key")
+    for name in ("ec", "text"):
+        (tmp_path / name).chmod(0o600)
     for path, reading, told in [
         (tmp_path / "ec", private_key, "is no ed25519 key"),
         (tmp_path / "text", private_key, "is no private key in PEM form"),
         (tmp_path / "text", public_key, "is no public key in PEM form"),
         (key, public_key, "is a private key; give the public one"),
-        (public, private_key, "is no private key in PEM form"),
     ]:
         with pytest.raises(SpecError, match=told):
             reading(path)

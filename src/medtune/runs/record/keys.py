@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,7 +55,7 @@ def private_key(path: Path, ask: Callable[[], str] | None = None) -> "Ed25519Pri
         ask: called for the passphrase of a key that has one, where the environment does not hold it.
 
     Raises:
-        SpecError: it is no ed25519 key, or its passphrase is another.
+        SpecError: it is no ed25519 key, its passphrase is another, or everybody can use it.
         StorageError: it cannot be read.
     """
     _require_extra()
@@ -62,6 +63,8 @@ def private_key(path: Path, ask: Callable[[], str] | None = None) -> "Ed25519Pri
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     content = _content(path)
+    if os.name != "nt" and path.stat().st_mode & stat.S_IRWXO:
+        raise SpecError(f"key '{path}' can be used by everybody on this machine: chmod 600 it, or make another one")
     try:
         key = _parsed(path, lambda: load_pem_private_key(content, None), "private")
     except TypeError:  # it is encrypted
