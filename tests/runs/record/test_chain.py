@@ -1,12 +1,13 @@
 """A line continues the one before it, or the record is refused."""
 
+import hashlib
 import json
 
 import pytest
 
 from medtune.errors import DamagedArtifactError
 from medtune.runs.record.chain import Change, append, read_chain
-from medtune.runs.record.tree import Entry
+from medtune.runs.record.tree import Entry, canonical
 
 ENTRY = Entry(1, "a" * 64)
 
@@ -54,18 +55,46 @@ def test_a_line_that_is_cut_out_is_told_by_the_next(record, cut):
         ("run_id", "s"),
         ("changed", {}),
         ("removed", ["run.json"]),
-        ("unproven", ["scores"]),
+        ("unproven", ["other"]),
         ("facts", {"base": "c"}),
         ("format", 2),
         ("more", 1),
     ],
 )
 def test_a_line_in_which_anything_was_edited_is_refused(record, part, value):
-    lines = [json.loads(line) for line in record.read_text().splitlines()]
-    lines[1][part] = value
-    record.write_text("".join(json.dumps(line, sort_keys=True, separators=(",", ":")) + "\n" for line in lines))
-    with pytest.raises(DamagedArtifactError, match=r"was changed in line [23]"):
+    for number in (2, 3):  # nothing follows the last one that would name its hash
+        edit(record, number, part, value)
+        with pytest.raises(DamagedArtifactError, match=f"was changed in line {number}"):
+            read_chain(record.parent)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("command", "audit"), ("time", "1970-01-01T00:00:00+00:00"), ("writer", "w")]
+)
+def test_a_line_whose_hash_was_computed_anew_is_told_by_the_next(record, part, value):
+    edit(record, 2, part, value, sealed=True)
+    with pytest.raises(DamagedArtifactError, match="was changed in line 3"):
         read_chain(record.parent)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("root", "0" * 64), ("number", 5), ("run_id", "s"), ("more", 1), ("format", 2)]
+)
+def test_a_last_line_whose_hash_was_computed_anew_must_still_fit(record, part, value):
+    edit(record, 3, part, value, sealed=True)
+    with pytest.raises(DamagedArtifactError, match="was changed in line 3"):
+        read_chain(record.parent)
+
+
+def edit(record, number, part, value, *, sealed=False):
+    """Change a part of one line, and compute its hash anew where that is asked for."""
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    line = lines[number - 1]
+    line[part] = value
+    if sealed:
+        del line["digest"]
+        line["digest"] = hashlib.sha256(canonical(line)).hexdigest()
+    record.write_bytes(b"".join(canonical(line) + b"\n" for line in lines))
 
 
 def test_a_line_that_is_spelt_another_way_is_refused(record):
@@ -90,5 +119,5 @@ def test_a_record_is_for_its_owner_only(record):
 
 def test_a_damaged_record_is_not_continued(record):
     record.write_bytes(record.read_bytes().replace(b"evaluate", b"evaluatE"))
-    with pytest.raises(DamagedArtifactError, match="line 3"):
+    with pytest.raises(DamagedArtifactError, match="line 2"):
         append(record.parent, "r", Change("train", {"more": ENTRY}))

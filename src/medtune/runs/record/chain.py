@@ -21,6 +21,7 @@ _FORMAT = 1
 _KEYS = {
     "changed",
     "command",
+    "digest",
     "facts",
     "format",
     "number",
@@ -70,7 +71,7 @@ class Line:
         number: of the line, from 0.
         change: what was changed.
         root: over all files and facts after it.
-        digest: SHA-256 of the line, which the next one names.
+        digest: SHA-256 of the line, which it states itself, and which the next one names.
     """
 
     number: int
@@ -170,9 +171,10 @@ def append(folder: Path, run_id: str, change: Change) -> Line | None:
             return None
         chain.take(news)
         values = _values(chain, news)
-        line = canonical(values)
-        attempt(lambda: _append_once(folder / RECORD, line + b"\n"), "the record", folder / RECORD)
-        return Line(values["number"], news, values["root"], hashlib.sha256(line).hexdigest())
+        values["digest"] = _digest(values)
+        line = canonical(values) + b"\n"
+        attempt(lambda: _append_once(folder / RECORD, line), "the record", folder / RECORD)
+        return Line(values["number"], news, values["root"], values["digest"])
     finally:
         lock.release()
 
@@ -219,11 +221,17 @@ def _take_line(chain: Chain, values: Mapping[str, Any], line: bytes) -> None:
     )
     is_next = values["number"] == len(chain.lines) and values["previous"] == chain.head
     is_own = values["format"] == _FORMAT and values["run_id"] == chain.run_id and set(values) == _KEYS
+    is_sealed = canonical(values) == line and values["digest"] == _digest(values)
     is_meant = chain.files.keys() >= set(change.removed) and changed.keys() >= set(change.unproven)
     chain.take(change)
-    if not (is_next and is_own and is_meant and canonical(values) == line and chain.root == values["root"]):
+    if not (is_next and is_own and is_sealed and is_meant and chain.root == values["root"]):
         raise ValueError
-    chain.lines.append(Line(values["number"], change, values["root"], hashlib.sha256(line).hexdigest()))
+    chain.lines.append(Line(values["number"], change, values["root"], values["digest"]))
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    """Return the hash of a line, without the one that it states, so that an edit of the last line shows as well."""
+    return hashlib.sha256(canonical({key: value for key, value in values.items() if key != "digest"})).hexdigest()
 
 
 def _has_lines(path: Path) -> bool:

@@ -62,7 +62,7 @@ def files_of(folder: Path) -> Files:
         above, place = waiting.pop()
         for entry in _entries(place):
             name = above + entry.name
-            if not above and (name == RECORD or _VOLATILE.fullmatch(name)):
+            if name == RECORD or _VOLATILE.fullmatch(name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((f"{name}/", place / entry.name))
