@@ -62,7 +62,7 @@ def test_a_line_that_is_cut_out_is_told_by_the_next(record, cut):
     ],
 )
 def test_a_line_in_which_anything_was_edited_is_refused(record, part, value):
-    for number in (2, 3):  # nothing follows the last one that would name its hash
+    for number in (3, 2):  # nothing follows the last one that would name its hash
         edit(record, number, part, value)
         with pytest.raises(DamagedArtifactError, match=f"was changed in line {number}"):
             read_chain(record.parent)
