@@ -62,7 +62,10 @@ def keep_answers(folder, name, rows):
 def test_verify_says_what_is_whole(folder, capsys):
     assert run(["verify", str(folder.path), "--json"]) == 0
     whole = {"path": "adapter", "files": 1, "problem": ""}
-    assert json.loads(capsys.readouterr().out) == {"run": str(folder.path), "whole": True, "checked": [whole]}
+    found = json.loads(capsys.readouterr().out)
+    assert (found["run"], found["whole"], found["checked"]) == (str(folder.path), True, [whole])
+    assert (found["record"], found["problems"]) == (None, [])
+    assert "kept no record: only adapter and checkpoints are checked" in found["unchecked"][0]
     assert run(["verify", str(folder.path)]) == 0
     assert "whole, 1 files" in capsys.readouterr().out
 
@@ -74,7 +77,7 @@ def test_verify_ends_with_code_4_and_one_sentence_when_a_file_was_changed(folder
     result = json.loads(out)
     assert not result["whole"]
     assert result["error"]["exit_code"] == 4
-    assert "'adapter.safetensors' was changed" in err
+    assert "'adapter/adapter.safetensors' was changed" in err
     assert err == f"medtune: {result['error']['message']}\n"
 
 

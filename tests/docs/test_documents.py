@@ -34,7 +34,9 @@ NEEDS_TIME = {
     "medtune audit",
     "medtune chat",
     "medtune serve",
-    "medtune export",  # it needs a run
+    "medtune export",  # these need a run
+    "medtune sign",
+    "medtune verify",
     "medtune import",  # these two need a file, which a page does not have
     "medtune init",
 }

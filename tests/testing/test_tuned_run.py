@@ -21,8 +21,11 @@ def test_a_tuned_run_goes_on_after_kills_and_write_errors(tmp_path, all_of_it):
     with FaultLab("medtune.testing.tuned_run:tuned_run") as lab:
         series = Series(lab, {"base": str(tmp_path), "train": {"num_train_epochs": 1}})
         assert set(series.reference.result["scores"]) == {"ner", "nli"}
-        last = len(series.reference.events) - 2
-        assert series.kill_everywhere(offset=22, until=23).failures == []  # the base's answers
-        assert series.fail_writes(offset=20, until=21).failures == []
+        finished, recorded = (series.reference.events.rindex(kind) for kind in "rs")
+        assert series.kill_everywhere(offset=60, until=61).failures == []  # the base's answers
+        assert series.fail_writes(offset=58, until=59).failures == []
         if all_of_it:
-            assert series.kill_everywhere(offset=last, until=last + 1).failures == []  # the record says it is finished
+            assert (
+                series.kill_everywhere(offset=finished, until=finished + 1).failures == []
+            )  # run.json says "finished"
+            assert series.kill_everywhere(offset=recorded, until=recorded + 1).failures == []  # the record's last line

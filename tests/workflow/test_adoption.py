@@ -92,6 +92,7 @@ def test_an_adapter_of_plain_peft_becomes_a_run_with_the_same_logits(adapter, ba
     assert not list(run.path.rglob("*.bin"))
     assert "a patient's text" not in (run.path / "run.json").read_text()
     assert [checked.problem for checked in run.verify()] == [""]
+    assert (run.verify().state, run.verify().record.chain.lines[-1].change.command) == ("whole", "adopt")
     assert "Trained elsewhere" in (run.adapter_dir / "README.md").read_text()
     assert "trained elsewhere" in (run.path / "report.html").read_text()
     assert "scoring the adapter" in told

@@ -81,6 +81,11 @@ def test_every_system_answers_the_rows_that_the_adapter_answered(found, trained)
     assert json.loads((folder / "baselines.json").read_text()) == found
 
 
+def test_the_record_of_the_run_has_them(found, trained):
+    checked = Run.open(trained / "run").verify()
+    assert (checked.state, checked.record.chain.lines[-1].change.command) == ("whole", "baseline")
+
+
 def test_their_scores_are_those_that_the_scorer_gives_to_their_files(found, trained):
     host = Run.open(trained / "run")._host
     for name, system in found["systems"].items():

@@ -58,7 +58,10 @@ class ResumableSFTTrainer(TrainerInternals):
         self._averages_late = world > 1 and job.spec.train.on_oom == "halve"
         self.adapter = [p for p in self.model.parameters() if p.requires_grad]
         self._trainable = sum(p.numel() for p in self.adapter)
-        self.store = CheckpointStore(checkpoints, job.spec.train.save_total_limit, expected_bytes(self._trainable))
+        given = getattr(job.checkpoints, "store", None)  # of a run, which records what is saved
+        own = given if isinstance(given, CheckpointStore) and given.root == checkpoints else None
+        self.store = own or CheckpointStore(checkpoints, job.spec.train.save_total_limit)
+        self.store.expected_bytes = max(self.store.expected_bytes, expected_bytes(self._trainable))
         self.scores = InterimScores(job)
         self.interrupted: str | None = None
         self.stopped_early = ""

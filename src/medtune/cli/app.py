@@ -28,6 +28,7 @@ from medtune.cli import (
     plugins,
     serve,
     train,
+    verify,
 )
 from medtune.cli.result_stream import ResultStream, print_result
 from medtune.errors import MedtuneError
@@ -61,6 +62,7 @@ for module in (
     adopt,
     export,
     folder,
+    verify,
     machine,
     importing,
     init,

@@ -1,6 +1,5 @@
-"""``medtune report`` and ``verify``: look at a finished run again, and prove that it is what was saved."""
+"""``medtune report``: look at a finished run again."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +14,8 @@ RunFolderArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run fold
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    for command in (report, verify):
-        app.command()(command)
+    """Add the command."""
+    app.command()(report)
 
 
 def report(
@@ -44,32 +42,3 @@ def report(
         print_json({"report": str(path), "shows_texts": shown})
     else:
         say(path)
-
-
-def verify(
-    run: RunFolderArgument,
-    plugins: Plugins = None,
-    as_json: AsJson = False,
-    traceback: Traceback = False,
-) -> None:
-    """Hold adapter and checkpoints against their manifests, byte for byte; exit code 4 when anything differs."""
-    from medtune.cli.console import print_json
-    from medtune.errors import UnsafeArtifactError
-    from medtune.workflow.run import Run
-
-    checked = Run.open(run, plugins=plugin_files(plugins)).verify()
-    damaged = [found for found in checked if found.problem]
-    sentence = f"run '{run}' is damaged: " + "; ".join(f"'{found.path}': {found.problem}" for found in damaged)
-    result = {"run": str(run), "whole": not damaged, "checked": [asdict(found) for found in checked]}
-    code = UnsafeArtifactError.exit_code
-    if as_json:
-        error = {"type": "DamagedArtifactError", "message": sentence, "exit_code": code}
-        print_json(result | ({"error": error} if damaged else {}))
-    else:
-        for found in checked:
-            say(f"{found.path:<28} {found.problem or f'whole, {found.files} files'}")
-        if not checked:
-            say("nothing is saved yet")
-    if damaged:
-        say(f"medtune: {sentence}", err=True)
-        raise typer.Exit(code)

@@ -24,6 +24,7 @@ from medtune.errors.plugins import (
 from medtune.errors.root import MedtuneError
 from medtune.errors.run import (
     NonFiniteLossError,
+    NotReproducedError,
     OutOfMemoryError,
     ProcessBusyError,
     RunIdleError,
@@ -58,6 +59,7 @@ __all__ = [
     "Mistake",
     "NetworkRefusedError",
     "NonFiniteLossError",
+    "NotReproducedError",
     "OutOfMemoryError",
     "PluginClashError",
     "PluginContractError",

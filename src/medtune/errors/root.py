@@ -38,6 +38,7 @@ MedtuneError
 │   └── DiskFullError
 ├── NonFiniteLossError (exit 7)
 ├── OutOfMemoryError (exit 8)
+├── NotReproducedError (exit 9)
 └── RunInterruptedError (exit 75)
 
 Each class takes the facts, builds its own sentence and keeps the facts as attributes. No error repeats a row's text:

@@ -7,6 +7,7 @@ from medtune.errors.root import MedtuneError
 
 __all__ = [
     "NonFiniteLossError",
+    "NotReproducedError",
     "OutOfMemoryError",
     "ProcessBusyError",
     "RunIdleError",
@@ -44,6 +45,17 @@ class RunIdleError(MedtuneError):
     def __init__(self, path: str) -> None:
         self.path = path
         super().__init__(f"no process trains run '{path}', so there is nothing to cancel; check the path")
+
+
+class NotReproducedError(MedtuneError):
+    """A run that was done again gave something else; ``differs`` names the parts."""
+
+    exit_code = 9
+
+    def __init__(self, path: str, differs: Sequence[str]) -> None:
+        self.path, self.differs = path, tuple(differs)
+        instead = "compare packages and machine, which are named first"
+        super().__init__(f"run '{path}' did not come out equal: {', '.join(self.differs)} differ; {instead}")
 
 
 class NonFiniteLossError(MedtuneError):

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 from medtune.errors import DamagedArtifactError, StorageError
 from medtune.machine.owner_only import make_folder
 from medtune.runs.durable import attempt, replace_file
+from medtune.runs.record.tree import RECORD, SIGNATURES
 from medtune.specs.bounded import BoundsError, json_file
 
 __all__ = ["STATES", "RunFolder", "State"]
@@ -98,11 +99,13 @@ class RunFolder:
 
         Raises:
             StorageError: this is no run folder, or its record cannot be read.
-            DamagedArtifactError: the record is not one that medtune wrote.
+            DamagedArtifactError: the record is not one that medtune wrote, or gone from a run.
         """
         try:
             record = json_file(self.record_path)
         except (FileNotFoundError, NotADirectoryError):
+            if _was_run(self.path):
+                raise DamagedArtifactError(str(self.path), "run.json", "is missing") from None
             raise StorageError(f"'{self.path}' is not a run folder: it has no run.json") from None
         except OSError as error:
             raise StorageError(f"'{self.record_path}' cannot be read: {error.strerror}") from error
@@ -122,6 +125,14 @@ class RunFolder:
         sealed = {**record, _SEAL: _digest(record)}
         content = json.dumps(sealed, indent=1, allow_nan=False) + "\n"
         replace_file(self.record_path, content.encode(), "the run record")
+
+
+def _was_run(path: Path) -> bool:
+    """Whether a folder holds signatures of a run, or a record of its ``run.json``."""
+    try:
+        return (path / SIGNATURES).exists() or b'"run.json":[' in (path / RECORD).read_bytes()
+    except OSError:
+        return False
 
 
 def _digest(record: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from medtune.errors import DamagedArtifactError
 from medtune.runs.durable import sync_directory, sync_file
 from medtune.specs.bounded import BoundsError, bounded_bytes, json_value
 
-__all__ = ["MANIFEST", "file_digest", "read_manifest", "seal_folder", "verify_folder"]
+__all__ = ["MANIFEST", "file_digest", "forget_cached_pages", "read_manifest", "seal_folder", "verify_folder"]
 
 MANIFEST = "MANIFEST.json"
 """Name of the list, written after all other files of a folder."""
@@ -46,12 +46,15 @@ def seal_folder(folder: Path, facts: Mapping[str, Any]) -> None:
         sync_directory(parent)
 
 
-def verify_folder(folder: Path, facts: Mapping[str, Any] | None = None) -> None:
+def verify_folder(
+    folder: Path, facts: Mapping[str, Any] | None = None, digest: Callable[[Path], str] | None = None
+) -> None:
     """Check that ``folder`` holds exactly what its manifest lists, byte for byte.
 
     Args:
         folder: a folder that ``seal_folder`` finished.
         facts: facts that its manifest must state, such as the step that the folder's name promises.
+        digest: gives the SHA-256 of a file, where it was hashed already.
 
     Raises:
         DamagedArtifactError: naming the first file that is missing, changed, or not listed.
@@ -65,7 +68,7 @@ def verify_folder(folder: Path, facts: Mapping[str, Any] | None = None) -> None:
     for name in sorted(present - set(listed)):
         raise DamagedArtifactError(str(folder), name, "is not in the manifest")
     for name in sorted(listed):
-        _verify_file(folder, name, listed[name], present)
+        _verify_file(folder, name, listed[name], present, digest or file_digest)
 
 
 def read_manifest(folder: Path) -> Mapping[str, Any]:
@@ -95,7 +98,21 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _verify_file(folder: Path, name: str, entry: Mapping[str, Any], present: set[str]) -> None:
+def forget_cached_pages(folder: Path) -> None:
+    """Ask the system to drop its copy of the files, so that the next read comes from the device."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for path in (entry for entry in folder.rglob("*") if entry.is_file()):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+def _verify_file(
+    folder: Path, name: str, entry: Mapping[str, Any], present: set[str], digest: Callable[[Path], str]
+) -> None:
     if name not in present:
         raise DamagedArtifactError(str(folder), name, "is missing")
     path = folder / name
@@ -103,7 +120,7 @@ def _verify_file(folder: Path, name: str, entry: Mapping[str, Any], present: set
         size = path.stat().st_size
         if size != entry["bytes"]:
             raise DamagedArtifactError(str(folder), name, f"has {size} bytes instead of {entry['bytes']}")
-        if file_digest(path) != entry["sha256"]:
+        if digest(path) != entry["sha256"]:
             raise DamagedArtifactError(str(folder), name, "was changed: its SHA-256 differs")
     except OSError as error:
         raise DamagedArtifactError(str(folder), name, f"cannot be read ({error.strerror})") from error

@@ -1,7 +1,6 @@
 """Checkpoints that are complete or absent: staged, sealed, renamed, and verified before older ones go."""
 
 import contextlib
-import os
 import re
 import shutil
 import time
@@ -10,24 +9,31 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medtune.errors import DamagedArtifactError, UnsafeArtifactError, WriteFailedError
 from medtune.machine.owner_only import make_folder, own_folder_beside, refuse_link_out
 from medtune.runs.durable import Pause, attempt, require_space, sync_directory
-from medtune.runs.manifest import read_manifest, seal_folder, verify_folder
+from medtune.runs.manifest import MANIFEST, file_digest, forget_cached_pages, read_manifest, seal_folder, verify_folder
+
+if TYPE_CHECKING:
+    from medtune.runs.record.recording import Recording
 
 __all__ = [
     "PICKLE_SUFFIXES",
     "Checkpoint",
     "CheckpointStore",
     "PassedOver",
+    "Promise",
     "WriteFolder",
     "publish",
 ]
 
 WriteFolder = Callable[[Path], None]
 """Writes files into the empty folder it gets; may be called again in a fresh folder after a passing error."""
+
+Promise = Callable[[str], None]
+"""Takes the hash of a folder's manifest just before the folder is renamed into place."""
 
 _NAME = re.compile(r"step-(\d{6,})")
 _STAGING, _REPLACED, _DISCARDED = ".staging-", ".replaced-", ".discarded-"
@@ -59,10 +65,19 @@ class CheckpointStore:
         keep: checkpoints kept; older ones go after a newer one has been read back from the device and verified.
         expected_bytes: size of a checkpoint before the first is known, for the check of free space.
         pause: waits between two attempts of a failed write.
+        witness: the record of the run, which is told before a checkpoint is renamed into place and after.
     """
 
-    def __init__(self, root: Path, keep: int, expected_bytes: int = 0, pause: Pause = time.sleep) -> None:
-        self.root, self.keep, self.expected_bytes, self._pause = root, keep, expected_bytes, pause
+    def __init__(
+        self,
+        root: Path,
+        keep: int,
+        expected_bytes: int = 0,
+        pause: Pause = time.sleep,
+        witness: "Recording | None" = None,
+    ) -> None:
+        self.root, self.keep, self.expected_bytes = root, keep, expected_bytes
+        self._pause, self._witness = pause, witness
         self.pinned: int | None = None
         """Step whose checkpoint stays, besides the ``keep`` newest ones."""
         self._rotation: Future[None] | None = None
@@ -78,11 +93,14 @@ class CheckpointStore:
         target = self.path_of(step)
         attempt(self._clear_leftovers, "a checkpoint", self.root, self._pause)
         require_space(self.root, self.expected_bytes)
-        publish(target, write, {"step": step}, self._pause)
+        promise = None if self._witness is None else self._witness.promise_for(f"{self.root.name}/{target.name}")
+        publish(target, write, {"step": step}, self._pause, promise)
         self.expected_bytes = max(self.expected_bytes, _folder_bytes(target))
         rotation = ThreadPoolExecutor(1, "medtune-rotation")
         self._rotation = rotation.submit(self._rotate, step)
         rotation.shutdown(wait=False)
+        if self._witness is not None:
+            self._witness.keep(f"{self.root.name}/", "log.jsonl", "run.json")
         return target
 
     def settle(self) -> None:
@@ -100,8 +118,14 @@ class CheckpointStore:
         """Step of the newest checkpoint, unverified; None without one."""
         return max((step for step, _path in self._steps()), default=None)
 
-    def newest_whole(self) -> tuple[Checkpoint | None, list[PassedOver]]:
-        """Return the newest checkpoint that verifies, and the newer ones that do not; needs the run's lock."""
+    def newest_whole(
+        self, is_own: Callable[[Path], bool] = lambda _path: True
+    ) -> tuple[Checkpoint | None, list[PassedOver]]:
+        """Return the newest checkpoint that verifies, and the newer ones that do not; needs the run's lock.
+
+        Args:
+            is_own: whether a checkpoint is one that this run saved.
+        """
         self.settle()
         attempt(self._restore_replaced, "a checkpoint", self.root, self._pause)
         passed: list[PassedOver] = []
@@ -111,14 +135,16 @@ class CheckpointStore:
             except DamagedArtifactError as error:
                 passed.append(PassedOver(path, f"file '{error.file}' {error.reason}"))
             else:
-                return Checkpoint(path, step), passed
+                if is_own(path):
+                    return Checkpoint(path, step), passed
+                passed.append(PassedOver(path, f"file '{MANIFEST}' is not the one that the run recorded"))
         return None, passed
 
     @staticmethod
-    def verify(path: Path) -> None:
+    def verify(path: Path, digest: Callable[[Path], str] | None = None) -> None:
         """Raise DamagedArtifactError, naming the file, unless the checkpoint is what was saved under its name."""
         named = _NAME.fullmatch(path.name)
-        verify_folder(path, {"step": int(named[1])} if named else None)
+        verify_folder(path, {"step": int(named[1])} if named else None, digest)
 
     def _rotate(self, newest: int) -> None:
         """Delete what the checkpoint of step ``newest`` makes superfluous, once it was read back intact.
@@ -131,7 +157,7 @@ class CheckpointStore:
         if not surplus:
             return
         path = self.path_of(newest)
-        _forget_cached_pages(path)
+        forget_cached_pages(path)
         try:
             self.verify(path)
         except DamagedArtifactError as error:
@@ -161,7 +187,11 @@ class CheckpointStore:
 
 
 def publish(
-    target: Path, write: WriteFolder, facts: Mapping[str, Any] | None = None, pause: Pause = time.sleep
+    target: Path,
+    write: WriteFolder,
+    facts: Mapping[str, Any] | None = None,
+    pause: Pause = time.sleep,
+    promise: Promise | None = None,
 ) -> Path:
     """Write the folder ``target`` so that it is there whole, with its manifest, or not there.
 
@@ -171,11 +201,11 @@ def publish(
         WriteFailedError: the system refused a write; the existing folder still stands.
         UnsafeArtifactError: ``write`` left a file that may be a pickle.
     """
-    attempt(lambda: _publish_once(target, write, facts or {}), f"folder '{target.name}'", target, pause)
+    attempt(lambda: _publish_once(target, write, facts or {}, promise), f"folder '{target.name}'", target, pause)
     return target
 
 
-def _publish_once(target: Path, write: WriteFolder, facts: Mapping[str, Any]) -> None:
+def _publish_once(target: Path, write: WriteFolder, facts: Mapping[str, Any], promise: Promise | None) -> None:
     make_folder(target.parent)
     refuse_link_out(target)
     _restore(target)
@@ -186,6 +216,8 @@ def _publish_once(target: Path, write: WriteFolder, facts: Mapping[str, Any]) ->
         write(staging)
         _refuse_pickles(staging)
         seal_folder(staging, facts)
+        if promise is not None:
+            promise(file_digest(staging / MANIFEST))
         _swap_in(staging, target)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -251,15 +283,3 @@ def _refuse_pickles(folder: Path) -> None:
 
 def _folder_bytes(folder: Path) -> int:
     return sum(entry["bytes"] for entry in read_manifest(folder)["files"].values())
-
-
-def _forget_cached_pages(folder: Path) -> None:
-    """Ask the system to drop its copy of the files, so that the next read comes from the device."""
-    if not hasattr(os, "posix_fadvise"):
-        return
-    for path in (entry for entry in folder.rglob("*") if entry.is_file()):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import MedtuneError
+from medtune.runs.folder import RunFolder
 from medtune.runs.manifest import verify_folder
 from medtune.runs.store import CheckpointStore
+from medtune.runs.verification import verify_all
 from medtune.testing.faults import Fault, FaultLab, Outcome
 
 __all__ = ["WRITE_ERRORS", "Prepare", "Series", "Tally", "damage_newest"]
@@ -88,7 +90,9 @@ class Series:
             for fault in faults:
                 with self._fresh() as folder:
                     self._run(folder, fault)
-                    tally.count(self._problem(folder, f"{fault.kind} at event {at}"))
+                    where = f"{fault.kind} at event {at}"
+                    damaged = None if self._prepare else _damaged(folder, where)  # what was prepared may be damaged
+                    tally.count(damaged or self._problem(folder, where))
         return tally
 
     def kill_at_random(self, trials: int, seed: int = 0) -> Tally:
@@ -166,7 +170,7 @@ class Series:
             verify_folder(folder / "run" / "adapter")
         except MedtuneError as error:
             return f"{where}: {error}"
-        return None
+        return _damaged(folder, f"{where}, resumed", state="whole")
 
 
 def damage_newest(template: Path, file: str = "state-00.safetensors") -> Prepare:
@@ -198,6 +202,17 @@ def _unloadable(folder: Path, where: str) -> str | None:
         except MedtuneError as error:
             return f"{where}: {error}"
     return None
+
+
+def _damaged(folder: Path, where: str, state: str = "interrupted") -> str | None:
+    """Return a problem when a run does not verify; after a kill its record may lag behind what was written."""
+    if not RunFolder(folder / "run").exists:
+        return None
+    try:
+        found = verify_all(RunFolder(folder / "run"))
+    except MedtuneError as error:
+        return f"{where}: {error}"
+    return None if found.state in ("whole", state) else f"{where}: {found.sentence}"
 
 
 def _undurable(outcome: Outcome, folder: Path, where: str) -> str | None:

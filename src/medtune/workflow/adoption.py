@@ -22,8 +22,10 @@ from medtune.plugins.host import PluginHost, host_of
 from medtune.runs.adapter_files import CONFIG, read_json
 from medtune.runs.base_fingerprint import base_fingerprint
 from medtune.runs.durable import attempt
+from medtune.runs.folder import RunFolder
 from medtune.runs.foreign_adapter import ForeignAdapter, read_foreign, write_own
 from medtune.runs.lock import RunLock
+from medtune.runs.record.recording import Recording
 from medtune.specs import ModelSpec, RunSpec
 from medtune.specs.bounded import BoundsError, bounded_text, json_file
 from medtune.workflow.base_identity import identity_of
@@ -31,6 +33,7 @@ from medtune.workflow.kept_adapter import keep_adapter, write_beside
 from medtune.workflow.kept_answers import AnswerFiles, questions_of
 from medtune.workflow.locked import begin, record_of
 from medtune.workflow.run import Run
+from medtune.workflow.run_record import begin_record, keeps_record, made_with, run_id_of, training_recorded
 from medtune.workflow.saved_adapter import probe
 from medtune.workflow.scoring import assess, scores_table
 from medtune.workflow.settled_tasks import settled
@@ -73,13 +76,17 @@ def adopt(
     begin(spec)
     host = host_of(plugins, spec.plugins).require(spec.plugins)
     with reading_with(host), RunLock(Path(spec.output_dir)):
-        asked = RunRequest(spec, host, make_plan(spec, host))
-        return _adopted(asked if on_stage is None else replace(asked, on_stage=on_stage), Path(adapter))
+        if RunFolder(spec.output_dir).exists:
+            raise SpecError(f"'{spec.output_dir}' already holds a run; choose another output_dir")
+        record = Recording(Path(spec.output_dir), "adopt")
+        asked = RunRequest(
+            spec, host, make_plan(spec, host), run_id=run_id_of(RunFolder(spec.output_dir)), record=record
+        )
+        with training_recorded(asked):
+            return _adopted(asked if on_stage is None else replace(asked, on_stage=on_stage), Path(adapter))
 
 
 def _adopted(asked: RunRequest, adapter: Path) -> Run:
-    if asked.folder.exists:
-        raise SpecError(f"'{asked.folder.path}' already holds a run; choose another output_dir")
     if asked.spec.data.canaries.count:
         raise SpecError(
             "data.canaries plants secrets among the rows of a training, and an adopted adapter is trained already; leave it out"
@@ -181,11 +188,14 @@ def _open_record(asked: RunRequest, foreign: ForeignAdapter, examples: list[Exam
     spec, folder = asked.spec, asked.folder
     encoder = encoder_of(spec, tokenizer)
     prints = {"prompt_contract": encoder.fingerprint, "model": base_fingerprint(spec.model)}
+    begin_record(asked)
     folder.create(asked.spec_values, asked.plan.to_json(), prints)
+    folder.update(None, run_id=asked.run_id, **keeps_record(asked))
     folder.update(base=identity_of(spec.model), given_rows=None, adopted=dict(foreign.told))
     folder.update(scored=questions_of(spec, examples))
     if asked.pins is not None:
         folder.update(commits=list(asked.pins))
+    asked.keep("run.json", facts=made_with(folder.read()))
 
 
 def _take(asked: RunRequest, foreign: ForeignAdapter, tokenizer: Any) -> None:

@@ -17,12 +17,14 @@ class RunCheckpoints:
     def __init__(self, state: RunState) -> None:
         spec, trainable = state.asked.spec, state.plan.trainable_parameters
         size = 0 if trainable is None else expected_bytes(trainable)
-        self._store = CheckpointStore(state.asked.folder.checkpoints_dir, spec.train.save_total_limit, size)
+        self.store = CheckpointStore(
+            state.asked.folder.checkpoints_dir, spec.train.save_total_limit, size, witness=state.asked.record
+        )
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
         """Make the checkpoint of ``step`` durable, on the first process."""
-        return self._store.save(step, write) if is_first_rank() else self._store.path_of(step)
+        return self.store.save(step, write) if is_first_rank() else self.store.path_of(step)
 
     def settle(self) -> None:
         """Wait until the last one was verified and older ones are gone."""
-        self._store.settle()
+        self.store.settle()

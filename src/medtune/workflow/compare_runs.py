@@ -21,6 +21,7 @@ from medtune.plugins.contracts import Prediction, Task
 from medtune.plugins.host import PluginHost
 from medtune.runs.durable import replace_file
 from medtune.runs.folder import RunFolder
+from medtune.runs.record.recording import recorded_around
 from medtune.specs.bounded import json_file
 from medtune.workflow.kept_answers import AnswerFiles
 from medtune.workflow.run import Run
@@ -69,7 +70,8 @@ def write_page(result: Mapping[str, Any], path: Path) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    replace_file(path, html_page(result).encode(), "the comparison")
+    with recorded_around(path, "compare"):
+        replace_file(path, html_page(result).encode(), "the comparison")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from medtune.evaluation.comparison import compare
 from medtune.plugins.contracts import Loaded
 from medtune.plugins.host import PluginHost
 from medtune.runs.folder import RunFolder
+from medtune.runs.record.recording import recorded
 from medtune.specs import RunSpec
 from medtune.workflow.given_rows import Rows, rows_again
 from medtune.workflow.kept_answers import AnswerFiles
@@ -49,6 +50,11 @@ class EvaluationRequest:
 
 def evaluate_run(asked: EvaluationRequest) -> dict[str, Any]:
     """Return what ``Run.evaluate`` returns."""
+    with recorded(asked.folder.path, "evaluate", (f"{asked.folder.evaluation_dir.name}/",)):
+        return _evaluated(asked)
+
+
+def _evaluated(asked: EvaluationRequest) -> dict[str, Any]:
     host, loaded = asked.host, asked.loaded
     changes = {} if asked.rows_per_source is None else {"rows_per_source": asked.rows_per_source}
     spec = asked.spec.model_copy_with(eval=asked.spec.eval.model_copy_with(**changes))

@@ -25,9 +25,11 @@ _CARD = "README.md"
 
 def keep_adapter(asked: RunRequest, write: Callable[[Path], None]) -> None:
     """Publish what ``write`` leaves in a folder as the run's adapter, and note its manifest in the record."""
-    publish(asked.folder.adapter_dir, write)
+    place = asked.folder.adapter_dir
+    publish(place, write, promise=None if asked.record is None else asked.record.promise_for(place.name))
     (asked.folder.evaluation_dir / AUDIT_FILE).unlink(missing_ok=True)  # it was of the adapter before
-    asked.folder.update(adapter={"manifest": file_digest(asked.folder.adapter_dir / MANIFEST)})
+    asked.folder.update(adapter={"manifest": file_digest(place / MANIFEST)})
+    asked.keep(f"{place.name}/", f"evaluation/{AUDIT_FILE}", "log.jsonl", "run.json")
 
 
 def keep_card(folder: RunFolder, audit: Mapping[str, Any]) -> None:

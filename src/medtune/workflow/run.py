@@ -1,7 +1,7 @@
 """A run folder opened for use: its figures, its adapter, scoring it again, talking to it."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,7 +14,6 @@ from medtune.plugins.contracts import Exported, GenerationRequest, Loaded, Messa
 from medtune.plugins.host import PluginHost, host_of
 from medtune.runs.folder import RunFolder
 from medtune.runs.lock import cancel_run
-from medtune.runs.log import RunLog
 from medtune.specs import RunSpec
 from medtune.workflow.given_rows import Rows
 from medtune.workflow.locked import lock_where
@@ -24,7 +23,7 @@ from medtune.workflow.settled_tasks import settled
 from medtune.workflow.turns import LOADING, one_at_a_time
 
 if TYPE_CHECKING:
-    from medtune.runs.verification import Checked
+    from medtune.runs.verification import Verification
     from medtune.workflow.answering import Answering
 
 __all__ = ["DEFAULT_NEW_TOKENS", "Run"]
@@ -202,18 +201,27 @@ class Run:
             show_texts: whether sampled inputs and answers are shown, which may be patients' texts; None is as the run's
                 spec says (``eval.show_texts``, by default not).
         """
-        from medtune.export.report import write_report
-        from medtune.workflow.scoring import compare_kept
+        from medtune.workflow.reporting import report_run
 
-        kept = compare_kept(self._folder.evaluation_dir, self._host.all("task"), self.spec.seed)
-        record = {**self._record, "comparison": kept.to_json() if kept is not None else {}}
-        return write_report(self.path, record=record, log=RunLog(self._folder.log_path).read(), show_texts=show_texts)
+        return report_run(self._folder, self._record, self._host, seed=self.spec.seed, show_texts=show_texts)
 
-    def verify(self) -> "list[Checked]":
-        """Hold the adapter and every checkpoint against their manifests, SHA-256 by SHA-256."""
-        from medtune.runs.verification import verify_run
+    def verify(self, key: str | Path | None = None) -> "Verification":
+        """Hold every file against manifests and record, and with a public ``key`` those against what its owner signed."""
+        from medtune.runs.verification import verify_all
 
-        return verify_run(self._folder)
+        return verify_all(self._folder, key)
+
+    def sign(self, key: str | Path, ask: Callable[[], str] | None = None) -> dict[str, Any]:
+        """Sign the run as it is with a private key, once it verifies; ``ask`` is called for the key's passphrase."""
+        from medtune.runs.verification import sign_run
+
+        return sign_run(self._folder, Path(key), ask)
+
+    def reproduce(self, out: str | Path | None = None, **options: Any) -> dict[str, Any]:
+        """Do the run again in folder ``out`` and say what is equal; see ``medtune.workflow.reproduction.reproduce_run``."""
+        from medtune.workflow.reproduction import reproduce_run
+
+        return reproduce_run(self, None if out is None else Path(out), **options)
 
     @one_at_a_time
     @with_readers
@@ -259,11 +267,7 @@ class Run:
         chat: bool = False,
         folder: str | Path | None = None,
     ) -> dict[str, dict[str, dict[str, float]]]:
-        """Run tasks of lm-evaluation-harness; see ``medtune.evaluation.harness.run_harness``.
-
-        Returns:
-            ``tuned``, and with ``baseline`` also ``base``: task -> figure -> value.
-        """
+        """Run tasks of lm-evaluation-harness (``run_harness``): ``tuned``, with ``baseline`` also ``base``, figures by task."""
         from medtune.evaluation.harness import run_harness
 
         run = partial(

@@ -13,6 +13,7 @@ from medtune.plugins.host import PluginHost
 from medtune.plugins.observers import Observers
 from medtune.plugins.plan import Plan
 from medtune.runs.folder import RunFolder, State
+from medtune.runs.record.recording import Recording
 from medtune.specs import RunSpec
 
 __all__ = ["RunRequest", "RunState", "Start", "Tell", "failure"]
@@ -48,6 +49,7 @@ class RunRequest:
         pins: which commit of each repository is read, as JSON values.
         observers: counts their failures.
         run_id: of this run, the same when it goes on; made when it is begun.
+        record: where it is recorded what the run writes; None for what is none.
         cancels: each says whether somebody asked to cancel the run; called after every update and between stages.
     """
 
@@ -63,6 +65,7 @@ class RunRequest:
     pins: tuple[Mapping[str, Any], ...] | None = None
     observers: Observers = field(default_factory=Observers)
     run_id: str = ""
+    record: Recording | None = None
     cancels: tuple[Callable[[], bool], ...] = ()
 
     @property
@@ -83,6 +86,11 @@ class RunRequest:
         """Change the record, where there is one, from the first rank."""
         if is_first_rank() and self.folder.exists:
             self.folder.update(state, **facts)
+
+    def keep(self, *names: str, facts: Mapping[str, Any] | None = None) -> None:
+        """Record what was written so far of these files, each a name or a folder with "/" behind it."""
+        if self.record is not None:
+            self.record.keep(*names, facts=facts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
 """One training run from rows to report: its stages in order, and what becomes of it when it is stopped or fails."""
 
 from dataclasses import replace
-from uuid import uuid4
 
 from medtune.errors import RunInterruptedError
 from medtune.machine.hardware import first_rank_says, is_first_rank
+from medtune.runs.record.recording import Recording
 from medtune.runs.signals import StopNow, StopRequest
 from medtune.runs.store import CheckpointStore
 from medtune.workflow.locked import with_refusals
 from medtune.workflow.run import Run
+from medtune.workflow.run_record import RECORD_KEY, keeps_record, run_id_of, training_recorded
 from medtune.workflow.stages.again import again
 from medtune.workflow.stages.fetch import fetch, pin
 from medtune.workflow.stages.fit import fit
@@ -24,11 +25,22 @@ def train(asked: RunRequest) -> Run:
     """Do what is left of the run, whose lock the caller holds; failures are told to the plugins and kept."""
     require_own_checkpoint(asked)
     asked = pin(asked)
-    if first_rank_says(is_first_rank() and is_finished(asked)):
-        if is_first_rank():
-            again(asked)
-        return Run.open(asked.folder.path, plugins=asked.host)
-    asked = replace(asked, run_id=first_rank_says(_run_id(asked) if is_first_rank() else ""))
+    finished = first_rank_says(is_first_rank() and is_finished(asked))
+    run_id = first_rank_says(run_id_of(asked.folder) if is_first_rank() else "")
+    asked = replace(asked, run_id=run_id, record=Recording(asked.folder.path, "train"))
+    with training_recorded(asked):
+        return _done_again(asked) if finished else _done(asked)
+
+
+def _done_again(asked: RunRequest) -> Run:
+    if is_first_rank():
+        if asked.folder.read().get("run_id") != asked.run_id or RECORD_KEY not in asked.folder.read():
+            asked.folder.update(run_id=asked.run_id, **keeps_record(asked))
+        again(asked)
+    return Run.open(asked.folder.path, plugins=asked.host)
+
+
+def _done(asked: RunRequest) -> Run:
     try:
         asked.tell("run_started", spec=asked.spec, plan=asked.plan)
         _stages(asked)
@@ -39,12 +51,6 @@ def train(asked: RunRequest) -> Run:
     asked.tell("run_finished", run=run)
     _keep_failures(asked)
     return run
-
-
-def _run_id(asked: RunRequest) -> str:
-    """Return the id that the run began with, a new one for one that begins."""
-    kept = asked.folder.read().get("run_id") if asked.folder.exists else None
-    return kept if isinstance(kept, str) and kept else uuid4().hex
 
 
 def _stages(asked: RunRequest) -> None:
@@ -59,6 +65,7 @@ def _stages(asked: RunRequest) -> None:
                 loaded = load(state)
                 stop.check()
                 base = score_base(state, loaded)
+                asked.keep("evaluation/", "run.json")
                 stop.check()
             result = fit(state, loaded, lambda: stop.reason)
             step = result.steps

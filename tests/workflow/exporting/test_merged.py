@@ -50,6 +50,22 @@ def test_a_merged_model_is_proved_by_plain_transformers(trained, tmp_path):
     assert stat.S_IMODE((tmp_path / "out" / "export.json").stat().st_mode) == 0o600
 
 
+def test_an_export_names_the_state_of_its_run_and_verifies_on_its_own(trained, tmp_path, capsys):
+    run = trained()
+    exported = run.export("merged", tmp_path / "out", prove=False)
+    run.export("merged", prove=False)
+    assert run.verify().state == "whole"
+    assert "export/merged/export.json" in run.verify().record.chain.files
+    assert command(["verify", str(exported.path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    line = run.verify().record.chain.lines[found["of"]["line"] - 1]
+    assert (found["whole"], found["of"]["root"], found["of"]["head"]) == (True, line.root, line.digest)
+    (exported.path / "config.json").write_text("{}")
+    assert command(["verify", str(exported.path)]) == 4
+    assert "'config.json' has 2 bytes instead of" in capsys.readouterr().err
+    assert command(["verify", str(exported.path), "--key", "key.pub"]) == 2
+
+
 def test_an_adapter_whose_base_is_named_by_a_relative_path_is_proved_from_any_folder(base, rows, tmp_path, monkeypatch):
     shutil.copytree(base, tmp_path / "near")
     monkeypatch.chdir(tmp_path)

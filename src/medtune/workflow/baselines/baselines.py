@@ -13,6 +13,7 @@ from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import Example, Prediction, Task
 from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.runs.manifest import file_digest
+from medtune.runs.record.recording import recorded
 from medtune.specs.bounded import json_file
 from medtune.workflow.baselines.published import published_beside
 from medtune.workflow.baselines.request import BaselineRequest, SharedRows, shared_rows
@@ -50,6 +51,11 @@ def run_baselines(request: BaselineRequest) -> dict[str, Any]:
         SpecError: a baseline cannot be made so.
     """
     check_adapter(request.folder, request.record, request.spec)
+    with recorded(request.folder.path, "baseline", (f"{request.folder.evaluation_dir.name}/",)):
+        return _scored(request)
+
+
+def _scored(request: BaselineRequest) -> dict[str, Any]:
     shared = shared_rows(request)
     tuned = _tuned(request, shared)
     kept = _kept(request.folder.evaluation_dir, file_digest(tuned.file))

@@ -25,6 +25,8 @@ from medtune.plugins.contracts import Exported, Exporter, ExportSource, Loaded
 from medtune.plugins.host import PluginHost
 from medtune.plugins.provenance import plugins_in_use
 from medtune.runs.folder import RunFolder
+from medtune.runs.record.chain import read_chain
+from medtune.runs.record.recording import recorded_around
 from medtune.runs.store import publish
 from medtune.specs import RunSpec
 from medtune.version import __version__
@@ -95,7 +97,7 @@ def export_run(asked: ExportRequest) -> Exported:
     if check := getattr(exporter, "check", None):
         check(source, options)
     reference, tuned_scores = _ask(asked, source, encoder) if asked.prove else (None, None)
-    with _work_folder(target) as work:
+    with recorded_around(target, "export") as record, _work_folder(target) as work:
         _LOG.info("writing '%s'", asked.to)
         exported = exporter.export(source, work, options)
         proof = _prove(exported, work, source, reference) if reference is not None and exported.reader else {}
@@ -109,7 +111,8 @@ def export_run(asked: ExportRequest) -> Exported:
         if reference is not None and exported.facts.get("smoke"):
             write_text(work / "smoke.json", json.dumps(reference.smoke, indent=1, ensure_ascii=False))
         _describe(work, asked, source, exported, proof)
-        publish(place, lambda staging: _take(work, staging), {"state": state})
+        promise = None if record is None else record.promise_for(place.relative_to(record.folder.absolute()).as_posix())
+        publish(place, lambda staging: _take(work, staging), {"state": state}, promise=promise)
     exported = replace(exported, path=place, facts={**exported.facts, "proof": proof})
     if state == _REFUSED:
         raise RefusedExportError(asked.to, str(place), proof["problems"])
@@ -233,6 +236,7 @@ def _describe(
         "to": asked.to,
         "state": exported.state,
         "run": asked.folder.path.name,
+        "record": _record_of(asked.folder.path),
         "base": {"name": model.label, "repository": model.repository, "commit": model.commit},
         "adapter": asked.record.get("adapter", {}),
         "precision": exported.precision,
@@ -244,6 +248,14 @@ def _describe(
     }
     write_text(work / EXPORT_FILE, json.dumps(values, indent=1, sort_keys=True) + "\n")
     write_export_card(work / "README.md", source, values)
+
+
+def _record_of(folder: Path) -> dict[str, Any] | None:
+    """Return which run, in which state of its record, an artifact is of; None where it keeps none."""
+    chain = read_chain(folder)
+    if chain is None:
+        return None
+    return {"run_id": chain.run_id, "line": chain.lines[-1].number + 1, "head": chain.head, "root": chain.root}
 
 
 def _take(work: Path, staging: Path) -> None:

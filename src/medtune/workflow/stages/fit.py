@@ -1,12 +1,13 @@
 """Stage three: the trainer fits the adapter, which is then kept in the run folder."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medtune.data.prepare import trained_examples
-from medtune.errors import PluginError, RunInterruptedError
+from medtune.errors import MedtuneError, PluginError, RunInterruptedError
 from medtune.machine.hardware import is_first_rank, seed_all, world_size
 from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Example, Job, Loaded, Trainer, TrainResult
@@ -39,7 +40,12 @@ def fit(state: RunState, loaded: Loaded, stop_reason: StopReason) -> TrainResult
     asked.note("running", error=None)
     seed_all(asked.spec.seed)
     trainer: Trainer = asked.host.find("trainer", asked.spec.train.backend)
-    result = trainer.fit(job)
+    try:
+        result = trainer.fit(job)
+    except BaseException:
+        with contextlib.suppress(MedtuneError):  # the error itself is the one that matters
+            checkpoints.settle()  # else older checkpoints would go after the record was closed
+        raise
     checkpoints.settle()
     if result.interrupted:
         asked.note("interrupted")

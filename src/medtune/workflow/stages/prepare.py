@@ -9,7 +9,7 @@ from medtune.data.base.inspection import inspect_base
 from medtune.data.prepare import Prepared, encoder_of
 from medtune.data.prepare import prepare as prepare_rows
 from medtune.data.tokenizer import load_tokenizer
-from medtune.errors import SpecError
+from medtune.errors import DamagedArtifactError, SpecError
 from medtune.machine.disk_room import bytes_to_keep
 from medtune.machine.hardware import first_rank_says, is_first_rank
 from medtune.planning.counting import size_of
@@ -19,14 +19,15 @@ from medtune.runs.base_fingerprint import base_fingerprint, fingerprint_as
 from medtune.runs.changes import refuse_changes
 from medtune.runs.durable import require_space
 from medtune.runs.log import RunLog
-from medtune.runs.manifest import read_manifest
+from medtune.runs.manifest import MANIFEST, read_manifest
 from medtune.runs.store import CheckpointStore
 from medtune.workflow.base_identity import identity_of
-from medtune.workflow.canary_file import keep_canaries
+from medtune.workflow.canary_file import CANARY_FILE, keep_canaries
 from medtune.workflow.given_rows import keep_rows
 from medtune.workflow.locked import record_of
 from medtune.workflow.overlap_file import keep_overlap
 from medtune.workflow.row_checks import RowChecks
+from medtune.workflow.run_record import begin_record, is_own_checkpoint, keeps_record, made_with
 from medtune.workflow.scoring import require_choice
 from medtune.workflow.settled_tasks import settled
 from medtune.workflow.state import RunRequest, RunState, Start
@@ -83,6 +84,15 @@ def prepare(asked: RunRequest) -> RunState:
     if is_first_rank():
         keep_overlap(asked.folder.overlap_path, prepared.overlap)
         keep_canaries(asked.folder.path, asked.spec)
+    asked.keep(
+        "run.json",
+        "log.jsonl",
+        "given-rows.jsonl",
+        CANARY_FILE,
+        "overlap.jsonl",
+        "quarantine.jsonl",
+        facts=_facts(asked),
+    )
     _require_space(asked, plan, resuming=start.checkpoint is not None)
     return replace(state, start=start)
 
@@ -118,6 +128,7 @@ def _open_record(asked: RunRequest, plan: Plan, prepared: Prepared, tokenizer: A
         "model": base_fingerprint(asked.spec.model),
     }
     if not folder.exists:
+        begin_record(asked)
         folder.create(asked.spec_values, plan.to_json(), prints)
         folder.update(**_identities(asked), locked=record_of({}))
         if asked.pins is not None:
@@ -127,7 +138,7 @@ def _open_record(asked: RunRequest, plan: Plan, prepared: Prepared, tokenizer: A
     prints["model"] = fingerprint_as(record["fingerprints"].get("model", ""), asked.spec.model)
     refuse_changes(str(folder.path), record, asked.spec_values, prints)
     folder.update(plan=plan.to_json(), **_identities(asked), locked=record_of(record))
-    start = _newest(asked) if asked.resume == "auto" else _chosen(Path(asked.resume))
+    start = _newest(asked) if asked.resume == "auto" else _chosen(asked, Path(asked.resume))
     RunLog(folder.log_path).keep_until(start.step)
     return start
 
@@ -135,21 +146,28 @@ def _open_record(asked: RunRequest, plan: Plan, prepared: Prepared, tokenizer: A
 def _identities(asked: RunRequest) -> dict[str, Any]:
     """Return what the record keeps of the run's id, of the base, and of rows that were given in Python."""
     given = None if asked.rows is None else keep_rows(asked.folder.path, asked.rows)
-    return {"base": identity_of(asked.spec.model), "given_rows": given, "run_id": asked.run_id}
+    return {"base": identity_of(asked.spec.model), "given_rows": given, "run_id": asked.run_id, **keeps_record(asked)}
+
+
+def _facts(asked: RunRequest) -> dict[str, Any]:
+    """Return what the run is made with; on the first process, which alone records it."""
+    return made_with(asked.folder.read()) if is_first_rank() else {}
 
 
 def _newest(asked: RunRequest) -> Start:
     store = CheckpointStore(asked.folder.checkpoints_dir, asked.spec.train.save_total_limit)
-    newest, passed_over = store.newest_whole()
+    newest, passed_over = store.newest_whole(lambda path: is_own_checkpoint(asked, path))
     asked.folder.update(passed_over=[{"path": p.path.name, "reason": p.reason} for p in passed_over])
     for passed in passed_over:
         asked.on_stage(f"passing over checkpoint '{passed.path.name}': {passed.reason}")
     return Start(newest.path, newest.step) if newest else Start()
 
 
-def _chosen(checkpoint: Path) -> Start:
-    """Start from the checkpoint that the user named, once it is whole."""
+def _chosen(asked: RunRequest, checkpoint: Path) -> Start:
+    """Start from the checkpoint that the user named, once it is whole, and the run's own."""
     CheckpointStore.verify(checkpoint)
+    if not is_own_checkpoint(asked, checkpoint):
+        raise DamagedArtifactError(str(checkpoint), MANIFEST, "is not the one that the run recorded")
     return Start(checkpoint, int(read_manifest(checkpoint)["facts"]["step"]))
 
 

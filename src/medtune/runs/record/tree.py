@@ -1,0 +1,118 @@
+"""The files of a run folder and the one hash over all of them.
+
+The root is a Merkle root as in RFC 6962, section 2.1: leaves and inner nodes are hashed with different first bytes, so that
+neither can be taken for the other.
+"""
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medtune.runs.manifest import file_digest
+
+__all__ = ["RECORD", "SIGNATURES", "Entry", "Files", "canonical", "files_of", "measured", "root_of"]
+
+RECORD = "record.jsonl"
+"""Name of the record; it states the root, so it is no leaf."""
+SIGNATURES = "signature.json"
+
+_VOLATILE = re.compile(r"\.+(lock|lock-owner\.json|cancel\.json|record\.lock|writing-[0-9a-f]+\.(jsonl|lock))(\..*)?")
+"""Locks, requests to cancel and marks of writers, with their staged copies: they come and go with processes."""
+_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Size and SHA-256 of a file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What lies in a folder.
+
+    Attributes:
+        regular: name, with forward slashes -> what is known of the file.
+        odd: name -> what it is instead of a file or folder: such things are never opened.
+    """
+
+    regular: Mapping[str, Any]
+    odd: Mapping[str, str]
+
+
+def canonical(value: Any) -> bytes:
+    """Return JSON values in the one form that is hashed and signed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+
+
+def files_of(folder: Path) -> Files:
+    """Return all files below a folder but its record and what comes and goes with processes; links are not followed."""
+    regular, odd = dict[str, os.stat_result](), dict[str, str]()
+    waiting = [("", folder)]
+    while waiting:
+        above, place = waiting.pop()
+        for entry in _entries(place):
+            name = above + entry.name
+            if name == RECORD or _VOLATILE.fullmatch(name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((f"{name}/", place / entry.name))
+                continue
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # rotated away in this moment
+                continue
+            if stat.S_ISREG(found.st_mode):
+                regular[name] = found
+            else:
+                odd[name] = "a link" if entry.is_symlink() else "no regular file"
+    return Files(regular, odd)
+
+
+def measured(folder: Path, names: Iterable[str]) -> dict[str, Entry]:
+    """Return size and SHA-256 of files; one that is gone by now is left out."""
+    wanted = list(names)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = pool.map(lambda name: _entry(folder / name), wanted)
+        return {name: entry for name, entry in zip(wanted, found, strict=True) if entry is not None}
+
+
+def root_of(files: Mapping[str, Entry], facts: Mapping[str, Any]) -> str:
+    """Return the Merkle root over the facts and files of a run, each in the order of its name."""
+    leaves = [canonical(["fact", name, facts[name]]) for name in sorted(facts)]
+    leaves += [canonical(["file", name, files[name].bytes, files[name].sha256]) for name in sorted(files)]
+    return _root([hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves]).hex()
+
+
+def _root(level: Sequence[bytes]) -> bytes:
+    """Fold hashes pair by pair; an odd last one goes up as it is, which is RFC 6962's tree for any number of leaves."""
+    if not level:
+        return hashlib.sha256(b"").digest()
+    while len(level) > 1:
+        pairs = [hashlib.sha256(b"\x01" + level[at] + level[at + 1]).digest() for at in range(0, len(level) - 1, 2)]
+        level = [*pairs, level[-1]] if len(level) % 2 else pairs
+    return level[0]
+
+
+def _entries(place: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(place) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return []
+
+
+def _entry(path: Path) -> Entry | None:
+    try:
+        return Entry(path.stat().st_size, file_digest(path))
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,52 @@
+"""Proves that an export is what was written, and says of which run, in which state, it is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from medtune.errors import DamagedArtifactError, SpecError
+from medtune.runs.folder import RunFolder
+from medtune.runs.manifest import read_manifest, verify_folder
+from medtune.runs.record.checking import RecordCheck
+from medtune.runs.verification import Checked, Verification
+from medtune.workflow.exporting.export import EXPORT_FILE
+
+__all__ = ["VerifiedExport", "is_export", "verify_export"]
+
+
+class VerifiedExport(Verification):
+    """What was found of an export: its one sealed folder, and the state of the run that it names."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``verify --json`` prints."""
+        return {**super().to_json(), "export": self.run, "of": _named(Path(self.run))}
+
+
+def is_export(path: Path) -> bool:
+    """Whether a folder is an export and no run."""
+    return (path / EXPORT_FILE).is_file() and not RunFolder(path).exists
+
+
+def verify_export(path: Path, key: Path | None = None) -> VerifiedExport:
+    """Hold an export against its manifest; a signature is its run's.
+
+    Raises:
+        SpecError: a key was given.
+    """
+    if key is not None:
+        raise SpecError(f"'{path}' is an export, which its run's signature covers: verify the run with --key")
+    files = 0
+    try:
+        files = len(read_manifest(path)["files"])
+        verify_folder(path)
+        problem = ""
+    except DamagedArtifactError as error:
+        problem = f"file '{error.file}' {error.reason}"
+    return VerifiedExport(str(path), [Checked(".", files, problem)], RecordCheck())
+
+
+def _named(path: Path) -> Any:
+    try:
+        return json.loads((path / EXPORT_FILE).read_bytes()).get("record")
+    except (OSError, ValueError, AttributeError):
+        return None

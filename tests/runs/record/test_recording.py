@@ -1,0 +1,218 @@
+"""A command's own changes are recorded, nobody else's are, and what a killed one left is never taken for proved."""
+
+import pytest
+
+from medtune.errors import DamagedArtifactError
+from medtune.runs.folder import RunFolder
+from medtune.runs.record.chain import read_chain
+from medtune.runs.record.recording import Recording, recorded, recorded_around
+from medtune.runs.record.writers import Mark, writers_in
+from medtune.runs.store import CheckpointStore, publish
+from medtune.runs.verification import verify_all
+from medtune.testing.recorded_run import recorded_run
+
+
+def verified(run):
+    return verify_all(RunFolder(run))
+
+
+def kinds(run):
+    return {problem.file: problem.kind for problem in verified(run).problems}
+
+
+def commands(run):
+    return [line.change.command for line in read_chain(run).lines]
+
+
+def killed(run, command, scope):
+    """Leave a mark as a killed process does: its lock is free."""
+    mark = Mark(run, command, scope)
+    mark._lock.release()
+    return mark
+
+
+def test_a_run_verifies_after_every_command(run):
+    assert (verified(run).state, verified(run).sentence) == ("whole", "")
+    assert commands(run)[-4:] == ["evaluate", "report", "export", "sign"]
+    with recorded(run, "report", ("report.html",)):
+        (run / "report.html").write_text("another")
+    assert verified(run).state == "whole"
+
+
+def test_a_command_does_not_record_what_another_hand_did_before_it(run):
+    (run / "evaluation" / "base.json").write_text("edited")
+    (run / "evaluation" / "more.json").write_text("added")
+    with recorded(run, "evaluate", ("evaluation/",)):
+        (run / "evaluation" / "tuned.json").write_text("scored again")
+    assert kinds(run) == {"evaluation/base.json": "truncated", "evaluation/more.json": "added"}
+
+
+def test_a_command_does_not_record_what_lies_outside_of_its_scope(run):
+    with recorded(run, "report", ("report.html",)):
+        (run / "evaluation" / "tuned.json").write_text("x" * 999)
+    assert kinds(run) == {"evaluation/tuned.json": "changed"}
+
+
+def test_a_large_file_is_told_from_before_without_its_content(run):
+    with recorded(run, "export", ("export/",)):
+        (run / "export" / "large").write_bytes(bytes(2 << 20))
+    with recorded(run, "export", ("export/",)):
+        (run / "export" / "large").write_bytes(bytes((2 << 20) - 1) + b"1")
+    assert verified(run).state == "whole"
+    with recorded(run, "export", ("export/",)):
+        pass
+    assert commands(run)[-2:] == ["export", "export"]
+
+
+def test_a_checkpoint_that_nobody_promised_is_never_recorded(run):
+    """Training writes anywhere in the folder, but a checkpoint that it did not save is a foreign one."""
+    record = Recording(run, "train")
+    record.begin()
+    publish(run / "checkpoints" / "step-000009", lambda path: (path / "foreign").write_text("x"), {"step": 9})
+    publish(run / "adapter", lambda path: (path / "values.json").write_text("foreign"))
+    record.close()
+    found = kinds(run)
+    assert found["checkpoints/step-000009/foreign"] == "added"
+    assert {found[f"adapter/{name}"] for name in ("MANIFEST.json", "values.json")} == {"truncated"}
+
+
+def test_a_checkpoint_of_another_run_is_not_the_runs_own(run, other):
+    import shutil
+
+    record = Recording(run, "train")
+    record.begin()
+    store = CheckpointStore(run / "checkpoints", 2)
+    assert store.newest_whole(lambda path: record.is_own(f"checkpoints/{path.name}"))[0].step == 3
+    shutil.rmtree(run / "checkpoints" / "step-000003")
+    shutil.copytree(other / "checkpoints" / "step-000003", run / "checkpoints" / "step-000003")
+    newest, passed = store.newest_whole(lambda path: record.is_own(f"checkpoints/{path.name}"))
+    assert (newest.step, passed[0].reason) == (2, "file 'MANIFEST.json' is not the one that the run recorded")
+    record.close()
+    assert "checkpoints/step-000003/MANIFEST.json" in kinds(run)
+
+
+def test_older_checkpoints_go_and_a_newest_one_that_is_gone_is_missed(run):
+    import shutil
+
+    record = Recording(run, "train")
+    record.begin()
+    store = CheckpointStore(run / "checkpoints", 1, witness=record)
+    store.save(4, lambda path: (path / "s").write_text("s"))
+    store.settle()
+    record.close()
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000004"]
+    assert verified(run).state == "whole"
+    record.begin()
+    shutil.rmtree(run / "checkpoints" / "step-000004")
+    record.close()
+    assert kinds(run)["checkpoints/step-000004/MANIFEST.json"] == "missing"
+
+
+def test_a_killed_command_is_told_apart_from_tampering(run):
+    killed(run, "report", ("report.html",))
+    assert verified(run).state == "whole"
+    (run / "report.html").write_text("half")
+    (run / ".report.html.staging").write_text("half")
+    found = verified(run)
+    assert (found.state, found.exit_code, found.record.newer) == (
+        "interrupted", 75, [".report.html.staging", "report.html"],
+    )  # fmt: skip
+    assert "was left in the midst of 'report': 2 files are newer than its record" in found.sentence
+    (run / "evaluation" / "base.json").write_text("edited")
+    assert (verified(run).exit_code, kinds(run)) == (4, {"evaluation/base.json": "truncated"})
+
+
+def test_a_killed_training_explains_no_foreign_checkpoint_and_no_newest_one_that_is_gone(run, other):
+    import shutil
+
+    killed(run, "train", ("*",))
+    (run / "run.json").write_text((run / "run.json").read_text() + " ")
+    assert verified(run).state == "interrupted"
+    shutil.copytree(other / "checkpoints" / "step-000003", run / "checkpoints" / "step-000004")
+    shutil.rmtree(run / "checkpoints" / "step-000003")
+    assert set(kinds(run).values()) == {"missing", "renamed", "added"} & set(kinds(run).values())
+    assert "checkpoints/step-000003/MANIFEST.json" in kinds(run)
+
+
+def test_the_next_command_takes_in_what_a_killed_one_left_and_says_that_nobody_saw_it(run):
+    killed(run, "evaluate", ("evaluation/",))
+    (run / "evaluation" / "tuned.json").write_text("written")
+    with recorded(run, "report", ("report.html",)):
+        pass
+    found = verified(run)
+    assert (found.state, commands(run)[-1], writers_in(run)) == ("whole", "recover evaluate", [])
+    assert found.to_json()["record"]["unproven"] == {"evaluation/tuned.json": len(commands(run))}
+    assert "cut short before it recorded 'evaluation/tuned.json'" in found.to_json()["unchecked"][0]
+    with recorded(run, "evaluate", ("evaluation/",)):
+        (run / "evaluation" / "tuned.json").write_text("written again")
+    assert verified(run).to_json()["unchecked"] == []
+
+
+def test_a_promised_checkpoint_that_a_killed_training_left_is_proved(run):
+    mark = killed(run, "train", ("*",))
+    publish(
+        run / "checkpoints" / "step-000004",
+        lambda path: (path / "state").write_text("s"),
+        {"step": 4},
+        promise=lambda digest: mark.promise("checkpoints/step-000004", digest),
+    )
+    assert verified(run).state == "interrupted"
+    with recorded(run, "report", ("report.html",)):
+        pass
+    assert (verified(run).state, verified(run).to_json()["unchecked"]) == ("whole", [])
+
+
+def test_a_command_that_still_writes_is_named(run):
+    with recorded(run, "evaluate", ("evaluation/",)):
+        (run / "evaluation" / "tuned.json").write_text("written")
+        found = verified(run)
+        assert (found.exit_code, found.record.is_alive) == (75, True)
+        assert "is being written to by 'evaluate', 1 files are newer" in found.sentence
+        with recorded(run, "report", ("report.html",)):
+            (run / "report.html").write_text("another")
+        assert "recover evaluate" not in commands(run)
+    assert (verified(run).state, commands(run)[-2:]) == ("whole", ["report", "evaluate"])
+
+
+def test_an_error_is_not_hidden_by_the_record(run):
+    def fail():
+        with recorded(run, "report", ("report.html",)):
+            (run / "report.html").write_text("half")
+            raise KeyError("the error")
+
+    with pytest.raises(KeyError, match="the error"):
+        fail()
+    assert verified(run).state == "whole"
+
+
+def test_a_folder_without_a_record_gets_none(tmp_path):
+    with (
+        recorded(tmp_path, "report", ("report.html",)) as record,
+        recorded_around(tmp_path / "page", "compare") as other,
+    ):
+        (tmp_path / "report.html").write_text("x")
+    assert (record.run_id, record.promise_for("adapter"), other) == ("", None, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_what_is_written_at_a_place_inside_a_run_folder_is_recorded_there(run):
+    (run / "deep").mkdir()
+    with recorded_around(run / "deep" / "page.html", "compare"):
+        (run / "deep" / "page.html").write_text("x")
+    assert (verified(run).state, commands(run)[-1]) == ("whole", "compare")
+
+
+def test_a_run_that_keeps_no_record_yet_takes_in_what_lies_there(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "spec.toml").write_text("[train]")
+    recorded_run(tmp_path, {})
+    assert "spec.toml" in read_chain(tmp_path / "run").lines[0].change.changed
+
+
+def test_a_changed_record_is_refused_before_anything_is_written(run):
+    text = (run / "record.jsonl").read_text()
+    (run / "record.jsonl").write_text(text.replace("evaluate", "evaluatE", 1))
+    with pytest.raises(DamagedArtifactError, match=r"record\.jsonl"), recorded(run, "report", ("report.html",)):
+        (run / "report.html").write_text("never")
+    assert (run / "report.html").read_text() != "never"
+    assert not list(run.glob(".writing-*"))
