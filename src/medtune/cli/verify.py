@@ -9,6 +9,7 @@ import typer
 
 from medtune.cli.evaluate import BasePath, RunFolderArgument
 from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
+from medtune.workflow.terminal import say
 
 __all__ = ["add_to"]
 
@@ -43,7 +44,7 @@ def verify(
     else:
         _print(found.to_json())
     if found.exit_code:
-        print(f"medtune: {found.sentence}", file=sys.stderr)
+        say(f"medtune: {found.sentence}", err=True)
         raise typer.Exit(found.exit_code)
 
 
@@ -74,19 +75,17 @@ def sign(
         if as_json:
             print_json(made)
         else:
-            typer.echo(f"{generate} (keep it secret)\n{public} (give it to whoever verifies)")
+            say(f"{generate} (keep it secret)\n{public} (give it to whoever verifies)")
         return
     if run is None or key is None:
         raise SpecError("give a RUN and --key, or --generate KEY to make one")
     signed = Run.open(run, plugins=plugin_files(plugins)).sign(key, _ask)
     for sentence in signed["unchecked"]:
-        print(f"medtune: signed all the same: {sentence}", file=sys.stderr)
+        say(f"medtune: signed all the same: {sentence}", err=True)
     if as_json:
         print_json({"run": str(run), **signed})
     else:
-        typer.echo(
-            f"signed line {signed['number'] + 1} of the record, root {signed['root']}, by key {signed['key'][:16]}"
-        )
+        say(f"signed line {signed['number'] + 1} of the record, root {signed['root']}, by key {signed['key'][:16]}")
 
 
 def reproduce(
@@ -117,7 +116,7 @@ def reproduce(
     else:
         _print_again(found)
     if error is not None:
-        print(f"medtune: {error}", file=sys.stderr)
+        say(f"medtune: {error}", err=True)
         raise typer.Exit(error.exit_code)
 
 
@@ -131,28 +130,28 @@ def _ask(*, twice: bool = False) -> str:
 
 def _print(found: Mapping[str, Any]) -> None:
     for sealed in found["checked"]:
-        typer.echo(f"{sealed['path']:<28} {sealed['problem'] or _whole(sealed)}")
+        say(f"{sealed['path']:<28} {sealed['problem'] or _whole(sealed)}")
     record: Mapping[str, Any] | None = found["record"]
     if record is not None:
-        typer.echo(f"{'record':<28} {record['files']} files, {record['lines']} lines, root {record['root']}")
+        say(f"{'record':<28} {record['files']} files, {record['lines']} lines, root {record['root']}")
         for name in record["newer"][:_SHOWN_FILES]:
-            typer.echo(f"{'newer than the record':<28} '{name}'")
+            say(f"{'newer than the record':<28} '{name}'")
     for problem in found["problems"]:
-        typer.echo(f"{problem['kind']:<28} '{problem['file']}' {problem['detail']}")
+        say(f"{problem['kind']:<28} '{problem['file']}' {problem['detail']}")
     signature: Mapping[str, Any] | None = found["signature"]
     if signature is not None and signature["valid"]:
-        typer.echo(f"{'signature':<28} good, by key {signature['key'][:16]} at {signature['signed']['time']}")
+        say(f"{'signature':<28} good, by key {signature['key'][:16]} at {signature['signed']['time']}")
     if of := found.get("of"):
-        typer.echo(f"{'of':<28} run {of['run_id']}, line {of['line']} of its record, root {of['root']}")
+        say(f"{'of':<28} run {of['run_id']}, line {of['line']} of its record, root {of['root']}")
     for sentence in found["unchecked"]:
-        typer.echo(f"{'not checked':<28} {sentence}")
+        say(f"{'not checked':<28} {sentence}")
     if not found["checked"] and record is None:
-        typer.echo("nothing is saved yet")
+        say("nothing is saved yet")
 
 
 def _print_again(found: Mapping[str, Any]) -> None:
     for sentence in found["sentences"]:
-        typer.echo(sentence)
+        say(sentence)
 
 
 def _whole(sealed: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from medtune.export.card import write_card
 from medtune.plugins.plan import Plan
 from medtune.runs.folder import RunFolder
 from medtune.runs.manifest import MANIFEST, file_digest, read_manifest
-from medtune.runs.store import publish
+from medtune.runs.store import Promise, publish
 from medtune.workflow.base_identity import write_identity
 from medtune.workflow.opening import check_files
 from medtune.workflow.state import RunRequest
@@ -32,12 +32,13 @@ def keep_adapter(asked: RunRequest, write: Callable[[Path], None]) -> None:
     asked.keep(f"{place.name}/", f"evaluation/{AUDIT_FILE}", "log.jsonl", "run.json")
 
 
-def keep_card(folder: RunFolder, audit: Mapping[str, Any]) -> None:
+def keep_card(folder: RunFolder, audit: Mapping[str, Any], promise: Promise | None) -> None:
     """Say in the card beside an adapter what an audit found, seal the folder anew, and note its manifest in the record.
 
     Args:
         folder: of the run, whose adapter was checked; its lock is held.
         audit: the figures.
+        promise: tells the run's record which folder is about to stand there.
     """
     adapter, record = folder.adapter_dir, folder.read()
     canaries = str(record["plan"].get("canaries", ""))
@@ -48,7 +49,7 @@ def keep_card(folder: RunFolder, audit: Mapping[str, Any]) -> None:
         (staged / _CARD).write_text(with_audit(before, canaries, audit), "utf-8")
 
     facts = read_manifest(adapter)["facts"] if (adapter / MANIFEST).is_file() else {}
-    publish(adapter, write, facts)
+    publish(adapter, write, facts, promise=promise)
     folder.update(adapter={**record.get("adapter", {}), "manifest": file_digest(adapter / MANIFEST)})
 
 

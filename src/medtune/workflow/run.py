@@ -33,10 +33,7 @@ DEFAULT_NEW_TOKENS = 512
 
 
 class Run:
-    """A finished or interrupted run; made by ``Run.open`` and ``MedTuner.train``.
-
-    It may be used by several threads: those that ask its model take turns, by ``turn``.
-    """
+    """A finished or interrupted run, made by ``Run.open`` and ``MedTuner.train``; threads that ask it take turns, by ``turn``."""
 
     def __init__(
         self, folder: RunFolder, record: Mapping[str, Any], host: PluginHost, base: str | Path | None = None
@@ -254,7 +251,7 @@ class Run:
             self._folder, self._record, self.spec, self._host, to, place, options, score=score, prove=prove, rows=rows
         )
         with closing(progress_of(progress)) as told:
-            told.stage(f"exporting '{self.path}' as {to}" + (", and proving it" if prove else ""))
+            told.stage(f"exporting '{self.path}' as {to}{', and proving it' if prove else ''}")
             return export_run(asked)
 
     @one_at_a_time
@@ -270,9 +267,8 @@ class Run:
         """Run tasks of lm-evaluation-harness (``run_harness``): ``tuned``, with ``baseline`` also ``base``, figures by task."""
         from medtune.evaluation.harness import run_harness
 
-        run = partial(
-            run_harness, self.loaded, tasks, limit=limit, chat=chat, folder=None if folder is None else str(folder)
-        )
+        place = None if folder is None else str(folder)
+        run = partial(run_harness, self.loaded, tasks, limit=limit, chat=chat, folder=place)
         found = {"tuned": run()}
         if baseline:
             with self.loaded.base_only():

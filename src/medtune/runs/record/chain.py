@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from medtune.errors import DamagedArtifactError, WriteFailedError
+from medtune.machine.owner_only import open_descriptor
 from medtune.runs.durable import attempt, sync_directory
 from medtune.runs.record.tree import RECORD, Entry, canonical, root_of
 
@@ -245,7 +246,7 @@ def _has_lines(path: Path) -> bool:
 def _append_once(path: Path, line: bytes) -> None:
     """Put a line behind the last whole one; an earlier attempt, or a killed process, may have left a part."""
     is_new = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    descriptor = open_descriptor(path, os.O_RDWR | os.O_CREAT)
     try:
         whole = path.read_bytes().rfind(b"\n") + 1
         os.ftruncate(descriptor, whole)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from medtune.errors import SpecError, StorageError
+from medtune.machine.owner_only import open_bytes
 from medtune.runs.durable import attempt, replace_file
 
 if TYPE_CHECKING:
@@ -131,8 +132,7 @@ def _content(path: Path) -> bytes:
 
 
 def _write_new(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with open_bytes(path, "xb") as file:
         file.write(content)
         file.flush()
-        os.fsync(descriptor)
+        os.fsync(file.fileno())

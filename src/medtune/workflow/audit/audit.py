@@ -18,6 +18,7 @@ from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import AnswerRequest, GenerationRequest
 from medtune.runs.durable import attempt, replace_file
 from medtune.runs.lock import RunLock
+from medtune.runs.record.recording import recorded
 from medtune.workflow.answering import Answering
 from medtune.workflow.audit.canaries import canary_figures, probe, probes_of
 from medtune.workflow.audit.request import AuditRequest
@@ -151,8 +152,8 @@ def _figures(members: _Side, outsiders: _Side, seed: int) -> dict[str, Any]:
 def _keep(request: AuditRequest, found: dict[str, Any]) -> dict[str, Any]:
     """Write the figures into the run folder, and what was found into the adapter's card."""
     folder = request.folder
-    with RunLock(folder.path):
-        keep_card(folder, found)
+    with RunLock(folder.path), recorded(folder.path, "audit", ("adapter/", "evaluation/", "run.json")) as record:
+        keep_card(folder, found, record.promise_for(folder.adapter_dir.name))
         content = json.dumps(found, indent=1, allow_nan=False).encode()
         attempt(lambda: make_folder(folder.evaluation_dir), "the audit", folder.evaluation_dir)
         replace_file(folder.evaluation_dir / AUDIT_FILE, content, "the audit")
