@@ -11,6 +11,7 @@ from medtune.cli.task_tables import notes_of, print_contracts, source_table, tas
 from medtune.cli.trust_tables import trust_sentences, trust_table
 from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
+from medtune.errors.masking import masked_values
 from medtune.plugins.plan import proof_in_words
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _WORTH_TELLING = 0.02
 
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    print_result(json.dumps(value, allow_nan=False))
+    print_result(json.dumps(masked_values(value), allow_nan=False))
 
 
 def print_plan(plan: Mapping[str, Any]) -> None:
@@ -33,6 +34,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    plan = masked_values(plan)  # before a table breaks lines
     console, memory = Console(), plan["memory_gib"]
     table = Table(title="Plan", show_header=False, title_justify="left")
     table.add_row(

@@ -10,6 +10,7 @@ from platform import platform, python_version
 from typing import Any, Literal, cast
 
 from medtune.errors import DamagedArtifactError, StorageError
+from medtune.errors.masking import masked_values
 from medtune.runs.durable import attempt, replace_file
 
 __all__ = ["STATES", "RunFolder", "State"]
@@ -32,7 +33,7 @@ _DISTRIBUTIONS = ("accelerate", "bitsandbytes", "datasets", "medtune", "numpy", 
 class RunFolder:
     """The places of a run below ``path``, and its ``run.json``.
 
-    ``run.json`` is replaced in one step, so a reader sees the old or the new record whole, without a lock. Writing needs
+    ``run.json`` holds no credential: ``***`` stands for those of plugins' options. It is replaced in one step, so a reader sees the old or the new record whole, without a lock. Writing needs
     the run's lock.
     """
 
@@ -115,6 +116,7 @@ class RunFolder:
         return {key: value for key, value in cast("dict[str, Any]", record).items() if key != _SEAL}
 
     def _write(self, record: Mapping[str, Any]) -> None:
+        record = masked_values(record)
         sealed = {**record, _SEAL: _digest(record)}
         content = json.dumps(sealed, indent=1, allow_nan=False) + "\n"
         replace_file(self.record_path, content.encode(), "the run record")
