@@ -37,9 +37,17 @@ from medtune.errors.spec import (
     SpecValidationError,
     UnknownKeyError,
     UnknownNameError,
+    UnknownSetError,
     UnsupportedVersionError,
 )
-from medtune.errors.storage import DiskFullError, HubError, HubUnreachableError, StorageError, WriteFailedError
+from medtune.errors.storage import (
+    DiskFullError,
+    ForeignFolderError,
+    HubError,
+    HubUnreachableError,
+    StorageError,
+    WriteFailedError,
+)
 
 __all__ = [
     "BaseDamagedError",
@@ -49,6 +57,7 @@ __all__ = [
     "DataError",
     "DisabledPluginError",
     "DiskFullError",
+    "ForeignFolderError",
     "HubError",
     "HubUnreachableError",
     "InvalidValueError",
@@ -72,6 +81,7 @@ __all__ = [
     "StorageError",
     "UnknownKeyError",
     "UnknownNameError",
+    "UnknownSetError",
     "UnprovenAnswersError",
     "UnprovenBaseError",
     "UnsafeAdapterError",

@@ -6,6 +6,7 @@ MedtuneError
 │   ├── InvalidValueError
 │   ├── SpecValidationError (a ValueError too)
 │   ├── UnknownNameError
+│   ├── UnknownSetError
 │   ├── SpecChangedError
 │   ├── UnsupportedVersionError
 │   ├── BaseUnsuitedError
@@ -29,6 +30,7 @@ MedtuneError
 │   └── ProcessBusyError
 ├── RunIdleError (exit 5)
 ├── StorageError (exit 6)
+│   ├── ForeignFolderError
 │   ├── HubError
 │   │   └── HubUnreachableError
 │   ├── WriteFailedError

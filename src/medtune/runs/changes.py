@@ -84,14 +84,15 @@ def refuse_changes(
 def _in_today_s_form(path: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recorded spec with the names that its fields have now, and the defaults of those that are new."""
     try:
-        recorded: dict[str, Any] = masked_values(RunSpec.model_validate(spec).model_dump(mode="json"))
-        return recorded
+        recorded = RunSpec.model_validate(spec).model_dump(mode="json")
     except SpecValidationError as error:
         found = {".".join(mistake.location) for mistake in error.mistakes}
-    raise SpecError(
-        f"run '{path}' was written by another version of medtune: this one does not take its {', '.join(sorted(found))}; "
-        "go on with that version, or choose another output_dir"
-    )
+        raise SpecError(
+            f"run '{path}' was written by another version of medtune: this one does not take its {', '.join(sorted(found))}; "
+            "go on with that version, or choose another output_dir"
+        ) from None
+    as_recorded: dict[str, Any] = masked_values(recorded)
+    return as_recorded
 
 
 def _is_free(name: str, spec: Mapping[str, Any], same_prints: set[str]) -> bool:

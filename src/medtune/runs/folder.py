@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -9,7 +10,7 @@ from pathlib import Path
 from platform import platform, python_version
 from typing import Any, Literal, cast
 
-from medtune.errors import DamagedArtifactError, StorageError
+from medtune.errors import DamagedArtifactError, SpecError, StorageError
 from medtune.errors.masking import masked_values
 from medtune.runs.durable import attempt, replace_file
 
@@ -51,6 +52,19 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether a run was ever created here."""
         return self.record_path.is_file()
+
+    def require_free(self) -> None:
+        """Refuse a folder without a run that holds something which a run would replace.
+
+        Raises:
+            SpecError: naming it.
+        """
+        places = (self.adapter_dir, self.checkpoints_dir, self.evaluation_dir, self.log_path, self.report_path)
+        taken = [place.name for place in places if os.path.lexists(place)]
+        if taken and not self.exists:
+            raise SpecError(
+                f"'{self.path}' is no run folder and holds '{taken[0]}', which a run would replace; choose another output_dir"
+            )
 
     @property
     def state(self) -> State:

@@ -25,8 +25,8 @@ _LOOK_WAIT = 0.1  # seconds that somebody may hold the lock to see whether it is
 class RunLock:
     """The right to write into a run folder, held as a context manager.
 
-    The kernel drops the lock when its process ends, however it ends, so a lock cannot go stale; the owner's process id
-    and host stand beside it in ``.lock-owner.json``.
+    The kernel drops the lock when its process ends, however it ends, so a lock cannot go stale; the file is its owner's
+    alone, so that nobody who may only read the folder holds it. The owner's process id and host stand beside it in ``.lock-owner.json``.
 
     Raises:
         RunLockedError: at once, naming process id and host, when another process holds it.
@@ -48,7 +48,7 @@ class RunLock:
 
     def __enter__(self) -> Self:
         attempt(lambda: self.run_dir.mkdir(parents=True, exist_ok=True), "the run folder", self.run_dir)
-        lock = FileLock(self.run_dir / _LOCK, timeout=_LOOK_WAIT)
+        lock = _lock_of(self.run_dir, _LOOK_WAIT)
         try:
             attempt(lambda: lock.acquire(poll_interval=_LOOK_WAIT / 4), "the lock", self.run_dir)
         except Timeout:
@@ -89,6 +89,15 @@ class RunLock:
                 time.sleep(0.02)
 
 
+def _lock_of(folder: Path, timeout: float) -> FileLock:
+    """Return the lock of a folder; only its owner can open the file, so no reader can hold it against the writer."""
+    path = folder / _LOCK
+    with contextlib.suppress(OSError):  # not there yet, or another user's
+        if path.stat().st_mode & 0o077:  # an earlier release's
+            path.chmod(0o600)
+    return FileLock(path, timeout=timeout, mode=0o600)
+
+
 def cancel_run(run_dir: str | Path) -> None:
     """Ask whoever trains in a run folder to save and stop after its update; returns at once.
 
@@ -103,7 +112,7 @@ def cancel_run(run_dir: str | Path) -> None:
         owner = (place / _OWNER).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise RunIdleError(str(run_dir)) from None
-    lock = FileLock(place / _LOCK, timeout=0)
+    lock = _lock_of(place, 0)
     try:
         attempt(lock.acquire, "the request to cancel", place)
     except Timeout:

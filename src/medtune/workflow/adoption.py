@@ -74,6 +74,7 @@ def adopt(
 def _adopted(asked: RunRequest, adapter: Path) -> Run:
     if asked.folder.exists:
         raise SpecError(f"'{asked.folder.path}' already holds a run; choose another output_dir")
+    asked.folder.require_free()
     if not adapter.is_dir():
         raise StorageError(f"'{adapter}' is no folder; name the one that holds adapter_config.json")
     asked = fetch(pin(asked))
