@@ -34,8 +34,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    plan = masked_values(plan)  # before a table breaks lines
-    console, memory = Console(), plan["memory_gib"]
+    console, plan = Console(), masked_values(plan)  # before a table breaks lines
+    memory = plan["memory_gib"]
     table = Table(title="Plan", show_header=False, title_justify="left")
     table.add_row(
         "device", f"{plan['device']}, {plan['compute_dtype']}, recompute {plan['recompute']}, {plan['path']} path"
@@ -47,9 +47,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     table.add_row("update", f"{micro * times} rows of {micro} at a time")
     table.add_row("backends", ", ".join(f"{kind} {name}" for kind, name in plan["backends"].items()))
     if memory["peak"] is not None:
-        parts = ", ".join(f"{name} {gib:.2f}" for name, gib in memory["parts"].items() if gib >= 0.005)  # noqa: PLR2004
-        table.add_row("memory", f"about {memory['peak']:.2f} GiB ({parts})")
-        table.add_row("by phase", ", ".join(f"{name} {gib:.2f}" for name, gib in memory["phases"].items()))
+        _add_memory(table, memory)
     if plan["parameters"]:
         table.add_row("parameters", f"{plan['parameters']:,} base, {plan['trainable_parameters']:,} trainable")
     if plan["steps"] is not None:
@@ -98,6 +96,12 @@ def _add_counts(table: "Table", data: Mapping[str, Any], rows: int) -> None:
         table.add_row("common prefixes", told)
     if data["refused"]:
         table.add_row("refused", data["refused"])
+
+
+def _add_memory(table: "Table", memory: Mapping[str, Any]) -> None:
+    parts = ", ".join(f"{name} {gib:.2f}" for name, gib in memory["parts"].items() if gib >= 0.005)  # noqa: PLR2004
+    table.add_row("memory", f"about {memory['peak']:.2f} GiB ({parts})")
+    table.add_row("by phase", ", ".join(f"{name} {gib:.2f}" for name, gib in memory["phases"].items()))
 
 
 def _add_time(table: "Table", plan: Mapping[str, Any]) -> None:
