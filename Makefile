@@ -18,7 +18,7 @@ BESIDES := numpy pluggy pydantic pyyaml rich typer hypothesis mistral-common pro
 FREE := accelerate bitsandbytes datasets dill filelock fsspec hf-xet huggingface-hub jinja2 multiprocess peft pyarrow \
 	tokenizers torch transformers trl
 
-.PHONY: demo test test-floors test-newest gpu-test check docs proof lock clean
+.PHONY: demo test test-floors test-newest gpu-test check docs proof lock sbom audit-deps clean
 
 # Every file is held to its SHA-256 and nothing is resolved; `pip check` says whether torch is PyPI's build, and in the end that nothing lacks.
 $(READY): $(LOCKS) pyproject.toml
@@ -80,6 +80,18 @@ proof: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[proof]'
 	$(BIN)/python tools/mutants.py
 
+# The bill of materials: every locked release with its hashes and licence, as CycloneDX.
+sbom: $(READY)
+	mkdir -p dist
+	PYTHONPATH=tools $(BIN)/python -m supply.sbom dist/medtune.cdx.json
+
+# Asks an index for advisories on the locked releases; fails where it does not answer for each of them.
+audit-deps:
+	test -d .venv-audit || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock
+	.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements-torch.lock
+
 # Hashes of the releases that stand in requirements.lock, from PyPI; a line such as `name==1.2.3` may be put in without any before.
 lock:
 	test -d .venv-lock || $(PYTHON) -m venv .venv-lock
@@ -90,4 +102,4 @@ lock:
 	mv .venv-lock/new requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-floors .venv-newest .venv-lock docs/_build build dist medtune-demo
+	rm -rf $(VENV) .venv-floors .venv-newest .venv-lock .venv-audit docs/_build build dist medtune-demo

@@ -17,7 +17,7 @@ def masked_stderr() -> Iterator[None]:
     if stream is None:  # closed by the shell
         yield
         return
-    sys.stderr = _Masked(stream)  # type: ignore[assignment]  # all but write is the stream's own
+    sys.stderr = _Masked(stream)
     try:
         yield
     finally:
