@@ -55,13 +55,13 @@ def licence_of(name: str) -> str:
     told = metadata(name)
     if name in EXCEPTIONS:
         return EXCEPTIONS[name]
-    if expression := told.get("License-Expression"):
-        return expression
+    if expression := told.get_all("License-Expression"):
+        return str(expression[0])
     classifiers = [
         line.rpartition(" :: ")[2] for line in told.get_all("Classifier") or () if line.startswith("License ::")
     ]
     named = [_BY_CLASSIFIER.get(line, UNKNOWN) for line in classifiers if line != "DFSG approved"]
-    text = (told.get("License") or "").strip().partition("\n")[0]  # some give its whole text
+    text = str((told.get_all("License") or [""])[0]).strip().partition("\n")[0]  # some give its whole text
     if not named and text:
         named = [_BY_TEXT.get(text, text)]
     return " AND ".join(named) if named and UNKNOWN not in named else UNKNOWN
