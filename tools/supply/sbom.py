@@ -1,5 +1,8 @@
 """Writes the bill of materials: every locked release with its hashes and licence, as CycloneDX JSON, held to its schema."""
 
+# The decorators of py-serializable hide from pyright what the classes are; mypy sees it.
+# pyright: reportCallIssue=false, reportAttributeAccessIssue=false, reportArgumentType=false
+
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
