@@ -10,6 +10,7 @@ from preparing import file_of, ids_of, spec_of
 
 from medtune import Example, hookimpl
 from medtune.data.cache import PreparedCache
+from medtune.data.cache_folder import MARKER
 from medtune.data.prepare import prepare
 from medtune.errors import DataError, StorageError
 from medtune.plugins.host import create_host
@@ -125,7 +126,7 @@ def test_a_preparation_that_fails_leaves_nothing_behind(host, tokenizer, rows, t
     path = file_of(tmp_path, rows)
     with pytest.raises(DataError):
         prepare(spec_of(path, max_length=150, overlong="error"), host, tokenizer)
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert [f.name for f in (tmp_path / "cache").iterdir()] == [MARKER]
 
 
 def test_what_a_killed_process_left_goes_after_a_day(tmp_path):
@@ -161,5 +162,5 @@ def test_the_cache_is_bounded_private_and_can_be_cleared(host, tokenizer, rows, 
     bounded = PreparedCache(tmp_path / "cache", limit_bytes=newest.size_bytes)
     assert bounded.prune() > 0
     assert bounded.entries() == [newest]
-    assert cache.clear() == newest.size_bytes
+    assert cache.clear().freed_bytes == newest.size_bytes
     assert cache.entries() == []

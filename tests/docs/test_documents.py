@@ -97,7 +97,8 @@ def test_yaml_in_the_documents_is_a_task_of_the_harness(is_run, text):
 
 
 def test_the_readme_says_which_releases_are_locked():
-    locked = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    locks = "".join((ROOT / name).read_text() for name in ("requirements.lock", "requirements-torch.lock"))
+    locked = dict(re.findall(r"^([\w-]+)==([\w.]+)", locks, re.MULTILINE))
     page = (ROOT / "README.md").read_text()
     names, releases = re.search(
         r"^\| releases \| (.*) \|\n.*\n\| locked .*?\) \| (.*) \|$", page, re.MULTILINE

@@ -124,3 +124,20 @@ def test_a_record_with_a_field_of_another_version_is_refused_by_its_name():
     old["train"]["momentum"] = 0.9
     with pytest.raises(SpecError, match=r"by another version of medtune: this one does not take its train\.momentum;"):
         check(spec(), old)
+
+
+def with_options(**options):
+    return RunSpec.model_validate({"lora": {"options": options}}).model_dump(mode="json")
+
+
+def test_a_credential_may_be_another_one_and_is_compared_as_it_is_recorded():
+    recorded = with_options(api_key="***", endpoint="https://***@host")
+    for key in ("first", "second"):
+        check(with_options(api_key=key, endpoint=f"https://ward:{key}@host"), recorded)
+        check(
+            with_options(api_key="***", endpoint="https://***@host"),
+            with_options(api_key=key, endpoint="https://***@host"),
+        )
+    with pytest.raises(SpecChangedError) as caught:
+        check(with_options(api_key="first", endpoint="https://ward:first@elsewhere"), recorded)
+    assert "first" not in str(caught.value)

@@ -3,7 +3,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from medtune.errors import DamagedArtifactError, StorageError, WriteFailedError
+from medtune.errors import DamagedArtifactError, SpecError, StorageError, WriteFailedError
 from medtune.runs.folder import RunFolder
 
 
@@ -97,3 +97,22 @@ def test_a_number_that_json_lacks_is_refused_before_the_record_is_touched(folder
     with pytest.raises(ValueError, match="JSON"):
         folder.update("running", loss=float("nan"))
     assert json.loads(folder.record_path.read_text())["state"] == "planned"
+
+
+def test_a_record_holds_no_credential_and_is_sealed_as_it_is_written(folder):
+    options = {"api_key": "k", "url": "https://ward:Va1ue@host?sig=Va1ue2", "pad_token": "<pad>"}
+    folder.update(spec={"options": options}, note="Authorization: Bearer Va1ue3")
+    assert "Va1ue" not in folder.record_path.read_text()
+    masked = {"api_key": "***", "url": "https://***@host?sig=***", "pad_token": "<pad>"}
+    assert folder.read()["spec"] == {"options": masked}
+
+
+@pytest.mark.parametrize("name", ["adapter", "checkpoints", "evaluation", "log.jsonl", "report.html"])
+def test_a_folder_of_somebody_else_s_is_not_taken_for_a_run(tmp_path, name):
+    folder = RunFolder(tmp_path)
+    folder.require_free()
+    (tmp_path / name).symlink_to(tmp_path / "gone")
+    with pytest.raises(SpecError, match=f"holds '{name}'"):
+        folder.require_free()
+    folder.create({}, {}, {})
+    folder.require_free()

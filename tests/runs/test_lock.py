@@ -123,3 +123,34 @@ def test_a_request_to_an_owner_that_was_killed_is_none_to_the_next(tmp_path, hol
         cancel_run(tmp_path)
     with RunLock(tmp_path) as lock:
         assert not lock.is_cancelled
+
+
+def opened_by_another_user(path):
+    """Return the exit code of a process of another user that tries to open a file to read it."""
+    if (child := os.fork()) == 0:
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            os.close(os.open(path, os.O_RDONLY))
+        except PermissionError:
+            os._exit(13)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can become another user")
+def test_who_may_only_read_a_run_folder_cannot_hold_its_lock(tmp_path):
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(0o755)
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".lock").chmod(0o644)  # an earlier release's
+    assert opened_by_another_user(tmp_path / ".lock") == 0  # who opened it could hold it
+    with RunLock(tmp_path):
+        assert opened_by_another_user(tmp_path / ".lock") == 13
+    (tmp_path / ".lock").unlink()
+    before = os.umask(0)
+    try:
+        with RunLock(tmp_path):
+            assert opened_by_another_user(tmp_path / ".lock") == 13
+    finally:
+        os.umask(before)

@@ -284,6 +284,16 @@ def test_a_folder_that_is_none_a_run_that_is_there_and_no_rows_are_refused(adapt
         adopt(folder, spec_of(base, data, tmp_path).model_copy_with(output_dir=str(tmp_path / "second")))
 
 
+def test_an_adapter_that_lies_where_the_run_s_would_is_not_replaced(adapter, base, data, tmp_path):
+    folder, _wanted = adapter()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (tmp_path / "own").mkdir()
+    folder = folder.rename(tmp_path / "own" / "adapter")
+    with pytest.raises(SpecError, match="holds 'adapter', which a run would replace"):
+        adopt(folder, spec_of(base, data, tmp_path).model_copy_with(output_dir=str(folder.parent)))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_the_command_prints_the_scores_and_names_a_faulty_adapter(adapter, base, data, tmp_path, capsys):
     from medtune.cli.app import run
 

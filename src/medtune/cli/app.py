@@ -30,8 +30,10 @@ from medtune.cli import (
     train,
     verify,
 )
+from medtune.cli.masked_stderr import masked_stderr
 from medtune.cli.result_stream import ResultStream, print_result
 from medtune.errors import MedtuneError
+from medtune.errors.masking import masked
 from medtune.workflow.terminal import VisibleFormatter, say
 
 __all__ = ["app", "run"]
@@ -81,7 +83,7 @@ def run(arguments: list[str], *, ends_process: bool = False) -> int:
     nothing that is printed on the way out.
     """
     wants_object = "--json" in arguments and "--help" not in arguments
-    with ResultStream(ends_process=ends_process) if wants_object else nullcontext():
+    with masked_stderr(), ResultStream(ends_process=ends_process) if wants_object else nullcontext():
         return _run(arguments)
 
 
@@ -120,6 +122,7 @@ def _warnings_on_stderr() -> Iterator[None]:
 
 
 def _fail(arguments: list[str], kind: str, message: str, exit_code: int) -> int:
+    message = masked(message)
     if "--traceback" in arguments:
         say(traceback.format_exc(), err=True, end="")
     if "--json" in arguments:

@@ -12,6 +12,7 @@ from medtune.cli.trust_tables import trust_sentences, trust_table
 from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
 from medtune.errors.locked_mode import LOCKED_MEANS
+from medtune.errors.masking import masked_values
 from medtune.plugins.plan import proof_in_words
 from medtune.workflow.terminal import terminal
 
@@ -27,14 +28,15 @@ _WORTH_TELLING = 0.02
 
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
-    print_result(json.dumps(value, allow_nan=False))
+    print_result(json.dumps(masked_values(value), allow_nan=False))
 
 
 def print_plan(plan: Mapping[str, Any]) -> None:
     """Print a plan (its JSON form) as text on stdout."""
     from rich.table import Table
 
-    console, memory = terminal(), plan["memory_gib"]
+    console, plan = terminal(), masked_values(plan)  # before a table breaks lines
+    memory = plan["memory_gib"]
     table = Table(title="Plan", show_header=False, title_justify="left")
     table.add_row(
         "device", f"{plan['device']}, {plan['compute_dtype']}, recompute {plan['recompute']}, {plan['path']} path"
@@ -46,9 +48,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     table.add_row("update", f"{micro * times} rows of {micro} at a time")
     table.add_row("backends", ", ".join(f"{kind} {name}" for kind, name in plan["backends"].items()))
     if memory["peak"] is not None:
-        parts = ", ".join(f"{name} {gib:.2f}" for name, gib in memory["parts"].items() if gib >= 0.005)  # noqa: PLR2004
-        table.add_row("memory", f"about {memory['peak']:.2f} GiB ({parts})")
-        table.add_row("by phase", ", ".join(f"{name} {gib:.2f}" for name, gib in memory["phases"].items()))
+        _add_memory(table, memory)
     if plan["parameters"]:
         table.add_row("parameters", f"{plan['parameters']:,} base, {plan['trainable_parameters']:,} trainable")
     if plan["steps"] is not None:
@@ -106,6 +106,12 @@ def _add_counts(table: "Table", data: Mapping[str, Any], rows: int) -> None:
         table.add_row("common prefixes", told)
     if data["refused"]:
         table.add_row("refused", data["refused"])
+
+
+def _add_memory(table: "Table", memory: Mapping[str, Any]) -> None:
+    parts = ", ".join(f"{name} {gib:.2f}" for name, gib in memory["parts"].items() if gib >= 0.005)  # noqa: PLR2004
+    table.add_row("memory", f"about {memory['peak']:.2f} GiB ({parts})")
+    table.add_row("by phase", ", ".join(f"{name} {gib:.2f}" for name, gib in memory["phases"].items()))
 
 
 def _add_time(table: "Table", plan: Mapping[str, Any]) -> None:

@@ -3,28 +3,35 @@
 import hashlib
 import json
 import os
-import shutil
-import time
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medtune.data.cache_folder import (
+    FACTS_FILE,
+    entry_folders,
+    is_old,
+    is_own_set,
+    is_written,
+    mark,
+    new_staging,
+    remove_set,
+    require_own,
+    size_of,
+    staging_folders,
+)
 from medtune.data.pack import SampleStore
 from medtune.data.samples import open_samples, writing
-from medtune.errors import StorageError
-from medtune.machine.owner_only import make_folder, write_text
+from medtune.errors import ForeignFolderError, StorageError, UnknownSetError
+from medtune.errors.masking import masked
+from medtune.machine.owner_only import write_text
 from medtune.specs.bounded import json_file
 
-__all__ = ["CacheEntry", "PreparedCache", "cache_key", "default_cache_dir"]
+__all__ = ["CacheEntry", "Cleared", "PreparedCache", "cache_key", "default_cache_dir"]
 
-_FACTS = "facts.json"
-_STAGING = ".staging-"
 _LIMIT_BYTES = 20 * 2**30
-_ABANDONED_SECONDS = 24 * 3600
-"""Age after which the files of a process that never finished go: no preparation writes nothing for a day."""
 
 
 def default_cache_dir() -> Path:
@@ -40,15 +47,38 @@ def cache_key(facts: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """One prepared set: key, size in bytes, and when it was last used (seconds since the epoch)."""
+    """One prepared set.
+
+    Attributes:
+        key: by which it is found.
+        size_bytes: of its files.
+        used: when it was last used, in seconds since the epoch.
+        made: when it was prepared, likewise.
+        rows: rows that are trained on.
+        sources: the data sets or files that it was made of, without credentials.
+    """
 
     key: str
     size_bytes: int
     used: float
+    made: float
+    rows: int
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What was removed: bytes, sets, and what was left, each with the reason."""
+
+    freed_bytes: int
+    removed: int
+    left: Mapping[str, str]
 
 
 class PreparedCache:
     """A folder of prepared sets; only its owner may read them, since ids spell out the text.
+
+    Whatever else lies in the folder is neither read nor removed, nor is a set that another user owns or that is a link.
 
     Args:
         root: the folder.
@@ -61,8 +91,10 @@ class PreparedCache:
     def find(self, key: str) -> tuple[SampleStore, dict[str, Any]] | None:
         """Return the memory-mapped set of ``key`` and its facts; None when it is not there, or damaged."""
         folder = self.root / key
+        if not is_own_set(folder):
+            return None
         try:
-            facts: dict[str, Any] = json_file(folder / _FACTS, finite=False)
+            facts: dict[str, Any] = json_file(folder / FACTS_FILE, finite=False)
             store = open_samples(folder, facts["samples"])
             os.utime(folder)
         except (OSError, ValueError):
@@ -76,26 +108,27 @@ class PreparedCache:
         Raises:
             StorageError: it cannot be made.
         """
-        folder = self.root / f"{_STAGING}{uuid.uuid4().hex}"
-        with writing(folder):
-            make_folder(self.root)
-            make_folder(folder)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with ExitStack() as held:
+            with writing(self.root / FACTS_FILE):
+                mark(self.root)
+                folder = held.enter_context(new_staging(self.root))
+            try:
+                yield folder
+            finally:
+                with suppress(OSError, ForeignFolderError):
+                    remove_set(folder)
 
     def keep(self, key: str, folder: Path, facts: Mapping[str, Any]) -> SampleStore:
         """Keep the set written into ``folder`` and return it; one that another process kept meanwhile is as good."""
         with writing(folder):
-            write_text(folder / _FACTS, json.dumps(facts))
+            write_text(folder / FACTS_FILE, json.dumps(facts))
             try:
                 folder.rename(self.root / key)
             except OSError:
                 found = self.find(key)
                 if found is not None:
                     return found[0]
-                shutil.rmtree(self.root / key, ignore_errors=True)  # damaged
+                remove_set(self.root / key)  # damaged
                 folder.rename(self.root / key)
             self.prune(keep=key)
         kept = self.find(key)
@@ -105,43 +138,77 @@ class PreparedCache:
 
     def entries(self) -> list[CacheEntry]:
         """Return the sets, the longest unused first."""
-        found = [
-            CacheEntry(f.name, _size(f), f.stat().st_mtime)
-            for f in (self.root.iterdir() if self.root.is_dir() else ())
-            if (f / _FACTS).is_file() and not f.name.startswith(_STAGING)
-        ]
+        found = [entry for folder in entry_folders(self.root) if (entry := _entry(folder)) is not None]
         return sorted(found, key=lambda e: e.used)
 
     def prune(self, keep: str = "") -> int:
         """Remove what was abandoned, and the longest unused sets until the limit holds; return the bytes freed."""
-        freed = self._remove_abandoned()
+        freed = 0
+        for folder in staging_folders(self.root):
+            with suppress(OSError, ForeignFolderError):
+                freed += 0 if is_written(folder) or not is_old(folder) else remove_set(folder)
         entries = self.entries()
         left = sum(e.size_bytes for e in entries)
         for entry in entries:
             if left <= self.limit_bytes:
                 break
             if entry.key != keep:
-                shutil.rmtree(self.root / entry.key, ignore_errors=True)
-                freed += entry.size_bytes
-                left -= entry.size_bytes
+                with suppress(OSError, ForeignFolderError):
+                    freed += remove_set(self.root / entry.key)
+                    left -= entry.size_bytes
         return freed
 
-    def clear(self) -> int:
-        """Remove every set; return the bytes freed."""
-        freed = sum(e.size_bytes for e in self.entries())
-        shutil.rmtree(self.root, ignore_errors=True)
-        return freed
+    def clear(self) -> Cleared:
+        """Remove every set, and what processes that ended left behind; nothing else, and no set that is being written.
 
-    def _remove_abandoned(self) -> int:
-        """Remove what processes that were killed left behind."""
-        freed = 0
-        for folder in self.root.glob(f"{_STAGING}*"):
-            times = [p.stat().st_mtime for p in (folder, *folder.iterdir())]
-            if max(times) < time.time() - _ABANDONED_SECONDS:
-                freed += _size(folder)
-                shutil.rmtree(folder, ignore_errors=True)
-        return freed
+        Raises:
+            ForeignFolderError: the folder is a link, or not one that medtune marked as its cache.
+        """
+        if not os.path.lexists(self.root):
+            return Cleared(0, 0, {})
+        require_own(self.root)
+        unfinished = staging_folders(self.root)
+        written = {f.name: "is being written by another process" for f in unfinished if is_written(f)}
+        return self._removed([*entry_folders(self.root), *(f for f in unfinished if f.name not in written)], written)
+
+    def remove(self, keys: Sequence[str]) -> Cleared:
+        """Remove the sets whose keys begin so.
+
+        Raises:
+            UnknownSetError: of one of them there is none, or several; nothing was removed.
+            ForeignFolderError: as for ``clear``.
+        """
+        folders: dict[str, Path] = {}
+        for key in keys:
+            found = [f for f in entry_folders(self.root) if f.name.startswith(key)] if key else []
+            if len(found) != 1:
+                raise UnknownSetError(key, str(self.root), len(found))
+            folders[found[0].name] = found[0]
+        require_own(self.root)
+        return self._removed(folders.values(), {})
+
+    def _removed(self, folders: Iterable[Path], left: Mapping[str, str]) -> Cleared:
+        freed, count, left = 0, 0, dict(left)
+        for folder in folders:
+            try:
+                freed += remove_set(folder)
+                count += 1
+            except ForeignFolderError as error:
+                left[folder.name] = error.problem
+            except OSError as error:
+                left[folder.name] = error.strerror or type(error).__name__
+        return Cleared(freed, count, left)
 
 
-def _size(folder: Path) -> int:
-    return sum(p.stat().st_size for p in folder.iterdir())
+def _entry(folder: Path) -> CacheEntry | None:
+    """Describe a set; None when it is another user's, or damaged."""
+    if not is_own_set(folder):
+        return None
+    facts_file = folder / FACTS_FILE
+    try:
+        report = json.loads(facts_file.read_text("utf-8"))["report"]
+        sources = dict.fromkeys(masked(str(member["source"])) for member in report["account"])
+        times = folder.stat().st_mtime, facts_file.stat().st_mtime
+        return CacheEntry(folder.name, size_of(folder), *times, int(report["rows"]), tuple(sources))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

@@ -40,9 +40,17 @@ from medtune.errors.spec import (
     SpecValidationError,
     UnknownKeyError,
     UnknownNameError,
+    UnknownSetError,
     UnsupportedVersionError,
 )
-from medtune.errors.storage import DiskFullError, HubError, HubUnreachableError, StorageError, WriteFailedError
+from medtune.errors.storage import (
+    DiskFullError,
+    ForeignFolderError,
+    HubError,
+    HubUnreachableError,
+    StorageError,
+    WriteFailedError,
+)
 
 __all__ = [
     "BaseDamagedError",
@@ -52,6 +60,7 @@ __all__ = [
     "DataError",
     "DisabledPluginError",
     "DiskFullError",
+    "ForeignFolderError",
     "HubError",
     "HubUnreachableError",
     "InvalidValueError",
@@ -79,6 +88,7 @@ __all__ = [
     "TrialFailedError",
     "UnknownKeyError",
     "UnknownNameError",
+    "UnknownSetError",
     "UnprovenAnswersError",
     "UnprovenBaseError",
     "UnsafeAdapterError",

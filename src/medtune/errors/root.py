@@ -6,6 +6,7 @@ MedtuneError
 │   ├── InvalidValueError
 │   ├── SpecValidationError (a ValueError too)
 │   ├── UnknownNameError
+│   ├── UnknownSetError
 │   ├── SpecChangedError
 │   ├── UnsupportedVersionError
 │   ├── BaseUnsuitedError
@@ -32,6 +33,7 @@ MedtuneError
 │   └── ProcessBusyError
 ├── RunIdleError (exit 5)
 ├── StorageError (exit 6)
+│   ├── ForeignFolderError
 │   ├── HubError
 │   │   └── HubUnreachableError
 │   ├── WriteFailedError
@@ -42,11 +44,14 @@ MedtuneError
 └── RunInterruptedError (exit 75)
 
 Each class takes the facts, builds its own sentence and keeps the facts as attributes. No error repeats a row's text:
-it may be a patient's. Errors pass from process to process with type, sentence, facts and notes.
+it may be a patient's. Sentence and facts are masked, so none tells a credential. Errors pass from process to process with
+type, sentence, facts and notes.
 """
 
 from collections.abc import Callable
 from typing import Any
+
+from medtune.errors.masking import masked
 
 __all__ = ["MedtuneError"]
 
@@ -55,6 +60,10 @@ class MedtuneError(Exception):
     """Base of all errors that medtune raises on purpose; ``exit_code`` is what the command line returns."""
 
     exit_code: int = 1
+
+    def __init__(self, sentence: str) -> None:
+        vars(self).update({name: masked(fact) for name, fact in vars(self).items() if isinstance(fact, str)})
+        super().__init__(masked(sentence))
 
     def __reduce__(self) -> tuple[Callable[..., "MedtuneError"], tuple[Any, ...], dict[str, Any]]:
         """Return how a copy is made: ``__init__`` takes facts, so the default way, by the sentence, would call it wrongly."""

@@ -16,6 +16,7 @@ __all__ = [
     "SpecValidationError",
     "UnknownKeyError",
     "UnknownNameError",
+    "UnknownSetError",
     "UnsupportedVersionError",
 ]
 
@@ -86,6 +87,15 @@ class UnknownNameError(SpecError):
             f"; plugin '{plugin}', which may have it, is disabled: {why}" for plugin, why in disabled.items()
         )
         super().__init__(f"no {kind} named '{name}'; {_nearest(name, self.registered, 'registered')}{lost}")
+
+
+class UnknownSetError(SpecError):
+    """The cache holds no prepared set whose key begins so, or several."""
+
+    def __init__(self, key: str, cache: str, matches: int) -> None:
+        self.key, self.cache, self.matches = key, cache, matches
+        found = f"{matches} prepared sets whose keys begin" if matches else "no prepared set whose key begins"
+        super().__init__(f"the cache '{cache}' has {found} with '{key}'; `medtune cache list` has all of them")
 
 
 class SpecChangedError(SpecError):

@@ -2,7 +2,7 @@
 
 from medtune.errors.root import MedtuneError
 
-__all__ = ["DiskFullError", "HubError", "HubUnreachableError", "StorageError", "WriteFailedError"]
+__all__ = ["DiskFullError", "ForeignFolderError", "HubError", "HubUnreachableError", "StorageError", "WriteFailedError"]
 
 
 class StorageError(MedtuneError):
@@ -53,4 +53,14 @@ class DiskFullError(StorageError):
         needed, free = (count / 2**20 for count in (needed_bytes, free_bytes))
         super().__init__(
             f"'{path}' needs {needed:,.0f} MiB of free disk space and has {free:,.0f} MiB; free some, or {instead}"
+        )
+
+
+class ForeignFolderError(StorageError):
+    """A folder from which something was to be removed is not one that medtune made; nothing was removed."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(
+            f"nothing is removed from the cache '{path}': it {problem}; set MEDTUNE_CACHE to the folder that medtune made"
         )

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from medtune.errors import SpecChangedError, SpecError, SpecValidationError
+from medtune.errors.masking import masked_values
 from medtune.specs import RunSpec
 
 __all__ = ["FREE_FIELDS", "refuse_changes"]
@@ -64,6 +65,7 @@ def refuse_changes(
         SpecError: the recorded spec has fields or values that this version does not know.
         SpecChangedError: listing every changed field with both values, and every changed fingerprint.
     """
+    spec = masked_values(spec)  # as it is recorded: a credential may be another one
     old_prints: Mapping[str, str] = before["fingerprints"]
     is_finished = before.get("state") == "finished"
     same = {name for name in old_prints if prints.get(name) == old_prints[name]} - set(unread)
@@ -83,13 +85,15 @@ def refuse_changes(
 def _in_today_s_form(path: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recorded spec with the names that its fields have now, and the defaults of those that are new."""
     try:
-        return RunSpec.model_validate(spec).model_dump(mode="json")
+        recorded = RunSpec.model_validate(spec).model_dump(mode="json")
     except SpecValidationError as error:
         found = {".".join(mistake.location) for mistake in error.mistakes}
-    raise SpecError(
-        f"run '{path}' was written by another version of medtune: this one does not take its {', '.join(sorted(found))}; "
-        "go on with that version, or choose another output_dir"
-    )
+        raise SpecError(
+            f"run '{path}' was written by another version of medtune: this one does not take its {', '.join(sorted(found))}; "
+            "go on with that version, or choose another output_dir"
+        ) from None
+    as_recorded: dict[str, Any] = masked_values(recorded)
+    return as_recorded
 
 
 def _is_free(name: str, spec: Mapping[str, Any], same_prints: set[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -9,7 +10,8 @@ from pathlib import Path
 from platform import platform, python_version
 from typing import Any, Literal, cast
 
-from medtune.errors import DamagedArtifactError, StorageError
+from medtune.errors import DamagedArtifactError, SpecError, StorageError
+from medtune.errors.masking import masked_values
 from medtune.machine.owner_only import make_folder
 from medtune.runs.durable import attempt, replace_file
 from medtune.runs.record.tree import RECORD, SIGNATURES
@@ -35,7 +37,7 @@ _DISTRIBUTIONS = ("accelerate", "bitsandbytes", "datasets", "medtune", "numpy", 
 class RunFolder:
     """The places of a run below ``path``, and its ``run.json``.
 
-    ``run.json`` is replaced in one step, so a reader sees the old or the new record whole, without a lock. Writing needs
+    ``run.json`` holds no credential: ``***`` stands for those of plugins' options. It is replaced in one step, so a reader sees the old or the new record whole, without a lock. Writing needs
     the run's lock.
     """
 
@@ -53,6 +55,19 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether a run was ever created here."""
         return self.record_path.is_file()
+
+    def require_free(self) -> None:
+        """Refuse a folder without a run that holds something which a run would replace.
+
+        Raises:
+            SpecError: naming it.
+        """
+        places = (self.adapter_dir, self.checkpoints_dir, self.evaluation_dir, self.log_path, self.report_path)
+        taken = [place.name for place in places if os.path.lexists(place)]
+        if taken and not self.exists:
+            raise SpecError(
+                f"'{self.path}' is no run folder and holds '{taken[0]}', which a run would replace; choose another output_dir"
+            )
 
     @property
     def state(self) -> State:
@@ -122,6 +137,7 @@ class RunFolder:
         return {key: value for key, value in cast("dict[str, Any]", record).items() if key != _SEAL}
 
     def _write(self, record: Mapping[str, Any]) -> None:
+        record = masked_values(record)
         sealed = {**record, _SEAL: _digest(record)}
         content = json.dumps(sealed, indent=1, allow_nan=False) + "\n"
         replace_file(self.record_path, content.encode(), "the run record")

@@ -27,8 +27,8 @@ _LOOK_WAIT = 0.1  # seconds that somebody may hold the lock to see whether it is
 class RunLock:
     """The right to write into a run folder, held as a context manager.
 
-    The kernel drops the lock when its process ends, however it ends, so a lock cannot go stale; the owner's process id
-    and host stand beside it in ``.lock-owner.json``.
+    The kernel drops the lock when its process ends, however it ends, so a lock cannot go stale; the file is its owner's
+    alone, so that nobody who may only read the folder holds it. The owner's process id and host stand beside it in ``.lock-owner.json``.
 
     Raises:
         RunLockedError: at once, naming process id and host, when another process holds it.
@@ -51,7 +51,7 @@ class RunLock:
     def __enter__(self) -> Self:
         attempt(lambda: _claim(self.run_dir), "the run folder", self.run_dir)
         attempt(lambda: hide_file(self.run_dir / _LOCK), "the lock", self.run_dir)
-        lock = FileLock(self.run_dir / _LOCK, timeout=_LOOK_WAIT, mode=0o600)
+        lock = _lock_of(self.run_dir, _LOOK_WAIT)
         try:
             attempt(lambda: lock.acquire(poll_interval=_LOOK_WAIT / 4), "the lock", self.run_dir)
         except Timeout:
@@ -102,6 +102,11 @@ def _claim(folder: Path) -> None:
         close_folder(folder)
 
 
+def _lock_of(folder: Path, timeout: float) -> FileLock:
+    """Return the lock of a folder; only its owner can open the file, so no reader can hold it against the writer."""
+    return FileLock(folder / _LOCK, timeout=timeout, mode=0o600)
+
+
 def cancel_run(run_dir: str | Path) -> None:
     """Ask whoever trains in a run folder to save and stop after its update; returns at once.
 
@@ -116,7 +121,7 @@ def cancel_run(run_dir: str | Path) -> None:
         owner = (place / _OWNER).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise RunIdleError(str(run_dir)) from None
-    lock = FileLock(place / _LOCK, timeout=0, mode=0o600)
+    lock = _lock_of(place, 0)
     try:
         attempt(lock.acquire, "the request to cancel", place)
     except Timeout:

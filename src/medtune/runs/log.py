@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import DamagedArtifactError
+from medtune.errors.masking import masked_values
 from medtune.machine.owner_only import open_descriptor
 from medtune.runs.durable import Pause, attempt, replace_file
 
@@ -30,7 +31,7 @@ class RunLog:
         Raises:
             WriteFailedError: the system refused the write; no part of the line stays.
         """
-        line = json.dumps(_spelled(record), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        line = json.dumps(_spelled(masked_values(record)), separators=(",", ":"), allow_nan=False).encode() + b"\n"
         attempt(lambda: self._append_once(line), "the log", self.path, self._pause)
 
     def read(self) -> list[dict[str, Any]]:

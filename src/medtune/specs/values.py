@@ -1,13 +1,24 @@
 """What all specs share: frozen, closed to unknown keys, and the types of their fields."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from medtune.errors import Mistake, SpecValidationError
+from medtune.errors.masking import holds_credential
 
 __all__ = ["Fraction", "Names", "Options", "Positive", "Spec", "drop_foreign_pin", "split_commas"]
 
@@ -30,6 +41,20 @@ Positive = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
 Options = Annotated[dict[str, Any], AfterValidator(_require_json)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+_MASKED = ("options", "template_options")
+"""Fields whose texts a backend or a template needs as they are; a record has them masked."""
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts of a field, not those of a spec in it, which was asked before."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for item in value.items() for part in item for text in _texts(part))
+    elif isinstance(value, list | tuple):
+        yield from (text for item in value for text in _texts(item))
 
 
 def _as_text(value: Any) -> Any:
@@ -95,6 +120,16 @@ class Spec(_Checked):
     @classmethod
     def _take_paths(cls, values: Any) -> Any:
         return _as_text(values) if isinstance(values, dict) else values
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _holds_no_credential(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.field_name not in _MASKED and any(map(holds_credential, _texts(value))):
+            raise ValueError(
+                "it holds a credential, which the run would record; leave it out and give it by the environment (HF_TOKEN is the "
+                "hub's), or rename the file"
+            )
+        return value
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:

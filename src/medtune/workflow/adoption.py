@@ -91,6 +91,7 @@ def _adopted(asked: RunRequest, adapter: Path) -> Run:
         raise SpecError(
             "data.canaries plants secrets among the rows of a training, and an adopted adapter is trained already; leave it out"
         )
+    asked.folder.require_free()
     if not adapter.is_dir():
         raise StorageError(f"'{adapter}' is no folder; name the one that holds adapter_config.json")
     asked = fetch(pin(asked))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from medtune.errors import RunInterruptedError
+from medtune.errors.masking import masked_values
 from medtune.machine.hardware import is_first_rank
 from medtune.plugins.contracts import FinishedRun
 from medtune.plugins.hookspecs import hookimpl
@@ -85,7 +86,9 @@ def settings_of(spec: RunSpec) -> dict[str, Any]:
     parts = {"lora": spec.lora, "quant": spec.quant, "train": spec.train}
     found = {f"{part}.{key}": value for part, values in parts.items() for key, value in values.model_dump().items()}
     plain = {key: value for key, value in found.items() if isinstance(value, str | int | float)}
-    return plain | {"seed": spec.seed, "base": spec.model.name if spec.model.path is None else "a local base"}
+    base = spec.model.name if spec.model.path is None else "a local base"
+    told: dict[str, Any] = masked_values(plain | {"seed": spec.seed, "base": base})
+    return told
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -234,8 +234,8 @@ def _alone(repository: Repository, tell: Tell) -> Iterator[None]:
     """Keep other processes from fetching the same files at the same time."""
     from filelock import FileLock, Timeout
 
-    # said outright: releases of filelock differ in whether they mind the umask
-    lock = FileLock(repository.own / "lock", mode=0o600 if repository.kind == "dataset" else 0o644)
+    # said outright: releases of filelock differ in whether they mind the umask, and who can read a lock can hold it
+    lock = FileLock(repository.own / "lock", mode=0o600)
     try:
         repository.own.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0.5)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from medtune.data.cache import default_cache_dir
+from medtune.data.cache_folder import mark
 from medtune.machine.owner_only import make_folder, open_bytes
 
 __all__ = ["Tried", "digest_of_files", "digest_of_text"]
@@ -55,6 +56,7 @@ class Tried:
     def add(self, *digests: str) -> None:
         """Remember; where the cache cannot be written, the next process tries again."""
         with suppress(OSError):
+            mark(self._folder.parent)
             make_folder(self._folder)
             for digest in digests:
                 open_bytes(self._folder / digest).close()

@@ -107,7 +107,7 @@ def export_run(asked: ExportRequest) -> Exported:
             (work / name).unlink()
         state = _UNPROVED if not proof else _REFUSED if proof["problems"] else _PROVED
         exported = replace(exported, state=state)
-        place = target if state != _REFUSED else target.with_name(f"{target.name}-refused")
+        place = target if state != _REFUSED else _refused_place(target)
         if reference is not None and exported.facts.get("smoke"):
             write_text(work / "smoke.json", json.dumps(reference.smoke, indent=1, ensure_ascii=False))
         _describe(work, asked, source, exported, proof)
@@ -133,10 +133,16 @@ def _exporter(asked: ExportRequest) -> Exporter:
 def _target(asked: ExportRequest) -> Path:
     refuse_remote_path("--out", None if asked.out is None else str(asked.out))
     target = asked.out if asked.out is not None else asked.folder.path / "export" / asked.to
-    is_export = (target / EXPORT_FILE).is_file()
-    if target.exists() and not is_export and (not target.is_dir() or any(target.iterdir())):
-        raise SpecError(f"'{target}' holds something else than an export; choose another --out")
+    for place in (target, _refused_place(target)):
+        is_export = (place / EXPORT_FILE).is_file()
+        if place.exists() and not is_export and (not place.is_dir() or any(place.iterdir())):
+            raise SpecError(f"'{place}' holds something else than an export; choose another --out")
     return target.absolute()
+
+
+def _refused_place(target: Path) -> Path:
+    """Return where an artifact lies that did not answer as the tuned model."""
+    return target.with_name(f"{target.name}-refused")
 
 
 def _source(asked: ExportRequest) -> tuple[ExportSource, Encoder]:

@@ -48,10 +48,11 @@ def is_finished(asked: RunRequest) -> bool:
     """Whether nothing is left to do.
 
     Raises:
-        SpecError: there is a run although none may be continued, or the finished one had another spec.
+        SpecError: there is a run although none may be continued, the finished one had another spec, or what lies there is no run's.
     """
     folder = asked.folder
     if not folder.exists:
+        folder.require_free()
         return False
     record = folder.read()
     if asked.resume == "never":

@@ -1,0 +1,1 @@
+"""What medtune is installed with: locked files, their licences, known advisories, and a bill of materials."""
