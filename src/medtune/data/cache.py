@@ -206,7 +206,7 @@ def _entry(folder: Path) -> CacheEntry | None:
         return None
     facts_file = folder / FACTS_FILE
     try:
-        report = json.loads(facts_file.read_text("utf-8"))["report"]
+        report = json_file(facts_file, finite=False)["report"]
         sources = dict.fromkeys(masked(str(member["source"])) for member in report["account"])
         times = folder.stat().st_mtime, facts_file.stat().st_mtime
         return CacheEntry(folder.name, size_of(folder), *times, int(report["rows"]), tuple(sources))

@@ -1,6 +1,5 @@
 """Writes the model card that lies beside an exported artifact: what it is, what was proved of it, what it scores, under which terms."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import yaml
 from medtune.data.sources.paths import is_local
 from medtune.export.audit_section import AUDIT_FILE, card_section
 from medtune.plugins.contracts import ExportSource
+from medtune.specs.bounded import json_file
 
 __all__ = ["write_export_card"]
 
@@ -92,7 +92,7 @@ def _data_name(source: ExportSource) -> str:
 def _remembered(source: ExportSource) -> str:
     """Return that a run holds canaries, and what an audit of it found."""
     file = source.run_dir / "evaluation" / AUDIT_FILE
-    found: Mapping[str, Any] = json.loads(file.read_bytes()) if file.is_file() else {}
+    found: Mapping[str, Any] = json_file(file) if file.is_file() else {}
     return card_section(str(source.record.get("plan", {}).get("canaries", "")), found)
 
 

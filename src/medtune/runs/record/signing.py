@@ -16,6 +16,7 @@ from medtune.runs.record.checking import Problem, RecordCheck
 from medtune.runs.record.keys import fingerprint, private_key, public_key
 from medtune.runs.record.recording import recorded
 from medtune.runs.record.tree import SIGNATURES, canonical
+from medtune.specs.bounded import json_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -97,7 +98,7 @@ def signatures_in(folder: Path) -> list[dict[str, Any]]:
         StorageError: it cannot be read.
     """
     try:
-        values = json.loads((folder / SIGNATURES).read_bytes())
+        values = json_file(folder / SIGNATURES)
         found: list[dict[str, Any]] = values["signatures"]
         is_whole = values["format"] == _FORMAT and all(_is_whole(one) for one in found)
     except FileNotFoundError:

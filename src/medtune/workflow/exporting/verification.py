@@ -1,6 +1,5 @@
 """Proves that an export is what was written, and says of which run, in which state, it is."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from medtune.runs.folder import RunFolder
 from medtune.runs.manifest import read_manifest, verify_folder
 from medtune.runs.record.checking import RecordCheck
 from medtune.runs.verification import Checked, Verification
+from medtune.specs.bounded import json_file
 from medtune.workflow.exporting.export import EXPORT_FILE
 
 __all__ = ["VerifiedExport", "is_export", "verify_export"]
@@ -47,6 +47,6 @@ def verify_export(path: Path, key: Path | None = None) -> VerifiedExport:
 
 def _named(path: Path) -> Any:
     try:
-        return json.loads((path / EXPORT_FILE).read_bytes()).get("record")
+        return json_file(path / EXPORT_FILE).get("record")
     except (OSError, ValueError, AttributeError):
         return None
