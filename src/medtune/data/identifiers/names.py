@@ -1,0 +1,342 @@
+"""Finds names of people: by title, by label, by kin, by signature, and by lists of names that are common."""
+
+import re
+from collections.abc import Iterator
+
+from medtune.data.identifiers.kinds import Finding, Kind
+from medtune.data.identifiers.places import METHODS
+from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.vocabulary import given_names, not_names, surnames
+
+__all__ = ["find_names"]
+
+_TITLES = frozenset(
+    "dr prof professor mr mrs ms miss mx sir dame rev reverend nurse sister matron hon capt sgt herr herrn frau fr hr schwester pfleger fräulein "
+    "dres doktor m mme mlle mm pr docteur docteure professeur monsieur madame mademoiselle maître me messieurs mmes "
+    "sr sra srta dra don doña dña señor señora señorita doctor doctora profesor profesora d dª sres sras enfermera enfermero infirmière infirmier interne".split()
+)
+_SHORT_TITLES = frozenset("m d fr hr me pr mm ms sr dr".split())
+"""Titles that are an initial or a word as well, so that a point must follow, or a capital word at once."""
+_SURE_TITLES = frozenset("dr mr mrs ms herr herrn frau mme mlle monsieur madame sra srta doña dra señor señora señorita miss prof docteur".split())
+"""Titles behind which a name may stand in small letters."""
+_DEGREES = frozenset("med univ habil dent rer nat phil h c mult dipl psych pd priv doz phd md mag sc hc ing oa oä ca dr prof vet pharm iur msc bsc mba".split())
+_PARTICLES = frozenset("von van der den de la del di da du des el al bin ibn ten ter zu zur zum vom le las los dos das do e y i d l o ben abu san st saint della und op 't mc mac".split())
+_LABELS = frozenset(
+    "name names surname forename nachname vorname familienname geburtsname mädchenname nom naissance famille prénom prénoms nombre apellido apellidos patient patientin patiente paciente pt "
+    "attending physician provider doctor surgeon consultant registrar gp pcp author by cc nok kin contact person attn attention from to nurse mother father wife husband son daughter brother sister "
+    "spouse partner guardian caregiver carer neighbor neighbour friend resident radiologist pathologist hausarzt hausärztin oberarzt oberärztin chefarzt chefärztin stationsarzt stationsärztin arzt ärztin operateur "
+    "operateurin untersucher untersucherin gez gezeichnet unterzeichnet angehörige angehöriger betreuer betreuerin ansprechpartner ansprechpartnerin kontaktperson kontakt ehefrau ehemann tochter sohn mutter vater "
+    "schwester bruder an von médecin traitant chirurgien opérateur par signé validé prescripteur prévenir confiance interne infirmier infirmière médico médica facultativo cirujano cirujana firmado por fdo firma "
+    "responsable contacto familiar esposa esposo hija hijo madre padre de para emergency sender recipient absender empfänger expéditeur destinataire remitente destinatario".split()
+)
+"""Words that a colon and then a name stand behind, in forms."""
+_GREETINGS = frozenset(
+    "dear hi hello hey liebe lieber hallo geehrte geehrter geehrten tag moin chère cher chers chères bonjour bonsoir confrère hola estimado estimada estimados querido querida apreciado apreciada morning afternoon".split()
+)
+_CLOSINGS = frozenset(
+    "sincerely regards wishes truly faithfully thanks cheers respectfully grüßen grüße grüssen grüsse hochachtungsvoll mfg lg vg cordialement confraternellement salutations amicalement distinguées confraternelles "
+    "atentamente saludo saludos cordiales cordial cordialmente abrazo best you yours vous signed unterschrift signature firma".split()
+)
+_CALLED = frozenset(
+    "née né geb geborene geborener geborenen formerly genannt verh verw dit alias aka soltera called named namens nommé nommée prénommé prénommée llamado llamada épouse veuve vve nacida".split()
+)
+_KIN = frozenset(
+    "wife husband son daughter mother father brother sister partner spouse aunt uncle niece nephew cousin grandson granddaughter grandmother grandfather carer caregiver neighbor neighbour friend fiancé fiancée girlfriend "
+    "boyfriend stepson stepdaughter interpreter guardian roommate mum mom dad ehefrau ehemann ehegatte tochter sohn mutter vater bruder schwester tante onkel nichte neffe enkel enkelin enkeltochter enkelsohn lebensgefährte "
+    "lebensgefährtin betreuer betreuerin nachbar nachbarin freund freundin schwiegertochter schwiegersohn partnerin époux mari femme fils fille mère père frère sœur soeur conjoint conjointe compagne "
+    "compagnon oncle nièce neveu voisin voisine ami amie aidant aidante esposa esposo marido mujer hijo hija madre padre hermano hermana pareja tío tía sobrino sobrina nieto nieta cuñado cuñada vecino vecina amigo amiga "
+    "cuidador cuidadora suegro suegra nuera yerno".split()
+)
+_OFFICES = frozenset(
+    "by with saw see under per attending resident surgeon physician hospitalist consultant registrar intern fellow oberarzt oberärztin chefarzt chefärztin assistenzarzt assistenzärztin stationsarzt stationsärztin hausarzt hausärztin "
+    "facharzt fachärztin kollege kollegen kollegin pflegekraft interne externe residente adjunto adjunta par por durch médico médica worker manager therapist pharmacist interpreter dietitian counselor counsellor midwife patient patientin "
+    "patiente paciente pt von".split()
+)
+_CREDENTIAL = re.compile(r",?\s{1,2}(?:M\.?D\.?|D\.?O\.?|Ph\.?D\.?|R\.?N\.?|N\.?P\.?|P\.?A\.?(?:-C)?|FRCP|FRCS|MRCP|MBBS|MBChB|MB ?BS|DPT|LCSW|PharmD|RPh|FACS|FACP|APRN|CRNA|MRCGP|BSN|MSN|LPN|OTR|PT|DDS|Esq)\b")
+_INITIAL = re.compile(r"[A-ZÀ-Þ]\.?(?![\w])")
+_GAPS = frozenset({" ", "  ", "-", "'", "’", ". ", ".", "\u00a0", "-\n", "\n"})
+_EPONYM_AFTER = METHODS | frozenset(
+    "disease diseases syndrome syndromes sign signs test tests fracture fractures lymphoma sarcoma tumor tumour tumors catheter catheters tube tubes cyst cysts duct node nodes reflex phenomenon "
+    "palsy anemia anaemia thyroiditis procedure operation stain esophagus oesophagus body bodies cell cells chorea ataxia dystrophy maneuver manoeuvre position incision forceps clamp clip graft flap "
+    "suture gland glands canal ligament angle line lines space triangle point pouch hernia ulcer ulcers neuropathy tremor fever sarcomas contracture deformity bladder respiration murmur drain port needle line score scores "
+    "scale scales formula equation nomogram classification grading paradox law effect receptor factor antigen solution agar medium tourniquet bandage collar splint brace frame boots stockings stitch disorder epilepsy triad tetrad sequence "
+    "krankheit syndrom zeichen test fraktur lymphom sarkom tumor katheter sonde zyste reflex phänomen lähmung anämie thyreoiditis operation färbung ösophagus körperchen ulkus drainage skala score index lagerung "
+    "hernie plastik klassifikation manöver handgriff schnitt naht punkt linie dreieck raum drüse kanal band winkel formel".split()
+)
+_EPONYM_BEFORE = frozenset(
+    "morbus maladie maladies enfermedad syndrome síndrome syndrom signe signo zeichen test score échelle escala skala fracture fractura fraktur manœuvre manoeuvre maniobra réflexe reflejo sonde sonda tumeur tumor lymphome linfoma "
+    "chorée corea classification clasificación klassifikation nach selon según stade estadio critères criterios indice índice corps cuerpos cellules células contracture contractura paralysie parálisis thyroïdite tiroiditis opération operación technique técnica "
+    "procédure procedimiento procédé méthode método coloration tinción formule fórmula équation ecuación canal ligament ligamento triangle triángulo cul espace espacio ulcère úlcera hernie hernia trouble kyste quiste drain drenaje".split()
+)
+_CUES = _LABELS | _GREETINGS | _CLOSINGS | _CALLED | _KIN | _OFFICES
+_COLON = re.compile(r"[^\S\n]?[:=]\s{0,3}[*_]{0,2}")
+_MOST_WORDS = 6
+_SENTENCE = re.compile(r"[.!?:]\s+$|\n\s*$|^\s*$|[•*\-–]\s$")
+_GERMAN_NOUN = re.compile(
+    r"(?:ung|ungen|heit|keit|schaft|tion|tionen|itis|ose|osen|ie|ien|schmerz|schmerzen|therapie|sucht|werte?|befund|druck|kranke|krankheit|infarkt|insuffizienz|medikation|gabe|"
+    r"aufnahme|entlassung|kontrolle|untersuchung|tablette|tabletten|zentrum|station|ismus|enz|anz|ik|ität|om|ome|ur|uren|ion)$"
+)
+
+
+def find_names(seen: Text) -> Iterator[Finding]:
+    """Yield names, then their parts wherever these stand again."""
+    found = list(_named(seen))
+    spans = sorted({(f.start, f.end) for f in found})
+    yield from found
+    yield from _again(seen, spans)
+
+
+def _named(seen: Text) -> Iterator[Finding]:
+    yield from _titled(seen)
+    yield from _behind_cues(seen)
+    yield from _listed(seen)
+
+
+def _titled(seen: Text) -> Iterator[Finding]:
+    """Yield what stands behind a title."""
+    words, folded = seen.words, seen.folded
+    for i, word in enumerate(folded):
+        if word not in _TITLES:
+            continue
+        gap = seen.between(i)
+        if word in _SHORT_TITLES and word not in ("dr", "mr", "ms", "sr") and not gap.startswith((". ", ".", "ª", " ")):
+            continue
+        if word in ("m", "d", "me", "fr", "hr", "mm", "pr", "sister", "schwester", "interne", "pfleger", "don", "hon", "sir", "nurse") and not words[i][0].isupper():
+            continue
+        if word in ("m", "d") and not gap.startswith((". ", ".", "ª")):
+            continue
+        j = i + 1
+        while j < len(words) and folded[j] in _DEGREES | {"dr", "prof"} and _is_near(seen.between(j - 1)) and not _ends_sentence(seen, j):
+            j += 1
+        if j >= len(words) or not _is_near(seen.between(j - 1)):
+            continue
+        end = _name_end(seen, j, strict=seen.language == "de" and word in ("schwester", "pfleger", "nurse", "sister"))
+        if end is not None:
+            yield Finding(Kind.NAME, seen.starts[j], end)
+        elif word in _SURE_TITLES and words[j].islower() and folded[j] not in not_names() and (folded[j] in given_names()[1] or folded[j] in surnames()[1]):
+            k = j + 1
+            more = k < len(words) and seen.between(j) in (" ", "-") and words[k].islower() and folded[k] in surnames()[0]
+            yield Finding(Kind.NAME, seen.starts[j], seen.ends[k if more else j])
+
+
+def _ends_sentence(seen: Text, j: int) -> bool:
+    return "\n" in seen.between(j - 1)
+
+
+def _is_near(gap: str) -> bool:
+    return len(gap) <= 4 and not any(c in gap for c in ":;!?)\n=") and gap.count(".") < 2  # noqa: PLR2004 - between title and name
+
+
+def _name_end(seen: Text, first: int, *, strict: bool = False, lines: bool = False) -> int | None:
+    """Return where a name ends that begins with word ``first``; None where there is none."""
+    words, folded, last, at = seen.words, seen.folded, None, first
+    while at < len(words) and at - first < _MOST_WORDS:
+        word = words[at]
+        if at > first:
+            gap = seen.between(at - 1)
+            comma = gap in (", ", ",") and last == at - 1 and at - first == 1 and (folded[at] in given_names()[1]) and folded[at] not in not_names()
+            initial = len(words[at - 1]) == 1
+            if gap not in _GAPS and not comma:
+                break
+            if "\n" in gap and not (lines and gap == "\n" and last is not None and folded[at] in surnames()[1]):
+                break
+            if "." in gap and not initial and folded[at - 1] not in ("st", "mc", "jr", "hr", "fr", "frl"):
+                break
+        if folded[at] in _PARTICLES and (at == first or not word.isupper() or len(word) > 1) and (word.islower() or last is None or len(word) > 1):
+            if word[0].isupper() and folded[at] not in not_names() and at > first:
+                last = at
+            at += 1
+            continue
+        if not word[0].isupper():
+            break
+        if len(word) == 1:
+            if at == first and not seen.between(at).startswith((".", " ", "-", "'", "’")):
+                break
+            if last is not None:
+                last = at
+            at += 1
+            continue
+        if folded[at] in not_names() or (strict and folded[at] not in given_names()[1] and folded[at] not in surnames()[1]):
+            break
+        if seen.language == "de" and last is not None and folded[at] not in surnames()[1] and folded[at] not in given_names()[1] and _GERMAN_NOUN.search(folded[at]):
+            break
+        last, at = at, at + 1
+    if last is None:
+        return None
+    end = seen.ends[last]
+    return end + 1 if len(words[last]) == 1 and seen.text[end : end + 1] == "." else end
+
+
+def _behind_cues(seen: Text) -> Iterator[Finding]:
+    """Yield what stands behind a label, a greeting, a closing line, kin or an office."""
+    known = given_names()[1] | surnames()[1]
+    for i, word in enumerate(seen.folded):
+        if word not in _CUES or i + 1 >= len(seen.words):
+            continue
+        gap = seen.between(i)
+        if word in _LABELS and _COLON.fullmatch(gap):
+            yield from _labelled_name(seen, i + 1, known)
+        elif seen.words[i + 1][0].isupper() and len(gap) <= 6:  # noqa: PLR2004 - a comma and lines between
+            yield from _cued_name(seen, i, gap, known)
+
+
+def _labelled_name(seen: Text, at: int, known: frozenset[str]) -> Iterator[Finding]:
+    at = _behind_titles(seen, at)
+    end = _name_end(seen, at, lines=True) if at < len(seen.words) else None
+    if end is None:
+        if at < len(seen.words) and seen.folded[at] in known and seen.folded[at] not in not_names():
+            more = at + 1 < len(seen.words) and seen.between(at) in (" ", ", ", "-") and seen.folded[at + 1] in known
+            yield Finding(Kind.NAME, seen.starts[at], seen.ends[at + 1 if more else at])
+        return
+    parts = _parts(seen, at, end)
+    if any(part in known for part in parts) or (len(parts) <= 5 and (seen.language != "de" or len(parts) > 1)):  # noqa: PLR2004 - words of a name
+        yield Finding(Kind.NAME, seen.starts[at], end)
+
+
+def _cued_name(seen: Text, i: int, gap: str, known: frozenset[str]) -> Iterator[Finding]:
+    word, at = seen.folded[i], _behind_titles(seen, i + 1)
+    end = _name_end(seen, at) if at < len(seen.words) else None
+    if end is None:
+        return
+    parts = _parts(seen, at, end)
+    listed = any(part in known for part in parts)
+    alone = not seen.text[end:].partition("\n")[0].strip(" ,.")
+    if word in _CLOSINGS and ("\n" in gap or gap.startswith((",", ":"))) and (listed or ("\n" in gap and alone and len(parts) <= 4)):  # noqa: PLR2004 - words of a name
+        yield Finding(Kind.NAME, seen.starts[at], end)
+    elif word in _GREETINGS and gap in (" ", ", ") and (listed or seen.language != "de" or word not in ("liebe", "tag")):
+        yield Finding(Kind.NAME, seen.starts[at], end)
+    elif (word in _CALLED and gap in (" ", ". ", ": ")) or (
+        word in _KIN and gap in (" ", ", ", " (", ": ") and (listed or seen.language != "de")
+    ):
+        if not _is_eponym(seen, at, at):
+            yield Finding(Kind.NAME, seen.starts[at], end)
+    elif word in _OFFICES and gap == " " and listed and _by_name(seen, at, parts):
+        yield Finding(Kind.NAME, seen.starts[at], end)
+
+
+def _behind_titles(seen: Text, i: int) -> int:
+    while i < len(seen.words) and seen.folded[i] in _TITLES | _DEGREES and len(seen.words[i]) > 1 and _is_near(seen.between(i)):
+        i += 1
+    return i
+
+
+def _parts(seen: Text, first: int, end: int) -> list[str]:
+    found: list[str] = []
+    while first < len(seen.words) and seen.starts[first] < end:
+        found.append(seen.folded[first])
+        first += 1
+    return found
+
+
+def _by_name(seen: Text, i: int, parts: list[str]) -> bool:
+    """Whether what stands behind "by" or an office is a name: two words, one of them listed, or one that is nothing else."""
+    clear = given_names()[0] | surnames()[0]
+    return (len(parts) > 1 or parts[0] in clear) and not _is_eponym(seen, i, i + len(parts) - 1)
+
+
+def _listed(seen: Text) -> Iterator[Finding]:
+    """Yield names that the lists tell: a given name beside another word, a surname beside an initial, or one that is nothing else."""
+    words, folded = seen.words, seen.folded
+    clear_given, given = given_names()
+    clear_sur, sur = surnames()
+    stop = not_names()
+    taken = -1
+    for i, word in enumerate(folded):
+        if i <= taken or (word not in given and word not in sur) or not words[i][0].isupper() or len(word) < 2 or word in stop:  # noqa: PLR2004 - an initial
+            continue
+        first = i
+        while first and seen.before(first) in (" ", "-", ". ", ".", "'", "’") and _goes_before(seen, first - 1) and i - first < 4 and first - 1 > taken:  # noqa: PLR2004 - parts
+            first -= 1
+        while first < i and folded[first] in _PARTICLES and words[first].islower():
+            first += 1
+        end = _name_end(seen, first)
+        if end is None:
+            continue
+        last = first
+        while last + 1 < len(words) and seen.starts[last + 1] < end:
+            last += 1
+        parts = [folded[k] for k in range(first, last + 1) if len(folded[k]) > 1 and folded[k] not in _PARTICLES]
+        if _is_eponym(seen, first, last):
+            taken = last
+            continue
+        if _counts(seen, first, last, parts):
+            yield Finding(Kind.NAME, seen.starts[first], end)
+            taken = last
+        _ = clear_given, clear_sur
+
+
+def _goes_before(seen: Text, k: int) -> bool:
+    word = seen.words[k]
+    if seen.folded[k] in not_names() and len(word) > 1:
+        return False
+    if len(word) == 1:
+        return word.isupper() and seen.between(k).startswith(".")
+    return word[0].isupper() and seen.folded[k] in given_names()[1] | surnames()[1]
+
+
+def _counts(seen: Text, first: int, last: int, parts: list[str]) -> bool:
+    """Whether words that begin with a capital, of which one is listed, are a name."""
+    clear_given, given = given_names()
+    clear_sur, sur = surnames()
+    if not parts:
+        return False
+    has_initial = any(len(seen.words[k]) == 1 for k in range(first, last + 1)) or seen.ends[last] < len(seen.text) and False
+    hyphen = all(seen.between(k) == "-" for k in range(first, last)) and first != last
+    if len(parts) == 1:
+        if has_initial:
+            return parts[0] in clear_sur or parts[0] in clear_given
+        alone = parts[0] in clear_given or (parts[0] in clear_sur and not _SENTENCE.search(seen.text[max(0, seen.starts[first] - 4) : seen.starts[first]]))
+        return alone and not seen.words[first].isupper()
+    listed_given = [p for p in parts if p in given]
+    listed_sur = [p for p in parts if p in sur]
+    unlisted = [p for p in parts if p not in given and p not in sur]
+    clear = [p for p in parts if p in clear_given or p in clear_sur]
+    if hyphen:
+        return not unlisted and bool(clear) and (bool(listed_given) or len(clear) == len(parts))
+    if seen.language == "de":
+        return bool(clear) and (not unlisted or (parts[0] in clear_given and not _GERMAN_NOUN.search(parts[-1])))
+    if not unlisted:
+        return bool(clear) or (parts[0] in given and parts[-1] in sur)
+    return bool(clear) and len(unlisted) <= 2 and (parts[0] in clear_given or parts[0] in given or parts[-1] in clear_sur or bool(listed_sur))  # noqa: PLR2004 - of a name
+
+
+def _is_eponym(seen: Text, first: int, last: int) -> bool:
+    """Whether a disease, sign, method or instrument bears the name."""
+    folded, n = seen.folded, len(seen.folded)
+    after = last + 1
+    if after < n and folded[after] == "s" and seen.between(last) in ("'", "’"):
+        after += 1
+    while after < n and seen.between(after - 1) in ("-", "–", "/") and seen.words[after][0].isupper() and folded[after] not in _EPONYM_AFTER:
+        after += 1  # Charcot-Marie-Tooth
+    if after < n and len(seen.between(after - 1)) <= 2 and (folded[after] in _EPONYM_AFTER or folded[after].rstrip("s") in _EPONYM_AFTER):  # noqa: PLR2004 - next to it
+        return True
+    two = after + 1
+    if two < n and "." not in seen.between(after) and seen.between(after - 1) == " " and folded[two] in _EPONYM_AFTER and folded[after] in ("coma", "positive", "negative", "apraxia", "like", "type", "urinary", "lymph", "cell", "muscular", "disability", "performance"):
+        return True
+    before = first - 1
+    while before >= 0 and folded[before] in ("de", "d", "du", "des", "von", "of", "la", "del", "le") and first - before <= 3:  # noqa: PLR2004 - syndrome de la
+        before -= 1
+    return before >= 0 and folded[before] in _EPONYM_BEFORE and "." not in seen.text[seen.ends[before] : seen.starts[first]]
+
+
+def _again(seen: Text, spans: list[tuple[int, int]]) -> Iterator[Finding]:
+    """Yield the words of names that were found, wherever they stand again in the text."""
+    inside: list[bool] = []
+    at = 0
+    for start, end in zip(seen.starts, seen.ends, strict=True):
+        while at < len(spans) and spans[at][1] <= start:
+            at += 1
+        inside.append(at < len(spans) and spans[at][0] <= start and end <= spans[at][1])
+    seeds = {
+        folded
+        for folded, within, word in zip(seen.folded, inside, seen.words, strict=True)
+        if within and len(word) > 2 and folded not in not_names() and folded not in _PARTICLES and word[0].isupper()  # noqa: PLR2004 - more than initials
+    }
+    for i, (folded, within) in enumerate(zip(seen.folded, inside, strict=True)):
+        if within or folded not in seeds:
+            continue
+        word = seen.words[i]
+        if word[0].isupper() and not _is_eponym(seen, i, i):
+            yield Finding(Kind.NAME, seen.starts[i], seen.ends[i])
+        elif word.islower() and len(word) > 4 and (folded in given_names()[0] or folded in surnames()[0]):  # noqa: PLR2004 - short ones are words
+            yield Finding(Kind.NAME, seen.starts[i], seen.ends[i])
