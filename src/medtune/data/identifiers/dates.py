@@ -30,16 +30,34 @@ _NUMERIC = tuple(
 _SHORT = re.compile(rf"({_DAY})([./])({_MONTH}|{_DAY})(\.?)(?![\d/]|[.,-]\d){_UNIT}")
 """Day and month without a year, which a fraction or value looks like."""
 _BEFORE_SHORT = frozenset(
-    "on since until till dated date by am vom bis seit zum ab den dem der le du au depuis el al del día desde hasta mon tue wed thu fri sat sun "
+    "on since and et y und until im en in till dated date by am vom bis seit zum ab den dem der le du au depuis el al del día desde hasta mon tue wed thu fri sat sun "
     "monday tuesday wednesday thursday friday saturday sunday montag dienstag mittwoch donnerstag freitag samstag sonntag lundi mardi mercredi jeudi "
     "vendredi samedi dimanche lunes martes miércoles jueves viernes sábado domingo mo di mi do fr sa so".split()
 )
 _WORD_BEFORE = re.compile(r"([^\W\d_]+)[.,:]?\s{1,3}$")
-_TIME = re.compile(r"[,;]?\s{1,2}(?:at |um |à |a las )?(?:[01]?\d|2[0-3])[:h.]?[0-5]\d\b")
+_NO_DATE_BEFORE = frozenset({"apgar", "gcs", "gleason", "version", "nyha", "asa"})
+_WEEKDAY = re.compile(
+    r"\b(?:mon|tues?|wed(?:nes)?|thurs?|fri|sat(?:ur)?|sun)(?:day)?\.?,?(?:\s(?:the|on))?\s{1,2}$|"
+    r"\b(?:montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonnabend|sonntag|mo|di|mi|do|fr|sa|so)\.?,?(?:\s(?:den|dem|der))?\s{1,2}$|"
+    r"\b(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)\.?,?(?:\sle)?\s{1,2}$|"
+    r"\b(?:lunes|martes|miércoles|jueves|viernes|sábado|domingo)\.?,?(?:\s(?:el|día))?\s{1,2}$",
+    re.IGNORECASE,
+)
+"""Weekday before a date, which goes with it."""
+_BORN = frozenset("born dob birth geboren geb jahrgang geburtsjahr né née nacido nacida nacimiento naissance jg birthyear".split())
+_BIRTH_YEAR = re.compile(r"(?:\s(?:in|im|en|on|year|jahr|jahre|el año|year of birth|l['’]année|about|around|circa))?\s?[:.]?\s{0,2}(1[89]\d\d)(?![\w.-]?\d)", re.IGNORECASE)
+_LAST_YOUNG = "1937"
+"""A year of birth up to which may tell of an age over 89."""
+_MONTH_CUES = frozenset(
+    "since last this early late mid next seit ende anfang mitte letzten diesen nächsten vergangenen depuis début fin courant desde principios finales mediados pasado próximo".split()
+)
+"""Words before a month alone that tell it is one of a person's."""
+_TIME = re.compile(r"[,;]?\s{1,2}(?:at |um |à |a las )?(?:[01]?\d|2[0-3])(?:[:h.]?[0-5]\d|\s?h|\s?uhr|\s?heures?|\s?[ap]m)\b", re.IGNORECASE)
 _DAYS_ONLY: Mapping[str, tuple[str, re.Pattern[str]]] = {
-    "the": ("on", re.compile(r"\s\d{1,2}(?:st|nd|rd|th)(?=\s*(?:[.,;:)]|$|(?:and|at|of|for|he|she|the|with|by|after|before|in)\b))")),
+    "the": ("on", re.compile(r"\s\d{1,2}(?:st|nd|rd|th)(?=\s*(?:[.,;:)\n]|$|[-–]|(?:and|at|for|he|she|they|the|with|by|after|before|in|we|to|as|from|when|but|if)\b|[A-Z]))")),
     "día": ("", re.compile(r"\s\d{1,2}\b(?! de (?:ingreso|vida|evolución|tratamiento|estancia))")),
-    "le": ("", re.compile(r"\s\d{1,2}(?= (?:au matin|au soir|dernier|courant|prochain)\b)")),
+    "le": ("", re.compile(r"\s(?:[1-9]|[12]\d|3[01])(?:er)?(?=\s*(?:[.,;:)\n]|$)|\s(?:au matin|au soir|dernier|courant|prochain|à|pour|dans|il|elle)\b)")),
+    "am": ("", re.compile(r"\s(?:[1-9]|[12]\d|3[01])\.(?=\s*(?:[,;)\n]|$)|\s(?!(?:post|prä|tag|lebens|behandlungs|bein|op|stationär|auf)\w*)[a-zäöü]|\s(?!Post|Tag|Lebens|Behandlung|OP)[A-ZÄÖÜ])")),
 }
 """Word -> what must stand before it, and what a day of a month looks like behind it."""
 
@@ -95,15 +113,22 @@ _THEN_DAY = re.compile(
 
 _OLD = re.compile(r"(?:9\d|1[01]\d)(?!\d)")
 _OLD_AFTER = re.compile(
-    r"[\s-]{0,2}(?:years?|yrs?|yr|y)[\s-]{0,2}(?:old|of age|o\b)|\s?(?:y\.?/?o\.?|yo|yom|yof)\b|"
-    r"[\s-]{0,2}(?:jährig|jaehrig|j\.)\w*|\s?(?:Jahre|J\.)\s?(?:alt|alte[rn]?)?\b|\s?ans\b|\s?años\b|\s?a\.(?=\s)|(?:yo)?[MF]\b"
+    r"[\s-]{0,2}(?:years?|yrs?|yr|y)[\s-]{0,2}(?:old|of age|o\b)|\s?(?:y\.?/?o\.?|yo|yom|yof)\b|[\s-]{0,2}(?:jährig|jaehrig)\w*|-?j\.|"
+    r"\s(?:Jahren?|J\.)(?:\salt\w*)?|\s?ans\b|\s?años\b|\s?a\.(?=\s)|\s?(?:yo)?\s?[MF]\b",
+    re.IGNORECASE,
 )
-_AGE_WORDS = frozenset("aged age alter âgé âgée âge edad turned turning ages".split())
-_AGED = re.compile(r"(?:\s(?:is|von|de|of))?\s?[:=]?\s{0,2}(?:9\d|1[01]\d)(?![\d.,/%])", re.IGNORECASE)
+_IN_COMMAS = re.compile(r",\s(?:9\d|1[01]\d)(?=,\s[a-z])")
+"""An age between commas behind a name: Mrs Ash, 94, is."""
+_GROUP_BEFORE = re.compile(r"(?:over|above|under|below|beyond|than|least|most|über|unter|ab|als|bis|plus|moins|más|menos|mayor(?:es)?|menor(?:es)?|de plus|of over|≥|>|<|≤)(?:\s(?:de|von|que|à))?\s?$", re.IGNORECASE)
+"""Before an age, that it is one of a group."""
+_AGE_WORDS = frozenset("aged age alter âgé âgée âge edad turned turning ages turns".split())
+_AGED = re.compile(r"(?:\s(?:is|von|de|of|now))?\s?[:=|]?\s{0,2}(?:9\d|1[01]\d)(?![\d.,/%-]\d|%)", re.IGNORECASE)
+_OLD_WORDS = frozenset("nonagenarian nonagénaire nonagenario nonagenaria centenarian centenaire centenario centenaria hundertjährige hundertjähriger hundertjährigen".split())
 _SPELT_AGES: Mapping[str, re.Pattern[str]] = {
-    "ninety": re.compile(r"(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?[- ]years?[- ]old\b", re.IGNORECASE),
-    "quatre": re.compile(r"-vingt-(?:dix|onze|douze|treize|quatorze|quinze|seize|dix-sept|dix-huit|dix-neuf) ans\b", re.IGNORECASE),
-    "noventa": re.compile(r"(?: y \w{3,6})? años\b", re.IGNORECASE),
+    "ninety": re.compile(r"(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?(?!\s(?:percent|per cent|minutes|days|degrees|mg|milli\w+))"),
+    "hundred": re.compile(r"(?:\sand\s\w{3,5})?(?=[\s-](?:years?|y/?o))"),
+    "quatre": re.compile(r"-vingt-(?:dix|onze|douze|treize|quatorze|quinze|seize|dix-sept|dix-huit|dix-neuf)(?=\s?ans\b)", re.IGNORECASE),
+    "noventa": re.compile(r"(?: y \w{3,6})?(?=\saños\b)", re.IGNORECASE),
 }
 
 
@@ -112,10 +137,13 @@ def find_dates(seen: Text) -> Iterator[Finding]:
     text = seen.text
     for maybe in _MAYBE.finditer(text):
         if _is_free(text, maybe.start()):
-            yield from _in_numbers(text, maybe.start())
+            yield from _with_weekday(text, _in_numbers(text, maybe.start()))
     for i, word in enumerate(seen.folded):
         if word in _LANGUAGES_OF:
-            yield from _in_words(seen, i)
+            yield from _with_weekday(text, _in_words(seen, i))
+        elif word in _BORN:
+            if (born := _BIRTH_YEAR.match(text, seen.ends[i])) and born[1] <= _LAST_YOUNG:
+                yield Finding(Kind.DATE, born.start(1), born.end())
         elif word in _DAYS_ONLY:
             before, pattern = _DAYS_ONLY[word]
             if (not before or (i and seen.folded[i - 1] == before)) and (day := pattern.match(text, seen.ends[i])):
@@ -126,11 +154,23 @@ def find_dates(seen: Text) -> Iterator[Finding]:
         elif word in _SPELT_AGES:
             if age := _SPELT_AGES[word].match(text, seen.ends[i]):
                 yield Finding(Kind.AGE_OVER_89, seen.starts[i], age.end())
-        elif "neunzigjährig" in word:
+        elif "neunzig" in word or word in _OLD_WORDS:
             yield Finding(Kind.AGE_OVER_89, seen.starts[i], seen.ends[i])
     for age in _OLD.finditer(text):
-        if _is_free(text, age.start()) and (after := _OLD_AFTER.match(text, age.end())):
+        is_one = _is_free(text, age.start()) and not _GROUP_BEFORE.search(text, max(0, age.start() - 16), age.start())
+        if is_one and (after := _OLD_AFTER.match(text, age.end())):
             yield Finding(Kind.AGE_OVER_89, age.start(), after.end())
+    yield from (
+        Finding(Kind.AGE_OVER_89, m.start(), m.end())
+        for m in _IN_COMMAS.finditer(text)
+        if m.start() and text[m.start() - 1].isalpha()
+    )
+
+
+def _with_weekday(text: str, found: Iterator[Finding]) -> Iterator[Finding]:
+    for finding in found:
+        weekday = _WEEKDAY.search(text, max(0, finding.start - 24), finding.start)
+        yield Finding(finding.kind, weekday.start(), finding.end) if weekday else finding
 
 
 def _is_free(text: str, start: int) -> bool:
@@ -144,12 +184,14 @@ def _is_free(text: str, start: int) -> bool:
 
 
 def _in_numbers(text: str, start: int) -> Iterator[Finding]:
+    before = _WORD_BEFORE.search(text, max(0, start - 20), start)
+    if before is not None and before[1].casefold() in _NO_DATE_BEFORE:
+        return
     for pattern in _NUMERIC:
         if m := pattern.match(text, start):
             yield Finding(Kind.DATE, start, m.end())
             return
     if m := _SHORT.match(text, start):
-        before = _WORD_BEFORE.search(text, max(0, start - 20), start)
         cued = before is not None and before[1].casefold() in _BEFORE_SHORT
         dotted = m[2] == "." and m[4] == "." and len(m[1] + m[3]) == 4 and text[m.end() : m.end() + 1] in " -–)"  # noqa: PLR2004 - 03.04.
         ends = not text[m.end() : m.end() + 2].strip() or text[m.end() + 1 : m.end() + 2].isupper()
@@ -175,3 +217,5 @@ def _in_words(seen: Text, i: int) -> Iterator[Finding]:
         yield Finding(Kind.DATE, day.start(), short.end() if short else end)
     elif "en" in languages and (word not in _WEAK or is_capital) and (then := _THEN_DAY.match(text, end)):
         yield Finding(Kind.DATE, start, then.end())
+    elif at_home and i and seen.folded[i - 1] in _MONTH_CUES and seen.before(i) in (" ", "\n"):
+        yield Finding(Kind.DATE, start, end)

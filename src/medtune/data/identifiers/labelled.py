@@ -4,19 +4,19 @@ import re
 from collections.abc import Iterator, Mapping
 
 from medtune.data.identifiers.kinds import Finding, Kind
-from medtune.data.identifiers.numbers import is_code
+from medtune.data.identifiers.numbers import HELP_LINES, is_code
 from medtune.data.identifiers.text import Text
 
 __all__ = ["find_labelled"]
 
 _STRONG: Mapping[Kind, str] = {
-    Kind.RECORD_NUMBER: "mrn mr# urn ur emr ehr hn nhs chi uhid umrn crn csn fin fallnr fallnummer patientennr patnr pid ipp nip nda iep nhc patid",
-    Kind.HEALTH_PLAN_NUMBER: "mbi hicn medicare medicaid kvnr vnr versichertennr egk cip cipa sip tsi cmu ame nass adhérent tarjeta hcn subscriber",
-    Kind.ACCOUNT_NUMBER: "acct iban rib ccc kto",
+    Kind.RECORD_NUMBER: "mrn mr# urn ur emr ehr hn uhid umrn crn csn fin fallnr fallnummer patientennr patnr pid ipp nip nda iep nhc patid",
+    Kind.HEALTH_PLAN_NUMBER: "nhs chi mbi hicn medicare medicaid kvnr vnr versichertennr egk cip cipa sip tsi cmu ame nass adhérent tarjeta hcn subscriber",
+    Kind.ACCOUNT_NUMBER: "acct iban rib ccc kto sortcode",
     Kind.LICENCE_NUMBER: "dea npi gmc nmc lanr bsnr rpps adeli colegiado colegiada passport reisepass pasaporte passeport personalausweis "
-    "ausweis führerschein gphc hcpc dl efn finess",
+    "ausweis führerschein gphc hcpc dl efn finess pin",
     Kind.SSN: "ssn nino dni nie nif nir ins nuss naf steuer steuerid idnr rvnr svnr rentenversicherungsnr",
-    Kind.DEVICE: "sn udi serial seriennr chargennr lot imei",
+    Kind.DEVICE: "sn udi serial seriennr imei",
     Kind.VEHICLE: "vin kennzeichen plate plates kfz immatriculation immatriculé immatriculée matrícula tag numberplate bastidor",
     Kind.OTHER_NUMBER: "accession specimen barcode aktenzeichen vorgangsnr auftragsnr",
 }
@@ -26,12 +26,12 @@ _WEAK: Mapping[Kind, str] = {
     "episodio expediente history folder paciente inpatient outpatient episode admission venue passage archive clínica",
     Kind.HEALTH_PLAN_NUMBER: "plan policy member insurance insured beneficiary group kasse krankenkasse versicherung versicherten kranken police mutuelle "
     "assuré assurée póliza seguro afiliación afiliado sanitaria aseguradora assurance prévoyance payer plan's",
-    Kind.ACCOUNT_NUMBER: "account billing konto compte cuenta card guarantor invoice rechnungs rechnung facture factura kunden client cliente tarjeta carte",
+    Kind.ACCOUNT_NUMBER: "account billing sort konto compte cuenta card guarantor invoice rechnungs rechnung facture factura kunden client cliente tarjeta carte",
     Kind.LICENCE_NUMBER: "license licence certificate registration licencia permis permiso carnet certificado certificat approbation approbations lizenz "
     "urkunde arzt reg driver's drivers driving zertifikat colegial ordre ordinal",
     Kind.SSN: "social security sécurité sociale identity identidad identification identité sozialversicherung insee national ni tax fiscal",
-    Kind.DEVICE: "device implant model pacemaker pump geräte gerät serien chargen charge implantat série serie dispositif dispositivo appareil "
-    "generator stent prosthesis lead icd prothese prótesis implante lote numéro-série",
+    Kind.DEVICE: "device implant model pacemaker pump geräte gerät serien implantat série serie dispositif dispositivo appareil "
+    "generator stent prosthesis lead icd prothese prótesis implante",
     Kind.VEHICLE: "vehicle car registration license licence fahrzeug véhicule voiture vehículo coche matriculado matriculada reg",
     Kind.OTHER_NUMBER: "order sample reference ref study trial subject participant employee staff student badge id claim ticket request lab labor proben probe "
     "auftrags auftrag befund vorgangs akten demande prélèvement muestra petición referencia employé empleado dossier examen échantillon "
@@ -47,13 +47,17 @@ _BETWEEN = re.compile(
     rf"clinique|médico|patient|assuré|permanent|identification|identidad|sanitaria|number's|licen[cs]e|serial|série|serie|registration|policy|"
     rf"tax|fiscal|bank|bancaire|bancaria|drivers?|account|holder|group|beneficiary|member|seguridad|social|national|interne|hospital)\s{{1,2}}){{0,4}}"
     rf"(?P<mark>[\s.-]{{0,2}}{_MARK}(?:\s?[/-]?\s?{_MARK})?)?"
-    r"(?P<tail>\s{0,2}(?:[:#=.;)(\[]|is|was|ist|lautet|est|es|ending in|ending|endet auf|vorgelegt|reads|with|mit|le|el|:\s?\w{2,4}\s)?[\s:#=(\[\"'-]{0,3})",
+    r"(?P<tail>\s{0,2}(?:[:#=.;)(\[|…]|\.{2,}|is|was|ist|lautet|est|es|ending in|ending|endet auf|vorgelegt|reads|with|mit|le|el|:\s?\w{2,4}\s)?[\s:#=(\[|\"'-]{0,4})",
     re.IGNORECASE,
 )
 _VALUE = re.compile(
-    r"(?:[xX*•]{2,}[- ]?){0,3}[A-Za-z]{0,8}[-_./ ]?\d[\dA-Za-z]{0,24}(?:[-_./][A-Za-z]{0,5}\d[\dA-Za-z]{0,15}|[-_/][A-Za-z]{1,5}(?![a-z])| \d{2,6}[A-Za-z]?(?![\w.,/%]))"
+    r"(?:[xX*•]{2,}[- ]?){0,3}(?:[A-Za-z]{1,8}[-_./ \n]?){0,2}\d[\dA-Za-z]{0,24}(?:[-_./][A-Za-z]{0,5}\d[\dA-Za-z]{0,15}|[-_/][A-Za-z]{1,5}(?![a-z])|[ \n]\d{2,6}[A-Za-z]?(?![\w.,/%])| \d(?![\w.,/%]))"
     r"{0,7}(?:[ -]?[A-Z](?!\w))?"
 )
+_RANGE = re.compile(r"\d+[.,]\d|\d{1,2}/\d{1,2}$|(?:19|20)\d\d$")
+"""A measure, a share or a year, which no label makes a number of."""
+_MARKED = re.compile(r"(?:numbers?|num\.|no\.|nr\.|n°|nº|n\.º|numéro|número|núm\.)\s(?:of |de |du |d['’]|del |de la |de l['’]|la ){0,2}[^\W\d_]+$", re.IGNORECASE)
+_DOCUMENT = re.compile(r"(?=[A-Z0-9]{0,9}[A-Z])[A-Z0-9]{9,10}(?!\w)")
 _PLATE = re.compile(r"[A-ZÄÖÜ0-9]{1,4}(?:[- ·][A-ZÄÖÜ0-9]{1,4}){0,3}(?!\w)")
 _MEASURE = re.compile(r"\s?(?:mg|ml|g|kg|mmol|µg|mcg|%|mm|cm|bpm|mmhg|years?|days?|weeks?|months?|jahre|tage|ans|años|h|min|std|°|french|fr\b|x\b)(?!\w)", re.IGNORECASE)
 _PHONE_LABELS = frozenset(
@@ -62,12 +66,14 @@ _PHONE_LABELS = frozenset(
 )
 _FAX_LABELS = frozenset("fax telefax faxnummer télécopie télécopieur".split())
 _PHONE_GAP = re.compile(
-    r"[\s.]{0,2}(?:(?:number|no\.?|nr\.?|nummer|n°|nº|numéro|número|line|home|work|cell|mobile|portable|móvil|fijo|privat|dienstlich|pager|domicile|de|at|on|us|me|her|him|"
-    r"is|au|al|unter|ist|under|ext|extension|\(?[hwmcHWMC]\)?|/)[\s.:]{0,3}){0,3}[\s:.=(#-]{0,4}",
+    r"[\s.|]{0,3}(?:(?:number|no\.?|nr\.?|nummer|n°|nº|numéro|número|line|home|work|cell|mobile|portable|móvil|fijo|privat|dienstlich|pager|domicile|de|at|on|us|me|her|him|"
+    r"is|au|al|unter|ist|under|ext|extension|\(?[hwmcHWMC]\)?|/)[\s.:]{0,3}){0,3}[\s:.=(#|-]{0,5}",
     re.IGNORECASE,
 )
 _PHONE = re.compile(r"\+?\(?\d(?:[\s()./-]{0,2}\d){3,15}(?!\w)(?![.,]\d)")
 _SHORT_PHONE = re.compile(r"\d{3,5}(?![\w.,/%-]\d?\w)")
+_MARKS = frozenset("no nr num number nummer numéro número nº n núm id sn".split())
+_AFTER_MARK = re.compile(r"(?:\.|°|\.º|\.°|/n)?\s?[:#|]?\s{0,2}", re.IGNORECASE)
 _BY_ENDING = ("nummer", "nr", "kennung", "zeichen", "code")
 _COMPOUNDS: tuple[tuple[str, Kind | None], ...] = (
     ("zimmer", None), ("haus", None), ("postleit", None), ("bett", None), ("barcode", Kind.OTHER_NUMBER), ("bar", None), ("an", None), ("vor", None), ("ken", None),
@@ -98,9 +104,19 @@ def find_labelled(seen: Text) -> Iterator[Finding]:
     for i, word in enumerate(seen.folded):
         if word in _PHONE_LABELS or word in _FAX_LABELS:
             yield from _phone(seen, i, Kind.FAX if word in _FAX_LABELS else Kind.PHONE)
+        if word in _MARKS:
+            yield from _marked(seen, i)
         label = _LABELS.get(word) or (_compound(word) if word.endswith(_BY_ENDING) else None)
         if label is not None:
             yield from _value(seen.text, seen.ends[i], *label)
+
+
+def _marked(seen: Text, i: int) -> Iterator[Finding]:
+    """Yield a longer number behind "no." or the like alone."""
+    gap = _AFTER_MARK.match(seen.text, seen.ends[i])
+    value = _VALUE.match(seen.text, gap.end()) if gap else None
+    if value and not _RANGE.match(value[0]) and sum(map(str.isdecimal, value[0])) >= 5 and not is_code(seen.text, value.start()):  # noqa: PLR2004 - no count
+        yield Finding(Kind.OTHER_NUMBER, value.start(), value.end())
 
 
 def _compound(word: str) -> tuple[Kind, bool] | None:
@@ -113,15 +129,20 @@ def _compound(word: str) -> tuple[Kind, bool] | None:
 
 def _value(text: str, end: int, kind: Kind, is_strong: bool) -> Iterator[Finding]:
     between = _BETWEEN.match(text, end)
-    if between is None or not (is_strong or between["mark"] or "#" in between[0]):
+    if between is None:
         return
     at = between.end()
     value = _VALUE.match(text, at)
-    least = 3 if is_strong or between["mark"] else 4
+    marked = is_strong or between["mark"] or "#" in between[0] or _MARKED.search(text, max(0, end - 40), end) is not None
+    least = 3 if marked else 6
+    if value and _RANGE.match(value[0]):
+        return
     if value and sum(c.isdecimal() for c in value[0]) >= least and not _MEASURE.match(text, value.end()):
         if not is_code(text, at):
             yield Finding(kind, value.start(), value.end())
-    elif kind is Kind.VEHICLE and (plate := _PLATE.match(text, at)) and any(c.isdecimal() for c in plate[0]):
+    elif kind is Kind.LICENCE_NUMBER and is_strong and (document := _DOCUMENT.match(text, at)):
+        yield Finding(kind, document.start(), document.end())
+    elif kind is Kind.VEHICLE and (plate := _PLATE.match(text, at)) and any(c.isdecimal() for c in plate[0]) and any(c.isalpha() for c in plate[0]):
         yield Finding(kind, plate.start(), plate.end())
 
 
@@ -132,5 +153,7 @@ def _phone(seen: Text, i: int, kind: Kind) -> Iterator[Finding]:
     if found is None or (seen.text[found.start() - 1 : found.start()].isdecimal()):
         return
     digits = sum(c.isdecimal() for c in found[0])
+    if "".join(filter(str.isdecimal, found[0])) in HELP_LINES:
+        return
     if digits >= 3 and not _MEASURE.match(seen.text, found.end()):  # noqa: PLR2004 - of an extension
         yield Finding(kind, found.start(), found.end())

@@ -50,6 +50,8 @@ _CUE_BEGINNINGS = (
 )  # fmt: skip
 """Words, and beginnings of words, that every mention has."""
 _AROUND = 48
+_CODE = re.compile(r"[\s:,(#|-]{1,3}(?:[^\W\d_]{1,14}[\s.:,(#|-]{1,3}){0,4}((?=[\w:./-]{0,20}\d)[A-Za-z0-9][\w:./-]{3,64}\w)")
+"""What stands for the print or picture, a few words behind the mention."""
 
 
 def find_links(seen: Text) -> Iterator[Finding]:
@@ -70,7 +72,10 @@ def find_links(seen: Text) -> Iterator[Finding]:
         if word in _CUES or word.startswith(_CUE_BEGINNINGS):
             first, end = max(0, seen.starts[i] - _AROUND), seen.ends[i] + _AROUND
             for kind, pattern in _MENTIONS.items():
-                yield from (Finding(kind, m.start(), m.end()) for m in pattern.finditer(text, first, end))
+                for m in pattern.finditer(text, first, end):
+                    yield Finding(kind, m.start(), m.end())
+                    if code := _CODE.match(text, m.end()):
+                        yield Finding(kind, code.start(1), code.end())
 
 
 def _urls(text: str) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from medtune.data.identifiers.vocabulary import given_names, not_names, surnames
 __all__ = ["find_names"]
 
 _TITLES = frozenset(
-    "dr prof professor mr mrs ms miss mx sir dame rev reverend nurse sister matron hon capt sgt herr herrn frau fr hr schwester pfleger fräulein "
+    "dr prof professor mr mrs ms miss mx sir dame reverend nurse sister matron hon capt sgt herr herrn frau fr hr schwester pfleger fräulein "
     "dres doktor m mme mlle mm pr docteur docteure professeur monsieur madame mademoiselle maître me messieurs mmes "
     "sr sra srta dra don doña dña señor señora señorita doctor doctora profesor profesora d dª sres sras enfermera enfermero infirmière infirmier interne".split()
 )
@@ -22,6 +22,8 @@ _SURE_TITLES = frozenset("dr mr mrs ms herr herrn frau mme mlle monsieur madame 
 _DEGREES = frozenset("med univ habil dent rer nat phil h c mult dipl psych pd priv doz phd md mag sc hc ing oa oä ca dr prof vet pharm iur msc bsc mba".split())
 _PARTICLES = frozenset("von van der den de la del di da du des el al bin ibn ten ter zu zur zum vom le las los dos das do e y i d l o ben abu san st saint della und op 't mc mac".split())
 _LABELS = frozenset(
+    "clinician requester requested dictated reporting reporter radiographer physio physiotherapist therapist dietitian pharmacist reviewed performed sign untersuchender unterschrift behandler behandlerin befunder diktat verfasser verfasserin "
+    "rédacteur praticien redactor autor autora enfermera enfermero tutor relative angeh aidant proche hausarztpraxis zuweiser zuweiserin überweiser dr drs sra sr mr mrs ms herr frau mme m infirmiere referrer signatory informant next "
     "name names surname forename nachname vorname familienname geburtsname mädchenname nom naissance famille prénom prénoms nombre apellido apellidos patient patientin patiente paciente pt "
     "attending physician provider doctor surgeon consultant registrar gp pcp author by cc nok kin contact person attn attention from to nurse mother father wife husband son daughter brother sister "
     "spouse partner guardian caregiver carer neighbor neighbour friend resident radiologist pathologist hausarzt hausärztin oberarzt oberärztin chefarzt chefärztin stationsarzt stationsärztin arzt ärztin operateur "
@@ -49,10 +51,14 @@ _KIN = frozenset(
 )
 _OFFICES = frozenset(
     "by with saw see under per attending resident surgeon physician hospitalist consultant registrar intern fellow oberarzt oberärztin chefarzt chefärztin assistenzarzt assistenzärztin stationsarzt stationsärztin hausarzt hausärztin "
-    "facharzt fachärztin kollege kollegen kollegin pflegekraft interne externe residente adjunto adjunta par por durch médico médica worker manager therapist pharmacist interpreter dietitian counselor counsellor midwife patient patientin "
+    "facharzt fachärztin kollege kollegen kollegin pflegekraft interne externe residente adjunto adjunta par por durch médico médica con avec mit bei durch worker manager therapist pharmacist interpreter dietitian counselor counsellor midwife patient patientin "
     "patiente paciente pt von".split()
 )
-_CREDENTIAL = re.compile(r",?\s{1,2}(?:M\.?D\.?|D\.?O\.?|Ph\.?D\.?|R\.?N\.?|N\.?P\.?|P\.?A\.?(?:-C)?|FRCP|FRCS|MRCP|MBBS|MBChB|MB ?BS|DPT|LCSW|PharmD|RPh|FACS|FACP|APRN|CRNA|MRCGP|BSN|MSN|LPN|OTR|PT|DDS|Esq)\b")
+_GERMAN_ROLES = frozenset(
+    "oberarzt oberärztin chefarzt chefärztin assistenzarzt assistenzärztin stationsarzt stationsärztin hausarzt hausärztin facharzt fachärztin kollege kollegin kollegen pfleger pflegerin schwester krankenschwester krankenpfleger "
+    "physiotherapeut physiotherapeutin logopäde logopädin ergotherapeut ergotherapeutin psychologe psychologin sozialarbeiter sozialarbeiterin hebamme radiologe radiologin chirurg chirurgin anästhesist anästhesistin internist internistin neurologe neurologin kardiologe kardiologin".split()
+)
+_DEGREE_WORDS = frozenset("MD DO PhD RN NP PA FRCP FRCS MRCP MBBS MBChB DPT LCSW PharmD RPh FACS FACP APRN CRNA MRCGP BSN MSN LPN OTR DDS FRCR FRCPath MRCS FRCA RNP CNM RD SLP PsyD LPC CNA LVN".split())
 _INITIAL = re.compile(r"[A-ZÀ-Þ]\.?(?![\w])")
 _GAPS = frozenset({" ", "  ", "-", "'", "’", ". ", ".", "\u00a0", "-\n", "\n"})
 _EPONYM_AFTER = METHODS | frozenset(
@@ -68,8 +74,13 @@ _EPONYM_BEFORE = frozenset(
     "chorée corea classification clasificación klassifikation nach selon según stade estadio critères criterios indice índice corps cuerpos cellules células contracture contractura paralysie parálisis thyroïdite tiroiditis opération operación technique técnica "
     "procédure procedimiento procédé méthode método coloration tinción formule fórmula équation ecuación canal ligament ligamento triangle triángulo cul espace espacio ulcère úlcera hernie hernia trouble kyste quiste drain drenaje".split()
 )
-_CUES = _LABELS | _GREETINGS | _CLOSINGS | _CALLED | _KIN | _OFFICES
-_COLON = re.compile(r"[^\S\n]?[:=]\s{0,3}[*_]{0,2}")
+_CUES = _LABELS | _GREETINGS | _CLOSINGS | _CALLED | _KIN | _OFFICES | _GERMAN_ROLES
+_COLON = re.compile(r"[^\S\n]{0,2}(?:[:=|]|\.{3,}|…|/|\(s\)\s?:)[\s|]{0,4}[*_]{0,2}|\s?:\s{0,12}|[ ]?[.]{2,40}[ :]{0,3}")
+_SCALE = re.compile(r"\s(?:\d|[A-C]\d?\b|[IV]{1,3}\b|≥|>|=|<)|-[A-Z]?\d")
+"""A grade or score behind a name, which then is a scale's."""
+_ET_AL = re.compile(r",?\s(?:et al|et\scoll|u\. ?a\.|y cols?|und Mitarb)|\s(?:[A-Z]{1,2},\s)+|,?\s\(?(?:19|20)\d\d")
+_INITIALS = re.compile(r"[A-Z](?<![\w.][A-Z])\.\s?(?:[A-Z]\.\s?){1,2}(?![\w.])(?<!\s)")
+_NO_INITIALS = frozenset("us uk md do np pm am bc rn sa eu iv po sc im ad ba bs ma ms pa od os ou hs qd bid id cc ie eg zb ua dh uu va ca za oa".split())
 _MOST_WORDS = 6
 _SENTENCE = re.compile(r"[.!?:]\s+$|\n\s*$|^\s*$|[•*\-–]\s$")
 _GERMAN_NOUN = re.compile(
@@ -89,7 +100,11 @@ def find_names(seen: Text) -> Iterator[Finding]:
 def _named(seen: Text) -> Iterator[Finding]:
     yield from _titled(seen)
     yield from _behind_cues(seen)
+    yield from _before_degree(seen)
     yield from _listed(seen)
+    for m in _INITIALS.finditer(seen.text):
+        if "".join(filter(str.isalpha, m[0])).casefold() not in _NO_INITIALS:
+            yield Finding(Kind.NAME, m.start(), m.end())
 
 
 def _titled(seen: Text) -> Iterator[Finding]:
@@ -99,6 +114,8 @@ def _titled(seen: Text) -> Iterator[Finding]:
         if word not in _TITLES:
             continue
         gap = seen.between(i)
+        if words[i][0].islower() and not words[i].islower():  # mRS is a scale
+            continue
         if word in _SHORT_TITLES and word not in ("dr", "mr", "ms", "sr") and not gap.startswith((". ", ".", "ª", " ")):
             continue
         if word in ("m", "d", "me", "fr", "hr", "mm", "pr", "sister", "schwester", "interne", "pfleger", "don", "hon", "sir", "nurse") and not words[i][0].isupper():
@@ -106,7 +123,7 @@ def _titled(seen: Text) -> Iterator[Finding]:
         if word in ("m", "d") and not gap.startswith((". ", ".", "ª")):
             continue
         j = i + 1
-        while j < len(words) and folded[j] in _DEGREES | {"dr", "prof"} and _is_near(seen.between(j - 1)) and not _ends_sentence(seen, j):
+        while j < len(words) and folded[j] in _DEGREES | {"dr", "prof"} and _is_near(seen.between(j - 1)):
             j += 1
         if j >= len(words) or not _is_near(seen.between(j - 1)):
             continue
@@ -119,12 +136,8 @@ def _titled(seen: Text) -> Iterator[Finding]:
             yield Finding(Kind.NAME, seen.starts[j], seen.ends[k if more else j])
 
 
-def _ends_sentence(seen: Text, j: int) -> bool:
-    return "\n" in seen.between(j - 1)
-
-
 def _is_near(gap: str) -> bool:
-    return len(gap) <= 4 and not any(c in gap for c in ":;!?)\n=") and gap.count(".") < 2  # noqa: PLR2004 - between title and name
+    return len(gap) <= 4 and not any(c in gap for c in ":;!?)=") and gap.count(".") < 2 and gap.count("\n") < 2  # noqa: PLR2004 - between title and name
 
 
 def _name_end(seen: Text, first: int, *, strict: bool = False, lines: bool = False) -> int | None:
@@ -134,11 +147,13 @@ def _name_end(seen: Text, first: int, *, strict: bool = False, lines: bool = Fal
         word = words[at]
         if at > first:
             gap = seen.between(at - 1)
-            comma = gap in (", ", ",") and last == at - 1 and at - first == 1 and (folded[at] in given_names()[1]) and folded[at] not in not_names()
+            comma = gap in (", ", ",", ",\n") and last == at - 1 and at - first <= 2 and (lines or folded[at] in given_names()[1]) and folded[at] not in not_names()
+            if seen.is_small and not comma and len(word) > 1 and last is not None and folded[at] not in surnames()[1] and folded[at] not in given_names()[1] and not lines and gap != "-":
+                break
             initial = len(words[at - 1]) == 1
             if gap not in _GAPS and not comma:
                 break
-            if "\n" in gap and not (lines and gap == "\n" and last is not None and folded[at] in surnames()[1]):
+            if "\n" in gap and not (gap in ("\n", "-\n", ",\n") and (comma or (folded[at] in surnames()[1] and folded[at] not in not_names()))):
                 break
             if "." in gap and not initial and folded[at - 1] not in ("st", "mc", "jr", "hr", "fr", "frl"):
                 break
@@ -156,7 +171,7 @@ def _name_end(seen: Text, first: int, *, strict: bool = False, lines: bool = Fal
                 last = at
             at += 1
             continue
-        if folded[at] in not_names() or (strict and folded[at] not in given_names()[1] and folded[at] not in surnames()[1]):
+        if (folded[at] in not_names() and folded[at] not in surnames()[1]) or (strict and folded[at] not in given_names()[1] and folded[at] not in surnames()[1]):
             break
         if seen.language == "de" and last is not None and folded[at] not in surnames()[1] and folded[at] not in given_names()[1] and _GERMAN_NOUN.search(folded[at]):
             break
@@ -210,7 +225,9 @@ def _cued_name(seen: Text, i: int, gap: str, known: frozenset[str]) -> Iterator[
     ):
         if not _is_eponym(seen, at, at):
             yield Finding(Kind.NAME, seen.starts[at], end)
-    elif word in _OFFICES and gap == " " and listed and _by_name(seen, at, parts):
+    elif word in _OFFICES and gap in (" ", "\n") and listed and _by_name(seen, at, parts):
+        yield Finding(Kind.NAME, seen.starts[at], end)
+    elif word in _GERMAN_ROLES and gap in (" ", "\n", ", ") and not _GERMAN_NOUN.search(parts[0]):
         yield Finding(Kind.NAME, seen.starts[at], end)
 
 
@@ -237,9 +254,7 @@ def _by_name(seen: Text, i: int, parts: list[str]) -> bool:
 def _listed(seen: Text) -> Iterator[Finding]:
     """Yield names that the lists tell: a given name beside another word, a surname beside an initial, or one that is nothing else."""
     words, folded = seen.words, seen.folded
-    clear_given, given = given_names()
-    clear_sur, sur = surnames()
-    stop = not_names()
+    given, sur, stop = given_names()[1], surnames()[1], not_names()
     taken = -1
     for i, word in enumerate(folded):
         if i <= taken or (word not in given and word not in sur) or not words[i][0].isupper() or len(word) < 2 or word in stop:  # noqa: PLR2004 - an initial
@@ -262,7 +277,18 @@ def _listed(seen: Text) -> Iterator[Finding]:
         if _counts(seen, first, last, parts):
             yield Finding(Kind.NAME, seen.starts[first], end)
             taken = last
-        _ = clear_given, clear_sur
+
+
+def _before_degree(seen: Text) -> Iterator[Finding]:
+    """Yield words that begin with a capital before a degree: Ash Corlett, MD."""
+    for i in range(len(seen.words) - 1):
+        if seen.words[i + 1] not in _DEGREE_WORDS or not seen.words[i][0].isupper() or seen.between(i) not in (", ", " "):
+            continue
+        first = i
+        while first and i - first < 3 and seen.before(first) in (" ", "-", ". ", "'", "’") and seen.words[first - 1][0].isupper() and (seen.folded[first - 1] not in not_names()):  # noqa: PLR2004 - parts
+            first -= 1
+        if seen.folded[i] not in not_names() and not (seen.words[i].isupper() and first == i) and (first < i or seen.between(i) == ", "):
+            yield Finding(Kind.NAME, seen.starts[first], seen.ends[i])
 
 
 def _goes_before(seen: Text, k: int) -> bool:
@@ -280,13 +306,12 @@ def _counts(seen: Text, first: int, last: int, parts: list[str]) -> bool:
     clear_sur, sur = surnames()
     if not parts:
         return False
-    has_initial = any(len(seen.words[k]) == 1 for k in range(first, last + 1)) or seen.ends[last] < len(seen.text) and False
+    has_initial = any(len(seen.words[k]) == 1 for k in range(first, last + 1))
     hyphen = all(seen.between(k) == "-" for k in range(first, last)) and first != last
     if len(parts) == 1:
         if has_initial:
             return parts[0] in clear_sur or parts[0] in clear_given
-        alone = parts[0] in clear_given or (parts[0] in clear_sur and not _SENTENCE.search(seen.text[max(0, seen.starts[first] - 4) : seen.starts[first]]))
-        return alone and not seen.words[first].isupper()
+        return False
     listed_given = [p for p in parts if p in given]
     listed_sur = [p for p in parts if p in sur]
     unlisted = [p for p in parts if p not in given and p not in sur]
@@ -309,6 +334,15 @@ def _is_eponym(seen: Text, first: int, last: int) -> bool:
     while after < n and seen.between(after - 1) in ("-", "–", "/") and seen.words[after][0].isupper() and folded[after] not in _EPONYM_AFTER:
         after += 1  # Charcot-Marie-Tooth
     if after < n and len(seen.between(after - 1)) <= 2 and (folded[after] in _EPONYM_AFTER or folded[after].rstrip("s") in _EPONYM_AFTER):  # noqa: PLR2004 - next to it
+        return True
+    behind = seen.text[seen.ends[last] : seen.ends[last] + 5]
+    if first != last and len(seen.words[last]) == 1 and (behind[:1].isdecimal() or _SCALE.match(behind)):  # Child-Pugh A6
+        return True
+    if _SCALE.match(behind):
+        return True
+    if first and seen.folded[first - 1] == "st" and behind.startswith(("'s", "’s")):
+        return True
+    if _ET_AL.match(seen.text, seen.ends[last]):
         return True
     two = after + 1
     if two < n and "." not in seen.between(after) and seen.between(after - 1) == " " and folded[two] in _EPONYM_AFTER and folded[after] in ("coma", "positive", "negative", "apraxia", "like", "type", "urinary", "lymph", "cell", "muscular", "disability", "performance"):

@@ -8,7 +8,7 @@ from medtune.data.identifiers import checksums
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.text import Text
 
-__all__ = ["find_numbers", "is_code"]
+__all__ = ["HELP_LINES", "find_numbers", "is_code"]
 
 
 class _Form(NamedTuple):
@@ -26,7 +26,7 @@ _D = r"\d(?<![\w.,+]\d)"
 _C = r"[A-Z](?<!\w[A-Z])"
 _Z = r"(?!\w)"
 _S = r"[ \u00a0.-]?"
-_SHORTEST = 6
+_SHORTEST = 5
 """Digits of a number that is no plate and no postcode."""
 
 
@@ -36,7 +36,7 @@ def _form(kind: Kind, pattern: str, check: Callable[[str], bool] | None = None) 
 
 _FORMS = (
     _form(Kind.SSN, rf"{_D}\d\d([- ])\d\d\1\d{{4}}{_Z}(?!-\d)"),
-    _form(Kind.RECORD_NUMBER, rf"{_D}\d\d[ -]?\d{{3}}[ -]?\d{{4}}{_Z}", checksums.is_nhs),
+    _form(Kind.HEALTH_PLAN_NUMBER, rf"{_D}\d\d[ -]?\d{{3}}[ -]?\d{{4}}{_Z}", checksums.is_nhs),
     _form(Kind.SSN, rf"{_D}\d ?\d{{3}} ?\d{{3}} ?\d{{3}}{_Z}", checksums.is_steuer_id),
     _form(Kind.SSN, rf"{_D}(?<=[12378]){_S}\d\d{_S}\d\d{_S}(?:\d\d|2[AB]){_S}\d{{3}}{_S}\d{{3}}(?:{_S}\d\d)?{_Z}"),
     _form(Kind.SSN, rf"{_D}(?:\d{{7}}|\d\.\d{{3}}\.\d{{3}})[- ]?[A-Z]{_Z}", checksums.is_dni),
@@ -51,23 +51,24 @@ _FORMS = (
     _form(Kind.HEALTH_PLAN_NUMBER, rf"{_C} ?\d{{3}} ?\d{{3}} ?\d{{3}}{_Z}", checksums.is_kvnr),
     _form(Kind.LICENCE_NUMBER, rf"{_C}[A-Z9]\d{{7}}{_Z}", checksums.is_dea),
     _form(Kind.LICENCE_NUMBER, rf"{_C}[CFGHJKLMNPRTVWXYZ0-9]{{8}}\d{_Z}", checksums.is_personalausweis),
-    _form(Kind.HEALTH_PLAN_NUMBER, rf"{_C}[A-Z]{{3}}[ -]?\d{{6}}[ -]?\d{{4,10}}{_Z}"),
+    _form(Kind.HEALTH_PLAN_NUMBER, rf"{_C}[A-Z]{{3}}[ \n-]?\d{{6}}[ -]?\d{{4,10}}{_Z}"),
 )
 _PLATES = (
     _form(Kind.VEHICLE, rf"{_C}[A-Z]-\d{{3}}-[A-Z]{{2}}{_Z}"),
     _form(Kind.VEHICLE, rf"{_C}[A-Z]{{0,2}}-[A-Z]{{1,2}} \d{{1,4}}[EH]?{_Z}"),
     _form(Kind.VEHICLE, rf"{_C}[A-Z]\d\d [A-Z]{{3}}{_Z}", lambda text: text[:2] not in ("CD", "CA", "IL", "CK")),
 )
-_IBAN = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z]\d\d(?:[ -]?[A-Z0-9]{4}){2,7}+(?:[ -]?[A-Z0-9]{1,3})?")
+_IBAN = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z]\d\d(?:[ \n-]?[A-Z0-9]{4}){2,7}+(?:[ \n-]?[A-Z0-9]{1,3})?")
 _VIN = re.compile(r"[A-HJ-NPR-Z0-9](?<!\w.)[A-HJ-NPR-Z0-9]{16}(?!\w)")
 _LONG = re.compile(rf"{_D}\d{{6,24}}(?![\w%])(?![.,]\d)")
-_MIXED = re.compile(r"[A-Z](?<![\w.*][A-Z])[A-Z0-9]{0,12}+(?:[-_/.][A-Z0-9]{1,12}){0,5}+(?![\w*:>])")
-_GROUPED = re.compile(rf"{_D}\d{{1,5}}(?:[-/]\d{{1,8}}){{1,4}}+(?![\w%])(?![.,]\d)")
+_MIXED = re.compile(r"[A-Z](?<![\w.*][A-Z])[A-Z0-9]{0,12}+(?:[-_/.][A-Z0-9]{1,12}){0,5}+(?![\w*>]|:[a-z]\.)")
+_TWO_LETTERS = re.compile(r"[A-Z]{2}\d{4}-[A-Z]{2}|[A-Z]{2,4}-\d{4}-[A-Z]{1,3}|\d{2}[A-Z]\d{4}[A-Z]")
+_GROUPED = re.compile(rf"\d(?<![\w.,+;:]\d)\d{{1,5}}(?:[-/]\d{{1,8}}){{1,4}}+(?![\w%])(?![.,]\d)")
 
 _PHONE = (
     re.compile(r"\+\d{1,3}[\s./-]{0,2}(?:\(0?\d{0,4}\)[\s./-]{0,2})?\d(?:[\s./-]{0,2}\d){6,12}(?!\d)"),
     re.compile(r"\(\+?\d{2,5}\)[ ./-]{0,2}\d{2,4}(?:[ ./-]?\d{2,5}){1,3}(?!\w)"),
-    re.compile(rf"{_D}(?:[-. ]\d\d\d[-. ])?(?:\d\d[-. ])?\d{{3}}[-. ]\d{{4}}{_Z}(?![-.]\d)"),
+    re.compile(rf"\d(?<![\w.,+;:]\d)(?:[-. ]\d\d\d|\d\d)[-. ]\d{{3}}[-. ]\d{{4}}{_Z}(?![-.]\d)"),
     re.compile(r"0(?<![\w.,+]0)\d{2,5}[ ./-]{1,3}\d{2,4}(?:[ ./-]?\d{2,5}){1,4}(?!\w)(?!,\d)"),
     re.compile(r"0(?<![\w.,+]0)[1-9](?:[ .-]?\d\d){4}(?!\w)"),
     re.compile(r"0(?<![\w.,+]0)0[1-9]\d(?:[ ./-]{0,2}\d){7,12}(?!\w)"),
@@ -76,6 +77,12 @@ _PHONE = (
 )
 _EXTENSION = re.compile(r",?\s{0,2}(?:ext|extension|x|poste|durchwahl|dw)\.?\s?\d{2,5}\b", re.IGNORECASE)
 
+HELP_LINES = frozenset(
+    "911 988 999 112 111 110 101 116117 116123 116111 116116 0800111 08001110111 08001110222 08001110333 18002738255 18002221222 061 016 024 017 3114 3919 119 115 114 3624 144 145".split()
+)
+"""Numbers of emergency services and help lines, which are nobody's own."""
+_HEX = re.compile(r"[A-Za-z]{2,6}[:_-](?=[0-9a-fA-F-]{0,24}\d)(?:[0-9a-f]{4}(?:-[0-9a-f]{4}){2,7}|[0-9A-F]{4}(?:-[0-9A-F]{4}){2,7}|[0-9a-fA-F]{10,64})(?!\w)")
+_UUID = re.compile(r"[0-9a-fA-F](?<!\w.)[0-9a-fA-F]{7}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?!\w)")
 _CODES = frozenset(
     "snomed sct loinc icd cim cie omim pmid pmcid pubmed doi cpt hcpcs rxnorm rxcui atc nct cas umls cui mesh orphanet orpha isbn "
     "issn chembl drugbank pzn ean gtin ops ebm goä ccam nabm dbsnp rs hgnc ensembl entrez gene clinvar isrctn drks eudract euctr "
@@ -104,8 +111,10 @@ def find_numbers(seen: Text) -> Iterator[Finding]:
         if digits >= 2:  # noqa: PLR2004 - of a plate
             start, end = run.start(), min(run.end() + 24, len(text))
             yield from _plates(text, start, end)
-            if digits >= 5:  # noqa: PLR2004 - of a number with letters
+            if digits >= 4:  # noqa: PLR2004 - of a number with letters
                 yield from _in_run(text, start, end, digits)
+    for pattern in (_HEX, _UUID):
+        yield from (Finding(Kind.OTHER_NUMBER, m.start(), m.end()) for m in pattern.finditer(text))
 
 
 def is_code(text: str, start: int) -> bool:
@@ -144,7 +153,7 @@ def _bare(number: str) -> str:
 def _iban_length(found: str) -> int:
     """Return how long an IBAN is at the beginning of a text that may go on with other words; 0 for none."""
     for end in range(len(found), 14, -1):
-        if found[end - 1] not in " -" and checksums.is_iban(_bare(found[:end])):
+        if found[end - 1].isalnum() and checksums.is_iban(_bare(found[:end])):
             return end
     return 0
 
@@ -152,7 +161,7 @@ def _iban_length(found: str) -> int:
 def _phones(text: str, start: int, end: int) -> Iterator[Finding]:
     for pattern in _PHONE:
         for m in pattern.finditer(text, start, end):
-            if is_code(text, m.start()):
+            if is_code(text, m.start()) or _bare(m[0]) in HELP_LINES:
                 continue
             more = _EXTENSION.match(text, m.end())
             near = text[max(0, m.start() - 24) : m.start()].casefold()
@@ -166,7 +175,8 @@ def _nameless(text: str, start: int, end: int) -> Iterator[Finding]:
         if not m[0].endswith("000") and not _COUNTED.match(text, m.end()) and not is_code(text, m.start()):
             yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
     for m in _MIXED.finditer(text, start, end):
-        enough = sum(map(str.isdecimal, m[0])) >= 5  # noqa: PLR2004 - more than a gene or drug has
+        count = sum(map(str.isdecimal, m[0]))
+        enough = count >= 5 or (count == 4 and _TWO_LETTERS.fullmatch(m[0]) is not None)  # noqa: PLR2004 - more than a gene or drug has
         if enough and not _PUBLIC.fullmatch(m[0]) and not is_code(text, m.start()):
             yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
     for m in _GROUPED.finditer(text, start, end):

@@ -17,7 +17,7 @@ _ROAD = (
 )
 _ROADS = frozenset(_ROAD.split("|"))
 _BEFORE_ROAD = re.compile(
-    rf"(?:(?:flat|unit|apt\.?|apartment|suite|the|no\.?)\s\w{{1,6}},?\s{{1,2}})?(?<![\w.,/-])\d{{1,5}}[A-Za-z]?(?:-\d{{1,5}}[A-Za-z]?)?,?\s{{1,2}}(?:[NSEW]\.?W?E?\.?\s|(?:North|South|East|West)\s)?"
+    rf"(?:[A-Z][\w'’]{{1,20}}\s(?:[A-Z][\w'’]{{1,20}}\s)?(?:House|Cottage|Farm|Lodge|Court|Rectory|Barn|Mill|Manor),?\s{{1,2}})?(?:(?:flat|unit|apt\.?|apartment|suite|the|no\.?)\s\w{{1,6}},?\s{{1,2}})?(?<![\w.,/-])\d{{1,5}}[A-Za-z]?(?:-\d{{1,5}}[A-Za-z]?)?,?\s{{1,2}}(?:[NSEW]\.?W?E?\.?\s|(?:North|South|East|West)\s)?"
     r"(?:(?:[A-Z][\w'’.-]{0,24}|\d{1,3}(?:st|nd|rd|th)|of|the|and|de|la|el)\s{1,2}){1,4}$"
 )
 _LOWER_ROAD = re.compile(r"(?<![\w.,/-])\d{1,5}[a-z]?,?\s(?:[a-z][\w'’-]{2,20}\s){1,3}$")
@@ -44,7 +44,7 @@ _FRENCH_ROAD = re.compile(
 _FRENCH_WORDS = frozenset("rue avenue av boulevard bd bld place pl allée allées chemin impasse quai route cours square passage faubourg villa résidence sentier lotissement hameau ruelle esplanade montée traverse".split())
 _SPANISH_ROAD = re.compile(
     r"(?:C/|Cl\.|Calle|Avenida|Avda?\.?|Av\.|Plaza|Pza\.?|Pl\.|Paseo|P[º°.]|Camino|Carretera|Ctra\.?|Ronda|Travesía|Urbanización|Urb\.|Glorieta|Callejón|Rambla|Gran Vía|Passeig|Carrer|Rúa|Pasaje|Barrio|Polígono|Cuesta|Costanilla)\s{0,2}"
-    rf"(?:(?:{_PARTICLE})\s){{0,3}}{_CAP}(?:\s(?:(?:{_PARTICLE})\s){{0,3}}{_CAP}){{0,4}}(?:\s?,?\s{{0,2}}(?:n[º°.o]{{0,2}}\s?|número\s)?\d{{1,4}}(?:[- ]?[A-D]\b)?(?:\s?,?\s{{0,2}}\d{{1,2}}\s?[º°ªo]\.?(?:\s?[A-Z]\b|\s(?:izq|dcha|izquierda|derecha)\.?)?)?|,?\s?s/n)?",
+    rf"(?:(?:{_PARTICLE})\s){{0,3}}{_CAP}(?:\s(?:(?:{_PARTICLE})\s){{0,3}}{_CAP}){{0,4}}(?:\s?,?\s{{0,2}}(?:n[º°.o]{{0,2}}\s?|número\s|núm\.?\s|nro\.?\s|km\.?\s|casa\s|bajo\s|piso\s|portal\s|bloque\s)?\d{{1,4}}(?:[- ]?[A-D]\b)?(?:\s?,?\s{{0,2}}\d{{1,2}}\s?[º°ªo]\.?(?:\s?[A-Z]\b|\s(?:izq|dcha|izquierda|derecha)\.?)?)?|,?\s?s/n)?",
     re.IGNORECASE,
 )
 _SPANISH_WORDS = frozenset("c cl calle avenida avda avd av plaza pza pl paseo p camino carretera ctra ronda travesía urbanización urb glorieta callejón rambla gran passeig carrer rúa pasaje polígono cuesta costanilla barrio".split())
@@ -72,10 +72,13 @@ _STATE = re.compile(rf"(?:{_STATES}|{_STATE_NAMES})\b\.?(?P<zip>,?\s{{1,2}}\d{{5
 _BEFORE_STATE = re.compile(rf"{_CITY},\s{{1,2}}$")
 _DEGREES = frozenset("MD PA DO RN NP ND MA CO DE MS OR IN ME OK HI".split())
 """States that are a degree or a word as well."""
-_CODE_WORDS = frozenset("zip zipcode postcode plz postleitzahl postal cp code box postfach bp correos apartado".split())
-_CODE = re.compile(r"(?: ?code)?\.?\s?[:#]?\s{0,2}((?:[DF]-)?(?:\d{4,5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{1,3} \d{2,3}))(?![\w.,]?\d)")
+_CODE_WORDS = frozenset("zip zipcode postcode plz postleitzahl postal cp box postfach bp correos apartado".split())
+_BOXES = frozenset({"postfach", "bp", "apartado", "correos"})
+_POST = re.compile(r"\bp\.?\s?o\.?\s$", re.IGNORECASE)
+_CODE = re.compile(r"(?: ?code)?\.?\s?[:#]?\s{0,2}((?:[DF]-)?(?:\d{4,5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{1,3} \d{2,3}|\d{1,4}))(?![\w.,]?\d)")
 _CODE_CITY = re.compile(rf"\d(?<![\w.,/]\d)\d{{3,4}}\s{{1,2}}(?P<city>{_CITY})(?:\s(?:Cedex|CEDEX)(?:\s\d{{1,2}})?)?")
 _COUNTRY = re.compile(r"\b(?:D|F|E|A|CH|DE|FR|ES)[- ]$")
+_NO_TOWNS = frozenset("general royal community district memorial university city county regional central teaching health children women veterans outpatient day pain fracture memory eye dental sleep heart cancer surgical medical für des the our this local his her walk-in fertility diabetes stroke wound lipid universitario universitaire".split())
 _LINE_END = re.compile(r"\s{0,3}(?:[,;.)(\n|]|$|-|–)")
 _LINE_START = re.compile(r"(?:^|[\n,;|(:]|\bin|\bà|\ben|\bat|-|–|·)\s{0,3}$")
 
@@ -102,24 +105,54 @@ _LABELS = frozenset("wohnort geburtsort ort stadtteil ortsteil landkreis gemeind
 """Words that a colon and then a place stand behind."""
 _GERMAN_PARTS = frozenset("stadtteil ortsteil landkreis gemeinde bezirk".split())
 _CUED_CITY = re.compile(rf"(?:the )?{_CAP}(?:[\s-](?:(?:{_PARTICLE})\s){{0,2}}{_CAP}){{0,3}}")
+_IN_ADDRESS = re.compile(
+    rf"(?:[ ]?[,;|]|\s[-–]|\n)\s{{0,3}}(?:\d{{1,2}}[.º°ªo]{{1,2}}\s?(?:[A-Z]\b|OG|Stock|piso|étage|izq\.?|dcha\.?)?[,\s]{{1,3}})?"
+    rf"(?:(?P<code>(?:[A-Z]{{1,2}}-)?\d{{4,5}}(?:-\d{{4}})?\b|[A-Z]{{1,2}}\d[A-Z\d]?\s?\d[A-Z]{{2}}\b)(?:[\s,-]{{1,4}}(?:in\s)?{_CITY})?|{_CITY}(?:,?\s(?:[A-Z]{{2}}\b|[A-Z]{{1,2}}\d[A-Z\d]?\s?\d[A-Z]{{2}}\b)(?:\s\d{{5}})?)?)"
+)
+"""A postcode, a town or both behind a street."""
+_BEFORE_CODE = re.compile(rf"{_CITY}(?:,?\s{{1,2}}|,\s{{0,2}})$")
+_HOSPITALS = frozenset("hospital infirmary clinic clinics surgery practice hospice klinikum krankenhaus klinik kliniken universitätsklinikum universitätsklinik kreiskrankenhaus stadtkrankenhaus praxis hôpital clinique chu chr ch chru centre center centro ambulatorio".split())
+_HOSPITAL_IN = re.compile(rf"(?:\s(?:universitaire|universitario|général|general|régional|regional|clínico|comarcal|intercommunal))?(?:\s(?:in|von|de|d['’]|du|del|de la|at|of))?\s(?P<city>{_CITY})")
+_HOSPITAL_OF = re.compile(r"(?P<city>[A-Z][\w'’-]{2,24}(?:[ ](?:upon|on|of|[A-Z][\w'’-]{2,24}))?)[ ](?:General|Royal|Community|District|Memorial|University|City|County|Regional|Central|Teaching|Health)?[ ]?$")
+_REGION_BEFORE = frozenset("north south east west greater mid upper lower county landkreis kreis département departement provincia comarca comunidad canton arrondissement isla isle".split())
+_REGION = re.compile(rf"\s(?:de\s(?:la\s|los\s|las\s)?|del\s|du\s|d['’]|des\s|of\s)?{_CAP}(?:[\s-](?:(?:{_PARTICLE})[\s-]){{0,2}}{_CAP}){{0,2}}")
+_DATELINE = re.compile(rf"(?:^|\n)\s{{0,8}}(?P<city>{_CITY}),\s(?=(?:den|le|a|am|el)\s(?:\d{{1,2}}|\w{{4,10}},?\s(?:den\s)?\d))")
 _COUNTIES = frozenset({"county", "parish", "borough", "township"})
 _BEFORE_COUNTY = re.compile(r"(?:[A-Z][\w'’-]{1,20}\s){1,3}$")
 METHODS = frozenset(
     "coma scale score scores classification criteria criterion stage staging grade grading index type types definition declaration protocol protocols study trial method "
     "staining test group consensus agreement system questionnaire cohort heart risk virus fever disease syndrome sign catheter rule rules guideline guidelines model "
     "klassifikation kriterien kriterium skala stadium stadien protokoll studie einteilung konsensus virus fieber krankheit syndrom zeichen "
-    "échelle critères échelles étude classificación clasificación criterios escala estudio protocolo consenso variant strain breast plane".split()
+    "échelle critères échelles étude classificación clasificación criterios escala estudio protocolo consenso variant strain breast plane stool chart prognostic depression catheter scoring manual operation procedure knee hip type-a longevity".split()
 )
 """Words that make a method, study or disease of the place or person before them."""
 _METHOD_BEFORE = frozenset(
     "classification klassifikation clasificación criteria kriterien critères criterios échelle escala score scale skala protocole protocolo protocol definition déclaration "
     "declaración consensus consenso syndrome síndrome maladie enfermedad morbus signe signo test étude estudio study trial virus fièvre fiebre stade type tipo".split()
 )
-_IN = frozenset("in from at to near of à de en desde a aus nach bei um of, from, hasta vers".split())
+_IN = {
+    "en": frozenset("in from at to near of outside around".split()),
+    "de": frozenset("in aus nach bei um".split()),
+    "fr": frozenset("à de en vers depuis".split()),
+    "es": frozenset("en de a desde hasta".split()),
+}
+"""Words before a place that is a word as well."""
 
 
 def find_places(seen: Text) -> Iterator[Finding]:
-    """Yield streets, postcodes, cities and counties."""
+    """Yield streets, postcodes, cities and counties, and what stands behind a street in an address."""
+    for finding in _found(seen):
+        yield finding
+        if more := _IN_ADDRESS.match(seen.text, finding.end):
+            if more["code"] or _is_line_end(seen.text, more.end()):
+                yield Finding(Kind.PLACE, finding.end, more.end())
+
+
+def _is_line_end(text: str, at: int) -> bool:
+    return _LINE_END.match(text, at) is not None
+
+
+def _found(seen: Text) -> Iterator[Finding]:
     for i, word in enumerate(seen.folded):
         if word in _ROAD_WORDS or word.endswith(_GERMAN_ROADS):
             yield from _roads(seen, i)
@@ -131,16 +164,51 @@ def find_places(seen: Text) -> Iterator[Finding]:
             yield from _with_state(seen, i)
         if word in _CUES or word in _LABELS:
             yield from _cued(seen, i)
+        if word in _REGION_BEFORE and (region := _REGION.match(seen.text, seen.ends[i])) and _is_region(seen, i, region[0]):
+            yield Finding(Kind.PLACE, seen.starts[i], region.end())
+        if word in _HOSPITALS:
+            yield from _of_hospital(seen, i)
         if seen.language == "de" and word in _GERMAN_PREPOSITIONS and (m := _GERMAN_AT.match(seen.text, seen.starts[i])):
             yield Finding(Kind.PLACE, m.start(), m.end())
     yield from _codes(seen)
     yield from _listed(seen)
 
 
+def _is_region(seen: Text, i: int, name: str) -> bool:
+    """Whether a region is meant: not "North American", not the start of a sentence alone."""
+    word = seen.folded[i]
+    if word in ("north", "south", "east", "west", "greater", "mid", "upper", "lower"):
+        return seen.words[i][0].isupper() and (name.strip().casefold().endswith(("shire", "sex", "folk", "london", "manchester", "side", "yorkshire", "wales", "lothian", "glamorgan", "lanarkshire", "midlands")))
+    if word in ("county", "kreis", "isla", "isle", "canton", "comunidad"):
+        return seen.words[i][0].isupper()
+    return True
+
+
+def _of_hospital(seen: Text, i: int) -> Iterator[Finding]:
+    """Yield the town in a hospital's name."""
+    text = seen.text
+    before = _HOSPITAL_OF.search(text, max(0, seen.starts[i] - 60), seen.starts[i])
+    if before and seen.words[i][0].isupper() and seen.language == "en":
+        name = before["city"].split()[0].casefold()
+        if name not in not_names() and name not in _NO_TOWNS:
+            yield Finding(Kind.PLACE, before.start("city"), before.end("city"))
+    after = _HOSPITAL_IN.match(text, seen.ends[i])
+    if after and (" in " in after[0] or " de " in after[0] or seen.language == "de"):
+        first = re.split(r"[\s-]", after["city"])[0].casefold()
+        if first not in not_names() and first not in _NO_TOWNS and (seen.language != "de" or " in " in after[0] or seen.words[i][0].isupper()):
+            yield Finding(Kind.PLACE, after.start("city"), after.end("city"))
+
+
 def _code(seen: Text, i: int) -> Iterator[Finding]:
     """Yield a postcode or a post box behind the word for it."""
+    if seen.folded[i] in ("bp", "cp") and seen.language not in ("fr", "es"):
+        return
+    if seen.folded[i] == "box" and not _POST.search(seen.text, max(0, seen.starts[i] - 6), seen.starts[i]):
+        return
     if code := _CODE.match(seen.text, seen.ends[i]):
-        yield Finding(Kind.PLACE, seen.ends[i] + code.start(1) - code.start(), code.end())
+        post = _POST.search(seen.text, max(0, seen.starts[i] - 6), seen.starts[i])
+        start = post.start() if post else seen.starts[i] if seen.folded[i] in _BOXES else code.start(1)
+        yield Finding(Kind.PLACE, start, code.end())
 
 
 def _with_state(seen: Text, i: int) -> Iterator[Finding]:
@@ -162,7 +230,10 @@ def _codes(seen: Text) -> Iterator[Finding]:
     text = seen.text
     for m in _UK_CODE.finditer(text):
         if _UK_AREA.match(m[0].upper()):
-            yield Finding(Kind.PLACE, m.start(), m.end())
+            town = _BEFORE_CODE.search(text, max(0, m.start() - 60), m.start())
+            yield Finding(Kind.PLACE, town.start() if town else m.start(), m.end())
+    for m in _DATELINE.finditer(text):
+        yield Finding(Kind.PLACE, m.start("city"), m.end("city"))
     for m in _CODE_CITY.finditer(text):
         framed = _LINE_START.search(text, max(0, m.start() - 6), m.start()) and _LINE_END.match(text, m.end())
         if (framed and seen.language != "en") or _is_place(m["city"]):
@@ -177,7 +248,7 @@ def _roads(seen: Text, i: int) -> Iterator[Finding]:
     if word in _ROADS:
         before = _BEFORE_ROAD.search(text, max(0, start - 70), start)
         before = before or (_LOWER_ROAD.search(text, max(0, start - 60), start) if word in _SURE_ROADS else None)
-        if before:
+        if before and not (len(word) < 4 and seen.words[i].isupper()):  # noqa: PLR2004 - CT, DR
             after = _AFTER_ROAD.match(text, end)
             yield Finding(Kind.PLACE, before.start(), after.end() if after else end)
         elif word in _SURE_ROADS and is_capital and (named := _NAMED_ROAD.search(text, max(0, start - 40), start)):
@@ -190,7 +261,7 @@ def _roads(seen: Text, i: int) -> Iterator[Finding]:
     if word in _SPANISH_WORDS and (is_capital or seen.language == "es") and (m := _SPANISH_ROAD.match(text, start)):
         if _has_capital(m[0], word) and (len(word) > 3 or any(map(str.isdecimal, m[0]))):  # noqa: PLR2004 - C/ alone is no street
             yield Finding(Kind.PLACE, start, m.end())
-    if word.endswith(_GERMAN_ROADS) and (is_capital or len(word) > 8) and (m := _GERMAN_NUMBER.match(text, end)):  # noqa: PLR2004 - longer than its ending
+    if seen.language == "de" and word.endswith(_GERMAN_ROADS) and (is_capital or len(word) > 8) and (m := _GERMAN_NUMBER.match(text, end)):  # noqa: PLR2004 - longer than its ending
         yield Finding(Kind.PLACE, seen.starts[_first_of_road(seen, i)], m.end())
 
 
@@ -250,7 +321,11 @@ def _listed(seen: Text) -> Iterator[Finding]:
             nearly = folded[i - 2] if i > 1 else ""
             if after in METHODS or before in _METHOD_BEFORE or nearly in _METHOD_BEFORE or seen.before(i).endswith("-"):
                 break
-            if seen.between(last).startswith("-") or (name not in clear.get(word, ()) and before not in _IN):
+            follows = last + 1 < len(folded) and seen.between(last) == " " and seen.words[last + 1][0].isupper() and not seen.is_small
+            institution = after in _HOSPITALS or after in ("general", "royal", "community", "district", "memorial", "university", "road", "street") or after in every
+            if follows and seen.language in ("en", "fr", "es") and not institution and after not in not_names():
+                break
+            if seen.between(last).startswith("-") or (name not in clear.get(word, ()) and before not in _IN[seen.language]):
                 break
             yield Finding(Kind.PLACE, seen.starts[i], seen.ends[last])
             taken = last
