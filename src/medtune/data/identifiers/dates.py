@@ -126,7 +126,7 @@ _AGED = re.compile(r"(?:\s(?:is|von|de|of|now))?\s?[:=|]?\s{0,2}(?:9\d|1[01]\d)(
 _OLD_WORDS = frozenset("nonagenarian nonagénaire nonagenario nonagenaria centenarian centenaire centenario centenaria hundertjährige hundertjähriger hundertjährigen".split())
 _SPELT_AGES: Mapping[str, re.Pattern[str]] = {
     "ninety": re.compile(r"(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?(?!\s(?:percent|per cent|minutes|days|degrees|mg|milli\w+))"),
-    "hundred": re.compile(r"(?:\sand\s\w{3,5})?(?=[\s-](?:years?|y/?o))"),
+    "hundred": re.compile(r"(?:[\s-]and[\s-]\w{3,5})?(?=[\s-](?:years?|y/?o)|(?<=-hundred)|(?<=-\w{3})|(?<=-\w{4})|(?<=-\w{5}))"),
     "quatre": re.compile(r"-vingt-(?:dix|onze|douze|treize|quatorze|quinze|seize|dix-sept|dix-huit|dix-neuf)(?=\s?ans\b)", re.IGNORECASE),
     "noventa": re.compile(r"(?: y \w{3,6})?(?=\saños\b)", re.IGNORECASE),
 }

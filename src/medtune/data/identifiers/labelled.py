@@ -18,7 +18,7 @@ _STRONG: Mapping[Kind, str] = {
     Kind.SSN: "ssn nino dni nie nif nir ins nuss naf steuer steuerid idnr rvnr svnr rentenversicherungsnr",
     Kind.DEVICE: "sn udi serial seriennr imei",
     Kind.VEHICLE: "vin kennzeichen plate plates kfz immatriculation immatriculé immatriculée matrícula tag numberplate bastidor",
-    Kind.OTHER_NUMBER: "accession specimen barcode aktenzeichen vorgangsnr auftragsnr",
+    Kind.OTHER_NUMBER: "participant participants proband probandin probanden participante sujeto sujet participación accession specimen barcode aktenzeichen vorgangsnr auftragsnr",
 }
 """Labels before which a number is enough."""
 _WEAK: Mapping[Kind, str] = {
@@ -51,7 +51,7 @@ _BETWEEN = re.compile(
     re.IGNORECASE,
 )
 _VALUE = re.compile(
-    r"(?:[xX*•]{2,}[- ]?){0,3}(?:[A-Za-z]{1,8}[-_./ \n]?){0,2}\d[\dA-Za-z]{0,24}(?:[-_./][A-Za-z]{0,5}\d[\dA-Za-z]{0,15}|[-_/][A-Za-z]{1,5}(?![a-z])|[ \n]\d{2,6}[A-Za-z]?(?![\w.,/%])| \d(?![\w.,/%]))"
+    r"(?:[xX*•]{2,}[- ]?){0,3}(?:[A-Za-z]{1,8}[-_./ \n]?){0,2}\d[\dA-Za-z]{0,24}(?:[-_./][A-Za-z]{0,5}\d[\dA-Za-z]{0,15}|[-_/][A-Za-z]{1,5}(?![a-z])|[ \n]\d{2,6}[A-Za-z]?(?![\w.,/%])| \d(?![\w/%]|[.,]\d))"
     r"{0,7}(?:[ -]?[A-Z](?!\w))?"
 )
 _RANGE = re.compile(r"\d+[.,]\d|\d{1,2}/\d{1,2}$|(?:19|20)\d\d$")
@@ -62,16 +62,20 @@ _PLATE = re.compile(r"[A-ZÄÖÜ0-9]{1,4}(?:[- ·][A-ZÄÖÜ0-9]{1,4}){0,3}(?!\w
 _MEASURE = re.compile(r"\s?(?:mg|ml|g|kg|mmol|µg|mcg|%|mm|cm|bpm|mmhg|years?|days?|weeks?|months?|jahre|tage|ans|años|h|min|std|°|french|fr\b|x\b)(?!\w)", re.IGNORECASE)
 _PHONE_LABELS = frozenset(
     "tel telephone phone mobile cell cellphone handy mobil telefon telefonnummer mobilnummer handynummer rufnummer tél téléphone teléfono telefono "
-    "tlf tfno móvil movil pager bleep beeper extension ext durchwahl dw portable poste rückruf landline switchboard busca call ring text tph contact".split()
+    "tlf tfno móvil movil pager bleep beeper extension ext durchwahl dw portable poste rückruf landline switchboard busca funk piepser pieper dect buzón localizador bip page beep via call ring text tph contact".split()
 )
+_ON = frozenset("on at unter al au sur über auf".split())
+"""Words between a telephone, the name of whose it is, and its number."""
+_CALLING = frozenset("bleep bleeped pager page paged ext extension call called ring rang dect reach reached contact switchboard funk erreichbar joindre bip busca localizador telephone phone piepser".split())
+_PAGED = re.compile(r"\s(\d{4,6})(?![\w%]|[.,/:-]\d)(?!\s?(?:mg|ml|patients))")
 _FAX_LABELS = frozenset("fax telefax faxnummer télécopie télécopieur".split())
 _PHONE_GAP = re.compile(
     r"[\s.|]{0,3}(?:(?:number|no\.?|nr\.?|nummer|n°|nº|numéro|número|line|home|work|cell|mobile|portable|móvil|fijo|privat|dienstlich|pager|domicile|de|at|on|us|me|her|him|"
     r"is|au|al|unter|ist|under|ext|extension|\(?[hwmcHWMC]\)?|/)[\s.:]{0,3}){0,3}[\s:.=(#|-]{0,5}",
     re.IGNORECASE,
 )
-_PHONE = re.compile(r"\+?\(?\d(?:[\s()./-]{0,2}\d){3,15}(?!\w)(?![.,]\d)")
-_SHORT_PHONE = re.compile(r"\d{3,5}(?![\w.,/%-]\d?\w)")
+_PHONE = re.compile(r"(?:[A-Z]{1,4} )?\+?\(?\d(?:[\s()./-]{0,2}\d){3,15}(?!\w)(?![.,]\d)")
+_SHORT_PHONE = re.compile(r"(?:[A-Z]{1,4} )?(?:\d-)?\d{3,5}(?![\w.,/%-]\d?\w)")
 _MARKS = frozenset("no nr num number nummer numéro número nº n núm id sn".split())
 _AFTER_MARK = re.compile(r"(?:\.|°|\.º|\.°|/n)?\s?[:#|]?\s{0,2}", re.IGNORECASE)
 _BY_ENDING = ("nummer", "nr", "kennung", "zeichen", "code")
@@ -106,6 +110,8 @@ def find_labelled(seen: Text) -> Iterator[Finding]:
             yield from _phone(seen, i, Kind.FAX if word in _FAX_LABELS else Kind.PHONE)
         if word in _MARKS:
             yield from _marked(seen, i)
+        if word in _ON and _CALLING.intersection(seen.folded[max(0, i - 6) : i]) and (code := _PAGED.match(seen.text, seen.ends[i])):
+            yield Finding(Kind.PHONE, code.start(1), code.end(1))
         label = _LABELS.get(word) or (_compound(word) if word.endswith(_BY_ENDING) else None)
         if label is not None:
             yield from _value(seen.text, seen.ends[i], *label)

@@ -36,7 +36,7 @@ _GREETINGS = frozenset(
     "dear hi hello hey liebe lieber hallo geehrte geehrter geehrten tag moin chère cher chers chères bonjour bonsoir confrère hola estimado estimada estimados querido querida apreciado apreciada morning afternoon".split()
 )
 _CLOSINGS = frozenset(
-    "sincerely regards wishes truly faithfully thanks cheers respectfully grüßen grüße grüssen grüsse hochachtungsvoll mfg lg vg cordialement confraternellement salutations amicalement distinguées confraternelles "
+    "sincerely regards wishes truly faithfully thanks thx ta merci gracias danke dank bises cheers respectfully grüßen grüße grüssen grüsse hochachtungsvoll mfg lg vg cordialement confraternellement salutations amicalement distinguées confraternelles "
     "atentamente saludo saludos cordiales cordial cordialmente abrazo best you yours vous signed unterschrift signature firma".split()
 )
 _CALLED = frozenset(
@@ -54,10 +54,14 @@ _OFFICES = frozenset(
     "facharzt fachärztin kollege kollegen kollegin pflegekraft interne externe residente adjunto adjunta par por durch médico médica con avec mit bei durch worker manager therapist pharmacist interpreter dietitian counselor counsellor midwife patient patientin "
     "patiente paciente pt von".split()
 )
-_GERMAN_ROLES = frozenset(
+_GERMAN_FUNCTION_WORDS = frozenset("by with saw see under per par por durch con avec mit bei von pt patient patientin patiente paciente".split())
+_ROLES = frozenset(
     "oberarzt oberärztin chefarzt chefärztin assistenzarzt assistenzärztin stationsarzt stationsärztin hausarzt hausärztin facharzt fachärztin kollege kollegin kollegen pfleger pflegerin schwester krankenschwester krankenpfleger "
     "physiotherapeut physiotherapeutin logopäde logopädin ergotherapeut ergotherapeutin psychologe psychologin sozialarbeiter sozialarbeiterin hebamme radiologe radiologin chirurg chirurgin anästhesist anästhesistin internist internistin neurologe neurologin kardiologe kardiologin".split()
 )
+_FUNCTION_WORDS = frozenset("by with saw see under per par por durch con avec mit bei von pt patient patientin patiente paciente".split())
+_ROLES = frozenset("sho spr fy f1 fy1 fy2 cns hca anp acp gp rn np pa cnm lpn cna mir due tcae ide iade as ash rmo hmo ha mfa pp pa".split())
+"""Short names of offices, in capitals."""
 _DEGREE_WORDS = frozenset("MD DO PhD RN NP PA FRCP FRCS MRCP MBBS MBChB DPT LCSW PharmD RPh FACS FACP APRN CRNA MRCGP BSN MSN LPN OTR DDS FRCR FRCPath MRCS FRCA RNP CNM RD SLP PsyD LPC CNA LVN".split())
 _INITIAL = re.compile(r"[A-ZÀ-Þ]\.?(?![\w])")
 _GAPS = frozenset({" ", "  ", "-", "'", "’", ". ", ".", "\u00a0", "-\n", "\n"})
@@ -74,13 +78,25 @@ _EPONYM_BEFORE = frozenset(
     "chorée corea classification clasificación klassifikation nach selon según stade estadio critères criterios indice índice corps cuerpos cellules células contracture contractura paralysie parálisis thyroïdite tiroiditis opération operación technique técnica "
     "procédure procedimiento procédé méthode método coloration tinción formule fórmula équation ecuación canal ligament ligamento triangle triángulo cul espace espacio ulcère úlcera hernie hernia trouble kyste quiste drain drenaje".split()
 )
-_CUES = _LABELS | _GREETINGS | _CLOSINGS | _CALLED | _KIN | _OFFICES | _GERMAN_ROLES
+_CUES = _LABELS | _GREETINGS | _CLOSINGS | _CALLED | _KIN | _OFFICES | _GERMAN_ROLES | _ROLES
 _COLON = re.compile(r"[^\S\n]{0,2}(?:[:=|]|\.{3,}|…|/|\(s\)\s?:)[\s|]{0,4}[*_]{0,2}|\s?:\s{0,12}|[ ]?[.]{2,40}[ :]{0,3}")
 _SCALE = re.compile(r"\s(?:\d|[A-C]\d?\b|[IV]{1,3}\b|≥|>|=|<)|-[A-Z]?\d")
 """A grade or score behind a name, which then is a scale's."""
 _ET_AL = re.compile(r",?\s(?:et al|et\scoll|u\. ?a\.|y cols?|und Mitarb)|\s(?:[A-Z]{1,2},\s)+|,?\s\(?(?:19|20)\d\d")
 _INITIALS = re.compile(r"[A-Z](?<![\w.][A-Z])\.\s?(?:[A-Z]\.\s?){1,2}(?![\w.])(?<!\s)")
 _NO_INITIALS = frozenset("us uk md do np pm am bc rn sa eu iv po sc im ad ba bs ma ms pa od os ou hs qd bid id cc ie eg zb ua dh uu va ca za oa".split())
+_ONE = r"[A-ZÀ-Þ](?:['’][A-ZÀ-Þ])?[\w]{1,24}(?:[-'’][A-ZÀ-Þa-z][\w]{0,24}){0,3}"
+_WHOLE = rf"(?:(?:von|van|der|de|la|le|di|da|del|du|d['’])[ ]?){{0,2}}{_ONE}(?:[ ](?:(?:y|de|von|del|la|dos)[ ]){{0,2}}{_ONE}){{0,2}}"
+_IN_LIST = re.compile(
+    rf"(?:^|\n|\d[.):]?[ ]{{1,3}}|[|:][ ]|\.{{3,}}[ ])[-*•]?[ ]?(?P<name>{_WHOLE},[ ]?{_ONE}(?:[ ][A-Z]\.?(?!\w)|[ ]{_ONE}){{0,2}})(?=[ ]{{2,}}|[ ]?\n[ ]{{2}}|[ ]\(|,?[ ]{{1,2}}\d{{1,3}}[ ]?[a-zA-Z]{{1,5}}\b|[ ]{{0,3}}[*|]|,[ ]\d{{2}}\b)"
+)
+_UNDER_DASHES = re.compile(rf"(?:^|\n)[-–_]{{2,}}[ ]?\n[ ]{{0,4}}(?:Dr\.?[ ]|Prof\.?[ ])?(?P<name>{_WHOLE})(?=[ ]?(?:\n|,|\||$|\())")
+_DOING = re.compile(
+    r"(?<![\w.])(?P<name>[A-Z]{2})[ ](?=(?:reports?|denies|states|says|lives|complains|presents|presented|attended|feels|wants|refuses|asked|agreed|tolerated|slept|ate|walked|remains|understands|"
+    r"berichtet|klagt|gibt an|lebt|wohnt|verneint|stellt sich|fühlt|schlief|möchte|wünscht|rapporte|signale|vit|décrit|se plaint|dit|refuse|accepte|dort|mange|souhaite|"
+    r"refiere|niega|acude|vive|comenta|dice|quiere|rechaza|duerme|come)\b)"
+)
+_ABBREVIATIONS = frozenset("BP HR RR CT MR US GI GU IV PO IM SC PT OT CV HF MI AF PE DM CK CR NA CL LV RV EF LA RA EM ED ER OR OB UK EU WBC RN NP PA MD CI HT TA FC FR TC RM GB CR EG EP UR".split())
 _MOST_WORDS = 6
 _SENTENCE = re.compile(r"[.!?:]\s+$|\n\s*$|^\s*$|[•*\-–]\s$")
 _GERMAN_NOUN = re.compile(
@@ -102,6 +118,7 @@ def _named(seen: Text) -> Iterator[Finding]:
     yield from _behind_cues(seen)
     yield from _before_degree(seen)
     yield from _listed(seen)
+    yield from _in_forms(seen)
     for m in _INITIALS.finditer(seen.text):
         if "".join(filter(str.isalpha, m[0])).casefold() not in _NO_INITIALS:
             yield Finding(Kind.NAME, m.start(), m.end())
@@ -118,7 +135,7 @@ def _titled(seen: Text) -> Iterator[Finding]:
             continue
         if word in _SHORT_TITLES and word not in ("dr", "mr", "ms", "sr") and not gap.startswith((". ", ".", "ª", " ")):
             continue
-        if word in ("m", "d", "me", "fr", "hr", "mm", "pr", "sister", "schwester", "interne", "pfleger", "don", "hon", "sir", "nurse") and not words[i][0].isupper():
+        if word in ("m", "d", "me", "fr", "hr", "mm", "pr", "hon", "sir") and not words[i][0].isupper():
             continue
         if word in ("m", "d") and not gap.startswith((". ", ".", "ª")):
             continue
@@ -137,7 +154,7 @@ def _titled(seen: Text) -> Iterator[Finding]:
 
 
 def _is_near(gap: str) -> bool:
-    return len(gap) <= 4 and not any(c in gap for c in ":;!?)=") and gap.count(".") < 2 and gap.count("\n") < 2  # noqa: PLR2004 - between title and name
+    return len(gap) <= 4 and not any(c in ":;!?)=,0123456789" for c in gap) and gap.count(".") < 2 and gap.count("\n") < 2  # noqa: PLR2004 - between title and name
 
 
 def _name_end(seen: Text, first: int, *, strict: bool = False, lines: bool = False) -> int | None:
@@ -177,6 +194,9 @@ def _name_end(seen: Text, first: int, *, strict: bool = False, lines: bool = Fal
             break
         last, at = at, at + 1
     if last is None:
+        initials = at - first
+        if initials > 1 and all(len(w) == 1 and w.isupper() for w in words[first:at]):
+            return seen.ends[at - 1] + 1
         return None
     end = seen.ends[last]
     return end + 1 if len(words[last]) == 1 and seen.text[end : end + 1] == "." else end
@@ -191,8 +211,10 @@ def _behind_cues(seen: Text) -> Iterator[Finding]:
         gap = seen.between(i)
         if word in _LABELS and _COLON.fullmatch(gap):
             yield from _labelled_name(seen, i + 1, known)
-        elif seen.words[i + 1][0].isupper() and len(gap) <= 6:  # noqa: PLR2004 - a comma and lines between
+        elif len(gap) <= 6 and _may_begin(seen, i + 1):  # noqa: PLR2004 - a comma and lines between
             yield from _cued_name(seen, i, gap, known)
+        elif word in _KIN and i + 2 < len(seen.words) and seen.words[i + 2][0].isupper() and seen.between(i + 1) in (" ", ", ", "; ") and gap == " ":
+            yield from _cued_name(seen, i, gap, known, further=1)
 
 
 def _labelled_name(seen: Text, at: int, known: frozenset[str]) -> Iterator[Finding]:
@@ -208,24 +230,38 @@ def _labelled_name(seen: Text, at: int, known: frozenset[str]) -> Iterator[Findi
         yield Finding(Kind.NAME, seen.starts[at], end)
 
 
-def _cued_name(seen: Text, i: int, gap: str, known: frozenset[str]) -> Iterator[Finding]:
-    word, at = seen.folded[i], _behind_titles(seen, i + 1)
+def _may_begin(seen: Text, i: int) -> bool:
+    """Whether a name may begin with a word: it has a capital, or is a particle before one."""
+    if seen.words[i][0].isupper():
+        return True
+    return seen.folded[i] in _PARTICLES and any(word[0].isupper() for word in seen.words[i + 1 : i + 3])
+
+
+def _cued_name(seen: Text, i: int, gap: str, known: frozenset[str], further: int = 0) -> Iterator[Finding]:
+    word, at = seen.folded[i], _behind_titles(seen, i + 1 + further)
     end = _name_end(seen, at) if at < len(seen.words) else None
     if end is None:
         return
     parts = _parts(seen, at, end)
     listed = any(part in known for part in parts)
-    alone = not seen.text[end:].partition("\n")[0].strip(" ,.")
-    if word in _CLOSINGS and ("\n" in gap or gap.startswith((",", ":"))) and (listed or ("\n" in gap and alone and len(parts) <= 4)):  # noqa: PLR2004 - words of a name
+    if word in _CLOSINGS:
+        end = _name_end(seen, at, lines=True) or end
+    rest = seen.text[end:].partition("\n")[0].strip(" ,.")
+    alone = not rest or seen.text[end : end + 3].strip(" ,|-/") == "" or seen.text[end : end + 1] in ",|("
+    if word in _CLOSINGS and ("\n" in gap or gap.startswith((",", ":"))) and (listed or (alone and len(parts) <= 5)):  # noqa: PLR2004 - words of a name
         yield Finding(Kind.NAME, seen.starts[at], end)
     elif word in _GREETINGS and gap in (" ", ", ") and (listed or seen.language != "de" or word not in ("liebe", "tag")):
         yield Finding(Kind.NAME, seen.starts[at], end)
-    elif (word in _CALLED and gap in (" ", ". ", ": ")) or (
-        word in _KIN and gap in (" ", ", ", " (", ": ") and (listed or seen.language != "de")
+    elif (word in _CALLED and (listed or not seen.is_small) and gap in (" ", ". ", ": ")) or (
+        word in _KIN and gap in (" ", ", ", " (", ": ") and (listed or (seen.language != "de" and not seen.is_small))
     ):
         if not _is_eponym(seen, at, at):
             yield Finding(Kind.NAME, seen.starts[at], end)
     elif word in _OFFICES and gap in (" ", "\n") and listed and _by_name(seen, at, parts):
+        yield Finding(Kind.NAME, seen.starts[at], end)
+    elif word in _OFFICES - _FUNCTION_WORDS and gap == " " and len(parts) > 1 and len(parts[0]) == 1 and seen.words[at][0].isupper():
+        yield Finding(Kind.NAME, seen.starts[at], end)
+    elif word in _ROLES and seen.words[i].isupper() and gap in (" ", ": ", ", "):
         yield Finding(Kind.NAME, seen.starts[at], end)
     elif word in _GERMAN_ROLES and gap in (" ", "\n", ", ") and not _GERMAN_NOUN.search(parts[0]):
         yield Finding(Kind.NAME, seen.starts[at], end)
@@ -277,6 +313,25 @@ def _listed(seen: Text) -> Iterator[Finding]:
         if _counts(seen, first, last, parts):
             yield Finding(Kind.NAME, seen.starts[first], end)
             taken = last
+
+
+def _in_forms(seen: Text) -> Iterator[Finding]:
+    """Yield names that stand in lists, under a line of dashes, or as two letters before what only people do."""
+    text = seen.text
+    for pattern in (_IN_LIST, _UNDER_DASHES, _DOING):
+        for m in pattern.finditer(text):
+            name = m["name"]
+            words = [w.casefold() for w in re.findall(r"[^\W\d_]+", name)]
+            if not all(w in not_names() and w not in surnames()[1] for w in words) and not (pattern is _DOING and name in _ABBREVIATIONS):
+                if words[0] not in not_names() or words[0] in surnames()[1]:
+                    yield Finding(Kind.NAME, m.start("name"), m.end("name"))
+    for i, word in enumerate(seen.folded):
+        if word in _KIN and i and seen.before(i) in (" (", ", (") and seen.words[i - 1][0].isupper() and seen.between(i)[:1] in ")/,;":
+            first = i - 1
+            while first and i - first < 4 and seen.before(first) in (" ", "-", "'", "’") and seen.words[first - 1][0].isupper() and seen.folded[first - 1] not in not_names():  # noqa: PLR2004 - parts
+                first -= 1
+            if seen.folded[first] not in not_names():
+                yield Finding(Kind.NAME, seen.starts[first], seen.ends[i - 1])
 
 
 def _before_degree(seen: Text) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ class _Form(NamedTuple):
     check: Callable[[str], bool] | None = None
 
 
-_RUN = re.compile(r"[A-Z0-9(+](?<!\w.)(?:[ \t\n\u00a0./():_-]{0,3}[A-Z0-9]){3,80}+")
+_RUN = re.compile(r"[A-Z0-9(+](?<!\w.)(?:[ \t\n\u00a0,./():_-]{0,3}[A-Z0-9]){3,80}+")
 """Capitals and digits with little between them: all that the forms can begin in."""
 _D = r"\d(?<![\w.,+]\d)"
 """A digit that nothing goes on into: said behind it, so that a search skips to digits."""
@@ -62,6 +62,8 @@ _IBAN = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z]\d\d(?:[ \n-]?[A-Z0-9]{4}){2,7}+(?:[ 
 _VIN = re.compile(r"[A-HJ-NPR-Z0-9](?<!\w.)[A-HJ-NPR-Z0-9]{16}(?!\w)")
 _LONG = re.compile(rf"{_D}\d{{6,24}}(?![\w%])(?![.,]\d)")
 _MIXED = re.compile(r"[A-Z](?<![\w.*][A-Z])[A-Z0-9]{0,12}+(?:[-_/.][A-Z0-9]{1,12}){0,5}+(?![\w*>]|:[a-z]\.)")
+_DIGITS_FIRST = re.compile(r"\d(?<![\w.,+]\d)\d{0,8}(?:[-/.]?[A-Z](?!IE|IU|UI|MG|ML|KG|CG)[A-Z]{0,2}[-/.]?\d{1,9}|[-/.]\d{3,7}[-/.][A-Z]{1,3})(?![\w%])")
+_LABORATORY = re.compile(r"[A-Z](?<!\w.),\d\d\.\d{6,7}\.[A-Z](?!\w)|\d\d(?<![\w.,]\d\d)\.\d{6,7}\.[A-Z](?!\w)")
 _TWO_LETTERS = re.compile(r"[A-Z]{2}\d{4}-[A-Z]{2}|[A-Z]{2,4}-\d{4}-[A-Z]{1,3}|\d{2}[A-Z]\d{4}[A-Z]")
 _GROUPED = re.compile(rf"\d(?<![\w.,+;:]\d)\d{{1,5}}(?:[-/]\d{{1,8}}){{1,4}}+(?![\w%])(?![.,]\d)")
 
@@ -71,7 +73,7 @@ _PHONE = (
     re.compile(rf"\d(?<![\w.,+;:]\d)(?:[-. ]\d\d\d|\d\d)[-. ]\d{{3}}[-. ]\d{{4}}{_Z}(?![-.]\d)"),
     re.compile(r"0(?<![\w.,+]0)\d{2,5}[ ./-]{1,3}\d{2,4}(?:[ ./-]?\d{2,5}){1,4}(?!\w)(?!,\d)"),
     re.compile(r"0(?<![\w.,+]0)[1-9](?:[ .-]?\d\d){4}(?!\w)"),
-    re.compile(r"0(?<![\w.,+]0)0[1-9]\d(?:[ ./-]{0,2}\d){7,12}(?!\w)"),
+    re.compile(r"0(?<![\w.,+:]0)0 ?[1-9]\d(?:[ .-]?\d){7,12}(?!\w)"),
     re.compile(r"[6-9](?<![\w.,+].)\d\d(?:([ .-])\d{3}\1\d{3}|([ .-])\d\d\2\d\d\2\d\d|\d{6})(?!\w)(?![.,]\d)"),
     re.compile(r"9(?<![\w.,+].)\d[ .-]\d{3}[ .-]\d\d[ .-]\d\d(?!\w)"),
 )
@@ -86,13 +88,13 @@ _UUID = re.compile(r"[0-9a-fA-F](?<!\w.)[0-9a-fA-F]{7}(?:-[0-9a-fA-F]{4}){3}-[0-
 _CODES = frozenset(
     "snomed sct loinc icd cim cie omim pmid pmcid pubmed doi cpt hcpcs rxnorm rxcui atc nct cas umls cui mesh orphanet orpha isbn "
     "issn chembl drugbank pzn ean gtin ops ebm goä ccam nabm dbsnp rs hgnc ensembl entrez gene clinvar isrctn drks eudract euctr "
-    "orphacode uniprot pdb chebi kegg mondo hpo hp ctcae ndc dsm".split()
+    "orphacode uniprot pdb chebi kegg mondo hpo hp ctcae ndc dsm lot batch charge ch lote lotes lots".split()
 )
 """Words before a number that is a code of a terminology, a study or a publication."""
 _PUBLIC = re.compile(
     r"(?:NCT|PMC|ISRCTN|DRKS|EUCTR|EUDRACT|ORPHA|OMIM|HGNC|ENS[GTPR]|CHEMBL|CHEBI|LRG|N[CMPGR]_|X[MP]_|MK|BMS|AZD|PF|GSK|LY|BAY|BI|"
-    r"ABT|AMG|RO|KEYNOTE|CHECKMATE|ICD|ATC|OPS|SNOMED|LOINC|GRCH|HP|MONDO|RS|DOI|CAS|PMID|GO|MESH|SARS|COVID|HLA|ISO|EN|DIN|DSM|"
-    r"CYP|IL|CD|CA|TNF|SCT|UMLS|CUI)[-_:.]?\d.*|[A-Z]\d\d[A-Z]{2}\d\d|C\d{7}|[A-TV-Z]\d\d(?:\.\d{1,4}\w?)?",
+    r"ABT|AMG|RO|KEYNOTE|CHECKMATE|ICD|ATC|OPS|SNOMED|LOINC|GRCH|HP|MONDO|RS|DOI|CAS|PMID|GO|MESH|SARS|COVID|HLA|ISO|DIN|DSM|"
+    r"CYP|TNF|SCT|UMLS|CUI)[-_:.]?\d.*|(?:EN|IL|CD|CA)[-_:.]?\d{1,3}|[A-Z]\d\d[A-Z]{2}\d\d|C\d{7}|[A-TV-Z]\d\d(?:\.\d{1,4}\w?)?",
 )
 _COUNTED = re.compile(
     r"\s?(?:/|x\s?10|copies|kopien|cells|zellen|cellules|células|units?|einheiten|unités|unidades|iu\b|ui\b|ie\b|u/|patients?\b|"
@@ -179,6 +181,10 @@ def _nameless(text: str, start: int, end: int) -> Iterator[Finding]:
         enough = count >= 5 or (count == 4 and _TWO_LETTERS.fullmatch(m[0]) is not None)  # noqa: PLR2004 - more than a gene or drug has
         if enough and not _PUBLIC.fullmatch(m[0]) and not is_code(text, m.start()):
             yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
+    for pattern in (_DIGITS_FIRST, _LABORATORY):
+        for m in pattern.finditer(text, start, end):
+            if sum(map(str.isdecimal, m[0])) >= 6 and not is_code(text, m.start()):  # noqa: PLR2004 - more than a batch has
+                yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
     for m in _GROUPED.finditer(text, start, end):
         enough = sum(map(str.isdecimal, m[0])) >= 8  # noqa: PLR2004 - more than a pair of values has
         if enough and not is_code(text, m.start()) and not _COUNTED.match(text, m.end()):

@@ -13,7 +13,7 @@ _CAP = r"[A-ZÀ-ÖØ-Þ][\w'’.]{0,24}(?:-[A-ZÀ-ÖØ-Þa-z][\w'’]{0,24}){0,5
 _PARTICLE = r"(?:de|la|le|les|los|las|del|du|des|d['’]|l['’]|el|und|et|y|an|am|der|dem|den|von|vom|zur|zum|im|in|auf|upon|of|the|on|en|sur|sous|saint|sainte|san|santa|st\.?|i|bei|a|à)"
 _ROAD = (
     "street|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|ct|place|pl|terrace|close|crescent|gardens|square|highway|hwy|"
-    "parkway|pkwy|circle|cir|trail|trl|mews|row|grove|walk|rise|hill|green|park|st|dr|way|view|drove|gate|wharf|quay|common"
+    "parkway|pkwy|circle|cir|trail|trl|mews|row|grove|walk|rise|hill|green|park|st|dr|way|view|drove|gate|wharf|quay|common|parade|wynd|brae|vale|chase|meadow|meadows|heights|fields|fold|bank|cottages|esplanade|embankment|loop|pike|turnpike|alley|plaza|path|run|crossing|ridge|landing|bend|yard|mead|croft|villas|broadway|causeway|bypass"
 )
 _ROADS = frozenset(_ROAD.split("|"))
 _BEFORE_ROAD = re.compile(
@@ -21,10 +21,11 @@ _BEFORE_ROAD = re.compile(
     r"(?:(?:[A-Z][\w'’.-]{0,24}|\d{1,3}(?:st|nd|rd|th)|of|the|and|de|la|el)\s{1,2}){1,4}$"
 )
 _LOWER_ROAD = re.compile(r"(?<![\w.,/-])\d{1,5}[a-z]?,?\s(?:[a-z][\w'’-]{2,20}\s){1,3}$")
-_SURE_ROADS = frozenset("street avenue ave road rd lane ln drive boulevard blvd crescent terrace parkway highway".split())
+_SURE_ROADS = frozenset("street avenue ave road rd lane ln drive boulevard blvd crescent terrace parkway highway close gardens mews grove".split())
 _AFTER_ROAD = re.compile(
     r"\.?(?:\s(?:N|S|E|W|NE|NW|SE|SW)\b\.?)?(?:,?\s{1,2}(?:apt\.?|apartment|suite|ste\.?|unit|flat|floor|#|fl\.?)\s?#?\s?[\w-]{1,6}\b)?", re.IGNORECASE
 )
+_HOUSE_NAME = re.compile(r"(?:^|[\n:|]|\bat|\bof)\s{0,4}((?:[A-Z][\w'’]{1,20}\s){0,2}[A-Z][\w'’]{1,20},\s{1,2}(?:\d{1,4}[a-z]?\s)?)$")
 _NAMED_ROAD = re.compile(r"(?:[A-Z][\w'’-]{1,24}\s){1,2}$")
 
 _GERMAN_ROADS = tuple("straße strasse str weg gasse allee platz ring damm ufer chaussee steig stieg markt hof graben berg wall zeile pfad park garten brücke kamp twiete promenade".split())
@@ -32,22 +33,23 @@ _GERMAN_NUMBER = re.compile(r"\.?,?\s{1,2}(?:Nr\.\s?)?\d{1,4}\s?[a-h]?(?:\s?[-/]
 _GERMAN_PREPOSITIONS = frozenset("an am im in auf zum zur unter hinter vor beim bei".split())
 _GERMAN_AT = re.compile(
     r"(?:An? der|Am|An den|Im|In der|In den|Auf der|Auf dem|Zum|Zur|Unter den|Hinter der|Vor dem|Beim|Bei der)\s"
-    r"(?:[A-ZÄÖÜ][a-zäöüß-]{2,24}\s){1,2}\d{1,3}\s?[a-h]?(?=\s*(?:[,;)\n]|$|in\b|\d{5}\b))"
+    r"(?:[a-zäöüß]{3,12}n\s)?(?:[A-ZÄÖÜ][a-zäöüß-]{2,24}\s){1,2}\d{1,3}\s?[a-h]?(?=\s*(?:[,;)\n]|$|in\b|\d{5}\b))"
 )
 _HOUSE = re.compile(r"\d{1,4}(?:\s?(?:bis|ter|quater|[A-D]))?\s?,?\s{1,2}$")
 _FRENCH_ROAD = re.compile(
-    r"(?:\d{1,4}(?:\s?(?:bis|ter|quater|[A-D])\b)?\s?,?\s{1,2})?(?:rue|avenue|av\.|boulevard|bd\.?|bld|place|pl\.|allées?|chemin|impasse|quai|route|cours|square|passage|faubourg|villa|résidence|sentier|lotissement|hameau|ruelle|esplanade|montée|traverse|rond-point)\s{1,2}"
+    r"(?:\d{1,4}(?:\s?(?:bis|ter|quater|[A-D])\b)?\s?,?\s{1,2})?(?:rue|avenue|av\.|boulevard|bd\.?|bld|place|pl\.|allées?|chemin|impasse|quai|route|cours|square|passage|faubourg|villa|résidence|sentier|lotissement|hameau|ruelle|esplanade|montée|traverse|rond-point|lieu-dit|lieudit|clos|domaine|zone|voie|sente|mail|parvis|promenade|venelle|cité)\s{1,2}"
     rf"(?:(?:{_PARTICLE})\s?){{0,3}}{_CAP}(?:[\s-](?:(?:{_PARTICLE})\s?){{0,3}}{_CAP}){{0,4}}|"
     r"\d{1,4}(?:\s?(?:bis|ter)\b)?\s?,?\s{1,2}(?:rue|avenue|boulevard|bd|place|allée|chemin|impasse|quai|route)\s(?:[\w'’-]{1,20}\s?){1,4}(?=[,;\n.(]|$|\s\d{5}\b)",
     re.IGNORECASE,
 )
-_FRENCH_WORDS = frozenset("rue avenue av boulevard bd bld place pl allée allées chemin impasse quai route cours square passage faubourg villa résidence sentier lotissement hameau ruelle esplanade montée traverse".split())
+_FRENCH_WORDS = frozenset("rue avenue av boulevard bd bld place pl allée allées chemin impasse quai route cours square passage faubourg villa résidence sentier lotissement hameau ruelle esplanade montée traverse lieu lieudit clos domaine voie sente parvis venelle cité".split())
+_FRENCH_BUILDING = re.compile(r"\b(?:résidence|immeuble|bâtiment|bât|appt?|appartement|hameau|villa|le|la|les)\b\.?[^\n,;:]{1,40},\s(?:(?:bât|appt?|esc|étage|entrée)\.?\s?\w{1,3},\s)?$", re.IGNORECASE)
 _SPANISH_ROAD = re.compile(
-    r"(?:C/|Cl\.|Calle|Avenida|Avda?\.?|Av\.|Plaza|Pza\.?|Pl\.|Paseo|P[º°.]|Camino|Carretera|Ctra\.?|Ronda|Travesía|Urbanización|Urb\.|Glorieta|Callejón|Rambla|Gran Vía|Passeig|Carrer|Rúa|Pasaje|Barrio|Polígono|Cuesta|Costanilla)\s{0,2}"
+    r"(?:C/|Cl\.|Calle|Avenida|Avda?\.?|Avd\.|Av\.|Plz\.|Bda\.|Res\.|Cra\.|Cno\.|Partida|Ptda\.|Plaza|Pza\.?|Pl\.|Paseo|P[º°.]|Camino|Carretera|Ctra\.?|Ronda|Travesía|Urbanización|Urb\.|Glorieta|Callejón|Rambla|Gran Vía|Passeig|Carrer|Rúa|Pasaje|Barrio|Polígono|Cuesta|Costanilla)\s{0,2}"
     rf"(?:(?:{_PARTICLE})\s){{0,3}}{_CAP}(?:\s(?:(?:{_PARTICLE})\s){{0,3}}{_CAP}){{0,4}}(?:\s?,?\s{{0,2}}(?:n[º°.o]{{0,2}}\s?|número\s|núm\.?\s|nro\.?\s|km\.?\s|casa\s|bajo\s|piso\s|portal\s|bloque\s)?\d{{1,4}}(?:[- ]?[A-D]\b)?(?:\s?,?\s{{0,2}}\d{{1,2}}\s?[º°ªo]\.?(?:\s?[A-Z]\b|\s(?:izq|dcha|izquierda|derecha)\.?)?)?|,?\s?s/n)?",
     re.IGNORECASE,
 )
-_SPANISH_WORDS = frozenset("c cl calle avenida avda avd av plaza pza pl paseo p camino carretera ctra ronda travesía urbanización urb glorieta callejón rambla gran passeig carrer rúa pasaje polígono cuesta costanilla barrio".split())
+_SPANISH_WORDS = frozenset("c cl calle avenida avda avd av plz bda res cra cno partida ptda plaza pza pl paseo p camino carretera ctra ronda travesía urbanización urb glorieta callejón rambla gran passeig carrer rúa pasaje polígono cuesta costanilla barrio".split())
 _ROAD_WORDS = _ROADS | _FRENCH_WORDS | _SPANISH_WORDS
 
 _AREAS = (
@@ -68,14 +70,14 @@ _STATE_NAMES = (
 _CITY = r"(?:St\.\s)?[A-ZÀ-Þ][\w'’-]{1,24}(?:[ ](?:de la|de|la|del|of|upon|on|sur|am|an der|[A-ZÀ-Þ][\w'’-]{1,24})){0,3}"
 _STATE_CODES = frozenset(_STATES.split("|"))
 _STATE_BEGINNINGS = frozenset(name.split()[0].casefold() for name in _STATE_NAMES.split("|"))
-_STATE = re.compile(rf"(?:{_STATES}|{_STATE_NAMES})\b\.?(?P<zip>,?\s{{1,2}}\d{{5}}(?:-\d{{4}})?\b)?")
+_STATE = re.compile(rf"(?:{_STATES}|{_STATE_NAMES})\b\.?(?P<zip>,?\s{{1,2}}\d{{5}}(?:-\d{{4}})?\b)?", re.IGNORECASE)
 _BEFORE_STATE = re.compile(rf"{_CITY},\s{{1,2}}$")
 _DEGREES = frozenset("MD PA DO RN NP ND MA CO DE MS OR IN ME OK HI".split())
 """States that are a degree or a word as well."""
 _CODE_WORDS = frozenset("zip zipcode postcode plz postleitzahl postal cp box postfach bp correos apartado".split())
 _BOXES = frozenset({"postfach", "bp", "apartado", "correos"})
-_POST = re.compile(r"\bp\.?\s?o\.?\s$", re.IGNORECASE)
-_CODE = re.compile(r"(?: ?code)?\.?\s?[:#]?\s{0,2}((?:[DF]-)?(?:\d{4,5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{1,3} \d{2,3}|\d{1,4}))(?![\w.,]?\d)")
+_POST = re.compile(r"\b(?:p\.?\s?o\.?|[rh][rc]\s?\d{1,3},?)\s$", re.IGNORECASE)
+_CODE = re.compile(r"(?: ?code)?\.?\s?[:#]?\s{0,2}((?:[DF]-)?(?:\d{4,5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{1,3}(?: \d{2,3}){1,3}|\d{1,4}))(?![\w.,]?\d)")
 _CODE_CITY = re.compile(rf"\d(?<![\w.,/]\d)\d{{3,4}}\s{{1,2}}(?P<city>{_CITY})(?:\s(?:Cedex|CEDEX)(?:\s\d{{1,2}})?)?")
 _COUNTRY = re.compile(r"\b(?:D|F|E|A|CH|DE|FR|ES)[- ]$")
 _NO_TOWNS = frozenset("general royal community district memorial university city county regional central teaching health children women veterans outpatient day pain fracture memory eye dental sleep heart cancer surgical medical für des the our this local his her walk-in fertility diabetes stroke wound lipid universitario universitaire".split())
@@ -106,17 +108,18 @@ _LABELS = frozenset("wohnort geburtsort ort stadtteil ortsteil landkreis gemeind
 _GERMAN_PARTS = frozenset("stadtteil ortsteil landkreis gemeinde bezirk".split())
 _CUED_CITY = re.compile(rf"(?:the )?{_CAP}(?:[\s-](?:(?:{_PARTICLE})\s){{0,2}}{_CAP}){{0,3}}")
 _IN_ADDRESS = re.compile(
-    rf"(?:[ ]?[,;|]|\s[-–]|\n)\s{{0,3}}(?:\d{{1,2}}[.º°ªo]{{1,2}}\s?(?:[A-Z]\b|OG|Stock|piso|étage|izq\.?|dcha\.?)?[,\s]{{1,3}})?"
-    rf"(?:(?P<code>(?:[A-Z]{{1,2}}-)?\d{{4,5}}(?:-\d{{4}})?\b|[A-Z]{{1,2}}\d[A-Z\d]?\s?\d[A-Z]{{2}}\b)(?:[\s,-]{{1,4}}(?:in\s)?{_CITY})?|{_CITY}(?:,?\s(?:[A-Z]{{2}}\b|[A-Z]{{1,2}}\d[A-Z\d]?\s?\d[A-Z]{{2}}\b)(?:\s\d{{5}})?)?)"
+    rf"(?:[ ]?[,;|]|\s[-–]|\n|\sin(?=\s[A-ZÄÖÜ])|\sà(?=\s[A-Z])|\sde(?=\s[A-Z]))\s{{0,3}}(?:\d{{1,2}}[.º°ªo]{{1,2}}\s?(?:[A-Z]\b|OG|Stock|piso|étage|izq\.?|dcha\.?)?[,\s]{{1,3}})?"
+    rf"(?:(?P<code>(?:[A-Za-z]{{1,2}}-)?\d{{4,5}}(?:-\d{{4}})?\b|[A-Z]{{1,2}}\d[A-Z\d]?\s?\d[A-Z]{{2}}\b)(?:[\s,-]{{1,4}}(?:in\s)?{_CITY})?|{_CITY}(?:,?\s(?:[A-Z]{{2}}\b|[A-Z]{{1,2}}\d[A-Z\d]?\s?\d[A-Z]{{2}}\b)(?:\s\d{{5}})?)?)"
 )
 """A postcode, a town or both behind a street."""
 _BEFORE_CODE = re.compile(rf"{_CITY}(?:,?\s{{1,2}}|,\s{{0,2}})$")
 _HOSPITALS = frozenset("hospital infirmary clinic clinics surgery practice hospice klinikum krankenhaus klinik kliniken universitätsklinikum universitätsklinik kreiskrankenhaus stadtkrankenhaus praxis hôpital clinique chu chr ch chru centre center centro ambulatorio".split())
+_GERMAN_HOSPITALS = ("klinikum", "krankenhaus", "klinik", "kliniken", "spital", "medizin", "hospital", "stift", "charité")
 _HOSPITAL_IN = re.compile(rf"(?:\s(?:universitaire|universitario|général|general|régional|regional|clínico|comarcal|intercommunal))?(?:\s(?:in|von|de|d['’]|du|del|de la|at|of))?\s(?P<city>{_CITY})")
 _HOSPITAL_OF = re.compile(r"(?P<city>[A-Z][\w'’-]{2,24}(?:[ ](?:upon|on|of|[A-Z][\w'’-]{2,24}))?)[ ](?:General|Royal|Community|District|Memorial|University|City|County|Regional|Central|Teaching|Health)?[ ]?$")
 _REGION_BEFORE = frozenset("north south east west greater mid upper lower county landkreis kreis département departement provincia comarca comunidad canton arrondissement isla isle".split())
 _REGION = re.compile(rf"\s(?:de\s(?:la\s|los\s|las\s)?|del\s|du\s|d['’]|des\s|of\s)?{_CAP}(?:[\s-](?:(?:{_PARTICLE})[\s-]){{0,2}}{_CAP}){{0,2}}")
-_DATELINE = re.compile(rf"(?:^|\n)\s{{0,8}}(?P<city>{_CITY}),\s(?=(?:den|le|a|am|el)\s(?:\d{{1,2}}|\w{{4,10}},?\s(?:den\s)?\d))")
+_DATELINE = re.compile(rf"(?:^|\n|\s\s|\.\s)\s{{0,8}}(?P<city>{_CITY}),\s(?=(?:den|le|a|am|el)\s(?:\d{{1,2}}|\w{{4,10}},?\s(?:den\s)?\d))")
 _COUNTIES = frozenset({"county", "parish", "borough", "township"})
 _BEFORE_COUNTY = re.compile(r"(?:[A-Z][\w'’-]{1,20}\s){1,3}$")
 METHODS = frozenset(
@@ -160,13 +163,15 @@ def _found(seen: Text) -> Iterator[Finding]:
             yield from _code(seen, i)
         elif word in _COUNTIES and (named := _BEFORE_COUNTY.search(seen.text, max(0, seen.starts[i] - 64), seen.starts[i])):
             yield Finding(Kind.PLACE, named.start(), seen.ends[i])
-        if seen.words[i] in _STATE_CODES or word in _STATE_BEGINNINGS:
+        if seen.language == "en" and (word.upper() if seen.is_small else seen.words[i]) in _STATE_CODES or word in _STATE_BEGINNINGS:
             yield from _with_state(seen, i)
         if word in _CUES or word in _LABELS:
             yield from _cued(seen, i)
         if word in _REGION_BEFORE and (region := _REGION.match(seen.text, seen.ends[i])) and _is_region(seen, i, region[0]):
             yield Finding(Kind.PLACE, seen.starts[i], region.end())
-        if word in _HOSPITALS:
+        if word.endswith("shire") and len(word) > 6 and seen.words[i][0].isupper():  # noqa: PLR2004 - a name before it
+            yield Finding(Kind.PLACE, seen.starts[i], seen.ends[i])
+        if word in _HOSPITALS or (seen.language == "de" and word.endswith(_GERMAN_HOSPITALS)):
             yield from _of_hospital(seen, i)
         if seen.language == "de" and word in _GERMAN_PREPOSITIONS and (m := _GERMAN_AT.match(seen.text, seen.starts[i])):
             yield Finding(Kind.PLACE, m.start(), m.end())
@@ -203,10 +208,10 @@ def _code(seen: Text, i: int) -> Iterator[Finding]:
     """Yield a postcode or a post box behind the word for it."""
     if seen.folded[i] in ("bp", "cp") and seen.language not in ("fr", "es"):
         return
-    if seen.folded[i] == "box" and not _POST.search(seen.text, max(0, seen.starts[i] - 6), seen.starts[i]):
+    if seen.folded[i] == "box" and not _POST.search(seen.text, max(0, seen.starts[i] - 10), seen.starts[i]):
         return
     if code := _CODE.match(seen.text, seen.ends[i]):
-        post = _POST.search(seen.text, max(0, seen.starts[i] - 6), seen.starts[i])
+        post = _POST.search(seen.text, max(0, seen.starts[i] - 10), seen.starts[i])
         start = post.start() if post else seen.starts[i] if seen.folded[i] in _BOXES else code.start(1)
         yield Finding(Kind.PLACE, start, code.end())
 
@@ -252,12 +257,14 @@ def _roads(seen: Text, i: int) -> Iterator[Finding]:
             after = _AFTER_ROAD.match(text, end)
             yield Finding(Kind.PLACE, before.start(), after.end() if after else end)
         elif word in _SURE_ROADS and is_capital and (named := _NAMED_ROAD.search(text, max(0, start - 40), start)):
-            yield Finding(Kind.PLACE, named.start(), end)
+            house = _HOUSE_NAME.search(text, max(0, named.start() - 60), named.start())
+            yield Finding(Kind.PLACE, house.start(1) if house else named.start(), end)
     if word in _FRENCH_WORDS:
         first = _HOUSE.search(text, max(0, start - 12), start)
         at = first.start() if first else start
         if (m := _FRENCH_ROAD.match(text, at)) and (first or _has_capital(m[0], word)):
-            yield Finding(Kind.PLACE, at, m.end())
+            building = _FRENCH_BUILDING.search(text, max(0, at - 70), at)
+            yield Finding(Kind.PLACE, building.start() if building else at, m.end())
     if word in _SPANISH_WORDS and (is_capital or seen.language == "es") and (m := _SPANISH_ROAD.match(text, start)):
         if _has_capital(m[0], word) and (len(word) > 3 or any(map(str.isdecimal, m[0]))):  # noqa: PLR2004 - C/ alone is no street
             yield Finding(Kind.PLACE, start, m.end())
@@ -323,7 +330,10 @@ def _listed(seen: Text) -> Iterator[Finding]:
                 break
             follows = last + 1 < len(folded) and seen.between(last) == " " and seen.words[last + 1][0].isupper() and not seen.is_small
             institution = after in _HOSPITALS or after in ("general", "royal", "community", "district", "memorial", "university", "road", "street") or after in every
-            if follows and seen.language in ("en", "fr", "es") and not institution and after not in not_names():
+            if follows and seen.language in ("en", "fr", "es") and not institution:
+                break
+            framed = before in _IN[seen.language] or seen.before(i).endswith((", ", "(", ",\n", ": ", "| ")) or seen.between(last)[:1] in ("", ",", ".", ";", ")", "\n", ":", "|") or institution
+            if not framed and seen.language == "en":
                 break
             if seen.between(last).startswith("-") or (name not in clear.get(word, ()) and before not in _IN[seen.language]):
                 break
