@@ -54,8 +54,7 @@ _OFFICES = frozenset(
     "facharzt fachärztin kollege kollegen kollegin pflegekraft interne externe residente adjunto adjunta par por durch médico médica con avec mit bei durch worker manager therapist pharmacist interpreter dietitian counselor counsellor midwife patient patientin "
     "patiente paciente pt von".split()
 )
-_GERMAN_FUNCTION_WORDS = frozenset("by with saw see under per par por durch con avec mit bei von pt patient patientin patiente paciente".split())
-_ROLES = frozenset(
+_GERMAN_ROLES = frozenset(
     "oberarzt oberärztin chefarzt chefärztin assistenzarzt assistenzärztin stationsarzt stationsärztin hausarzt hausärztin facharzt fachärztin kollege kollegin kollegen pfleger pflegerin schwester krankenschwester krankenpfleger "
     "physiotherapeut physiotherapeutin logopäde logopädin ergotherapeut ergotherapeutin psychologe psychologin sozialarbeiter sozialarbeiterin hebamme radiologe radiologin chirurg chirurgin anästhesist anästhesistin internist internistin neurologe neurologin kardiologe kardiologin".split()
 )
