@@ -68,7 +68,10 @@ class Measured:
         covered = _covered(text, find_identifiers(text))
         self.notes += 1
         self.flagged_notes += any(covered)
-        for counted, flagged, pattern in (("sentences", "flagged_sentences", _SENTENCE), ("tokens", "flagged_tokens", _TOKEN)):
+        for counted, flagged, pattern in (
+            ("sentences", "flagged_sentences", _SENTENCE),
+            ("tokens", "flagged_tokens", _TOKEN),
+        ):
             spans = [m.span() for m in pattern.finditer(text) if m[0].strip()]
             setattr(self, counted, getattr(self, counted) + len(spans))
             setattr(self, flagged, getattr(self, flagged) + sum(any(covered[a:b]) for a, b in spans))

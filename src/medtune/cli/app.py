@@ -24,6 +24,7 @@ from medtune.cli import (
     inspect,
     machine,
     plugins,
+    scan,
     serve,
     train,
 )
@@ -60,6 +61,7 @@ for module in (
     machine,
     importing,
     init,
+    scan,
     serve,
 ):
     module.add_to(app)

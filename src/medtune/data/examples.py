@@ -6,6 +6,8 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from medtune.data.formatting import format_rows
+from medtune.data.identifiers.counts import IdentifierCounts
+from medtune.data.identifiers.policy import apply_policy
 from medtune.data.lengths import MOST_NAMED
 from medtune.data.quarantine import Quarantine
 from medtune.data.rows import Row, data_fingerprint, read_rows
@@ -81,6 +83,11 @@ def training_rows(spec: DataSpec, rows: Rows | None = None) -> Iterator[Row]:
     return _member_rows(spec, spec, rows, SourceNotes())
 
 
+def _under_policy(rows: Iterator[Row], spec: DataSpec, member: SourceSpec, quarantine: Quarantine) -> Iterator[Row]:
+    counts = quarantine.account.identifiers if quarantine.account else IdentifierCounts()
+    return apply_policy(rows, spec, member, counts)
+
+
 def validation_pool(
     spec: DataSpec,
     host: PluginHost,
@@ -115,6 +122,7 @@ def validation_pool(
         place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(member, notes)
     )
     leave_to(spec, spec, notes)
+    read = _under_policy(read, spec, member, quarantine)
     name = (spec.name or _label(spec.source)) if spec.mix or spec.name else ""
     examples = format_rows(read, member, host, quarantine, notes, name)
     if name:
@@ -202,7 +210,8 @@ def _members(
     for number, member in enumerate((spec, *spec.mix)):
         own, notes = rows if number == 0 else None, SourceNotes()
         name = (member.name or (_label(member.source) if own is None else "rows")) if spec.mix or member.name else ""
-        examples = format_rows(_member_rows(spec, member, own, notes), member, host, quarantine, notes, name)
+        read = _under_policy(_member_rows(spec, member, own, notes), spec, member, quarantine)
+        examples = format_rows(read, member, host, quarantine, notes, name)
         if name:
             examples = _named(examples, name, prefix=f"mix{number}/" if number else "")
         yield member, given.put(selection.of(examples))
@@ -246,7 +255,7 @@ class _Selection:
     """The sources that are included, and those that are not excluded; takes down which names some row has."""
 
     def __init__(self, spec: DataSpec) -> None:
-        self._included, self._excluded = frozenset(spec.include_sources), frozenset(spec.exclude_sources)
+        self._included, self._excluded = frozenset(spec.include_sources), frozenset(spec.excluded)
         self._seen: Counter[str] = Counter()
 
     def of(self, examples: Iterator[Example]) -> Iterator[Example]:

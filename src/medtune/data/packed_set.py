@@ -107,7 +107,7 @@ class PackedSetBuilder:
         lengths = self.writer.lengths
         if not lengths:
             raise DataError(
-                "no row is left to train on; look at data.include_sources, data.exclude_sources and max_length"
+                "no row is left to train on; look at data.include_sources, data.exclude_sources, data.identifiers and max_length"
             )
         train = self._spec.train
         packed = (
@@ -170,6 +170,7 @@ class PackedSetBuilder:
             account=account,
             answers_without_loss=earlier if self._spec.data.supervise == "last" else 0,
             validation=dict(scored),
+            identifiers=self._quarantine.account.identifiers.to_json() if self._quarantine.account else {},
         )
 
     def _keep(self, samples: list[tuple[Sample, Sample]]) -> None:

@@ -44,20 +44,43 @@ _WEEKDAY = re.compile(
     re.IGNORECASE,
 )
 """Weekday before a date, which goes with it."""
-_BORN = frozenset("born dob birth geboren geb jahrgang geburtsjahr né née nacido nacida nacimiento naissance jg birthyear".split())
-_BIRTH_YEAR = re.compile(r"(?:\s(?:in|im|en|on|year|jahr|jahre|el año|year of birth|l['’]année|about|around|circa))?\s?[:.]?\s{0,2}(1[89]\d\d)(?![\w.-]?\d)", re.IGNORECASE)
+_BORN = frozenset(
+    "born dob birth geboren geb jahrgang geburtsjahr né née nacido nacida nacimiento naissance jg birthyear".split()
+)
+_BIRTH_YEAR = re.compile(
+    r"(?:\s(?:in|im|en|on|year|jahr|jahre|el año|year of birth|l['’]année|about|around|circa))?\s?[:.]?\s{0,2}(1[89]\d\d)(?![\w.-]?\d)",
+    re.IGNORECASE,
+)
 _LAST_YOUNG = "1937"
 """A year of birth up to which may tell of an age over 89."""
 _MONTH_CUES = frozenset(
     "since last this early late mid next seit ende anfang mitte letzten diesen nächsten vergangenen depuis début fin courant desde principios finales mediados pasado próximo".split()
 )
 """Words before a month alone that tell it is one of a person's."""
-_TIME = re.compile(r"[,;]?\s{1,2}(?:at |um |à |a las )?(?:[01]?\d|2[0-3])(?:[:h.]?[0-5]\d|\s?h|\s?uhr|\s?heures?|\s?[ap]m)\b", re.IGNORECASE)
+_TIME = re.compile(
+    r"[,;]?\s{1,2}(?:at |um |à |a las )?(?:[01]?\d|2[0-3])(?:[:h.]?[0-5]\d|\s?h|\s?uhr|\s?heures?|\s?[ap]m)\b",
+    re.IGNORECASE,
+)
 _DAYS_ONLY: Mapping[str, tuple[str, re.Pattern[str]]] = {
-    "the": ("on", re.compile(r"\s\d{1,2}(?:st|nd|rd|th)(?=\s*(?:[.,;:)\n]|$|[-–]|(?:and|at|for|he|she|they|the|with|by|after|before|in|we|to|as|from|when|but|if)\b|[A-Z]))")),
+    "the": (
+        "on",
+        re.compile(
+            r"\s\d{1,2}(?:st|nd|rd|th)(?=\s*(?:[.,;:)\n]|$|[-–]|(?:and|at|for|he|she|they|the|with|by|after|before|in|we|to|as|from|when|but|if)\b|[A-Z]))"
+        ),
+    ),
     "día": ("", re.compile(r"\s\d{1,2}\b(?! de (?:ingreso|vida|evolución|tratamiento|estancia))")),
-    "le": ("", re.compile(r"\s(?:[1-9]|[12]\d|3[01])(?:er)?(?=\s*(?:[.,;:)\n]|$)|\s(?:au matin|au soir|dernier|courant|prochain|à|pour|dans|il|elle)\b)")),
-    "am": ("", re.compile(r"\s(?:[1-9]|[12]\d|3[01])\.(?=\s*(?:[,;)\n]|$)|\s(?!(?:post|prä|tag|lebens|behandlungs|bein|op|stationär|auf)\w*)[a-zäöü]|\s(?!Post|Tag|Lebens|Behandlung|OP)[A-ZÄÖÜ])")),
+    "le": (
+        "",
+        re.compile(
+            r"\s(?:[1-9]|[12]\d|3[01])(?:er)?(?=\s*(?:[.,;:)\n]|$)|\s(?:au matin|au soir|dernier|courant|prochain|à|pour|dans|il|elle)\b)"
+        ),
+    ),
+    "am": (
+        "",
+        re.compile(
+            r"\s(?:[1-9]|[12]\d|3[01])\.(?=\s*(?:[,;)\n]|$)|\s(?!(?:post|prä|tag|lebens|behandlungs|bein|op|stationär|auf)\w*)[a-zäöü]|\s(?!Post|Tag|Lebens|Behandlung|OP)[A-ZÄÖÜ])"
+        ),
+    ),
 }
 """Word -> what must stand before it, and what a day of a month looks like behind it."""
 
@@ -119,15 +142,26 @@ _OLD_AFTER = re.compile(
 )
 _IN_COMMAS = re.compile(r",\s(?:9\d|1[01]\d)(?=,\s[a-z])")
 """An age between commas behind a name: Mrs Ash, 94, is."""
-_GROUP_BEFORE = re.compile(r"(?:over|above|under|below|beyond|than|least|most|über|unter|ab|als|bis|plus|moins|más|menos|mayor(?:es)?|menor(?:es)?|de plus|of over|≥|>|<|≤)(?:\s(?:de|von|que|à))?\s?$", re.IGNORECASE)
+_GROUP_BEFORE = re.compile(
+    r"(?:over|above|under|below|beyond|than|least|most|über|unter|ab|als|bis|plus|moins|más|menos|mayor(?:es)?|menor(?:es)?|de plus|of over|≥|>|<|≤)(?:\s(?:de|von|que|à))?\s?$",
+    re.IGNORECASE,
+)
 """Before an age, that it is one of a group."""
 _AGE_WORDS = frozenset("aged age alter âgé âgée âge edad turned turning ages turns".split())
 _AGED = re.compile(r"(?:\s(?:is|von|de|of|now))?\s?[:=|]?\s{0,2}(?:9\d|1[01]\d)(?![\d.,/%-]\d|%)", re.IGNORECASE)
-_OLD_WORDS = frozenset("nonagenarian nonagénaire nonagenario nonagenaria centenarian centenaire centenario centenaria hundertjährige hundertjähriger hundertjährigen".split())
+_OLD_WORDS = frozenset(
+    "nonagenarian nonagénaire nonagenario nonagenaria centenarian centenaire centenario centenaria hundertjährige hundertjähriger hundertjährigen".split()
+)
 _SPELT_AGES: Mapping[str, re.Pattern[str]] = {
-    "ninety": re.compile(r"(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?(?!\s(?:percent|per cent|minutes|days|degrees|mg|milli\w+))"),
-    "hundred": re.compile(r"(?:[\s-]and[\s-]\w{3,5})?(?=[\s-](?:years?|y/?o)|(?<=-hundred)|(?<=-\w{3})|(?<=-\w{4})|(?<=-\w{5}))"),
-    "quatre": re.compile(r"-vingt-(?:dix|onze|douze|treize|quatorze|quinze|seize|dix-sept|dix-huit|dix-neuf)(?=\s?ans\b)", re.IGNORECASE),
+    "ninety": re.compile(
+        r"(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?(?!\s(?:percent|per cent|minutes|days|degrees|mg|milli\w+))"
+    ),
+    "hundred": re.compile(
+        r"(?:[\s-]and[\s-]\w{3,5})?(?=[\s-](?:years?|y/?o)|(?<=-hundred)|(?<=-\w{3})|(?<=-\w{4})|(?<=-\w{5}))"
+    ),
+    "quatre": re.compile(
+        r"-vingt-(?:dix|onze|douze|treize|quatorze|quinze|seize|dix-sept|dix-huit|dix-neuf)(?=\s?ans\b)", re.IGNORECASE
+    ),
     "noventa": re.compile(r"(?: y \w{3,6})?(?=\saños\b)", re.IGNORECASE),
 }
 

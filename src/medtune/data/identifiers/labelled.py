@@ -56,17 +56,25 @@ _VALUE = re.compile(
 )
 _RANGE = re.compile(r"\d+[.,]\d|\d{1,2}/\d{1,2}$|(?:19|20)\d\d$")
 """A measure, a share or a year, which no label makes a number of."""
-_MARKED = re.compile(r"(?:numbers?|num\.|no\.|nr\.|n°|nº|n\.º|numéro|número|núm\.)\s(?:of |de |du |d['’]|del |de la |de l['’]|la ){0,2}[^\W\d_]+$", re.IGNORECASE)
+_MARKED = re.compile(
+    r"(?:numbers?|num\.|no\.|nr\.|n°|nº|n\.º|numéro|número|núm\.)\s(?:of |de |du |d['’]|del |de la |de l['’]|la ){0,2}[^\W\d_]+$",
+    re.IGNORECASE,
+)
 _DOCUMENT = re.compile(r"(?=[A-Z0-9]{0,9}[A-Z])[A-Z0-9]{9,10}(?!\w)")
 _PLATE = re.compile(r"[A-ZÄÖÜ0-9]{1,4}(?:[- ·][A-ZÄÖÜ0-9]{1,4}){0,3}(?!\w)")
-_MEASURE = re.compile(r"\s?(?:mg|ml|g|kg|mmol|µg|mcg|%|mm|cm|bpm|mmhg|years?|days?|weeks?|months?|jahre|tage|ans|años|h|min|std|°|french|fr\b|x\b)(?!\w)", re.IGNORECASE)
+_MEASURE = re.compile(
+    r"\s?(?:mg|ml|g|kg|mmol|µg|mcg|%|mm|cm|bpm|mmhg|years?|days?|weeks?|months?|jahre|tage|ans|años|h|min|std|°|french|fr\b|x\b)(?!\w)",
+    re.IGNORECASE,
+)
 _PHONE_LABELS = frozenset(
     "tel telephone phone mobile cell cellphone handy mobil telefon telefonnummer mobilnummer handynummer rufnummer tél téléphone teléfono telefono "
     "tlf tfno móvil movil pager bleep beeper extension ext durchwahl dw portable poste rückruf landline switchboard busca funk piepser pieper dect buzón localizador bip page beep via call ring text tph contact".split()
 )
 _ON = frozenset("on at unter al au sur über auf".split())
 """Words between a telephone, the name of whose it is, and its number."""
-_CALLING = frozenset("bleep bleeped pager page paged ext extension call called ring rang dect reach reached contact switchboard funk erreichbar joindre bip busca localizador telephone phone piepser".split())
+_CALLING = frozenset(
+    "bleep bleeped pager page paged ext extension call called ring rang dect reach reached contact switchboard funk erreichbar joindre bip busca localizador telephone phone piepser".split()
+)
 _PAGED = re.compile(r"\s(\d{4,6})(?![\w%]|[.,/:-]\d)(?!\s?(?:mg|ml|patients))")
 _FAX_LABELS = frozenset("fax telefax faxnummer télécopie télécopieur".split())
 _PHONE_GAP = re.compile(
@@ -110,7 +118,11 @@ def find_labelled(seen: Text) -> Iterator[Finding]:
             yield from _phone(seen, i, Kind.FAX if word in _FAX_LABELS else Kind.PHONE)
         if word in _MARKS:
             yield from _marked(seen, i)
-        if word in _ON and _CALLING.intersection(seen.folded[max(0, i - 6) : i]) and (code := _PAGED.match(seen.text, seen.ends[i])):
+        if (
+            word in _ON
+            and _CALLING.intersection(seen.folded[max(0, i - 6) : i])
+            and (code := _PAGED.match(seen.text, seen.ends[i]))
+        ):
             yield Finding(Kind.PHONE, code.start(1), code.end(1))
         label = _LABELS.get(word) or (_compound(word) if word.endswith(_BY_ENDING) else None)
         if label is not None:
@@ -121,7 +133,12 @@ def _marked(seen: Text, i: int) -> Iterator[Finding]:
     """Yield a longer number behind "no." or the like alone."""
     gap = _AFTER_MARK.match(seen.text, seen.ends[i])
     value = _VALUE.match(seen.text, gap.end()) if gap else None
-    if value and not _RANGE.match(value[0]) and sum(map(str.isdecimal, value[0])) >= 5 and not is_code(seen.text, value.start()):  # noqa: PLR2004 - no count
+    if (
+        value
+        and not _RANGE.match(value[0])
+        and sum(map(str.isdecimal, value[0])) >= 5
+        and not is_code(seen.text, value.start())
+    ):  # noqa: PLR2004 - no count
         yield Finding(Kind.OTHER_NUMBER, value.start(), value.end())
 
 
@@ -139,7 +156,9 @@ def _value(text: str, end: int, kind: Kind, is_strong: bool) -> Iterator[Finding
         return
     at = between.end()
     value = _VALUE.match(text, at)
-    marked = is_strong or between["mark"] or "#" in between[0] or _MARKED.search(text, max(0, end - 40), end) is not None
+    marked = (
+        is_strong or between["mark"] or "#" in between[0] or _MARKED.search(text, max(0, end - 40), end) is not None
+    )
     least = 3 if marked else 6
     if value and _RANGE.match(value[0]):
         return
@@ -148,7 +167,12 @@ def _value(text: str, end: int, kind: Kind, is_strong: bool) -> Iterator[Finding
             yield Finding(kind, value.start(), value.end())
     elif kind is Kind.LICENCE_NUMBER and is_strong and (document := _DOCUMENT.match(text, at)):
         yield Finding(kind, document.start(), document.end())
-    elif kind is Kind.VEHICLE and (plate := _PLATE.match(text, at)) and any(c.isdecimal() for c in plate[0]) and any(c.isalpha() for c in plate[0]):
+    elif (
+        kind is Kind.VEHICLE
+        and (plate := _PLATE.match(text, at))
+        and any(c.isdecimal() for c in plate[0])
+        and any(c.isalpha() for c in plate[0])
+    ):
         yield Finding(kind, plate.start(), plate.end())
 
 

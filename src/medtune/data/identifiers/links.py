@@ -16,10 +16,14 @@ _SPELT = re.compile(
 )
 _URL = re.compile(r"(?:(?:https?|ftps?|sftp|file)://|www\.)[^\s<>\"']{3,500}", re.IGNORECASE)
 _PATH = re.compile(r"(?:[:/?#][^\s<>\"']{0,300})?")
-_DOMAINS = frozenset("com org net edu gov info io eu de at ch fr es uk us health clinic care app cat me co biz int mil nhs be it nl".split())
+_DOMAINS = frozenset(
+    "com org net edu gov info io eu de at ch fr es uk us health clinic care app cat me co biz int mil nhs be it nl".split()
+)
 _HOST = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,62})(?:\.[a-zA-Z0-9-]{1,63}){0,4}$")
 _IPV4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}(?:\.\d{1,3}){3}(?![\w]|\.\d)(?::\d{2,5}\b)?(?:/\d{1,2}\b)?")
-_IPV6 = re.compile(r"[0-9a-fA-F](?<![\w:].)[0-9a-fA-F]{0,3}(?::[0-9a-fA-F]{1,4}){7}(?![\w:])|[0-9a-fA-F](?<![\w:].)[0-9a-fA-F]{0,3}(?::[0-9a-fA-F]{1,4}){0,6}::(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,6})?(?!\w)")
+_IPV6 = re.compile(
+    r"[0-9a-fA-F](?<![\w:].)[0-9a-fA-F]{0,3}(?::[0-9a-fA-F]{1,4}){7}(?![\w:])|[0-9a-fA-F](?<![\w:].)[0-9a-fA-F]{0,3}(?::[0-9a-fA-F]{1,4}){0,6}::(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,6})?(?!\w)"
+)
 _PICTURES = frozenset("jpg jpeg png gif bmp tif tiff heic heif webp dcm raw svg mp4 mov avi".split())
 _FILE = re.compile(r"[^\s<>\"'|]{1,200}\.$")
 _EMBEDDED = re.compile(r"data:image/[\w.+-]{1,20}(?:;[\w=-]{1,20}){0,3},[A-Za-z0-9+/=%_-]{8,}")
@@ -50,7 +54,9 @@ _CUE_BEGINNINGS = (
 )  # fmt: skip
 """Words, and beginnings of words, that every mention has."""
 _AROUND = 48
-_CODE = re.compile(r"[\s:,(#|-]{1,3}(?:[^\W\d_]{1,14}[\s.:,(#|-]{1,3}){0,4}((?=[\w:./-]{0,20}\d)[A-Za-z0-9][\w:./-]{3,64}\w)")
+_CODE = re.compile(
+    r"[\s:,(#|-]{1,3}(?:[^\W\d_]{1,14}[\s.:,(#|-]{1,3}){0,4}((?=[\w:./-]{0,20}\d)[A-Za-z0-9][\w:./-]{3,64}\w)"
+)
 """What stands for the print or picture, a few words behind the mention."""
 
 
@@ -115,11 +121,18 @@ def _after_dots(seen: Text) -> Iterator[Finding]:
         elif word in _DOMAINS and seen.words[i].islower():
             host = _HOST.search(text, max(0, start - 200), start - 1)
             after = text[seen.ends[i] : seen.ends[i] + 1]
-            if host and (after in "/:?#" or len(host[0]) > 3) and not after.isalnum() and any(c.isalpha() for c in host[0]):  # noqa: PLR2004 - "e.g.me"
+            if (
+                host
+                and (after in "/:?#" or len(host[0]) > 3)
+                and not after.isalnum()
+                and any(c.isalpha() for c in host[0])
+            ):  # noqa: PLR2004 - "e.g.me"
                 if text[host.start() - 1 : host.start()] == "@":
                     continue
                 path = _PATH.match(text, seen.ends[i])
-                yield Finding(Kind.URL, host.start(), _trimmed(text, host.start(), path.end() if path else seen.ends[i]))
+                yield Finding(
+                    Kind.URL, host.start(), _trimmed(text, host.start(), path.end() if path else seen.ends[i])
+                )
 
 
 def _trimmed(text: str, start: int, end: int) -> int:

@@ -1,14 +1,14 @@
 """Finds names of people: by title, by label, by kin, by signature, and by lists of names that are common."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.places import METHODS
-from medtune.data.identifiers.text import Text
-from medtune.data.identifiers.vocabulary import given_names, not_names, surnames
+from medtune.data.identifiers.text import Text, read_text
+from medtune.data.identifiers.vocabulary import clear_names, given_names, known_names, not_names, surnames
 
-__all__ = ["find_names"]
+__all__ = ["find_names", "find_words", "name_words"]
 
 _TITLES = frozenset(
     "dr prof professor mr mrs ms miss mx sir dame reverend nurse sister matron hon capt sgt herr herrn frau fr hr schwester pfleger fräulein "
@@ -17,10 +17,16 @@ _TITLES = frozenset(
 )
 _SHORT_TITLES = frozenset("m d fr hr me pr mm ms sr dr".split())
 """Titles that are an initial or a word as well, so that a point must follow, or a capital word at once."""
-_SURE_TITLES = frozenset("dr mr mrs ms herr herrn frau mme mlle monsieur madame sra srta doña dra señor señora señorita miss prof docteur".split())
+_SURE_TITLES = frozenset(
+    "dr mr mrs ms herr herrn frau mme mlle monsieur madame sra srta doña dra señor señora señorita miss prof docteur".split()
+)
 """Titles behind which a name may stand in small letters."""
-_DEGREES = frozenset("med univ habil dent rer nat phil h c mult dipl psych pd priv doz phd md mag sc hc ing oa oä ca dr prof vet pharm iur msc bsc mba".split())
-_PARTICLES = frozenset("von van der den de la del di da du des el al bin ibn ten ter zu zur zum vom le las los dos das do e y i d l o ben abu san st saint della und op 't mc mac".split())
+_DEGREES = frozenset(
+    "med univ habil dent rer nat phil h c mult dipl psych pd priv doz phd md mag sc hc ing oa oä ca dr prof vet pharm iur msc bsc mba".split()
+)
+_PARTICLES = frozenset(
+    "von van der den de la del di da du des el al bin ibn ten ter zu zur zum vom le las los dos das do e y i d l o ben abu san st saint della und op 't mc mac".split()
+)
 _LABELS = frozenset(
     "clinician requester requested dictated reporting reporter radiographer physio physiotherapist therapist dietitian pharmacist reviewed performed sign untersuchender unterschrift behandler behandlerin befunder diktat verfasser verfasserin "
     "rédacteur praticien redactor autor autora enfermera enfermero tutor relative angeh aidant proche hausarztpraxis zuweiser zuweiserin überweiser dr drs sra sr mr mrs ms herr frau mme m infirmiere referrer signatory informant next "
@@ -58,10 +64,16 @@ _GERMAN_ROLES = frozenset(
     "oberarzt oberärztin chefarzt chefärztin assistenzarzt assistenzärztin stationsarzt stationsärztin hausarzt hausärztin facharzt fachärztin kollege kollegin kollegen pfleger pflegerin schwester krankenschwester krankenpfleger "
     "physiotherapeut physiotherapeutin logopäde logopädin ergotherapeut ergotherapeutin psychologe psychologin sozialarbeiter sozialarbeiterin hebamme radiologe radiologin chirurg chirurgin anästhesist anästhesistin internist internistin neurologe neurologin kardiologe kardiologin".split()
 )
-_FUNCTION_WORDS = frozenset("by with saw see under per par por durch con avec mit bei von pt patient patientin patiente paciente".split())
-_ROLES = frozenset("sho spr fy f1 fy1 fy2 cns hca anp acp gp rn np pa cnm lpn cna mir due tcae ide iade as ash rmo hmo ha mfa pp pa".split())
+_FUNCTION_WORDS = frozenset(
+    "by with saw see under per par por durch con avec mit bei von pt patient patientin patiente paciente".split()
+)
+_ROLES = frozenset(
+    "sho spr fy f1 fy1 fy2 cns hca anp acp gp rn np pa cnm lpn cna mir due tcae ide iade as ash rmo hmo ha mfa pp pa".split()
+)
 """Short names of offices, in capitals."""
-_DEGREE_WORDS = frozenset("MD DO PhD RN NP PA FRCP FRCS MRCP MBBS MBChB DPT LCSW PharmD RPh FACS FACP APRN CRNA MRCGP BSN MSN LPN OTR DDS FRCR FRCPath MRCS FRCA RNP CNM RD SLP PsyD LPC CNA LVN".split())
+_DEGREE_WORDS = frozenset(
+    "MD DO PhD RN NP PA FRCP FRCS MRCP MBBS MBChB DPT LCSW PharmD RPh FACS FACP APRN CRNA MRCGP BSN MSN LPN OTR DDS FRCR FRCPath MRCS FRCA RNP CNM RD SLP PsyD LPC CNA LVN".split()
+)
 _INITIAL = re.compile(r"[A-ZÀ-Þ]\.?(?![\w])")
 _GAPS = frozenset({" ", "  ", "-", "'", "’", ". ", ".", "\u00a0", "-\n", "\n"})
 _EPONYM_AFTER = METHODS | frozenset(
@@ -77,25 +89,34 @@ _EPONYM_BEFORE = frozenset(
     "chorée corea classification clasificación klassifikation nach selon según stade estadio critères criterios indice índice corps cuerpos cellules células contracture contractura paralysie parálisis thyroïdite tiroiditis opération operación technique técnica "
     "procédure procedimiento procédé méthode método coloration tinción formule fórmula équation ecuación canal ligament ligamento triangle triángulo cul espace espacio ulcère úlcera hernie hernia trouble kyste quiste drain drenaje".split()
 )
+_TITLED = _TITLES | _DEGREES
 _CUES = _LABELS | _GREETINGS | _CLOSINGS | _CALLED | _KIN | _OFFICES | _GERMAN_ROLES | _ROLES
-_COLON = re.compile(r"[^\S\n]{0,2}(?:[:=|]|\.{3,}|…|/|\(s\)\s?:)[\s|]{0,4}[*_]{0,2}|\s?:\s{0,12}|[ ]?[.]{2,40}[ :]{0,3}")
+_COLON = re.compile(
+    r"[^\S\n]{0,2}(?:[:=|]|\.{3,}|…|/|\(s\)\s?:)[\s|]{0,4}[*_]{0,2}|\s?:\s{0,12}|[ ]?[.]{2,40}[ :]{0,3}"
+)
 _SCALE = re.compile(r"\s(?:\d|[A-C]\d?\b|[IV]{1,3}\b|≥|>|=|<)|-[A-Z]?\d")
 """A grade or score behind a name, which then is a scale's."""
 _ET_AL = re.compile(r",?\s(?:et al|et\scoll|u\. ?a\.|y cols?|und Mitarb)|\s(?:[A-Z]{1,2},\s)+|,?\s\(?(?:19|20)\d\d")
 _INITIALS = re.compile(r"[A-Z](?<![\w.][A-Z])\.\s?(?:[A-Z]\.\s?){1,2}(?![\w.])(?<!\s)")
-_NO_INITIALS = frozenset("us uk md do np pm am bc rn sa eu iv po sc im ad ba bs ma ms pa od os ou hs qd bid id cc ie eg zb ua dh uu va ca za oa".split())
+_NO_INITIALS = frozenset(
+    "us uk md do np pm am bc rn sa eu iv po sc im ad ba bs ma ms pa od os ou hs qd bid id cc ie eg zb ua dh uu va ca za oa".split()
+)
 _ONE = r"[A-ZÀ-Þ](?:['’][A-ZÀ-Þ])?[\w]{1,24}(?:[-'’][A-ZÀ-Þa-z][\w]{0,24}){0,3}"
 _WHOLE = rf"(?:(?:von|van|der|de|la|le|di|da|del|du|d['’])[ ]?){{0,2}}{_ONE}(?:[ ](?:(?:y|de|von|del|la|dos)[ ]){{0,2}}{_ONE}){{0,2}}"
 _IN_LIST = re.compile(
     rf"(?:^|\n|\d[.):]?[ ]{{1,3}}|[|:][ ]|\.{{3,}}[ ])[-*•]?[ ]?(?P<name>{_WHOLE},[ ]?{_ONE}(?:[ ][A-Z]\.?(?!\w)|[ ]{_ONE}){{0,2}})(?=[ ]{{2,}}|[ ]?\n[ ]{{2}}|[ ]\(|,?[ ]{{1,2}}\d{{1,3}}[ ]?[a-zA-Z]{{1,5}}\b|[ ]{{0,3}}[*|]|,[ ]\d{{2}}\b)"
 )
-_UNDER_DASHES = re.compile(rf"(?:^|\n)[-–_]{{2,}}[ ]?\n[ ]{{0,4}}(?:Dr\.?[ ]|Prof\.?[ ])?(?P<name>{_WHOLE})(?=[ ]?(?:\n|,|\||$|\())")
+_UNDER_DASHES = re.compile(
+    rf"(?:^|\n)[-–_]{{2,}}[ ]?\n[ ]{{0,4}}(?:Dr\.?[ ]|Prof\.?[ ])?(?P<name>{_WHOLE})(?=[ ]?(?:\n|,|\||$|\())"
+)
 _DOING = re.compile(
     r"(?<![\w.])(?P<name>[A-Z]{2})[ ](?=(?:reports?|denies|states|says|lives|complains|presents|presented|attended|feels|wants|refuses|asked|agreed|tolerated|slept|ate|walked|remains|understands|"
     r"berichtet|klagt|gibt an|lebt|wohnt|verneint|stellt sich|fühlt|schlief|möchte|wünscht|rapporte|signale|vit|décrit|se plaint|dit|refuse|accepte|dort|mange|souhaite|"
     r"refiere|niega|acude|vive|comenta|dice|quiere|rechaza|duerme|come)\b)"
 )
-_ABBREVIATIONS = frozenset("BP HR RR CT MR US GI GU IV PO IM SC PT OT CV HF MI AF PE DM CK CR NA CL LV RV EF LA RA EM ED ER OR OB UK EU WBC RN NP PA MD CI HT TA FC FR TC RM GB CR EG EP UR".split())
+_ABBREVIATIONS = frozenset(
+    "BP HR RR CT MR US GI GU IV PO IM SC PT OT CV HF MI AF PE DM CK CR NA CL LV RV EF LA RA EM ED ER OR OB UK EU WBC RN NP PA MD CI HT TA FC FR TC RM GB CR EG EP UR".split()
+)
 _MOST_WORDS = 6
 _SENTENCE = re.compile(r"[.!?:]\s+$|\n\s*$|^\s*$|[•*\-–]\s$")
 _GERMAN_NOUN = re.compile(
@@ -146,14 +167,23 @@ def _titled(seen: Text) -> Iterator[Finding]:
         end = _name_end(seen, j, strict=seen.language == "de" and word in ("schwester", "pfleger", "nurse", "sister"))
         if end is not None:
             yield Finding(Kind.NAME, seen.starts[j], end)
-        elif word in _SURE_TITLES and words[j].islower() and folded[j] not in not_names() and (folded[j] in given_names()[1] or folded[j] in surnames()[1]):
+        elif (
+            word in _SURE_TITLES
+            and words[j].islower()
+            and folded[j] not in not_names()
+            and (folded[j] in given_names()[1] or folded[j] in surnames()[1])
+        ):
             k = j + 1
-            more = k < len(words) and seen.between(j) in (" ", "-") and words[k].islower() and folded[k] in surnames()[0]
+            more = (
+                k < len(words) and seen.between(j) in (" ", "-") and words[k].islower() and folded[k] in surnames()[0]
+            )
             yield Finding(Kind.NAME, seen.starts[j], seen.ends[k if more else j])
 
 
 def _is_near(gap: str) -> bool:
-    return len(gap) <= 4 and not any(c in ":;!?)=,0123456789" for c in gap) and gap.count(".") < 2 and gap.count("\n") < 2  # noqa: PLR2004 - between title and name
+    return (
+        len(gap) <= 4 and not any(c in ":;!?)=,0123456789" for c in gap) and gap.count(".") < 2 and gap.count("\n") < 2
+    )  # noqa: PLR2004 - between title and name
 
 
 def _name_end(seen: Text, first: int, *, strict: bool = False, lines: bool = False) -> int | None:
@@ -163,17 +193,39 @@ def _name_end(seen: Text, first: int, *, strict: bool = False, lines: bool = Fal
         word = words[at]
         if at > first:
             gap = seen.between(at - 1)
-            comma = gap in (", ", ",", ",\n") and last == at - 1 and at - first <= 2 and (lines or folded[at] in given_names()[1]) and folded[at] not in not_names()
-            if seen.is_small and not comma and len(word) > 1 and last is not None and folded[at] not in surnames()[1] and folded[at] not in given_names()[1] and not lines and gap != "-":
+            comma = (
+                gap in (", ", ",", ",\n")
+                and last == at - 1
+                and at - first <= 2
+                and (lines or folded[at] in given_names()[1])
+                and folded[at] not in not_names()
+            )
+            if (
+                seen.is_small
+                and not comma
+                and len(word) > 1
+                and last is not None
+                and folded[at] not in surnames()[1]
+                and folded[at] not in given_names()[1]
+                and not lines
+                and gap != "-"
+            ):
                 break
             initial = len(words[at - 1]) == 1
             if gap not in _GAPS and not comma:
                 break
-            if "\n" in gap and not (gap in ("\n", "-\n", ",\n") and (comma or (folded[at] in surnames()[1] and folded[at] not in not_names()))):
+            if "\n" in gap and not (
+                gap in ("\n", "-\n", ",\n")
+                and (comma or (folded[at] in surnames()[1] and folded[at] not in not_names()))
+            ):
                 break
             if "." in gap and not initial and folded[at - 1] not in ("st", "mc", "jr", "hr", "fr", "frl"):
                 break
-        if folded[at] in _PARTICLES and (at == first or not word.isupper() or len(word) > 1) and (word.islower() or last is None or len(word) > 1):
+        if (
+            folded[at] in _PARTICLES
+            and (at == first or not word.isupper() or len(word) > 1)
+            and (word.islower() or last is None or len(word) > 1)
+        ):
             if word[0].isupper() and folded[at] not in not_names() and at > first:
                 last = at
             at += 1
@@ -187,9 +239,17 @@ def _name_end(seen: Text, first: int, *, strict: bool = False, lines: bool = Fal
                 last = at
             at += 1
             continue
-        if (folded[at] in not_names() and folded[at] not in surnames()[1]) or (strict and folded[at] not in given_names()[1] and folded[at] not in surnames()[1]):
+        if (folded[at] in not_names() and folded[at] not in surnames()[1]) or (
+            strict and folded[at] not in given_names()[1] and folded[at] not in surnames()[1]
+        ):
             break
-        if seen.language == "de" and last is not None and folded[at] not in surnames()[1] and folded[at] not in given_names()[1] and _GERMAN_NOUN.search(folded[at]):
+        if (
+            seen.language == "de"
+            and last is not None
+            and folded[at] not in surnames()[1]
+            and folded[at] not in given_names()[1]
+            and _GERMAN_NOUN.search(folded[at])
+        ):
             break
         last, at = at, at + 1
     if last is None:
@@ -203,7 +263,7 @@ def _name_end(seen: Text, first: int, *, strict: bool = False, lines: bool = Fal
 
 def _behind_cues(seen: Text) -> Iterator[Finding]:
     """Yield what stands behind a label, a greeting, a closing line, kin or an office."""
-    known = given_names()[1] | surnames()[1]
+    known = known_names()
     for i, word in enumerate(seen.folded):
         if word not in _CUES or i + 1 >= len(seen.words):
             continue
@@ -212,7 +272,13 @@ def _behind_cues(seen: Text) -> Iterator[Finding]:
             yield from _labelled_name(seen, i + 1, known)
         elif len(gap) <= 6 and _may_begin(seen, i + 1):  # noqa: PLR2004 - a comma and lines between
             yield from _cued_name(seen, i, gap, known)
-        elif word in _KIN and i + 2 < len(seen.words) and seen.words[i + 2][0].isupper() and seen.between(i + 1) in (" ", ", ", "; ") and gap == " ":
+        elif (
+            word in _KIN
+            and i + 2 < len(seen.words)
+            and seen.words[i + 2][0].isupper()
+            and seen.between(i + 1) in (" ", ", ", "; ")
+            and gap == " "
+        ):
             yield from _cued_name(seen, i, gap, known, further=1)
 
 
@@ -249,7 +315,9 @@ def _cued_name(seen: Text, i: int, gap: str, known: frozenset[str], further: int
     alone = not rest or seen.text[end : end + 3].strip(" ,|-/") == "" or seen.text[end : end + 1] in ",|("
     if word in _CLOSINGS and ("\n" in gap or gap.startswith((",", ":"))) and (listed or (alone and len(parts) <= 5)):  # noqa: PLR2004 - words of a name
         yield Finding(Kind.NAME, seen.starts[at], end)
-    elif word in _GREETINGS and gap in (" ", ", ") and (listed or seen.language != "de" or word not in ("liebe", "tag")):
+    elif (
+        word in _GREETINGS and gap in (" ", ", ") and (listed or seen.language != "de" or word not in ("liebe", "tag"))
+    ):
         yield Finding(Kind.NAME, seen.starts[at], end)
     elif (word in _CALLED and (listed or not seen.is_small) and gap in (" ", ". ", ": ")) or (
         word in _KIN and gap in (" ", ", ", " (", ": ") and (listed or (seen.language != "de" and not seen.is_small))
@@ -258,7 +326,13 @@ def _cued_name(seen: Text, i: int, gap: str, known: frozenset[str], further: int
             yield Finding(Kind.NAME, seen.starts[at], end)
     elif word in _OFFICES and gap in (" ", "\n") and listed and _by_name(seen, at, parts):
         yield Finding(Kind.NAME, seen.starts[at], end)
-    elif word in _OFFICES - _FUNCTION_WORDS and gap == " " and len(parts) > 1 and len(parts[0]) == 1 and seen.words[at][0].isupper():
+    elif (
+        word in _OFFICES - _FUNCTION_WORDS
+        and gap == " "
+        and len(parts) > 1
+        and len(parts[0]) == 1
+        and seen.words[at][0].isupper()
+    ):
         yield Finding(Kind.NAME, seen.starts[at], end)
     elif word in _ROLES and seen.words[i].isupper() and gap in (" ", ": ", ", "):
         yield Finding(Kind.NAME, seen.starts[at], end)
@@ -267,7 +341,7 @@ def _cued_name(seen: Text, i: int, gap: str, known: frozenset[str], further: int
 
 
 def _behind_titles(seen: Text, i: int) -> int:
-    while i < len(seen.words) and seen.folded[i] in _TITLES | _DEGREES and len(seen.words[i]) > 1 and _is_near(seen.between(i)):
+    while i < len(seen.words) and seen.folded[i] in _TITLED and len(seen.words[i]) > 1 and _is_near(seen.between(i)):
         i += 1
     return i
 
@@ -282,7 +356,7 @@ def _parts(seen: Text, first: int, end: int) -> list[str]:
 
 def _by_name(seen: Text, i: int, parts: list[str]) -> bool:
     """Whether what stands behind "by" or an office is a name: two words, one of them listed, or one that is nothing else."""
-    clear = given_names()[0] | surnames()[0]
+    clear = clear_names()
     return (len(parts) > 1 or parts[0] in clear) and not _is_eponym(seen, i, i + len(parts) - 1)
 
 
@@ -292,10 +366,22 @@ def _listed(seen: Text) -> Iterator[Finding]:
     given, sur, stop = given_names()[1], surnames()[1], not_names()
     taken = -1
     for i, word in enumerate(folded):
-        if i <= taken or (word not in given and word not in sur) or not words[i][0].isupper() or len(word) < 2 or word in stop:  # noqa: PLR2004 - an initial
+        if (
+            i <= taken
+            or (word not in given and word not in sur)
+            or not words[i][0].isupper()
+            or len(word) < 2
+            or word in stop
+        ):  # noqa: PLR2004 - an initial
             continue
         first = i
-        while first and seen.before(first) in (" ", "-", ". ", ".", "'", "’") and _goes_before(seen, first - 1) and i - first < 4 and first - 1 > taken:  # noqa: PLR2004 - parts
+        while (
+            first
+            and seen.before(first) in (" ", "-", ". ", ".", "'", "’")
+            and _goes_before(seen, first - 1)
+            and i - first < 4
+            and first - 1 > taken
+        ):  # noqa: PLR2004 - parts
             first -= 1
         while first < i and folded[first] in _PARTICLES and words[first].islower():
             first += 1
@@ -321,13 +407,27 @@ def _in_forms(seen: Text) -> Iterator[Finding]:
         for m in pattern.finditer(text):
             name = m["name"]
             words = [w.casefold() for w in re.findall(r"[^\W\d_]+", name)]
-            if not all(w in not_names() and w not in surnames()[1] for w in words) and not (pattern is _DOING and name in _ABBREVIATIONS):
+            if not all(w in not_names() and w not in surnames()[1] for w in words) and not (
+                pattern is _DOING and name in _ABBREVIATIONS
+            ):
                 if words[0] not in not_names() or words[0] in surnames()[1]:
                     yield Finding(Kind.NAME, m.start("name"), m.end("name"))
     for i, word in enumerate(seen.folded):
-        if word in _KIN and i and seen.before(i) in (" (", ", (") and seen.words[i - 1][0].isupper() and seen.between(i)[:1] in ")/,;":
+        if (
+            word in _KIN
+            and i
+            and seen.before(i) in (" (", ", (")
+            and seen.words[i - 1][0].isupper()
+            and seen.between(i)[:1] in ")/,;"
+        ):
             first = i - 1
-            while first and i - first < 4 and seen.before(first) in (" ", "-", "'", "’") and seen.words[first - 1][0].isupper() and seen.folded[first - 1] not in not_names():  # noqa: PLR2004 - parts
+            while (
+                first
+                and i - first < 4
+                and seen.before(first) in (" ", "-", "'", "’")
+                and seen.words[first - 1][0].isupper()
+                and seen.folded[first - 1] not in not_names()
+            ):  # noqa: PLR2004 - parts
                 first -= 1
             if seen.folded[first] not in not_names():
                 yield Finding(Kind.NAME, seen.starts[first], seen.ends[i - 1])
@@ -336,12 +436,26 @@ def _in_forms(seen: Text) -> Iterator[Finding]:
 def _before_degree(seen: Text) -> Iterator[Finding]:
     """Yield words that begin with a capital before a degree: Ash Corlett, MD."""
     for i in range(len(seen.words) - 1):
-        if seen.words[i + 1] not in _DEGREE_WORDS or not seen.words[i][0].isupper() or seen.between(i) not in (", ", " "):
+        if (
+            seen.words[i + 1] not in _DEGREE_WORDS
+            or not seen.words[i][0].isupper()
+            or seen.between(i) not in (", ", " ")
+        ):
             continue
         first = i
-        while first and i - first < 3 and seen.before(first) in (" ", "-", ". ", "'", "’") and seen.words[first - 1][0].isupper() and (seen.folded[first - 1] not in not_names()):  # noqa: PLR2004 - parts
+        while (
+            first
+            and i - first < 3
+            and seen.before(first) in (" ", "-", ". ", "'", "’")
+            and seen.words[first - 1][0].isupper()
+            and (seen.folded[first - 1] not in not_names())
+        ):  # noqa: PLR2004 - parts
             first -= 1
-        if seen.folded[i] not in not_names() and not (seen.words[i].isupper() and first == i) and (first < i or seen.between(i) == ", "):
+        if (
+            seen.folded[i] not in not_names()
+            and not (seen.words[i].isupper() and first == i)
+            and (first < i or seen.between(i) == ", ")
+        ):
             yield Finding(Kind.NAME, seen.starts[first], seen.ends[i])
 
 
@@ -351,7 +465,7 @@ def _goes_before(seen: Text, k: int) -> bool:
         return False
     if len(word) == 1:
         return word.isupper() and seen.between(k).startswith(".")
-    return word[0].isupper() and seen.folded[k] in given_names()[1] | surnames()[1]
+    return word[0].isupper() and seen.folded[k] in known_names()
 
 
 def _counts(seen: Text, first: int, last: int, parts: list[str]) -> bool:
@@ -376,7 +490,11 @@ def _counts(seen: Text, first: int, last: int, parts: list[str]) -> bool:
         return bool(clear) and (not unlisted or (parts[0] in clear_given and not _GERMAN_NOUN.search(parts[-1])))
     if not unlisted:
         return bool(clear) or (parts[0] in given and parts[-1] in sur)
-    return bool(clear) and len(unlisted) <= 2 and (parts[0] in clear_given or parts[0] in given or parts[-1] in clear_sur or bool(listed_sur))  # noqa: PLR2004 - of a name
+    return (
+        bool(clear)
+        and len(unlisted) <= 2
+        and (parts[0] in clear_given or parts[0] in given or parts[-1] in clear_sur or bool(listed_sur))
+    )  # noqa: PLR2004 - of a name
 
 
 def _is_eponym(seen: Text, first: int, last: int) -> bool:
@@ -385,12 +503,23 @@ def _is_eponym(seen: Text, first: int, last: int) -> bool:
     after = last + 1
     if after < n and folded[after] == "s" and seen.between(last) in ("'", "’"):
         after += 1
-    while after < n and seen.between(after - 1) in ("-", "–", "/") and seen.words[after][0].isupper() and folded[after] not in _EPONYM_AFTER:
+    while (
+        after < n
+        and seen.between(after - 1) in ("-", "–", "/")
+        and seen.words[after][0].isupper()
+        and folded[after] not in _EPONYM_AFTER
+    ):
         after += 1  # Charcot-Marie-Tooth
-    if after < n and len(seen.between(after - 1)) <= 2 and (folded[after] in _EPONYM_AFTER or folded[after].rstrip("s") in _EPONYM_AFTER):  # noqa: PLR2004 - next to it
+    if (
+        after < n
+        and len(seen.between(after - 1)) <= 2
+        and (folded[after] in _EPONYM_AFTER or folded[after].rstrip("s") in _EPONYM_AFTER)
+    ):  # noqa: PLR2004 - next to it
         return True
     behind = seen.text[seen.ends[last] : seen.ends[last] + 5]
-    if first != last and len(seen.words[last]) == 1 and (behind[:1].isdecimal() or _SCALE.match(behind)):  # Child-Pugh A6
+    if (
+        first != last and len(seen.words[last]) == 1 and (behind[:1].isdecimal() or _SCALE.match(behind))
+    ):  # Child-Pugh A6
         return True
     if _SCALE.match(behind):
         return True
@@ -399,32 +528,81 @@ def _is_eponym(seen: Text, first: int, last: int) -> bool:
     if _ET_AL.match(seen.text, seen.ends[last]):
         return True
     two = after + 1
-    if two < n and "." not in seen.between(after) and seen.between(after - 1) == " " and folded[two] in _EPONYM_AFTER and folded[after] in ("coma", "positive", "negative", "apraxia", "like", "type", "urinary", "lymph", "cell", "muscular", "disability", "performance"):
+    if (
+        two < n
+        and "." not in seen.between(after)
+        and seen.between(after - 1) == " "
+        and folded[two] in _EPONYM_AFTER
+        and folded[after]
+        in (
+            "coma",
+            "positive",
+            "negative",
+            "apraxia",
+            "like",
+            "type",
+            "urinary",
+            "lymph",
+            "cell",
+            "muscular",
+            "disability",
+            "performance",
+        )
+    ):
         return True
     before = first - 1
-    while before >= 0 and folded[before] in ("de", "d", "du", "des", "von", "of", "la", "del", "le") and first - before <= 3:  # noqa: PLR2004 - syndrome de la
+    while (
+        before >= 0
+        and folded[before] in ("de", "d", "du", "des", "von", "of", "la", "del", "le")
+        and first - before <= 3
+    ):  # noqa: PLR2004 - syndrome de la
         before -= 1
-    return before >= 0 and folded[before] in _EPONYM_BEFORE and "." not in seen.text[seen.ends[before] : seen.starts[first]]
+    return (
+        before >= 0
+        and folded[before] in _EPONYM_BEFORE
+        and "." not in seen.text[seen.ends[before] : seen.starts[first]]
+    )
 
 
-def _again(seen: Text, spans: list[tuple[int, int]]) -> Iterator[Finding]:
-    """Yield the words of names that were found, wherever they stand again in the text."""
+def name_words(text: str, findings: Sequence[Finding]) -> set[str]:
+    """Return the words of the names in a text, in small letters, which tell a name wherever they stand again."""
+    found: set[str] = set()
+    for finding in findings:
+        if finding.kind is Kind.NAME:
+            found.update(filter(_is_telling, re.findall(r"[^\W\d_]+", text[finding.start : finding.end])))
+    return {word.casefold() for word in found}
+
+
+def find_words(text: str, known: set[str], findings: Sequence[Finding]) -> list[Finding]:
+    """Return where words of names stand in a text beside what was found there."""
+    folded = text.casefold()
+    if not any(word in folded for word in known):
+        return []
+    return list(_again(read_text(text), sorted((f.start, f.end) for f in findings), known))
+
+
+def _is_telling(word: str) -> bool:
+    """Whether a word of a name is more than an initial, and no word of the language."""
+    return (
+        len(word) > 2 and word[0].isupper() and word.casefold() not in not_names() and word.casefold() not in _PARTICLES
+    )  # noqa: PLR2004 - initials
+
+
+def _again(seen: Text, spans: list[tuple[int, int]], known: set[str] | None = None) -> Iterator[Finding]:
+    """Yield the words of names that were found, or are ``known``, wherever they stand again outside of ``spans``."""
     inside: list[bool] = []
     at = 0
     for start, end in zip(seen.starts, seen.ends, strict=True):
         while at < len(spans) and spans[at][1] <= start:
             at += 1
         inside.append(at < len(spans) and spans[at][0] <= start and end <= spans[at][1])
-    seeds = {
-        folded
-        for folded, within, word in zip(seen.folded, inside, seen.words, strict=True)
-        if within and len(word) > 2 and folded not in not_names() and folded not in _PARTICLES and word[0].isupper()  # noqa: PLR2004 - more than initials
-    }
+    if known is None:
+        known = {w.casefold() for w, within in zip(seen.words, inside, strict=True) if within and _is_telling(w)}
     for i, (folded, within) in enumerate(zip(seen.folded, inside, strict=True)):
-        if within or folded not in seeds:
+        if within or folded not in known:
             continue
         word = seen.words[i]
-        if word[0].isupper() and not _is_eponym(seen, i, i):
-            yield Finding(Kind.NAME, seen.starts[i], seen.ends[i])
-        elif word.islower() and len(word) > 4 and (folded in given_names()[0] or folded in surnames()[0]):  # noqa: PLR2004 - short ones are words
+        if (word[0].isupper() and not _is_eponym(seen, i, i)) or (
+            word.islower() and len(word) > 4 and folded in clear_names()
+        ):  # noqa: PLR2004 - short ones are words
             yield Finding(Kind.NAME, seen.starts[i], seen.ends[i])

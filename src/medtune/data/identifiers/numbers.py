@@ -62,7 +62,9 @@ _IBAN = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z]\d\d(?:[ \n-]?[A-Z0-9]{4}){2,7}+(?:[ 
 _VIN = re.compile(r"[A-HJ-NPR-Z0-9](?<!\w.)[A-HJ-NPR-Z0-9]{16}(?!\w)")
 _LONG = re.compile(rf"{_D}\d{{6,24}}(?![\w%])(?![.,]\d)")
 _MIXED = re.compile(r"[A-Z](?<![\w.*][A-Z])[A-Z0-9]{0,12}+(?:[-_/.][A-Z0-9]{1,12}){0,5}+(?![\w*>]|:[a-z]\.)")
-_DIGITS_FIRST = re.compile(r"\d(?<![\w.,+]\d)\d{0,8}(?:[-/.]?[A-Z](?!IE|IU|UI|MG|ML|KG|CG)[A-Z]{0,2}[-/.]?\d{1,9}|[-/.]\d{3,7}[-/.][A-Z]{1,3})(?![\w%])")
+_DIGITS_FIRST = re.compile(
+    r"\d(?<![\w.,+]\d)\d{0,8}(?:[-/.]?[A-Z](?!IE|IU|UI|MG|ML|KG|CG)[A-Z]{0,2}[-/.]?\d{1,9}|[-/.]\d{3,7}[-/.][A-Z]{1,3})(?![\w%])"
+)
 _LABORATORY = re.compile(r"[A-Z](?<!\w.),\d\d\.\d{6,7}\.[A-Z](?!\w)|\d\d(?<![\w.,]\d\d)\.\d{6,7}\.[A-Z](?!\w)")
 _TWO_LETTERS = re.compile(r"[A-Z]{2}\d{4}-[A-Z]{2}|[A-Z]{2,4}-\d{4}-[A-Z]{1,3}|\d{2}[A-Z]\d{4}[A-Z]")
 _GROUPED = re.compile(rf"\d(?<![\w.,+;:]\d)\d{{1,5}}(?:[-/]\d{{1,8}}){{1,4}}+(?![\w%])(?![.,]\d)")
@@ -83,7 +85,9 @@ HELP_LINES = frozenset(
     "911 988 999 112 111 110 101 116117 116123 116111 116116 0800111 08001110111 08001110222 08001110333 18002738255 18002221222 061 016 024 017 3114 3919 119 115 114 3624 144 145".split()
 )
 """Numbers of emergency services and help lines, which are nobody's own."""
-_HEX = re.compile(r"[A-Za-z]{2,6}[:_-](?=[0-9a-fA-F-]{0,24}\d)(?:[0-9a-f]{4}(?:-[0-9a-f]{4}){2,7}|[0-9A-F]{4}(?:-[0-9A-F]{4}){2,7}|[0-9a-fA-F]{10,64})(?!\w)")
+_HEX = re.compile(
+    r"[A-Za-z]{2,6}[:_-](?=[0-9a-fA-F-]{0,24}\d)(?:[0-9a-f]{4}(?:-[0-9a-f]{4}){2,7}|[0-9A-F]{4}(?:-[0-9A-F]{4}){2,7}|[0-9a-fA-F]{10,64})(?!\w)"
+)
 _UUID = re.compile(r"[0-9a-fA-F](?<!\w.)[0-9a-fA-F]{7}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?!\w)")
 _CODES = frozenset(
     "snomed sct loinc icd cim cie omim pmid pmcid pubmed doi cpt hcpcs rxnorm rxcui atc nct cas umls cui mesh orphanet orpha isbn "

@@ -21,15 +21,24 @@ _BEFORE_ROAD = re.compile(
     r"(?:(?:[A-Z][\w'’.-]{0,24}|\d{1,3}(?:st|nd|rd|th)|of|the|and|de|la|el)\s{1,2}){1,4}$"
 )
 _LOWER_ROAD = re.compile(r"(?<![\w.,/-])\d{1,5}[a-z]?,?\s(?:[a-z][\w'’-]{2,20}\s){1,3}$")
-_SURE_ROADS = frozenset("street avenue ave road rd lane ln drive boulevard blvd crescent terrace parkway highway close gardens mews grove".split())
-_AFTER_ROAD = re.compile(
-    r"\.?(?:\s(?:N|S|E|W|NE|NW|SE|SW)\b\.?)?(?:,?\s{1,2}(?:apt\.?|apartment|suite|ste\.?|unit|flat|floor|#|fl\.?)\s?#?\s?[\w-]{1,6}\b)?", re.IGNORECASE
+_SURE_ROADS = frozenset(
+    "street avenue ave road rd lane ln drive boulevard blvd crescent terrace parkway highway close gardens mews grove".split()
 )
-_HOUSE_NAME = re.compile(r"(?:^|[\n:|]|\bat|\bof)\s{0,4}((?:[A-Z][\w'’]{1,20}\s){0,2}[A-Z][\w'’]{1,20},\s{1,2}(?:\d{1,4}[a-z]?\s)?)$")
+_AFTER_ROAD = re.compile(
+    r"\.?(?:\s(?:N|S|E|W|NE|NW|SE|SW)\b\.?)?(?:,?\s{1,2}(?:apt\.?|apartment|suite|ste\.?|unit|flat|floor|#|fl\.?)\s?#?\s?[\w-]{1,6}\b)?",
+    re.IGNORECASE,
+)
+_HOUSE_NAME = re.compile(
+    r"(?:^|[\n:|]|\bat|\bof)\s{0,4}((?:[A-Z][\w'’]{1,20}\s){0,2}[A-Z][\w'’]{1,20},\s{1,2}(?:\d{1,4}[a-z]?\s)?)$"
+)
 _NAMED_ROAD = re.compile(r"(?:[A-Z][\w'’-]{1,24}\s){1,2}$")
 
-_GERMAN_ROADS = tuple("straße strasse str weg gasse allee platz ring damm ufer chaussee steig stieg markt hof graben berg wall zeile pfad park garten brücke kamp twiete promenade".split())
-_GERMAN_NUMBER = re.compile(r"\.?,?\s{1,2}(?:Nr\.\s?)?\d{1,4}\s?[a-h]?(?:\s?[-/]\s?\d{1,4}\s?[a-h]?)?(?![\w.,]?\d|\s?(?:mg|ml|%|cm|mm|x\b|Tage|Jahre|h\b|Std|Uhr))")
+_GERMAN_ROADS = tuple(
+    "straße strasse str weg gasse allee platz ring damm ufer chaussee steig stieg markt hof graben berg wall zeile pfad park garten brücke kamp twiete promenade".split()
+)
+_GERMAN_NUMBER = re.compile(
+    r"\.?,?\s{1,2}(?:Nr\.\s?)?\d{1,4}\s?[a-h]?(?:\s?[-/]\s?\d{1,4}\s?[a-h]?)?(?![\w.,]?\d|\s?(?:mg|ml|%|cm|mm|x\b|Tage|Jahre|h\b|Std|Uhr))"
+)
 _GERMAN_PREPOSITIONS = frozenset("an am im in auf zum zur unter hinter vor beim bei".split())
 _GERMAN_AT = re.compile(
     r"(?:An? der|Am|An den|Im|In der|In den|Auf der|Auf dem|Zum|Zur|Unter den|Hinter der|Vor dem|Beim|Bei der)\s"
@@ -42,14 +51,21 @@ _FRENCH_ROAD = re.compile(
     r"\d{1,4}(?:\s?(?:bis|ter)\b)?\s?,?\s{1,2}(?:rue|avenue|boulevard|bd|place|allée|chemin|impasse|quai|route)\s(?:[\w'’-]{1,20}\s?){1,4}(?=[,;\n.(]|$|\s\d{5}\b)",
     re.IGNORECASE,
 )
-_FRENCH_WORDS = frozenset("rue avenue av boulevard bd bld place pl allée allées chemin impasse quai route cours square passage faubourg villa résidence sentier lotissement hameau ruelle esplanade montée traverse lieu lieudit clos domaine voie sente parvis venelle cité".split())
-_FRENCH_BUILDING = re.compile(r"\b(?:résidence|immeuble|bâtiment|bât|appt?|appartement|hameau|villa|le|la|les)\b\.?[^\n,;:]{1,40},\s(?:(?:bât|appt?|esc|étage|entrée)\.?\s?\w{1,3},\s)?$", re.IGNORECASE)
+_FRENCH_WORDS = frozenset(
+    "rue avenue av boulevard bd bld place pl allée allées chemin impasse quai route cours square passage faubourg villa résidence sentier lotissement hameau ruelle esplanade montée traverse lieu lieudit clos domaine voie sente parvis venelle cité".split()
+)
+_FRENCH_BUILDING = re.compile(
+    r"\b(?:résidence|immeuble|bâtiment|bât|appt?|appartement|hameau|villa|le|la|les)\b\.?[^\n,;:]{1,40},\s(?:(?:bât|appt?|esc|étage|entrée)\.?\s?\w{1,3},\s)?$",
+    re.IGNORECASE,
+)
 _SPANISH_ROAD = re.compile(
     r"(?:C/|Cl\.|Calle|Avenida|Avda?\.?|Avd\.|Av\.|Plz\.|Bda\.|Res\.|Cra\.|Cno\.|Partida|Ptda\.|Plaza|Pza\.?|Pl\.|Paseo|P[º°.]|Camino|Carretera|Ctra\.?|Ronda|Travesía|Urbanización|Urb\.|Glorieta|Callejón|Rambla|Gran Vía|Passeig|Carrer|Rúa|Pasaje|Barrio|Polígono|Cuesta|Costanilla)\s{0,2}"
     rf"(?:(?:{_PARTICLE})\s){{0,3}}{_CAP}(?:\s(?:(?:{_PARTICLE})\s){{0,3}}{_CAP}){{0,4}}(?:\s?,?\s{{0,2}}(?:n[º°.o]{{0,2}}\s?|número\s|núm\.?\s|nro\.?\s|km\.?\s|casa\s|bajo\s|piso\s|portal\s|bloque\s)?\d{{1,4}}(?:[- ]?[A-D]\b)?(?:\s?,?\s{{0,2}}\d{{1,2}}\s?[º°ªo]\.?(?:\s?[A-Z]\b|\s(?:izq|dcha|izquierda|derecha)\.?)?)?|,?\s?s/n)?",
     re.IGNORECASE,
 )
-_SPANISH_WORDS = frozenset("c cl calle avenida avda avd av plz bda res cra cno partida ptda plaza pza pl paseo p camino carretera ctra ronda travesía urbanización urb glorieta callejón rambla gran passeig carrer rúa pasaje polígono cuesta costanilla barrio".split())
+_SPANISH_WORDS = frozenset(
+    "c cl calle avenida avda avd av plz bda res cra cno partida ptda plaza pza pl paseo p camino carretera ctra ronda travesía urbanización urb glorieta callejón rambla gran passeig carrer rúa pasaje polígono cuesta costanilla barrio".split()
+)
 _ROAD_WORDS = _ROADS | _FRENCH_WORDS | _SPANISH_WORDS
 
 _AREAS = (
@@ -57,17 +73,19 @@ _AREAS = (
     "IV|KA|KT|KW|KY|L|LA|LD|LE|LL|LN|LS|LU|M|ME|MK|ML|N|NE|NG|NN|NP|NR|NW|OL|OX|PA|PE|PH|PL|PO|PR|RG|RH|RM|S|SA|SE|SG|SK|SL|SM|SN|SO|SP|SR|SS|ST|SW|SY|TA|TD|"
     "TF|TN|TQ|TR|TS|TW|UB|W|WA|WC|WD|WF|WN|WR|WS|WV|YO|ZE"
 )
-_UK_CODE = re.compile(rf"[A-Z](?<!\w[A-Z])(?<=[A-Z])(?:(?<=(?:B|E|G|L|M|N|S|W))|[A-Z])\d[A-Z\d]?\s?\d[ABD-HJLNP-UW-Z]{{2}}(?!\w)")
-_UK_AREA = re.compile(rf"(?:{_AREAS})(?=\d)")
-_STATES = (
-    "AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|PA|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY|DC"
+_UK_CODE = re.compile(
+    rf"[A-Z](?<!\w[A-Z])(?<=[A-Z])(?:(?<=(?:B|E|G|L|M|N|S|W))|[A-Z])\d[A-Z\d]?\s?\d[ABD-HJLNP-UW-Z]{{2}}(?!\w)"
 )
+_UK_AREA = re.compile(rf"(?:{_AREAS})(?=\d)")
+_STATES = "AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR|PA|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY|DC"
 _STATE_NAMES = (
     "Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Georgia|Hawaii|Idaho|Illinois|Indiana|Iowa|Kansas|Kentucky|Louisiana|Maine|"
     "Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri|Montana|Nebraska|Nevada|New Hampshire|New Jersey|New Mexico|New York|North Carolina|North Dakota|"
     "Ohio|Oklahoma|Oregon|Pennsylvania|Rhode Island|South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont|Virginia|Washington|West Virginia|Wisconsin|Wyoming"
 )
-_CITY = r"(?:St\.\s)?[A-ZÀ-Þ][\w'’-]{1,24}(?:[ ](?:de la|de|la|del|of|upon|on|sur|am|an der|[A-ZÀ-Þ][\w'’-]{1,24})){0,3}"
+_CITY = (
+    r"(?:St\.\s)?[A-ZÀ-Þ][\w'’-]{1,24}(?:[ ](?:de la|de|la|del|of|upon|on|sur|am|an der|[A-ZÀ-Þ][\w'’-]{1,24})){0,3}"
+)
 _STATE_CODES = frozenset(_STATES.split("|"))
 _STATE_BEGINNINGS = frozenset(name.split()[0].casefold() for name in _STATE_NAMES.split("|"))
 _STATE = re.compile(rf"(?:{_STATES}|{_STATE_NAMES})\b\.?(?P<zip>,?\s{{1,2}}\d{{5}}(?:-\d{{4}})?\b)?", re.IGNORECASE)
@@ -77,10 +95,14 @@ _DEGREES = frozenset("MD PA DO RN NP ND MA CO DE MS OR IN ME OK HI".split())
 _CODE_WORDS = frozenset("zip zipcode postcode plz postleitzahl postal cp box postfach bp correos apartado".split())
 _BOXES = frozenset({"postfach", "bp", "apartado", "correos"})
 _POST = re.compile(r"\b(?:p\.?\s?o\.?|[rh][rc]\s?\d{1,3},?)\s$", re.IGNORECASE)
-_CODE = re.compile(r"(?: ?code)?\.?\s?[:#]?\s{0,2}((?:[DF]-)?(?:\d{4,5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{1,3}(?: \d{2,3}){1,3}|\d{1,4}))(?![\w.,]?\d)")
+_CODE = re.compile(
+    r"(?: ?code)?\.?\s?[:#]?\s{0,2}((?:[DF]-)?(?:\d{4,5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{1,3}(?: \d{2,3}){1,3}|\d{1,4}))(?![\w.,]?\d)"
+)
 _CODE_CITY = re.compile(rf"\d(?<![\w.,/]\d)\d{{3,4}}\s{{1,2}}(?P<city>{_CITY})(?:\s(?:Cedex|CEDEX)(?:\s\d{{1,2}})?)?")
 _COUNTRY = re.compile(r"\b(?:D|F|E|A|CH|DE|FR|ES)[- ]$")
-_NO_TOWNS = frozenset("general royal community district memorial university city county regional central teaching health children women veterans outpatient day pain fracture memory eye dental sleep heart cancer surgical medical für des the our this local his her walk-in fertility diabetes stroke wound lipid universitario universitaire".split())
+_NO_TOWNS = frozenset(
+    "general royal community district memorial university city county regional central teaching health children women veterans outpatient day pain fracture memory eye dental sleep heart cancer surgical medical für des the our this local his her walk-in fertility diabetes stroke wound lipid universitario universitaire".split()
+)
 _LINE_END = re.compile(r"\s{0,3}(?:[,;.)(\n|]|$|-|–)")
 _LINE_START = re.compile(r"(?:^|[\n,;|(:]|\bin|\bà|\ben|\bat|-|–|·)\s{0,3}$")
 
@@ -103,7 +125,9 @@ _CUES: Mapping[str, frozenset[str]] = {
     }.items()
 }  # fmt: skip
 """Word -> words one of which must stand before it, so that a place follows."""
-_LABELS = frozenset("wohnort geburtsort ort stadtteil ortsteil landkreis gemeinde bezirk city town county ciudad ville localidad commune birthplace birth naissance nacimiento municipio provincia residence residencia".split())
+_LABELS = frozenset(
+    "wohnort geburtsort ort stadtteil ortsteil landkreis gemeinde bezirk city town county ciudad ville localidad commune birthplace birth naissance nacimiento municipio provincia residence residencia".split()
+)
 """Words that a colon and then a place stand behind."""
 _GERMAN_PARTS = frozenset("stadtteil ortsteil landkreis gemeinde bezirk".split())
 _CUED_CITY = re.compile(rf"(?:the )?{_CAP}(?:[\s-](?:(?:{_PARTICLE})\s){{0,2}}{_CAP}){{0,3}}")
@@ -113,13 +137,35 @@ _IN_ADDRESS = re.compile(
 )
 """A postcode, a town or both behind a street."""
 _BEFORE_CODE = re.compile(rf"{_CITY}(?:,?\s{{1,2}}|,\s{{0,2}})$")
-_HOSPITALS = frozenset("hospital infirmary clinic clinics surgery practice hospice klinikum krankenhaus klinik kliniken universitätsklinikum universitätsklinik kreiskrankenhaus stadtkrankenhaus praxis hôpital clinique chu chr ch chru centre center centro ambulatorio".split())
-_GERMAN_HOSPITALS = ("klinikum", "krankenhaus", "klinik", "kliniken", "spital", "medizin", "hospital", "stift", "charité")
-_HOSPITAL_IN = re.compile(rf"(?:\s(?:universitaire|universitario|général|general|régional|regional|clínico|comarcal|intercommunal))?(?:\s(?:in|von|de|d['’]|du|del|de la|at|of))?\s(?P<city>{_CITY})")
-_HOSPITAL_OF = re.compile(r"(?P<city>[A-Z][\w'’-]{2,24}(?:[ ](?:upon|on|of|[A-Z][\w'’-]{2,24}))?)[ ](?:General|Royal|Community|District|Memorial|University|City|County|Regional|Central|Teaching|Health)?[ ]?$")
-_REGION_BEFORE = frozenset("north south east west greater mid upper lower county landkreis kreis département departement provincia comarca comunidad canton arrondissement isla isle".split())
-_REGION = re.compile(rf"\s(?:de\s(?:la\s|los\s|las\s)?|del\s|du\s|d['’]|des\s|of\s)?{_CAP}(?:[\s-](?:(?:{_PARTICLE})[\s-]){{0,2}}{_CAP}){{0,2}}")
-_DATELINE = re.compile(rf"(?:^|\n|\s\s|\.\s)\s{{0,8}}(?P<city>{_CITY}),\s(?=(?:den|le|a|am|el)\s(?:\d{{1,2}}|\w{{4,10}},?\s(?:den\s)?\d))")
+_HOSPITALS = frozenset(
+    "hospital infirmary clinic clinics surgery practice hospice klinikum krankenhaus klinik kliniken universitätsklinikum universitätsklinik kreiskrankenhaus stadtkrankenhaus praxis hôpital clinique chu chr ch chru centre center centro ambulatorio".split()
+)
+_GERMAN_HOSPITALS = (
+    "klinikum",
+    "krankenhaus",
+    "klinik",
+    "kliniken",
+    "spital",
+    "medizin",
+    "hospital",
+    "stift",
+    "charité",
+)
+_HOSPITAL_IN = re.compile(
+    rf"(?:\s(?:universitaire|universitario|général|general|régional|regional|clínico|comarcal|intercommunal))?(?:\s(?:in|von|de|d['’]|du|del|de la|at|of))?\s(?P<city>{_CITY})"
+)
+_HOSPITAL_OF = re.compile(
+    r"(?P<city>[A-Z][\w'’-]{2,24}(?:[ ](?:upon|on|of|[A-Z][\w'’-]{2,24}))?)[ ](?:General|Royal|Community|District|Memorial|University|City|County|Regional|Central|Teaching|Health)?[ ]?$"
+)
+_REGION_BEFORE = frozenset(
+    "north south east west greater mid upper lower county landkreis kreis département departement provincia comarca comunidad canton arrondissement isla isle".split()
+)
+_REGION = re.compile(
+    rf"\s(?:de\s(?:la\s|los\s|las\s)?|del\s|du\s|d['’]|des\s|of\s)?{_CAP}(?:[\s-](?:(?:{_PARTICLE})[\s-]){{0,2}}{_CAP}){{0,2}}"
+)
+_DATELINE = re.compile(
+    rf"(?:^|\n|\s\s|\.\s)\s{{0,8}}(?P<city>{_CITY}),\s(?=(?:den|le|a|am|el)\s(?:\d{{1,2}}|\w{{4,10}},?\s(?:den\s)?\d))"
+)
 _COUNTIES = frozenset({"county", "parish", "borough", "township"})
 _BEFORE_COUNTY = re.compile(r"(?:[A-Z][\w'’-]{1,20}\s){1,3}$")
 METHODS = frozenset(
@@ -161,19 +207,33 @@ def _found(seen: Text) -> Iterator[Finding]:
             yield from _roads(seen, i)
         if word in _CODE_WORDS:
             yield from _code(seen, i)
-        elif word in _COUNTIES and (named := _BEFORE_COUNTY.search(seen.text, max(0, seen.starts[i] - 64), seen.starts[i])):
+        elif word in _COUNTIES and (
+            named := _BEFORE_COUNTY.search(seen.text, max(0, seen.starts[i] - 64), seen.starts[i])
+        ):
             yield Finding(Kind.PLACE, named.start(), seen.ends[i])
-        if seen.language == "en" and (word.upper() if seen.is_small else seen.words[i]) in _STATE_CODES or word in _STATE_BEGINNINGS:
+        if (
+            seen.language == "en"
+            and (word.upper() if seen.is_small else seen.words[i]) in _STATE_CODES
+            or word in _STATE_BEGINNINGS
+        ):
             yield from _with_state(seen, i)
         if word in _CUES or word in _LABELS:
             yield from _cued(seen, i)
-        if word in _REGION_BEFORE and (region := _REGION.match(seen.text, seen.ends[i])) and _is_region(seen, i, region[0]):
+        if (
+            word in _REGION_BEFORE
+            and (region := _REGION.match(seen.text, seen.ends[i]))
+            and _is_region(seen, i, region[0])
+        ):
             yield Finding(Kind.PLACE, seen.starts[i], region.end())
         if word.endswith("shire") and len(word) > 6 and seen.words[i][0].isupper():  # noqa: PLR2004 - a name before it
             yield Finding(Kind.PLACE, seen.starts[i], seen.ends[i])
         if word in _HOSPITALS or (seen.language == "de" and word.endswith(_GERMAN_HOSPITALS)):
             yield from _of_hospital(seen, i)
-        if seen.language == "de" and word in _GERMAN_PREPOSITIONS and (m := _GERMAN_AT.match(seen.text, seen.starts[i])):
+        if (
+            seen.language == "de"
+            and word in _GERMAN_PREPOSITIONS
+            and (m := _GERMAN_AT.match(seen.text, seen.starts[i]))
+        ):
             yield Finding(Kind.PLACE, m.start(), m.end())
     yield from _codes(seen)
     yield from _listed(seen)
@@ -183,7 +243,26 @@ def _is_region(seen: Text, i: int, name: str) -> bool:
     """Whether a region is meant: not "North American", not the start of a sentence alone."""
     word = seen.folded[i]
     if word in ("north", "south", "east", "west", "greater", "mid", "upper", "lower"):
-        return seen.words[i][0].isupper() and (name.strip().casefold().endswith(("shire", "sex", "folk", "london", "manchester", "side", "yorkshire", "wales", "lothian", "glamorgan", "lanarkshire", "midlands")))
+        return seen.words[i][0].isupper() and (
+            name.strip()
+            .casefold()
+            .endswith(
+                (
+                    "shire",
+                    "sex",
+                    "folk",
+                    "london",
+                    "manchester",
+                    "side",
+                    "yorkshire",
+                    "wales",
+                    "lothian",
+                    "glamorgan",
+                    "lanarkshire",
+                    "midlands",
+                )
+            )
+        )
     if word in ("county", "kreis", "isla", "isle", "canton", "comunidad"):
         return seen.words[i][0].isupper()
     return True
@@ -200,7 +279,11 @@ def _of_hospital(seen: Text, i: int) -> Iterator[Finding]:
     after = _HOSPITAL_IN.match(text, seen.ends[i])
     if after and (" in " in after[0] or " de " in after[0] or seen.language == "de"):
         first = re.split(r"[\s-]", after["city"])[0].casefold()
-        if first not in not_names() and first not in _NO_TOWNS and (seen.language != "de" or " in " in after[0] or seen.words[i][0].isupper()):
+        if (
+            first not in not_names()
+            and first not in _NO_TOWNS
+            and (seen.language != "de" or " in " in after[0] or seen.words[i][0].isupper())
+        ):
             yield Finding(Kind.PLACE, after.start("city"), after.end("city"))
 
 
@@ -268,7 +351,12 @@ def _roads(seen: Text, i: int) -> Iterator[Finding]:
     if word in _SPANISH_WORDS and (is_capital or seen.language == "es") and (m := _SPANISH_ROAD.match(text, start)):
         if _has_capital(m[0], word) and (len(word) > 3 or any(map(str.isdecimal, m[0]))):  # noqa: PLR2004 - C/ alone is no street
             yield Finding(Kind.PLACE, start, m.end())
-    if seen.language == "de" and word.endswith(_GERMAN_ROADS) and (is_capital or len(word) > 8) and (m := _GERMAN_NUMBER.match(text, end)):  # noqa: PLR2004 - longer than its ending
+    if (
+        seen.language == "de"
+        and word.endswith(_GERMAN_ROADS)
+        and (is_capital or len(word) > 8)
+        and (m := _GERMAN_NUMBER.match(text, end))
+    ):  # noqa: PLR2004 - longer than its ending
         yield Finding(Kind.PLACE, seen.starts[_first_of_road(seen, i)], m.end())
 
 
@@ -328,17 +416,31 @@ def _listed(seen: Text) -> Iterator[Finding]:
             nearly = folded[i - 2] if i > 1 else ""
             if after in METHODS or before in _METHOD_BEFORE or nearly in _METHOD_BEFORE or seen.before(i).endswith("-"):
                 break
-            follows = last + 1 < len(folded) and seen.between(last) == " " and seen.words[last + 1][0].isupper() and not seen.is_small
-            institution = after in _HOSPITALS or after in ("general", "royal", "community", "district", "memorial", "university", "road", "street") or after in every
+            follows = (
+                last + 1 < len(folded)
+                and seen.between(last) == " "
+                and seen.words[last + 1][0].isupper()
+                and not seen.is_small
+            )
+            institution = (
+                after in _HOSPITALS
+                or after in ("general", "royal", "community", "district", "memorial", "university", "road", "street")
+                or after in every
+            )
             if follows and seen.language in ("en", "fr", "es") and not institution:
                 break
-            framed = before in _IN[seen.language] or seen.before(i).endswith((", ", "(", ",\n", ": ", "| ")) or seen.between(last)[:1] in ("", ",", ".", ";", ")", "\n", ":", "|") or institution
+            framed = (
+                before in _IN[seen.language]
+                or seen.before(i).endswith((", ", "(", ",\n", ": ", "| "))
+                or seen.between(last)[:1] in ("", ",", ".", ";", ")", "\n", ":", "|")
+                or institution
+            )
             if not framed and seen.language == "en":
                 break
-            if seen.between(last).startswith("-") or (name not in clear.get(word, ()) and before not in _IN[seen.language]):
+            if seen.between(last).startswith("-") or (
+                name not in clear.get(word, ()) and before not in _IN[seen.language]
+            ):
                 break
             yield Finding(Kind.PLACE, seen.starts[i], seen.ends[last])
             taken = last
             break
-
-

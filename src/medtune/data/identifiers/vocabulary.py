@@ -4,7 +4,7 @@ import unicodedata
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["Names", "given_names", "not_names", "place_words", "plain", "surnames"]
+__all__ = ["Names", "clear_names", "given_names", "known_names", "not_names", "place_words", "plain", "surnames"]
 
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 Names = tuple[frozenset[str], frozenset[str]]
@@ -21,6 +21,18 @@ def given_names() -> Names:
 def surnames() -> Names:
     """Return surnames."""
     return _names("surnames.txt")
+
+
+@cache
+def known_names() -> frozenset[str]:
+    """Return all names."""
+    return given_names()[1] | surnames()[1]
+
+
+@cache
+def clear_names() -> frozenset[str]:
+    """Return names that are nothing else."""
+    return given_names()[0] | surnames()[0]
 
 
 @cache
