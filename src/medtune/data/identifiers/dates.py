@@ -30,7 +30,7 @@ _NUMERIC = tuple(
 _SHORT = re.compile(rf"({_DAY})([./])({_MONTH}|{_DAY})(\.?)(?![\d/]|[.,-]\d){_UNIT}")
 """Day and month without a year, which a fraction or value looks like."""
 _BEFORE_SHORT = frozenset(
-    "on since and et y und until im en in till dated date by am vom bis seit zum ab den dem der le du au depuis el al del día desde hasta mon tue wed thu fri sat sun "
+    "seen visit dated admitted discharged done scheduled appt appointment performed last next labs visto vu vue revu on since and et y und until im en in till dated date by am vom bis seit zum ab den dem der le du au depuis el al del día desde hasta mon tue wed thu fri sat sun "
     "monday tuesday wednesday thursday friday saturday sunday montag dienstag mittwoch donnerstag freitag samstag sonntag lundi mardi mercredi jeudi "
     "vendredi samedi dimanche lunes martes miércoles jueves viernes sábado domingo mo di mi do fr sa so".split()
 )
@@ -54,7 +54,7 @@ _BIRTH_YEAR = re.compile(
 _LAST_YOUNG = "1937"
 """A year of birth up to which may tell of an age over 89."""
 _MONTH_CUES = frozenset(
-    "since last this early late mid next seit ende anfang mitte letzten diesen nächsten vergangenen depuis début fin courant desde principios finales mediados pasado próximo".split()
+    "in im en since last this early late mid next seit ende anfang mitte letzten diesen nächsten vergangenen depuis début fin courant desde principios finales mediados pasado próximo".split()
 )
 """Words before a month alone that tell it is one of a person's."""
 _TIME = re.compile(
@@ -63,7 +63,7 @@ _TIME = re.compile(
 )
 _DAYS_ONLY: Mapping[str, tuple[str, re.Pattern[str]]] = {
     "the": (
-        "on",
+        "on by of until from since",
         re.compile(
             r"\s\d{1,2}(?:st|nd|rd|th)(?=\s*(?:[.,;:)\n]|$|[-–]|(?:and|at|for|he|she|they|the|with|by|after|before|in|we|to|as|from|when|but|if)\b|[A-Z]))"
         ),
@@ -134,6 +134,7 @@ _THEN_DAY = re.compile(
     re.IGNORECASE,
 )
 
+_FOUR = re.compile(r"\d{4}")
 _OLD = re.compile(r"(?:9\d|1[01]\d)(?!\d)")
 _OLD_AFTER = re.compile(
     r"[\s-]{0,2}(?:years?|yrs?|yr|y)[\s-]{0,2}(?:old|of age|o\b)|\s?(?:y\.?/?o\.?|yo|yom|yof)\b|[\s-]{0,2}(?:jährig|jaehrig)\w*|-?j\.|"
@@ -180,7 +181,7 @@ def find_dates(seen: Text) -> Iterator[Finding]:
                 yield Finding(Kind.DATE, born.start(1), born.end())
         elif word in _DAYS_ONLY:
             before, pattern = _DAYS_ONLY[word]
-            if (not before or (i and seen.folded[i - 1] == before)) and (day := pattern.match(text, seen.ends[i])):
+            if (not before or (i and seen.folded[i - 1] in before.split())) and (day := pattern.match(text, seen.ends[i])):
                 yield Finding(Kind.DATE, seen.starts[i], day.end())
         elif word in _AGE_WORDS:
             if age := _AGED.match(text, seen.ends[i]):
@@ -249,7 +250,11 @@ def _in_words(seen: Text, i: int) -> Iterator[Finding]:
     elif day and (at_home or (word not in _WEAK and is_capital)):
         short = _SHORT_YEAR.match(text, end)
         yield Finding(Kind.DATE, day.start(), short.end() if short else end)
-    elif "en" in languages and (word not in _WEAK or is_capital) and (then := _THEN_DAY.match(text, end)):
+    elif (
+        "en" in languages
+        and (then := _THEN_DAY.match(text, end))
+        and (word not in _WEAK or is_capital or (seen.is_small and _FOUR.search(then[0])))
+    ):
         yield Finding(Kind.DATE, start, then.end())
     elif at_home and i and seen.folded[i - 1] in _MONTH_CUES and seen.before(i) in (" ", "\n"):
         yield Finding(Kind.DATE, start, end)

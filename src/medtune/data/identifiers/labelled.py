@@ -160,6 +160,9 @@ def _value(text: str, end: int, kind: Kind, is_strong: bool) -> Iterator[Finding
         is_strong or between["mark"] or "#" in between[0] or _MARKED.search(text, max(0, end - 40), end) is not None
     )
     least = 3 if marked else 6
+    if kind is Kind.VEHICLE and marked and (plate := _PLATE.match(text, at)) and _is_plate(plate[0]):
+        yield Finding(kind, plate.start(), plate.end())
+        return
     if value and _RANGE.match(value[0]):
         return
     if value and sum(c.isdecimal() for c in value[0]) >= least and not _MEASURE.match(text, value.end()):
@@ -167,13 +170,10 @@ def _value(text: str, end: int, kind: Kind, is_strong: bool) -> Iterator[Finding
             yield Finding(kind, value.start(), value.end())
     elif kind is Kind.LICENCE_NUMBER and is_strong and (document := _DOCUMENT.match(text, at)):
         yield Finding(kind, document.start(), document.end())
-    elif (
-        kind is Kind.VEHICLE
-        and (plate := _PLATE.match(text, at))
-        and any(c.isdecimal() for c in plate[0])
-        and any(c.isalpha() for c in plate[0])
-    ):
-        yield Finding(kind, plate.start(), plate.end())
+
+
+def _is_plate(found: str) -> bool:
+    return any(map(str.isdecimal, found)) and any(map(str.isalpha, found))
 
 
 def _phone(seen: Text, i: int, kind: Kind) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Finds names of people: by title, by label, by kin, by signature, and by lists of names that are common."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.places import METHODS
@@ -11,7 +11,7 @@ from medtune.data.identifiers.vocabulary import clear_names, given_names, known_
 __all__ = ["find_names", "find_words", "name_words"]
 
 _TITLES = frozenset(
-    "dr prof professor mr mrs ms miss mx sir dame reverend nurse sister matron hon capt sgt herr herrn frau fr hr schwester pfleger fräulein "
+    "pat pt dr prof professor mr mrs ms miss mx sir dame reverend nurse sister matron hon capt sgt herr herrn frau fr hr schwester pfleger fräulein "
     "dres doktor m mme mlle mm pr docteur docteure professeur monsieur madame mademoiselle maître me messieurs mmes "
     "sr sra srta dra don doña dña señor señora señorita doctor doctora profesor profesora d dª sres sras enfermera enfermero infirmière infirmier interne".split()
 )
@@ -49,7 +49,7 @@ _CALLED = frozenset(
     "née né geb geborene geborener geborenen formerly genannt verh verw dit alias aka soltera called named namens nommé nommée prénommé prénommée llamado llamada épouse veuve vve nacida".split()
 )
 _KIN = frozenset(
-    "wife husband son daughter mother father brother sister partner spouse aunt uncle niece nephew cousin grandson granddaughter grandmother grandfather carer caregiver neighbor neighbour friend fiancé fiancée girlfriend "
+    "dtr dau sis bro gf bf poa nok lar hcp wife husband son daughter mother father brother sister partner spouse aunt uncle niece nephew cousin grandson granddaughter grandmother grandfather carer caregiver neighbor neighbour friend fiancé fiancée girlfriend "
     "boyfriend stepson stepdaughter interpreter guardian roommate mum mom dad ehefrau ehemann ehegatte tochter sohn mutter vater bruder schwester tante onkel nichte neffe enkel enkelin enkeltochter enkelsohn lebensgefährte "
     "lebensgefährtin betreuer betreuerin nachbar nachbarin freund freundin schwiegertochter schwiegersohn partnerin époux mari femme fils fille mère père frère sœur soeur conjoint conjointe compagne "
     "compagnon oncle nièce neveu voisin voisine ami amie aidant aidante esposa esposo marido mujer hijo hija madre padre hermano hermana pareja tío tía sobrino sobrina nieto nieta cuñado cuñada vecino vecina amigo amiga "
@@ -64,6 +64,9 @@ _GERMAN_ROLES = frozenset(
     "oberarzt oberärztin chefarzt chefärztin assistenzarzt assistenzärztin stationsarzt stationsärztin hausarzt hausärztin facharzt fachärztin kollege kollegin kollegen pfleger pflegerin schwester krankenschwester krankenpfleger "
     "physiotherapeut physiotherapeutin logopäde logopädin ergotherapeut ergotherapeutin psychologe psychologin sozialarbeiter sozialarbeiterin hebamme radiologe radiologin chirurg chirurgin anästhesist anästhesistin internist internistin neurologe neurologin kardiologe kardiologin".split()
 )
+_THANKS = frozenset("thanks thx ta danke dank merci gracias lg vg mfg cheers".split())
+_WITH = frozenset("with con avec mit".split())
+_LIVING = frozenset("lives living lived live lebt wohnt vit vive convive acude viene came attended vient habite spoke spoken habla hablado parlé discussed".split())
 _FUNCTION_WORDS = frozenset(
     "by with saw see under per par por durch con avec mit bei von pt patient patientin patiente paciente".split()
 )
@@ -72,7 +75,7 @@ _ROLES = frozenset(
 )
 """Short names of offices, in capitals."""
 _DEGREE_WORDS = frozenset(
-    "MD DO PhD RN NP PA FRCP FRCS MRCP MBBS MBChB DPT LCSW PharmD RPh FACS FACP APRN CRNA MRCGP BSN MSN LPN OTR DDS FRCR FRCPath MRCS FRCA RNP CNM RD SLP PsyD LPC CNA LVN".split()
+    "RT PT OT MA CNP CRNP DNP FNP RDN LMSW MSW EMT CCC MD DO PhD RN NP PA FRCP FRCS MRCP MBBS MBChB DPT LCSW PharmD RPh FACS FACP APRN CRNA MRCGP BSN MSN LPN OTR DDS FRCR FRCPath MRCS FRCA RNP CNM RD SLP PsyD LPC CNA LVN".split()
 )
 _INITIAL = re.compile(r"[A-ZÀ-Þ]\.?(?![\w])")
 _GAPS = frozenset({" ", "  ", "-", "'", "’", ". ", ".", "\u00a0", "-\n", "\n"})
@@ -109,6 +112,13 @@ _IN_LIST = re.compile(
 _UNDER_DASHES = re.compile(
     rf"(?:^|\n)[-–_]{{2,}}[ ]?\n[ ]{{0,4}}(?:Dr\.?[ ]|Prof\.?[ ])?(?P<name>{_WHOLE})(?=[ ]?(?:\n|,|\||$|\())"
 )
+_JOINING = frozenset("y e und and de d la le en".split())
+"""Words inside of names that none begins with."""
+_MORE = re.compile(rf"(?:-[A-ZÀ-Þ][\w]{{1,24}}|['’][A-ZÀ-Þ]?[\w]{{2,24}}|[ ](?:(?:de|del|von|van|y|da|dos|di|du)[ ]|d['’])(?:(?:la|las|los|der|den)[ ])?{_ONE}|[ ]?-[ ]?{_ONE}){{0,3}}")
+_UNDERSCORES = re.compile(rf"_{{2,}}[ ]?(?P<name>[A-Z]\.?[ ]{_WHOLE}|{_WHOLE})(?=[ ]?_{{2,}})")
+_INITIAL_LINE = re.compile(rf"(?:(?:^|\n)[-*• ]{{0,3}}|:[ ]{{1,4}}|[ ]{{2,}}|\|[ ])(?P<name>[A-Z]\.?[ ](?:[A-Z]\.?[ ])?(?:(?:von|van|de|der|del|di|la|le|d['’])[ ]?){{0,2}}[A-ZÀ-Þ](?:['’][A-ZÀ-Þ])?\w{{2,24}}(?:[-'’ ][A-ZÀ-Þ]\w{{1,24}}){{0,2}})(?=[ ]{{0,2}}(?:\n|,|$|\||[ ]{{2}}))")
+_LABELLED_LINE = re.compile(rf"(?:(?:^|\n)[ ]{{0,4}}|[ ]{{2,}})(?P<label>[A-ZÀ-Þ][\w]{{2,20}})[ ]?:[ ]{{1,4}}(?P<name>{_ONE}[ ](?:[A-Z]\.[ ]|(?:y|de|von|del|la|dos)[ ]){{0,2}}{_ONE}(?:[ ]{_ONE})?)(?=[ ]{{0,2}}(?:\n|,|$|\||[ ]{{2}}|\())")
+_BARE_LABEL = re.compile(rf"(?:^|\n)[-*• ]{{0,3}}(?:Name|Patient|Patientin|Nom|Nombre|Paciente|Surname|Nachname|NAME|PATIENT|NOM|PACIENTE)[ ]{{1,6}}(?P<name>{_WHOLE}(?:,[ ]?{_WHOLE})?)(?=[ ]{{0,2}}(?:\n|$|[ ]{{2}}))")
 _DOING = re.compile(
     r"(?<![\w.])(?P<name>[A-Z]{2})[ ](?=(?:reports?|denies|states|says|lives|complains|presents|presented|attended|feels|wants|refuses|asked|agreed|tolerated|slept|ate|walked|remains|understands|"
     r"berichtet|klagt|gibt an|lebt|wohnt|verneint|stellt sich|fühlt|schlief|möchte|wünscht|rapporte|signale|vit|décrit|se plaint|dit|refuse|accepte|dort|mange|souhaite|"
@@ -117,7 +127,8 @@ _DOING = re.compile(
 _ABBREVIATIONS = frozenset(
     "BP HR RR CT MR US GI GU IV PO IM SC PT OT CV HF MI AF PE DM CK CR NA CL LV RV EF LA RA EM ED ER OR OB UK EU WBC RN NP PA MD CI HT TA FC FR TC RM GB CR EG EP UR".split()
 )
-_MOST_WORDS = 6
+_ENDS = re.compile(r"[ ]{0,3}(?:[,\n(|]|$|[ ]{2}|\d)|\sum\s|\sat\s\d")
+_MOST_WORDS = 9
 _SENTENCE = re.compile(r"[.!?:]\s+$|\n\s*$|^\s*$|[•*\-–]\s$")
 _GERMAN_NOUN = re.compile(
     r"(?:ung|ungen|heit|keit|schaft|tion|tionen|itis|ose|osen|ie|ien|schmerz|schmerzen|therapie|sucht|werte?|befund|druck|kranke|krankheit|infarkt|insuffizienz|medikation|gabe|"
@@ -127,10 +138,43 @@ _GERMAN_NOUN = re.compile(
 
 def find_names(seen: Text) -> Iterator[Finding]:
     """Yield names, then their parts wherever these stand again."""
-    found = list(_named(seen))
+    at_start = {start: i for i, start in enumerate(seen.starts)}
+    found = [_widened(seen, finding, at_start) for finding in _named(seen)]
     spans = sorted({(f.start, f.end) for f in found})
     yield from found
     yield from _again(seen, spans)
+
+
+def _widened(seen: Text, finding: Finding, at_start: Mapping[int, int]) -> Finding:
+    """Return a name with what belongs to it on both sides: initials, particles, parts with a hyphen, words with a capital."""
+    first = at_start.get(finding.start)
+    if first is None:
+        return finding
+    i = first
+    while i and first - i < 4 and _belongs_before(seen, i - 1):  # noqa: PLR2004 - parts of a name
+        i -= 1
+    while i < first and seen.folded[i] in _JOINING:
+        i += 1
+    after = _MORE.match(seen.text, finding.end)
+    return Finding(finding.kind, seen.starts[i], after.end() if after and after[0] else finding.end)
+
+
+def _belongs_before(seen: Text, k: int) -> bool:
+    """Whether word ``k`` is a part of the name that begins behind it."""
+    word, folded, gap = seen.words[k], seen.folded[k], seen.between(k)
+    if gap not in (" ", "-", "'", "’", ". ", "."):
+        return False
+    before = seen.before(k)[-1:]
+    if len(word) == 1:
+        return word.isupper() and gap != "-" and (k == 0 or before in "\n:, |_(") and folded not in ("a", "i", "y", "e", "o")
+    if folded in _PARTICLES:
+        return gap != ". "
+    if gap in (". ", ".") or folded in not_names() or folded in _TITLED or not word[0].isupper():
+        return False
+    if gap == "-" or folded in known_names():
+        return True
+    begins = k == 0 or _SENTENCE.search(seen.text[max(0, seen.starts[k] - 4) : seen.starts[k]])
+    return seen.language != "de" and not begins
 
 
 def _named(seen: Text) -> Iterator[Finding]:
@@ -159,12 +203,14 @@ def _titled(seen: Text) -> Iterator[Finding]:
             continue
         if word in ("m", "d") and not gap.startswith((". ", ".", "ª")):
             continue
+        if word in ("pat", "pt") and not gap.startswith((". ", ".\n")):
+            continue
         j = i + 1
         while j < len(words) and folded[j] in _DEGREES | {"dr", "prof"} and _is_near(seen.between(j - 1)):
             j += 1
         if j >= len(words) or not _is_near(seen.between(j - 1)):
             continue
-        end = _name_end(seen, j, strict=seen.language == "de" and word in ("schwester", "pfleger", "nurse", "sister"))
+        end = _name_end(seen, j, strict=False)
         if end is not None:
             yield Finding(Kind.NAME, seen.starts[j], end)
         elif (
@@ -209,6 +255,8 @@ def _name_end(seen: Text, first: int, *, strict: bool = False, lines: bool = Fal
                 and folded[at] not in given_names()[1]
                 and not lines
                 and gap != "-"
+                and folded[at - 1] not in _PARTICLES
+                and not _ENDS.match(seen.text, seen.ends[at])
             ):
                 break
             initial = len(words[at - 1]) == 1
@@ -303,41 +351,43 @@ def _may_begin(seen: Text, i: int) -> bool:
 
 
 def _cued_name(seen: Text, i: int, gap: str, known: frozenset[str], further: int = 0) -> Iterator[Finding]:
-    word, at = seen.folded[i], _behind_titles(seen, i + 1 + further)
-    end = _name_end(seen, at) if at < len(seen.words) else None
+    """Yield the name behind cue ``i``, of which ``further`` small words stand between."""
+    at = _behind_titles(seen, i + 1 + further)
+    end = _name_end(seen, at, lines=seen.folded[i] in _CLOSINGS) if at < len(seen.words) else None
     if end is None:
         return
     parts = _parts(seen, at, end)
     listed = any(part in known for part in parts)
-    if word in _CLOSINGS:
-        end = _name_end(seen, at, lines=True) or end
-    rest = seen.text[end:].partition("\n")[0].strip(" ,.")
-    alone = not rest or seen.text[end : end + 3].strip(" ,|-/") == "" or seen.text[end : end + 1] in ",|("
-    if word in _CLOSINGS and ("\n" in gap or gap.startswith((",", ":"))) and (listed or (alone and len(parts) <= 5)):  # noqa: PLR2004 - words of a name
+    if _is_person(seen, i, at, gap, parts, listed) or (seen.folded[i] in _CLOSINGS and _closes(seen, gap, end, listed)):
         yield Finding(Kind.NAME, seen.starts[at], end)
-    elif (
-        word in _GREETINGS and gap in (" ", ", ") and (listed or seen.language != "de" or word not in ("liebe", "tag"))
-    ):
-        yield Finding(Kind.NAME, seen.starts[at], end)
-    elif (word in _CALLED and (listed or not seen.is_small) and gap in (" ", ". ", ": ")) or (
-        word in _KIN and gap in (" ", ", ", " (", ": ") and (listed or (seen.language != "de" and not seen.is_small))
-    ):
-        if not _is_eponym(seen, at, at):
-            yield Finding(Kind.NAME, seen.starts[at], end)
-    elif word in _OFFICES and gap in (" ", "\n") and listed and _by_name(seen, at, parts):
-        yield Finding(Kind.NAME, seen.starts[at], end)
-    elif (
-        word in _OFFICES - _FUNCTION_WORDS
-        and gap == " "
-        and len(parts) > 1
-        and len(parts[0]) == 1
-        and seen.words[at][0].isupper()
-    ):
-        yield Finding(Kind.NAME, seen.starts[at], end)
-    elif word in _ROLES and seen.words[i].isupper() and gap in (" ", ": ", ", "):
-        yield Finding(Kind.NAME, seen.starts[at], end)
-    elif word in _GERMAN_ROLES and gap in (" ", "\n", ", ") and not _GERMAN_NOUN.search(parts[0]):
-        yield Finding(Kind.NAME, seen.starts[at], end)
+
+
+def _closes(seen: Text, gap: str, end: int, listed: bool) -> bool:
+    """Whether a name stands alone under a closing line."""
+    alone = not seen.text[end : end + 3].strip(" ,|-/") or seen.text[end : end + 1] in ",|(\n"
+    return ("\n" in gap or gap.startswith((",", ":"))) and (listed or alone)
+
+
+def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], listed: bool) -> bool:  # noqa: PLR0917 - what is known of both
+    """Whether what stands behind a cue is a name: the surer the cue, the less must be known of the words."""
+    word, german = seen.folded[i], seen.language == "de"
+    if word in _THANKS and gap in (", ", ",\n", " - ") and seen.words[at][0].isupper():
+        return True
+    if word in _WITH and i and seen.folded[i - 1] in _LIVING and gap in (" ", "\n") and not german:
+        return True
+    if word in _GREETINGS and gap in (" ", ", ") and (listed or not german or word not in ("liebe", "tag")):
+        return True
+    if word in _CALLED and gap in (" ", ". ", ": ") and (listed or not seen.is_small):
+        return not _is_eponym(seen, at, at)
+    if word in _KIN and gap in (" ", ", ", " (", ": ") and (listed or not (german or seen.is_small)):
+        return not _is_eponym(seen, at, at)
+    if word in _OFFICES and gap in (" ", "\n") and listed and _by_name(seen, at, parts):
+        return True
+    if word in _OFFICES - _FUNCTION_WORDS and gap == " " and len(parts) > 1 and len(parts[0]) == 1:
+        return seen.words[at][0].isupper()
+    if word in _ROLES and seen.words[i].isupper() and gap in (" ", ": ", ", "):
+        return True
+    return word in _GERMAN_ROLES and gap in (" ", "\n", ", ") and not _GERMAN_NOUN.search(parts[0])
 
 
 def _behind_titles(seen: Text, i: int) -> int:
@@ -354,7 +404,7 @@ def _parts(seen: Text, first: int, end: int) -> list[str]:
     return found
 
 
-def _by_name(seen: Text, i: int, parts: list[str]) -> bool:
+def _by_name(seen: Text, i: int, parts: Sequence[str]) -> bool:
     """Whether what stands behind "by" or an office is a name: two words, one of them listed, or one that is nothing else."""
     clear = clear_names()
     return (len(parts) > 1 or parts[0] in clear) and not _is_eponym(seen, i, i + len(parts) - 1)
@@ -403,14 +453,17 @@ def _listed(seen: Text) -> Iterator[Finding]:
 def _in_forms(seen: Text) -> Iterator[Finding]:
     """Yield names that stand in lists, under a line of dashes, or as two letters before what only people do."""
     text = seen.text
-    for pattern in (_IN_LIST, _UNDER_DASHES, _DOING):
+    for pattern in (_IN_LIST, _UNDER_DASHES, _UNDERSCORES, _INITIAL_LINE, _LABELLED_LINE, _BARE_LABEL, _DOING):
         for m in pattern.finditer(text):
             name = m["name"]
+            if pattern is _LABELLED_LINE and (seen.language == "de" or m["label"].casefold() in not_names() - _LABELS):
+                continue
             words = [w.casefold() for w in re.findall(r"[^\W\d_]+", name)]
             if not all(w in not_names() and w not in surnames()[1] for w in words) and not (
                 pattern is _DOING and name in _ABBREVIATIONS
             ):
-                if words[0] not in not_names() or words[0] in surnames()[1]:
+                real = next((w for w in words if w not in _PARTICLES), words[0])
+                if real not in not_names() or real in surnames()[1]:
                     yield Finding(Kind.NAME, m.start("name"), m.end("name"))
     for i, word in enumerate(seen.folded):
         if (
@@ -486,6 +539,10 @@ def _counts(seen: Text, first: int, last: int, parts: list[str]) -> bool:
     clear = [p for p in parts if p in clear_given or p in clear_sur]
     if hyphen:
         return not unlisted and bool(clear) and (bool(listed_given) or len(clear) == len(parts))
+    if seen.words[first].isupper() and len(seen.words[first]) > 2 and not seen.words[last].isupper() and parts[-1] in given:  # noqa: PLR2004 - no initial
+        return True
+    if seen.language == "de" and len(parts) == 2 and parts[1] in clear_sur and not _GERMAN_NOUN.search(parts[0]):  # noqa: PLR2004 - given name and surname
+        return True
     if seen.language == "de":
         return bool(clear) and (not unlisted or (parts[0] in clear_given and not _GERMAN_NOUN.search(parts[-1])))
     if not unlisted:

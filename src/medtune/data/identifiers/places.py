@@ -17,7 +17,7 @@ _ROAD = (
 )
 _ROADS = frozenset(_ROAD.split("|"))
 _BEFORE_ROAD = re.compile(
-    rf"(?:[A-Z][\w'’]{{1,20}}\s(?:[A-Z][\w'’]{{1,20}}\s)?(?:House|Cottage|Farm|Lodge|Court|Rectory|Barn|Mill|Manor),?\s{{1,2}})?(?:(?:flat|unit|apt\.?|apartment|suite|the|no\.?)\s\w{{1,6}},?\s{{1,2}})?(?<![\w.,/-])\d{{1,5}}[A-Za-z]?(?:-\d{{1,5}}[A-Za-z]?)?,?\s{{1,2}}(?:[NSEW]\.?W?E?\.?\s|(?:North|South|East|West)\s)?"
+    rf"(?:[A-Z][\w'’]{{1,20}}\s(?:[A-Z][\w'’]{{1,20}}\s)?(?:House|Cottage|Farm|Lodge|Court|Rectory|Barn|Mill|Manor),?\s{{1,2}})?(?:(?:[Ff]lat|[Uu]nit|[Aa]pt\.?|[Aa]partment|[Ss]uite|the|[Nn]o\.?)\s\w{{1,6}},?\s{{1,2}})?(?<![\w.,/-])\d{{1,5}}[A-Za-z]?(?:-\d{{1,5}}[A-Za-z]?)?,?\s{{1,2}}(?:[NSEWnsew]\.?[WEwe]?\.?\s|(?:North|South|East|West)\s)?"
     r"(?:(?:[A-Z][\w'’.-]{0,24}|\d{1,3}(?:st|nd|rd|th)|of|the|and|de|la|el)\s{1,2}){1,4}$"
 )
 _LOWER_ROAD = re.compile(r"(?<![\w.,/-])\d{1,5}[a-z]?,?\s(?:[a-z][\w'’-]{2,20}\s){1,3}$")
@@ -37,7 +37,7 @@ _GERMAN_ROADS = tuple(
     "straße strasse str weg gasse allee platz ring damm ufer chaussee steig stieg markt hof graben berg wall zeile pfad park garten brücke kamp twiete promenade".split()
 )
 _GERMAN_NUMBER = re.compile(
-    r"\.?,?\s{1,2}(?:Nr\.\s?)?\d{1,4}\s?[a-h]?(?:\s?[-/]\s?\d{1,4}\s?[a-h]?)?(?![\w.,]?\d|\s?(?:mg|ml|%|cm|mm|x\b|Tage|Jahre|h\b|Std|Uhr))"
+    r"\.?,?\s{1,2}(?:Nr\.\s?)?\d{1,4}\s?[a-h]?(?:\s?[-/]\s?\d{1,4}\s?[a-h]?)?(?![\w.,]?\d|\s?(?:mg|ml|%|cm|mm|x\b|Tage|Jahre|h\b|Std|Uhr))(?:,\s\d{1,2}\.\s?(?:OG|Og|og|Stock|Etage|DG|UG)\b|,\s(?:EG|DG)\b)?"
 )
 _GERMAN_PREPOSITIONS = frozenset("an am im in auf zum zur unter hinter vor beim bei".split())
 _GERMAN_AT = re.compile(
@@ -84,7 +84,7 @@ _STATE_NAMES = (
     "Ohio|Oklahoma|Oregon|Pennsylvania|Rhode Island|South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont|Virginia|Washington|West Virginia|Wisconsin|Wyoming"
 )
 _CITY = (
-    r"(?:St\.\s)?[A-ZÀ-Þ][\w'’-]{1,24}(?:[ ](?:de la|de|la|del|of|upon|on|sur|am|an der|[A-ZÀ-Þ][\w'’-]{1,24})){0,3}"
+    r"(?:St\.\s)?[A-ZÀ-Þ][\w'’-]{1,24}(?:[ ](?:de la|de|la|del|of|upon|on|sur|am|an der|ob der|vor der|y|d['’][A-ZÀ-Þ][\w'’-]{1,24}|[A-ZÀ-Þ][\w'’-]{1,24})){0,3}"
 )
 _STATE_CODES = frozenset(_STATES.split("|"))
 _STATE_BEGINNINGS = frozenset(name.split()[0].casefold() for name in _STATE_NAMES.split("|"))
@@ -158,7 +158,7 @@ _HOSPITAL_OF = re.compile(
     r"(?P<city>[A-Z][\w'’-]{2,24}(?:[ ](?:upon|on|of|[A-Z][\w'’-]{2,24}))?)[ ](?:General|Royal|Community|District|Memorial|University|City|County|Regional|Central|Teaching|Health)?[ ]?$"
 )
 _REGION_BEFORE = frozenset(
-    "north south east west greater mid upper lower county landkreis kreis département departement provincia comarca comunidad canton arrondissement isla isle".split()
+    "north south east west greater mid upper lower county landkreis kreis département departement provincia comarca comunidad canton arrondissement pays vallée isla isle".split()
 )
 _REGION = re.compile(
     rf"\s(?:de\s(?:la\s|los\s|las\s)?|del\s|du\s|d['’]|des\s|of\s)?{_CAP}(?:[\s-](?:(?:{_PARTICLE})[\s-]){{0,2}}{_CAP}){{0,2}}"
@@ -263,7 +263,7 @@ def _is_region(seen: Text, i: int, name: str) -> bool:
                 )
             )
         )
-    if word in ("county", "kreis", "isla", "isle", "canton", "comunidad"):
+    if word in ("county", "kreis", "isla", "isle", "comunidad"):
         return seen.words[i][0].isupper()
     return True
 
