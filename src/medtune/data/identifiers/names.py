@@ -49,6 +49,9 @@ _CALLED = frozenset(
     "née né geb geborene geborener geborenen formerly genannt verh verw dit alias aka soltera called named namens nommé nommée prénommé prénommée llamado llamada épouse veuve vve nacida".split()
 )
 _KIN = frozenset(
+    "cousine cousin gendre bru marraine parrain concubin concubine tuteur tutrice copine copain collègue aîné aînée cadet cadette primo prima abuela abuelo bisnieta bisnieto ahijado ahijada hijastro hijastra novio novia exmarido "
+    "compañera compañero tutora mayor menor stepmother stepfather godson godmother granddad gran nan grandma grandpa twin widow widower landlord flatmate housemate pastor attorney teacher supervisor half-sister schwager schwägerin oma opa "
+    "großmutter großvater lebenspartner lebenspartnerin verlobte verlobter pflegetochter stiefsohn stieftochter patenkind zwillingsbruder zwillingsschwester schwiegermutter schwiegervater exmann exfrau "
     "dtr dau sis bro gf bf poa nok lar hcp wife husband son daughter mother father brother sister partner spouse aunt uncle niece nephew cousin grandson granddaughter grandmother grandfather carer caregiver neighbor neighbour friend fiancé fiancée girlfriend "
     "boyfriend stepson stepdaughter interpreter guardian roommate mum mom dad ehefrau ehemann ehegatte tochter sohn mutter vater bruder schwester tante onkel nichte neffe enkel enkelin enkeltochter enkelsohn lebensgefährte "
     "lebensgefährtin betreuer betreuerin nachbar nachbarin freund freundin schwiegertochter schwiegersohn partnerin époux mari femme fils fille mère père frère sœur soeur conjoint conjointe compagne "
@@ -379,7 +382,7 @@ def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], list
         return True
     if word in _CALLED and gap in (" ", ". ", ": ") and (listed or not seen.is_small):
         return not _is_eponym(seen, at, at)
-    if word in _KIN and gap in (" ", ", ", " (", ": ") and (listed or not (german or seen.is_small)):
+    if word in _KIN and gap in (" ", ", ", " (", ": ", "; ", ",\n", "\n") and (listed or not (german or seen.is_small)):
         return not _is_eponym(seen, at, at)
     if word in _OFFICES and gap in (" ", "\n") and listed and _by_name(seen, at, parts):
         return True

@@ -109,7 +109,7 @@ _LINE_START = re.compile(r"(?:^|[\n,;|(:]|\bin|\bà|\ben|\bat|-|–|·)\s{0,3}$"
 _CUES: Mapping[str, frozenset[str]] = {
     last: frozenset(before.split())
     for last, before in {
-        "in": "live lives living lived reside resides residing resided resident born raised moved relocated works worked retired home wohnhaft wohnt wohnend lebt lebend geboren geb ansässig",
+        "in": "daughter son sister brother mother father parents family cousin uncle aunt farm house home work job church facility pharmacy shop store office stayed staying holiday grew spent spends live lives living lived reside resides residing resided resident born raised moved relocated works worked retired home wohnhaft wohnt wohnend lebt lebend geboren geb ansässig",
         "from": "moved originally transferred relocated travelled traveled flew comes hails",
         "at": "lives living residing resides address",
         "to": "moved relocated transferred travelled traveled flew retired",
@@ -118,9 +118,9 @@ _CUES: Mapping[str, frozenset[str]] = {
         "outside": "lives living",
         "aus": "gebürtig stammt kommt gebürtiger",
         "nach": "umgezogen gezogen verlegt",
-        "à": "habite habitant habitait demeurant domicilié domiciliée réside résidant résident vit né née hospitalisé hospitalisée suivi suivie déménagé",
+        "à": "fait fille fils mère père famille frère sœur maison habite habitant habitait demeurant domicilié domiciliée réside résidant résident vit né née hospitalisé hospitalisée suivi suivie déménagé",
         "de": "originaire ville commune canton département quartier natural vecino vecina procedente barrio provincia municipio localidad pueblo comarca ciudad trasladado trasladada",
-        "en": "vive reside residente domicilio domiciliado domiciliada nacido nacida empadronado empadronada habite",
+        "en": "hija hijo madre padre familia hermano hermana casa trabaja vive reside residente domicilio domiciliado domiciliada nacido nacida empadronado empadronada habite",
         "desde": "trasladado trasladada", "a": "trasladado trasladada",
     }.items()
 }  # fmt: skip
@@ -129,6 +129,7 @@ _LABELS = frozenset(
     "wohnort geburtsort ort stadtteil ortsteil landkreis gemeinde bezirk city town county ciudad ville localidad commune birthplace birth naissance nacimiento municipio provincia residence residencia".split()
 )
 """Words that a colon and then a place stand behind."""
+_MOVED = re.compile(r"\b(?:moved|relocated|emigrated|came|born|transferred|raised|lived|retired|drove|returned|travell?ed|flew|commutes)\b[^.\n]{0,32}$")
 _GERMAN_PARTS = frozenset("stadtteil ortsteil landkreis gemeinde bezirk".split())
 _CUED_CITY = re.compile(rf"(?:the )?{_CAP}(?:[\s-](?:(?:{_PARTICLE})\s){{0,2}}{_CAP}){{0,3}}")
 _IN_ADDRESS = re.compile(
@@ -155,7 +156,8 @@ _HOSPITAL_IN = re.compile(
     rf"(?:\s(?:universitaire|universitario|général|general|régional|regional|clínico|comarcal|intercommunal))?(?:\s(?:in|von|de|d['’]|du|del|de la|at|of))?\s(?P<city>{_CITY})"
 )
 _HOSPITAL_OF = re.compile(
-    r"(?P<city>[A-Z][\w'’-]{2,24}(?:[ ](?:upon|on|of|[A-Z][\w'’-]{2,24}))?)[ ](?:General|Royal|Community|District|Memorial|University|City|County|Regional|Central|Teaching|Health)?[ ]?$"
+    r"(?P<city>[A-Z][\w'’-]{2,24}(?:[ ](?:upon|on|of)[ ][A-Z][\w'’-]{2,24}|[ ][A-Z][\w'’-]{2,24})?)[ ]"
+    r"(?:(?:General|Royal|Community|District|Memorial|University|City|County|Regional|Central|Teaching|Health|Medical|Valley|Family|Internal|Medicine|Urgent|Care|Imaging|Cancer|Heart|Children's|Women's|Surgical|Mercy|Veterans|Physicians|Primary|Street|Road)[ ]){0,3}$"
 )
 _REGION_BEFORE = frozenset(
     "north south east west greater mid upper lower county landkreis kreis département departement provincia comarca comunidad canton arrondissement pays vallée isla isle".split()
@@ -390,7 +392,9 @@ def _cued(seen: Text, i: int) -> Iterator[Finding]:
         return
     gap = seen.between(i)
     is_label = word in _LABELS and gap.strip(" ") in ((":", "") if word in _GERMAN_PARTS else (":",))
-    is_cue = word in _CUES and i > 0 and gap in (" ", "\n") and seen.folded[i - 1] in _CUES[word]
+    is_cue = (word in ("from", "to", "in") and seen.language == "en" and gap == " " and _MOVED.search(text, max(0, seen.starts[i] - 48), seen.starts[i]) is not None) or (
+        word in _CUES and i > 0 and gap in (" ", "\n") and seen.folded[i - 1] in _CUES[word]
+    )
     place = _CUED_CITY.match(text, seen.starts[at]) if is_label or is_cue else None
     if place is None or seen.folded[at] in not_names():
         return
