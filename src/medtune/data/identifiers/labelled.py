@@ -79,7 +79,7 @@ _PAGED = re.compile(r"\s(\d{4,6})(?![\w%]|[.,/:-]\d)(?!\s?(?:mg|ml|patients))")
 _FAX_LABELS = frozenset("fax telefax faxnummer télécopie télécopieur".split())
 _PHONE_GAP = re.compile(
     r"[\s.|]{0,3}(?:(?:number|no\.?|nr\.?|nummer|n°|nº|numéro|número|line|home|work|cell|mobile|portable|móvil|fijo|privat|dienstlich|pager|domicile|de|at|on|us|me|her|him|"
-    r"is|au|al|unter|ist|under|ext|extension|\(?[hwmcHWMC]\)?|/)[\s.:]{0,3}){0,3}[\s:.=(#|-]{0,5}",
+    r"is|au|al|unter|ist|under|ext|extension|\(?[hwmcHWMC]\)?|/)(?![a-z])[\s.:]{0,3}){0,3}[\s:.=(#|-]{0,5}",
     re.IGNORECASE,
 )
 _PHONE = re.compile(r"(?:[A-Z]{1,4} )?\+?\(?\d(?:[\s()./-]{0,2}\d){3,15}(?!\w)(?![.,]\d)")

@@ -127,8 +127,9 @@ _DOING = re.compile(
     r"berichtet|klagt|gibt an|lebt|wohnt|verneint|stellt sich|fühlt|schlief|möchte|wünscht|rapporte|signale|vit|décrit|se plaint|dit|refuse|accepte|dort|mange|souhaite|"
     r"refiere|niega|acude|vive|comenta|dice|quiere|rechaza|duerme|come)\b)"
 )
+_SUBJECT = re.compile(r"(?:^|[.!?]\s|\n[-*•]?\s{0,2})(?P<name>[A-Z]{2})[ ](?=[a-zà-ÿ])")
 _ABBREVIATIONS = frozenset(
-    "BP HR RR CT MR US GI GU IV PO IM SC PT OT CV HF MI AF PE DM CK CR NA CL LV RV EF LA RA EM ED ER OR OB UK EU WBC RN NP PA MD CI HT TA FC FR TC RM GB CR EG EP UR".split()
+    "BP HR RR CT MR US GI GU IV PO IM SC PT OT CV HF MI AF PE DM CK CR NA CL LV RV EF LA RA EM ED ER OR OB UK EU WBC RN NP PA MD CI HT TA FC FR TC RM GB CR EG EP UR AP AC MV RX TX DX HX FX SX SV BZ LT QT SR VS GP AV VA DD VT VF HB".split()
 )
 _ENDS = re.compile(r"[ ]{0,3}(?:[,\n(|]|$|[ ]{2}|\d)|\sum\s|\sat\s\d")
 _MOST_WORDS = 9
@@ -382,7 +383,7 @@ def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], list
         return True
     if word in _CALLED and gap in (" ", ". ", ": ") and (listed or not seen.is_small):
         return not _is_eponym(seen, at, at)
-    if word in _KIN and gap in (" ", ", ", " (", ": ", "; ", ",\n", "\n") and (listed or not (german or seen.is_small)):
+    if word in _KIN and gap in (" ", ", ", " (", ": ", "; ", ",\n", "\n") and (listed or not german):
         return not _is_eponym(seen, at, at)
     if word in _OFFICES and gap in (" ", "\n") and listed and _by_name(seen, at, parts):
         return True
@@ -456,7 +457,7 @@ def _listed(seen: Text) -> Iterator[Finding]:
 def _in_forms(seen: Text) -> Iterator[Finding]:
     """Yield names that stand in lists, under a line of dashes, or as two letters before what only people do."""
     text = seen.text
-    for pattern in (_IN_LIST, _UNDER_DASHES, _UNDERSCORES, _INITIAL_LINE, _LABELLED_LINE, _BARE_LABEL, _DOING):
+    for pattern in (_IN_LIST, _UNDER_DASHES, _SUBJECT, _UNDERSCORES, _INITIAL_LINE, _LABELLED_LINE, _BARE_LABEL, _DOING):
         for m in pattern.finditer(text):
             name = m["name"]
             if pattern is _LABELLED_LINE and (seen.language == "de" or m["label"].casefold() in not_names() - _LABELS):
@@ -540,6 +541,8 @@ def _counts(seen: Text, first: int, last: int, parts: list[str]) -> bool:
     listed_sur = [p for p in parts if p in sur]
     unlisted = [p for p in parts if p not in given and p not in sur]
     clear = [p for p in parts if p in clear_given or p in clear_sur]
+    if any(seen.folded[k] in ("y", "et", "und", "and") for k in range(first, last)) and not listed_given:
+        return False  # authors of a work or a method
     if hyphen:
         return not unlisted and bool(clear) and (bool(listed_given) or len(clear) == len(parts))
     if seen.words[first].isupper() and len(seen.words[first]) > 2 and not seen.words[last].isupper() and parts[-1] in given:  # noqa: PLR2004 - no initial
