@@ -1,15 +1,12 @@
 """Measures what the rules for identifiers find in synthetic notes, and what they flag where there is nothing."""
 
-import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from clinical_notes import LANGUAGES, clean_notes, notes
+from clinical_notes import clean_notes, notes
 from medtune.data.identifiers.finding import find_identifiers
-
 
 __all__ = ["Measured", "measure"]
 
@@ -39,6 +36,7 @@ class Measured:
 
     @property
     def recall(self) -> float:
+        """Share of the identifiers that are found."""
         return self.found.total() / max(1, self.there.total())
 
     @property

@@ -28,7 +28,7 @@ def is_nhs(text: str) -> bool:
     >>> is_nhs("9434765919"), is_nhs("9434765918")
     (True, False)
     """
-    if len(text) != 10 or not text.isdecimal():  # noqa: PLR2004 - its length
+    if len(text) != 10 or not text.isdecimal():
         return False
     check = 11 - sum(int(d) * (10 - at) for at, d in enumerate(text[:9])) % 11
     return check % 11 == int(text[9])
@@ -118,7 +118,7 @@ def is_nuss(text: str) -> bool:
     if not re.fullmatch(r"(?:0[1-9]|[1-5]\d|66)\d{10}", text):
         return False
     province, number = int(text[:2]), int(text[2:10])
-    whole = number + province * 10_000_000 if number < 10_000_000 else int(text[:10])  # noqa: PLR2004 - as it is defined
+    whole = number + province * 10_000_000 if number < 10_000_000 else int(text[:10])
     return whole % 97 == int(text[10:])
 
 

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from medtune.data.identifiers.row_values import FoundInRow
+if TYPE_CHECKING:
+    from medtune.data.identifiers.row_values import FoundInRow
 
 __all__ = ["IdentifierCounts", "counts_in_words"]
 
@@ -23,7 +24,7 @@ class IdentifierCounts:
         self.rows = self.rows_found = 0
         self._by_source: dict[str, Counter[tuple[str, str]]] = {}
 
-    def note(self, source: str, found: Iterable[FoundInRow]) -> None:
+    def note(self, source: str, found: "Iterable[FoundInRow]") -> None:
         """Count one row."""
         self.rows += 1
         counts = Counter((each.column, finding.kind.value) for each in found for finding in each.findings)

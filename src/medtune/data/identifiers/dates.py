@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.vocabulary import words_of
 
 __all__ = ["find_dates"]
 
@@ -29,11 +30,7 @@ _NUMERIC = tuple(
 )
 _SHORT = re.compile(rf"({_DAY})([./])({_MONTH}|{_DAY})(\.?)(?![\d/]|[.,-]\d){_UNIT}")
 """Day and month without a year, which a fraction or value looks like."""
-_BEFORE_SHORT = frozenset(
-    "seen visit dated admitted discharged done scheduled appt appointment performed last next labs visto vu vue revu on since and et y und until im en in till dated date by am vom bis seit zum ab den dem der le du au depuis el al del día desde hasta mon tue wed thu fri sat sun "
-    "monday tuesday wednesday thursday friday saturday sunday montag dienstag mittwoch donnerstag freitag samstag sonntag lundi mardi mercredi jeudi "
-    "vendredi samedi dimanche lunes martes miércoles jueves viernes sábado domingo mo di mi do fr sa so".split()
-)
+_BEFORE_SHORT = words_of("before short")
 _WORD_BEFORE = re.compile(r"([^\W\d_]+)[.,:]?\s{1,3}$")
 _NO_DATE_BEFORE = frozenset({"apgar", "gcs", "gleason", "version", "nyha", "asa"})
 _WEEKDAY = re.compile(
@@ -44,18 +41,14 @@ _WEEKDAY = re.compile(
     re.IGNORECASE,
 )
 """Weekday before a date, which goes with it."""
-_BORN = frozenset(
-    "born dob birth geboren geb jahrgang geburtsjahr né née nacido nacida nacimiento naissance jg birthyear".split()
-)
+_BORN = words_of("born")
 _BIRTH_YEAR = re.compile(
     r"(?:\s(?:in|im|en|on|year|jahr|jahre|el año|year of birth|l['’]année|about|around|circa))?\s?[:.]?\s{0,2}(1[89]\d\d)(?![\w.-]?\d)",
     re.IGNORECASE,
 )
 _LAST_YOUNG = "1937"
 """A year of birth up to which may tell of an age over 89."""
-_MONTH_CUES = frozenset(
-    "in im en since last this early late mid next seit ende anfang mitte letzten diesen nächsten vergangenen depuis début fin courant desde principios finales mediados pasado próximo".split()
-)
+_MONTH_CUES = words_of("month cues")
 """Words before a month alone that tell it is one of a person's."""
 _TIME = re.compile(
     r"[,;]?\s{1,2}(?:at |um |à |a las )?(?:[01]?\d|2[0-3])(?:[:h.]?[0-5]\d|\s?h|\s?uhr|\s?heures?|\s?[ap]m)\b",
@@ -107,17 +100,7 @@ def _by_month() -> Mapping[str, frozenset[str]]:
 _LANGUAGES_OF = _by_month()
 _WEAK = frozenset({"may", "march", "mar", "mars", "ago", "sept", "mai", "jan", "dec", "august"})
 """Months that are another word as well: a day or a year must stand by, and in small letters both, or the right language."""
-_ORDINAL = (
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
-    "sixteenth seventeenth eighteenth nineteenth twentieth twenty-first twenty-second twenty-third twenty-fourth twenty-fifth "
-    "twenty-sixth twenty-seventh twenty-eighth twenty-ninth thirtieth thirty-first "
-    "ersten zweiten dritten vierten fünften sechsten siebten achten neunten zehnten elften zwölften dreizehnten vierzehnten "
-    "fünfzehnten sechzehnten siebzehnten achtzehnten neunzehnten zwanzigsten dreißigsten "
-    "premier deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize dix-sept dix-huit dix-neuf vingt "
-    "vingt-deux vingt-trois vingt-quatre vingt-cinq vingt-six vingt-sept vingt-huit vingt-neuf trente "
-    "uno primero dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis diecisiete dieciocho "
-    "diecinueve veinte veintiuno veintidós veintitrés veinticuatro veinticinco veintiséis veintisiete veintiocho veintinueve treinta"
-).split()
+_ORDINAL = words_of("ordinals")
 _DAY_BEFORE = re.compile(
     rf"(?<![\d.,/])(?:{_DAY}\.?\s?(?:-|–|/|&|to|bis|und|and|al|au|et|y|u\.|,)\s?(?:el |le |the )?)?"
     rf"(?:{_DAY}(?:st|nd|rd|th|er|ro|\.|º|°|ª)?|(?:{'|'.join(sorted(_ORDINAL, key=len, reverse=True))}))"
@@ -135,6 +118,7 @@ _THEN_DAY = re.compile(
 )
 
 _FOUR = re.compile(r"\d{4}")
+_DATE_WORDS = _BORN | _DAYS_ONLY.keys()
 _OLD = re.compile(r"(?:9\d|1[01]\d)(?!\d)")
 _OLD_AFTER = re.compile(
     r"[\s-]{0,2}(?:years?|yrs?|yr|y)[\s-]{0,2}(?:old|of age|o\b)|\s?(?:y\.?/?o\.?|yo|yom|yof)\b|[\s-]{0,2}(?:jährig|jaehrig)\w*|-?j\.|"
@@ -148,11 +132,9 @@ _GROUP_BEFORE = re.compile(
     re.IGNORECASE,
 )
 """Before an age, that it is one of a group."""
-_AGE_WORDS = frozenset("aged age alter âgé âgée âge edad turned turning ages turns".split())
+_AGE_WORDS = words_of("age words")
 _AGED = re.compile(r"(?:\s(?:is|von|de|of|now))?\s?[:=|]?\s{0,2}(?:9\d|1[01]\d)(?![\d.,/%-]\d|%)", re.IGNORECASE)
-_OLD_WORDS = frozenset(
-    "nonagenarian nonagénaire nonagenario nonagenaria centenarian centenaire centenario centenaria hundertjährige hundertjähriger hundertjährigen".split()
-)
+_OLD_WORDS = words_of("old words")
 _SPELT_AGES: Mapping[str, re.Pattern[str]] = {
     "ninety": re.compile(
         r"(?:[- ](?:one|two|three|four|five|six|seven|eight|nine))?(?!\s(?:percent|per cent|minutes|days|degrees|mg|milli\w+))"
@@ -176,30 +158,36 @@ def find_dates(seen: Text) -> Iterator[Finding]:
     for i, word in enumerate(seen.folded):
         if word in _LANGUAGES_OF:
             yield from _with_weekday(text, _in_words(seen, i))
-        elif word in _BORN:
-            if (born := _BIRTH_YEAR.match(text, seen.ends[i])) and born[1] <= _LAST_YOUNG:
-                yield Finding(Kind.DATE, born.start(1), born.end())
-        elif word in _DAYS_ONLY:
-            before, pattern = _DAYS_ONLY[word]
-            if (not before or (i and seen.folded[i - 1] in before.split())) and (day := pattern.match(text, seen.ends[i])):
-                yield Finding(Kind.DATE, seen.starts[i], day.end())
-        elif word in _AGE_WORDS:
-            if age := _AGED.match(text, seen.ends[i]):
+        elif word in _DATE_WORDS:
+            yield from _day_or_year(seen, i)
+        elif word in _SPELT_AGES or word in _AGE_WORDS:
+            if age := _SPELT_AGES.get(word, _AGED).match(text, seen.ends[i]):
                 yield Finding(Kind.AGE_OVER_89, seen.starts[i], age.end())
-        elif word in _SPELT_AGES:
-            if age := _SPELT_AGES[word].match(text, seen.ends[i]):
-                yield Finding(Kind.AGE_OVER_89, seen.starts[i], age.end())
-        elif "neunzig" in word or word in _OLD_WORDS:
+        elif word in _OLD_WORDS or "neunzig" in word:
             yield Finding(Kind.AGE_OVER_89, seen.starts[i], seen.ends[i])
+    yield from _ages(text)
+
+
+def _day_or_year(seen: Text, i: int) -> Iterator[Finding]:
+    """Yield the day of a month behind "on the" and the like, and the year of birth of who may be over 89."""
+    text, word = seen.text, seen.folded[i]
+    if word in _BORN and (born := _BIRTH_YEAR.match(text, seen.ends[i])) and born[1] <= _LAST_YOUNG:
+        yield Finding(Kind.DATE, born.start(1), born.end())
+    if word in _DAYS_ONLY:
+        before, pattern = _DAYS_ONLY[word]
+        fits = not before or (i and seen.folded[i - 1] in before.split())
+        if fits and (day := pattern.match(text, seen.ends[i])):
+            yield Finding(Kind.DATE, seen.starts[i], day.end())
+
+
+def _ages(text: str) -> Iterator[Finding]:
     for age in _OLD.finditer(text):
         is_one = _is_free(text, age.start()) and not _GROUP_BEFORE.search(text, max(0, age.start() - 16), age.start())
         if is_one and (after := _OLD_AFTER.match(text, age.end())):
             yield Finding(Kind.AGE_OVER_89, age.start(), after.end())
-    yield from (
-        Finding(Kind.AGE_OVER_89, m.start(), m.end())
-        for m in _IN_COMMAS.finditer(text)
-        if m.start() and text[m.start() - 1].isalpha()
-    )
+    for m in _IN_COMMAS.finditer(text):
+        if m.start() and text[m.start() - 1].isalpha():
+            yield Finding(Kind.AGE_OVER_89, m.start(), m.end())
 
 
 def _with_weekday(text: str, found: Iterator[Finding]) -> Iterator[Finding]:
@@ -228,7 +216,7 @@ def _in_numbers(text: str, start: int) -> Iterator[Finding]:
             return
     if m := _SHORT.match(text, start):
         cued = before is not None and before[1].casefold() in _BEFORE_SHORT
-        dotted = m[2] == "." and m[4] == "." and len(m[1] + m[3]) == 4 and text[m.end() : m.end() + 1] in " -–)"  # noqa: PLR2004 - 03.04.
+        dotted = m[2] == "." and m[4] == "." and len(m[1] + m[3]) == 4 and text[m.end() : m.end() + 1] in " -–)"
         ends = not text[m.end() : m.end() + 2].strip() or text[m.end() + 1 : m.end() + 2].isupper()
         timed = m[2] == "/" and _TIME.match(text, m.end()) is not None
         if timed or (cued and (m[2] == "/" or m[4])) or (dotted and not ends):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.numbers import HELP_LINES, is_code
 from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.vocabulary import words_of
 
 __all__ = ["find_labelled"]
 
@@ -66,17 +67,12 @@ _MEASURE = re.compile(
     r"\s?(?:mg|ml|g|kg|mmol|µg|mcg|%|mm|cm|bpm|mmhg|years?|days?|weeks?|months?|jahre|tage|ans|años|h|min|std|°|french|fr\b|x\b)(?!\w)",
     re.IGNORECASE,
 )
-_PHONE_LABELS = frozenset(
-    "tel telephone phone mobile cell cellphone handy mobil telefon telefonnummer mobilnummer handynummer rufnummer tél téléphone teléfono telefono "
-    "tlf tfno móvil movil pager bleep beeper extension ext durchwahl dw portable poste rückruf landline switchboard busca funk piepser pieper dect buzón localizador bip page beep via call ring text tph contact".split()
-)
-_ON = frozenset("on at unter al au sur über auf".split())
+_PHONE_LABELS = words_of("phone labels")
+_ON = words_of("on")
 """Words between a telephone, the name of whose it is, and its number."""
-_CALLING = frozenset(
-    "bleep bleeped pager page paged ext extension call called ring rang dect reach reached contact switchboard funk erreichbar joindre bip busca localizador telephone phone piepser".split()
-)
+_CALLING = words_of("calling")
 _PAGED = re.compile(r"\s(\d{4,6})(?![\w%]|[.,/:-]\d)(?!\s?(?:mg|ml|patients))")
-_FAX_LABELS = frozenset("fax telefax faxnummer télécopie télécopieur".split())
+_FAX_LABELS = words_of("fax labels")
 _PHONE_GAP = re.compile(
     r"[\s.|]{0,3}(?:(?:number|no\.?|nr\.?|nummer|n°|nº|numéro|número|line|home|work|cell|mobile|portable|móvil|fijo|privat|dienstlich|pager|domicile|de|at|on|us|me|her|him|"
     r"is|au|al|unter|ist|under|ext|extension|\(?[hwmcHWMC]\)?|/)(?![a-z])[\s.:]{0,3}){0,3}[\s:.=(#|-]{0,5}",
@@ -84,7 +80,7 @@ _PHONE_GAP = re.compile(
 )
 _PHONE = re.compile(r"(?:[A-Z]{1,4} )?\+?\(?\d(?:[\s()./-]{0,2}\d){3,15}(?!\w)(?![.,]\d)")
 _SHORT_PHONE = re.compile(r"(?:[A-Z]{1,4} )?(?:\d-)?\d{3,5}(?![\w.,/%-]\d?\w)")
-_MARKS = frozenset("no nr num number nummer numéro número nº n núm id sn".split())
+_MARKS = words_of("marks")
 _AFTER_MARK = re.compile(r"(?:\.|°|\.º|\.°|/n)?\s?[:#|]?\s{0,2}", re.IGNORECASE)
 _BY_ENDING = ("nummer", "nr", "kennung", "zeichen", "code")
 _COMPOUNDS: tuple[tuple[str, Kind | None], ...] = (
@@ -138,7 +134,7 @@ def _marked(seen: Text, i: int) -> Iterator[Finding]:
         and not _RANGE.match(value[0])
         and sum(map(str.isdecimal, value[0])) >= 5
         and not is_code(seen.text, value.start())
-    ):  # noqa: PLR2004 - no count
+    ):
         yield Finding(Kind.OTHER_NUMBER, value.start(), value.end())
 
 
@@ -185,5 +181,5 @@ def _phone(seen: Text, i: int, kind: Kind) -> Iterator[Finding]:
     digits = sum(c.isdecimal() for c in found[0])
     if "".join(filter(str.isdecimal, found[0])) in HELP_LINES:
         return
-    if digits >= 3 and not _MEASURE.match(seen.text, found.end()):  # noqa: PLR2004 - of an extension
+    if digits >= 3 and not _MEASURE.match(seen.text, found.end()):
         yield Finding(kind, found.start(), found.end())

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.vocabulary import words_of
 
 __all__ = ["find_links"]
 
@@ -16,15 +17,13 @@ _SPELT = re.compile(
 )
 _URL = re.compile(r"(?:(?:https?|ftps?|sftp|file)://|www\.)[^\s<>\"']{3,500}", re.IGNORECASE)
 _PATH = re.compile(r"(?:[:/?#][^\s<>\"']{0,300})?")
-_DOMAINS = frozenset(
-    "com org net edu gov info io eu de at ch fr es uk us health clinic care app cat me co biz int mil nhs be it nl".split()
-)
+_DOMAINS = words_of("domains")
 _HOST = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,62})(?:\.[a-zA-Z0-9-]{1,63}){0,4}$")
 _IPV4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}(?:\.\d{1,3}){3}(?![\w]|\.\d)(?::\d{2,5}\b)?(?:/\d{1,2}\b)?")
 _IPV6 = re.compile(
     r"[0-9a-fA-F](?<![\w:].)[0-9a-fA-F]{0,3}(?::[0-9a-fA-F]{1,4}){7}(?![\w:])|[0-9a-fA-F](?<![\w:].)[0-9a-fA-F]{0,3}(?::[0-9a-fA-F]{1,4}){0,6}::(?:[0-9a-fA-F]{1,4}(?::[0-9a-fA-F]{1,4}){0,6})?(?!\w)"
 )
-_PICTURES = frozenset("jpg jpeg png gif bmp tif tiff heic heif webp dcm raw svg mp4 mov avi".split())
+_PICTURES = words_of("pictures")
 _FILE = re.compile(r"[^\s<>\"'|]{1,200}\.$")
 _EMBEDDED = re.compile(r"data:image/[\w.+-]{1,20}(?:;[\w=-]{1,20}){0,3},[A-Za-z0-9+/=%_-]{8,}")
 _BASE64 = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk[0-9])[A-Za-z0-9+/]{24,}={0,2}")
@@ -45,10 +44,7 @@ _MENTIONS = {
         re.IGNORECASE,
     ),
 }
-_CUES = frozenset(
-    "print prints scan scans thumb retina retinal iris palm face facial photo photos image images picture pictures portrait headshot headshots selfie selfies "
-    "mugshot voice vocale vocales huella huellas empreinte empreintes reconnaissance reconocimiento escaneo foto fotos retrato visage rostro cara".split()
-)
+_CUES = words_of("links cues")
 _CUE_BEGINNINGS = (
     "biom", "fingerp", "voicep", "photog", "fotogr", "gesichts", "lichtbild", "passfoto", "passbild", "porträt", "portraitf", "patientenf", "irissc", "netzhaut", "stimm", "fingerab", "handab", "thumbp", "palmp",
 )  # fmt: skip
@@ -66,7 +62,7 @@ def find_links(seen: Text) -> Iterator[Finding]:
     yield from _mails(text)
     yield from _urls(text)
     for m in _IPV4.finditer(text):
-        if all(int(part) < 256 for part in re.findall(r"\d+", m[0])[:4]):  # noqa: PLR2004 - a byte
+        if all(int(part) < 256 for part in re.findall(r"\d+", m[0])[:4]):
             yield Finding(Kind.IP_ADDRESS, m.start(), m.end())
     if ":" in text:
         yield from (Finding(Kind.IP_ADDRESS, m.start(), m.end()) for m in _IPV6.finditer(text))
@@ -126,7 +122,7 @@ def _after_dots(seen: Text) -> Iterator[Finding]:
                 and (after in "/:?#" or len(host[0]) > 3)
                 and not after.isalnum()
                 and any(c.isalpha() for c in host[0])
-            ):  # noqa: PLR2004 - "e.g.me"
+            ):
                 if text[host.start() - 1 : host.start()] == "@":
                     continue
                 path = _PATH.match(text, seen.ends[i])

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from medtune.data.identifiers import checksums
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.vocabulary import words_of
 
 __all__ = ["HELP_LINES", "find_numbers", "is_code"]
 
@@ -67,7 +68,7 @@ _DIGITS_FIRST = re.compile(
 )
 _LABORATORY = re.compile(r"[A-Z](?<!\w.),\d\d\.\d{6,7}\.[A-Z](?!\w)|\d\d(?<![\w.,]\d\d)\.\d{6,7}\.[A-Z](?!\w)")
 _TWO_LETTERS = re.compile(r"[A-Z]{2}\d{4}-[A-Z]{2}|[A-Z]{2,4}-\d{4}-[A-Z]{1,3}|\d{2}[A-Z]\d{4}[A-Z]")
-_GROUPED = re.compile(rf"\d(?<![\w.,+;:]\d)\d{{1,5}}(?:[-/]\d{{1,8}}){{1,4}}+(?![\w%])(?![.,]\d)")
+_GROUPED = re.compile(r"\d(?<![\w.,+;:]\d)\d{1,5}(?:[-/]\d{1,8}){1,4}+(?![\w%])(?![.,]\d)")
 
 _PHONE = (
     re.compile(r"\+\d{1,3}[\s./-]{0,2}(?:\(0?\d{0,4}\)[\s./-]{0,2})?\d(?:[\s./-]{0,2}\d){6,12}(?!\d)"),
@@ -81,19 +82,13 @@ _PHONE = (
 )
 _EXTENSION = re.compile(r",?\s{0,2}(?:ext|extension|x|poste|durchwahl|dw)\.?\s?\d{2,5}\b", re.IGNORECASE)
 
-HELP_LINES = frozenset(
-    "911 988 999 112 111 110 101 116117 116123 116111 116116 0800111 08001110111 08001110222 08001110333 18002738255 18002221222 061 016 024 017 3114 3919 119 115 114 3624 144 145".split()
-)
+HELP_LINES = words_of("help lines")
 """Numbers of emergency services and help lines, which are nobody's own."""
 _HEX = re.compile(
     r"[A-Za-z]{2,6}[:_-](?=[0-9a-fA-F-]{0,24}\d)(?:[0-9a-f]{4}(?:-[0-9a-f]{4}){2,7}|[0-9A-F]{4}(?:-[0-9A-F]{4}){2,7}|[0-9a-fA-F]{10,64})(?!\w)"
 )
 _UUID = re.compile(r"[0-9a-fA-F](?<!\w.)[0-9a-fA-F]{7}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?!\w)")
-_CODES = frozenset(
-    "snomed sct loinc icd cim cie omim pmid pmcid pubmed doi cpt hcpcs rxnorm rxcui atc nct cas umls cui mesh orphanet orpha isbn "
-    "issn chembl drugbank pzn ean gtin ops ebm goä ccam nabm dbsnp rs hgnc ensembl entrez gene clinvar isrctn drks eudract euctr "
-    "orphacode uniprot pdb chebi kegg mondo hpo hp ctcae ndc dsm lot batch charge ch lote lotes lots".split()
-)
+_CODES = words_of("codes")
 """Words before a number that is a code of a terminology, a study or a publication."""
 _PUBLIC = re.compile(
     r"(?:NCT|PMC|ISRCTN|DRKS|EUCTR|EUDRACT|ORPHA|OMIM|HGNC|ENS[GTPR]|CHEMBL|CHEBI|LRG|N[CMPGR]_|X[MP]_|MK|BMS|AZD|PF|GSK|LY|BAY|BI|"
@@ -114,10 +109,10 @@ def find_numbers(seen: Text) -> Iterator[Finding]:
     text = seen.text
     for run in _RUN.finditer(text):
         digits = sum(map(str.isdecimal, run[0]))
-        if digits >= 2:  # noqa: PLR2004 - of a plate
+        if digits >= 2:
             start, end = run.start(), min(run.end() + 24, len(text))
             yield from _plates(text, start, end)
-            if digits >= 4:  # noqa: PLR2004 - of a number with letters
+            if digits >= 4:
                 yield from _in_run(text, start, end, digits)
     for pattern in (_HEX, _UUID):
         yield from (Finding(Kind.OTHER_NUMBER, m.start(), m.end()) for m in pattern.finditer(text))
@@ -146,7 +141,7 @@ def _in_run(text: str, start: int, end: int, digits: int) -> Iterator[Finding]:
             if length := _iban_length(m[0]):
                 yield Finding(Kind.ACCOUNT_NUMBER, m.start(), m.start() + length)
         for m in _VIN.finditer(text, start, end):
-            if sum(map(str.isdecimal, m[0])) >= 4 and not m[0].isdecimal():  # noqa: PLR2004 - of a model and series
+            if sum(map(str.isdecimal, m[0])) >= 4 and not m[0].isdecimal():
                 yield Finding(Kind.VEHICLE, m.start(), m.end())
         yield from _phones(text, start, end)
     yield from _nameless(text, start, end)
@@ -182,14 +177,14 @@ def _nameless(text: str, start: int, end: int) -> Iterator[Finding]:
             yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
     for m in _MIXED.finditer(text, start, end):
         count = sum(map(str.isdecimal, m[0]))
-        enough = count >= 5 or (count == 4 and _TWO_LETTERS.fullmatch(m[0]) is not None)  # noqa: PLR2004 - more than a gene or drug has
+        enough = count >= 5 or (count == 4 and _TWO_LETTERS.fullmatch(m[0]) is not None)
         if enough and not _PUBLIC.fullmatch(m[0]) and not is_code(text, m.start()):
             yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
     for pattern in (_DIGITS_FIRST, _LABORATORY):
         for m in pattern.finditer(text, start, end):
-            if sum(map(str.isdecimal, m[0])) >= 6 and not is_code(text, m.start()):  # noqa: PLR2004 - more than a batch has
+            if sum(map(str.isdecimal, m[0])) >= 6 and not is_code(text, m.start()):
                 yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
     for m in _GROUPED.finditer(text, start, end):
-        enough = sum(map(str.isdecimal, m[0])) >= 8  # noqa: PLR2004 - more than a pair of values has
+        enough = sum(map(str.isdecimal, m[0])) >= 8
         if enough and not is_code(text, m.start()) and not _COUNTED.match(text, m.end()):
             yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())

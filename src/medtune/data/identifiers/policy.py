@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from medtune.data.identifiers.counts import IdentifierCounts
-from medtune.data.identifiers.row_values import find_in_row, masked_row
 from medtune.data.rows import Row
 from medtune.data.shaping import METADATA
 from medtune.errors import DataError
@@ -32,6 +31,11 @@ def apply_policy(rows: Iterator[Row], spec: DataSpec, member: SourceSpec, counts
 
 
 def _applied(rows: Iterator[Row], policy: str, member: SourceSpec, counts: IdentifierCounts) -> Iterator[Row]:
+    from medtune.data.identifiers.row_values import (  # word lists and patterns, for who asks only
+        find_in_row,
+        masked_row,
+    )
+
     skipped = _skipped(member)
     kept = before = 0
     for row in rows:

@@ -106,7 +106,7 @@ def _mapped(value: Any, path: str, change: Callable[..., Any], *, tell: bool = F
 
 def _is_token_list(value: Any) -> bool:
     """Whether a value is a list of words, which are read together."""
-    if not isinstance(value, list) or len(cast("list[Any]", value)) < 2:  # noqa: PLR2004 - one word is a text
+    if not isinstance(value, list) or len(cast("list[Any]", value)) < 2:
         return False
     return all(
         isinstance(each, str) and len(each) <= _MOST_IN_A_TOKEN and " " not in each for each in cast("list[Any]", value)
@@ -126,7 +126,7 @@ def _is_tagged(value: Any) -> bool:
     lines = value.strip().split("\n")
     return (
         len(lines) > 1 and sum(_TAGGED_LINE.fullmatch(line.strip()) is not None for line in lines) * 10 > len(lines) * 9
-    )  # noqa: PLR2004 - most
+    )
 
 
 def _line_words(value: str) -> str:

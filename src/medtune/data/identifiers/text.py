@@ -4,17 +4,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from medtune.data.identifiers.vocabulary import not_names
+from medtune.data.identifiers.vocabulary import not_names, words_of
 
 __all__ = ["Text", "read_text"]
 
 _WORD = re.compile(r"[^\W\d_]+")
-_TELLING = {
-    "de": frozenset("der die das und mit bei nicht ist wurde von zur zum keine patient herr frau am im".split()),
-    "en": frozenset("the of and with was is on for no to a he she patient mr mrs ms at".split()),
-    "fr": frozenset("le la les et avec pour est une du des au pas patient patiente mme dans sur".split()),
-    "es": frozenset("el la los las y con por para es una del al sin paciente don doña en se".split()),
-}
+_TELLING = {language: words_of(f"telling {language}") for language in ("de", "en", "fr", "es")}
 """Language -> words that tell it."""
 _READ = 400
 """Words by which the language is told."""
@@ -83,7 +78,7 @@ def _capital(token: re.Match[str]) -> str:
     word = token[0]
     if any(map(str.isdecimal, word)):
         changed = word.upper()
-    elif word.casefold() in not_names() or len(word) < 3:  # noqa: PLR2004 - articles
+    elif word.casefold() in not_names() or len(word) < 3:
         return word
     else:
         changed = word[0].upper() + word[1:]

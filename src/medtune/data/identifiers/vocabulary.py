@@ -4,7 +4,17 @@ import unicodedata
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["Names", "clear_names", "given_names", "known_names", "not_names", "place_words", "plain", "surnames"]
+__all__ = [
+    "Names",
+    "clear_names",
+    "given_names",
+    "known_names",
+    "not_names",
+    "place_words",
+    "plain",
+    "surnames",
+    "words_of",
+]
 
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 Names = tuple[frozenset[str], frozenset[str]]
@@ -39,6 +49,24 @@ def clear_names() -> frozenset[str]:
 def not_names() -> frozenset[str]:
     """Return words that begin with a capital in forms and letters and are no names."""
     return frozenset(word for line in _lines("not_names.txt") for word in line.split())
+
+
+@cache
+def words_of(topic: str) -> frozenset[str]:
+    """Return the words of a topic that tell of an identifier beside them."""
+    return _topics()[topic]
+
+
+@cache
+def _topics() -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    topic = ""
+    for line in _lines("cues.txt"):
+        if line.startswith("["):
+            topic = line.strip("[]")
+        else:
+            found.setdefault(topic, set()).update(line.split())
+    return {topic: frozenset(words) for topic, words in found.items()}
 
 
 @cache
