@@ -12,6 +12,7 @@ OLD = 90
 _OLD_SHARE = 0.15
 _YOUNGEST, _OLDEST_YOUNG, _OLDEST = 18, 86, 103
 _YEAR_DAYS = 365.25
+_LETTERS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "o", "ł": "l", "\u0131": "i"}
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,7 @@ def written_name(form: str, person: Person, draw: Random) -> str:
 
 def plain_letters(name: str) -> str:
     """Return a name in lower case as an e-mail address writes it: a-z and hyphens only."""
-    spelt = name.lower().translate(
-        str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "o", "ł": "l", "\u0131": "i"})
-    )
+    spelt = name.lower().translate({ord(sign): letters for sign, letters in _LETTERS.items()})
     signs = unicodedata.normalize("NFKD", spelt)
     return "".join(sign for sign in signs if "a" <= sign <= "z" or sign == "-")
 
