@@ -6,7 +6,6 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from medtune.data.formatting import format_rows
-from medtune.data.identifiers.counts import IdentifierCounts
 from medtune.data.identifiers.policy import apply_policy
 from medtune.data.lengths import MOST_NAMED
 from medtune.data.quarantine import Quarantine
@@ -83,11 +82,6 @@ def training_rows(spec: DataSpec, rows: Rows | None = None) -> Iterator[Row]:
     return _member_rows(spec, spec, rows, SourceNotes())
 
 
-def _under_policy(rows: Iterator[Row], spec: DataSpec, member: SourceSpec, quarantine: Quarantine) -> Iterator[Row]:
-    counts = quarantine.account.identifiers if quarantine.account else IdentifierCounts()
-    return apply_policy(rows, spec, member, counts)
-
-
 def validation_pool(
     spec: DataSpec,
     host: PluginHost,
@@ -122,11 +116,10 @@ def validation_pool(
         place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(member, notes)
     )
     leave_to(spec, spec, notes)
-    read = _under_policy(read, spec, member, quarantine)
     name = (spec.name or _label(spec.source)) if spec.mix or spec.name else ""
-    examples = format_rows(read, member, host, quarantine, notes, name)
-    if name:
-        examples = _named(examples, name)
+    kept = apply_policy(read, spec, member, quarantine.account)
+    examples = format_rows(kept, member, host, quarantine, notes, name)
+    examples = _named(examples, name) if name else examples
     yield from SystemTurns(spec.system).put(_Selection(spec).of(examples))
     _check(quarantine)
 
@@ -210,7 +203,7 @@ def _members(
     for number, member in enumerate((spec, *spec.mix)):
         own, notes = rows if number == 0 else None, SourceNotes()
         name = (member.name or (_label(member.source) if own is None else "rows")) if spec.mix or member.name else ""
-        read = _under_policy(_member_rows(spec, member, own, notes), spec, member, quarantine)
+        read = apply_policy(_member_rows(spec, member, own, notes), spec, member, quarantine.account)
         examples = format_rows(read, member, host, quarantine, notes, name)
         if name:
             examples = _named(examples, name, prefix=f"mix{number}/" if number else "")

@@ -141,12 +141,14 @@ class DataSpec(SourceSpec):
         """The sources that ``exclude_sources`` names, "public" spelt out."""
         if PUBLIC not in self.exclude_sources:
             return self.exclude_sources
-        under = [name for member in (self, *self.mix) for name in UNDER_AGREEMENT.get(member.source, ())]
+        sources = (self.source, *(member.source for member in self.mix))
+        under = [name for source in sources for name in UNDER_AGREEMENT.get(source, ())]
         return tuple(dict.fromkeys([*(name for name in self.exclude_sources if name != PUBLIC), *under]))
 
     @model_validator(mode="after")
     def _public_is_known(self) -> Self:
-        unknown = [member.source for member in (self, *self.mix) if member.source not in UNDER_AGREEMENT]
+        sources = (self.source, *(member.source for member in self.mix))
+        unknown = [source for source in sources if source not in UNDER_AGREEMENT]
         if PUBLIC in self.exclude_sources and unknown:
             raise ValueError(
                 f"'{PUBLIC}' leaves out the sources under data-use agreements, and which of '{unknown[0]}' are is not known to "

@@ -99,7 +99,7 @@ _COMPOUNDS: tuple[tuple[str, Kind | None], ...] = (
 
 
 def _by_word(kinds: Mapping[Kind, str]) -> dict[str, Kind]:
-    return {word: kind for kind, words in reversed(kinds.items()) for word in words.split()}
+    return {word: kind for kind, words in reversed([*kinds.items()]) for word in words.split()}
 
 
 _LABELS: Mapping[str, tuple[Kind, bool]] = {word: (kind, False) for word, kind in _by_word(_WEAK).items()} | {

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from medtune.data.identifiers.eponyms import METHOD_BEFORE, METHODS
 from medtune.data.identifiers.kinds import Finding, Kind
-from medtune.data.identifiers.roads import CAPITALS, PARTICLE, find_roads
+from medtune.data.identifiers.regions import HOSPITALS, find_regions
+from medtune.data.identifiers.roads import CAPITALS, CITY, PARTICLE, find_roads
 from medtune.data.identifiers.text import Text
 from medtune.data.identifiers.vocabulary import not_names, place_words, words_of
 
@@ -26,11 +27,10 @@ _STATE_NAMES = (
     "Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri|Montana|Nebraska|Nevada|New Hampshire|New Jersey|New Mexico|New York|North Carolina|North Dakota|"
     "Ohio|Oklahoma|Oregon|Pennsylvania|Rhode Island|South Carolina|South Dakota|Tennessee|Texas|Utah|Vermont|Virginia|Washington|West Virginia|Wisconsin|Wyoming"
 )
-_CITY = r"(?:St\.\s)?[A-ZÀ-Þ][\w'’-]{1,24}(?:[ ](?:de la|de|la|del|of|upon|on|sur|am|an der|ob der|vor der|y|d['’][A-ZÀ-Þ][\w'’-]{1,24}|[A-ZÀ-Þ][\w'’-]{1,24})){0,3}"
 _STATE_CODES = frozenset(_STATES.split("|"))
 _STATE_BEGINNINGS = frozenset(name.split()[0].casefold() for name in _STATE_NAMES.split("|"))
 _STATE = re.compile(rf"(?:{_STATES}|{_STATE_NAMES})\b\.?(?P<zip>,?\s{{1,2}}\d{{5}}(?:-\d{{4}})?\b)?", re.IGNORECASE)
-_BEFORE_STATE = re.compile(rf"{_CITY},\s{{1,2}}$")
+_BEFORE_STATE = re.compile(rf"{CITY},\s{{1,2}}$")
 _DEGREES = words_of("places degrees")
 """States that are a degree or a word as well."""
 _CODE_WORDS = words_of("code words")
@@ -39,9 +39,8 @@ _POST = re.compile(r"\b(?:p\.?\s?o\.?|[rh][rc]\s?\d{1,3},?)\s$", re.IGNORECASE)
 _CODE = re.compile(
     r"(?: ?code)?\.?\s?[:#]?\s{0,2}((?:[DF]-)?(?:\d{4,5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{1,3}(?: \d{2,3}){1,3}|\d{1,4}))(?![\w.,]?\d)"
 )
-_CODE_CITY = re.compile(rf"\d(?<![\w.,/]\d)\d{{3,4}}\s{{1,2}}(?P<city>{_CITY})(?:\s(?:Cedex|CEDEX)(?:\s\d{{1,2}})?)?")
+_CODE_CITY = re.compile(rf"\d(?<![\w.,/]\d)\d{{3,4}}\s{{1,2}}(?P<city>{CITY})(?:\s(?:Cedex|CEDEX)(?:\s\d{{1,2}})?)?")
 _COUNTRY = re.compile(r"\b(?:D|F|E|A|CH|DE|FR|ES)[- ]$")
-_NO_TOWNS = words_of("no towns")
 _LINE_END = re.compile(r"\s{0,3}(?:[,;.)(\n|]|$|-|–)")
 _LINE_START = re.compile(r"(?:^|[\n,;|(:]|\bin|\bà|\ben|\bat|-|–|·)\s{0,3}$")
 _CUES: Mapping[str, frozenset[str]] = {
@@ -69,48 +68,25 @@ _MOVED = re.compile(
     r"\b(?:moved|relocated|emigrated|came|born|transferred|raised|lived|retired|drove|returned|travell?ed|flew|commutes)\b[^.\n]{0,32}$"
 )
 _GERMAN_PARTS = words_of("german parts")
+_WITHIN = frozenset({" ", "-", "'", ". ", "’", "  ", "\n"})
+_OF_INSTITUTIONS = frozenset(["general", "royal", "community", "district", "memorial", "university", "road", "street"])
 _CUED_CITY = re.compile(rf"(?:the )?{CAPITALS}(?:[\s-](?:(?:{PARTICLE})\s){{0,2}}{CAPITALS}){{0,3}}")
 _IN_ADDRESS = re.compile(
     rf"(?:[ ]?[,;|]|\s[-–]|\n|\sin(?=\s[A-ZÄÖÜ])|\sà(?=\s[A-Z])|\sde(?=\s[A-Z]))\s{{0,3}}(?:\d{{1,2}}[.º°ªo]{{1,2}}\s?(?:[A-Z]\b|OG|Stock|piso|étage|izq\.?|dcha\.?)?[,\s]{{1,3}})?"
-    rf"(?:(?P<code>(?:[A-Za-z]{{1,2}}-)?\d{{4,5}}(?:-\d{{4}})?\b|[A-Z]{{1,2}}\d[A-Z\d]?\s?\d[A-Z]{{2}}\b)(?:[\s,-]{{1,4}}(?:in\s)?{_CITY})?|{_CITY}(?:,?\s(?:[A-Z]{{2}}\b|[A-Z]{{1,2}}\d[A-Z\d]?\s?\d[A-Z]{{2}}\b)(?:\s\d{{5}})?)?)"
+    rf"(?:(?P<code>(?:[A-Za-z]{{1,2}}-)?\d{{4,5}}(?:-\d{{4}})?\b|[A-Z]{{1,2}}\d[A-Z\d]?\s?\d[A-Z]{{2}}\b)(?:[\s,-]{{1,4}}(?:in\s)?{CITY})?|{CITY}(?:,?\s(?:[A-Z]{{2}}\b|[A-Z]{{1,2}}\d[A-Z\d]?\s?\d[A-Z]{{2}}\b)(?:\s\d{{5}})?)?)"
 )
 """A postcode, a town or both behind a street."""
-_BEFORE_CODE = re.compile(rf"{_CITY}(?:,?\s{{1,2}}|,\s{{0,2}})$")
-_HOSPITALS = words_of("hospitals")
-_GERMAN_HOSPITALS = (
-    "klinikum",
-    "krankenhaus",
-    "klinik",
-    "kliniken",
-    "spital",
-    "medizin",
-    "hospital",
-    "stift",
-    "charité",
-)
-_HOSPITAL_IN = re.compile(
-    rf"(?:\s(?:universitaire|universitario|général|general|régional|regional|clínico|comarcal|intercommunal))?(?:\s(?:in|von|de|d['’]|du|del|de la|at|of))?\s(?P<city>{_CITY})"
-)
-_HOSPITAL_OF = re.compile(
-    r"(?P<city>[A-Z][\w'’-]{2,24}(?:[ ](?:upon|on|of)[ ][A-Z][\w'’-]{2,24}|[ ][A-Z][\w'’-]{2,24})?)[ ]"
-    r"(?:(?:General|Royal|Community|District|Memorial|University|City|County|Regional|Central|Teaching|Health|Medical|Valley|Family|Internal|Medicine|Urgent|Care|Imaging|Cancer|Heart|Children's|Women's|Surgical|Mercy|Veterans|Physicians|Primary|Street|Road)[ ]){0,3}$"
-)
-_REGION_BEFORE = words_of("region before")
-_REGION = re.compile(
-    rf"\s(?:de\s(?:la\s|los\s|las\s)?|del\s|du\s|d['’]|des\s|of\s)?{CAPITALS}(?:[\s-](?:(?:{PARTICLE})[\s-]){{0,2}}{CAPITALS}){{0,2}}"
-)
+_BEFORE_CODE = re.compile(rf"{CITY}(?:,?\s{{1,2}}|,\s{{0,2}})$")
 _DATELINE = re.compile(
-    rf"(?:^|\n|\s\s|\.\s)\s{{0,8}}(?P<city>{_CITY}),\s(?=(?:den|le|a|am|el)\s(?:\d{{1,2}}|\w{{4,10}},?\s(?:den\s)?\d))"
+    rf"(?:^|\n|\s\s|\.\s)\s{{0,8}}(?P<city>{CITY}),\s(?=(?:den|le|a|am|el)\s(?:\d{{1,2}}|\w{{4,10}},?\s(?:den\s)?\d))"
 )
-_COUNTIES = frozenset({"county", "parish", "borough", "township"})
-_BEFORE_COUNTY = re.compile(r"(?:[A-Z][\w'’-]{1,20}\s){1,3}$")
 _IN = {language: words_of(f"in {language}") for language in ("de", "en", "fr", "es")}
 """Words before a place that is a word as well."""
 
 
 def find_places(seen: Text) -> Iterator[Finding]:
     """Yield streets, postcodes, cities and counties, and what stands behind a street in an address."""
-    for finding in (*find_roads(seen), *_by_words(seen), *_codes(seen), *_listed(seen)):
+    for finding in (*find_roads(seen), *find_regions(seen), *_by_words(seen), *_codes(seen), *_listed(seen)):
         yield finding
         more = _IN_ADDRESS.match(seen.text, finding.end)
         if more and (more["code"] or _LINE_END.match(seen.text, more.end())):
@@ -122,82 +98,15 @@ def _by_words(seen: Text) -> Iterator[Finding]:
     for i, word in enumerate(seen.folded):
         if word in _CODE_WORDS:
             yield from _code(seen, i)
-        elif word in _COUNTIES:
-            yield from _county(seen, i)
-        elif word in _REGION_BEFORE:
-            yield from _region(seen, i)
-        elif word.endswith("shire") and word != "shire" and seen.words[i][0].isupper():
-            yield Finding(Kind.PLACE, seen.starts[i], seen.ends[i])
         if _is_state(seen, i):
             yield from _with_state(seen, i)
         if word in _CUES or word in _LABELS:
             yield from _cued(seen, i)
-        if word in _HOSPITALS or (seen.language == "de" and word.endswith(_GERMAN_HOSPITALS)):
-            yield from _of_hospital(seen, i)
 
 
 def _is_state(seen: Text, i: int) -> bool:
     code = seen.words[i].upper() if seen.is_small else seen.words[i]
     return (seen.language == "en" and code in _STATE_CODES) or seen.folded[i] in _STATE_BEGINNINGS
-
-
-def _county(seen: Text, i: int) -> Iterator[Finding]:
-    if named := _BEFORE_COUNTY.search(seen.text, max(0, seen.starts[i] - 64), seen.starts[i]):
-        yield Finding(Kind.PLACE, named.start(), seen.ends[i])
-
-
-def _region(seen: Text, i: int) -> Iterator[Finding]:
-    region = _REGION.match(seen.text, seen.ends[i])
-    if region and _is_region(seen, i, region[0]):
-        yield Finding(Kind.PLACE, seen.starts[i], region.end())
-
-
-def _is_region(seen: Text, i: int, name: str) -> bool:
-    """Whether a region is meant: not "North American", not the start of a sentence alone."""
-    word = seen.folded[i]
-    if word in ("north", "south", "east", "west", "greater", "mid", "upper", "lower"):
-        return seen.words[i][0].isupper() and (
-            name.strip()
-            .casefold()
-            .endswith(
-                (
-                    "shire",
-                    "sex",
-                    "folk",
-                    "london",
-                    "manchester",
-                    "side",
-                    "yorkshire",
-                    "wales",
-                    "lothian",
-                    "glamorgan",
-                    "lanarkshire",
-                    "midlands",
-                )
-            )
-        )
-    if word in ("county", "kreis", "isla", "isle", "comunidad"):
-        return seen.words[i][0].isupper()
-    return True
-
-
-def _of_hospital(seen: Text, i: int) -> Iterator[Finding]:
-    """Yield the town in a hospital's name."""
-    text = seen.text
-    before = _HOSPITAL_OF.search(text, max(0, seen.starts[i] - 60), seen.starts[i])
-    if before and seen.words[i][0].isupper() and seen.language == "en":
-        name = before["city"].split()[0].casefold()
-        if name not in not_names() and name not in _NO_TOWNS:
-            yield Finding(Kind.PLACE, before.start("city"), before.end("city"))
-    after = _HOSPITAL_IN.match(text, seen.ends[i])
-    if after and (" in " in after[0] or " de " in after[0] or seen.language == "de"):
-        first = re.split(r"[\s-]", after["city"])[0].casefold()
-        if (
-            first not in not_names()
-            and first not in _NO_TOWNS
-            and (seen.language != "de" or " in " in after[0] or seen.words[i][0].isupper())
-        ):
-            yield Finding(Kind.PLACE, after.start("city"), after.end("city"))
 
 
 def _code(seen: Text, i: int) -> Iterator[Finding]:
@@ -271,46 +180,42 @@ def _cued(seen: Text, i: int) -> Iterator[Finding]:
 def _listed(seen: Text) -> Iterator[Finding]:
     """Yield places of the list; those that are a word as well only behind a preposition."""
     clear, every = place_words()
-    folded, taken = seen.folded, -1
-    for i, word in enumerate(folded):
+    taken = -1
+    for i, word in enumerate(seen.folded):
         if i <= taken or word not in every or not seen.words[i][0].isupper():
             continue
-        for name in every[word]:
-            last = i + len(name) - 1
-            if last >= len(folded) or tuple(folded[i : last + 1]) != name:
-                continue
-            if any(seen.between(j) not in (" ", "-", "'", ". ", "’", "  ", "\n") for j in range(i, last)):
-                continue
-            after = folded[last + 1] if last + 1 < len(folded) and len(seen.between(last)) < 3 else ""
-            before = folded[i - 1] if i else ""
-            nearly = folded[i - 2] if i > 1 else ""
-            if after in METHODS or before in METHOD_BEFORE or nearly in METHOD_BEFORE or seen.before(i).endswith("-"):
-                break
-            follows = (
-                last + 1 < len(folded)
-                and seen.between(last) == " "
-                and seen.words[last + 1][0].isupper()
-                and not seen.is_small
-            )
-            institution = (
-                after in _HOSPITALS
-                or after in ("general", "royal", "community", "district", "memorial", "university", "road", "street")
-                or after in every
-            )
-            if follows and seen.language in ("en", "fr", "es") and not institution:
-                break
-            framed = (
-                before in _IN[seen.language]
-                or seen.before(i).endswith((", ", "(", ",\n", ": ", "| "))
-                or seen.between(last)[:1] in ("", ",", ".", ";", ")", "\n", ":", "|")
-                or institution
-            )
-            if not framed and seen.language == "en":
-                break
-            if seen.between(last).startswith("-") or (
-                name not in clear.get(word, ()) and before not in _IN[seen.language]
-            ):
-                break
+        name = next((name for name in every[word] if _stands_at(seen, i, name)), None)
+        if name is None:
+            continue
+        last = i + len(name) - 1
+        if _is_meant(seen, i, last, is_clear=name in clear.get(word, ())):
             yield Finding(Kind.PLACE, seen.starts[i], seen.ends[last])
             taken = last
-            break
+
+
+def _stands_at(seen: Text, i: int, name: tuple[str, ...]) -> bool:
+    last = i + len(name) - 1
+    if tuple(seen.folded[i : last + 1]) != name:
+        return False
+    return all(seen.between(k) in _WITHIN for k in range(i, last))
+
+
+def _is_meant(seen: Text, i: int, last: int, *, is_clear: bool) -> bool:
+    """Whether words that are the name of a place stand for it, and not for a method, a study or an institution."""
+    folded, behind = seen.folded, seen.between(last)
+    after = folded[last + 1] if last + 1 < len(folded) and len(behind) < 3 else ""
+    before, two_before = folded[i - 1] if i else "", folded[i - 2] if i > 1 else ""
+    if after in METHODS or METHOD_BEFORE.intersection((before, two_before)):
+        return False
+    if seen.before(i).endswith("-") or behind.startswith("-"):
+        return False
+    preposition = before in _IN[seen.language]
+    if not is_clear and not preposition:
+        return False
+    institution = after in HOSPITALS or after in _OF_INSTITUTIONS or after in place_words()[1]
+    if institution or seen.language == "de":
+        return True
+    if behind == " " and after and seen.words[last + 1][0].isupper() and not seen.is_small:
+        return False
+    framed = preposition or behind[:1] in ("", *",.;)\n:|") or seen.before(i).endswith((", ", "(", ",\n", ": ", "| "))
+    return framed or seen.language != "en"

@@ -1,7 +1,7 @@
 """What becomes of rows with identifiers on their way to the formatter: counted, masked or left out, as ``data.identifiers`` says."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medtune.data.identifiers.counts import IdentifierCounts
 from medtune.data.rows import Row
@@ -9,23 +9,27 @@ from medtune.data.shaping import METADATA
 from medtune.errors import DataError
 from medtune.specs import DataSpec, SourceSpec
 
+if TYPE_CHECKING:
+    from medtune.data.account import Account
+
 __all__ = ["apply_policy"]
 
 
-def apply_policy(rows: Iterator[Row], spec: DataSpec, member: SourceSpec, counts: IdentifierCounts) -> Iterator[Row]:
+def apply_policy(rows: Iterator[Row], spec: DataSpec, member: SourceSpec, account: "Account | None") -> Iterator[Row]:
     """Yield the rows as the policy leaves them; what names source or document, and metadata, stays as it is.
 
     Args:
         rows: of one source, as read.
         spec: its ``identifiers`` is the policy.
         member: the source.
-        counts: takes down what was found.
+        account: takes down what was found; None where nobody asks.
 
     Raises:
         DataError: every row is left out.
     """
     if spec.identifiers == "off":
         return rows
+    counts = IdentifierCounts() if account is None else account.identifiers
     counts.policy = spec.identifiers
     return _applied(rows, spec.identifiers, member, counts)
 

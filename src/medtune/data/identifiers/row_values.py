@@ -106,11 +106,10 @@ def _mapped(value: Any, path: str, change: Callable[..., Any], *, tell: bool = F
 
 def _is_token_list(value: Any) -> bool:
     """Whether a value is a list of words, which are read together."""
-    if not isinstance(value, list) or len(cast("list[Any]", value)) < 2:
+    if not isinstance(value, list):
         return False
-    return all(
-        isinstance(each, str) and len(each) <= _MOST_IN_A_TOKEN and " " not in each for each in cast("list[Any]", value)
-    )
+    words: list[Any] = value
+    return len(words) > 1 and all(isinstance(w, str) and len(w) <= _MOST_IN_A_TOKEN and " " not in w for w in words)
 
 
 def _text_of(value: Any) -> str:
