@@ -151,6 +151,7 @@ def _value(text: str, end: int, kind: Kind, is_strong: bool) -> Iterator[Finding
     if between is None:
         return
     at = between.end()
+    kind = Kind.VEHICLE if "plate" in between[0].casefold() else kind
     value = _VALUE.match(text, at)
     marked = (
         is_strong or between["mark"] or "#" in between[0] or _MARKED.search(text, max(0, end - 40), end) is not None

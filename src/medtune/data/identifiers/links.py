@@ -51,7 +51,7 @@ _CUE_BEGINNINGS = (
 """Words, and beginnings of words, that every mention has."""
 _AROUND = 48
 _CODE = re.compile(
-    r"[\s:,(#|-]{1,3}(?:[^\W\d_]{1,14}[\s.:,(#|-]{1,3}){0,4}((?=[\w:./-]{0,20}\d)[A-Za-z0-9][\w:./-]{3,64}\w)"
+    r"[\s:,(#|-]{1,3}(?:[^\W\d_]{1,14}[\s.:,(#|]{1,3}){0,4}((?=[\w:./-]{0,20}\d)[A-Za-z0-9][\w:./-]{3,64}\w)"
 )
 """What stands for the print or picture, a few words behind the mention."""
 

@@ -32,6 +32,8 @@ _LIVING = words_of("living")
 _FUNCTION_WORDS = words_of("function words")
 _ROLES = words_of("roles")
 """Short names of offices, in capitals."""
+_MOST_TITLES = 8
+"""Titles in a row: a limit keeps texts of nothing else from taking their square in time."""
 _CAPITAL_TITLES = frozenset({"m", "d", "me", "fr", "hr", "mm", "pr", "hon", "sir"})
 """Titles that are a word in small letters."""
 _DOTTED_TITLES = frozenset({"m", "d", "pat", "pt"})
@@ -60,9 +62,8 @@ def _is_title(seen: Text, i: int) -> bool:
 
 def _titled(seen: Text, i: int) -> Iterator[Finding]:
     words, folded, at = seen.words, seen.folded, i + 1
-    while (
-        at < len(words) and (folded[at] in _DEGREES or folded[at] in ("dr", "prof")) and is_near(seen.between(at - 1))
-    ):
+    most = min(len(words), i + _MOST_TITLES)
+    while at < most and (folded[at] in _DEGREES or folded[at] in ("dr", "prof")) and is_near(seen.between(at - 1)):
         at += 1
     if at >= len(words) or not is_near(seen.between(at - 1)):
         return
@@ -162,9 +163,13 @@ def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], list
 
 
 def _after_titles(seen: Text, i: int) -> int:
-    while i < len(seen.words) and seen.folded[i] in TITLED and len(seen.words[i]) > 1 and is_near(seen.between(i)):
-        i += 1
-    return i
+    """Return the first word behind titles."""
+    at = i
+    while at < min(len(seen.words), i + _MOST_TITLES) and seen.folded[at] in TITLED and len(seen.words[at]) > 1:
+        if not is_near(seen.between(at)):
+            break
+        at += 1
+    return at
 
 
 def _parts(seen: Text, first: int, end: int) -> list[str]:

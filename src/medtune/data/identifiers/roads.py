@@ -31,6 +31,7 @@ _HOUSE_NAME = re.compile(
     r"(?:^|[\n:|]|\bat|\bof)\s{0,4}((?:[A-Z][\w'’]{1,20}\s){0,2}[A-Z][\w'’]{1,20},\s{1,2}(?:\d{1,4}[a-z]?\s)?)$"
 )
 _NAMED_ROAD = re.compile(r"(?:[A-Z][\w'’-]{1,24}\s){1,2}$")
+_SURE_GERMAN_ROADS = ("straße", "strasse", "gasse")
 _GERMAN_ROADS = tuple(sorted(words_of("german roads")))
 _GERMAN_NUMBER = re.compile(
     r"\.?,?\s{1,2}(?:Nr\.\s?)?\d{1,4}\s?[a-h]?(?:\s?[-/]\s?\d{1,4}\s?[a-h]?)?(?![\w.,]?\d|\s?(?:mg|ml|%|cm|mm|x\b|Tage|Jahre|h\b|Std|Uhr))(?:,\s\d{1,2}\.\s?(?:OG|Og|og|Stock|Etage|DG|UG)\b|,\s(?:EG|DG)\b)?"
@@ -98,7 +99,7 @@ def _roads(seen: Text, i: int) -> Iterator[Finding]:
         is_street = len(word) > 3 or any(map(str.isdecimal, spanish[0]))  # C/ alone is none
         yield from [Finding(Kind.PLACE, start, spanish.end())] if is_street else []
     if (
-        seen.language == "de"
+        (seen.language == "de" or word.endswith(_SURE_GERMAN_ROADS))
         and word.endswith(_GERMAN_ROADS)
         and (is_capital or len(word) > 8)
         and (m := _GERMAN_NUMBER.match(text, end))
