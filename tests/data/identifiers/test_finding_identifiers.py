@@ -1,6 +1,7 @@
 """Identifiers are found by rules in four languages, and what only looks like one is left alone."""
 
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_a_name_once_told_is_known_wherever_it_stands_again():
 def test_findings_stand_in_order_and_apart():
     text = " ".join(text for _kind, text, _identifier in FOUND)
     found = find_identifiers(text)
-    assert all(a.end <= b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(a.end <= b.start for a, b in pairwise(found))
     assert all(0 <= f.start < f.end <= len(text) for f in found)
 
 

@@ -73,7 +73,7 @@ def test_each_policy_has_a_prepared_set_of_its_own(tmp_path, host, tokenizer):
 def test_a_policy_that_leaves_nothing_says_so(tmp_path, host, tokenizer):
     rows = [{**row, "input": "Seen by Dr. Quillfeather."} for row in ROWS]
     spec = spec_of(file_of(tmp_path, rows), identifiers="drop")
-    with pytest.raises(DataError, match="data.identifiers=drop leaves no row"):
+    with pytest.raises(DataError, match=r"data\.identifiers=drop leaves no row"):
         prepare(spec, host, tokenizer)
 
 
