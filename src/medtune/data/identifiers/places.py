@@ -40,7 +40,7 @@ _CODE = re.compile(
     r"(?: ?code)?\.?\s?[:#]?\s{0,2}((?:[DF]-)?(?:\d{4,5}(?:-\d{4})?|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}|\d{1,3}(?: \d{2,3}){1,3}|\d{1,4}))(?![\w.,]?\d)"
 )
 _CODE_CITY = re.compile(rf"\d(?<![\w.,/]\d)\d{{3,4}}\s{{1,2}}(?P<city>{CITY})(?:\s(?:Cedex|CEDEX)(?:\s\d{{1,2}})?)?")
-_COUNTRY = re.compile(r"\b(?:D|F|E|A|CH|DE|FR|ES)[- ]$")
+_COUNTRY = re.compile(r"\b(?:D|F|E|A|CH|DE|FR|ES)-$|\b(?:D|F|CH|DE|FR) $|\b[dfa]-$")
 _LINE_END = re.compile(r"\s{0,3}(?:[,;.)(\n|]|$|-|–)")
 _LINE_START = re.compile(r"(?:^|[\n,;|(:]|\bin|\bà|\ben|\bat|-|–|·)\s{0,3}$")
 _CUES: Mapping[str, frozenset[str]] = {
@@ -76,6 +76,7 @@ _IN_ADDRESS = re.compile(
     rf"(?:(?P<code>(?:[A-Za-z]{{1,2}}-)?\d{{4,5}}(?:-\d{{4}})?\b|[A-Z]{{1,2}}\d[A-Z\d]?\s?\d[A-Z]{{2}}\b)(?:[\s,-]{{1,4}}(?:in\s)?{CITY})?|{CITY}(?:,?\s(?:[A-Z]{{2}}\b|[A-Z]{{1,2}}\d[A-Z\d]?\s?\d[A-Z]{{2}}\b)(?:\s\d{{5}})?)?)"
 )
 """A postcode, a town or both behind a street."""
+_BEFORE_TOWN = re.compile(r"[\s,;|–-]*(?:(?:in|à|de)\s)?")
 _BEFORE_CODE = re.compile(rf"{CITY}(?:,?\s{{1,2}}|,\s{{0,2}})$")
 _DATELINE = re.compile(
     rf"(?:^|\n|\s\s|\.\s)\s{{0,8}}(?P<city>{CITY}),\s(?=(?:den|le|a|am|el)\s(?:\d{{1,2}}|\w{{4,10}},?\s(?:den\s)?\d))"
@@ -90,7 +91,7 @@ def find_places(seen: Text) -> Iterator[Finding]:
         yield finding
         more = _IN_ADDRESS.match(seen.text, finding.end)
         if more and (more["code"] or _LINE_END.match(seen.text, more.end())):
-            yield Finding(Kind.PLACE, finding.end, more.end())
+            yield Finding(Kind.PLACE, _BEFORE_TOWN.match(seen.text, finding.end).end(), more.end())  # type: ignore[union-attr]  # it matches nothing too
 
 
 def _by_words(seen: Text) -> Iterator[Finding]:
@@ -146,8 +147,8 @@ def _codes(seen: Text) -> Iterator[Finding]:
         yield Finding(Kind.PLACE, m.start("city"), m.end("city"))
     for m in _CODE_CITY.finditer(text):
         framed = _LINE_START.search(text, max(0, m.start() - 6), m.start()) and _LINE_END.match(text, m.end())
-        if (framed and seen.language != "en") or _is_place(m["city"]):
-            before = _COUNTRY.search(text, max(0, m.start() - 3), m.start())
+        before = _COUNTRY.search(text, max(0, m.start() - 3), m.start())
+        if before or (framed and seen.language != "en") or _is_place(m["city"]):
             yield Finding(Kind.PLACE, before.start() if before else m.start(), m.end())
 
 

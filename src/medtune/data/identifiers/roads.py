@@ -34,12 +34,12 @@ _NAMED_ROAD = re.compile(r"(?:[A-Z][\w'’-]{1,24}\s){1,2}$")
 _SURE_GERMAN_ROADS = ("straße", "strasse", "gasse")
 _GERMAN_ROADS = tuple(sorted(words_of("german roads")))
 _GERMAN_NUMBER = re.compile(
-    r"\.?,?\s{1,2}(?:Nr\.\s?)?\d{1,4}\s?[a-h]?(?:\s?[-/]\s?\d{1,4}\s?[a-h]?)?(?![\w.,]?\d|\s?(?:mg|ml|%|cm|mm|x\b|Tage|Jahre|h\b|Std|Uhr))(?:,\s\d{1,2}\.\s?(?:OG|Og|og|Stock|Etage|DG|UG)\b|,\s(?:EG|DG)\b)?"
+    r"\.?,?\s{1,2}(?:Nr\.\s?)?\d{1,4}(?:\s?[a-h](?!\w))?(?:\s?[-/]\s?\d{1,4}(?:\s?[a-h](?!\w))?)?(?![\w.,]?\d|\s?(?:mg|ml|%|cm|mm|x\b|Tage|Jahre|h\b|Std|Uhr))(?:,\s\d{1,2}\.\s?(?:OG|Og|og|Stock|Etage|DG|UG)\b|,\s(?:EG|DG)\b)?"
 )
 _GERMAN_PREPOSITIONS = words_of("german prepositions")
 _GERMAN_AT = re.compile(
-    r"(?:An? der|Am|An den|Im|In der|In den|Auf der|Auf dem|Zum|Zur|Unter den|Hinter der|Vor dem|Beim|Bei der)\s"
-    r"(?:[a-zäöüß]{3,12}n\s)?(?:[A-ZÄÖÜ][a-zäöüß-]{2,24}\s){1,2}\d{1,3}\s?[a-h]?(?=\s*(?:[,;)\n]|$|in\b|\d{5}\b))"
+    r"(?:[Aa]n? der|[Aa]m|[Aa]n den|Im|In der|In den|Auf der|Auf dem|Zum|Zur|Unter den|Hinter der|Vor dem|Beim|Bei der)\s"
+    r"(?:[a-zäöüß]{3,12}n\s)?(?:[A-ZÄÖÜ][a-zäöüß-]{2,24}\s){1,2}\d{1,3}(?:\s?[a-h](?!\w))?(?=\s*(?:[,;)\n]|$|in\b|\d{5}\b))"
 )
 _HOUSE = re.compile(r"\d{1,4}(?:\s?(?:bis|ter|quater|[A-D]))?\s?,?\s{1,2}$")
 _FRENCH_ROAD = re.compile(
