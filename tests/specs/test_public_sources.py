@@ -1,10 +1,15 @@
 """``exclude_sources = "public"`` stands for the sources under data-use agreements of data sets that medtune knows."""
 
+import json
+
 import pytest
 
 from medtune import DataSpec, RunSpec
+from medtune.data.examples import validation_pool
+from medtune.data.quarantine import Quarantine
 from medtune.errors import SpecError
 from medtune.planning.terms import licences_of
+from medtune.plugins.host import create_host
 
 
 def test_public_leaves_out_the_sources_under_agreement():
@@ -28,3 +33,16 @@ def test_the_terms_say_which_sources_under_agreement_are_in_use():
     assert "rows of MedNLI come under" in terms(exclude_sources="i2b2-2010,i2b2-2012")
     assert "are left out" in terms(exclude_sources="public")
     assert "agreements" not in terms(source="notes.jsonl")
+
+
+def test_public_goes_with_validation_rows_of_another_place(tmp_path):
+    file = tmp_path / "own.jsonl"
+    file.write_text(
+        "".join(
+            json.dumps({"instruction": "Say it.", "input": f"Bed {i}.", "output": "Yes.", "source": source}) + "\n"
+            for i, source in enumerate(["MedNLI", "JNLPBA"])
+        )
+    )
+    spec = DataSpec(exclude_sources="public", validation=str(file))
+    pool = validation_pool(spec, create_host(autoload=False), Quarantine(None, 1.0), 0)
+    assert [example.source for example in pool] == ["JNLPBA"]

@@ -109,9 +109,10 @@ def validation_pool(
             yield from _held_out(spec, host, quarantine, seed, rows, spared)
         return
     place, notes = validation_place(spec), SourceNotes()
+    where = {key: getattr(place, key) for key in ("source", "revision", "subset", "split", "field")}
     member = spec.model_copy_with(
-        source=place.source, revision=place.revision, subset=place.subset, split=place.split, field=place.field
-    )
+        **where, exclude_sources=spec.excluded
+    )  # "public" goes with the training rows' source
     read = read_rows(
         place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(member, notes)
     )
