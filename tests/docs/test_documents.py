@@ -34,7 +34,8 @@ NEEDS_TIME = {
     "medtune chat",
     "medtune serve",
     "medtune export",  # it needs a run
-    "medtune import",  # these two need a file, which a page does not have
+    "medtune import",  # these three need a file, which a page does not have
+    "medtune scan",
     "medtune init",
 }
 
