@@ -29,6 +29,6 @@ def test_a_right_number_passes_and_one_with_a_wrong_digit_hardly_ever(check):
         if digit.isdecimal()
         for step in range(1, 10)
     ]
-    assert sum(map(check, wrong)) <= len(wrong) * 0.03
+    assert sum(map(check, wrong)) <= len(wrong) * 0.05
     assert not check(number[:-1])
     assert not check("")

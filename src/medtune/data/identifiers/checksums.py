@@ -52,7 +52,7 @@ def is_steuer_id(text: str) -> bool:
     >>> is_steuer_id("36574261809"), is_steuer_id("36574261890")
     (True, False)
     """
-    if not re.fullmatch(r"[1-9]\d{10}", text) or max(text[:10].count(d) for d in text[:10]) not in (2, 3):
+    if not re.fullmatch(r"[1-9]\d{10}", text) or not _repeats_one(text[:10]):
         return False
     product = 10
     for digit in text[:10]:
@@ -152,6 +152,12 @@ def is_dea(text: str) -> bool:
         return False
     digits = [int(d) for d in text[2:]]
     return (sum(digits[0:6:2]) + 2 * sum(digits[1:6:2])) % 10 == digits[6]
+
+
+def _repeats_one(digits: str) -> bool:
+    """Whether one digit stands there twice or thrice, and no other one more than once."""
+    more = [count for digit in set(digits) if (count := digits.count(digit)) > 1]
+    return len(more) == 1 and more[0] <= 3
 
 
 def _cross(number: int) -> int:
