@@ -110,9 +110,7 @@ def validation_pool(
         return
     place, notes = validation_place(spec), SourceNotes()
     where = {key: getattr(place, key) for key in ("source", "revision", "subset", "split", "field")}
-    member = spec.model_copy_with(
-        **where, exclude_sources=spec.excluded
-    )  # "public" goes with the training rows' source
+    member = spec.model_copy_with(**where, exclude_sources=spec.excluded)  # "public" is of another place
     read = read_rows(
         place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(member, notes)
     )
