@@ -37,7 +37,8 @@ NEEDS_TIME = {
     "medtune export",  # these need a run
     "medtune sign",
     "medtune verify",
-    "medtune import",  # these two need a file, which a page does not have
+    "medtune import",  # these three need a file, which a page does not have
+    "medtune scan",
     "medtune init",
 }
 

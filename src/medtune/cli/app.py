@@ -26,6 +26,7 @@ from medtune.cli import (
     locked,
     machine,
     plugins,
+    scan,
     serve,
     train,
     verify,
@@ -68,6 +69,7 @@ for module in (
     machine,
     importing,
     init,
+    scan,
     serve,
 ):
     module.add_to(app)

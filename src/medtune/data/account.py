@@ -3,6 +3,7 @@
 from typing import Any
 
 from medtune.data.encodings import encoding_advice
+from medtune.data.identifiers.counts import IdentifierCounts
 from medtune.data.member_account import MemberAccount
 from medtune.data.shaping import Shaper
 from medtune.data.sources.reading import SourceNotes
@@ -22,6 +23,7 @@ class Account:
     def __init__(self, name: str = "", *, refuses: bool = True) -> None:
         self.name, self._refuses = name, refuses
         self.members: list[MemberAccount] = []
+        self.identifiers = IdentifierCounts()
         self._read: list[tuple[SourceSpec, SourceNotes]] = []
 
     def open(self, member: SourceSpec, shaper: Shaper, notes: SourceNotes) -> "MemberAccount":

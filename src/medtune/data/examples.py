@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from medtune.data.formatting import format_rows
+from medtune.data.identifiers.policy import apply_policy
 from medtune.data.lengths import MOST_NAMED
 from medtune.data.quarantine import Quarantine
 from medtune.data.rows import Row, data_fingerprint, read_rows
@@ -108,17 +109,16 @@ def validation_pool(
             yield from _held_out(spec, host, quarantine, seed, rows, spared)
         return
     place, notes = validation_place(spec), SourceNotes()
-    member = spec.model_copy_with(
-        source=place.source, revision=place.revision, subset=place.subset, split=place.split, field=place.field
-    )
+    where = {key: getattr(place, key) for key in ("source", "revision", "subset", "split", "field")}
+    member = spec.model_copy_with(**where, exclude_sources=spec.excluded)  # "public" is of another place
     read = read_rows(
         place.source, revision=place.revision, subset=place.subset, split=place.split, reading=_reading(member, notes)
     )
     leave_to(spec, spec, notes)
     name = (spec.name or _label(spec.source)) if spec.mix or spec.name else ""
-    examples = format_rows(read, member, host, quarantine, notes, name)
-    if name:
-        examples = _named(examples, name)
+    kept = apply_policy(read, spec, member, quarantine.account)
+    examples = format_rows(kept, member, host, quarantine, notes, name)
+    examples = _named(examples, name) if name else examples
     yield from SystemTurns(spec.system).put(_Selection(spec).of(examples))
     _check(quarantine)
 
@@ -202,7 +202,8 @@ def _members(
     for number, member in enumerate((spec, *spec.mix)):
         own, notes = rows if number == 0 else None, SourceNotes()
         name = (member.name or (_label(member.source) if own is None else "rows")) if spec.mix or member.name else ""
-        examples = format_rows(_member_rows(spec, member, own, notes), member, host, quarantine, notes, name)
+        read = apply_policy(_member_rows(spec, member, own, notes), spec, member, quarantine.account)
+        examples = format_rows(read, member, host, quarantine, notes, name)
         if name:
             examples = _named(examples, name, prefix=f"mix{number}/" if number else "")
         yield member, given.put(selection.of(examples))
@@ -246,7 +247,7 @@ class _Selection:
     """The sources that are included, and those that are not excluded; takes down which names some row has."""
 
     def __init__(self, spec: DataSpec) -> None:
-        self._included, self._excluded = frozenset(spec.include_sources), frozenset(spec.exclude_sources)
+        self._included, self._excluded = frozenset(spec.include_sources), frozenset(spec.excluded)
         self._seen: Counter[str] = Counter()
 
     def of(self, examples: Iterator[Example]) -> Iterator[Example]:

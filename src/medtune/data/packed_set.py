@@ -108,7 +108,7 @@ class PackedSetBuilder:
         lengths = self.writer.lengths
         if not self._own:
             raise DataError(
-                "no row is left to train on; look at data.include_sources, data.exclude_sources and max_length"
+                "no row is left to train on; look at data.include_sources, data.exclude_sources, data.identifiers and max_length"
             )
         train = self._spec.train
         packed = (
@@ -172,6 +172,7 @@ class PackedSetBuilder:
             canaries=account_of(self._spec),
             answers_without_loss=earlier if self._spec.data.supervise == "last" else 0,
             validation=dict(scored),
+            identifiers=self._quarantine.account.identifiers.to_json() if self._quarantine.account else {},
         )
 
     def _keep(self, samples: list[tuple[Sample, Sample]]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from medtune.data.base.fault import Fault
 from medtune.data.base.folder import BaseFolder, folder_of
+from medtune.data.identifiers.counts import counts_in_words
 from medtune.data.lengths import require_tolerable
 from medtune.errors import DataError
 from medtune.specs import ModelSpec, RunSpec
@@ -53,6 +54,8 @@ class PreparationReport:
             training sources without any.
         canaries: made-up secrets among the training rows: source, planted (how many), rows, repeats, and row id -> SHA-256 of
             name and secret; empty where there are none.
+        identifiers: what ``data.identifiers`` found and did: policy, rows, rows_found, kinds, and by source and column; empty
+            where nobody looked.
         from_cache: whether the arrays were found prepared.
     """
 
@@ -80,6 +83,7 @@ class PreparationReport:
     lint: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     tasks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     canaries: dict[str, Any] = field(default_factory=dict[str, Any])
+    identifiers: dict[str, Any] = field(default_factory=dict[str, Any])
     from_cache: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -114,6 +118,8 @@ class PreparationReport:
                 "warning: there is no row to score on, so nothing will say what training changes: name some as data.validation, or "
                 "hold more out with data.validation_fraction, which leaves a row to train on of each source"
             )
+        looked = (counts_in_words(self.identifiers), counts_in_words(self.validation.get("identifiers", {})))
+        told += [f"{of}{sentence}" for of, sentence in zip(("", "validation rows: "), looked, strict=True) if sentence]
         return [*told, *self._duplicates_told(), *(lint_sentence(finding) for finding in self.lint)]
 
     def _overlap_told(self) -> Iterator[str]:

@@ -36,7 +36,7 @@ from medtune.version import __version__
 
 __all__ = ["Prepared", "encoder_of", "find_prepared", "prepare", "preview", "trained_examples", "validation_examples"]
 
-_LAYOUT = 9
+_LAYOUT = 10
 """Raised whenever the arrays or the report on disk change their form."""
 
 
@@ -209,7 +209,16 @@ def _validation(spec: RunSpec, host: PluginHost, rows: Rows | None) -> tuple[lis
             "data.exclude_sources"
         )
     facts = {"rows": counted.rows, "held_out": False, "quarantined": quarantine.count}
-    return drawn, spared, {**facts, "reasons": dict(quarantine.reasons), "account": account.to_json()}
+    return (
+        drawn,
+        spared,
+        {**facts, "reasons": dict(quarantine.reasons), "account": account.to_json(), **_looked(account)},
+    )
+
+
+def _looked(account: Account) -> dict[str, Any]:
+    found = account.identifiers.to_json()
+    return {"identifiers": found} if found else {}
 
 
 class _Counted:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medtune.data.identifiers.counts import counts_in_words
 from medtune.export.audit_section import card_section
 from medtune.plugins.plan import Plan
 from medtune.specs import RunSpec
@@ -64,7 +65,9 @@ def write_card(path: Path, spec: RunSpec, plan: Plan, adopted: Mapping[str, Any]
     base = f"base_model: {repository}\n" if repository else ""  # hubs read it as a repository's name
     origin = f"revision {commit or 'as given'}" if repository else "a local folder; base.json identifies it"
     made, training = (_TRAINED, _TRAINING) if adopted is None else (_ADOPTED, _told(adopted))
-    texts = {"made": made.format(spec=spec), "training": training.format(spec=spec)}
+    looked = counts_in_words(plan.data.get("identifiers", {}))
+    training = training.format(spec=spec) + (f"\n| identifiers | {looked} |" if looked and adopted is None else "")
+    texts = {"made": made.format(spec=spec), "training": training}
     adapter = {key: _plain(value) for key, value in plan.description("adapter").items() if isinstance(value, str)}
     kind, library = adapter.get("kind", ""), adapter.get("library", "")
     said = {

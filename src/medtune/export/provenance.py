@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medtune.data.identifiers.counts import counts_in_words
 from medtune.data.preparation_report import lint_sentence
 from medtune.errors.visible import html_text as escape
 from medtune.export.charts import curve, histogram
@@ -160,7 +161,9 @@ def _set_aside(preparation: Mapping[str, Any]) -> str:
     count = preparation.get("quarantined", 0)
     reasons = "; ".join(f"{reason} ({number:,})" for reason, number in preparation.get("reasons", {}).items())
     dropped = preparation.get("dropped_overlap", 0)
+    looked = counts_in_words(preparation.get("identifiers", {}))
     found = f"{count:,} malformed rows were set aside{': ' + escape(reasons) if reasons else ''}."
+    found += f" {escape(looked[:1].upper() + looked[1:])}." if looked else ""
     return found + (
         f" {dropped:,} rows were left out because they also stand in the validation rows." if dropped else ""
     )

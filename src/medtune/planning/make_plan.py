@@ -8,9 +8,6 @@ from medtune.data.base.fault import Fault
 from medtune.data.base.folder import folder_of, read_object
 from medtune.data.base.inspection import inspect_base
 from medtune.data.canaries import planted_sentence
-from medtune.data.hub.repository import Repository
-from medtune.data.hub.terms import stated_terms
-from medtune.data.sources.paths import is_local
 from medtune.data.template_family import told_with_template
 from medtune.errors import BaseDamagedError
 from medtune.errors.locked_mode import is_locked
@@ -21,6 +18,7 @@ from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
 from medtune.planning.outlook import outlook
 from medtune.planning.required import bits_of, require_backends
+from medtune.planning.terms import licences_of
 from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize, Plan
@@ -86,7 +84,7 @@ def _made_by(spec: RunSpec, host: PluginHost, machine: Machine) -> dict[str, Any
 def _stated(spec: RunSpec, shape: Shape | None, machine: Machine, bundles: list[Bundle]) -> dict[str, Any]:
     """Return the fields of a plan that model and machine say."""
     return {
-        "licences": _licences(spec, bundles),
+        "licences": licences_of(spec, bundles),
         "canaries": planted_sentence(spec.data.canaries),
         "scheme": spec.quant.scheme,
         "device": machine.accelerator.name if machine.accelerator else "CPU",
@@ -282,19 +280,3 @@ def _tokens(spec: RunSpec, size: DataSize | None, steps: int | None) -> int | No
     if spec.train.max_steps is None:  # windows at the end of an epoch are not full
         rows = min(rows, size.rows * math.ceil(spec.train.num_train_epochs or 1.0))
     return round(size.tokens / size.rows * rows)
-
-
-def _licences(spec: RunSpec, bundles: list[Bundle]) -> tuple[str, ...]:
-    terms = {name: text for bundle in bundles for name, text in bundle.licences.items()}
-    used = [Repository("dataset", member.source, member.revision) for member in (spec.data, *spec.data.mix)]
-    found: dict[str, None] = {}
-    if spec.model.repository is None:
-        found[f"{spec.model.label}: the terms of this local base are not known to medtune; ask its owner"] = None
-    else:
-        used.insert(0, Repository("model", spec.model.repository, spec.model.commit))
-    for repository in used:
-        if repository.name in terms:
-            found[f"{repository.name}: {terms[repository.name]}"] = None
-        elif not is_local(repository.name) and not (repository.kind == "model" and spec.model.path):
-            found |= dict.fromkeys(filter(None, [stated_terms(repository)]))
-    return tuple(found)

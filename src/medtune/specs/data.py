@@ -1,16 +1,21 @@
 """The rows to learn from and to score on, as a user writes them."""
 
 import codecs
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from medtune.specs.canaries import CanarySpec
 from medtune.specs.values import Fraction, Names, Positive, Spec, drop_foreign_pin
 
-__all__ = ["DataSpec", "SourceSpec"]
+__all__ = ["UNDER_AGREEMENT", "DataSpec", "SourceSpec"]
 
 MEDTUNED = "nlpie/Llama2-MedTuned-Instructions"
+UNDER_AGREEMENT: Mapping[str, tuple[str, ...]] = {MEDTUNED: ("i2b2-2010", "i2b2-2012", "MedNLI")}
+"""Data set -> its sources that come under data-use agreements; of other data sets medtune does not know which do."""
+PUBLIC = "public"
+"""Stands in ``exclude_sources`` for the sources under data-use agreements."""
 MEDTUNED_REVISION = "b4fc72ad5a413b06d81a60dd3ea9a7ebb2708794"
 
 
@@ -103,7 +108,10 @@ class DataSpec(SourceSpec):
     include_sources: Names = ()
     """Only rows of these sources; empty means all."""
     exclude_sources: Names = ()
-    """Never rows of these sources (for example those under a data-use agreement)."""
+    """Never rows of these sources; "public" leaves out those under a data-use agreement, of data sets that medtune knows."""
+    identifiers: Literal["off", "count", "mask", "drop"] = "off"
+    """What becomes of identifiers of people before rows are formatted: nobody looks, they are counted, each is masked by
+    its kind, such as [DATE], or rows that hold one are left out."""
     overlong: Literal["drop", "truncate_input", "error"] = "drop"
     """What happens to a row longer than ``train.max_length``; answers, questions and options are never cut."""
     accept_loss: bool = False
@@ -131,3 +139,23 @@ class DataSpec(SourceSpec):
         if isinstance(values, dict) and values.get("source", MEDTUNED) != MEDTUNED:
             values.setdefault("validation", None)
         return values
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """The sources that ``exclude_sources`` names, "public" spelt out."""
+        if PUBLIC not in self.exclude_sources:
+            return self.exclude_sources
+        sources = (self.source, *(member.source for member in self.mix))
+        under = [name for source in sources for name in UNDER_AGREEMENT.get(source, ())]
+        return tuple(dict.fromkeys([*(name for name in self.exclude_sources if name != PUBLIC), *under]))
+
+    @model_validator(mode="after")
+    def _public_is_known(self) -> Self:
+        sources = (self.source, *(member.source for member in self.mix))
+        unknown = [source for source in sources if source not in UNDER_AGREEMENT]
+        if PUBLIC in self.exclude_sources and unknown:
+            raise ValueError(
+                f"'{PUBLIC}' leaves out the sources under data-use agreements, and which of '{unknown[0]}' are is not known to "
+                "medtune; name them, such as data.exclude_sources=i2b2-2010,MedNLI"
+            )
+        return self

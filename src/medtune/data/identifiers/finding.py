@@ -1,0 +1,50 @@
+"""Finds the identifiers in a text, by rules and word lists alone."""
+
+from collections.abc import Iterable, Iterator
+
+from medtune.data.identifiers.dates import find_dates
+from medtune.data.identifiers.kinds import Finding, Kind
+from medtune.data.identifiers.labelled import find_labelled
+from medtune.data.identifiers.links import find_links
+from medtune.data.identifiers.names import find_names
+from medtune.data.identifiers.numbers import find_numbers
+from medtune.data.identifiers.places import find_places
+from medtune.data.identifiers.text import read_text
+
+__all__ = ["find_identifiers"]
+
+_RULES = (find_links, find_labelled, find_numbers, find_dates, find_places, find_names)
+"""In the order in which the kind of a place is told, where two rules find it."""
+_LAST = frozenset({Kind.OTHER_NUMBER})
+"""Kinds that any other one goes before."""
+
+
+def find_identifiers(text: str) -> list[Finding]:
+    """Return where identifiers stand in a text, in order and apart from each other.
+
+    >>> [(f.kind.value, "Seen on 3 May 2021 by Dr. Harrow"[f.start:f.end]) for f in find_identifiers("Seen on 3 May 2021 by Dr. Harrow")]
+    [('date', '3 May 2021'), ('name', 'Harrow')]
+    """
+    if not text or text.isspace():
+        return []
+    seen = read_text(text)
+    return list(_apart(finding for rule in _RULES for finding in rule(seen)))
+
+
+def _apart(found: Iterable[Finding]) -> Iterator[Finding]:
+    """Join findings that overlap; the joined one has the kind of the first rule that found one of them."""
+    ranked = [(finding, rank + 1000 * (finding.kind in _LAST)) for rank, finding in enumerate(found)]
+    ranked.sort(key=lambda each: (each[0].start, -each[0].end))
+    current: tuple[Finding, int] | None = None
+    for finding, rank in ranked:
+        if current is None:
+            current = finding, rank
+        elif finding.start < current[0].end:
+            kept, best = current
+            kind, best = (finding.kind, rank) if rank < best else (kept.kind, best)
+            current = Finding(kind, kept.start, max(kept.end, finding.end)), best
+        else:
+            yield current[0]
+            current = finding, rank
+    if current is not None:
+        yield current[0]

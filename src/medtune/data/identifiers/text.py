@@ -1,0 +1,85 @@
+"""A text as the rules see it: its words with their places, and its language."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from medtune.data.identifiers.vocabulary import not_names, words_of
+
+__all__ = ["Text", "read_text"]
+
+_WORD = re.compile(r"[^\W\d_]+")
+_TELLING = {language: words_of(f"telling {language}") for language in ("de", "en", "fr", "es")}
+"""Language -> words that tell it."""
+_READ = 400
+"""Words by which the language is told."""
+_FEW, _CAPITALS = 5, 0.03
+"""Words that tell whether a text has capitals, and the share of them that begin with one in a text without."""
+_TOKEN = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text and its words.
+
+    Attributes:
+        text: as it stands.
+        words: runs of letters.
+        folded: the same in small letters.
+        starts: where each begins.
+        ends: where each ends.
+        language: "de", "en", "fr" or "es", as its first words tell.
+        is_small: whether it was typed without capitals; then words that can be names are given one, in ``text`` too.
+    """
+
+    text: str
+    words: list[str]
+    folded: list[str]
+    starts: list[int]
+    ends: list[int]
+    language: str
+    is_small: bool = False
+
+    def between(self, i: int) -> str:
+        """Return what stands between word ``i`` and the next."""
+        return self.text[self.ends[i] : self.starts[i + 1]] if i + 1 < len(self.words) else self.text[self.ends[i] :]
+
+    def before(self, i: int) -> str:
+        """Return what stands between word ``i`` and the one before."""
+        return self.text[self.ends[i - 1] if i else 0 : self.starts[i]]
+
+
+def read_text(text: str) -> Text:
+    """Return a text with its words."""
+    found = list(_WORD.finditer(text))
+    is_small = _is_small(found)
+    if is_small:
+        text = _with_capitals(text)
+        found = list(_WORD.finditer(text))
+    words = [m[0] for m in found]
+    folded = [word.casefold() for word in words]
+    counts = Counter(folded[:_READ])
+    score = {language: sum(counts[w] for w in telling) for language, telling in _TELLING.items()}
+    language = max(score, key=score.__getitem__) if any(score.values()) else "en"
+    return Text(text, words, folded, [m.start() for m in found], [m.end() for m in found], language, is_small)
+
+
+def _is_small(words: list[re.Match[str]]) -> bool:
+    first = words[:_READ]
+    return len(first) >= _FEW and sum(m[0][0].isupper() for m in first) <= len(first) * _CAPITALS
+
+
+def _with_capitals(text: str) -> str:
+    """Return a text of the same length in which words that can be a name begin with a capital, and codes are in capitals."""
+    return _TOKEN.sub(_capital, text)
+
+
+def _capital(token: re.Match[str]) -> str:
+    word = token[0]
+    if any(map(str.isdecimal, word)):
+        changed = word.upper()
+    elif word.casefold() in not_names() or len(word) < 3:
+        return word
+    else:
+        changed = word[0].upper() + word[1:]
+    return changed if len(changed) == len(word) else word
