@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from medtune.data.base.inspection import QUICK_CHECKS, inspect_base
 from medtune.data.sources.kinds import with_readers
 from medtune.errors import UnknownKeyError
-from medtune.planning.make_plan import make_plan, require_backends
+from medtune.planning.make_plan import make_plan, planned_machine, require_backends
 from medtune.plugins.contracts import EncodedExample, PromptFormatter, StepRecord
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.host import PluginHost, host_of, listed_in
@@ -148,12 +148,11 @@ class MedTuner:
             SpecError: the GPU is not known, or nothing can be proved here.
             UnprovenBaseError: no way of computing the loss is right.
         """
-        from medtune.machine.gpus import machine_with
         from medtune.planning.counting import count_rows
         from medtune.workflow.row_checks import RowChecks
 
         require_trackers(self.spec.train.report_to, self.host)
-        machine = None if gpu is None else machine_with(gpu)
+        machine = planned_machine(gpu)
         inspect_base(self.spec)  # before its tokenizer is loaded to count rows
         rows = count_rows(self.spec, self.host, self._rows, RowChecks(self.host.all("task"), self.spec))
         plan = make_plan(self.spec, self.host, rows, machine)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from medtune.errors import DamagedArtifactError, DiskFullError, UnsafeArtifactError, WriteFailedError
+from medtune.machine.disk_room import bytes_to_keep, expected_bytes
 from medtune.runs.manifest import MANIFEST
-from medtune.runs.store import CheckpointStore, bytes_to_keep, expected_bytes, publish
+from medtune.runs.store import CheckpointStore, publish
 
 
 def content(step):

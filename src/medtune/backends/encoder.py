@@ -8,6 +8,7 @@ from typing import Any
 from medtune.backends.encoder_inputs import IGNORED, Inputs, Piece
 from medtune.errors import NonFiniteLossError, OutOfMemoryError
 from medtune.machine.libraries import quiet_libraries
+from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import EncoderJob, EncoderKind, EncoderResult, EncoderTrainer
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.origin import told_of
@@ -57,6 +58,7 @@ class TransformersEncoder:
                     "lower batch_size or max_length (--set batch_size=8)"
                 ) from error
             if job.keep is not None:
+                make_folder(job.keep)
                 model.save_pretrained(job.keep)
                 tokenizer.save_pretrained(job.keep)
         parameters = sum(p.numel() for p in model.parameters())

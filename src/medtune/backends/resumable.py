@@ -27,9 +27,11 @@ from medtune.backends.interim import InterimScores, undisturbed
 from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
 from medtune.backends.trainer_internals import TrainerInternals
 from medtune.errors import SpecError
+from medtune.machine.disk_room import bytes_to_keep, expected_bytes
+from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import Job
 from medtune.runs.durable import attempt, require_space
-from medtune.runs.store import CheckpointStore, bytes_to_keep, expected_bytes
+from medtune.runs.store import CheckpointStore
 
 __all__ = ["ResumableSFTTrainer"]
 
@@ -46,7 +48,7 @@ class ResumableSFTTrainer(TrainerInternals):
 
     def __init__(self, job: Job, **arguments: Any) -> None:
         checkpoints = Path(job.run_dir) / "checkpoints"
-        attempt(lambda: checkpoints.mkdir(parents=True, exist_ok=True), "the run folder", checkpoints)
+        attempt(lambda: make_folder(checkpoints), "the run folder", checkpoints)
         super().__init__(**arguments)
         if not self.is_world_process_zero():  # one log, one progress bar
             job = replace(job, on_log=_ignore, on_step=_ignore)

@@ -15,6 +15,7 @@ from typing import Any
 from medtune.data.pack import SampleStore
 from medtune.data.samples import open_samples, writing
 from medtune.errors import StorageError
+from medtune.machine.owner_only import make_folder, write_text
 
 __all__ = ["CacheEntry", "PreparedCache", "cache_key", "default_cache_dir"]
 
@@ -76,8 +77,8 @@ class PreparedCache:
         """
         folder = self.root / f"{_STAGING}{uuid.uuid4().hex}"
         with writing(folder):
-            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.mkdir(mode=0o700)
+            make_folder(self.root)
+            make_folder(folder)
         try:
             yield folder
         finally:
@@ -86,9 +87,7 @@ class PreparedCache:
     def keep(self, key: str, folder: Path, facts: Mapping[str, Any]) -> SampleStore:
         """Keep the set written into ``folder`` and return it; one that another process kept meanwhile is as good."""
         with writing(folder):
-            (folder / _FACTS).write_text(json.dumps(facts), "utf-8")
-            for file in folder.iterdir():
-                file.chmod(0o600)
+            write_text(folder / _FACTS, json.dumps(facts))
             try:
                 folder.rename(self.root / key)
             except OSError:

@@ -9,6 +9,7 @@ from typing import Any
 from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import PreparationReport
 from medtune.errors import StorageError
+from medtune.machine.owner_only import write_text
 from medtune.plugins.contracts import EncodedExample
 
 __all__ = ["Preview", "token_texts"]
@@ -68,7 +69,7 @@ class Preview:
     def write_html(self, path: Path) -> None:
         """Write one self-contained page; it holds the text of the sampled rows."""
         try:
-            path.write_text("".join(self._page()), "utf-8")
+            write_text(path, "".join(self._page()))
         except OSError as error:
             raise StorageError(f"cannot write '{path}': {error.strerror}") from error
 

@@ -1,15 +1,15 @@
 """Rows that cannot be used: set aside with their place and the reason, never with their content."""
 
 import json
-import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from medtune.data.account import Account
 from medtune.data.encodings import ONE_ENCODING
 from medtune.data.sources.file_row import NOT_UTF8
 from medtune.errors import DataError, StorageError
+from medtune.machine.owner_only import make_folder, open_text, write_text
 
 __all__ = ["QUARANTINE_FILE", "Quarantine", "copy_quarantine"]
 
@@ -43,7 +43,7 @@ class Quarantine:
         self.reasons: Counter[str] = Counter()
         self._revoked: Counter[str] = Counter()
         self._lines: list[str] = []
-        self._mode = "w"  # the first write replaces what an earlier preparation left
+        self._mode: Literal["w", "a"] = "w"  # the first write replaces what an earlier preparation left
 
     def __enter__(self) -> Self:
         return self
@@ -139,8 +139,8 @@ class Quarantine:
         if not self._path or not self._lines:
             return
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open(self._mode, encoding="utf-8") as file:
+            make_folder(self._path.parent)
+            with open_text(self._path, self._mode) as file:
                 file.writelines(line + "\n" for line in self._lines)
         except OSError as error:
             raise StorageError(f"cannot write '{self._path}': {error.strerror}") from error
@@ -152,8 +152,8 @@ def copy_quarantine(source: Path, target: Path) -> None:
     """Copy what was set aside in an earlier preparation; without any, nothing is left at ``target``."""
     try:
         if source.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            make_folder(target.parent)
+            write_text(target, source.read_text("utf-8"))
         else:
             target.unlink(missing_ok=True)
     except OSError as error:

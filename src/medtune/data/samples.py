@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from medtune.data.pack import SampleStore
 from medtune.data.supervision import Span
 from medtune.errors import StorageError
+from medtune.machine.owner_only import open_bytes
 from medtune.plugins.contracts import Example
 
 __all__ = ["Sample", "SampleWriter", "open_samples", "writing"]
@@ -160,7 +161,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 def _opened(path: Path) -> BinaryIO:
     with writing(path.parent):
-        return path.open("wb")
+        return open_bytes(path)
 
 
 def open_samples(folder: Path, facts: dict[str, Any]) -> SampleStore | None:

@@ -12,6 +12,7 @@ from medtune.data.final_answer import final_answer
 from medtune.data.shaping import document_name
 from medtune.errors import DataError, StorageError
 from medtune.evaluation.recognition import answer_of, question_of
+from medtune.machine.owner_only import open_text
 from medtune.plugins.contracts import Example, Message, Prediction, Task
 
 __all__ = ["read_predictions", "with_final_gold", "write_predictions"]
@@ -35,7 +36,7 @@ def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> No
         StorageError: the file cannot be written.
     """
     try:
-        with Path(path).open("w", encoding="utf-8") as file:
+        with open_text(Path(path)) as file:
             file.writelines(json.dumps(_record(p), ensure_ascii=False) + "\n" for p in predictions)
     except OSError as error:
         raise StorageError(f"'{path}' cannot be written: {error.strerror}") from error

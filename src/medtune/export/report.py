@@ -19,6 +19,7 @@ from medtune.export.page import join, page, section
 from medtune.export.provenance import data_section, settings_section, training_section
 from medtune.export.source_kinds import sources_section
 from medtune.export.trusting import trust_section
+from medtune.machine.owner_only import write_text
 from medtune.plugins.contracts import Prediction
 from medtune.specs.model import base_label
 
@@ -100,7 +101,7 @@ def write_report(
     body = join(_head(title, record, sections), sections)
     path = run_dir / "report.html"
     try:
-        path.write_text(page(f"{title}: medtune report", body), "utf-8")
+        write_text(path, page(f"{title}: medtune report", body))
     except OSError as error:
         raise StorageError(f"'{path}' cannot be written: {error.strerror}") from error
     return path

@@ -11,6 +11,7 @@ from medtune.data.hub.repository import Repository
 from medtune.data.hub.terms import stated_terms
 from medtune.data.sources.paths import is_local
 from medtune.errors import BaseDamagedError
+from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine, compute_dtype, describe_machine, world_size
 from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.memory import Shape
@@ -24,7 +25,7 @@ from medtune.plugins.provenance import plugins_in_use
 from medtune.specs import RunSpec
 from medtune.specs.model import QUANT_SCHEMES
 
-__all__ = ["local_config", "make_plan", "require_backends", "total_steps"]
+__all__ = ["local_config", "make_plan", "planned_machine", "require_backends", "total_steps"]
 
 _CPU_PARAMETERS = 1_000_000_000
 """A base larger than this is refused on a CPU: one epoch would take months."""
@@ -181,6 +182,11 @@ def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None) -> dict[
         seconds = None if tokens is None else tokens / speed
         found |= {"tokens_per_second": speed, "speed_basis": choice.speed.basis, "seconds": seconds}
     return found
+
+
+def planned_machine(gpu: str | None) -> Machine | None:
+    """Return a machine with that GPU, None for this one."""
+    return None if gpu is None else machine_with(gpu)
 
 
 def total_steps(spec: RunSpec, rows: int, processes: int = 1) -> int:

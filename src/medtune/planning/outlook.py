@@ -9,12 +9,12 @@ from medtune.data.hub.download import missing_bytes
 from medtune.data.hub.models import bytes_to_fetch
 from medtune.data.hub.repository import Listing, Repository
 from medtune.data.sources.paths import is_local
+from medtune.machine.disk_room import bytes_to_keep
 from medtune.machine.gpus import gpu_of
 from medtune.machine.hardware import Machine, compute_dtype
 from medtune.planning.memory import Shape
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize
-from medtune.runs.store import bytes_to_keep
 from medtune.specs import RunSpec
 
 __all__ = ["outlook"]

@@ -1,4 +1,4 @@
-"""Writes that survive a crash: synced, renamed into place, retried when the error may pass, else one clear sentence."""
+"""Writes that survive a crash, for their owner only: synced, renamed into place, retried, else one clear sentence."""
 
 import contextlib
 import errno
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from medtune.errors import DiskFullError, StorageError, WriteFailedError
+from medtune.machine.owner_only import refuse_link_out, staged_beside
 
 __all__ = [
     "Pause",
@@ -45,6 +46,7 @@ _REASONS = {
     errno.EIO: "the disk reports an input/output error; check the device, then run the same command again",
     errno.EACCES: "permission denied; make the folder writable or choose another output_dir",
     errno.EPERM: "permission denied; make the folder writable or choose another output_dir",
+    errno.ELOOP: "a symbolic link is there, which is not followed; remove it or choose another output_dir",
     errno.EROFS: "the file system is read-only; remount it or choose another output_dir",
 }
 
@@ -129,12 +131,13 @@ def require_space(path: Path, needed_bytes: int) -> None:
 
 
 def _replace_once(path: Path, write: Callable[[Path], object]) -> None:
-    staged = path.with_name(f".{path.name}.staging")
+    refuse_link_out(path.parent)
+    staged = staged_beside(path)
     try:
         write(staged)
         sync_file(staged)
         staged.replace(path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             staged.unlink()
         raise

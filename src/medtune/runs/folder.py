@@ -10,6 +10,7 @@ from platform import platform, python_version
 from typing import Any, Literal, cast
 
 from medtune.errors import DamagedArtifactError, StorageError
+from medtune.machine.owner_only import close_folder, make_folder
 from medtune.runs.durable import attempt, replace_file
 
 __all__ = ["STATES", "RunFolder", "State"]
@@ -78,7 +79,7 @@ class RunFolder:
             "created": now,
             "updated": now,
         }
-        attempt(lambda: self.path.mkdir(parents=True, exist_ok=True), "the run folder", self.path)
+        attempt(lambda: _make_private(self.path), "the run folder", self.path)
         self._write(record)
         return record
 
@@ -118,6 +119,11 @@ class RunFolder:
         sealed = {**record, _SEAL: _digest(record)}
         content = json.dumps(sealed, indent=1, allow_nan=False) + "\n"
         replace_file(self.record_path, content.encode(), "the run record")
+
+
+def _make_private(folder: Path) -> None:
+    make_folder(folder)
+    close_folder(folder)  # which its user may have made for everybody, and holds rows from now on
 
 
 def _digest(record: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from medtune.errors import RunIdleError, RunLockedError, WriteFailedError
+from medtune.machine.owner_only import hide_file, make_folder, remove_staged
 from medtune.runs.durable import attempt, replace_file
 
 __all__ = ["RunLock", "cancel_run"]
@@ -47,7 +48,8 @@ class RunLock:
             return False
 
     def __enter__(self) -> Self:
-        attempt(lambda: self.run_dir.mkdir(parents=True, exist_ok=True), "the run folder", self.run_dir)
+        attempt(lambda: make_folder(self.run_dir), "the run folder", self.run_dir)
+        attempt(lambda: hide_file(self.run_dir / _LOCK), "the lock", self.run_dir)
         lock = FileLock(self.run_dir / _LOCK, timeout=_LOOK_WAIT)
         try:
             attempt(lambda: lock.acquire(poll_interval=_LOOK_WAIT / 4), "the lock", self.run_dir)
@@ -63,6 +65,9 @@ class RunLock:
         except BaseException:
             lock.release()
             raise
+        for folder in (self.run_dir, self.run_dir / "evaluation"):
+            with contextlib.suppress(OSError):  # what stays is in nobody's way
+                remove_staged(folder)
         self._lock = lock
         return self
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import DamagedArtifactError
+from medtune.machine.owner_only import open_descriptor
 from medtune.runs.durable import Pause, attempt, replace_file
 
 __all__ = ["RunLog"]
@@ -62,7 +63,7 @@ class RunLog:
         return lines
 
     def _append_once(self, line: bytes) -> None:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = open_descriptor(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             if self._size is None:
                 self._size = _whole_size(descriptor)

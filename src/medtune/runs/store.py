@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import DamagedArtifactError, UnsafeArtifactError, WriteFailedError
+from medtune.machine.owner_only import make_folder, own_folder_beside, refuse_link_out
 from medtune.runs.durable import Pause, attempt, require_space, sync_directory
 from medtune.runs.manifest import read_manifest, seal_folder, verify_folder
 
@@ -22,8 +23,6 @@ __all__ = [
     "CheckpointStore",
     "PassedOver",
     "WriteFolder",
-    "bytes_to_keep",
-    "expected_bytes",
     "publish",
 ]
 
@@ -32,8 +31,6 @@ WriteFolder = Callable[[Path], None]
 
 _NAME = re.compile(r"step-(\d{6,})")
 _STAGING, _REPLACED, _DISCARDED = ".staging-", ".replaced-", ".discarded-"
-_BYTES_PER_PARAMETER = 12  # fp32 value and two fp32 moments
-_OVERHEAD_BYTES = 1 << 20
 PICKLE_SUFFIXES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
 """Endings of files that may be pickles, which run code when they are loaded."""
 
@@ -163,19 +160,6 @@ class CheckpointStore:
             _restore(self.root / aside.name.removeprefix(_REPLACED))
 
 
-def expected_bytes(trainable: int) -> int:
-    """Return the size of a checkpoint of that many trainable parameters, before one was written."""
-    return trainable * _BYTES_PER_PARAMETER + _OVERHEAD_BYTES
-
-
-def bytes_to_keep(trainable: int, keep: int, *, resuming: bool) -> int:
-    """Return the disk space that a run still needs for its checkpoints and adapter.
-
-    A run that is resumed has its checkpoints; both need room for one more while the oldest still stands, and the adapter.
-    """
-    return (2 if resuming else keep + 2) * expected_bytes(trainable)
-
-
 def publish(
     target: Path, write: WriteFolder, facts: Mapping[str, Any] | None = None, pause: Pause = time.sleep
 ) -> Path:
@@ -192,15 +176,13 @@ def publish(
 
 
 def _publish_once(target: Path, write: WriteFolder, facts: Mapping[str, Any]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
+    refuse_link_out(target)
     _restore(target)
-    for prefix in (_STAGING, _REPLACED, _DISCARDED):
-        leftover = target.with_name(prefix + target.name)
-        if leftover.exists():
-            shutil.rmtree(leftover)
-    staging = target.with_name(_STAGING + target.name)
+    for leftover in _leftovers_of(target):
+        shutil.rmtree(leftover)
+    staging = own_folder_beside(target, _STAGING)
     try:
-        staging.mkdir()
         write(staging)
         _refuse_pickles(staging)
         seal_folder(staging, facts)
@@ -208,6 +190,14 @@ def _publish_once(target: Path, write: WriteFolder, facts: Mapping[str, Any]) ->
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def _leftovers_of(target: Path) -> list[Path]:
+    """Return what a killed process left of ``publish``."""
+    staged = re.compile(re.escape(_STAGING + target.name) + "(-[a-z0-9_]{8})?")  # earlier releases drew no name
+    fixed = {prefix + target.name for prefix in (_REPLACED, _DISCARDED)}
+    entries = target.parent.iterdir()
+    return [path for path in entries if path.name in fixed or staged.fullmatch(path.name)]
 
 
 def _swap_in(staging: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ from medtune.errors import SpecError, StorageError, UnsafeAdapterError
 from medtune.evaluation.comparison import compare
 from medtune.evaluation.source_survey import survey
 from medtune.export.report import write_report
+from medtune.machine.owner_only import make_folder, write_text
 from medtune.planning.make_plan import make_plan
 from medtune.plugins.contracts import Example
 from medtune.plugins.host import PluginHost, host_of
@@ -122,8 +123,8 @@ def _described(asked: RunRequest, foreign: ForeignAdapter) -> RunSpec:
     text = _template_of(foreign.folder)
     if text and text != own.chat_template and spec.model.chat_template is None:
         asked.on_stage("prompts follow the chat template that lies beside the adapter, which is not the base's")
-        attempt(lambda: asked.folder.path.mkdir(parents=True, exist_ok=True), "the run folder", asked.folder.path)
-        (asked.folder.path / _TEMPLATE).write_text(text, "utf-8")
+        attempt(lambda: make_folder(asked.folder.path), "the run folder", asked.folder.path)
+        write_text(asked.folder.path / _TEMPLATE, text)
         model = spec.model.model_copy_with(chat_template=str((asked.folder.path / _TEMPLATE).resolve()))
         spec = spec.model_copy_with(model=model)
     said = foreign.told.get("base_model_name_or_path")

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from medtune.machine.disk_room import expected_bytes
 from medtune.machine.hardware import is_first_rank
-from medtune.runs.store import CheckpointStore, expected_bytes
+from medtune.runs.store import CheckpointStore
 from medtune.workflow.state import RunState
 
 __all__ = ["RunCheckpoints"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import DamagedArtifactError, DataError
-from medtune.runs.durable import replace_written
+from medtune.runs.durable import replace_file
 
 __all__ = ["GIVEN_FILE", "keep_rows", "rows_again"]
 
@@ -37,7 +37,7 @@ def keep_rows(folder: Path, rows: Rows) -> dict[str, Any]:
             kept.append(line)
     whole = are_json and size <= _MOST_BYTES
     if whole:
-        replace_written(folder / GIVEN_FILE, lambda path: _write_private(path, kept), "the rows given in Python")
+        replace_file(folder / GIVEN_FILE, b"".join(kept), "the rows given in Python")
     return {"sha256": digest.hexdigest(), "rows": count, "file": GIVEN_FILE if whole else None}
 
 
@@ -75,11 +75,6 @@ def rows_again(folder: Path, record: Mapping[str, Any], given: Rows | None = Non
     if hashlib.sha256(content).hexdigest() != known["sha256"]:
         raise DamagedArtifactError(str(folder), known["file"], "is not what was written")
     return [json.loads(line) for line in content.splitlines()]
-
-
-def _write_private(path: Path, lines: list[bytes]) -> None:
-    path.touch(0o600)
-    path.write_bytes(b"".join(lines))
 
 
 def _digest(rows: Rows) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from medtune.data.prepare import encoder_of
 from medtune.evaluation.predictions import read_predictions, write_predictions
 from medtune.evaluation.scoring import Evaluation
+from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import Example, Loaded, Prediction, Task
 from medtune.runs.base_fingerprint import base_fingerprint
 from medtune.runs.durable import attempt, replace_file, replace_written
@@ -49,7 +50,7 @@ class AnswerFiles:
 
     def write(self, evaluation: Evaluation, predictions: Sequence[Prediction], seconds: float) -> None:
         """Keep both, and how long the answers took; the scores last, which say what the answers are answers to."""
-        attempt(lambda: self.folder.mkdir(parents=True, exist_ok=True), "the scores", self.folder)
+        attempt(lambda: make_folder(self.folder), "the scores", self.folder)
         replace_written(self.predictions, lambda path: write_predictions(path, predictions), "the predictions")
         values = {**evaluation.to_json(), "answering_seconds": round(seconds, 3)}
         if self.circumstances:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from medtune.data.sources.kinds import reading_with
 from medtune.errors import OutOfMemoryError, SpecError, StorageError
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine, describe_machine
+from medtune.machine.owner_only import open_text
 from medtune.planning.counting import count_rows
 from medtune.planning.make_plan import make_plan, model_config, total_steps
 from medtune.plugins.host import PluginHost, create_host
@@ -263,7 +263,7 @@ def _toml(value: Any) -> str:
 
 def _write(target: Path, text: str) -> None:
     try:
-        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        with open_text(target, "x") as file:
             file.write(text)
     except FileExistsError:
         raise SpecError(f"'{target}' is there already; remove it, or choose another --out") from None

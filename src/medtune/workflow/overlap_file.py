@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medtune.data.overlap import Pair
-from medtune.runs.durable import attempt, replace_written
+from medtune.runs.durable import attempt, replace_file
 
 __all__ = ["keep_overlap"]
 
@@ -22,10 +22,4 @@ def keep_overlap(path: Path, pairs: Sequence[Pair]) -> None:
         attempt(lambda: path.unlink(missing_ok=True), "the overlap", path)
         return
     content = "".join(json.dumps(pair._asdict()) + "\n" for pair in pairs).encode()
-
-    def write(staged: Path) -> None:
-        staged.touch(mode=0o600)  # before anything is in it
-        staged.chmod(0o600)
-        staged.write_bytes(content)
-
-    replace_written(path, write, "the overlap")
+    replace_file(path, content, "the overlap")

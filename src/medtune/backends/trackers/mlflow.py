@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.backends.trackers.tracking import Tracking
+from medtune.machine.owner_only import hide_file, make_folder
 
 __all__ = ["tracker"]
 
@@ -23,7 +24,8 @@ class _Run:
 
         uri = os.environ.get("MLFLOW_TRACKING_URI", "")
         if not uri:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
+            hide_file(folder / "mlflow.db")  # SQLite gives its journals the rights of this file
             uri = f"sqlite:///{folder / 'mlflow.db'}"
         self._client: Any = MlflowClient(uri)
         found = self._client.get_experiment_by_name(_EXPERIMENT)

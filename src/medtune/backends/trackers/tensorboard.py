@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.backends.trackers.tracking import Tracking
+from medtune.machine.owner_only import make_folder, open_bytes
 
 __all__ = ["tracker"]
 
@@ -18,11 +19,11 @@ class _Events:
         from tensorboard.plugins.text import metadata  # pyright: ignore[reportMissingImports]
         from tensorboard.summary.writer.record_writer import RecordWriter  # pyright: ignore[reportMissingImports]
 
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._event: Any = event_pb2  # protobuf makes the names of both as they are loaded
         self._summary: Any = summary_pb2
         number = len([*folder.glob("events.out.tfevents.*")])
-        self._writer = RecordWriter((folder / f"events.out.tfevents.{number:010d}.medtune").open("wb"))
+        self._writer = RecordWriter(open_bytes(folder / f"events.out.tfevents.{number:010d}.medtune"))
         self._has_begun = False
         self._write(0, file_version="brain.Event:2")
         text = "\n".join(f"    {key} = {value}" for key, value in settings.items())

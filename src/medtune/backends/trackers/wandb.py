@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.backends.trackers.tracking import Tracking
+from medtune.machine.owner_only import make_folder
 
 __all__ = ["tracker"]
 
@@ -34,7 +35,7 @@ class _Run:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb  # pyright: ignore[reportMissingImports]
 
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         given, mode = wandb.Settings(**_OFF), os.environ.get("WANDB_MODE", "offline")
         own = {"id": run_id, "name": run_id[:8], "resume": "allow", "dir": str(folder), "config": dict(settings)}
         self._run: Any = wandb.init(project="medtune", mode=mode, settings=given, **own)

@@ -1,7 +1,6 @@
 """Imports a file: recognises it, looks it over, and writes its rows one after the other."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from medtune.data.importers.rows import NO_RELATION, ImportedRow, RowMaker
 from medtune.data.importers.survey import survey
 from medtune.data.sources.paths import require_path
 from medtune.errors import DataError, SpecError, StorageError
+from medtune.machine.owner_only import open_text, staged_beside
 
 __all__ = ["ImportReport", "import_file", "iterate_rows"]
 
@@ -83,11 +83,10 @@ def import_file(source: Input, target: Path, options: ImportOptions | None = Non
     if target.is_dir():
         raise SpecError(f"'{target}' is a folder; --to takes a file such as rows.jsonl")
     importing = _Import(source, options or ImportOptions())
-    staged = target.with_name(f".{target.name}.part")
+    staged: Path | None = None
     try:
-        with suppress(FileNotFoundError):
-            staged.unlink()
-        with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        staged = staged_beside(target)
+        with open_text(staged) as file:
             for row in importing.rows():
                 file.write(json.dumps(row._asdict(), ensure_ascii=False) + "\n")
         report = importing.report()
@@ -95,8 +94,9 @@ def import_file(source: Input, target: Path, options: ImportOptions | None = Non
     except OSError as error:
         raise StorageError(f"cannot write '{target}': {error.strerror}") from error
     finally:
-        with suppress(OSError):
-            staged.unlink(missing_ok=True)
+        if staged is not None:
+            with suppress(OSError):
+                staged.unlink(missing_ok=True)
     return report
 
 

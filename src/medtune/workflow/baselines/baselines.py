@@ -9,6 +9,7 @@ from typing import Any
 from medtune.evaluation.comparison import compare, unlike_row
 from medtune.evaluation.predictions import read_predictions, write_predictions
 from medtune.evaluation.scoring import Evaluation, score_predictions
+from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import Example, Prediction, Task
 from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.runs.manifest import file_digest
@@ -136,7 +137,7 @@ def _costs(training: float | None, answering: float | None, rows: int, price: fl
 
 
 def _write_predictions(folder: Path, system: Answered) -> None:
-    attempt(lambda: folder.mkdir(parents=True, exist_ok=True), "the baselines", folder)
+    attempt(lambda: make_folder(folder), "the baselines", folder)
     target = folder / f"predictions-{file_name(system.name)}.jsonl"
     answers = system.predictions.values()
     replace_written(target, lambda path: write_predictions(path, answers), "the predictions")

@@ -1,6 +1,7 @@
 """Writes a run in another form and proves what was written before it is there under its name."""
 
 import gc
+import glob
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from medtune.data.prepare import encoder_of
 from medtune.data.tokenizer import load_tokenizer
 from medtune.errors import SpecError, UnsafeArtifactError
 from medtune.export.artifact_card import write_export_card
+from medtune.machine.owner_only import make_folder, own_folder_beside, write_text
 from medtune.plugins.contracts import Exported, Exporter, ExportSource, Loaded
 from medtune.plugins.host import PluginHost
 from medtune.plugins.provenance import plugins_in_use
@@ -39,6 +41,7 @@ __all__ = ["EXPORT_FILE", "ExportRequest", "export_run"]
 _LOG = logging.getLogger(__name__)
 EXPORT_FILE = "export.json"
 """Beside an artifact: what it is, from which run, and what was proved of it."""
+_WORK = ".exporting-"
 _PROVED, _UNPROVED, _REFUSED = "proved", "unproved", "refused"
 
 
@@ -102,7 +105,7 @@ def export_run(asked: ExportRequest) -> Exported:
         exported = replace(exported, state=state)
         place = target if state != _REFUSED else target.with_name(f"{target.name}-refused")
         if reference is not None and exported.facts.get("smoke"):
-            (work / "smoke.json").write_text(json.dumps(reference.smoke, indent=1, ensure_ascii=False), "utf-8")
+            write_text(work / "smoke.json", json.dumps(reference.smoke, indent=1, ensure_ascii=False))
         _describe(work, asked, source, exported, proof)
         publish(place, lambda staging: _take(work, staging), {"state": state})
     exported = replace(exported, path=place, facts={**exported.facts, "proof": proof})
@@ -182,10 +185,10 @@ def _opened(asked: ExportRequest) -> Iterator[Loaded]:
 @contextmanager
 def _work_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside the target, readable by its owner only, that does not outlive the export."""
-    work = target.with_name(f".exporting-{target.name}")
-    shutil.rmtree(work, ignore_errors=True)
-    work.parent.mkdir(parents=True, exist_ok=True)
-    work.mkdir(mode=0o700)
+    make_folder(target.parent)
+    for left in target.parent.glob(glob.escape(f"{_WORK}{target.name}") + "-????????"):
+        shutil.rmtree(left, ignore_errors=True)  # a killed export's
+    work = own_folder_beside(target, _WORK)
     try:
         yield work
     finally:
@@ -234,14 +237,11 @@ def _describe(
         "plugins": list(plugins_in_use(asked.host, {"exporter": asked.to})),
         "usage": list(exported.usage),
     }
-    file = work / EXPORT_FILE
-    file.touch(0o600)
-    file.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", "utf-8")
+    write_text(work / EXPORT_FILE, json.dumps(values, indent=1, sort_keys=True) + "\n")
     write_export_card(work / "README.md", source, values)
 
 
 def _take(work: Path, staging: Path) -> None:
-    staging.chmod(0o700)
     shutil.copytree(work, staging, copy_function=_link, dirs_exist_ok=True)
 
 

@@ -10,6 +10,7 @@ from medtune.data.prepare import Prepared, encoder_of
 from medtune.data.prepare import prepare as prepare_rows
 from medtune.data.tokenizer import load_tokenizer
 from medtune.errors import SpecError
+from medtune.machine.disk_room import bytes_to_keep
 from medtune.machine.hardware import first_rank_says, is_first_rank
 from medtune.planning.counting import size_of
 from medtune.planning.make_plan import make_plan
@@ -19,7 +20,7 @@ from medtune.runs.changes import refuse_changes
 from medtune.runs.durable import require_space
 from medtune.runs.log import RunLog
 from medtune.runs.manifest import read_manifest
-from medtune.runs.store import CheckpointStore, bytes_to_keep
+from medtune.runs.store import CheckpointStore
 from medtune.workflow.base_identity import identity_of
 from medtune.workflow.given_rows import keep_rows
 from medtune.workflow.overlap_file import keep_overlap

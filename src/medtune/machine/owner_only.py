@@ -1,0 +1,157 @@
+"""Files and folders that only their owner reads, whatever the umask says; no write follows a link."""
+
+import errno
+import os
+import re
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Literal, TextIO
+
+__all__ = [
+    "close_folder",
+    "hide_file",
+    "make_folder",
+    "open_bytes",
+    "open_descriptor",
+    "open_text",
+    "own_folder_beside",
+    "refuse_link_out",
+    "remove_staged",
+    "staged_beside",
+    "write_text",
+]
+
+_FILE, _FOLDER, _OTHERS = 0o600, 0o700, 0o077
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none, and gives files the rights of their folder
+_RECORD = "run.json"  # stands in every run folder
+_STAGED = re.compile(r"\..+\.[a-z0-9_]{8}\.staging")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its missing parents, each for its owner only; one that is there stays as it is.
+
+    Raises:
+        OSError: it cannot be made, something else is there, or a link out of a run folder.
+    """
+    refuse_link_out(path)
+    try:
+        path.mkdir(mode=_FOLDER)
+    except FileNotFoundError:
+        if path.parent == path:
+            raise
+        make_folder(path.parent)
+        make_folder(path)
+        return
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return
+    path.chmod(_FOLDER)  # a folder with a set-group-id bit, or a default list of rights, may have given more
+
+
+def refuse_link_out(folder: Path) -> None:
+    """Raise OSError (ELOOP) where a folder in a run folder is a link; the run folder itself may be one, as its user named it."""
+    if folder.is_symlink() and (folder.parent / _RECORD).exists():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder))
+
+
+def close_folder(path: Path) -> None:
+    """Take everybody else's rights from a folder of this user; what belongs to another user stays as it is."""
+    found = path.stat()
+    if _is_ours(found) and found.st_mode & _OTHERS:
+        path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+
+
+def open_text(path: Path, mode: Literal["w", "a", "x"] = "w") -> TextIO:
+    """Open a file in UTF-8 as ``open`` does, for its owner only.
+
+    Raises:
+        OSError: it cannot be opened; it is a link (ELOOP), or no file.
+    """
+    return open(path, mode, encoding="utf-8", opener=open_descriptor)
+
+
+def open_bytes(path: Path, mode: Literal["wb", "ab", "xb"] = "wb") -> BinaryIO:
+    """Open a file as ``open`` does, for its owner only.
+
+    Raises:
+        OSError: it cannot be opened; it is a link (ELOOP), or no file.
+    """
+    return open(path, mode, opener=open_descriptor)
+
+
+def open_descriptor(path: str | Path, flags: int) -> int:
+    """Open a file for its owner only and return its descriptor; may be given to ``open`` as its opener.
+
+    Raises:
+        OSError: it cannot be opened; it is a link (ELOOP), or no file.
+    """
+    # Without waiting: a pipe that nobody reads would keep its writer forever.
+    descriptor = os.open(path, flags | _NO_LINK | getattr(os, "O_NONBLOCK", 0), _FILE)
+    try:
+        found = os.fstat(descriptor)
+        _require_file(found, path)
+        if os.name != "nt" and _is_ours(found) and found.st_mode & _OTHERS:  # an earlier medtune's, or the user's own
+            os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & ~_OTHERS)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in UTF-8 for its owner only; one that is there is replaced at once.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    staged = staged_beside(path)
+    try:
+        staged.write_text(text, "utf-8")
+        staged.replace(path)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
+
+
+def staged_beside(path: Path) -> Path:
+    """Make an empty file beside ``path`` under a name that nobody can foresee, for its owner only.
+
+    Raises:
+        OSError: it cannot be made; or what is to be replaced is a link (ELOOP), or no file.
+    """
+    with suppress(FileNotFoundError):
+        _require_file(path.lstat(), path)  # replacing a device, or where a link leads, is nobody's wish
+    descriptor, name = tempfile.mkstemp(".staging", f".{path.name}.", path.parent)
+    os.close(descriptor)
+    return Path(name)
+
+
+def own_folder_beside(path: Path, prefix: str) -> Path:
+    """Make an empty folder beside ``path`` under a name that begins with ``prefix`` and that nobody can foresee."""
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{path.name}-", dir=path.parent))
+
+
+def remove_staged(folder: Path) -> None:
+    """Remove what killed processes left of ``staged_beside``; only where no other one writes."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _STAGED.fullmatch(path.name) and not path.is_dir():
+            path.unlink(missing_ok=True)
+
+
+def hide_file(path: Path) -> None:
+    """Take everybody else's rights from a file that a library is going to write, or has written; it is made where it is absent."""
+    os.close(open_descriptor(path, os.O_WRONLY | os.O_CREAT))
+
+
+def _require_file(found: os.stat_result, path: str | Path) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.ELOOP, "a symbolic link is there, which is not followed", str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise FileExistsError(errno.EEXIST, "something else than a file is there", str(path))
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    return os.name == "nt" or found.st_uid == os.geteuid()
