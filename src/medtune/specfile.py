@@ -1,9 +1,7 @@
 """Reads run specs from TOML, YAML and JSON, applies overrides, and says where a mistake stands."""
 
 import copy
-import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -12,6 +10,7 @@ from pydantic import BaseModel
 
 from medtune.errors import InvalidValueError, SpecError, SpecValidationError, StorageError, UnknownKeyError
 from medtune.specs import RunSpec
+from medtune.specs.bounded import BoundsError, bounded_text, json_value, toml_value, yaml_value
 
 __all__ = ["apply_overrides", "merge", "override_values", "read_spec_file", "stated_plugins", "validate_spec"]
 
@@ -26,21 +25,23 @@ _PINNED_TO = {
 _EXCLUDES = {"train.max_steps": "train.num_train_epochs", "train.num_train_epochs": "train.max_steps"}
 """Setting the left one replaces the right one of the spec underneath."""
 
+_LARGEST = 2**20  # bytes; specs have a few thousand
+
 
 def read_spec_file(path: str | Path) -> dict[str, Any]:
     """Return the nested mapping of a .toml, .yaml, .yml or .json file.
 
     Raises:
         StorageError: the file cannot be read.
-        SpecError: it is not well-formed, or is of another kind.
+        SpecError: it is not well-formed, beyond a bound (see ``specs.bounded``), or of another kind.
     """
     file = Path(path)
     try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"cannot read spec '{file}': {_reason(error)}") from error
-    try:
-        values = _parse(file.suffix.lower(), text, file)
+        values = _parse(file.suffix.lower(), bounded_text(file, _LARGEST), file)
+    except OSError as error:
+        raise StorageError(f"cannot read spec '{file}': {error.strerror or type(error).__name__}") from error
+    except BoundsError as error:
+        raise SpecError(f"spec '{file}' {error}; write it as medtune init does") from error
     except ValueError as error:
         raise SpecError(f"spec '{file}' is not well-formed: {_one_line(error)}") from error
     if not isinstance(values, dict):
@@ -127,16 +128,11 @@ def validate_spec(values: Mapping[str, Any], file: str | Path | None = None) -> 
 
 def _parse(suffix: str, text: str, file: Path) -> Any:
     if suffix == ".toml":
-        return tomllib.loads(text)
+        return toml_value(text)
     if suffix == ".json":
-        return json.loads(text)
+        return json_value(text)
     if suffix in (".yaml", ".yml"):
-        import yaml
-
-        try:
-            return yaml.safe_load(text) or {}
-        except yaml.YAMLError as error:
-            raise ValueError(_one_line(error)) from error
+        return yaml_value(text) or {}
     raise SpecError(f"spec '{file}' must end in .toml, .yaml, .yml or .json")
 
 
@@ -145,8 +141,10 @@ def _literal(raw: str) -> Any:
     if raw in ("null", "None"):  # "none" is a value of several fields
         return None
     try:
-        return tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+        return toml_value(f"value = {raw}")["value"]
+    except BoundsError as error:
+        raise SpecError(f"the value of an override {error}") from error
+    except ValueError:
         return raw
 
 
@@ -160,7 +158,7 @@ def _where(location: list[str], file: Path | None) -> str:
 
 def _line_of(location: list[str], file: Path) -> int | None:
     """Find the line of a key: by the YAML parser's marks, else by reading TOML tables; JSON has none."""
-    text, suffix = file.read_text("utf-8"), file.suffix.lower()
+    text, suffix = bounded_text(file, _LARGEST), file.suffix.lower()
     if suffix in (".yaml", ".yml"):
         return _yaml_line(location, text)
     if suffix != ".toml":
@@ -233,10 +231,6 @@ def _lay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
             _lay(below[key], value)
         else:
             below[key] = value
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
 
 
 def _one_line(error: Exception) -> str:

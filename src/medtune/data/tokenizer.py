@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from medtune.data.hub.models import described
-from medtune.data.shipped_templates import chosen_template, with_options
-from medtune.errors import SpecError, UnsafeArtifactError
+from medtune.data.outside.trial import remember_own, try_template, try_tokenizer
+from medtune.data.shipped_templates import SHIPPED, chosen_template, with_options
+from medtune.errors import MedtuneError, SpecError, UnsafeArtifactError
 from medtune.machine.libraries import quiet_transformers
 from medtune.specs import ModelSpec
+from medtune.specs.bounded import json_file
 
-__all__ = ["load_tokenizer", "pinned_day", "save_tokenizer", "splitting", "undated"]
+__all__ = ["load_tokenizer", "pinned_day", "read_tokenizer", "save_tokenizer", "splitting", "undated"]
 
 _PAD_CANDIDATES = ("<|pad_0|>", "<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|endoftext|>", "<unk>")
 """Existing tokens that can pad, best first; the embedding is never resized, and the end token never pads."""
@@ -45,14 +47,15 @@ def load_tokenizer(model: ModelSpec) -> Any:
         SpecError: the model holds no tokenizer, or one that transformers can only run as Python code; or it cannot have the
             chat template, the options or the pad token that ``model`` names.
         UnsafeArtifactError: a Starling tokenizer that does not give Starling's ids.
+        TrialFailedError: loading it, or rendering its chat template, takes too much.
     """
-    from transformers import AutoTokenizer
-
     if model.path and not Path(model.path).is_dir():  # transformers would look for a repository of that name
         raise SpecError(f"model.path '{model.path}' is no folder")
     folder = described(model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, use_fast=True)
+        tokenizer = read_tokenizer(folder)
+    except MedtuneError:
+        raise
     except Exception as error:  # the tokenizers library raises plain Exceptions
         place = f"model.path '{model.path}'" if model.path else f"model '{model.name}'"
         raise SpecError(f"{place} holds no tokenizer that can be loaded") from error
@@ -63,9 +66,35 @@ def load_tokenizer(model: ModelSpec) -> Any:
     tokenizer.padding_side = "right"
     _choose_pad(tokenizer, model.pad_token)
     _choose_template(tokenizer, model)
+    _try_templates(tokenizer, model)
     _pin_date(tokenizer)
     _check_starling(tokenizer)
     return tokenizer
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """Return a folder's tokenizer as transformers loads it, once it was tried in a process of its own.
+
+    Raises:
+        TrialFailedError: loading it takes too much.
+        Exception: whatever transformers and the tokenizers library raise for what is none.
+    """
+    from transformers import AutoTokenizer
+
+    try_tokenizer(folder)
+    return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, use_fast=True)
+
+
+def _try_templates(tokenizer: Any, model: ModelSpec) -> None:
+    """Try the templates that are used in the end, which need not be those that lie beside the tokenizer."""
+    if model.chat_template in SHIPPED and not model.template_options:
+        return
+    given = tokenizer.chat_template
+    texts: list[Any] = list(given.values()) if isinstance(given, dict) else [given]
+    tokens = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    for text in texts:
+        if isinstance(text, str):
+            try_template(undated(text), model.chat_template or model.path or model.name, tokens)
 
 
 def _choose_template(tokenizer: Any, model: ModelSpec) -> None:
@@ -163,8 +192,9 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     legacy = getattr(tokenizer, "legacy", None)
     if legacy is not None:
         file = folder / "tokenizer_config.json"
-        settings = json.loads(file.read_text("utf-8"))
+        settings = json_file(file)
         file.write_text(json.dumps({**settings, "legacy": legacy}, indent=2, sort_keys=True), "utf-8")
+    remember_own(folder)
     reloaded = load_tokenizer(ModelSpec(path=str(folder)))
     if splitting(reloaded) != splitting(tokenizer):
         raise UnsafeArtifactError(f"the tokenizer saved in '{folder}' would give other ids than the one that trained")

@@ -8,6 +8,7 @@ __all__ = [
     "BaseDamagedError",
     "CorruptDownloadError",
     "DamagedArtifactError",
+    "TrialFailedError",
     "UnprovenAnswersError",
     "UnprovenBaseError",
     "UnsafeAdapterError",
@@ -35,6 +36,14 @@ class DamagedArtifactError(UnsafeArtifactError):
     def __init__(self, path: str, file: str, reason: str) -> None:
         self.path, self.file, self.reason = path, file, reason
         super().__init__(f"'{path}' is damaged: file '{file}' {reason}; restore it from a copy or remove the folder")
+
+
+class TrialFailedError(UnsafeArtifactError):
+    """What others wrote takes too much time or memory, or ended the process in which it was tried before its use."""
+
+    def __init__(self, what: str, place: str, reason: str, instead: str) -> None:
+        self.what, self.place, self.reason, self.instead = what, place, reason, instead
+        super().__init__(f"the {what} of '{place}' is not used: it {reason}; {instead}")
 
 
 class UnprovenAnswersError(UnsafeArtifactError):

@@ -22,6 +22,7 @@ MedtuneError
 │   ├── BaseDamagedError
 │   ├── CorruptDownloadError
 │   ├── DamagedArtifactError
+│   ├── TrialFailedError
 │   ├── UnprovenAnswersError
 │   ├── UnprovenBaseError
 │   └── UnsafeAdapterError

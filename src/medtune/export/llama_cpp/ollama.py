@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from medtune.data.tokenizer import read_tokenizer
 from medtune.errors import SpecError
 from medtune.export.llama_cpp.exporters import GgufAdapterExporter, GgufExporter
 from medtune.export.llama_cpp.ollama_language import read_modelfile
@@ -63,9 +64,7 @@ def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], GgufExporter | G
 
 def _modelfile(source: ExportSource, own: Mapping[str, Any], file: str, adapter: str) -> tuple[str, str]:
     """Return the Modelfile, read again and compared, and what Ollama renders otherwise."""
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(str(source.adapter_dir), trust_remote_code=False)
+    tokenizer = read_tokenizer(source.adapter_dir)
     spec = source.spec
     render = rendering_of(tokenizer, folds=spec.model.system_turns == "fold")
     template = ollama_template(render)

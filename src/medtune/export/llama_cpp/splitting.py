@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from medtune.data.tokenizer import read_tokenizer
 from medtune.errors import SpecError
 from medtune.export.llama_cpp.vocabulary import Vocabulary, add_vocabulary
 
@@ -53,9 +54,7 @@ def find_splitting(adapter_dir: Path, vocabulary: Vocabulary) -> str:
             "how this tokenizer splits texts has a name in GGUF files that is found by trying llama.cpp: pip install xllamacpp, "
             "or use tokens_only=true where prompts are given as ids"
         )
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(str(adapter_dir), trust_remote_code=False)
+    tokenizer = read_tokenizer(adapter_dir)
     texts = [unicodedata.normalize("NFC", text) for text in PROBES] if vocabulary.composes else list(PROBES)
     wanted = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     with tempfile.TemporaryDirectory(prefix="medtune-splitting-") as folder:
@@ -75,9 +74,7 @@ def pieces_agree(adapter_dir: Path, vocabulary: Vocabulary) -> str:
     """
     if find_spec("xllamacpp") is None:
         return "not tried: llama.cpp is not installed"
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(str(adapter_dir), trust_remote_code=False)
+    tokenizer = read_tokenizer(adapter_dir)
     wanted = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in PROBES]
     with tempfile.TemporaryDirectory(prefix="medtune-splitting-") as folder:
         found = _ids(Path(folder), vocabulary, "default", PROBES) or [[] for _ in PROBES]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medtune.data.tokenizer import read_tokenizer
 from medtune.errors import SpecError
 
 __all__ = ["Vocabulary", "add_vocabulary", "read_vocabulary"]
@@ -57,9 +58,7 @@ def read_vocabulary(adapter_dir: Path, rows: int, stop_ids: tuple[int, ...]) -> 
     Raises:
         SpecError: llama.cpp has no tokenizer of this kind, or the tokenizer knows ids that the embedding has not.
     """
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(str(adapter_dir), trust_remote_code=False)
+    tokenizer = read_tokenizer(adapter_dir)
     settings: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     model = settings["model"]
     kind, normalizer = _kind(settings), tokenizer.backend_tokenizer.normalizer
