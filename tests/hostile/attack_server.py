@@ -14,6 +14,8 @@ import time
 from importlib import import_module
 from pathlib import Path
 
+import medtune
+
 LIGHT = ("medtune.cli.app", "medtune.tuner", "medtune.specfile", "pyarrow.parquet", "openpyxl")
 HEAVY = (
     "torch", "transformers", "peft", "medtune.backends.peft", "medtune.backends.generate", "medtune.backends.base_model",
@@ -22,6 +24,7 @@ HEAVY = (
 )  # fmt: skip
 ROOM = 4 << 30  # address space above the server's, so that a bomb ends its case and not the machine
 LARGEST_FILE = 2 << 30
+OWN = str(Path(medtune.__file__).parent) + os.sep
 REACHES = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.sendto", "socket.sendmsg"}
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.symlink", "os.link", "os.truncate", "os.chmod", "os.chown"}
 STARTS = {"os.system", "os.exec", "os.posix_spawn", "pty.spawn", "subprocess.Popen"}
@@ -68,7 +71,7 @@ class Watch:
 
     def start(self, event, arguments):
         command = [str(part) for part in arguments[1]] if event == "subprocess.Popen" and arguments[1] else [str(arguments)]
-        is_own = command[0] == sys.executable and any(part.startswith("medtune.") for part in command)
+        is_own = command[0] == sys.executable and any(part.startswith("medtune.") or OWN in part for part in command)
         if not is_own and command != ["uname", "-p"]:  # by Python's own platform module
             self.seen.append(f"executed: {event} {command[:3]}")
 
