@@ -20,6 +20,7 @@ MOST_FUNCTION_LINES = 40
 MOST_LONG_FUNCTIONS = 6
 
 BY_STRING = {
+    ("__init__.py", "import_module('medtune.machine.network')"),  # only where the environment asks for locked mode
     ("__init__.py", "import_module(_HOMES[name])"),  # public names, imported on first use
     ("accel/train/__init__.py", "import_module(f'{__name__}.{_HOMES[name]}')"),  # names of this package, on first use
     ("backends/random_base.py", "import_module('bitsandbytes.nn')"),  # whose types are not those that it takes

@@ -14,6 +14,10 @@ from medtune.version import __version__
 for _name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "UNSLOTH_DISABLE_STATISTICS", "DISABLE_TELEMETRY"):
     os.environ.setdefault(_name, "1")
 
+# Before anything else is imported. A child of a locked process is locked by its environment.
+if os.environ.get("MEDTUNE_LOCKED", "") not in ("", "0"):
+    import_module("medtune.machine.network").lock()
+
 # A library says nothing on its own: who embeds it decides where its log goes.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 

@@ -81,7 +81,7 @@ def test_no_write_follows_a_link(tmp_path, write):
 def test_a_pipe_is_no_place_for_a_file_and_nobody_waits_for_it(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for write in (owner_only.open_text, owner_only.staged_beside):
-        with pytest.raises(OSError, match="No such device|something else than a file"):
+        with pytest.raises(OSError, match=r"No such device|something else than a file"):
             write(tmp_path / "pipe")
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 

@@ -11,6 +11,7 @@ from medtune.errors.artifacts import (
     UnsafeArtifactError,
 )
 from medtune.errors.data import DataError, UnusableRowError
+from medtune.errors.locked_mode import NetworkRefusedError, RemoteNameError
 from medtune.errors.plugins import (
     DisabledPluginError,
     PluginClashError,
@@ -55,6 +56,7 @@ __all__ = [
     "InvalidValueError",
     "MedtuneError",
     "Mistake",
+    "NetworkRefusedError",
     "NonFiniteLossError",
     "OutOfMemoryError",
     "PluginClashError",
@@ -64,6 +66,7 @@ __all__ = [
     "PluginFileError",
     "PluginImportError",
     "ProcessBusyError",
+    "RemoteNameError",
     "RunIdleError",
     "RunInterruptedError",
     "RunLockedError",

@@ -9,6 +9,7 @@ MedtuneError
 │   ├── SpecChangedError
 │   ├── UnsupportedVersionError
 │   ├── BaseUnsuitedError
+│   ├── RemoteNameError
 │   └── PluginError
 │       ├── PluginClashError
 │       ├── PluginContractError
@@ -22,6 +23,7 @@ MedtuneError
 │   ├── BaseDamagedError
 │   ├── CorruptDownloadError
 │   ├── DamagedArtifactError
+│   ├── NetworkRefusedError
 │   ├── TrialFailedError
 │   ├── UnprovenAnswersError
 │   ├── UnprovenBaseError

@@ -1,26 +1,33 @@
 """A plugin in one file, without packaging: `--plugin FILE.py`."""
 
 import sys
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 from medtune.errors import MedtuneError, PluginFileError
+from medtune.plugins.allowed import require_listed_file
 
 __all__ = ["load_plugin_file"]
 
 
-def load_plugin_file(path: str | Path) -> ModuleType:
+def load_plugin_file(path: str | Path, allowed: Sequence[str] | None = None) -> ModuleType:
     """Import a plugin's file under its own name, and return the module.
 
+    Args:
+        path: the file.
+        allowed: what the spec's list of plugins says, which may pin it; see ``require_listed_file``.
+
     Raises:
-        PluginFileError: there is no such file, its name is taken by another module, or it cannot be imported.
+        PluginFileError: there is no such file, it may not be imported, its name is taken by another module, or it cannot be imported.
     """
     file = Path(path).resolve()
     name = file.stem
     if file.suffix != ".py" or not file.is_file():
         raise PluginFileError(str(path), "there is no such Python file")
+    require_listed_file(file, allowed)
     if not name.isidentifier():
         raise PluginFileError(str(path), "its name is no name of a module; rename it to letters, digits and '_'")
     known = sys.modules.get(name)

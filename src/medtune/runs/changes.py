@@ -11,6 +11,7 @@ __all__ = ["FREE_FIELDS", "refuse_changes"]
 FREE_FIELDS = frozenset(
     {
         "output_dir",
+        "locked",  # what the process may open, not what it computes; the record says how each part of a run was done
         "plugins",  # which may load; what they bring is named by other fields
         "model.fingerprint",  # a record is compared in the way in which it was made
         "eval",  # scoring leaves the training as it is; it says only how long it goes on and what is kept

@@ -12,8 +12,10 @@ from medtune.specs.values import Spec, split_commas
 
 __all__ = ["RunSpec"]
 
-Distribution = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*(==[\w.+!-]+)?$")]
-"""A distribution by its name, and by its exact version where that is given."""
+Distribution = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_][\w.-]*(==[\w.+!-]+)?(@sha256:[0-9a-fA-F]{64})?$")
+]
+"""A distribution by its name, and by its exact version and the hash of its files where these are given."""
 
 
 class RunSpec(Spec):
@@ -41,7 +43,12 @@ class RunSpec(Spec):
     """Installed distributions whose plugins may load, such as "NAME" or "NAME==VERSION"; None loads all that are installed.
 
     Others are not even imported, and one that is missing or broken is an error. ``MEDTUNE_PLUGINS`` narrows it further.
+    "NAME==VERSION@sha256:HASH" pins its files too; ``medtune plugins list`` tells the hash. "FILE.py@sha256:HASH" pins a file
+    that ``--plugin`` names.
     """
+    locked: bool = False
+    """Whether the process refuses the network, opens local paths only, and loads no plugin that ``plugins`` does not pin by a
+    hash. ``MEDTUNE_LOCKED`` and ``--locked`` lock a run whatever is set here; nothing unlocks one."""
 
     @property
     def rows(self) -> DataSpec:
