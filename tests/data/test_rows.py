@@ -221,6 +221,6 @@ def test_an_unreadable_file_is_a_storage_error(tmp_path, monkeypatch):
     def refuse(*_args, **_options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", refuse)
+    monkeypatch.setattr("medtune.data.sources.opening.os.open", refuse)
     with pytest.raises(StorageError, match="Permission denied"):
         list(read_rows(str(path)))

@@ -13,6 +13,7 @@ from typing import Any
 from medtune.errors import SpecError, UnsafeAdapterError
 from medtune.machine.libraries import quiet_libraries
 from medtune.specs import LoraSpec, ModelSpec
+from medtune.specs.bounded import json_file
 
 __all__ = ["AttachedAdapter", "Kept", "copies"]
 
@@ -58,7 +59,7 @@ class AttachedAdapter:
         conversion = {} if self._initial is None else {"path_initial_model_for_weight_conversion": self._initial}
         self._model.save_pretrained(path, safe_serialization=True, save_embedding_layers=False, **conversion)
         file = path / _CONFIG
-        values: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        values: dict[str, Any] = json_file(file)
         if self._base is not None:
             values["base_model_name_or_path"] = self._base.repository or self._base.path
             values["revision"] = self._base.commit

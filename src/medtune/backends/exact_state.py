@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import UnsafeArtifactError
+from medtune.specs.bounded import json_file
 
 __all__ = [
     "load_optimizer",
@@ -81,7 +82,7 @@ def read_tree(folder: Path, name: str) -> Any:
     tensors: dict[str, Any] = {}
     for path in sorted(folder.glob(f"{name}-*.safetensors")):
         tensors |= load_file(path)
-    return _unflatten(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")), tensors)
+    return _unflatten(json_file(folder / f"{name}.json", finite=False), tensors)
 
 
 def load_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:

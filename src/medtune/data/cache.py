@@ -16,6 +16,7 @@ from medtune.data.pack import SampleStore
 from medtune.data.samples import open_samples, writing
 from medtune.errors import StorageError
 from medtune.machine.owner_only import make_folder, write_text
+from medtune.specs.bounded import json_file
 
 __all__ = ["CacheEntry", "PreparedCache", "cache_key", "default_cache_dir"]
 
@@ -61,7 +62,7 @@ class PreparedCache:
         """Return the memory-mapped set of ``key`` and its facts; None when it is not there, or damaged."""
         folder = self.root / key
         try:
-            facts: dict[str, Any] = json.loads((folder / _FACTS).read_text("utf-8"))
+            facts: dict[str, Any] = json_file(folder / _FACTS, finite=False)
             store = open_samples(folder, facts["samples"])
             os.utime(folder)
         except (OSError, ValueError):

@@ -11,6 +11,7 @@ from medtune.data.tokenizer import load_tokenizer, pinned_day, splitting, undate
 from medtune.errors import UnsafeAdapterError
 from medtune.plugins.contracts import Example, Message
 from medtune.specs import ModelSpec
+from medtune.specs.bounded import json_file
 
 __all__ = ["CONTRACT_FILE", "check_contract", "check_tokenizer", "write_contract"]
 
@@ -47,8 +48,8 @@ def check_contract(folder: Path, encoder: Encoder) -> list[str]:
             training.
     """
     try:
-        kept = json.loads((folder / CONTRACT_FILE).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        kept = json_file(folder / CONTRACT_FILE)
+    except (OSError, ValueError):
         kept = None
     if not isinstance(kept, dict) or kept.get("format") not in (1, _FORMAT):
         raise UnsafeAdapterError(

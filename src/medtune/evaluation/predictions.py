@@ -10,6 +10,8 @@ from typing import Any
 
 from medtune.data.final_answer import final_answer
 from medtune.data.shaping import document_name
+from medtune.data.sources.json_text import ROW_LIMIT
+from medtune.data.sources.opening import lines_of, open_bytes
 from medtune.errors import DataError, StorageError
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.machine.owner_only import open_text
@@ -69,8 +71,8 @@ def read_predictions(
     keys, passed_over = document_keys or {}, Counter[str]() if unread is None else unread
     found: list[Prediction] = []
     try:
-        with Path(path).open("rb") as file:
-            for number, line in enumerate(file, 1):
+        with open_bytes(Path(path)) as file:
+            for number, line in enumerate(lines_of(file, ROW_LIMIT), 1):
                 if line.strip():
                     try:
                         record = _with_document(_parsed(line), keys, passed_over)

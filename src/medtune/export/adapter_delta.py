@@ -1,6 +1,5 @@
 """What an adapter changes in the weights of its base: LoRA, rank-stabilised LoRA, DoRA and trained biases."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import UnsafeAdapterError
+from medtune.specs.bounded import json_file
 
 __all__ = ["AdapterDelta", "LayerDelta", "read_delta"]
 
@@ -78,7 +78,7 @@ def read_delta(adapter_dir: Path) -> AdapterDelta:
     """
     from safetensors.torch import load_file
 
-    config = json.loads((adapter_dir / "adapter_config.json").read_text("utf-8"))
+    config = json_file(adapter_dir / "adapter_config.json")
     for key in ("rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication", "trainable_token_indices"):
         if config.get(key):
             raise UnsafeAdapterError(str(adapter_dir), "settings", f"its {key} is set, which no export knows to write")

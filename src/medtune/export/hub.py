@@ -16,6 +16,7 @@ from medtune.export.merged import TOKENIZER_FILES, MergedExporter, copy_tokenize
 from medtune.export.options import chosen, read_options, switch
 from medtune.plugins.contracts import Exported, ExportSource
 from medtune.plugins.origin import told_of
+from medtune.specs.bounded import json_file
 
 __all__ = ["UPLOADED", "HubExporter"]
 
@@ -106,6 +107,6 @@ def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _write_config(source: ExportSource, file: Path) -> None:
     """Write peft's configuration with the base's name on the hub in the place of a path of this machine."""
-    values: dict[str, Any] = json.loads((source.adapter_dir / "adapter_config.json").read_text("utf-8"))
+    values: dict[str, Any] = json_file(source.adapter_dir / "adapter_config.json")
     values |= {"base_model_name_or_path": source.spec.model.repository, "revision": source.spec.model.commit}
     file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", "utf-8")

@@ -11,6 +11,7 @@ from medtune.export.options import chosen, read_options
 from medtune.export.tuned_weights import SOURCES, TunedWeights, base_source
 from medtune.plugins.contracts import Exported, ExportSource
 from medtune.plugins.origin import told_of
+from medtune.specs.bounded import json_file
 
 __all__ = ["DTYPES", "TOKENIZER_FILES", "MergedExporter", "copy_tokenizer"]
 
@@ -69,7 +70,7 @@ def copy_tokenizer(adapter_dir: Path, target: Path) -> None:
 def write_generation_config(target: Path, source: ExportSource) -> None:
     """Write the base's generation config with the ids that end an answer, greedy as the run was scored."""
     file = source.base_dir / "generation_config.json"
-    values: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    values: dict[str, Any] = json_file(file, finite=False) if file.is_file() else {}
     for sampling_only in ("temperature", "top_p", "top_k", "min_p", "typical_p"):
         values.pop(sampling_only, None)
     values |= {"do_sample": False, "eos_token_id": list(source.stop_ids)}

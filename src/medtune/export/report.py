@@ -1,7 +1,6 @@
 """Writes ``report.html``: a run on one page, for the screen, a phone and paper, without network."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -21,6 +20,7 @@ from medtune.export.source_kinds import sources_section
 from medtune.export.trusting import trust_section
 from medtune.machine.owner_only import write_text
 from medtune.plugins.contracts import Prediction
+from medtune.specs.bounded import json_file
 from medtune.specs.model import base_label
 
 __all__ = ["write_report"]
@@ -167,7 +167,7 @@ def _evaluations(folder: Path) -> _Evaluations:
 def _scores(path: Path) -> Mapping[str, Any]:
     """Return an evaluation, empty when there is none."""
     try:
-        found: Mapping[str, Any] = json.loads(path.read_bytes())
+        found: Mapping[str, Any] = json_file(path, finite=False)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

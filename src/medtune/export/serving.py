@@ -1,6 +1,5 @@
 """Adapters for vLLM and SGLang: checked against their limits, with the command that serves them and a smoke script."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from medtune.export.merged import copy_tokenizer
 from medtune.export.options import read_options
 from medtune.plugins.contracts import Exported, ExportSource
 from medtune.plugins.origin import told_of
+from medtune.specs.bounded import json_file
 
 __all__ = ["SMOKE_SCRIPT", "AdapterForServer"]
 
@@ -40,7 +40,7 @@ class AdapterForServer:
     def check(self, source: ExportSource, options: Mapping[str, Any]) -> None:
         """Refuse adapters that this server cannot load, or would load only in part."""
         read_options(self.name, options, {"served_name": "tuned"})
-        config = json.loads((source.adapter_dir / "adapter_config.json").read_text("utf-8"))
+        config = json_file(source.adapter_dir / "adapter_config.json")
         delta = read_delta(source.adapter_dir)
         problem = ""
         if delta.dora:

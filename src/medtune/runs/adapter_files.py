@@ -13,6 +13,7 @@ from medtune.errors import UnsafeAdapterError
 from medtune.runs.safetensors_file import SafetensorsFile
 from medtune.runs.store import PICKLE_SUFFIXES
 from medtune.specs import LoraSpec
+from medtune.specs.bounded import BoundsError, json_file
 
 __all__ = [
     "CONFIG",
@@ -94,8 +95,10 @@ def read_json(folder: Path, name: str) -> Mapping[str, Any]:
         UnsafeAdapterError: the file is missing, or holds something else.
     """
     try:
-        values = json.loads((folder / name).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        values = json_file(folder / name)
+    except BoundsError as error:
+        raise UnsafeAdapterError(str(folder), "files", f"'{name}' {error}") from None
+    except (OSError, ValueError):
         values = None
     if not isinstance(values, dict):
         raise UnsafeAdapterError(str(folder), "files", f"'{name}' is missing or no JSON object")

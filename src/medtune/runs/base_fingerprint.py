@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from medtune.errors import StorageError
+from medtune.errors import StorageError, UnsafeArtifactError
 from medtune.specs import ModelSpec
+from medtune.specs.bounded import BoundsError, bounded_bytes, json_file, json_value
 
 __all__ = ["base_fingerprint", "base_parts", "fingerprint_as"]
 
@@ -110,13 +111,15 @@ def _told(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(f"the base in '{folder}' cannot be read: {error.strerror}") from error
+    except BoundsError as error:
+        raise UnsafeArtifactError(f"the base in '{folder}' has a file of settings that {error}; get it again") from None
 
 
 def _parts(folder: Path, way: str) -> Iterator[bytes]:
     for name in _DESCRIPTIONS:
         if (folder / name).is_file():
             yield name.encode()
-            yield (folder / name).read_bytes()
+            yield bounded_bytes(folder / name)
     for path in _weights(folder):
         yield path.name.encode()
         yield from _pieces(path, way)
@@ -137,11 +140,13 @@ def _pieces(path: Path, way: str) -> Iterator[bytes]:
 
 def _content(file: Path) -> bytes:
     """Return the bytes of a file, a tokenizer's settings without the template, which is a part of its own."""
-    content = file.read_bytes()
+    content = bounded_bytes(file)
     if file.name != "tokenizer_config.json":
         return content
     try:
-        values = {key: value for key, value in json.loads(content).items() if key != "chat_template"}
+        values = {
+            key: value for key, value in json_value(content.decode(), finite=False).items() if key != "chat_template"
+        }
     except (ValueError, AttributeError):
         return content
     return json.dumps(values, sort_keys=True).encode()
@@ -149,7 +154,7 @@ def _content(file: Path) -> bytes:
 
 def _template_of(file: Path) -> bytes:
     try:
-        return json.dumps(json.loads(file.read_bytes()).get("chat_template")).encode()
+        return json.dumps(json_file(file, finite=False).get("chat_template")).encode()
     except (OSError, ValueError, AttributeError):
         return b""
 
@@ -170,5 +175,5 @@ def _former_fingerprint(path: str) -> str:
     """Identify a folder by its config, and the names and sizes of its weights, as records before "blocks-v2:" do."""
     folder = Path(path)
     weights = sorted((f.name, f.stat().st_size) for f in folder.glob("*.safetensors"))
-    config = (folder / "config.json").read_bytes() if (folder / "config.json").is_file() else b""
+    config = bounded_bytes(folder / "config.json") if (folder / "config.json").is_file() else b""
     return hashlib.sha256(config + json.dumps(weights).encode()).hexdigest()

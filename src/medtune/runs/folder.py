@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 from medtune.errors import DamagedArtifactError, StorageError
 from medtune.machine.owner_only import close_folder, make_folder
 from medtune.runs.durable import attempt, replace_file
+from medtune.specs.bounded import BoundsError, json_file
 
 __all__ = ["STATES", "RunFolder", "State"]
 
@@ -100,11 +101,13 @@ class RunFolder:
             DamagedArtifactError: the record is not one that medtune wrote.
         """
         try:
-            record = json.loads(self.record_path.read_bytes())
+            record = json_file(self.record_path)
         except (FileNotFoundError, NotADirectoryError):
             raise StorageError(f"'{self.path}' is not a run folder: it has no run.json") from None
         except OSError as error:
             raise StorageError(f"'{self.record_path}' cannot be read: {error.strerror}") from error
+        except BoundsError as error:
+            raise DamagedArtifactError(str(self.path), "run.json", str(error)) from None
         except ValueError:
             raise DamagedArtifactError(str(self.path), "run.json", "is not JSON") from None
         if not isinstance(record, dict) or record.get("state") not in STATES:

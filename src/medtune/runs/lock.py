@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from medtune.errors import RunIdleError, RunLockedError, WriteFailedError
 from medtune.machine.owner_only import hide_file, make_folder, remove_staged
 from medtune.runs.durable import attempt, replace_file
+from medtune.specs.bounded import json_file
 
 __all__ = ["RunLock", "cancel_run"]
 
@@ -86,7 +87,7 @@ class RunLock:
         deadline = time.monotonic() + _OWNER_WAIT
         while True:
             try:
-                owner = json.loads((self.run_dir / _OWNER).read_bytes())
+                owner = json_file(self.run_dir / _OWNER)
                 return RunLockedError(str(self.run_dir), int(owner["pid"]), str(owner["host"]))
             except (OSError, ValueError, KeyError, TypeError):
                 if time.monotonic() > deadline:

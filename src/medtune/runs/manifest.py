@@ -10,6 +10,7 @@ from typing import Any
 
 from medtune.errors import DamagedArtifactError
 from medtune.runs.durable import sync_directory, sync_file
+from medtune.specs.bounded import BoundsError, bounded_bytes, json_value
 
 __all__ = ["MANIFEST", "file_digest", "read_manifest", "seal_folder", "verify_folder"]
 
@@ -70,16 +71,18 @@ def verify_folder(folder: Path, facts: Mapping[str, Any] | None = None) -> None:
 def read_manifest(folder: Path) -> Mapping[str, Any]:
     """Return the manifest (``facts``, ``files``, ``format``) after checking its own digest."""
     try:
-        content = (folder / MANIFEST).read_bytes()
+        content = bounded_bytes(folder / MANIFEST)
     except FileNotFoundError:
         raise DamagedArtifactError(str(folder), MANIFEST, "is missing: the save was cut short") from None
     except OSError as error:
         raise DamagedArtifactError(str(folder), MANIFEST, f"cannot be read ({error.strerror})") from error
+    except BoundsError as error:
+        raise DamagedArtifactError(str(folder), MANIFEST, str(error)) from None
     try:
-        manifest = json.loads(content)
+        manifest = json_value(content.decode())
         del manifest["digest"]
         whole = _render(manifest) == content and manifest["format"] == _FORMAT
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         whole = False
     if not whole:
         raise DamagedArtifactError(str(folder), MANIFEST, "was changed")

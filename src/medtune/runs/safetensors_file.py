@@ -1,9 +1,10 @@
 """Reads a safetensors file by its header, without torch: names, types, shapes, and whether values are finite."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
+
+from medtune.specs.bounded import json_value
 
 __all__ = ["SafetensorsFile"]
 
@@ -63,8 +64,8 @@ class SafetensorsFile:
 
 def _parse(content: bytes) -> dict[str, dict[str, Any]]:
     try:
-        header: Any = json.loads(content)
-    except (ValueError, RecursionError):
+        header: Any = json_value(content.decode())
+    except ValueError:
         header = None
     if isinstance(header, dict):
         header.pop("__metadata__", None)

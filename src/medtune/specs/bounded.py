@@ -6,9 +6,10 @@ import os
 import re
 import stat
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 __all__ = ["BoundsError", "bounded_bytes", "bounded_text", "json_file", "json_value", "toml_value", "yaml_value"]
 
@@ -121,8 +122,8 @@ def _too_deep() -> BoundsError:
 def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) < len(members):
-        seen = set[str]()
-        raise _twice(next(name for name, _value in members if name in seen or seen.add(name)))
+        counts = Counter(name for name, _value in members)
+        raise _twice(counts.most_common(1)[0][0])
     return found
 
 
@@ -156,11 +157,10 @@ def _require_plain(value: Any, *, finite: bool = True) -> None:
 def _inside(value: Any, *, finite: bool) -> Iterator[Any]:
     """Yield the values in a container, its keys included; check one that is none."""
     if isinstance(value, Mapping):
-        held = cast("Mapping[Any, Any]", value)
-        yield from held.keys()
-        yield from held.values()
+        yield from value.keys()
+        yield from value.values()
     elif isinstance(value, list | tuple | set | frozenset):
-        yield from cast("list[Any]", value)
+        yield from value
     elif isinstance(value, str):
         if "\0" in value:
             raise BoundsError("holds a NUL character")

@@ -1,6 +1,5 @@
 """Makes a run of an adapter that was trained elsewhere: proved on its base, scored beside it, and kept as any run is."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from medtune.data.base.folder import BaseFolder, folder_of
 from medtune.data.base.inspection import inspect_base
+from medtune.data.outside.trial import try_patterns
 from medtune.data.prepare import encoder_of, validation_examples
 from medtune.data.sources.kinds import reading_with
 from medtune.data.tokenizer import load_tokenizer, splitting
@@ -19,11 +19,13 @@ from medtune.machine.owner_only import make_folder, write_text
 from medtune.planning.make_plan import make_plan
 from medtune.plugins.contracts import Example
 from medtune.plugins.host import PluginHost, host_of
+from medtune.runs.adapter_files import CONFIG, read_json
 from medtune.runs.base_fingerprint import base_fingerprint
 from medtune.runs.durable import attempt
 from medtune.runs.foreign_adapter import ForeignAdapter, read_foreign, write_own
 from medtune.runs.lock import RunLock
 from medtune.specs import ModelSpec, RunSpec
+from medtune.specs.bounded import BoundsError, bounded_text, json_file
 from medtune.workflow.base_identity import identity_of
 from medtune.workflow.kept_adapter import keep_adapter, write_beside
 from medtune.workflow.kept_answers import AnswerFiles, questions_of
@@ -38,6 +40,7 @@ from medtune.workflow.validation_rows import scorable
 __all__ = ["adopt"]
 
 _TEMPLATE = "chat_template.jinja"
+_LONGEST_TEMPLATE = 2**20  # bytes
 _ANOTHER = "adopt an adapter of this base, or name the base that it was trained on"
 
 
@@ -78,7 +81,9 @@ def _adopted(asked: RunRequest, adapter: Path) -> Run:
     if not adapter.is_dir():
         raise StorageError(f"'{adapter}' is no folder; name the one that holds adapter_config.json")
     asked = fetch(pin(asked))
-    foreign = read_foreign(adapter, _layers_of(asked.spec.model))
+    layers = _layers_of(asked.spec.model)
+    _require_bounded_patterns(adapter, layers)
+    foreign = read_foreign(adapter, layers)
     asked = replace(asked, spec=_described(asked, foreign))
     inspect_base(asked.spec, loading=True)
     examples = validation_examples(asked.spec, asked.host)
@@ -139,12 +144,31 @@ def _described(asked: RunRequest, foreign: ForeignAdapter) -> RunSpec:
 def _template_of(folder: Path) -> str:
     """Return the chat template that lies in a folder, as a file or in its tokenizer's settings; empty without one."""
     if (folder / _TEMPLATE).is_file():
-        return (folder / _TEMPLATE).read_text("utf-8")
+        return _bounded_template(folder / _TEMPLATE)
     try:
-        found = json.loads((folder / "tokenizer_config.json").read_text("utf-8")).get("chat_template")
+        found = json_file(folder / "tokenizer_config.json", finite=False).get("chat_template")
     except (OSError, ValueError, AttributeError):
         return ""
     return found if isinstance(found, str) else ""
+
+
+def _bounded_template(file: Path) -> str:
+    try:
+        return bounded_text(file, _LONGEST_TEMPLATE)
+    except BoundsError as error:
+        raise UnsafeAdapterError(str(file.parent), "template", f"'{file.name}' {error}", _ANOTHER) from None
+
+
+def _require_bounded_patterns(adapter: Path, layers: frozenset[str]) -> None:
+    """Try the patterns of layers that a configuration holds, each as peft puts it together, before peft matches them here."""
+    if not (adapter / CONFIG).is_file():
+        return
+    config = read_json(adapter, CONFIG)
+    whole = [config[key] for key in ("target_modules", "exclude_modules") if isinstance(config.get(key), str)]
+    given = config.get("layers_pattern") or []
+    inner = [each for each in ([given] if isinstance(given, str) else given) if isinstance(each, str)]
+    patterns = [*whole, *(rf".*\.[^.]*\.{each}\.(\d+)\." for each in inner)]
+    try_patterns(patterns, sorted(layers), "adapter", str(adapter))
 
 
 def _open_record(asked: RunRequest, foreign: ForeignAdapter, examples: list[Example], tokenizer: Any) -> None:

@@ -21,6 +21,7 @@ from medtune.plugins.contracts import Prediction, Task
 from medtune.plugins.host import PluginHost
 from medtune.runs.durable import replace_file
 from medtune.runs.folder import RunFolder
+from medtune.specs.bounded import json_file
 from medtune.workflow.kept_answers import AnswerFiles
 from medtune.workflow.run import Run
 from medtune.workflow.settled_tasks import settled
@@ -114,7 +115,7 @@ class _Side:
         """The scores of the tuned model, empty where it was not scored."""
         file = self.files.scores
         try:
-            found: Mapping[str, Any] = json.loads(file.read_bytes()) if file.is_file() else {}
+            found: Mapping[str, Any] = json_file(file, finite=False) if file.is_file() else {}
         except (OSError, ValueError):
             raise DamagedArtifactError(str(self.path), f"evaluation/{file.name}", "cannot be read") from None
         return found

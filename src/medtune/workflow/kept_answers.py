@@ -16,6 +16,7 @@ from medtune.runs.base_fingerprint import base_fingerprint
 from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.runs.manifest import file_digest
 from medtune.specs import RunSpec
+from medtune.specs.bounded import json_file
 from medtune.version import __version__
 
 __all__ = ["AnswerFiles", "circumstances_of", "questions_of"]
@@ -60,7 +61,7 @@ class AnswerFiles:
     def told(self, key: str) -> Any:
         """Return what the file of scores says under a key, None where it says nothing."""
         try:
-            return json.loads(self.scores.read_bytes()).get(key)
+            return json_file(self.scores, finite=False).get(key)
         except (OSError, ValueError):
             return None
 

@@ -5,7 +5,6 @@ renamed, tied and merged tensors are judged as they are when the base is loaded,
 Imported inside functions only: it loads torch and transformers.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from medtune.data.base.fault import Fault
 from medtune.data.base.folder import BaseFolder
 from medtune.data.base.headers import Tensor
 from medtune.machine.libraries import quiet_libraries
+from medtune.specs.bounded import json_value
 
 __all__ = [
     "Architecture",
@@ -183,6 +183,10 @@ def _without_values(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, torch.
         yield name, torch.empty(shape, dtype=_DTYPES.get(tensor.dtype, torch.uint8), device="meta")
 
 
+_MOST_STATE = 2**16
+"""Bytes of bitsandbytes' state beside a weight; it has some hundred."""
+
+
 def _unpacked_shape(name: str, tensors: Mapping[str, Tensor]) -> tuple[int, ...] | None:
     """Return the shape that a packed weight had, which bitsandbytes keeps as JSON beside it; None where it has none."""
     for kind in ("nf4", "fp4"):
@@ -190,7 +194,7 @@ def _unpacked_shape(name: str, tensors: Mapping[str, Tensor]) -> tuple[int, ...]
         if kept is not None:
             with kept.file.open("rb") as file:
                 file.seek(kept.start)
-                return tuple(json.loads(file.read(kept.end - kept.start))["shape"])
+                return tuple(json_value(file.read(min(kept.end - kept.start, _MOST_STATE)).decode())["shape"])
     return None
 
 

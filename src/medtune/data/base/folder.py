@@ -1,6 +1,5 @@
 """The folder of a base: where it lies, its config.json, and the tensors of the files that transformers would read."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Any, cast
 from medtune.data.base.fault import Fault
 from medtune.data.base.headers import AGAIN, Tensor, read_header
 from medtune.specs import ModelSpec, RunSpec
+from medtune.specs.bounded import BoundsError, json_file
 
 __all__ = [
     "INDEX",
@@ -127,11 +127,11 @@ def read_object(file: Path) -> Mapping[str, Any]:
         OSError: it cannot be read.
     """
     try:
-        values: Any = json.loads(file.read_text("utf-8"))
-    except ValueError as error:  # UnicodeDecodeError is one
+        values: Any = json_file(file, finite=False)
+    except BoundsError as error:
+        raise Fault(f"has a '{file.name}' that {error}", AGAIN) from error
+    except ValueError as error:
         raise Fault(f"has a '{file.name}' that is not JSON", AGAIN) from error
-    except RecursionError as error:
-        raise Fault(f"has a '{file.name}' that is nested too deeply to be read", AGAIN) from error
     if not isinstance(values, dict):
         raise Fault(f"has a '{file.name}' that holds a {type(values).__name__} instead of an object", AGAIN)
     return cast("dict[str, Any]", values)

@@ -1,6 +1,5 @@
 """Reads which tensors a safetensors file holds, and whether all of their bytes are there; loads no library for that."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from medtune.data.base.fault import Fault
+from medtune.specs.bounded import json_value
 
 __all__ = ["AGAIN", "Tensor", "read_header"]
 
@@ -52,7 +52,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
         file.seek(_LENGTH)
         text = file.read(length)
     try:
-        values: Any = json.loads(text)
+        values: Any = json_value(text.decode())
         found = dict(_tensors(values, path, _LENGTH + length))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Fault(f"has no safetensors file in '{path.name}': its header is damaged", AGAIN) from error

@@ -15,6 +15,7 @@ from medtune.data.hub.transfer import digest_of, link, transfer
 from medtune.data.hub.watch import Patience, Tell, Watch, watched
 from medtune.errors import DiskFullError, HubUnreachableError
 from medtune.plugins.plan import size_in_words
+from medtune.specs.bounded import json_file
 
 __all__ = ["Listener", "Progress", "make_local", "missing_bytes", "require_space"]
 
@@ -104,7 +105,7 @@ class _Checked:
         self._repository = repository
         self._place = repository.own / "checked.json"
         try:
-            self._stamps: dict[str, list[int]] = json.loads(self._place.read_text("utf-8"))
+            self._stamps: dict[str, list[int]] = json_file(self._place)
         except (OSError, ValueError):
             self._stamps = {}
 

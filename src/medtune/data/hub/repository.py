@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from medtune.errors import CorruptDownloadError, HubError
+from medtune.specs.bounded import json_file
 
 __all__ = ["Listing", "RepoFile", "Repository", "is_commit", "readable_by_owner"]
 
@@ -146,9 +147,7 @@ class Listing:
     def kept(cls, repository: Repository) -> "Listing | None":
         """Return what was written down of a repository at a commit, None when nothing was."""
         try:
-            values: list[dict[str, Any]] = json.loads(
-                (repository.own / f"{repository.revision}.json").read_text("utf-8")
-            )
+            values: list[dict[str, Any]] = json_file(repository.own / f"{repository.revision}.json")
             files = [RepoFile(**value) for value in values]
         except (OSError, ValueError, TypeError):
             return None

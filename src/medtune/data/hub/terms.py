@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from medtune.data.hub.repository import Repository
+from medtune.specs.bounded import bounded_text, yaml_value
 
 __all__ = ["stated_terms"]
 
 _HEAD = re.compile(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
+
+
+_LONGEST_CARD = 2**20
 
 
 def stated_terms(repository: Repository) -> str | None:
@@ -25,12 +29,10 @@ def stated_terms(repository: Repository) -> str | None:
 
 
 def _stated(card: Path) -> str | None:
-    import yaml
-
     values: Any = None
-    with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
-        head = _HEAD.match(card.read_text("utf-8"))
-        values = yaml.safe_load(head[1]) if head else None
+    with suppress(OSError, ValueError):
+        head = _HEAD.match(bounded_text(card, _LONGEST_CARD))
+        values = yaml_value(head[1]) if head else None
     if not isinstance(values, dict):
         return None
     licence: Any = values.get("license")

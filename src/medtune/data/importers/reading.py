@@ -17,6 +17,8 @@ __all__ = ["HEAD", "Input", "head_of", "lines_of", "open_text", "whole_text"]
 
 HEAD = 2**16
 """Bytes by which a file's format is recognised."""
+_LONGEST = 64 * 2**20
+"""Characters of a line, and of a text that is one document."""
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
           (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 
@@ -77,7 +79,9 @@ def lines_of(text: IO[str]) -> Iterator[tuple[int, str]]:
 def whole_text(file: Path, encoding: str | None, told: Told) -> str:
     """Return the whole text, line ends as they are: offsets count them."""
     with open_text(file, encoding, told) as text:
-        return text.read()
+        found = text.read(_LONGEST + 1)
+    _require_short(found, "text")
+    return found
 
 
 def head_of(source: Input) -> str:
@@ -114,4 +118,14 @@ def _marked(file: Path) -> str:
 
 def _physical(text: IO[str]) -> Iterator[str]:
     """Yield lines as ``newline=""`` cuts them, at CR, LF and CRLF."""
-    yield from text
+    while line := text.readline(_LONGEST + 1):
+        _require_short(line, "line")
+        yield line
+
+
+def _require_short(text: str, what: str) -> None:
+    """Refuse what would be in memory as a whole, and is no text that anybody annotated."""
+    if len(text) > _LONGEST:
+        raise DataError(
+            f"the file has a {what} of more than {_LONGEST >> 20} Mi characters, which no annotated text has"
+        )

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from medtune.data.outside.tried import Tried, digest_of_files, digest_of_text
 from medtune.errors import TrialFailedError
@@ -119,7 +119,8 @@ def _fast_files(files: Iterable[Path]) -> list[Path]:
 def _is_fast(files: Iterable[Path]) -> bool:
     """Whether the tokenizers library reads the vocabulary: of byte pairs whose merges transformers has not to find itself."""
     fast = _fast_files(files)
-    return bool(fast) and all(b'"merges"' in file.read_bytes() for file in fast)
+    contents = (file.read_bytes() for file in fast)
+    return bool(fast) and all(b'"merges"' in content or b'"vocab"' not in content for content in contents)
 
 
 def _templates_in(folder: Path) -> list[str]:
@@ -130,14 +131,14 @@ def _templates_in(folder: Path) -> list[str]:
         found.append(_bounded(bounded_text, file, folder))
     for file in _present(folder, _WITH_TEMPLATES):
         given = _bounded(_template_key, file, folder)
-        several = cast("list[Any]", given) if isinstance(given, list) else [given]
+        several: list[Any] = given if isinstance(given, list) else [given]
         found += [each.get("template") if isinstance(each, dict) else each for each in several]
     return [text for text in dict.fromkeys(each for each in found if isinstance(each, str)) if text]
 
 
 def _template_key(file: Path) -> Any:
     values: Any = json_file(file, _LARGEST, finite=False)
-    return cast("dict[str, Any]", values).get("chat_template") if isinstance(values, dict) else None
+    return values.get("chat_template") if isinstance(values, dict) else None
 
 
 def _bounded(read: Callable[[Path], Any], file: Path, folder: Path) -> Any:

@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from medtune.data.sources.csv_dialect import Dialect, find_dialect
 from medtune.data.sources.file_row import NOT_UTF8, FileRow
@@ -46,7 +46,7 @@ def read_csv(file: Path, reading: Reading | None = None) -> Iterator[FileRow]:
     ):
         for _line in range(before):
             text.readline()
-        records = dialect.records(text)
+        records = dialect.records(_lines(text, file))
         header = _header(records, file)
         while True:
             first = before + records.line_num + 1
@@ -63,6 +63,16 @@ def read_csv(file: Path, reading: Reading | None = None) -> Iterator[FileRow]:
                 reading.notes.count_header(file.name)
             elif fields:
                 yield FileRow(first, *_keyed(header, fields))
+
+
+def _lines(text: IO[str], file: Path) -> Iterator[str]:
+    """Yield lines; one without an end would be in memory as a whole before any field is looked at."""
+    while line := text.readline(_FIELD_LIMIT + 1):
+        if len(line) > _FIELD_LIMIT:
+            raise DataError(
+                f"'{file}' has a line of more than {_FIELD_LIMIT >> 20} Mi characters, so it is no CSV file"
+            )
+        yield line
 
 
 def _dialect(file: Path, reading: Reading) -> tuple[Dialect, int]:

@@ -10,7 +10,7 @@ from medtune.data.sources.file_row import NOT_UTF8, FileRow
 from medtune.data.sources.json_cursor import CHUNK, RepeatedKeys
 from medtune.data.sources.json_objects import field_advice, rows_of_object, unequal_columns
 from medtune.data.sources.json_text import NOT_AN_OBJECT, ROW_LIMIT, JsonText
-from medtune.data.sources.opening import Continued, open_utf8
+from medtune.data.sources.opening import Continued, lines_of, open_utf8
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError
 
@@ -81,12 +81,9 @@ def _inside(row: FileRow, reading: Reading) -> FileRow:
 
 
 def _from_lines(stream: IO[bytes], reading: Reading) -> Iterator[FileRow]:
-    number = 0
-    while line := stream.readline(_ROW_LIMIT):
-        number += 1
-        line = line.removeprefix(_BYTE_ORDER_MARK)  # files that were put together have one at each beginning
-        if len(line) == _ROW_LIMIT and not line.endswith(b"\n"):
-            _skip_line(stream)
+    for number, given in enumerate(lines_of(stream, _ROW_LIMIT), start=1):
+        line = given.removeprefix(_BYTE_ORDER_MARK)  # files that were put together have one at each beginning
+        if len(given) == _ROW_LIMIT and not given.endswith(b"\n"):
             yield FileRow(number, {}, f"the line is longer than {_ROW_LIMIT >> 20} MiB")
         elif not line.isspace():
             row = FileRow(number, *_parsed(line))
@@ -108,11 +105,6 @@ def _decoded(line: bytes, hook: RepeatedKeys | None = None) -> tuple[Mapping[str
     except (ValueError, RecursionError):
         return {}, "the line is not JSON"
     return (value, "") if isinstance(value, dict) else ({}, f"the line is {NOT_AN_OBJECT}")
-
-
-def _skip_line(stream: IO[bytes]) -> None:
-    while (rest := stream.readline(CHUNK)) and not rest.endswith(b"\n"):
-        pass
 
 
 def read_json(file: Path, reading: Reading | None = None) -> Iterator[FileRow]:

@@ -12,8 +12,9 @@ from medtune.errors import DataError
 
 __all__ = ["NOT_AN_OBJECT", "ROW_LIMIT", "JsonText"]
 
-ROW_LIMIT = 64 * 2**20
-"""Bytes of one row; beyond, the file is no rows of text (a missing line end, say), and memory would not be bounded."""
+ROW_LIMIT = 16 * 2**20
+"""Bytes of one row, whose values may take thirty times as much memory; beyond, the file is no rows of text (a missing line end,
+say). A million tokens are a third of it."""
 NOT_AN_OBJECT = "JSON, but not an object"
 
 

@@ -3,7 +3,9 @@
 import codecs
 import gzip
 import io
+import os
 import shutil
+import stat
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -15,7 +17,17 @@ from medtune.data.sources.kinds import COMPRESSED
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError, StorageError
 
-__all__ = ["Continued", "open_bytes", "open_seekable", "open_utf8", "speaks_utf8"]
+__all__ = [
+    "MOST_TIMES",
+    "MOST_UNPACKED",
+    "Continued",
+    "lines_of",
+    "open_bytes",
+    "open_seekable",
+    "open_utf8",
+    "speaks_utf8",
+    "too_much",
+]
 
 _HEAD = 2**20
 """Bytes that are looked at where another encoding than UTF-8 is named."""
@@ -23,6 +35,10 @@ _CERTAIN = 3
 """Characters beyond ASCII that no text in another encoding has in UTF-8 by chance."""
 _ZEROS = {b"\1\0\1\0": "utf-16-le", b"\0\1\0\1": "utf-16-be", b"\1\0\0\0": "utf-32-le", b"\0\0\0\1": "utf-32-be"}
 """Which of the first four bytes are zero, where the two first characters are ASCII's."""
+_LONGEST_LINE = 2**30
+MOST_UNPACKED = 256 * 2**20
+MOST_TIMES = 200
+"""Bytes, and times its size, beyond which an archive is no text: rows of text become five to twenty times as large."""
 _IN_MEMORY = 64 * 2**20
 """Bytes above which an unpacked file that must be seekable goes to a nameless temporary file."""
 
@@ -32,11 +48,11 @@ def open_bytes(file: Path, *, unpacked: bool = True) -> Iterator[IO[bytes]]:
     """Open a file, by default unpacked while it is read.
 
     Raises:
-        DataError: the archive is damaged or cut off.
+        DataError: the archive is damaged or cut off, or unpacks to far more than text does; or this is no regular file.
         StorageError: the file cannot be read.
     """
     try:
-        with _unpacked(file) if unpacked else file.open("rb") as stream:
+        with _unpacked(file) if unpacked else _regular(file) as stream:
             yield stream
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise _damaged(file) from None
@@ -153,15 +169,78 @@ class _Recoded(io.RawIOBase):
         return len(piece)
 
 
-def _unpacked(file: Path) -> Any:
-    suffix = file.suffix.lower()
-    if suffix == ".gz":
-        return gzip.open(file, "rb")
-    if suffix == ".zst":
-        import pyarrow as pa
+def lines_of(stream: IO[bytes], most: int) -> Iterator[bytes]:
+    """Yield the lines of a stream with their ends; one that is longer than ``most`` bytes is yielded as its first bytes, without one.
 
-        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(file)), "zstd"), 2**16)
-    return file.open("rb")
+    Raises:
+        DataError: a line has no end for so long that this is no file of lines.
+    """
+    while line := stream.readline(most):
+        yield line
+        skipped = 0
+        while len(line) == most and not line.endswith(b"\n") and (rest := stream.readline(2**20)):
+            skipped += len(rest)
+            if rest.endswith(b"\n"):
+                break
+            if skipped > _LONGEST_LINE:
+                raise DataError(
+                    f"the file holds a line of more than {_LONGEST_LINE >> 20} MiB, so it is no file of rows"
+                )
+
+
+@contextmanager
+def _unpacked(file: Path) -> Iterator[IO[bytes]]:
+    suffix = file.suffix.lower()
+    with _regular(file) as packed:
+        if suffix == ".gz":
+            with gzip.open(packed, "rb") as unpacked:
+                yield io.BufferedReader(_Capped(unpacked, file), 2**18)
+        elif suffix == ".zst":
+            import pyarrow as pa
+
+            with pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd") as unpacked:
+                yield io.BufferedReader(_Capped(unpacked, file), 2**18)
+        else:
+            yield packed
+
+
+def _regular(file: Path) -> IO[bytes]:
+    """Open a regular file; a pipe would keep whoever opens it waiting, and a device has no end."""
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    stream = os.fdopen(descriptor, "rb")
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return stream
+    stream.close()
+    raise DataError(f"'{file}' is a pipe, a device or a folder; write its rows to a regular file")
+
+
+class _Capped(io.RawIOBase):
+    """What an archive unpacks to, which ends in an error where that is out of all proportion."""
+
+    def __init__(self, unpacked: Any, file: Path) -> None:
+        self._unpacked, self._file, self._count = unpacked, file, 0
+        self._most = max(MOST_UNPACKED, MOST_TIMES * file.stat().st_size)
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill ``buffer`` and return how many bytes it took."""
+        piece = self._unpacked.read(len(buffer))
+        self._count += len(piece)
+        if self._count > self._most:
+            raise too_much(self._file)
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def too_much(file: Path) -> DataError:
+    """Return the error of an archive that unpacks to more than text does."""
+    return DataError(
+        f"'{file}' unpacks to more than {MOST_UNPACKED >> 20} MiB and {MOST_TIMES} times its size, which no rows of text do; "
+        "unpack it where you trust it"
+    )
 
 
 def _damaged(file: Path) -> DataError:

@@ -13,6 +13,7 @@ from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import Example, Prediction, Task
 from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.runs.manifest import file_digest
+from medtune.specs.bounded import json_file
 from medtune.workflow.baselines.published import published_beside
 from medtune.workflow.baselines.request import BaselineRequest, SharedRows, shared_rows
 from medtune.workflow.baselines.systems import Answered, answered, file_name
@@ -93,7 +94,7 @@ def _seconds(files: AnswerFiles) -> float | None:
 def _kept(folder: Path, answers: str) -> dict[str, Any]:
     """Return what was found before against the same answers of the adapter, else nothing."""
     try:
-        found: dict[str, Any] = json.loads((folder / BASELINES_FILE).read_bytes())
+        found: dict[str, Any] = json_file(folder / BASELINES_FILE, finite=False)
     except (OSError, ValueError):
         found = {}
     return {

@@ -1,6 +1,5 @@
 """What tuned model and artifact are asked: the prompt contract's samples, and validation rows of the run."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from medtune.errors import DataError, StorageError
 from medtune.plugins.contracts import Example, Message
 from medtune.plugins.host import PluginHost
 from medtune.specs import RunSpec
+from medtune.specs.bounded import json_file
 from medtune.workflow.exporting.reload import Questions
 from medtune.workflow.given_rows import Rows, rows_again
 
@@ -55,7 +55,7 @@ def questions_of(adapter_dir: Path, encoder: Encoder, examples: Sequence[Example
         note: why there are none.
         seed: the same seed draws the same rows.
     """
-    samples: list[dict[str, Any]] = json.loads((adapter_dir / CONTRACT_FILE).read_text("utf-8"))["samples"]
+    samples: list[dict[str, Any]] = json_file(adapter_dir / CONTRACT_FILE)["samples"]
     prompts: list[Sequence[int]] = [sample["prompt_ids"] for sample in samples]
     for example in draw_evenly(examples, MOST_PROMPTS, seed):
         try:
