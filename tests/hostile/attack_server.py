@@ -99,8 +99,20 @@ def main(kind, base):
     os.dup2(2, 1)
     gc.collect()
     gc.freeze()  # a case that collects garbage need not walk, and so copy, the pages of all libraries
+    lasting = {}
     for line in sys.stdin:
-        answers.write(json.dumps(_case(json.loads(line))) + "\n")
+        case = json.loads(line)
+        if case.get("stays"):
+            child, notes = _begun(case)
+            lasting[child] = case, notes
+            answer = {"process": child, "notes": notes.name}
+        elif "end" in case:
+            os.kill(case["end"], signal.SIGTERM)
+            answer = _ended(case["end"], *lasting.pop(case["end"]))
+        else:
+            child, notes = _begun(case)
+            answer = _ended(child, case, notes)
+        answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
@@ -117,27 +129,35 @@ def _load_all(base):
     tiny_base(base)
 
 
-def _case(case):
-    with tempfile.TemporaryDirectory(prefix="hostile-") as name:
-        notes = Path(name)
-        began = time.monotonic()
-        child = os.fork()
-        if child == 0:
-            status = 99
-            try:
-                status = _suffer(case, notes)
-            finally:
-                os._exit(status)
-        status, usage, is_killed = _wait(child, began + case["seconds"])
-        note = notes / "note.json"
+def _begun(case):
+    """Fork a child for a case; return it, and the folder in which it takes notes."""
+    notes = tempfile.TemporaryDirectory(prefix="hostile-")
+    child = os.fork()
+    if child == 0:
+        status = 99
+        try:
+            status = _suffer(case, Path(notes.name))
+        finally:
+            os._exit(status)
+    return child, notes
+
+
+def _ended(child, case, notes):
+    """Wait for a child, and return what became of it."""
+    began = time.monotonic()
+    status, usage, is_killed = _wait(child, began + case["seconds"])
+    seconds = time.monotonic() - began
+    with notes as name:
+        note = Path(name) / "note.json"
+        told = json.loads(note.read_text()) if note.is_file() else {"seen": [], "modules": [], "queued": 0.0}
         return {
             "status": os.waitstatus_to_exitcode(status),
             "killed": is_killed,
-            "seconds": time.monotonic() - began,
+            "seconds": seconds - told.pop("queued"),
             "kib": usage.ru_maxrss,
-            "stdout": _text(notes / "stdout"),
-            "stderr": _text(notes / "stderr"),
-            **(json.loads(note.read_text()) if note.is_file() else {"seen": [], "modules": []}),
+            "stdout": _text(Path(name) / "stdout"),
+            "stderr": _text(Path(name) / "stderr"),
+            **told,
         }
 
 
@@ -183,7 +203,8 @@ def _suffer(case, notes):
         sys.stdout.flush()
         sys.stderr.flush()
         heavy = [name for name in ("torch", "transformers") if name in sys.modules]
-        (notes / "note.json").write_text(json.dumps({"seen": watch.seen, "modules": heavy}))
+        queued = int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9  # while others had the processor
+        (notes / "note.json").write_text(json.dumps({"seen": watch.seen, "modules": heavy, "queued": queued}))
     return code
 
 

@@ -6,7 +6,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from stock import fill, spec_values
 SECONDS = 5.0
 """Longest that a case may take."""
 GIB = 1 << 20  # in KiB
-PATIENCE = 12.0
+PATIENCE = 8.0
 TRIES = 3
 """How often a slow case is tried: a machine may be busy once, a hang is one each time."""
 CANARY = "Zyxwv"
@@ -36,6 +37,9 @@ class Case:
         says: words of the sentence, or of the result where the code is 0.
         locked: code and words under locked mode, where they differ.
         environment: of the command.
+        json: whether it is run with ``--json``; without, what a terminal would be shown is looked at.
+        only: the mode in which alone it can be tried, empty where in both.
+        then: looks at what is there afterwards.
     """
 
     command: str
@@ -45,6 +49,8 @@ class Case:
     locked: tuple[int, str] | None = None
     environment: dict[str, str] = field(default_factory=dict)
     json: bool = True
+    only: str = ""
+    then: "Callable[[Scene, Outcome], None] | None" = None
 
     def promised(self, mode: str) -> tuple[int, str]:
         return self.locked if mode == "locked" and self.locked else (self.code, self.says)
@@ -70,6 +76,25 @@ class Outcome:
     @property
     def sentence(self) -> str:
         return self.stderr.splitlines()[-1].removeprefix("medtune: ") if self.stderr.strip() else ""
+
+
+@dataclass
+class Lasting:
+    """A child that stays, its notes, and in the end what became of it."""
+
+    process: int
+    notes: Path
+    outcome: Outcome | None = None
+
+    def first_line(self, seconds: float = 60.0) -> Any:
+        """Return the value of the first line of its stdout, once it is there."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            written = (self.notes / "stdout").read_text() if (self.notes / "stdout").exists() else ""
+            if written.endswith("\n"):
+                return json.loads(written.splitlines()[0])
+            time.sleep(0.02)
+        raise TimeoutError((self.notes / "stderr").read_text())
 
 
 @dataclass
@@ -136,11 +161,13 @@ class Server:
         command = [sys.executable, str(Path(__file__).with_name("attack_server.py")), self.kind, str(self.base)]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self, **case: Any) -> Outcome:
-        assert self.process.stdin and self.process.stdout
+    def send(self, **case: Any) -> dict[str, Any]:
+        """Ask the server and return its answer."""
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.write(json.dumps(case) + "\n")
         self.process.stdin.flush()
-        return Outcome(**json.loads(self.process.stdout.readline()))
+        return dict(json.loads(self.process.stdout.readline()))
 
     def close(self) -> None:
         if "process" in vars(self):
@@ -162,7 +189,6 @@ class Laboratory:
         self.trap = socket.create_server(("127.0.0.1", 0))
         self.trap.setblocking(False)
         self.controls: dict[tuple[str, str], Outcome] = {}
-        self.worst: dict[str, list[float]] = {}
 
     @property
     def url(self) -> str:
@@ -175,17 +201,34 @@ class Laboratory:
 
     def run(self, command: str, arguments: Sequence[object], folder: Path, mode: str, more: dict[str, str], *, json: bool = True, seconds: float = PATIENCE) -> Outcome:
         """Run a command in a child."""
+        kind = "light" if command.split()[0] in WITHOUT_TORCH else "heavy"
+        asked = self.case(command, arguments, folder, mode, more)
+        asked["arguments"] += ["--json"] if json else []
+        return Outcome(**self.servers[kind].send(**asked, seconds=seconds))
+
+    def case(self, command: str, arguments: Sequence[object], folder: Path, mode: str, more: dict[str, str]) -> dict[str, Any]:
+        """Return what a server is asked to do."""
         scratch = self.root / "scratch"
         scratch.mkdir(exist_ok=True)
-        kind = "light" if command.split()[0] in WITHOUT_TORCH else "heavy"
-        return self.servers[kind].ask(
-            arguments=[*command.split(), *map(str, arguments), *(["--json"] if json else [])],
-            folder=str(folder),
-            scratch=str(scratch),
-            environment={**LOCKED[mode], "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": self.url, "MEDTUNE_CACHE": str(self.root / "cache"), **more},
-            path=[str(folder / "site")] if (folder / "site").is_dir() else [],
-            seconds=seconds,
-        )
+        at_hub = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": self.url}
+        return {
+            "arguments": [*command.split(), *map(str, arguments)],
+            "folder": str(folder),
+            "scratch": str(scratch),
+            "environment": {**at_hub, "MEDTUNE_CACHE": str(self.root / "cache"), **LOCKED[mode], **more},
+            "path": [str(folder / "site")] if (folder / "site").is_dir() else [],
+        }
+
+    @contextlib.contextmanager
+    def started(self, command: str, arguments: Sequence[object], folder: Path, mode: str, more: dict[str, str]) -> "Iterator[Lasting]":
+        """Run a command in a child that stays until the end of the context."""
+        server = self.servers["heavy"]
+        begun = server.send(**self.case(command, arguments, folder, mode, more), seconds=PATIENCE, stays=True)
+        child = Lasting(begun["process"], Path(begun["notes"]))
+        try:
+            yield child
+        finally:
+            child.outcome = Outcome(**server.send(end=child.process))
 
     def is_visited(self) -> bool:
         """Whether somebody connected to the trap."""
