@@ -33,6 +33,10 @@ BY_STRING = {
     ("evaluation/harness.py", "import_module(f'lm_eval.{module}')"),  # an extra, with what it needs in turn
     ("machine/diagnosis.py", "import_module(name)"),  # the doctor tries what is installed
     ("machine/libraries.py", "__import__(_BITSANDBYTES)"),  # while its own downloads are kept from it
+    (
+        "machine/own_program.py",
+        "runpy.run_path(program, run_name='__main__')",
+    ),  # a file of medtune that imports no medtune
     ("plugins/carried_host.py", "import_module(it.name)"),  # a module that was passed as a plugin, in another process
     ("plugins/host.py", "import_module(dotted)"),  # medtune's own plugins, listed there
     ("plugins/single_file.py", "spec_from_file_location(name, file)"),  # a plugin that is one file

@@ -12,7 +12,15 @@ from medtune.errors import InvalidValueError, SpecError, SpecValidationError, St
 from medtune.specs import RunSpec
 from medtune.specs.bounded import BoundsError, bounded_text, json_value, toml_value, yaml_value
 
-__all__ = ["apply_overrides", "merge", "override_values", "read_spec_file", "stated_plugins", "validate_spec"]
+__all__ = [
+    "apply_overrides",
+    "merge",
+    "override_values",
+    "read_spec_file",
+    "stated_lock",
+    "stated_plugins",
+    "validate_spec",
+]
 
 _PINNED_TO = {
     "model.name": ("model.revision",),
@@ -109,8 +117,18 @@ def stated_plugins(
     values: Mapping[str, Any], overrides: Iterable[str] = (), file: str | Path | None = None
 ) -> tuple[str, ...] | None:
     """Return which plugins may load, by what a spec and its overrides say, before any is loaded to read the rest."""
-    written = apply_overrides(values, [text for text in overrides if text.lstrip().startswith("plugins")])
-    return validate_spec({key: value for key, value in written.items() if key == "plugins"}, file).plugins
+    return _stated("plugins", values, overrides, file).plugins
+
+
+def stated_lock(values: Mapping[str, Any], overrides: Iterable[str] = (), file: str | Path | None = None) -> bool:
+    """Return whether a spec and its overrides lock the process, before anything is loaded to read the rest."""
+    return _stated("locked", values, overrides, file).locked
+
+
+def _stated(field: str, values: Mapping[str, Any], overrides: Iterable[str], file: str | Path | None) -> RunSpec:
+    """Return a spec that has one field alone as written; an override of it counts, whoever else is overridden."""
+    written = apply_overrides(values, [text for text in overrides if text.lstrip().startswith(field)])
+    return validate_spec({key: value for key, value in written.items() if key == field}, file)
 
 
 def validate_spec(values: Mapping[str, Any], file: str | Path | None = None) -> RunSpec:

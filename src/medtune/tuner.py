@@ -13,8 +13,17 @@ from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.host import PluginHost, host_of, listed_in
 from medtune.plugins.plan import Plan
 from medtune.plugins.trackers import require_trackers
-from medtune.specfile import apply_overrides, merge, override_values, read_spec_file, stated_plugins, validate_spec
+from medtune.specfile import (
+    apply_overrides,
+    merge,
+    override_values,
+    read_spec_file,
+    stated_lock,
+    stated_plugins,
+    validate_spec,
+)
 from medtune.specs import RunSpec
+from medtune.workflow.locked import begin, lock_where
 from medtune.workflow.options import Overrides, Rows, TrainOptions
 from medtune.workflow.run import Run
 from medtune.workflow.session import Session
@@ -68,6 +77,7 @@ class MedTuner:
         if unknown := overrides.keys() - Overrides.__annotations__.keys():
             raise UnknownKeyError(min(unknown), "the overrides of a bundle", Overrides.__annotations__)
         above: dict[str, Any] = {**overrides}
+        lock_where(above.get("locked"))
         allowed, host = listed_in(above.pop("plugins", ()))
         above |= {} if allowed is None else {"plugins": allowed}
         values = host.find("bundle", name).spec.model_dump(mode="json", exclude_unset=True)
@@ -82,6 +92,7 @@ class MedTuner:
         A top-level ``bundle = "NAME"`` starts from that bundle instead of the fields' defaults.
         """
         values = read_spec_file(path)
+        lock_where(stated_lock(values, overrides, path))  # before a plugin is imported
         host = host_of(plugins, stated_plugins(values, overrides, path))
         bundle = values.pop("bundle", None)
         if bundle is not None:
@@ -112,6 +123,7 @@ class MedTuner:
     def host(self) -> PluginHost:
         """The plugins in use, found on first access."""
         if self._host is None:
+            begin(self.spec)
             self._host = host_of(self._plugins, self.spec.plugins).require(self.spec.plugins)
         return self._host
 
@@ -205,6 +217,7 @@ class MedTuner:
         from medtune.data.hub.download import Listener
         from medtune.data.hub.pins import pinned
 
+        begin(self.spec)
         listener = Listener(logging.getLogger("medtune").warning)
         return pinned(self.spec, listener, has_rows=self._rows is not None)[0]
 

@@ -22,6 +22,7 @@ from medtune.cli import (
     importing,
     init,
     inspect,
+    locked,
     machine,
     plugins,
     serve,
@@ -65,6 +66,7 @@ for module in (
     module.add_to(app)
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(cache.app, name="cache")
+locked.add_to_all(app)
 
 
 def run(arguments: list[str], *, ends_process: bool = False) -> int:

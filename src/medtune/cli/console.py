@@ -11,6 +11,7 @@ from medtune.cli.task_tables import notes_of, print_contracts, source_table, tas
 from medtune.cli.trust_tables import trust_sentences, trust_table
 from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
+from medtune.errors.locked_mode import LOCKED_MEANS
 from medtune.plugins.plan import proof_in_words
 
 if TYPE_CHECKING:
@@ -60,14 +61,22 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         table.add_row("plain path", f"because {plan['path_reason']}")
     if plan["data"]:
         _add_counts(table, plan["data"], micro)
-    _add_sentences(table, "proof", proof_in_words(plan["proof"]))
-    _add_sentences(table, "base", plan.get("base", {}).get("notes", ()))
-    _add_sentences(table, "terms", plan["licences"])
+    for name, sentences in _told(plan):
+        _add_sentences(table, name, sentences)
     console.print(table)
     if plan["data"]:
         print_account(console, plan["data"])
     verdict = "fits" if plan["fits"] else "does not fit"
     console.print(f"{verdict}{': ' if plan['advice'] else ''}{plan['advice']}", highlight=False)
+
+
+def _told(plan: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield what a plan tells in sentences, each by a name."""
+    if plan.get("locked"):
+        yield "locked", (LOCKED_MEANS,)
+    yield "proof", proof_in_words(plan["proof"])
+    yield "base", plan.get("base", {}).get("notes", ())
+    yield "terms", plan["licences"]
 
 
 def _add_sentences(table: "Table", about: str, sentences: Iterable[str]) -> None:

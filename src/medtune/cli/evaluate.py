@@ -161,9 +161,14 @@ class _Remote:
     """A model behind a URL."""
 
     def __init__(self, url: str, model: str | None, token_file: Path | None) -> None:
+        from urllib.parse import urlsplit
+
+        from medtune.machine.network import allow_client
         from medtune.serving.client import Client
         from medtune.serving.token import read_token
 
+        parts = urlsplit(url)
+        allow_client(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
         self._client = Client(url, read_token(token_file, os.environ.get(TOKEN_VARIABLE)), model)
 
     def chat(self) -> None:

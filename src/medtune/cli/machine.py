@@ -5,6 +5,7 @@ from typing import Any
 import typer
 
 from medtune.cli.options import AsJson, Traceback
+from medtune.errors.locked_mode import LOCKED_MEANS
 
 __all__ = ["add_to"]
 
@@ -45,6 +46,9 @@ def schema(as_json: AsJson = False, traceback: Traceback = False) -> None:
 
 def _print_diagnosis(found: dict[str, Any]) -> None:
     typer.echo(f"CPU        {found['cpu_cores']} cores, {found['memory_gib']:.1f} GiB memory")
+    typer.echo(
+        f"locked     {LOCKED_MEANS if found['locked'] else 'no; MEDTUNE_LOCKED=1 or --locked refuses the network'}"
+    )
     for device in found["accelerators"]:
         typer.echo(f"GPU        {device['name']}, {device['memory_gib']:.1f} GiB, capability {device['capability']}")
     if not found["accelerators"]:

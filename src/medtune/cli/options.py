@@ -1,5 +1,6 @@
 """The options that several commands share, and the tuner that they describe."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,11 +24,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show where an error came from.")]
 
 
-def plugin_files(paths: list[Path] | None) -> list[object]:
-    """Import the plugins that ``--plugin`` names."""
+def plugin_files(paths: list[Path] | None, allowed: Sequence[str] | None = None) -> list[object]:
+    """Import the plugins that ``--plugin`` names, as far as the spec's list of plugins lets them."""
     from medtune.plugins.single_file import load_plugin_file
 
-    return [load_plugin_file(path) for path in paths or ()]
+    return [load_plugin_file(path, allowed) for path in paths or ()]
 
 
 def tuner_of(
@@ -40,10 +41,15 @@ def tuner_of(
     """Build the tuner that a command line describes."""
     from medtune.errors import SpecError
     from medtune.plugins.host import create_host
-    from medtune.specfile import apply_overrides, stated_plugins, validate_spec
+    from medtune.specfile import apply_overrides, read_spec_file, stated_lock, stated_plugins, validate_spec
     from medtune.tuner import DEFAULT_BUNDLE, MedTuner
+    from medtune.workflow.locked import lock_where
 
-    overrides, given = [*(sets or ())], plugin_files(plugins)
+    overrides = [*(sets or ())]
+    written = {} if spec is None else read_spec_file(spec)
+    lock_where(stated_lock(written, overrides, spec))  # before a plugin is imported
+    allowed = stated_plugins(written, overrides, spec)
+    given = plugin_files(plugins, allowed)
     if spec is not None:
         if bundle is not None:
             raise SpecError(f"give a SPEC or --bundle, not both; a spec starts from a bundle with bundle = '{bundle}'")
@@ -51,7 +57,7 @@ def tuner_of(
         values: dict[str, Any] = tuner.spec.model_dump(mode="json", exclude_unset=True)
         host = tuner.host
     else:
-        host = create_host(given, allowed=stated_plugins({}, overrides))
+        host = create_host(given, allowed=allowed)
         below = host.find("bundle", bundle or DEFAULT_BUNDLE).spec.model_dump(mode="json", exclude_unset=True)
         values = apply_overrides(below, overrides)
     if out is not None:

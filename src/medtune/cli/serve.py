@@ -60,7 +60,7 @@ def serve(
     from medtune.workflow.served import ServedRuns
 
     given = read_token(token_file, os.environ.get(TOKEN_VARIABLE))
-    token, address = given or new_token(), server.Address(host, port)
+    token, address = given or new_token(), server.Address(_allowed(host), port)
     limits = Limits(
         slots, max_tokens, queue, max_body, header_seconds=patience, body_seconds=3 * patience, drain_seconds=drain
     )
@@ -82,6 +82,14 @@ def serve(
 def _require_extra() -> None:
     if missing := [name for name in ("starlette", "uvicorn") if find_spec(name) is None]:
         raise SpecError(f"medtune serve needs {' and '.join(missing)}: pip install 'medtune[serve]'")
+
+
+def _allowed(host: str) -> str:
+    """Return an address to listen on, once a locked process may."""
+    from medtune.machine.network import allow_server
+
+    allow_server(host)
+    return host
 
 
 def _named(runs: Sequence[str]) -> dict[str, Path]:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from medtune.errors.artifacts import UnsafeArtifactError
 from medtune.errors.spec import SpecError
 
-__all__ = ["LOCKED_VARIABLE", "NetworkRefusedError", "RemoteNameError", "is_locked"]
+__all__ = ["LOCKED_MEANS", "LOCKED_VARIABLE", "NetworkRefusedError", "RemoteNameError", "is_locked"]
 
 LOCKED_VARIABLE = "MEDTUNE_LOCKED"
 """Environment variable: when set to anything but "" or "0", this process and its children are locked."""
+
+LOCKED_MEANS = "yes: no network, local paths only, no plugin but those that are listed with a hash"
+"""What a user is told of a locked process."""
 
 
 def is_locked() -> bool:

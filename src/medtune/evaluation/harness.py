@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-from medtune.errors import HubUnreachableError, SpecError
+from medtune.errors import HubUnreachableError, RemoteNameError, SpecError
+from medtune.errors.locked_mode import is_locked
 from medtune.machine.libraries import quiet_libraries
 from medtune.plugins.contracts import Loaded
 
@@ -41,6 +42,10 @@ def run_harness(
         SpecError: the harness is not installed, or does not know a task.
         HubUnreachableError: the data of a task are not here and the hub cannot be reached.
     """
+    if is_locked() and folder is None:
+        raise RemoteNameError(
+            "tasks of the harness read data sets of the hub", "give --task-folder tasks on files here"
+        )
     with quiet_libraries(), _quiet_harness():
         _require_harness()
         found = _asked(loaded, tasks, folder, {"limit": limit, "apply_chat_template": chat})

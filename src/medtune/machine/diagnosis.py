@@ -9,6 +9,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from medtune.errors.locked_mode import is_locked
 from medtune.machine.libraries import import_bitsandbytes
 
 __all__ = ["diagnose"]
@@ -18,10 +19,10 @@ _CUDA_INDEX = "a CUDA build of torch (see pytorch.org for the command that suits
 
 
 def diagnose() -> dict[str, Any]:
-    """Return cpu_cores, memory_gib, accelerators, packages (version and problem), can_run and advice."""
+    """Return python, locked, cpu_cores, memory_gib, accelerators, packages (version and problem), can_run and advice."""
     packages = {name: _package(name) for name in _HEAVY}
     usable = not packages["torch"]["problem"]
-    found: dict[str, Any] = {"python": sys.version.split()[0], "packages": packages}
+    found: dict[str, Any] = {"python": sys.version.split()[0], "locked": is_locked(), "packages": packages}
     found |= _machine() if usable else {"cpu_cores": None, "memory_gib": 0.0, "accelerators": []}
     broken = [name for name, state in packages.items() if state["problem"]]
     gpu = bool(found["accelerators"])

@@ -102,8 +102,8 @@ def allow_server(host: str) -> None:
     _granted.serves = True
 
 
-def allow_client(host: str, port: int) -> None:
-    """Let a locked process connect to a server on this machine.
+def allow_client(host: str, port: int = 0) -> None:
+    """Let a locked process connect to a server on this machine, or to any there with port 0.
 
     Raises:
         RemoteNameError: it is another machine.
@@ -156,7 +156,10 @@ _REFUSALS: Mapping[str, Callable[[tuple[Any, ...]], str]] = {
 
 
 def _is_peer(address: Any) -> bool:
-    return isinstance(address, tuple) and tuple(address[:2]) in _granted.peers
+    if not isinstance(address, tuple):
+        return False
+    host, port = address[:2]
+    return not _granted.peers.isdisjoint({(host, port), (host, 0)})
 
 
 def _is_loopback(host: Any) -> bool:

@@ -11,6 +11,7 @@ from medtune.data.hub.repository import Repository
 from medtune.data.hub.terms import stated_terms
 from medtune.data.sources.paths import is_local
 from medtune.errors import BaseDamagedError
+from medtune.errors.locked_mode import is_locked
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine, compute_dtype, describe_machine, world_size
 from medtune.planning.choices import Choice, Choices, available_gib
@@ -77,7 +78,7 @@ def make_plan(
 def _made_by(spec: RunSpec, host: PluginHost, machine: Machine) -> dict[str, Any]:
     """Return the fields of a plan that say by what it is done."""
     backends = require_backends(spec, host, "cuda" if machine.accelerator else "cpu")
-    return {"backends": backends, "plugins": plugins_in_use(host, backends)}
+    return {"backends": backends, "plugins": plugins_in_use(host, backends), "locked": is_locked()}
 
 
 def _stated(spec: RunSpec, shape: Shape | None, machine: Machine, bundles: list[Bundle]) -> dict[str, Any]:

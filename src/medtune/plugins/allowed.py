@@ -5,10 +5,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from medtune.errors import PluginFileError
-from medtune.errors.locked_mode import is_locked
+from medtune.errors import PluginError, PluginFileError
+from medtune.errors.locked_mode import LOCKED_VARIABLE, is_locked
 from medtune.plugins.listed_hash import file_hash, files_hash
+
+if TYPE_CHECKING:
+    from medtune.plugins.host import PluginHost
 
 __all__ = [
     "LIST_VARIABLE",
@@ -19,6 +23,7 @@ __all__ = [
     "normalized",
     "parted",
     "permitted",
+    "refuse_early",
     "require_listed_file",
 ]
 
@@ -87,6 +92,22 @@ def permitted(
             entries = [entry for entry in named if _is_listed(point, [entry])]
             refused |= dict.fromkeys(entries or [point.name], _unpinned(point, points))
     return kept, named, refused
+
+
+def refuse_early(host: "PluginHost") -> "PluginHost":
+    """Return a host; where the process was locked after it was made, refuse plugins that were imported before that.
+
+    Raises:
+        PluginError: there is one.
+    """
+    origins = [host.origin(label) for label, plugin in host.manager.list_name_plugin() if plugin]
+    early = [origin for origin in origins if origin.distribution and not origin.is_own]
+    if early and is_locked() and not host.was_locked:
+        raise PluginError(
+            f"{early[0]} was imported before this process was locked, when nothing compared its files with a list; lock it from "
+            f"its start by {LOCKED_VARIABLE}=1 or --locked"
+        )
+    return host
 
 
 def require_listed_file(file: Path, allowed: Sequence[str] | None = None) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import pluggy
 
 from medtune.errors import DisabledPluginError, PluginClashError, PluginError, UnknownNameError
+from medtune.errors.locked_mode import is_locked
 from medtune.plugins import contracts, hookspecs
-from medtune.plugins.allowed import fault_of, normalized, parted, permitted
+from medtune.plugins.allowed import fault_of, normalized, parted, permitted, refuse_early
 from medtune.plugins.carried_host import carried, unpacked
 from medtune.plugins.guards import things_of
 from medtune.plugins.installed import Installed, load, named_twice
@@ -66,7 +67,7 @@ class PluginHost:
     """Names registered by plugins, and the observers of a run.
 
     ``disabled`` says of each installed plugin that could not be used, and of each entry of a list of plugins that names
-    nothing usable, why.
+    nothing usable, why; ``was_locked`` whether the process was locked before any was imported.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class PluginHost:
     ) -> None:
         self.manager = manager
         self.settled_tasks: dict[str, Any] = {}
+        self.was_locked = is_locked()
         self._origins = dict(origins)
         self._disabled: dict[str, str] = {}
         self._named = tuple(named)
@@ -168,7 +170,7 @@ class PluginHost:
             plugin = self.manager.get_plugin(label)
             if plugin is not None:
                 host.manager.register(plugin, label)
-        host._disabled, host.settled_tasks = self._disabled, self.settled_tasks
+        host._disabled, host.settled_tasks, host.was_locked = self._disabled, self.settled_tasks, self.was_locked
         return host
 
     def origin(self, plugin: str) -> Origin:
@@ -178,7 +180,7 @@ class PluginHost:
     def with_tasks(self, tasks: Sequence[Any]) -> "PluginHost":
         """Return a host with the same plugins that hands out these tasks, told what a run's sources are."""
         host = PluginHost(self.manager, self._origins, self._named)
-        host._disabled = self._disabled
+        host._disabled, host.was_locked = self._disabled, self.was_locked
         host._kept = self._kept
         host.settled_tasks = {task.name: task for task in tasks}
         return host
@@ -244,7 +246,7 @@ def _host_again(given: Sequence[object], installed: Sequence[str], settled_tasks
 def host_of(plugins: PluginHost | Iterable[object], allowed: Sequence[str] | None = None) -> PluginHost:
     """Return a host as it was given, or one with these plugins; in both, installed ones are those that are allowed."""
     host = plugins if isinstance(plugins, PluginHost) else create_host(plugins, allowed=allowed)
-    return host if allowed is None else host.only(allowed)
+    return refuse_early(host if allowed is None else host.only(allowed))
 
 
 def listed_in(plugins: PluginHost | Iterable[object]) -> tuple[tuple[str, ...] | None, PluginHost]:

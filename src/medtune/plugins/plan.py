@@ -80,6 +80,7 @@ class Plan:
             trainer proves nothing.
         plugins: what the run is made by, one mapping for each plugin in use: ``name``, ``distribution``, ``version``, ``sha256`` of
             its code, what it ``provides`` by kind, and how each backend in use ``describes`` itself.
+        locked: whether the process refuses the network.
     """
 
     backends: Mapping[str, str]
@@ -115,6 +116,7 @@ class Plan:
     path_reason: str = ""
     proof: Mapping[str, Any] = field(default_factory=dict[str, Any])
     plugins: tuple[Mapping[str, Any], ...] = ()
+    locked: bool = False
 
     def description(self, kind: str) -> Mapping[str, Any]:
         """Return what the backend of a kind says of itself; empty where it says nothing."""

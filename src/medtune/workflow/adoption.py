@@ -29,6 +29,7 @@ from medtune.specs.bounded import BoundsError, bounded_text, json_file
 from medtune.workflow.base_identity import identity_of
 from medtune.workflow.kept_adapter import keep_adapter, write_beside
 from medtune.workflow.kept_answers import AnswerFiles, questions_of
+from medtune.workflow.locked import begin, record_of
 from medtune.workflow.run import Run
 from medtune.workflow.saved_adapter import probe
 from medtune.workflow.scoring import assess, scores_table
@@ -69,6 +70,7 @@ def adopt(
         UnsafeAdapterError: the adapter cannot be used on this base, or changes nothing there.
         DataError: there is no row to score on.
     """
+    begin(spec)
     host = host_of(plugins, spec.plugins).require(spec.plugins)
     with reading_with(host), RunLock(Path(spec.output_dir)):
         asked = RunRequest(spec, host, make_plan(spec, host))
@@ -91,7 +93,7 @@ def _adopted(asked: RunRequest, adapter: Path) -> Run:
     asked = replace(asked, host=settled(asked.host, asked.spec, told))
     tokenizer = load_tokenizer(asked.spec.model)
     _open_record(asked, foreign, examples, tokenizer)
-    asked.folder.update(preparation={"tasks": told})
+    asked.folder.update(preparation={"tasks": told}, locked=record_of({}))
     try:
         _take(asked, foreign, tokenizer)
         run = Run.open(asked.folder.path, plugins=asked.host)

@@ -18,6 +18,7 @@ from medtune.runs.folder import RunFolder
 from medtune.runs.verification import verify_adapter
 from medtune.specs import ModelSpec, QuantSpec, RunSpec
 from medtune.workflow.base_identity import check_base
+from medtune.workflow.locked import refuse_remote_base
 
 __all__ = ["Opened", "check_adapter", "check_files", "kept_template", "open_adapter", "open_beside", "settled_quant"]
 
@@ -122,7 +123,9 @@ def check_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec) -
     Raises:
         StorageError: there is no adapter yet.
         UnsafeArtifactError: adapter or base is not the one of the run.
+        RemoteNameError: this process is locked, and the base is no folder here.
     """
+    refuse_remote_base(spec.model)
     if not folder.adapter_dir.is_dir():
         raise StorageError(
             f"run '{folder.path}' is {record['state']} and has no adapter yet; finish it with `medtune train`"

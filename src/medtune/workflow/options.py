@@ -27,6 +27,7 @@ class Overrides(TypedDict, total=False):
         eval: scoring.
         tasks: what the rows of a source are.
         seed: of everything that is drawn.
+        locked: whether the process refuses the network.
         output_dir: the run folder.
         formatter: a name, or an object that formats rows.
         plugins: a host, modules and objects to register beside the installed plugins, or names of distributions as in a spec.
@@ -40,6 +41,7 @@ class Overrides(TypedDict, total=False):
     eval: EvalSpec | Mapping[str, Any]
     tasks: Sequence[TaskSpec | Mapping[str, Any]]
     seed: int
+    locked: bool
     output_dir: str | Path
     formatter: str | PromptFormatter
     plugins: PluginHost | Sequence[object]

@@ -17,6 +17,7 @@ from medtune.runs.lock import cancel_run
 from medtune.runs.log import RunLog
 from medtune.specs import RunSpec
 from medtune.workflow.given_rows import Rows
+from medtune.workflow.locked import lock_where
 from medtune.workflow.progress import ProgressChoice, progress_of
 from medtune.workflow.settled_tasks import settled
 from medtune.workflow.turns import LOADING, one_at_a_time
@@ -62,6 +63,7 @@ class Run:
         """
         folder = RunFolder(path)
         record = folder.read()
+        lock_where(record["spec"].get("locked"))  # before a plugin is imported
         host = host_of(plugins, record["spec"].get("plugins"))
         run = cls(folder, record, host, base)
         run._host = settled(host, run.spec, record.get("preparation", {}).get("tasks", []))

@@ -17,6 +17,7 @@ from medtune.plugins.trackers import require_trackers
 from medtune.runs.lock import RunLock
 from medtune.runs.turn import TrainingTurn
 from medtune.specs import RunSpec
+from medtune.workflow.locked import begin
 from medtune.workflow.progress import Progress, ProgressChoice, progress_of
 from medtune.workflow.run import Run
 from medtune.workflow.state import RunRequest
@@ -61,6 +62,7 @@ class Session:
         """
         from medtune.workflow.training import train
 
+        begin(self.spec)
         with ExitStack() as held:
             held.enter_context(TrainingTurn(self.spec.output_dir))
             cancels: list[Callable[[], bool]] = [] if self.cancel is None else [self.cancel.is_set]

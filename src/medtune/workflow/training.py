@@ -8,6 +8,7 @@ from medtune.machine.hardware import first_rank_says, is_first_rank
 from medtune.plugins.guards import place_of
 from medtune.runs.signals import StopNow, StopRequest
 from medtune.runs.store import CheckpointStore
+from medtune.workflow.locked import with_refusals
 from medtune.workflow.run import Run
 from medtune.workflow.stages.again import again
 from medtune.workflow.stages.fetch import fetch, pin
@@ -93,7 +94,11 @@ def _told(error: BaseException) -> str:
 
 
 def _keep_failures(asked: RunRequest) -> None:
-    """Count in the record how often observers failed."""
+    """Note in the record how often observers failed, and what of the network was refused."""
     asked.observers.close()
-    if asked.observers.failures and is_first_rank() and asked.folder.exists:
+    if not (is_first_rank() and asked.folder.exists):
+        return
+    if asked.observers.failures:
         asked.folder.update(observers=asked.observers.failures)
+    if refused := with_refusals(asked.folder.read()):
+        asked.folder.update(locked=refused)

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 import unicodedata
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from medtune.data.tokenizer import read_tokenizer
 from medtune.errors import SpecError
 from medtune.export.llama_cpp.vocabulary import Vocabulary, add_vocabulary
+from medtune.machine.own_program import command_of
 
 __all__ = ["CANDIDATES", "PROBES", "find_splitting", "pieces_agree"]
 
@@ -92,7 +92,7 @@ def _ids(folder: Path, vocabulary: Vocabulary, name: str, texts: Sequence[str]) 
     (folder / "ids.json").unlink(missing_ok=True)
     program = Path(__file__).with_name("ask_tokens.py")
     done = subprocess.run(  # noqa: S603 - a program of medtune's own
-        [sys.executable, "-P", str(program), str(folder / "job.json")], capture_output=True, check=False
+        command_of(program, str(folder / "job.json")), capture_output=True, check=False
     )
     if done.returncode != 0:
         return None

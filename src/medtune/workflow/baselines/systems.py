@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medtune.errors import SpecError
+from medtune.errors import RemoteNameError, SpecError
+from medtune.errors.locked_mode import is_locked
 from medtune.evaluation.baselines.closed_rows import ClosedRows, Split, closed_rows, split_by_form
 from medtune.evaluation.baselines.few_shot import draw_shots, with_shots
 from medtune.evaluation.baselines.simple import SIMPLE, simple_answers
@@ -109,6 +110,8 @@ def _model_of(encoder: str) -> ModelSpec:
     if encoder.startswith(("/", ".", "~")):
         raise SpecError(f"encoder '{encoder}' is no folder")
     name, _at, commit = encoder.partition("@")
+    if is_locked():
+        raise RemoteNameError(f"encoder '{name}' is a repository of the hub", "name the folder that holds it")
     return ModelSpec(name=name, revision=commit or None)
 
 

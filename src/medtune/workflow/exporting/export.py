@@ -17,7 +17,8 @@ from medtune.data.encode import Encoder
 from medtune.data.hub.models import loadable
 from medtune.data.prepare import encoder_of
 from medtune.data.tokenizer import load_tokenizer
-from medtune.errors import SpecError, UnsafeArtifactError
+from medtune.errors import RemoteNameError, SpecError, UnsafeArtifactError
+from medtune.errors.locked_mode import is_locked
 from medtune.export.artifact_card import write_export_card
 from medtune.machine.owner_only import make_folder, own_folder_beside, write_text
 from medtune.plugins.contracts import Exported, Exporter, ExportSource, Loaded
@@ -34,6 +35,7 @@ from medtune.workflow.exporting.reference import Reference, ask_tuned
 from medtune.workflow.exporting.refusal import RefusedExportError
 from medtune.workflow.exporting.scores import TunedScores, score_tuned, scored_again
 from medtune.workflow.given_rows import Rows
+from medtune.workflow.locked import refuse_remote_path
 from medtune.workflow.opening import check_adapter, kept_template, open_adapter, settled_quant
 
 __all__ = ["EXPORT_FILE", "ExportRequest", "export_run"]
@@ -118,12 +120,15 @@ def _exporter(asked: ExportRequest) -> Exporter:
     exporter: Exporter = asked.host.find("exporter", asked.to)
     if asked.score and not asked.prove:
         raise SpecError("score compares the artifact's answers with the adapter's, which needs the proof; leave it on")
+    if is_locked() and hasattr(exporter, "publish"):
+        raise RemoteNameError(f"'{asked.to}' carries an artifact elsewhere", "export it to a folder, as by --to merged")
     if not asked.prove and hasattr(exporter, "publish"):
         raise SpecError(f"'{asked.to}' carries an artifact elsewhere, and only a proved one; leave the proof on")
     return exporter
 
 
 def _target(asked: ExportRequest) -> Path:
+    refuse_remote_path("--out", None if asked.out is None else str(asked.out))
     target = asked.out if asked.out is not None else asked.folder.path / "export" / asked.to
     is_export = (target / EXPORT_FILE).is_file()
     if target.exists() and not is_export and (not target.is_dir() or any(target.iterdir())):

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import UnsafeArtifactError
+from medtune.machine.own_program import command_of
 from medtune.plugins.contracts import Message
 
 __all__ = ["Answers", "Questions", "ask_again"]
@@ -81,7 +81,7 @@ def ask_again(reader: str, job: Mapping[str, Any], questions: Questions, said: s
         file = Path(folder) / "job.json"
         asked = {"prompts": questions.prompts, "limits": questions.limits, "conversations": questions.conversations}
         file.write_text(json.dumps({**job, **asked, "out": folder}), "utf-8")
-        command = [sys.executable, "-P", str(_READERS / f"{reader}.py"), str(file)]
+        command = command_of(_READERS / f"{reader}.py", str(file))
         done = subprocess.run(  # noqa: S603 - a program of medtune's own
             command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False
         )

@@ -23,6 +23,7 @@ from medtune.runs.manifest import read_manifest
 from medtune.runs.store import CheckpointStore
 from medtune.workflow.base_identity import identity_of
 from medtune.workflow.given_rows import keep_rows
+from medtune.workflow.locked import record_of
 from medtune.workflow.overlap_file import keep_overlap
 from medtune.workflow.row_checks import RowChecks
 from medtune.workflow.scoring import require_choice
@@ -116,14 +117,14 @@ def _open_record(asked: RunRequest, plan: Plan, prepared: Prepared, tokenizer: A
     }
     if not folder.exists:
         folder.create(asked.spec_values, plan.to_json(), prints)
-        folder.update(**_identities(asked))
+        folder.update(**_identities(asked), locked=record_of({}))
         if asked.pins is not None:
             folder.update(commits=list(asked.pins))
         return Start()
     record = folder.read()
     prints["model"] = fingerprint_as(record["fingerprints"].get("model", ""), asked.spec.model)
     refuse_changes(str(folder.path), record, asked.spec_values, prints)
-    folder.update(plan=plan.to_json(), **_identities(asked))
+    folder.update(plan=plan.to_json(), **_identities(asked), locked=record_of(record))
     start = _newest(asked) if asked.resume == "auto" else _chosen(Path(asked.resume))
     RunLog(folder.log_path).keep_until(start.step)
     return start
