@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from medtune.cli.options import AsJson, Plugins, Sets, Traceback, plugin_files
+from medtune.workflow.terminal import say
 
 __all__ = ["add_to"]
 
@@ -44,7 +45,5 @@ def adopt(
         "output_dir": str(out),
     }
     spec = validate_spec(apply_overrides(values, sets or ()))
-    run = take(
-        adapter, spec, plugins=plugin_files(plugins), on_stage=lambda said: typer.echo(f"medtune {said}", err=True)
-    )
+    run = take(adapter, spec, plugins=plugin_files(plugins), on_stage=lambda said: say(f"medtune {said}", err=True))
     (print_json if as_json else print_scores)(run.metrics)

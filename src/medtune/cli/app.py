@@ -30,6 +30,7 @@ from medtune.cli import (
 )
 from medtune.cli.result_stream import ResultStream, print_result
 from medtune.errors import MedtuneError
+from medtune.workflow.terminal import VisibleFormatter, say
 
 __all__ = ["app", "run"]
 
@@ -103,6 +104,7 @@ def _warnings_on_stderr() -> Iterator[None]:
     """Write what medtune's log warns of; the library itself leaves that to its caller."""
     tree, handler = logging.getLogger("medtune"), logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
+    handler.setFormatter(VisibleFormatter())
     tree.addHandler(handler)
     try:
         yield
@@ -112,10 +114,10 @@ def _warnings_on_stderr() -> Iterator[None]:
 
 def _fail(arguments: list[str], kind: str, message: str, exit_code: int) -> int:
     if "--traceback" in arguments:
-        traceback.print_exc()
+        say(traceback.format_exc(), err=True, end="")
     if "--json" in arguments:
         print_result(json.dumps({"error": {"type": kind, "message": message, "exit_code": exit_code}}))
-    print(f"medtune: {message}", file=sys.stderr)
+    say(f"medtune: {message}".replace("\n", "\\n"), err=True)  # a name cannot write a sentence of its own
     return exit_code
 
 

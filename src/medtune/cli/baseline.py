@@ -8,6 +8,7 @@ import typer
 
 from medtune.cli.evaluate import BasePath, RunFolderArgument
 from medtune.cli.options import AsJson, Plugins, Sets, Traceback, plugin_files
+from medtune.workflow.terminal import terminal
 
 if TYPE_CHECKING:
     from medtune.specs import EncoderSpec
@@ -81,10 +82,9 @@ def _settings(sets: Sequence[str]) -> "EncoderSpec":
 
 
 def _print(found: Mapping[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = terminal()
     table = Table(title=f"Baselines on the run's {found['rows']:,} rows", title_justify="left")
     for column in ("system", "task", "metric", "baseline", "tuned"):
         text = column in ("system", "task", "metric")

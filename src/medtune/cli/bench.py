@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from medtune.cli.options import AsJson, BundleName, Plugins, Sets, SpecFile, Traceback, tuner_of
+from medtune.workflow.terminal import terminal
 
 __all__ = ["add_to"]
 
@@ -39,7 +40,6 @@ def bench(
 
 
 def _print(report: Mapping[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     settings = ", ".join(f"{name} {value}" for name, value in report["settings"].items())
@@ -51,7 +51,7 @@ def _print(report: Mapping[str, Any]) -> None:
     table.add_row("peak memory, GiB", "unknown" if peak is None else f"{peak:.2f}", f"{measured['peak_gib']:.2f}")
     table.add_row("tokens/s", "unknown" if speed is None else f"{speed:,.0f}", f"{measured['tokens_per_second']:,.0f}")
     table.add_row("seconds per update", "", f"{measured['step_seconds']:.3f}")
-    console = Console()
+    console = terminal()
     console.print(table)
     if report["path"]:
         console.print(report["path"], highlight=False)

@@ -3,6 +3,7 @@
 import typer
 
 from medtune.cli.options import AsJson, Traceback
+from medtune.workflow.terminal import say
 
 __all__ = ["app"]
 
@@ -20,9 +21,9 @@ def list_entries(as_json: AsJson = False, traceback: Traceback = False) -> None:
         listed = [{"key": e.key, "size_bytes": e.size_bytes, "used": e.used} for e in entries]
         print_json({"cache": str(default_cache_dir()), "entries": listed})
         return
-    typer.echo(f"{default_cache_dir()}: {len(entries)} sets")
+    say(f"{default_cache_dir()}: {len(entries)} sets")
     for entry in entries:
-        typer.echo(f"{entry.key[:16]}  {entry.size_bytes / 2**20:8.1f} MiB")
+        say(f"{entry.key[:16]}  {entry.size_bytes / 2**20:8.1f} MiB")
 
 
 @app.command()
@@ -35,4 +36,4 @@ def clear(as_json: AsJson = False, traceback: Traceback = False) -> None:
     if as_json:
         print_json({"freed_bytes": freed})
     else:
-        typer.echo(f"freed {freed / 2**20:.1f} MiB")
+        say(f"freed {freed / 2**20:.1f} MiB")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
+from medtune.workflow.terminal import terminal
 
 __all__ = ["add_to"]
 
@@ -37,12 +38,11 @@ def compare(
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from medtune.workflow.compare_runs import sentences, tables
 
-    console = Console()
+    console = terminal()
     for run in result["runs"]:
         console.print(f"{run['name']}  {run['run']}", highlight=False, soft_wrap=True)
     for each in tables(result):

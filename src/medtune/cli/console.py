@@ -13,6 +13,7 @@ from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
 from medtune.errors.locked_mode import LOCKED_MEANS
 from medtune.plugins.plan import proof_in_words
+from medtune.workflow.terminal import terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,10 +32,9 @@ def print_json(value: Any) -> None:
 
 def print_plan(plan: Mapping[str, Any]) -> None:
     """Print a plan (its JSON form) as text on stdout."""
-    from rich.console import Console
     from rich.table import Table
 
-    console, memory = Console(), plan["memory_gib"]
+    console, memory = terminal(), plan["memory_gib"]
     table = Table(title="Plan", show_header=False, title_justify="left")
     table.add_row(
         "device", f"{plan['device']}, {plan['compute_dtype']}, recompute {plan['recompute']}, {plan['path']} path"
@@ -119,10 +119,9 @@ def _add_time(table: "Table", plan: Mapping[str, Any]) -> None:
 
 def print_scores(metrics: Mapping[str, Any]) -> None:
     """Print the table of base against tuned and where everything lies."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = terminal()
     if metrics["scores"]:
         table = Table(title="Base against tuned", title_justify="left")
         for column in ("task", "metric", "base", "tuned", "gain", "rows"):
@@ -147,10 +146,9 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
 
 def print_evaluation(result: Mapping[str, Any]) -> None:
     """Print the metrics and failure rates of each task, with the base beside them when it was scored."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = terminal()
     print_contracts(console, result.get("contracts", []))
     for task in result["tasks"]:
         console.print(task_table(result, task))
@@ -190,7 +188,6 @@ def _findings(result: Mapping[str, Any]) -> Iterator[str]:
 
 def print_harness(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
     """Print the figures that lm-evaluation-harness gave, the base's beside them where it was asked."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title_justify="left")
@@ -199,4 +196,4 @@ def print_harness(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Non
     for task, figures in found["tuned"].items():
         for name in figures:
             table.add_row(task, name, *(f"{by_task[task][name]:.3f}" for by_task in found.values()))
-    Console().print(table)
+    terminal().print(table)

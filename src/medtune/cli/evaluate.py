@@ -11,6 +11,7 @@ import typer
 from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
 from medtune.cli.serve import TOKEN_VARIABLE, TokenFile
 from medtune.errors import SpecError
+from medtune.workflow.terminal import say
 
 __all__ = ["add_to"]
 
@@ -139,7 +140,7 @@ def chat(
     if as_json:
         print_json({"answer": answer})
     else:
-        typer.echo(answer)
+        say(answer)
 
 
 class _Local:

@@ -9,6 +9,7 @@ import typer
 
 from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
 from medtune.errors import SpecError
+from medtune.workflow.terminal import VisibleFormatter, say
 
 __all__ = ["add_to"]
 
@@ -53,14 +54,14 @@ def export(
             }
         )
         return
-    typer.echo(f"{exported.path}\n{exported.state}: {_sentence(exported.facts['proof'])}")
+    say(f"{exported.path}\n{exported.state}: {_sentence(exported.facts['proof'])}")
     if uploaded := exported.facts.get("uploaded"):
         seen = "private" if uploaded["private"] else "public"
-        typer.echo(
+        say(
             f"{uploaded['url']} ({seen}), commit {uploaded['commit']}: {len(uploaded['files'])} files read back are equal"
         )
     for line in exported.usage:
-        typer.echo(line)
+        say(line)
 
 
 def _options(sets: list[str] | None) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _sentence(proof: dict[str, Any]) -> str:
 def _tell_stages() -> None:
     """Say on stderr what is being done."""
     log, handler = logging.getLogger("medtune.workflow.exporting"), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("medtune %(message)s"))
+    handler.setFormatter(VisibleFormatter("medtune %(message)s"))
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -1,6 +1,5 @@
 """``medtune report`` and ``verify``: look at a finished run again, and prove that it is what was saved."""
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import typer
 
 from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
+from medtune.workflow.terminal import say
 
 __all__ = ["add_to"]
 
@@ -43,7 +43,7 @@ def report(
         shown = opened.spec.eval.show_texts if show_texts is None else show_texts
         print_json({"report": str(path), "shows_texts": shown})
     else:
-        typer.echo(path)
+        say(path)
 
 
 def verify(
@@ -67,9 +67,9 @@ def verify(
         print_json(result | ({"error": error} if damaged else {}))
     else:
         for found in checked:
-            typer.echo(f"{found.path:<28} {found.problem or f'whole, {found.files} files'}")
+            say(f"{found.path:<28} {found.problem or f'whole, {found.files} files'}")
         if not checked:
-            typer.echo("nothing is saved yet")
+            say("nothing is saved yet")
     if damaged:
-        print(f"medtune: {sentence}", file=sys.stderr)
+        say(f"medtune: {sentence}", err=True)
         raise typer.Exit(code)

@@ -10,6 +10,7 @@ import typer
 from medtune.cli.options import AsJson, Traceback
 from medtune.data.importers.options import Discontinuous, ImportOptions, Overlapping, Task, Tokens
 from medtune.errors import SpecError
+from medtune.workflow.terminal import say, terminal
 
 if TYPE_CHECKING:
     from medtune.data.importers.importing import ImportReport
@@ -97,7 +98,6 @@ def _import(
 
 def _show(name: str, *, as_json: bool) -> None:
     """Print a recipe."""
-    from rich.console import Console
     from rich.table import Table
 
     from medtune.cli.console import print_json
@@ -116,23 +116,22 @@ def _show(name: str, *, as_json: bool) -> None:
         table.add_row(split.name, "; ".join([*split.files, *counts]) or "no size could be verified")
     for one in pack.published:
         table.add_row("published", f"{one.system}: {one.metric} {one.value:.4f} on {one.split} ({one.citation})")
-    Console().print(table)
+    terminal().print(table)
 
 
 def _tell(check: "PackCheck") -> None:
     """Say on stderr how what was read compares with the official split."""
     where = f"{check.pack.title}, {check.split.name}"
-    typer.echo(f"{where}: {check.pack.licence}", err=True)
+    say(f"{where}: {check.pack.licence}", err=True)
     if not check.compared:
-        typer.echo(f"{where}: no official size can be compared", err=True)
+        say(f"{where}: no official size can be compared", err=True)
     elif not check.differences:
-        typer.echo(f"{where}: {' and '.join(check.compared)} as published", err=True)
+        say(f"{where}: {' and '.join(check.compared)} as published", err=True)
     for difference in check.differences:
-        typer.echo(f"{where}: NOT the official split: {difference}", err=True)
+        say(f"{where}: NOT the official split: {difference}", err=True)
 
 
 def _print(report: "ImportReport", to: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title="Import", show_header=False, title_justify="left")
@@ -150,7 +149,7 @@ def _print(report: "ImportReport", to: Path) -> None:
     for title, counted in (("left out", report.left_out), ("changed", report.noted)):
         for line in _lines(counted, report.places):
             table.add_row(title, line)
-    console = Console()
+    console = terminal()
     console.print(table)
     console.print(str(to), highlight=False, soft_wrap=True)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medtune.cli.options import AsJson, Sets, Traceback
+from medtune.workflow.terminal import say
 
 if TYPE_CHECKING:
     from medtune.workflow.new_spec import NewSpec
@@ -42,11 +43,11 @@ def init(
     if as_json:
         print_json(_report(written))
     else:
-        typer.echo(written.path.read_text("utf-8"))
+        say(written.path.read_text("utf-8"))
     for line in written.found.not_read():
-        typer.echo(line, err=True)
+        say(line, err=True)
     if not as_json:
-        typer.echo(f"medtune train {written.path}", err=True)
+        say(f"medtune train {written.path}", err=True)
 
 
 def _report(written: "NewSpec") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from medtune.cli.options import AsJson, BundleName, Out, Plugins, Sets, SpecFile, Traceback, tuner_of
+from medtune.workflow.terminal import say
 
 __all__ = ["add_to"]
 
@@ -33,7 +34,7 @@ def check(
     if as_json:
         print_json({"ok": True, "spec": tuner.spec.model_dump(mode="json")})
     else:
-        typer.echo("the spec is usable")
+        say("the spec is usable")
 
 
 def plan(

@@ -6,6 +6,7 @@ import typer
 
 from medtune.cli.options import AsJson, Traceback
 from medtune.errors.locked_mode import LOCKED_MEANS
+from medtune.workflow.terminal import say
 
 __all__ = ["add_to"]
 
@@ -45,15 +46,13 @@ def schema(as_json: AsJson = False, traceback: Traceback = False) -> None:
 
 
 def _print_diagnosis(found: dict[str, Any]) -> None:
-    typer.echo(f"CPU        {found['cpu_cores']} cores, {found['memory_gib']:.1f} GiB memory")
-    typer.echo(
-        f"locked     {LOCKED_MEANS if found['locked'] else 'no; MEDTUNE_LOCKED=1 or --locked refuses the network'}"
-    )
+    say(f"CPU        {found['cpu_cores']} cores, {found['memory_gib']:.1f} GiB memory")
+    say(f"locked     {LOCKED_MEANS if found['locked'] else 'no; MEDTUNE_LOCKED=1 or --locked refuses the network'}")
     for device in found["accelerators"]:
-        typer.echo(f"GPU        {device['name']}, {device['memory_gib']:.1f} GiB, capability {device['capability']}")
+        say(f"GPU        {device['name']}, {device['memory_gib']:.1f} GiB, capability {device['capability']}")
     if not found["accelerators"]:
-        typer.echo("GPU        none that CUDA can see")
+        say("GPU        none that CUDA can see")
     for name, state in found["packages"].items():
-        typer.echo(f"{name:<16} {state['version'] or 'missing':<12} {state['problem']}".rstrip())
+        say(f"{name:<16} {state['version'] or 'missing':<12} {state['problem']}".rstrip())
     for sentence in found["advice"]:
-        typer.echo(sentence)
+        say(sentence)

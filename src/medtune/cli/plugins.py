@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
+from medtune.errors.visible import visible
+from medtune.workflow.terminal import say, terminal
 
 if TYPE_CHECKING:
     from medtune.plugins.host import PluginHost
@@ -39,13 +41,13 @@ def list_plugins(plugins: Plugins = None, as_json: AsJson = False, traceback: Tr
         return
     for each in brought:
         origin = f"{each['distribution']} {each['version']}".strip() or each["file"] or "handed over in Python"
-        typer.echo(f"{each['plugin']:<32} {origin:<28} {', '.join(each['hooks'])}")
-    typer.echo("")
+        say(f"{each['plugin']:<32} {origin:<28} {', '.join(each['hooks'])}")
+    say("")
     for kind, names in provided.items():
         for name, owner in names.items():
-            typer.echo(f"{kind:<10} {name:<20} {owner}")
+            say(f"{kind:<10} {name:<20} {owner}")
     for name, reason in disabled.items():
-        typer.echo(f"{'disabled':<10} {name:<20} {reason}")
+        say(f"{'disabled':<10} {name:<20} {reason}")
 
 
 def _described(host: "PluginHost", name: str) -> dict[str, Any]:
@@ -87,16 +89,15 @@ def _kit() -> Any:
 def _progress(finding: Any) -> None:
     """Say on stderr what is being checked; where it is no terminal only what failed."""
     if sys.stderr.isatty():
-        print(f"\r\x1b[K{finding.subject}: {finding.check}"[:100], end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{visible(f'{finding.subject}: {finding.check}')[:96]}", end="", file=sys.stderr, flush=True)
     elif finding.state == "failed":
-        print(f"failed: {finding}", file=sys.stderr, flush=True)
+        say(f"failed: {finding}", err=True)
 
 
 def _print(report: Any) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = terminal()
     if report.failed:
         table = Table(title=f"What is wrong with {report.plugin}", title_justify="left")
         for column in ("of", "check", "found", "wanted"):
@@ -125,4 +126,4 @@ def new_plugin(
     if as_json:
         print_json({"folder": str(folder), "kind": kind})
     else:
-        typer.echo(f"{folder}: install it with `pip install -e {folder}`, then run `pytest {folder}`")
+        say(f"{folder}: install it with `pip install -e {folder}`, then run `pytest {folder}`")

@@ -7,7 +7,9 @@ from medtune.cli.account import print_account
 from medtune.cli.task_tables import print_contracts
 from medtune.data.lengths import named_sources
 from medtune.data.preview import Preview
+from medtune.errors.visible import visible
 from medtune.plugins.contracts import EncodedExample
+from medtune.workflow.terminal import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,9 +21,7 @@ _COLUMNS = ("source", "rows", "tokens", "supervised", "95 % need", "99 %", "100 
 
 def print_preview(preview: Preview) -> None:
     """Print lengths per source, then each row with its supervised tokens in colour (or brackets without colour)."""
-    from rich.console import Console
-
-    console, report = Console(), preview.report
+    console, report = terminal(), preview.report
     _print_sources(console, preview)
     console.print(
         f"{report.packed_rows:,} packed rows, {report.fill:.1%} full; {report.quarantined} malformed rows set aside"
@@ -62,7 +62,7 @@ def _print_row(console: "Console", row: EncodedExample, tokens: Sequence[str]) -
         if console.color_system is None and bool(supervised) != inside:
             text.append("[[" if supervised else "]]")
         inside = bool(supervised)
-        text.append(token, style="black on green" if supervised else "")
+        text.append(visible(token), style="black on green" if supervised else "")
     text.append("]]" if inside and console.color_system is None else "")
     console.print(text, soft_wrap=True)
 

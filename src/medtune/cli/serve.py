@@ -11,6 +11,7 @@ import typer
 
 from medtune.cli.options import AsJson, Traceback
 from medtune.errors import SpecError
+from medtune.workflow.terminal import say
 
 __all__ = ["TOKEN_VARIABLE", "TokenFile", "add_to"]
 
@@ -106,4 +107,4 @@ def _named(runs: Sequence[str]) -> dict[str, Path]:
 
 
 def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    say(sentence, err=True)

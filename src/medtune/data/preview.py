@@ -1,6 +1,5 @@
 """What a person looks at before training: rows as tokens, lengths and losses per source, overlap, quarantine."""
 
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import PreparationReport
 from medtune.errors import StorageError
+from medtune.errors.visible import html_text
 from medtune.machine.owner_only import write_text
 from medtune.plugins.contracts import EncodedExample
 
@@ -81,12 +81,12 @@ class Preview:
             f"<p>{report.rows:,} samples, {report.tokens:,} tokens of which {report.supervised_tokens:,} carry loss, packed "
             f"into {report.packed_rows:,} rows ({report.fill:.1%} full). Malformed rows set aside: {report.quarantined:,}."
         )
-        yield from (f"<p>{html.escape(note)}" for note in report.notes())
+        yield from (f"<p>{html_text(note)}" for note in report.notes())
         yield "<h2>Sources</h2><div class=scroll><table><tr><th>source<th>rows<th>tokens<th>supervised<th>longest"
         yield "<th>95 % need<th>99 % need<th>lost<th>supervised tokens lost<th>overlap with validation</tr>"
         for name, source in named_sources(report.sources).items():
             overlap = sum(report.overlap.get(name, {}).values())
-            yield f"<tr><td>{html.escape(name) or 'unnamed'}<td>{source['rows']:,}<td>{source['tokens']:,}"
+            yield f"<tr><td>{html_text(name) or 'unnamed'}<td>{source['rows']:,}<td>{source['tokens']:,}"
             yield f"<td>{source['supervised_tokens']:,}<td>{source['longest']:,}<td>{source['needed']['95']:,}"
             yield f"<td>{source['needed']['99']:,}<td>{source['lost_rows']:,}"
             yield f"<td>{source['lost_supervised_tokens']:,}<td>{overlap:,}</tr>"
@@ -96,16 +96,16 @@ class Preview:
         for name, source in named_sources(report.sources).items():
             if "histogram" not in source:
                 continue
-            yield f"<h2>Lengths of {html.escape(name) or 'the rows'}</h2>{_histogram(source['histogram'])}"
+            yield f"<h2>Lengths of {html_text(name) or 'the rows'}</h2>{_histogram(source['histogram'])}"
         for reason, count in report.reasons.items():
-            yield f"<p><small>set aside {count:,} times: {html.escape(reason)}</small>"
+            yield f"<p><small>set aside {count:,} times: {html_text(reason)}</small>"
         yield "<h2>Rows</h2><p><small>Marked tokens carry loss.</small>"
         for row, tokens in zip(self.rows, self.tokens, strict=True):
-            yield f"<p><small>{html.escape(row.row_id)} {html.escape(row.source)}, {len(row.input_ids)} tokens</small>"
+            yield f"<p><small>{html_text(row.row_id)} {html_text(row.source)}, {len(row.input_ids)} tokens</small>"
             yield "<div class=row>"
             for token, supervised in zip(tokens, row.supervised, strict=True):
                 tag = "b" if supervised else "span"
-                yield f"<{tag}>{html.escape(token)}</{tag}>"
+                yield f"<{tag}>{html_text(token)}</{tag}>"
             yield "</div>"
         yield "</html>"
 
@@ -115,7 +115,7 @@ class Preview:
         for task in self.report.tasks:
             cells = [task["source"] or "unnamed", task["kind"], task["known"], f"{len(task['labels'])}"]
             cells += [", ".join(task["negative"]), task["metric"] or "of its kind"]
-            yield f"<tr>{''.join(f'<td>{html.escape(cell)}' for cell in cells)}</tr>"
+            yield f"<tr>{''.join(f'<td>{html_text(cell)}' for cell in cells)}</tr>"
         yield "</table></div>"
 
     def _columns(self) -> Iterator[str]:
@@ -123,7 +123,7 @@ class Preview:
         yield "<h2>Columns</h2><div class=scroll><table><tr><th>source<th>column<th>is<th>rows<th>of the text<th>unread</tr>"
         for member in self.report.account:
             for column in member["columns"]:
-                yield f"<tr><td>{html.escape(member['source'])}<td>{html.escape(column['column'])}<td>{column['state']}"
+                yield f"<tr><td>{html_text(member['source'])}<td>{html_text(column['column'])}<td>{column['state']}"
                 yield f"<td>{column['rows']:,}<td>{column['share']:.1%}<td>{column['unread_share']:.1%}</tr>"
         yield "</table></div>"
 

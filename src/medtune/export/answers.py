@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from html import escape
 
+from medtune.errors.visible import html_text as escape
 from medtune.evaluation.mistakes import RIGHT, mistakes_in
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.spans import Label, spans_of

@@ -1,10 +1,10 @@
 """The part of a report that shows other systems beside the adapter: their figures, the tests, time and cost."""
 
 from collections.abc import Iterator, Mapping
-from html import escape
 from typing import Any
 
 from medtune.data.score_words import figure_name, rows_of_figure
+from medtune.errors.visible import html_text as escape
 from medtune.export.page import ABSENT, Cell, figure, interval_of, p_value, section, signed_points, table
 
 __all__ = ["baseline_section"]

@@ -1,9 +1,9 @@
 """Draws figures as HTML and inline SVG that scale with the page and keep their labels readable."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
+from medtune.errors.visible import html_text as escape
 from medtune.export.page import signed_points
 
 __all__ = ["curve", "duels", "histogram", "reliability_plot", "risk_plot"]

@@ -1,10 +1,10 @@
 """The parts of a report that show scores: base against tuned, per source, every figure, and what lies behind them."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from medtune.data.score_words import figure_name, rows_of_figure
+from medtune.errors.visible import html_text as escape
 from medtune.export.charts import duels
 from medtune.export.page import ABSENT, Cell, figure, interval_of, join, p_value, section, signed_points, table
 

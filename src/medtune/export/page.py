@@ -1,11 +1,11 @@
 """Small pieces of an HTML page: escaping, tables, sections, the page around them."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 from medtune.data.score_words import why_no_interval
+from medtune.errors.visible import html_text as escape
 
 __all__ = [
     "ABSENT",

@@ -1,10 +1,10 @@
 """The parts of a report that show what a run was made of: its training, its data, its settings."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from medtune.data.preparation_report import lint_sentence
+from medtune.errors.visible import html_text as escape
 from medtune.export.charts import curve, histogram
 from medtune.export.page import ABSENT, Cell, join, section, table
 

@@ -3,11 +3,11 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from medtune.errors import StorageError
+from medtune.errors.visible import html_text as escape
 from medtune.evaluation.comparison import unlike_row
 from medtune.evaluation.predictions import read_predictions
 from medtune.export.answers import mistake_table, samples

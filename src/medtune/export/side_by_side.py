@@ -1,10 +1,10 @@
 """Compared runs as tables and sentences, and as a page of their own."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import Any, NamedTuple
 
 from medtune.data.held_out import loss_text
+from medtune.errors.visible import html_text as escape
 from medtune.export.page import Cell, join, page, section, table
 
 __all__ = ["RunTable", "html_page", "sentences", "tables"]

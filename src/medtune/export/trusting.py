@@ -1,9 +1,9 @@
 """The part of a report that says when to trust an answer: reliability, risk against coverage, thresholds, sets of labels."""
 
 from collections.abc import Iterator, Mapping
-from html import escape
 from typing import Any
 
+from medtune.errors.visible import html_text as escape
 from medtune.export.charts import reliability_plot, risk_plot
 from medtune.export.page import ABSENT, Cell, figure, join, section, table
 

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from medtune.errors import SpecError, StorageError
+from medtune.errors.visible import visible
 
 __all__ = ["Client"]
 
@@ -66,7 +67,7 @@ class Client:
                 pieces: list[str] = []
                 for piece in self.answer(messages):
                     pieces.append(piece)
-                    print(piece, end="", file=sink, flush=True)
+                    print(visible(piece), end="", file=sink, flush=True)
                 print(file=sink)
                 messages.append({"role": "assistant", "content": "".join(pieces)})
             print("> ", end="", file=sink, flush=True)

@@ -147,7 +147,7 @@ def _whole(written: str) -> int:
 def _require_plain(value: Any, *, finite: bool = True) -> None:
     """Refuse what is nested too deeply, and values that only some formats can write."""
     level: list[Any] = [value]
-    for _depth in range(DEEPEST + 1):
+    for _depth in range(DEEPEST):
         level = [inner for each in level for inner in _inside(each, finite=finite)]
         if not level:
             return

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TextIO
 
+from medtune.errors.visible import visible
 from medtune.plugins.contracts import Message
 
 __all__ = ["chat"]
@@ -16,5 +17,5 @@ def chat(generate: Callable[[Sequence[Message]], str], lines: Iterable[str], sin
         if line.strip():
             messages.append({"role": "user", "content": line.strip()})
             messages.append({"role": "assistant", "content": generate(messages)})
-            print(messages[-1]["content"], file=sink)
+            print(visible(messages[-1]["content"]), file=sink)
         print("> ", end="", file=sink, flush=True)

@@ -1,13 +1,10 @@
 """Tells a run as it goes: its plan and terms, its stages, a download and the training, on stderr."""
 
-import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -18,9 +15,12 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from medtune.data.hub.download import Progress as Download
+from medtune.errors.visible import visible
 from medtune.plugins.plan import Plan, size_in_words
+from medtune.workflow.terminal import terminal
 
 __all__ = ["Narrator"]
 
@@ -32,7 +32,7 @@ class Narrator:
     """Tells the stages of a run and shows a progress bar while it trains; a context manager."""
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stderr)
+        self._console = terminal(err=True)
         self._told = time.monotonic()
         self._downloading: tuple[Progress, TaskID] | None = None
         self._progress: Progress | None = None
@@ -54,13 +54,17 @@ class Narrator:
         """Say what begins."""
         self._stop_bar()
         self._told = time.monotonic()
-        self._console.print(f"[bold]medtune[/bold] {escape(sentence)}", highlight=False, soft_wrap=True)
+        self._tell(sentence)
 
     def plan(self, plan: "Plan") -> None:
         """Say in a few lines how the run will be done, and under which terms."""
         self._stop_bar()
         for line in plan.lines():
-            self._console.print(f"[bold]medtune[/bold] {escape(line)}", highlight=False, soft_wrap=True)
+            self._tell(line)
+
+    def _tell(self, sentence: str) -> None:
+        line = Text.assemble(("medtune", "bold"), " ", visible(sentence))
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def download(self, progress: "Download") -> None:
         """Move a bar; where there is no terminal, write a line every ten seconds."""
@@ -68,7 +72,7 @@ class Narrator:
             if self._downloading is None:
                 self._downloading = self._start_download()
             bar, task = self._downloading
-            bar.update(task, description=progress.repository, completed=progress.done, total=progress.total)
+            bar.update(task, description=visible(progress.repository), completed=progress.done, total=progress.total)
             return
         now = time.monotonic()
         if now - self._told >= _LINE_SECONDS and progress.seconds_left is not None:
@@ -113,7 +117,7 @@ class Narrator:
     def _start_download(self) -> tuple[Progress, TaskID]:
         """Return a running bar with size, speed and time left."""
         bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),

@@ -1,10 +1,10 @@
 """Tells a run in a notebook: one output below the cell, replaced as the run goes on."""
 
 from collections.abc import Callable, Mapping
-from html import escape
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from medtune.errors.visible import html_text as escape
 from medtune.plugins.contracts import StepRecord
 from medtune.plugins.plan import Plan, size_in_words
 

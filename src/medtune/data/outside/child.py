@@ -16,8 +16,7 @@ from typing import Any, NoReturn
 _MOST_ID = 2**23  # ids become places of an array
 _MOST_ADDED = 2**16  # added tokens; the largest known vocabularies have 6,400
 _MOST_TOKEN = 256  # characters of a special token
-_RUN = 1000
-_PATTERN_RUN = 64
+_RUN, _PATTERN_RUN = 1000, 64  # characters
 _MOST_TURNS = 64
 _MOST_CONSTANTS = 400
 _TEXTS = (
@@ -151,14 +150,13 @@ def _require_small(tokenizer: Any) -> None:
 
 def _patterns_in(settings: Any) -> Iterator[str]:
     """Yield the regular expressions of a tokenizer's settings, but its model's."""
-    if isinstance(settings, dict):
-        for key, value in settings.items():
-            if key == "Regex" and isinstance(value, str):
-                yield value
-            elif key != "model":
-                yield from _patterns_in(value)
-    elif isinstance(settings, list):
-        for value in settings:
+    inner = (
+        settings.items() if isinstance(settings, dict) else enumerate(settings) if isinstance(settings, list) else ()
+    )
+    for key, value in inner:
+        if key == "Regex" and isinstance(value, str):
+            yield value
+        elif key != "model":
             yield from _patterns_in(value)
 
 

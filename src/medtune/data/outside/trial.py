@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def try_tokenizer(folder: Path) -> None:
     for file in files:
         _require_file(file, folder, _LARGEST)
     tried, digest = Tried(), digest_of_files(files, folder)
-    new = {text: found for text in texts if (found := digest_of_text(text)) not in tried}
+    new = {text: found for text in texts if not _is_known(found := digest_of_text(text), tried)}
     for text in new:
         _require_short(text, str(folder))
     is_new = digest not in tried and any(file.name not in _SETTINGS for file in files)
@@ -82,7 +83,7 @@ def try_template(text: str, place: str, tokens: Mapping[str, str]) -> None:
         TrialFailedError: rendering takes too much.
     """
     tried, digest = Tried(), digest_of_text(text)
-    if digest in tried:
+    if _is_known(digest, tried):
         return
     _require_short(text, place)
     _run("chat template", place, {"templates": [text], "tokens": dict(tokens)}, _OTHER_TEMPLATE)
@@ -103,6 +104,18 @@ def remember_own(folder: Path) -> None:
     """Remember a tokenizer that this process has just saved: it was in use here."""
     files = _present(folder, _FILES)
     Tried().add(digest_of_files(files, folder), *map(digest_of_text, _templates_in(folder)))
+
+
+@cache
+def _shipped() -> frozenset[str]:
+    """Return the digests of the templates that medtune brings along."""
+    files = (_CONTROL / _TEMPLATES[0], *(Path(__file__).parents[1] / "chat_templates").glob("*.jinja"))
+    texts = [file.read_text("utf-8") for file in files]
+    return frozenset(map(digest_of_text, [*texts, *(text.removesuffix("\n") for text in texts)]))
+
+
+def _is_known(digest: str, tried: Tried) -> bool:
+    return digest in _shipped() or digest in tried
 
 
 def _present(folder: Path, kinds: Iterable[str]) -> list[Path]:
