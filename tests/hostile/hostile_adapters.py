@@ -80,8 +80,8 @@ PICKLES = {
     "shared library": chat(put("lib.so", b"\x7fELF"), 4, "may run code"),
     "torch archive called safetensors": chat(put(WEIGHTS, bombs.torch_archive), 4, "no whole safetensors"),
     "pickle called safetensors": chat(put(WEIGHTS, bombs.pickled), 4, "no whole safetensors"),
-    "pickle called JSON": chat(put(CONFIG, bombs.pickled), 4, "no JSON object"),
-    "adopted: adapter_model.bin": adopted(all_of(removed(WEIGHTS), put("adapter_model.bin", bombs.torch_archive)), 4, "pickle|may run code"),
+    "pickle called JSON": chat(put(CONFIG, bombs.pickled), 4, "UTF-8"),
+    "adopted: adapter_model.bin": adopted(all_of(removed(WEIGHTS), put("adapter_model.bin", bombs.torch_archive)), 4, "no whole safetensors"),
     "adopted: optimizer.pt": adopted(put("optimizer.pt", bombs.torch_archive), 0, "finished"),
     "adopted: training_args.bin": adopted(put("training_args.bin", bombs.pickled), 0, "finished"),
     "adopted: pickle called safetensors": adopted(put(WEIGHTS, bombs.pickled), 4, "safetensors"),
@@ -127,12 +127,12 @@ SETTINGS = {
     "replaced modules": chat(as_json(CONFIG, modules_to_save=["lm_head"]), 4, "modules_to_save"),
     "layers replicated": chat(as_json(CONFIG, layer_replication=[[0, 10**6]]), 4, "layer_replication"),
     "a key twice": chat(put(CONFIG, '{"r": 4, "r": 8}'), 4, ""),
-    "nested deeply": chat(put(CONFIG, "[" * DEEP), 4, "no JSON object"),
+    "nested deeply": chat(put(CONFIG, "[" * DEEP), 4, "nested deeper"),
     "of half a gigabyte": chat(lambda f, _s: os.truncate(f / CONFIG, 512 << 20), 4, "", sealed=False),
     "tokenizer of own code": chat(
         all_of(as_json("tokenizer_config.json", auto_map={"AutoTokenizer": ["own.Own", None]})), 4, "code could be loaded"
     ),
-    "tokenizer of a module": chat(as_json("tokenizer_config.json", tokenizer_class="os.system"), 4, ""),
+    "tokenizer of a module": chat(as_json("tokenizer_config.json", tokenizer_class="os.system"), 0, "answer"),
     "README of a script": chat(put("README.md", "<script>alert(1)</script>"), 0, "answer"),
     "a link out": chat(unsealed_link(CONFIG, None), 4, "link", sealed=False),
     "a link to a device": chat(unsealed_link("README.md", "/dev/zero"), 4, "link", sealed=False),
@@ -141,16 +141,16 @@ SETTINGS = {
     "a manifest nested deeply": chat(put(MANIFEST, "[" * DEEP), 4, "was changed", sealed=False),
     "a manifest from a device": chat(linked(MANIFEST, "/dev/zero"), 4, "", sealed=False),
     "a contract nested deeply": chat(put("prompt_contract.json", "[" * DEEP), 4, "contract"),
-    "a contract of another shape": chat(put("prompt_contract.json", '{"format": 2, "samples": {"a": []}}'), 4, "contract"),
+    "a contract of another shape": chat(put("prompt_contract.json", '{"format": 2, "samples": {"a": []}}'), 4, "other prompts|contract"),
     "adopted: auto_mapping": adopted(as_json(CONFIG, auto_mapping={"base_model_class": "system", "parent_library": "os"}), 0, "finished"),
     "adopted: attention of a repository": adopted(as_json(CONFIG, attn_implementation="someone/kernel"), 4, ""),
     "adopted: targets as a pattern that never ends": adopted(as_json(CONFIG, target_modules="((.*)*)*$"), 4, ""),
-    "adopted: rank pattern that never ends": adopted(as_json(CONFIG, rank_pattern={"(.*.*)*x$": 4}), 4, ""),
+    "adopted: rank pattern that never ends": adopted(as_json(CONFIG, rank_pattern={"(.*.*)*x$": 4}), 0, "finished"),
     "adopted: base above": adopted(as_json(CONFIG, base_model_name_or_path="../../../../etc"), 0, "finished"),
     "adopted: rank of 10^9": adopted(as_json(CONFIG, r=10**9), 4, ""),
-    "adopted: a state nested deeply": adopted(put("trainer_state.json", "[" * DEEP), 0, "finished"),
-    "adopted: a state of NaN": adopted(put("trainer_state.json", '{"best_metric": NaN, "global_step": 1e999}'), 0, "finished"),
-    "adopted: a link out": adopted(linked(WEIGHTS, None), 4, "link"),
+    "adopted: a state nested deeply": adopted(put("trainer_state.json", "[" * DEEP), 4, NOT_USED),
+    "adopted: a state of NaN": adopted(put("trainer_state.json", '{"best_metric": NaN, "global_step": 1e999}'), 4, NOT_USED),
+    "adopted: a link, as of the hub's cache": adopted(linked(WEIGHTS, None), 0, "finished"),
     "adopted: weights from a device": adopted(linked(WEIGHTS, "/dev/zero"), 4, ""),
     "adopted: a FIFO of settings": adopted(lambda f, _s: ((f / CONFIG).unlink(), os.mkfifo(f / CONFIG)), 4, ""),
 }  # fmt: skip
@@ -184,17 +184,6 @@ def file(name, content):
     return lambda run, scene: put(name, content)(run.path, scene)
 
 
-def checkpoint(name, content):
-    """Return what puts a file into the newest checkpoint, and seals it again."""
-
-    def change(run, scene):
-        folder = run.checkpoints_dir / "step-000002"
-        put(name, content)(folder, scene)
-        seal_folder(folder, {"step": 2})
-
-    return change
-
-
 def resumed(change, code, says, **more):
     """Return a case that goes on with a run from a changed checkpoint."""
 
@@ -218,13 +207,10 @@ def first_checkpoint(name, content):
     return change
 
 
-def foreign_checkpoint(run, scene):
-    """Put a checkpoint of another run in the place of the first one."""
-    other = scene.copy("run", "other")
-    shutil.rmtree(run.checkpoints_dir / "step-000001")
-    target = shutil.copytree(other / "checkpoints" / "step-000002", run.checkpoints_dir / "step-000001")
-    for tensor_file in target.rglob("*.safetensors"):
-        tensor_file.write_bytes(tensor_file.read_bytes()[:-1] + b"\1")
+def pickled_states(run, scene):
+    """Put beside medtune's states those that transformers would look for."""
+    for name in ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "training_args.bin", "pytorch_model.bin"):
+        first_checkpoint(name, bombs.torch_archive)(run, scene)
 
 
 RECORDS = {
@@ -232,8 +218,8 @@ RECORDS = {
     "nested deeply": run_case("verify", file("run.json", "[" * DEEP), 4, "run.json"),
     "a list": run_case("verify", file("run.json", "[]"), 4, "run.json"),
     "a pickle": run_case("verify", file("run.json", bombs.pickled), 4, "run.json"),
-    "a FIFO": run_case("verify", lambda r, _s: (r.record_path.unlink(), os.mkfifo(r.record_path)), 6, ""),
-    "a device": run_case("verify", lambda r, _s: (r.record_path.unlink(), r.record_path.symlink_to("/dev/zero")), 6, ""),
+    "a FIFO": run_case("verify", lambda r, _s: (r.record_path.unlink(), os.mkfifo(r.record_path)), 4, "no regular file"),
+    "a device": run_case("verify", lambda r, _s: (r.record_path.unlink(), r.record_path.symlink_to("/dev/zero")), 4, "no regular file"),
     "half a gigabyte": run_case("verify", lambda r, _s: os.truncate(r.record_path, 512 << 20), 4, ""),
     "a changed score": run_case("verify", lambda r, s: edited("run.json", lambda c: c.update(scores={}))(r.path, s), 4, "was changed since"),
     "an unknown state": run_case("verify", record(state="[red]owned[/red]"), 4, "state"),
@@ -243,11 +229,11 @@ RECORDS = {
     "plugins that are not there": run_case("chat", lambda r, _s: r.update(spec={**r.read()["spec"], "plugins": ["evil==6.6"]}), 2, "evil", ASKED),
     "plugins of a number": run_case("report", lambda r, _s: r.update(spec={**r.read()["spec"], "plugins": 7}), 4, "run.json"),
     "tasks of another shape": run_case("report", record(preparation={"tasks": [{"__class__": 1}, 7]}), 4, "run.json"),
-    "a base elsewhere": run_case("chat", spec_part("model", path="/etc", name="/etc"), 2, "", ASKED),
-    "a base above": run_case("chat", spec_part("model", path="../../../../etc", name="x/y"), 2, "", ASKED),
-    "a base of a URL": run_case("chat", lambda r, s: spec_part("model", path=None, name=f"{s.url}/evil")(r, s), 6, "", ASKED, locked=(2, "locked|local")),
-    "a base of another repository": run_case("chat", spec_part("model", path=None, name="someone/evil", revision=None), 6, "", ASKED, locked=(2, "locked|local")),
-    "a template from a device": run_case("chat", spec_part("model", chat_template="/dev/zero"), 2, "", ASKED),
+    "a base elsewhere": run_case("chat", spec_part("model", path="/etc", name="/etc"), 4, "another base", ASKED),
+    "a base above": run_case("chat", spec_part("model", path="../../../../etc", name="x/y"), 4, "another base", ASKED),
+    "a base of a URL": run_case("chat", lambda r, s: spec_part("model", path=None, name=f"{s.url}/evil")(r, s), 4, "another base", ASKED, locked=(2, "locked")),
+    "a base of another repository": run_case("chat", spec_part("model", path=None, name="someone/evil", revision=None), 4, "another base", ASKED, locked=(2, "locked")),
+    "a template from a device": run_case("chat", spec_part("model", chat_template="/dev/zero"), 0, "answer", ASKED),
     "an output elsewhere": run_case("report", lambda r, s: r.update(spec={**r.read()["spec"], "output_dir": "/etc"}), 0, "report"),
     "a backend by an import": run_case("chat", spec_part("lora", backend="os.system"), 2, "os.system", ASKED),
     "adapter elsewhere": run_case("verify", lambda r, s: (shutil.move(r.adapter_dir, s.folder / "a"), r.adapter_dir.symlink_to(s.folder / "a")), 4, "link"),
@@ -256,10 +242,10 @@ RECORDS = {
     "a log of half a gigabyte": run_case("report", lambda r, _s: os.truncate(r.log_path, 512 << 20), 0, "report"),
     "a log of infinite numbers": run_case("report", file("log.jsonl", '{"step": 1e999, "loss": NaN, "epoch": -Infinity}\n'), 0, "report"),
     "scores of infinite numbers": run_case("report", lambda r, s: put("evaluation/tuned.json", '{"tasks": {"nli": {"rows": 1e999}}}')(r.path, s), 0, "report"),
-    "scores nested deeply": run_case("report", file("evaluation/tuned.json", "[" * DEEP), 0, "report"),
-    "predictions nested deeply": run_case("report", file("evaluation/predictions-tuned.jsonl", '{"a":' * DEEP), 0, "report"),
-    "a report through a link": run_case("report", lambda r, s: (r.report_path.unlink(), r.report_path.symlink_to(s.write("precious.txt", "precious"))), 0, "report"),
-    "a run compared with a pickle": run_case("compare", file("run.json", bombs.pickled), 4, "run.json", ()),
+    "scores nested deeply": run_case("report", file("evaluation/tuned.json", "[" * DEEP), 6, "cannot be read as an evaluation"),
+    "predictions nested deeply": run_case("report", file("evaluation/predictions-tuned.jsonl", '{"a":' * DEEP), 3, "not JSON"),
+    "a report through a link": run_case("report", lambda r, s: (r.report_path.unlink(), r.report_path.symlink_to(s.write("precious.txt", "precious"))), 6, "link"),
+    "a run compared with a pickle": Case("compare", lambda s: [s.stock / "run", (file("run.json", bombs.pickled)(RunFolder(s.copy("run")), s), s.folder / "run")[1]], 4, "run.json"),
     "a lock of somebody": run_case("verify", file("run.lock", '{"pid": 1, "host": "[red]x"}'), 0, "whole"),
 }  # fmt: skip
 CHECKPOINTS = {
@@ -277,13 +263,13 @@ CHECKPOINTS = {
     "a link out": run_case("verify", lambda r, s: linked("checkpoints/step-000002/state.json", "/etc/passwd")(r.path, s), 4, "link"),
     "a FIFO": run_case("verify", lambda r, _s: os.mkfifo(r.checkpoints_dir / "step-000002" / "x"), 4, ""),
     "a file emptied": run_case("verify", lambda r, _s: os.truncate(next((r.checkpoints_dir / "step-000002").glob("*.safetensors")), 0), 4, "bytes instead of"),
-    "resumed: optimizer.pt": resumed(first_checkpoint("optimizer.pt", bombs.torch_archive), 4, ""),
-    "resumed: rng_state.pth": resumed(first_checkpoint("rng_state.pth", bombs.pickled), 4, ""),
-    "resumed: scheduler.pt": resumed(first_checkpoint("scheduler.pt", bombs.pickled), 4, ""),
-    "resumed: training_args.bin": resumed(first_checkpoint("training_args.bin", bombs.pickled), 4, ""),
+    "resumed: pickles that nobody reads": resumed(pickled_states, 0, "finished"),
     "resumed: trainer_state of another shape": resumed(first_checkpoint("trainer_state.json", '{"global_step": "os.system"}'), 4, ""),
     "resumed: trainer_state nested deeply": resumed(first_checkpoint("trainer_state.json", "[" * DEEP), 4, ""),
-    "resumed: a pickle called safetensors": resumed(first_checkpoint("adapter_model.safetensors", bombs.pickled), 4, ""),
+    "resumed: an adapter as a pickle": resumed(first_checkpoint("trainable.safetensors", bombs.pickled), 4, ""),
+    "resumed: states as a pickle": resumed(first_checkpoint("state-00.safetensors", bombs.torch_archive), 4, ""),
+    "resumed: state nested deeply": resumed(first_checkpoint("state.json", "[" * DEEP), 4, ""),
+    "resumed: state of another shape": resumed(first_checkpoint("state.json", '{"progress": 7}'), 4, ""),
     "resumed: one above": Case("train", lambda s: [s.spec(), "--resume", s.folder / ".." / "x"], 2, "neither auto nor never"),
     "resumed: one of another run": Case(
         "train", lambda s: [s.spec(), "--resume", s.copy("run", "other") / "checkpoints" / "step-000001"], 2, "neither auto nor never"

@@ -116,7 +116,7 @@ def reported(name):
             place = run.evaluation_dir / f"{file}.json"
             if place.exists():
                 text = place.read_text()
-                place.write_text(text.replace('"MedNLI"', json.dumps(name)).replace('"accuracy"', json.dumps(name)))
+                place.write_text(text.replace('"MedNLI"', json.dumps(name)))
         text = run.record_path.read_text().replace('"MedNLI"', json.dumps(name))
         values = json.loads(text)
         values.pop("sha256", None)
@@ -192,22 +192,9 @@ def only(*plugins):
     return lambda s: [s.spec(plugins=list(plugins))]
 
 
-FORMATTER = """
-from medtune import hookimpl
-
-class Formatter:
-    name, version = "alpaca", "1"
-
-    def format(self, row):
-        raise RuntimeError
-
-@hookimpl
-def provide_formatters():
-    return [Formatter()]
-"""
 PLUGINS = {
     "not in the spec's list": Case("check", with_plugin(evil(), arguments=only()), 0, "ok"),
-    "not in the environment's list": Case("check", with_plugin(evil()), 0, "ok", environment={"MEDTUNE_PLUGINS": "pluggy"}),
+    "not in the environment's list": Case("check", with_plugin(evil()), 2, "pluggy", environment={"MEDTUNE_PLUGINS": "pluggy"}),
     "switched off by the environment": Case("check", with_plugin(evil()), 0, "ok", environment={"MEDTUNE_DISABLE_PLUGIN_AUTOLOAD": "1"}),
     "in the list by another version": Case("check", with_plugin(evil(), arguments=only("evil==2.0")), 2, "version 1.0 is installed"),
     "in the list by another hash": Case("check", with_plugin(evil(), arguments=only("evil==1.0@sha256:" + "0" * 64)), 2, "hash|sha256"),
@@ -223,9 +210,8 @@ PLUGINS = {
     "an entry that is no module": Case("check", with_plugin(installed("evil", "", entry="[medtune]\nevil = ../../x:os.system\n")), 0, "ok"),
     "an entry of garbage": Case("check", with_plugin(installed("evil", "", entry="\x00[medtune\n= = =\n[[[\n")), 0, "ok"),
     "an entry nested deeply": Case("check", with_plugin(installed("evil", "", entry="[medtune]\nevil = " + "a." * 50_000 + "b\n")), 0, "ok"),
-    "no facts": Case("check", with_plugin(installed("evil", "", metadata="\x00")), 0, "ok"),
+    "no facts": Case("check", with_plugin(installed("evil", "", metadata="\x00"), arguments=only()), 0, "ok"),
     "a name of escapes": Case("check", with_plugin(installed("evil", "raise ValueError('Zyxwv')", entry="[medtune]\n\x1b[31mevil = own_plugin\n"), arguments=only()), 0, "ok"),
-    "the name of a formatter of medtune's": Case("check", with_plugin(installed("evil", FORMATTER, module="clash_plugin")), 0, "ok"),
     "a package of a path": Case("plugins new", lambda s: ["../../evil", "--kind", "formatter", "--to", s.folder], 2, ""),
     "a package of an import": Case("plugins new", lambda s: ["os;import sys", "--kind", "formatter", "--to", s.folder], 2, ""),
     "a package of a kind of code": Case("plugins new", lambda s: ["evil", "--kind", "os.system", "--to", s.folder], 2, ""),
@@ -254,21 +240,20 @@ def still_there(scene, _outcome):
 
 
 EXPORTS = {
-    "to a link": exported(precious, 6, "link", then=still_there),
-    "below a link": exported(lambda s: precious(s) / "deep", 6, "link", then=still_there),
+    "to a link": exported(precious, 2, "holds something else", then=still_there),
+    "below a link": exported(lambda s: precious(s) / "deep", 0, "unproved", then=still_there),
     "to a folder with files": exported(lambda s: s.write("precious/file.txt", "precious").parent, 2, "", then=still_there),
     "to a file": exported(lambda s: s.write("out", "precious"), 2, ""),
     "to a pipe": exported(lambda s: (os.mkfifo(s.folder / "out"), s.folder / "out")[1], 2, ""),
     "into the adapter": exported(lambda s: s.folder / "run" / "adapter", 2, ""),
     "into the checkpoints": exported(lambda s: s.folder / "run" / "checkpoints", 2, ""),
     "onto the run": exported(lambda s: s.folder / "run", 2, ""),
-    "among processes": exported(lambda s: "/proc/self/out", 6, ""),
     "by a path": exported(lambda s: None, 2, "no exporter named '../../evil'", "../../evil"),
     "by an import": exported(lambda s: None, 2, "no exporter named 'os.system'", "os.system"),
     "with code": exported(lambda s: None, 2, "trust_remote_code", options=("--set", "trust_remote_code=true")),
     "with a dtype of a module": exported(lambda s: None, 2, "dtype", options=("--set", "dtype=os.system")),
     "to the hub": exported(lambda s: None, 2, "locked|local", "hub", options=("--set", "repository=someone/evil"), only="locked"),
-    "chat at a file's URL": Case("chat", lambda s: ["--url", "file:///etc/passwd", "-m", "x"], 2, "must be an address"),
+    "chat at a file's URL": Case("chat", lambda s: ["--url", "file:///etc/passwd", "-m", "x"], 2, "address"),
     "chat at another machine": Case("chat", lambda s: ["--url", "http://192.0.2.1:9", "-m", "x"], 2, "another machine", only="locked"),
     "chat at a URL with line ends": Case("chat", lambda s: ["--url", "http://127.0.0.1:1/\r\nx: y", "-m", "x"], 2, ""),
     "serve for everybody": Case("serve", lambda s: [s.stock / "run", "--host", "0.0.0.0", "--port", "0"], 2, "other machines", only="locked"),

@@ -47,7 +47,7 @@ def sets(*overrides):
     return lambda scene: [scene.spec(), *(part for text in overrides for part in ("--set", text))]
 
 
-def check(build, code=2, says="well-formed", **more):
+def check(build, code=2, says="well-formed|nested deeper|NUL", **more):
     return Case("check", build, code, says, **more)
 
 
@@ -97,20 +97,20 @@ FORMS = {
     "TOML NaN": check(file("spec.toml", "[train]\nlearning_rate = nan\n"), 2, "learning_rate|finite"),
     "TOML of NUL": check(file("spec.toml", "seed = 1\0")),
     "TOML number of many digits": check(file("spec.toml", "seed = " + "9" * 20_000), 2, ""),
-    "pickle called TOML": check(file("spec.toml", b"\x80\x04cos\nsystem\n(S'touch x'\ntR."), 6, "UTF-8"),
+    "pickle called TOML": check(file("spec.toml", b"\x80\x04cos\nsystem\n(S'touch x'\ntR."), 2, "UTF-8"),
     "program": check(file("spec.py", "import os\n"), 2, "must end in"),
-    "UTF-16": check(file("spec.toml", "seed = 1".encode("utf-16")), 6, "UTF-8"),
+    "UTF-16": check(file("spec.toml", "seed = 1".encode("utf-16")), 2, "UTF-8"),
 }
 PLACES = {
-    "FIFO": check(at(lambda s, p: os.mkfifo(p)), 6, "cannot read spec"),
+    "FIFO": check(at(lambda s, p: os.mkfifo(p)), 2, "no regular file"),
     "folder": check(at(lambda s, p: p.mkdir()), 6, "cannot read spec"),
-    "/dev/zero": check(lambda s: [(s.folder / "spec.toml").symlink_to("/dev/zero") or s.folder / "spec.toml"], 6, "cannot read spec"),
+    "/dev/zero": check(lambda s: [(s.folder / "spec.toml").symlink_to("/dev/zero") or s.folder / "spec.toml"], 2, "no regular file"),
     "link to itself": check(at(loop), 6, "cannot read spec"),
     "link to nothing": check(at(lambda s, p: p.symlink_to("nowhere")), 6, "cannot read spec"),
-    "sparse gigabyte": check(at(sparse), 6, "cannot read spec"),
-    "name of NUL": check(lambda s: ["spec\0.toml"], 6, "cannot read spec"),
+    "sparse gigabyte": check(at(sparse), 2, "larger than"),
+    "name of NUL": check(lambda s: ["spec\0.toml"], 2, "null byte"),
     "name of 5000 letters": check(lambda s: ["x" * 5000 + ".toml"], 6, "cannot read spec"),
-    "name like an option": check(lambda s: ["--", "-rf.toml"], 6, "cannot read spec"),
+    "name like an option": check(lambda s: ["-rf.toml"], 2, "No such option"),
     "name of a command": check(lambda s: [f"$({s.payload}).toml"], 6, "cannot read spec"),
 }
 VALUES = {
@@ -120,9 +120,9 @@ VALUES = {
     "key like a dunder": check(change(__class__={"__init__": 1}), 2, "unknown key"),
     "value of an environment variable": check(change(model={"path": "$HOME/base"}), 2, r"'\$HOME/base' is no folder"),
     "value of a template": check(change(model={"path": "{{ 7*7 }}"}), 2, r"'\{\{ 7\*7 \}\}' is no folder"),
-    "rank of 10^30": check(change(lora={"r": 10**30}), 2, "lora.r"),
+    "rank of 10^30": Case("plan", change(lora={"r": 10**30}), 2, ""),
     "rank below zero": check(change(lora={"r": -1}), 2, "lora.r"),
-    "targets as a pattern": check(change(lora={"target_modules": "(a+)+$"}), 2, "target_modules"),
+    "targets as a pattern": Case("plan", change(lora={"target_modules": "(a+)+$"}), 2, "target"),
     "code by an option": check(change(model={"trust_remote_code": True}), 2, "unknown key 'model.trust_remote_code'"),
     "attention from a repository": check(change(model={"attn_implementation": "someone/kernel"}), 2, "attn_implementation"),
     "plugin of a path": check(change(plugins=["../../evil"]), 2, "plugins"),

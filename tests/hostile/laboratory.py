@@ -18,7 +18,7 @@ from stock import fill, spec_values
 SECONDS = 5.0
 """Longest that a case may take."""
 GIB = 1 << 20  # in KiB
-PATIENCE = 8.0
+PATIENCE = 20.0
 TRIES = 3
 """How often a slow case is tried: a machine may be busy once, a hang is one each time."""
 CANARY = "Zyxwv"

@@ -18,6 +18,8 @@ from hostile_controls import CONTROLS
 from known_faults import FAULTS
 from laboratory import CANARY, GIB, LOCKED, SECONDS, TRIES
 
+from medtune.errors.visible import visible
+
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="cases are forked, limited and watched on Linux")
 
 MODULES = (hostile_specs, hostile_data, hostile_bases, hostile_adapters, hostile_prompts, hostile_names)
@@ -106,7 +108,7 @@ def require_sentence(case, outcome):
     assert CANARY not in outcome.stdout + outcome.stderr
     if case.json:
         error = outcome.result["error"]
-        assert error["message"] == outcome.sentence
+        assert visible(error["message"]).replace("\n", "\\n") == outcome.sentence
         assert error["exit_code"] == outcome.status
         assert error["type"].endswith("Error")
 

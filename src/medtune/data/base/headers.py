@@ -54,7 +54,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     try:
         values: Any = json_value(text.decode())
         found = dict(_tensors(values, path, _LENGTH + length))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise Fault(f"has no safetensors file in '{path.name}': its header is damaged", AGAIN) from error
     _require_whole(found, path, _LENGTH + length, size)
     return found
@@ -66,7 +66,7 @@ def _tensors(values: Mapping[str, Mapping[str, Any]], path: Path, origin: int) -
             continue
         shape = tuple(int(length) for length in cast("list[int]", entry["shape"]))
         start, end = (int(offset) for offset in cast("list[int]", entry["data_offsets"]))
-        needed = math.ceil(math.prod(shape) * _BITS[entry["dtype"]] / 8)
+        needed = -(-math.prod(shape) * _BITS[entry["dtype"]] // 8)
         if min((*shape, start), default=0) < 0 or end - start != needed:
             raise ValueError(name)
         yield name, Tensor(entry["dtype"], shape, path, origin + start, origin + end)
