@@ -13,7 +13,7 @@ from medtune.data.shaping import LIST_ROLES, METADATA, Shaper, stands_for_nothin
 from medtune.data.sources.names import listed
 from medtune.data.sources.reading import SourceNotes
 from medtune.data.watched import Watched
-from medtune.errors import DataError, PluginError, UnknownNameError
+from medtune.errors import DataError, NetworkRefusedError, PluginError, UnknownNameError
 from medtune.plugins.contracts import Example, PromptFormatter
 from medtune.plugins.host import BUILTIN_PLUGINS, PluginHost
 from medtune.specs import SourceSpec
@@ -213,7 +213,7 @@ def _formatted(
         document = "" if fault else document_of(example)
     except MalformedRowError as error:
         return None, str(error)
-    except PluginError:  # not the row's fault
+    except (PluginError, NetworkRefusedError):  # not the row's fault
         raise
     except Exception as error:  # noqa: BLE001 - a user's formatter may raise anything, and quote the row
         return None, f"the formatter raised {type(error).__name__}"

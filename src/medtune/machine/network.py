@@ -1,5 +1,6 @@
 """Locks this process: whoever asks for the network is refused and named. It cannot be unlocked again."""
 
+import functools
 import ipaddress
 import logging
 import os
@@ -31,6 +32,7 @@ _READ_ONCE = {
 }
 """Modules that read such a variable as they are loaded -> their names for it."""
 _MOST = 100
+_SCRIPT = "__main__"
 
 
 @dataclass(slots=True)
@@ -212,6 +214,8 @@ def _culprit(frame: FrameType | None) -> tuple[str, str, list[str]]:
             inner.append(each)
             if _is_own(each[0]):
                 break
+        # A script that runs everything is who asks only where nobody else does.
+        inner = [each for each in inner if each[0] != _SCRIPT] or inner
         if inner:
             module, place = inner[-1]
             packages = dict.fromkeys(name.partition(".")[0] for name, _place in inner)
@@ -224,12 +228,12 @@ def _is_own(module: str) -> bool:
 
 
 def _frames(frame: FrameType | None) -> Iterator[tuple[str, str]]:
-    """Yield module, and file and line, from the innermost frame on; ``__main__`` is named by its file."""
+    """Yield module, and file and line, from the innermost frame on."""
     while frame is not None:
         file = Path(frame.f_code.co_filename)
         name = str(frame.f_globals.get("__name__", "")) or file.stem
         if frame.f_globals is not globals():
-            yield (file.stem if name == "__main__" else name), f"{file.name}:{frame.f_lineno}"
+            yield name, f"{file.name}:{frame.f_lineno}"
         frame = frame.f_back
 
 
@@ -238,6 +242,7 @@ def _other_threads() -> Iterator[FrameType]:
     yield from (frame for frame in sys._current_frames().values() if frame is not here)  # noqa: SLF001 - as above
 
 
+@functools.cache
 def _distribution(module: str) -> str:
     try:
         return next(iter(packages_distributions().get(module.partition(".")[0], ())), "")
