@@ -8,7 +8,7 @@ from typing import Any
 
 from medtune.data.encode import Encoder
 from medtune.data.tokenizer import load_tokenizer, pinned_day, splitting, undated
-from medtune.errors import UnsafeAdapterError
+from medtune.errors import TrialFailedError, UnsafeAdapterError
 from medtune.plugins.contracts import Example, Message
 from medtune.specs import ModelSpec
 from medtune.specs.bounded import json_file
@@ -81,6 +81,8 @@ def check_tokenizer(folder: Path, tokenizer: Any) -> None:
     """
     try:
         beside = load_tokenizer(ModelSpec(path=str(folder)))
+    except TrialFailedError:
+        raise
     except Exception as error:  # the tokenizers library raises plain ones
         raise UnsafeAdapterError(
             str(folder), "tokenizer", f"the tokenizer beside it cannot be loaded ({type(error).__name__})"

@@ -10,6 +10,7 @@ from medtune.data.base.inspection import inspect_base
 from medtune.data.hub.repository import Repository
 from medtune.data.hub.terms import stated_terms
 from medtune.data.sources.paths import is_local
+from medtune.data.template_family import told_with_template
 from medtune.errors import BaseDamagedError
 from medtune.errors.locked_mode import is_locked
 from medtune.machine.gpus import machine_with
@@ -67,7 +68,7 @@ def make_plan(
         fits=fits,
         advice=advice,
         scheme_reason=reason,
-        base=inspected.to_json(),
+        base=told_with_template(inspected.to_json(), inspected.tokenizer),
         **_stated(spec, shape, machine, bundles),
         **decided,
         **_sized(spec, size, choice),

@@ -24,9 +24,9 @@ def terminal(*, err: bool = False) -> "Console":
     return Terminal(file=sys.stderr if err else None, markup=False, emoji=False)
 
 
-def say(text: str, *, err: bool = False, end: str = "\n") -> None:
+def say(text: object, *, err: bool = False, end: str = "\n") -> None:
     """Print a text on stdout, or on stderr."""
-    print(visible(text), end=end, file=sys.stderr if err else sys.stdout, flush=True)
+    print(visible(str(text)), end=end, file=sys.stderr if err else sys.stdout, flush=True)
 
 
 class VisibleFormatter(logging.Formatter):

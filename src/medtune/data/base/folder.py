@@ -65,6 +65,7 @@ class BaseFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.tokenizer: Any = None  # once a check has loaded it
 
     @cached_property
     def adapter_config(self) -> Mapping[str, Any] | None:

@@ -83,11 +83,13 @@ class Inspection:
         folder: where the base lies; None when it is not on this machine.
         checked: names of the checks that were made.
         notes: what a user should know, a sentence each.
+        tokenizer: of the base, as the spec has it loaded; None where it was not.
     """
 
     folder: Path | None = None
     checked: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
+    tokenizer: Any = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return the names and notes as JSON values."""
@@ -128,7 +130,7 @@ def inspect_base(spec: RunSpec, *, loading: bool = False, checks: Sequence[Check
             checked.append(check.name)
     absent = {check.needs for check in checks} - present if folder is not None else set[str]()
     notes += [f"its {what} {_verb(what)} not on this machine yet, and not inspected" for what in sorted(absent)]
-    return Inspection(folder, tuple(checked), tuple(notes))
+    return Inspection(folder, tuple(checked), tuple(notes), base.tokenizer)
 
 
 def _verb(what: str) -> str:

@@ -11,7 +11,7 @@ from medtune.data.base.fault import Fault
 from medtune.data.base.file_checks import some
 from medtune.data.base.folder import Case
 from medtune.data.base.headers import AGAIN
-from medtune.errors import MedtuneError, SpecError
+from medtune.errors import MedtuneError, SpecError, TrialFailedError
 
 __all__ = [
     "OWN_QUANTIZERS",
@@ -270,14 +270,19 @@ def experts(case: Case) -> Iterator[str]:
 def _tokenizer_of(case: Case) -> Any:
     from medtune.data.tokenizer import load_tokenizer
 
+    if case.base.tokenizer is not None:
+        return case.base.tokenizer
     try:
-        return load_tokenizer(case.spec.model.model_copy_with(path=str(case.base.path)))
+        case.base.tokenizer = load_tokenizer(case.spec.model.model_copy_with(path=str(case.base.path)))
+    except TrialFailedError:
+        raise
     except SpecError as error:
         if str(error).startswith(("model.template_options", "model.pad_token")):
             raise  # a setting of the run is at fault, and it says so
         raise Fault(f"has a tokenizer that cannot be used: {error}", "get its tokenizer files again") from error
     except MedtuneError as error:
         raise Fault(f"has a tokenizer that cannot be used: {error}", "get its tokenizer files again") from error
+    return case.base.tokenizer
 
 
 def _same(stored: str, parameter: str) -> bool:
