@@ -12,7 +12,8 @@ TURNS = (
     "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<end>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
 )
-REFUSED = "chat template|tokenizer"
+REFUSED = "is not used"
+UNLOADED = "holds no tokenizer that can be loaded"
 
 
 def chosen(text, code=4, says=REFUSED, **more):
@@ -37,6 +38,11 @@ def of_base(change, code=4, says=REFUSED, **more):
     return Case("preview", build, code, says, **more)
 
 
+def without_classes(_scene, outcome):
+    """The sandbox gives nothing for such an attribute, so nothing of it is in the rows."""
+    assert not any(word in outcome.stdout for word in ("<class", "__main__", "builtin"))
+
+
 def base_template(text):
     return put("chat_template.jinja", text)
 
@@ -46,12 +52,12 @@ CODE = {
     "globals of a function": chosen(TURNS + "{{ cycler.__init__.__globals__.os.popen('PAYLOAD').read() }}"),
     "globals of a namespace": chosen(TURNS + "{{ namespace.__init__.__globals__['os'].system('PAYLOAD') }}"),
     "globals of a joiner": chosen(TURNS + "{{ joiner.__init__.__globals__.os.system('PAYLOAD') }}"),
-    "globals of a macro": chosen(TURNS + "{% macro m() %}{% endmacro %}{{ m.__globals__ }}"),
+    "globals of a macro": chosen(TURNS + "{% macro m() %}{% endmacro %}{{ m.__globals__ }}", 0, "rows", then=without_classes),
     "globals of raise_exception": chosen(TURNS + "{{ raise_exception.__globals__['os'].system('PAYLOAD') }}"),
     "globals of strftime_now": chosen(TURNS + "{{ strftime_now.__globals__['__builtins__']['eval']('PAYLOAD') }}"),
-    "attribute by a filter": chosen(TURNS + "{{ ''|attr('__class__')|attr('__mro__') }}"),
+    "attribute by a filter": chosen(TURNS + "{{ ''|attr('__class__')|attr('__mro__') }}", 0, "rows", then=without_classes),
     "attribute by format": chosen(TURNS + "{{ '{0.__class__.__init__.__globals__}'.format(messages) }}"),
-    "attribute by format_map": chosen(TURNS + "{{ '{a.__class__}'.format_map({'a': messages}) }}"),
+    "attribute by format_map": chosen(TURNS + "{{ '{a.__class__}'.format_map({'a': messages}) }}", 0, "rows", then=without_classes),
     "attribute by map": chosen(TURNS + "{{ [messages]|map(attribute='__class__.__mro__')|list }}"),
     "module of the environment": chosen(TURNS + "{{ self._TemplateReference__context.environment }}"),
     "include": chosen(TURNS + "{% include '/etc/passwd' %}"),
@@ -85,7 +91,7 @@ ENDLESS = {
     "a macro that calls itself twice": chosen("{% macro m(n) %}{% if n %}{{ m(n-1) }}{{ m(n-1) }}{% endif %}{% endmacro %}" + TURNS + "{{ m(60) }}"),
     "a loop that calls itself": chosen(TURNS + "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}"),
     "a join of loops": chosen(TURNS + "{{ range(99999)|map('string')|join('x' * 99999) }}"),
-    "parentheses nested deeply": chosen(TURNS + "{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}", 2, ""),
+    "parentheses nested deeply": chosen(TURNS + "{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}", 4, REFUSED),
     "blocks nested deeply": chosen("{% if true %}" * 2_000 + TURNS + "{% endif %}" * 2_000, 4, ""),
     "a megabyte": chosen(TURNS + "x" * (2 << 20), 2, "longer than a template"),
     "lists in a regex of words": chosen(TURNS + "{{ 'a' * 50000 ~ '!' | wordwrap(3) | length }}", 4, ""),
@@ -131,7 +137,7 @@ def added(number, **more):
 TOKENIZERS = {
     "a split that never ends": tokenizer(split("(a|a|b|.)*(a|.)*(b|.)*c$")),
     "a split that looks back": tokenizer(split("(?=(a+))\\1*b|(.*)*x")),
-    "a split of a broken pattern": tokenizer(split("(((")),
+    "a split of a broken pattern": tokenizer(split("((("), 2, UNLOADED),
     "a replacement that grows": tokenizer(lambda t: t.update(normalizer={"type": "Replace", "pattern": {"Regex": ""}, "content": "x" * (1 << 22)})),
     "replacements that grow each other": tokenizer(
         lambda t: t.update(normalizer={"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 64}] * 12})
@@ -142,16 +148,16 @@ TOKENIZERS = {
     "nested deeply": of_base(put("tokenizer.json", "[" * DEEP)),
     "a vocabulary of millions": of_base(lambda f, _s: large_vocabulary(f, 3_000_000)),
     "added tokens of half a million": tokenizer(lambda t: t.update(added_tokens=[added(n) for n in range(300, 500_300)])),
-    "an id of 2^32": tokenizer(lambda t: t["model"]["vocab"].update({"zz": 1 << 32})),
-    "an id below zero": tokenizer(lambda t: t["model"]["vocab"].update({"zz": -1})),
+    "an id of 2^32": tokenizer(lambda t: t["model"]["vocab"].update({"zz": 1 << 32}), 2, UNLOADED),
+    "an id below zero": tokenizer(lambda t: t["model"]["vocab"].update({"zz": -1}), 2, UNLOADED),
     "an id beyond the base": tokenizer(lambda t: t["model"]["vocab"].update({"zz": 10**6}), 4, ""),
     "an added id of 2^31": tokenizer(lambda t: t.update(added_tokens=[added(2**31)]), 4, ""),
-    "merges of unknown tokens": tokenizer(lambda t: t["model"].update(merges=[["qq", "zz"]])),
+    "merges of unknown tokens": tokenizer(lambda t: t["model"].update(merges=[["qq", "zz"]]), 2, UNLOADED),
     "merges of millions": tokenizer(lambda t: t["model"].update(merges=[["a", "b"]] * 3_000_000)),
-    "an added token of nothing": tokenizer(lambda t: t.update(added_tokens=[added(300, content="")]), 4, ""),
+    "an added token of nothing": tokenizer(lambda t: t.update(added_tokens=[added(300, content="")]), 0, "rows"),
     "an added token of megabytes": tokenizer(lambda t: t.update(added_tokens=[added(300, content="x" * (8 << 20))]), 4, ""),
-    "a model by a module": tokenizer(lambda t: t["model"].update(type="os.system")),
-    "a pickle": of_base(put("tokenizer.json", bombs.pickled)),
+    "a model by a module": tokenizer(lambda t: t["model"].update(type="os.system"), 2, UNLOADED),
+    "a pickle": of_base(put("tokenizer.json", bombs.pickled), 2, UNLOADED),
     "a half gigabyte": of_base(lambda f, _s: os.truncate(f / "tokenizer.json", 512 << 20)),
     "a FIFO": of_base(lambda f, _s: ((f / "tokenizer.json").unlink(), os.mkfifo(f / "tokenizer.json"))),
     "a device": of_base(linked("tokenizer.json", "/dev/zero")),
@@ -167,16 +173,16 @@ TOKENIZERS = {
     ),
     "settings: nested deeply": of_base(put("tokenizer_config.json", "[" * DEEP), 4, ""),
     "settings: a length of 10^400": of_base(edited("tokenizer_config.json", lambda c: c.update(model_max_length=10**400)), 4, ""),
-    "settings: a dunder": of_base(as_json("tokenizer_config.json", __class__="x", __init__={"a": 1}), 0, ""),
-    "settings: tokens of another shape": of_base(as_json("tokenizer_config.json", eos_token={"a": [1]}, pad_token=7), 4, ""),
+    "settings: a dunder": of_base(as_json("tokenizer_config.json", __class__="x", __init__={"a": 1}), 2, UNLOADED),
+    "settings: tokens of another shape": of_base(as_json("tokenizer_config.json", eos_token={"a": [1]}, pad_token=7), 2, UNLOADED),
     "settings: a fast file elsewhere": of_base(as_json("tokenizer_config.json", fast_tokenizer_files=["../../../etc/passwd"], tokenizer_file="/etc/passwd"), 0, ""),
     "settings: a remote name": of_base(as_json("tokenizer_config.json", name_or_path="someone/evil", _commit_hash="x"), 0, "rows"),
-    "special tokens nested deeply": of_base(put("special_tokens_map.json", "[" * DEEP), 4, ""),
-    "added tokens of another shape": of_base(put("added_tokens.json", '{"x": "os.system"}'), 0, ""),
+    "special tokens nested deeply": of_base(put("special_tokens_map.json", "[" * DEEP), 2, UNLOADED),
+    "added tokens of another shape": of_base(put("added_tokens.json", '{"x": "os.system"}'), 2, UNLOADED),
     "a sentencepiece model of garbage": of_base(
-        all_of(lambda f, _s: (f / "tokenizer.json").unlink(), put("tokenizer.model", bombs.pickled)), 4, ""
+        all_of(lambda f, _s: (f / "tokenizer.json").unlink(), put("tokenizer.model", bombs.pickled)), 2, UNLOADED
     ),
-    "a tekken file of garbage": of_base(all_of(lambda f, _s: (f / "tokenizer.json").unlink(), put("tekken.json", '{"vocab": [')), 4, ""),
+    "a tekken file of garbage": of_base(all_of(lambda f, _s: (f / "tokenizer.json").unlink(), put("tekken.json", '{"vocab": [')), 2, UNLOADED),
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from medtune.data.base.fault import Fault
-from medtune.specs.bounded import json_value
+from medtune.specs.bounded import LONGEST_HEADER, json_value
 
 __all__ = ["AGAIN", "Tensor", "read_header"]
 
@@ -19,7 +19,6 @@ _BITS: Mapping[str, int] = {
 }  # fmt: skip
 """Bits of a value, by the names that safetensors gives types."""
 _LENGTH = 8  # bytes that say how long the header is
-_LONGEST = 100_000_000  # safetensors' own limit of a header, in bytes
 _POINTER = b"version https://git-lfs"
 
 
@@ -47,7 +46,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
         if first.startswith(_POINTER):
             raise Fault(f"has a Git LFS pointer in the place of '{path.name}'", "run git lfs pull in its folder")
         length = int.from_bytes(first[:_LENGTH], "little")
-        if size < _LENGTH or not 0 < length <= _LONGEST or _LENGTH + length > size:
+        if size < _LENGTH or not 0 < length <= LONGEST_HEADER or _LENGTH + length > size:
             raise Fault(f"has no safetensors file in '{path.name}': its {size:,} bytes hold no whole header", AGAIN)
         file.seek(_LENGTH)
         text = file.read(length)
