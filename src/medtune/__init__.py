@@ -5,14 +5,34 @@ A research tool: nothing it trains or reports is medical advice or a medical dev
 
 import logging
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from medtune.version import __version__
 
 # Telemetry of every dependency is off unless the user's environment says otherwise on purpose.
-for _name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK", "UNSLOTH_DISABLE_STATISTICS", "DISABLE_TELEMETRY"):
-    os.environ.setdefault(_name, "1")
+for _name, _value in {
+    "DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",  # trackio's pages
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "UNSLOTH_DISABLE_STATISTICS": "1",
+    "VLLM_DO_NOT_TRACK": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "WANDB_ERROR_REPORTING": "false",
+}.items():
+    os.environ.setdefault(_name, _value)
+if "huggingface_hub.constants" in sys.modules and os.environ["HF_HUB_DISABLE_TELEMETRY"].upper() in (
+    "1",
+    "ON",
+    "TRUE",
+    "YES",
+):
+    sys.modules["huggingface_hub.constants"].HF_HUB_DISABLE_TELEMETRY = True  # it read the variable as it was loaded
 
 # Before anything else is imported. A child of a locked process is locked by its environment.
 if os.environ.get("MEDTUNE_LOCKED", "") not in ("", "0"):

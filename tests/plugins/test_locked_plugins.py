@@ -8,6 +8,7 @@ from installed_plugins import FORMATTER, install
 
 from medtune import RunSpec
 from medtune.errors import DisabledPluginError, InvalidValueError, PluginError, PluginFileError
+from medtune.plugins.allowed import entry_of
 from medtune.plugins.host import create_host, host_of
 from medtune.plugins.single_file import load_plugin_file
 from medtune.specfile import validate_spec
@@ -38,6 +39,7 @@ def test_what_no_list_pins_is_not_imported_and_told_with_the_entry_that_would_pi
     entry = listing(host.disabled["first"])
     assert entry.startswith("first==1.0@sha256:")
     assert "one" in create_host(allowed=[entry]).provided("formatter")
+    assert entry_of("first") == entry
 
 
 def test_medtunes_own_plugins_need_no_entry(site):

@@ -42,6 +42,8 @@ def list_plugins(plugins: Plugins = None, as_json: AsJson = False, traceback: Tr
     for each in brought:
         origin = f"{each['distribution']} {each['version']}".strip() or each["file"] or "handed over in Python"
         say(f"{each['plugin']:<32} {origin:<28} {', '.join(each['hooks'])}")
+        if each["entry"]:
+            say(f"{'':<32} {each['entry']}")
     say("")
     for kind, names in provided.items():
         for name, owner in names.items():
@@ -51,13 +53,16 @@ def list_plugins(plugins: Plugins = None, as_json: AsJson = False, traceback: Tr
 
 
 def _described(host: "PluginHost", name: str) -> dict[str, Any]:
-    """Return what is known of a registered plugin."""
+    """Return what is known of a registered plugin, and under ``entry`` what pins it in a list of plugins."""
+    from medtune.plugins.allowed import entry_of
+
     plugin, origin = host.manager.get_plugin(name), host.origin(name)
     hooks = sorted(hook.name for hook in host.manager.get_hookcallers(plugin) or ())
     file = "" if origin.distribution else str(getattr(plugin, "__file__", "") or "")
     known = {"distribution": origin.distribution, "version": origin.version, "file": file}
+    entry = "" if origin.is_own else entry_of(origin.distribution, file)
     observes = any(not hook.startswith("provide_") for hook in hooks)
-    return {"plugin": name, **known, "hooks": hooks, "observes": observes}
+    return {"plugin": name, **known, "hooks": hooks, "observes": observes, "entry": entry}
 
 
 @app.command("check")

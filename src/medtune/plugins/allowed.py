@@ -3,12 +3,13 @@
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import EntryPoint, PackageNotFoundError, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medtune.errors import PluginError, PluginFileError
 from medtune.errors.locked_mode import LOCKED_VARIABLE, is_locked
+from medtune.plugins.hookspecs import PROJECT
 from medtune.plugins.listed_hash import file_hash, files_hash
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LIST_VARIABLE",
     "entries_of_environment",
+    "entry_of",
     "fault_of",
     "hash_of",
     "listing_of",
@@ -51,6 +53,14 @@ def hash_of(entry: str) -> str:
 def listing_of(name: str, release: str, sha256: str) -> str:
     """Return the entry that pins a distribution, or a file without a release."""
     return f"{name}{f'=={release}' if release else ''}{_HASH}{sha256}"
+
+
+def entry_of(distribution: str, file: str = "") -> str:
+    """Return the entry that pins an installed distribution, or else a plugin's file, as it is now; empty where there is neither."""
+    if not distribution:
+        return listing_of(Path(file).name, "", file_hash(Path(file))) if file else ""
+    of_it = [point for point in entry_points(group=PROJECT) if _brought_by(point)[0] == distribution]
+    return listing_of(distribution, _brought_by(of_it[0])[1], files_hash(of_it)) if of_it else ""
 
 
 def entries_of_environment() -> list[str] | None:

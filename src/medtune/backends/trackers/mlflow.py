@@ -19,7 +19,6 @@ class _Run:
     """Through the client alone: the fluent functions would add user, host, source file and git commit as tags."""
 
     def __init__(self, folder: Path, run_id: str, settings: Mapping[str, Any]) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow.tracking import MlflowClient  # pyright: ignore[reportMissingImports]
 
         uri = os.environ.get("MLFLOW_TRACKING_URI", "")

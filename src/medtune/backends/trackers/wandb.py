@@ -32,7 +32,6 @@ class _Run:
     """Has the run's id, by which it goes on."""
 
     def __init__(self, folder: Path, run_id: str, settings: Mapping[str, Any]) -> None:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb  # pyright: ignore[reportMissingImports]
 
         make_folder(folder)
