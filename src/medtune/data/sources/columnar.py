@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from medtune.data.sources.file_row import FileRow
-from medtune.data.sources.opening import open_seekable
+from medtune.data.sources.json_text import ROW_LIMIT
+from medtune.data.sources.opening import MOST_TIMES, MOST_UNPACKED, open_seekable, too_much
 from medtune.data.sources.reading import Reading
 from medtune.errors import DataError
 
@@ -14,6 +15,8 @@ __all__ = ["label_names", "read_arrow", "read_parquet"]
 
 _BATCH = 1024  # rows turned into Python objects together
 _READ_AHEAD = 2**20  # bytes per column
+_MOST_DECODED = 64 * 2**20  # bytes of the values of a piece
+_MANY_ROWS, _ROWS_PER_BYTE = 2**22, 16
 _DAMAGED = "a value is damaged, not UTF-8 text, or of a type that cannot be read"
 
 
@@ -26,11 +29,32 @@ def read_parquet(file: Path, reading: Reading | None = None) -> Iterator[FileRow
         try:
             # Without these two a whole row group is read ahead, and many files are one row group.
             opened = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_AHEAD)
+            _require_bounded(opened.metadata, file)
+            coded = _texts(opened.schema)
+            opened = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_AHEAD, read_dictionary=coded)
             _note_labels(opened.schema_arrow, reading)
             batches = opened.iter_batches(batch_size=_BATCH, use_threads=False)
             yield from _from_batches(batches, file)
         except (pa.ArrowException, OSError, EOFError, ValueError):  # not chained: pyarrow's sentences may quote values
             raise DataError(f"'{file}' is not a whole Parquet file; fetch or write it again") from None
+
+
+def _require_bounded(metadata: Any, file: Path) -> None:
+    """Refuse a file that says itself that it unpacks to far more than text does, in bytes or in rows."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    size = max(metadata.serialized_size, file.stat().st_size)
+    if sum(group.total_byte_size for group in groups) > max(MOST_UNPACKED, MOST_TIMES * size):
+        raise too_much(file)
+    if metadata.num_rows > max(_MANY_ROWS, _ROWS_PER_BYTE * size):
+        raise DataError(f"'{file}' says that it has {metadata.num_rows:,} rows in {size:,} bytes; write it again")
+
+
+def _texts(schema: Any) -> list[str]:
+    """Return the columns of text, which are read coded: a file of some bytes may hold one long text a million times."""
+    columns = [schema.column(number) for number in range(len(schema))]
+    return [
+        c.path for c in columns if c.physical_type == "BYTE_ARRAY" and c.max_repetition_level == 0 and c.path == c.name
+    ]
 
 
 def read_arrow(file: Path, reading: Reading | None = None) -> Iterator[FileRow]:
@@ -86,13 +110,47 @@ def _from_batches(batches: Iterator[Any], file: Path) -> Iterator[FileRow]:
         if len(set(names)) < len(names):
             raise DataError(f"'{file}' has the same name for two columns")
         for start in range(0, batch.num_rows, _BATCH):
-            for values, fault in _rows(batch.slice(start, _BATCH)):
-                number += 1
-                yield FileRow(number, values, fault)
+            for piece in _pieces(batch.slice(start, _BATCH)):
+                for values, fault in _rows(piece):
+                    number += 1
+                    yield FileRow(number, values, fault)
+
+
+def _pieces(batch: Any) -> Iterator[Any]:
+    """Yield a batch in pieces whose values fit in memory once each row has its own."""
+    if batch.num_rows <= 1 or _decoded_bytes(batch) <= _MOST_DECODED:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _pieces(batch.slice(0, half))
+    yield from _pieces(batch.slice(half))
+
+
+def _decoded_bytes(batch: Any) -> int:
+    """Return what the values of a batch take, coded texts as often as they stand; 0 where a damaged one cannot be counted."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    found = 0
+    for column in batch.columns:
+        if not pa.types.is_dictionary(column.type):
+            found += column.nbytes
+            continue
+        kind = column.type.value_type
+        if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind):
+            try:
+                lengths = compute.binary_length(column.dictionary)
+                found += compute.sum(lengths.take(column.indices)).as_py() or 0
+            except (pa.ArrowException, IndexError):  # told row by row, once it is looked into
+                continue
+    return found
 
 
 def _rows(batch: Any) -> Iterator[tuple[Mapping[str, Any], str]]:
     """Yield the rows of a batch; a damaged batch is taken apart, so that one bad row costs one row."""
+    if batch.num_rows == 1 and _decoded_bytes(batch) > ROW_LIMIT:
+        yield {}, f"the row is longer than {ROW_LIMIT >> 20} MiB"
+        return
     values = _values(batch)
     if values is not None:
         for row in values:

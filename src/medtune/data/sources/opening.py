@@ -36,7 +36,7 @@ _CERTAIN = 3
 _ZEROS = {b"\1\0\1\0": "utf-16-le", b"\0\1\0\1": "utf-16-be", b"\1\0\0\0": "utf-32-le", b"\0\0\0\1": "utf-32-be"}
 """Which of the first four bytes are zero, where the two first characters are ASCII's."""
 _LONGEST_LINE = 2**30
-MOST_UNPACKED = 256 * 2**20
+MOST_UNPACKED = 16 * 2**20
 MOST_TIMES = 200
 """Bytes, and times its size, beyond which an archive is no text: rows of text become five to twenty times as large."""
 _IN_MEMORY = 64 * 2**20

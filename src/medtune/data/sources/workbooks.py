@@ -15,6 +15,7 @@ from medtune.errors import DataError
 __all__ = ["read_workbook"]
 
 _MOST_LINES = 2**20
+_MOST_BYTES = 2**30  # of all parts, unpacked; the texts of a workbook are in memory as a whole
 _DOCUMENT_TYPES = tuple("<!DOCTYPE".encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
 
 
@@ -66,7 +67,7 @@ def _require_bounded(stream: Any, file: Path) -> None:
         with ZipFile(stream) as archive:
             sizes = [(info.file_size, info.compress_size) for info in archive.infolist()]
             unpacked, packed = (sum(each) for each in zip(*sizes, strict=True)) if sizes else (0, 0)
-            if unpacked > max(MOST_UNPACKED, MOST_TIMES * packed) or unpacked > 4 * MOST_UNPACKED:
+            if unpacked > max(MOST_UNPACKED, MOST_TIMES * packed) or unpacked > _MOST_BYTES:
                 raise too_much(file)
             for info in archive.infolist():
                 if info.filename.endswith((".xml", ".rels")) and _declares(archive, info):
