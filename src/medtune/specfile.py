@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from medtune.errors import InvalidValueError, SpecError, SpecValidationError, StorageError, UnknownKeyError
 from medtune.specs import RunSpec
-from medtune.specs.bounded import BoundsError, bounded_text, json_value, toml_value, yaml_value
+from medtune.specs.bounded import DEEPEST, BoundsError, bounded_text, json_value, toml_value, yaml_value
 
 __all__ = [
     "apply_overrides",
@@ -106,6 +106,8 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
         key, separator, raw = override.partition("=")
         if not separator or not key.strip():
             raise SpecError(f"override '{override}' must look like lora.r=32")
+        if key.count(".") >= DEEPEST:
+            raise SpecError(f"an override names more than {DEEPEST} levels; it must look like lora.r=32")
         nested: Any = _literal(raw.strip())
         for part in reversed(key.strip().split(".")):
             nested = {part: nested}

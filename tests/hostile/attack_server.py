@@ -25,8 +25,25 @@ HEAVY = (
 ROOM = 4 << 30  # address space above the server's, so that a bomb ends its case and not the machine
 LARGEST_FILE = 2 << 30
 OWN = str(Path(medtune.__file__).parent) + os.sep
-REACHES = {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.sendto", "socket.sendmsg"}
-CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.symlink", "os.link", "os.truncate", "os.chmod", "os.chown"}
+REACHES = {
+    "socket.connect",
+    "socket.getaddrinfo",
+    "socket.gethostbyname",
+    "socket.gethostbyaddr",
+    "socket.sendto",
+    "socket.sendmsg",
+}
+CHANGES = {
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.mkdir",
+    "os.symlink",
+    "os.link",
+    "os.truncate",
+    "os.chmod",
+    "os.chown",
+}
 STARTS = {"os.system", "os.exec", "os.posix_spawn", "pty.spawn", "subprocess.Popen"}
 
 
@@ -70,7 +87,9 @@ class Watch:
             self.seen.append(f"connected: {event} {arguments[1:] if family else arguments}")
 
     def start(self, event, arguments):
-        command = [str(part) for part in arguments[1]] if event == "subprocess.Popen" and arguments[1] else [str(arguments)]
+        command = (
+            [str(part) for part in arguments[1]] if event == "subprocess.Popen" and arguments[1] else [str(arguments)]
+        )
         is_own = command[0] == sys.executable and any(part.startswith("medtune.") or OWN in part for part in command)
         if not is_own and command != ["uname", "-p"]:  # by Python's own platform module
             self.seen.append(f"executed: {event} {command[:3]}")

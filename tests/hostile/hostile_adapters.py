@@ -6,7 +6,7 @@ import shutil
 
 import bombs
 import numpy as np
-from edits import all_of, as_json, edited, entry, header, length, linked, put, removed, renamed, tensors
+from edits import all_of, as_json, edited, entry, header, length, linked, put, removed, tensors
 from laboratory import Case
 
 from medtune.runs.folder import RunFolder
@@ -209,7 +209,14 @@ def first_checkpoint(name, content):
 
 def pickled_states(run, scene):
     """Put beside medtune's states those that transformers would look for."""
-    for name in ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth", "training_args.bin", "pytorch_model.bin"):
+    for name in (
+        "optimizer.pt",
+        "scheduler.pt",
+        "scaler.pt",
+        "rng_state.pth",
+        "training_args.bin",
+        "pytorch_model.bin",
+    ):
         first_checkpoint(name, bombs.torch_archive)(run, scene)
 
 

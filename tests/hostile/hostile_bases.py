@@ -180,7 +180,7 @@ SETTINGS = {
     "a rope of an unknown type": base(as_json("config.json", rope_parameters={"rope_type": "__import__", "rope_theta": 1.0}), 4, ""),
     "an epsilon as a text": base(as_json("config.json", rms_norm_eps="1e-6"), 4, ""),
     "layer types of another shape": base(as_json("config.json", layer_types=[{"a": 1}]), 4, ""),
-    "labels in millions": base(as_json("config.json", id2label={str(n): "x" for n in range(300_000)}, num_labels=300_000), 0, "backends"),
+    "labels in millions": base(as_json("config.json", id2label={str(n): "x" for n in range(300_000)}, num_labels=300_000), 4, "larger than"),
     "a type of markup": base(as_json("config.json", model_type="[bold]x[/bold]<script>"), 2, r"\[bold\]x"),
 }  # fmt: skip
 CASES = {

@@ -37,6 +37,8 @@ CONTROLS = {
     "chat": Case("chat", lambda s: [s.copy("run"), "-m", "Zyxwv?"], 0, '"answer"'),
     "adopt": Case("adopt", adopted, 0, '"state": "finished"'),
     "export": Case("export", exported, 0, '"state": "unproved"'),
-    "plugins new": Case("plugins new", lambda s: ["medtune-letters", "--kind", "formatter", "--to", s.folder], 0, '"folder"'),
+    "plugins new": Case(
+        "plugins new", lambda s: ["medtune-letters", "--kind", "formatter", "--to", s.folder], 0, '"folder"'
+    ),
 }
 CONTROLS["serve"] = CONTROLS["chat"]  # which loads the same, and ends

@@ -275,20 +275,20 @@ CODE = {
 }  # fmt: skip
 FORMS = {
     "line of half a gigabyte": read(place(lambda p: sparse(p, 512 << 20)), 3, ""),
-    "JSON of half a gigabyte": read(place(lambda p: sparse(p, 512 << 20), "rows.json"), 3, "", ),
+    "JSON of half a gigabyte": read(place(lambda p: sparse(p, 512 << 20), "rows.json"), 3, "" ),
     "CSV of half a gigabyte": read(place(lambda p: sparse(p, 512 << 20), "rows.csv"), 3, ""),
     "lists nested deeply": read(with_line("[" * DEEP), 3, ""),
     "objects nested deeply": read(with_line('{"a":' * DEEP), 3, ""),
     "value nested deeply": read(with_line(ROW[:-1] + ', "a": ' + "[" * DEEP + "]" * DEEP + "}"), 3, ""),
     "JSON nested deeply": read("[" + ROW + ', {"a":' + "[" * DEEP, 3, "", name="rows.json"),
     "number of many digits": read(with_line(ROW[:-1] + ', "a": ' + "9" * 100_000 + "}"), 3, ""),
-    "number beyond floats": read(with_line(ROW[:-1] + ', "a": 1e99999}'), 3, ""),
+    "number beyond floats": read(with_line(ROW[:-1] + ', "a": 1e99999}'), 0, "rows"),
     "NaN as a text": read(with_row(output=float("nan")), 3, ""),
     "key twice": read(with_line(ROW[:-1] + ', "output": "Neutral"}'), 3, ""),
     "lone surrogate": read(with_line(ROW.replace("fever", "\\ud800")), 3, ""),
     "bytes that are no UTF-8": read(with_line(ROW.encode().replace(b"fever", b"\xff\xfe")), 3, ""),
-    "NUL in a text": read(with_row(input="a\0b"), 0, "rows"),
-    "a hundred thousand columns": read(lambda _s: lines([rows()[0] | {f"c{n}": "" for n in range(100_000)}] * 2), 3, ""),
+    "NUL in a text": read(with_row(input="a\0b"), 3, "NUL"),
+    "a hundred thousand columns": read(lambda _s: lines([rows()[0] | {f"c{n}": "" for n in range(100_000)}] * 2), 0, "rows"),
     "CSV of a hundred thousand columns": read("a," * 100_000 + "b\n" + "1," * 100_000 + "1\n", 3, "", name="rows.csv"),
     "CSV of an open quote": read('instruction,output\n"' + "x\n" * 1_000_000, 3, "", name="rows.csv"),
     "CSV of NUL": read("instruction,output\n\0,\0\n", 3, "", name="rows.csv"),
@@ -299,13 +299,13 @@ FORMS = {
         lambda _s: table("parquet")[:-8] + b"\xff\xff\xff\x7fPAR1", 3, "not a whole Parquet", name="rows.parquet"
     ),
     "Arrow of flipped bytes": read(
-        lambda _s: table("arrow")[:200] + b"\xff" * 64 + table("arrow")[264:], 3, "", name="rows.arrow"
+        lambda _s: table("arrow")[:200] + b"\xff" * 64 + table("arrow")[264:], 0, "rows", name="rows.arrow"
     ),
     "task of a class": scored(lines([{"task": "__class__", "input": "x", "gold": "y", "prediction": "z"}] * 4), 3, ""),
     "predictions nested deeply": scored('{"task": ' + "[" * DEEP, 3, ""),
     "predictions of another shape": scored("[1, 2, 3]\n" * 10, 3, ""),
     "prediction of megabytes": scored(
-        lambda _s: lines([{"task": "ner", "input": "fever helps", "gold": "fever : B\nhelps : O", "prediction": "fever : B\n" * 400_000}] * 2), 0, "ner"
+        lambda _s: lines([{"task": "ner", "input": "fever helps", "gold": "fever : B\nhelps : O", "prediction": "fever : B\n" * 100_000}] * 2), 0, "ner"
     ),
     "prediction of brackets": scored(
         lambda _s: lines([{"task": "qa", "input": "x", "gold": "y", "prediction": "(" * 200_000}] * 2), 0, "qa"
@@ -315,11 +315,11 @@ FORMS = {
     ),
 }  # fmt: skip
 PLACES = {
-    "FIFO": read(place(lambda p: os.mkfifo(p)), 6, "pipe or device"),
-    "FIFO of predictions": scored(place(lambda p: os.mkfifo(p)), 6, "pipe or device"),
+    "FIFO": read(place(lambda p: os.mkfifo(p)), 3, "no data file"),
+    "FIFO of predictions": scored(place(lambda p: os.mkfifo(p)), 3, "pipe|regular"),
     "FIFO of annotations": imported(place(lambda p: os.mkfifo(p), "notes.txt"), 6, "pipe or device"),
-    "/dev/zero": read(place(lambda p: p.symlink_to("/dev/zero")), 6, "pipe or device"),
-    "/dev/zero of predictions": scored(place(lambda p: p.symlink_to("/dev/zero")), 6, "pipe or device"),
+    "/dev/zero": read(place(lambda p: p.symlink_to("/dev/zero")), 3, "no data file"),
+    "/dev/zero of predictions": scored(place(lambda p: p.symlink_to("/dev/zero")), 3, "pipe|regular"),
     "/dev/zero of annotations": imported(place(lambda p: p.symlink_to("/dev/zero"), "notes.txt"), 6, "pipe or device"),
     "link to itself": read(place(lambda p: p.symlink_to(p.name)), 3, "no data file|cannot read"),
     "link to /etc/shadow": scored(place(lambda p: p.symlink_to("/etc/passwd")), 3, ""),
@@ -334,12 +334,12 @@ PLACES = {
     "name of no UTF-8": read(named(os.fsdecode(b"\xff\xfe.jsonl")), 0, "rows"),
     "glob of everything": read(lambda s: s.folder / "**" / ("[" * 40 + "*"), 3, "no data file"),
     "URL of this machine": Case(
-        "preview", lambda s: [s.spec(data={"source": f"{s.url}/rows.jsonl", "validation": None})], 3, ""
+        "preview", lambda s: [s.spec(data={"source": f"{s.url}/rows.jsonl", "validation": None})], 3, "", locked=(2, "locked")
     ),
     "object store": Case(
-        "preview", lambda s: [s.spec(data={"source": "s3://bucket/rows.jsonl", "validation": None})], 3, ""
+        "preview", lambda s: [s.spec(data={"source": "s3://bucket/rows.jsonl", "validation": None})], 3, "", locked=(2, "locked")
     ),
-    "file URL": Case("preview", lambda s: [s.spec(data={"source": "file:///etc/passwd", "validation": None})], 3, ""),
+    "file URL": Case("preview", lambda s: [s.spec(data={"source": "file:///etc/passwd", "validation": None})], 3, "", locked=(2, "locked")),
 }  # fmt: skip
 ANNOTATIONS = {
     "BioC of billion laughs": imported(f"{LAUGHS}<collection><document><id>&a11;</id></document></collection>", 3, "entities", name="x.xml"),

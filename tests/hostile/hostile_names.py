@@ -44,11 +44,16 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self._inside = tag == "script"
         if tag in ("iframe", "object", "embed", "base", "link", "img", "svg") and any(
-            name.startswith("on") or (name in ("src", "href", "data") and "//" in (value or "")) for name, value in attributes
+            name.startswith("on") or (name in ("src", "href", "data") and "//" in (value or ""))
+            for name, value in attributes
         ):
             self.found.append(tag)
         self.found += [name for name, value in attributes if name.startswith("on")]
-        self.found += [value for name, value in attributes if name in ("src", "href", "action") and re.match("(?i)(https?:|//|javascript:|data:text)", value or "")]
+        self.found += [
+            value
+            for name, value in attributes
+            if name in ("src", "href", "action") and re.match("(?i)(https?:|//|javascript:|data:text)", value or "")
+        ]
 
     def handle_data(self, data):
         if self._inside:
@@ -91,7 +96,8 @@ def preview_column(name):
 def score_source(name):
     def build(scene):
         answers = [
-            {"task": "nli", "source": name, "input": r["input"], "gold": r["output"], "prediction": r["output"]} for r in rows()
+            {"task": "nli", "source": name, "input": r["input"], "gold": r["output"], "prediction": r["output"]}
+            for r in rows()
         ]
         return [scene.write("answers.jsonl", lines(answers))]
 
@@ -99,7 +105,14 @@ def score_source(name):
 
 
 def import_source(name):
-    return lambda s: [s.write("notes.txt", "Fever\tB-D\nhelps\tO\n\n"), "--to", s.folder / "to.jsonl", "--format", "conll", f"--source={name}"]
+    return lambda s: [
+        s.write("notes.txt", "Fever\tB-D\nhelps\tO\n\n"),
+        "--to",
+        s.folder / "to.jsonl",
+        "--format",
+        "conll",
+        f"--source={name}",
+    ]
 
 
 def import_type(name):
@@ -138,7 +151,9 @@ PREVIEWED = {f"{what} as a source": told("preview", preview_source(name)) for wh
 SCORED = {f"{what} as a source of predictions": told("score", score_source(name)) for what, name in NAMES.items()}
 COLUMNS = {f"{what} as a column": told("preview", preview_column(name)) for what, name in NAMES.items()}
 IMPORTED = {f"{what} as a type": told("import", import_type(name), 0, "rows of ner") for what, name in NAMES.items()}
-REPORTED = {f"{what} in a report": Case("report", reported(name), 0, "report", then=harmless) for what, name in NAMES.items()}
+REPORTED = {
+    f"{what} in a report": Case("report", reported(name), 0, "report", then=harmless) for what, name in NAMES.items()
+}
 ANSWERED = {
     "markup in a path": told("check", lambda s: [s.spec(model={"path": "[red]x[/red]\x1b[31m"})], 2, r"\[red\]x\[/red\]"),
     "a colour in a run's path": told("verify", lambda s: ["\x1b[31mx"], 6, "x"),

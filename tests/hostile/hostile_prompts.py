@@ -82,7 +82,7 @@ ENDLESS = {
     "a text of 10^10": chosen(TURNS + "{{ 'a' * 10**10 }}"),
     "a list of 10^10": chosen(TURNS + "{{ [1] * 10**10 }}"),
     "a text that doubles": chosen(TURNS + "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}"),
-    "a number that grows": chosen(TURNS + "{{ 9**9**9 }}"),
+    "a number that grows": chosen(TURNS + "{{ 9**9**9 }}", 4, ""),
     "a width of 10^10": chosen(TURNS + "{{ '%9999999999d' % 1 }}"),
     "a width by format": chosen(TURNS + "{{ '{:>9999999999}'.format(1) }}"),
     "a center of 10^10": chosen(TURNS + "{{ 'a'|center(9999999999) }}"),
@@ -131,7 +131,15 @@ def nested(key, leaf, inner, depth):
 
 
 def added(number, **more):
-    return {"id": number, "content": f"<a{number}>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True} | more
+    return {
+        "id": number,
+        "content": f"<a{number}>",
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    } | more
 
 
 TOKENIZERS = {

@@ -9,7 +9,9 @@ JSON_TYPE = "content-type: application/json"
 LIMITS = ("--max-body", "20000", "--patience", "0.5", "--slots", "2", "--max-tokens", "256", "--queue", "4")
 
 
-def request(path="/v1/chat/completions", body=b"", method="POST", *, token=TOKEN, more=(JSON_TYPE,), host="x", length=None):
+def request(
+    path="/v1/chat/completions", body=b"", method="POST", *, token=TOKEN, more=(JSON_TYPE,), host="x", length=None
+):
     lines = [f"{method} {path} HTTP/1.1", f"host: {host}", "connection: close", *more]
     lines += [f"authorization: Bearer {token}"] if token else []
     lines += [] if length == "none" else [f"content-length: {len(body) if length is None else length}"]

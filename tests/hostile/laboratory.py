@@ -199,14 +199,26 @@ class Laboratory:
             server.close()
         self.trap.close()
 
-    def run(self, command: str, arguments: Sequence[object], folder: Path, mode: str, more: dict[str, str], *, json: bool = True, seconds: float = PATIENCE) -> Outcome:
+    def run(
+        self,
+        command: str,
+        arguments: Sequence[object],
+        folder: Path,
+        mode: str,
+        more: dict[str, str],
+        *,
+        json: bool = True,
+        seconds: float = PATIENCE,
+    ) -> Outcome:
         """Run a command in a child."""
-        kind = "light" if command.split()[0] in WITHOUT_TORCH else "heavy"
+        kind = "light" if command.split(maxsplit=1)[0] in WITHOUT_TORCH else "heavy"
         asked = self.case(command, arguments, folder, mode, more)
         asked["arguments"] += ["--json"] if json else []
         return Outcome(**self.servers[kind].send(**asked, seconds=seconds))
 
-    def case(self, command: str, arguments: Sequence[object], folder: Path, mode: str, more: dict[str, str]) -> dict[str, Any]:
+    def case(
+        self, command: str, arguments: Sequence[object], folder: Path, mode: str, more: dict[str, str]
+    ) -> dict[str, Any]:
         """Return what a server is asked to do."""
         scratch = self.root / "scratch"
         scratch.mkdir(exist_ok=True)
@@ -220,7 +232,9 @@ class Laboratory:
         }
 
     @contextlib.contextmanager
-    def started(self, command: str, arguments: Sequence[object], folder: Path, mode: str, more: dict[str, str]) -> "Iterator[Lasting]":
+    def started(
+        self, command: str, arguments: Sequence[object], folder: Path, mode: str, more: dict[str, str]
+    ) -> "Iterator[Lasting]":
         """Run a command in a child that stays until the end of the context."""
         server = self.servers["heavy"]
         begun = server.send(**self.case(command, arguments, folder, mode, more), seconds=PATIENCE, stays=True)

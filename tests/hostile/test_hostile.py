@@ -20,15 +20,27 @@ from laboratory import CANARY, GIB, LOCKED, SECONDS, TRIES
 
 from medtune.errors.visible import visible
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="cases are forked, limited and watched on Linux")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="cases are forked, limited and watched on Linux"
+)
 
 MODULES = (hostile_specs, hostile_data, hostile_bases, hostile_adapters, hostile_prompts, hostile_names)
-CASES = {(kind, name): case for module in MODULES for kind, cases in module.CASES.items() for name, case in cases.items()}
+CASES = {
+    (kind, name): case for module in MODULES for kind, cases in module.CASES.items() for name, case in cases.items()
+}
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+
+
+def marks_of(fault):
+    """Return the marks of a case with a known fault."""
+    marks = [pytest.mark.xfail(strict=True, reason=fault)] if fault else []
+    return [*marks, pytest.mark.proof] if fault.startswith("hangs") else marks
+
+
 TRIALS = [
     pytest.param(
         kind, name, mode, id=f"{kind}: {name} [{mode}]",
-        marks=[pytest.mark.xfail(strict=True, reason=FAULTS[kind, name])] if (kind, name) in FAULTS else [],
+        marks=marks_of(FAULTS.get((kind, name), "")),
     )
     for (kind, name), case in CASES.items() for mode in LOCKED if case.only in ("", mode)
 ]  # fmt: skip

@@ -12,7 +12,9 @@ import pytest
 from hostile_requests import LIMITS, REQUESTS, TOKEN, chat
 from laboratory import CANARY, GIB, LOCKED, SECONDS
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="cases are forked, limited and watched on Linux")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="cases are forked, limited and watched on Linux"
+)
 
 
 @pytest.fixture(scope="module", params=LOCKED)

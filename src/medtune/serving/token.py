@@ -24,7 +24,9 @@ def read_token(file: Path | None, given: str | None) -> str | None:
     """
     if file is not None:
         try:
-            if not file.is_file() or file.stat().st_size > _LARGEST:  # a pipe would keep us waiting, a device has no end
+            if (
+                not file.is_file() or file.stat().st_size > _LARGEST
+            ):  # a pipe would keep us waiting, a device has no end
                 raise SpecError(f"the token file '{file}' is no file of one word")
             given = file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "DEEPEST",
     "LARGEST",
     "LONGEST_HEADER",
     "BoundsError",

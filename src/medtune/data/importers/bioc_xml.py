@@ -13,6 +13,8 @@ __all__ = ["xml_documents"]
 
 _CHUNK = 2**18
 _DEEPEST = 12
+_LONGEST_TAG = 2**22
+"""Bytes of a tag with its attributes; the parser begins anew with one that is not whole yet."""
 _LISTS = {
     "passage": "passages", "sentence": "sentences", "annotation": "annotations", "relation": "relations",
     "location": "locations", "node": "nodes",
@@ -41,8 +43,12 @@ def xml_documents(source: Input, told: Told) -> Iterator[dict[str, Any]]:
     told.encoding = source.encoding or "utf-8"
     try:
         with open_bytes(source.path) as stream:
+            fed = 0
             while chunk := stream.read(_CHUNK):
                 parser.Parse(chunk, False)
+                fed += len(chunk)
+                if fed - parser.CurrentByteIndex > _LONGEST_TAG:
+                    raise _RefusedError("holds a tag longer than any of a BioC file")
                 yield from builder.finished()
             parser.Parse(b"", True)
     except expat.ExpatError as error:
