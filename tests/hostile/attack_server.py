@@ -68,13 +68,21 @@ class Watch:
             self.reach(event, arguments)
         elif event in STARTS:
             self.start(event, arguments)
-        elif event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
-            if arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
-                self.write(event, arguments[0])
+        elif event == "open":
+            self.open(event, arguments)
         elif event in CHANGES:
             for path in arguments[: 2 if event in ("os.rename", "os.link") else 1]:
                 self.write(event, path)
-        elif event == "exec":
+        else:
+            self.load(event, arguments)
+
+    def open(self, event, arguments):
+        writes = arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        if writes and isinstance(arguments[0], str | bytes | os.PathLike):
+            self.write(event, arguments[0])
+
+    def load(self, event, arguments):
+        if event == "exec":
             self.run(event, getattr(arguments[0], "co_filename", ""))
         elif event == "import":
             self.run(event, str(arguments[1] or ""))
@@ -98,7 +106,7 @@ class Watch:
         if isinstance(path, int):
             return
         name = os.fsdecode(path)
-        place = os.path.join(os.path.realpath(os.path.dirname(name) or "."), os.path.basename(name))
+        place = str(Path(os.path.realpath(Path(name).parent)) / Path(name).name)
         if place != os.devnull and not place.startswith(self.writable):
             self.seen.append(f"wrote: {event} {name[:200]}")
             raise PermissionError(1, "a hostile case writes in its own folders only", name)

@@ -96,7 +96,7 @@ CODE = {
         as_json("config.json", text_config={"attn_implementation": "someone/kernel"}), 4, "repository of code"
     ),
     "another repository's weights": base(as_json("config.json", _name_or_path="someone/evil"), 0, "backends"),
-    "quantized by a path": base(quantized(quant_method="/tmp/evil.py"), 2, "quantized"),
+    "quantized by a path": base(quantized(quant_method="../evil.py"), 2, "quantized"),
     "quantized by code": base(quantized(quant_method="gptq", quantizer_class="os.system", modules_in_block_to_quantize=["a"]), 2, "quantized"),
     "quantized by a list": base(as_json("config.json", quantization_config=["os.system"]), 2, "quanti"),
     "an activation of a module": base(as_json("config.json", hidden_act="os.system"), 4, "no model can be built"),

@@ -240,13 +240,13 @@ GZ_BLANK = cache(lambda: bombs.zeros_gz(b"", b"\n" * (1 << 20)))
 GZ_ARRAY = cache(lambda: bombs.zeros_gz(b"[", b'"x",' * (1 << 18)))
 GZ_XML = cache(lambda: bombs.zeros_gz(b"<?xml version='1.0'?><collection><document><id>", b"x" * (1 << 20)))
 CODE = {
-    "pickle called JSON Lines": read(lambda s: bombs.pickled(s), 3, ""),
-    "pickle called Parquet": read(lambda s: bombs.pickled(s), 3, "not a whole Parquet", name="rows.parquet"),
-    "pickle called Arrow": read(lambda s: bombs.pickled(s), 3, "not a whole Arrow", name="rows.arrow"),
-    "pickle called CSV": read(lambda s: bombs.pickled(s), 3, "", name="rows.csv"),
-    "pickle": read(lambda s: bombs.pickled(s), 3, "known kind", name="rows.pkl"),
-    "torch archive called a workbook": read(lambda s: bombs.torch_archive(s), 3, "not a whole workbook", name="rows.xlsx"),
-    "array of objects": read(lambda s: bombs.object_array(s), 3, "known kind", name="rows.npy"),
+    "pickle called JSON Lines": read(bombs.pickled, 3, ""),
+    "pickle called Parquet": read(bombs.pickled, 3, "not a whole Parquet", name="rows.parquet"),
+    "pickle called Arrow": read(bombs.pickled, 3, "not a whole Arrow", name="rows.arrow"),
+    "pickle called CSV": read(bombs.pickled, 3, "", name="rows.csv"),
+    "pickle": read(bombs.pickled, 3, "known kind", name="rows.pkl"),
+    "torch archive called a workbook": read(bombs.torch_archive, 3, "not a whole workbook", name="rows.xlsx"),
+    "array of objects": read(bombs.object_array, 3, "known kind", name="rows.npy"),
     "Parquet of a pickled type": read(extension("parquet"), 0, "rows", name="rows.parquet"),
     "Arrow of a pickled type": read(extension("arrow"), 0, "rows", name="rows.arrow"),
     "Parquet with features that name code": read(
@@ -267,7 +267,7 @@ CODE = {
         lambda s: s.write("data/rows.jsonl", lines(rows())) and s.write("data/README.md", "---\nconfigs: [{data_files: x.py}]\n---\n").parent,
         0, "rows",
     ),
-    "predictions as a pickle": scored(lambda s: bombs.pickled(s), 3, ""),
+    "predictions as a pickle": scored(bombs.pickled, 3, ""),
     "formula in a CSV": read(
         lambda _s: "instruction,input,output,source\n" + "=cmd|'/c calc'!A0,=1+1,@SUM(1),MedNLI\n" * 8, 0, "rows",
         name="rows.csv",
@@ -315,9 +315,9 @@ FORMS = {
     ),
 }  # fmt: skip
 PLACES = {
-    "FIFO": read(place(lambda p: os.mkfifo(p)), 3, "no data file"),
-    "FIFO of predictions": scored(place(lambda p: os.mkfifo(p)), 3, "pipe|regular"),
-    "FIFO of annotations": imported(place(lambda p: os.mkfifo(p), "notes.txt"), 6, "pipe or device"),
+    "FIFO": read(place(os.mkfifo), 3, "no data file"),
+    "FIFO of predictions": scored(place(os.mkfifo), 3, "pipe|regular"),
+    "FIFO of annotations": imported(place(os.mkfifo, "notes.txt"), 6, "pipe or device"),
     "/dev/zero": read(place(lambda p: p.symlink_to("/dev/zero")), 3, "no data file"),
     "/dev/zero of predictions": scored(place(lambda p: p.symlink_to("/dev/zero")), 3, "pipe|regular"),
     "/dev/zero of annotations": imported(place(lambda p: p.symlink_to("/dev/zero"), "notes.txt"), 6, "pipe or device"),

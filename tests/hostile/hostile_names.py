@@ -167,7 +167,7 @@ ANSWERED = {
         "preview", lambda s: [s.spec(data={"source": str(s.write("rows.jsonl", lines([r | {"input": r["input"] + "{{ 7*7 }}{% raw %}"} for r in rows()]))), "validation": None}), "-n", "1"], 0, r"\{\{ 7\*7 \}\}"
     ),
     "a page of a preview": Case(
-        "preview", lambda s: [*preview_source(NAMES["a script"])(s), "--html", s.folder / "run/report.html"][:3] + ["--html", page_of(s)], 0, "rows", then=harmless
+        "preview", lambda s: [*preview_source(NAMES["a script"])(s), "--html", page_of(s)], 0, "rows", then=harmless
     ),
 }  # fmt: skip
 
@@ -271,7 +271,7 @@ EXPORTS = {
     "chat at a file's URL": Case("chat", lambda s: ["--url", "file:///etc/passwd", "-m", "x"], 2, "address"),
     "chat at another machine": Case("chat", lambda s: ["--url", "http://192.0.2.1:9", "-m", "x"], 2, "another machine", only="locked"),
     "chat at a URL with line ends": Case("chat", lambda s: ["--url", "http://127.0.0.1:1/\r\nx: y", "-m", "x"], 2, ""),
-    "serve for everybody": Case("serve", lambda s: [s.stock / "run", "--host", "0.0.0.0", "--port", "0"], 2, "other machines", only="locked"),
+    "serve for everybody": Case("serve", lambda s: [s.stock / "run", "--host", "0.0.0.0", "--port", "0"], 2, "other machines", only="locked"),  # noqa: S104 - to be refused
     "serve by a token from a device": Case("serve", lambda s: [s.stock / "run", "--token-file", "/dev/zero"], 2, "token file"),
     "serve by a token from a pipe": Case("serve", lambda s: [s.stock / "run", "--token-file", (os.mkfifo(s.folder / "t"), s.folder / "t")[1]], 2, "token file"),
     "serve by a short token": Case("serve", lambda s: [s.stock / "run", "--token-file", s.write("t", "x")], 2, "token must be"),

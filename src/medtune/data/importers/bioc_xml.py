@@ -47,8 +47,7 @@ def xml_documents(source: Input, told: Told) -> Iterator[dict[str, Any]]:
             while chunk := stream.read(_CHUNK):
                 parser.Parse(chunk, False)
                 fed += len(chunk)
-                if fed - parser.CurrentByteIndex > _LONGEST_TAG:
-                    raise _RefusedError("holds a tag longer than any of a BioC file")
+                builder.require_short(fed - parser.CurrentByteIndex)
                 yield from builder.finished()
             parser.Parse(b"", True)
     except expat.ExpatError as error:
@@ -81,6 +80,10 @@ class _Builder:
     def finished(self) -> list[dict[str, Any]]:
         done, self._done = self._done, []
         return done
+
+    def require_short(self, unread: int) -> None:
+        if unread > _LONGEST_TAG:
+            raise _RefusedError("holds a tag longer than any of a BioC file")
 
     def declared(self, _version: str, encoding: str | None, _standalone: int) -> None:
         self.encoding = (encoding or "utf-8").lower()
