@@ -27,7 +27,7 @@ def read_token(file: Path | None, given: str | None) -> str | None:
             if (
                 not file.is_file() or file.stat().st_size > _LARGEST
             ):  # a pipe would keep us waiting, a device has no end
-                raise SpecError(f"the token file '{file}' is no file of one word")
+                raise SpecError(f"the token file '{file}' cannot be read (it is no file of one word)")
             given = file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"the token file '{file}' cannot be read ({type(error).__name__})") from None
