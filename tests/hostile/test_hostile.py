@@ -31,16 +31,17 @@ CASES = {
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
-def marks_of(fault):
-    """Return the marks of a case with a known fault."""
+def marks_of(kind, fault):
+    """Return the marks of a case: of a known fault, and of what takes seconds by its nature, as a child that is tried does."""
     marks = [pytest.mark.xfail(strict=True, reason=fault)] if fault else []
-    return [*marks, pytest.mark.proof] if fault.startswith("hangs") else marks
+    is_long = fault.startswith("hangs") or kind.startswith(("templates", "tokenizers"))
+    return [*marks, pytest.mark.proof] if is_long else marks
 
 
 TRIALS = [
     pytest.param(
         kind, name, mode, id=f"{kind}: {name} [{mode}]",
-        marks=marks_of(FAULTS.get((kind, name), "")),
+        marks=marks_of(kind, FAULTS.get((kind, name), "")),
     )
     for (kind, name), case in CASES.items() for mode in LOCKED if case.only in ("", mode)
 ]  # fmt: skip
