@@ -237,7 +237,7 @@ RECORDS = {
     "plugins of a number": run_case("report", lambda r, _s: r.update(spec={**r.read()["spec"], "plugins": 7}), 4, "run.json"),
     "tasks of another shape": run_case("report", record(preparation={"tasks": [{"__class__": 1}, 7]}), 4, "run.json"),
     "a base elsewhere": run_case("chat", spec_part("model", path="/etc", name="/etc"), 4, "another base", ASKED),
-    "a base above": run_case("chat", spec_part("model", path="../../../../etc", name="x/y"), 4, "another base", ASKED),
+    "a base above": run_case("chat", spec_part("model", path="../" * 20 + "etc", name="x/y"), 4, "another base", ASKED),
     "a base of a URL": run_case("chat", lambda r, s: spec_part("model", path=None, name=f"{s.url}/evil")(r, s), 4, "another base", ASKED, locked=(2, "locked")),
     "a base of another repository": run_case("chat", spec_part("model", path=None, name="someone/evil", revision=None), 4, "another base", ASKED, locked=(2, "locked")),
     "a template from a device": run_case("chat", spec_part("model", chat_template="/dev/zero"), 0, "answer", ASKED),

@@ -12,7 +12,7 @@ TURNS = (
     "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<end>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
 )
-REFUSED = "is not used"
+REFUSED = "chat template|is not used"
 UNLOADED = "holds no tokenizer that can be loaded"
 
 
