@@ -144,7 +144,7 @@ def _entries(values: Any) -> Iterator[tuple[str, Any]]:
             yield name, value
             yield from _entries(value)
     elif isinstance(values, list):
-        for value in cast("list[Any]", values):
+        for value in values:
             yield from _entries(value)
 
 
