@@ -106,8 +106,8 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
         key, separator, raw = override.partition("=")
         if not separator or not key.strip():
             raise SpecError(f"override '{override}' must look like lora.r=32")
-        if key.count(".") > DEEPEST:
-            raise SpecError(f"an override names a key of {key.count('.') + 1:,} parts, which no spec has")
+        if key.count(".") >= DEEPEST:
+            raise SpecError(f"an override names more than {DEEPEST} levels; it must look like lora.r=32")
         nested: Any = _literal(raw.strip())
         for part in reversed(key.strip().split(".")):
             nested = {part: nested}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from medtune.errors import UnsafeArtifactError
+from medtune.errors import DamagedArtifactError, UnsafeArtifactError
 from medtune.specs.bounded import json_file
 
 __all__ = [
@@ -35,12 +35,12 @@ def load_trainable(folder: Path, model: Any) -> None:
     """Put the saved values into the trainable parameters, bit for bit.
 
     Raises:
+        DamagedArtifactError: the file cannot be read.
         UnsafeArtifactError: names, shapes or types are not the model's, or values are not finite.
     """
     import torch
-    from safetensors.torch import load_file
 
-    saved = load_file(folder / _TRAINABLE)
+    saved = _read_tensors(folder / _TRAINABLE)
     parameters = dict(_trainable(model))
     for name in sorted(saved.keys() | parameters.keys()):
         old, new = saved.get(name), parameters.get(name)
@@ -76,13 +76,28 @@ def write_tree(folder: Path, name: str, tree: Any) -> None:
 
 
 def read_tree(folder: Path, name: str) -> Any:
-    """Return what ``write_tree`` wrote, tensors on the CPU."""
-    from safetensors.torch import load_file
+    """Return what ``write_tree`` wrote, tensors on the CPU.
 
+    Raises:
+        DamagedArtifactError: the files hold something else, as sealed ones may too.
+    """
     tensors: dict[str, Any] = {}
     for path in sorted(folder.glob(f"{name}-*.safetensors")):
-        tensors |= load_file(path)
-    return _unflatten(json_file(folder / f"{name}.json", finite=False), tensors)
+        tensors |= _read_tensors(path)
+    try:
+        return _unflatten(json_file(folder / f"{name}.json", finite=False), tensors)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DamagedArtifactError(str(folder), f"{name}.json", "holds no state that medtune wrote") from None
+
+
+def _read_tensors(file: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(file))
+    except SafetensorError:
+        raise DamagedArtifactError(str(file.parent), file.name, "is no whole safetensors file") from None
 
 
 def load_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:

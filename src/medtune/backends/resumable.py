@@ -26,7 +26,7 @@ from medtune.backends.exact_state import (
 from medtune.backends.interim import InterimScores, undisturbed
 from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
 from medtune.backends.trainer_internals import TrainerInternals
-from medtune.errors import SpecError
+from medtune.errors import DamagedArtifactError, SpecError
 from medtune.machine.disk_room import bytes_to_keep, expected_bytes
 from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import Job
@@ -74,7 +74,7 @@ class ResumableSFTTrainer(TrainerInternals):
         """Train what is left of the run and return the mean loss over the whole run.
 
         Raises:
-            DamagedArtifactError: the best checkpoint, which the spec wants, is not what was saved.
+            DamagedArtifactError: the checkpoint, or the best one, which the spec wants, is not what was saved.
             DiskFullError: the checkpoints and the adapter would not fit on the disk.
             SpecError: the checkpoint was written by another number of processes.
         """
@@ -83,7 +83,7 @@ class ResumableSFTTrainer(TrainerInternals):
             keep = self.job.spec.train.save_total_limit + self.scores.keeps_best
             require_space(Path(self.job.run_dir), bytes_to_keep(self._trainable, keep, resuming=resume is not None))
         if resume is not None:
-            done = TrainerState.load_from_json(str(resume / _TRAINER_STATE))
+            done = _trainer_state(resume)
             progress = read_tree(resume, _STATE)["progress"]
             self.scores.restore(progress["scores"])
             if done.global_step >= self.job.total_steps or self.scores.is_exhausted:  # only what follows is left
@@ -274,3 +274,14 @@ class ResumableSFTTrainer(TrainerInternals):
 
 def _ignore(_told: Any) -> None:
     """Take what only the first rank passes on."""
+
+
+def _trainer_state(checkpoint: Path) -> TrainerState:
+    """Return the state that transformers keeps beside medtune's own; sealed files may still be of another shape."""
+    try:
+        found = TrainerState.load_from_json(str(checkpoint / _TRAINER_STATE))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        found = None
+    if found is None or type(found.global_step) is not int or type(found.log_history) is not list:
+        raise DamagedArtifactError(str(checkpoint), _TRAINER_STATE, "holds no state of a trainer")
+    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtune.errors import StorageError
+from medtune.errors import DataError, StorageError
 from medtune.errors.visible import html_text as escape
 from medtune.evaluation.comparison import unlike_row
 from medtune.evaluation.predictions import read_predictions
@@ -93,13 +93,19 @@ def write_report(
 
     Raises:
         StorageError: an evaluation cannot be read, or the report not written.
-        DataError: a file of predictions is damaged.
+        DataError: a file of predictions is damaged, or one of scores is of another shape.
     """
     if show_texts is None:
         show_texts = bool(record.get("spec", {}).get("eval", {}).get("show_texts"))
     title = _title(record, run_dir.name)
-    sections = join(*_sections(run_dir / "evaluation", record, log, show_texts=show_texts))
-    body = join(_head(title, record, sections), sections)
+    try:
+        sections = join(*_sections(run_dir / "evaluation", record, log, show_texts=show_texts))
+        body = join(_head(title, record, sections), sections)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of files that medtune did not write so
+        raise DataError(
+            f"what '{run_dir}' holds is of another shape than a report is made of ({type(error).__name__}); "
+            "medtune evaluate RUN --baseline makes its scores anew"
+        ) from error
     path = run_dir / "report.html"
     try:
         write_text(path, page(f"{title}: medtune report", body))

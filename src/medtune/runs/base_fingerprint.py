@@ -17,13 +17,12 @@ from pathlib import Path
 
 from medtune.errors import StorageError, UnsafeArtifactError
 from medtune.specs import ModelSpec
-from medtune.specs.bounded import BoundsError, bounded_bytes, json_file, json_value
+from medtune.specs.bounded import LONGEST_HEADER, BoundsError, bounded_bytes, json_file, json_value
 
 __all__ = ["base_fingerprint", "base_parts", "fingerprint_as"]
 
 _PREFIXES = {"blocks": "blocks-v2:", "full": "full-v1:"}
 _BLOCKS, _BLOCK = 64, 64 * 1024
-_LONGEST_HEADER = 100_000_000  # safetensors' own limit, in bytes
 _DESCRIPTIONS = (
     "added_tokens.json",
     "chat_template.jinja",
@@ -164,7 +163,7 @@ def _sampled(path: Path) -> Iterator[bytes]:
     size = path.stat().st_size
     yield str(size).encode()
     with path.open("rb") as file:
-        yield file.read(min(_LONGEST_HEADER, int.from_bytes(file.read(8), "little")))
+        yield file.read(min(LONGEST_HEADER, int.from_bytes(file.read(8), "little")))
         last = max(0, size - _BLOCK)
         for place in sorted({last * number // (_BLOCKS - 1) for number in range(_BLOCKS)}):
             file.seek(place)

@@ -164,6 +164,8 @@ def _problem(record: Mapping[str, Any]) -> str:
     for name, kind in _KINDS.items():
         if not isinstance(record.get(name, kind()), kind):
             return f"has no {'object' if kind is dict else 'text'} in '{name}'"
+    if not isinstance(record.get("spec", {}).get("plugins"), list | None):  # read before the rest of the spec is
+        return "has no list in 'spec.plugins'"
     lacking = [name for name in _ALWAYS if name not in record]
     return f"lacks '{lacking[0]}'" if lacking else ""
 

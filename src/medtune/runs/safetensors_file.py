@@ -4,11 +4,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from medtune.specs.bounded import json_value
+from medtune.specs.bounded import LONGEST_HEADER, json_value
 
 __all__ = ["SafetensorsFile"]
 
-_LONGEST_HEADER = 100_000_000  # safetensors' own limit, in bytes
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _EXPONENTS = {"F32": ("<u4", 0x7F800000), "F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80)}
 """Floats whose exponent bits are all set are infinite or NaN; numpy has no bfloat16, and needs none for that."""
@@ -31,7 +30,7 @@ class SafetensorsFile:
         self._path = path
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if length > _LONGEST_HEADER:
+            if length > LONGEST_HEADER:
                 raise ValueError("its header is too long")
             header = _parse(file.read(length))
         self.kinds: dict[str, str] = {name: entry["dtype"] for name, entry in header.items()}

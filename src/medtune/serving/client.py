@@ -31,7 +31,7 @@ class Client:
 
     def __init__(self, url: str, token: str | None = None, model: str | None = None) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable() or " " in url:
             raise SpecError("--url must be an address such as http://127.0.0.1:8000")
         self._url = url.rstrip("/") if parts.path.strip("/") else f"{url.rstrip('/')}/v1"
         self._token, self._model = token, model

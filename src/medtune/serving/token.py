@@ -8,6 +8,7 @@ from medtune.errors import SpecError
 __all__ = ["new_token", "read_token"]
 
 _SHORTEST = 16
+_LARGEST = 2**16  # bytes of the file
 
 
 def new_token() -> str:
@@ -23,6 +24,10 @@ def read_token(file: Path | None, given: str | None) -> str | None:
     """
     if file is not None:
         try:
+            if (
+                not file.is_file() or file.stat().st_size > _LARGEST
+            ):  # a pipe would keep us waiting, a device has no end
+                raise SpecError(f"the token file '{file}' cannot be read (it is no file of one word)")
             given = file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"the token file '{file}' cannot be read ({type(error).__name__})") from None

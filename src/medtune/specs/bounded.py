@@ -13,6 +13,8 @@ from typing import Any
 
 __all__ = [
     "DEEPEST",
+    "LARGEST",
+    "LONGEST_HEADER",
     "BoundsError",
     "bounded_bytes",
     "bounded_text",
@@ -25,6 +27,8 @@ __all__ = [
 
 DEEPEST = 64
 """Levels of tables and lists; the deepest that medtune or a library writes has a dozen."""
+LONGEST_HEADER = 16 * 2**20
+"""Bytes of the header of a safetensors file: 100,000 tensors, several times those of the largest file that is known."""
 LARGEST = 64 * 2**20
 """Bytes of a file that a program wrote, such as the index of a base's weights."""
 _MOST_DIGITS = 300  # more are infinite as a float

@@ -63,7 +63,10 @@ class Run:
         lock_where(record["spec"].get("locked"))  # before a plugin is imported
         host = host_of(plugins, record["spec"].get("plugins"))
         run = cls(folder, record, host, base)
-        run._host = settled(host, run.spec, record.get("preparation", {}).get("tasks", []))
+        try:
+            run._host = settled(host, run.spec, record.get("preparation", {}).get("tasks", []))
+        except (TypeError, KeyError, AttributeError):  # of values that medtune did not write so
+            raise DamagedArtifactError(str(path), "run.json", "holds tasks that cannot be read") from None
         return run
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """Checks of a base's files by themselves: is everything there, whole, inside the folder, and made of numbers?"""
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -40,6 +41,8 @@ _MOST: tuple[tuple[re.Pattern[str], int], ...] = (
     (re.compile(r"_(size|dim|embd|inner|rank)$|^(d_model|d_ff|d_kv|d_inner|ffn_dim|head_dim|state_size)$"), 2**22),
 )
 """Names of sizes -> more than any model has; each is several times the largest that is known."""
+_IMPLEMENTATION = re.compile(r"(attn|attention|experts)_implementation")
+"""Keys whose value transformers takes for a repository of kernels where it holds a slash."""
 _FIX = "correct it, or get config.json again from where the base comes from"
 _SHOWN = 3  # names in a sentence
 
@@ -116,14 +119,11 @@ def _require_possible(case: Case) -> None:
 
 def _numbers(values: Any) -> Iterator[tuple[str, int | float]]:
     """Yield every number of a configuration with its name, however deep."""
-    if isinstance(values, dict):
-        for name, value in cast("dict[str, Any]", values).items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                yield name, value
-            yield from _numbers(value)
-    elif isinstance(values, list):
-        for value in values:
-            yield from _numbers(value)
+    return (
+        (name, value)
+        for name, value in _entries(values)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    )
 
 
 def _require_shares(values: Mapping[str, Any]) -> None:
@@ -138,13 +138,29 @@ def _require_shares(values: Mapping[str, Any]) -> None:
 
 
 def code(case: Case) -> Iterator[str]:
-    """Nothing in config.json asks for code from a repository."""
-    for name in ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation"):
-        found = case.base.config.get(name)
-        if isinstance(found, str) and "/" in found:
+    """Nothing in config.json, however deep, asks for code from a repository."""
+    for name, found in _entries(case.base.config):
+        if _IMPLEMENTATION.search(name) and any("/" in each for each in _texts(found)):
             raise Fault(f"has a config.json whose {name} names a repository of code", f"remove {name} from it")
     if "auto_map" in case.base.config:
         yield "its config.json offers code of its own (auto_map), which is not run: transformers' own class is taken"
+
+
+def _entries(values: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every key of a configuration with its value, however deep."""
+    if isinstance(values, dict):
+        for name, value in cast("dict[str, Any]", values).items():
+            yield name, value
+            yield from _entries(value)
+    elif isinstance(values, list):
+        for value in values:
+            yield from _entries(value)
+
+
+def _texts(value: Any) -> list[str]:
+    """Return a text, or those of a mapping from parts of a model."""
+    held = list(cast("dict[str, Any]", value).values()) if isinstance(value, dict) else [value]
+    return [each for each in held if isinstance(each, str)]
 
 
 def weight_files(case: Case) -> Iterator[str]:
@@ -173,8 +189,8 @@ def inside(case: Case) -> Iterator[str]:
     for name in case.base.shards:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise Fault("has an index that names a file outside of the folder", "get the index again")
-        target = (case.base.path / name).resolve()
-        if not any(target.is_relative_to(home) for home in homes):
+        target = Path(os.path.realpath(case.base.path / name))  # which gives up on links that lead in a circle
+        if target.is_symlink() or not any(target.is_relative_to(home) for home in homes):
             raise Fault(f"has a link out of its folder in the place of '{name}'", "put the file itself there")
     yield from ()
 

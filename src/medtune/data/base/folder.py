@@ -9,7 +9,7 @@ from typing import Any, cast
 from medtune.data.base.fault import Fault
 from medtune.data.base.headers import AGAIN, Tensor, read_header
 from medtune.specs import ModelSpec, RunSpec
-from medtune.specs.bounded import BoundsError, json_file
+from medtune.specs.bounded import LARGEST, BoundsError, json_file
 
 __all__ = [
     "INDEX",
@@ -25,6 +25,7 @@ __all__ = [
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 """The one file of weights, and the file that says in which of several files each tensor lies."""
+_LARGEST_CONFIG = 2 * 2**20  # bytes; those of models with 20,000 labels have one
 _NEEDED = "a base is a folder with config.json, the tokenizer files and *.safetensors weights"
 
 
@@ -81,7 +82,7 @@ class BaseFolder:
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """The content of config.json."""
-        return read_object(self.path / "config.json")
+        return read_object(self.path / "config.json", _LARGEST_CONFIG)
 
     @cached_property
     def shards(self) -> Mapping[str, tuple[str, ...] | None]:
@@ -120,15 +121,15 @@ class Case:
     spec: RunSpec
 
 
-def read_object(file: Path) -> Mapping[str, Any]:
-    """Return the object that a JSON file holds.
+def read_object(file: Path, most: int = LARGEST) -> Mapping[str, Any]:
+    """Return the object that a JSON file of at most so many bytes holds.
 
     Raises:
         Fault: it holds something else.
         OSError: it cannot be read.
     """
     try:
-        values: Any = json_file(file, finite=False)
+        values: Any = json_file(file, most, finite=False)
     except BoundsError as error:
         raise Fault(f"has a '{file.name}' that {error}", AGAIN) from error
     except ValueError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from medtune.data.base.fault import Fault
-from medtune.specs.bounded import json_value
+from medtune.specs.bounded import LONGEST_HEADER, json_value
 
 __all__ = ["AGAIN", "Tensor", "read_header"]
 
@@ -19,7 +19,6 @@ _BITS: Mapping[str, int] = {
 }  # fmt: skip
 """Bits of a value, by the names that safetensors gives types."""
 _LENGTH = 8  # bytes that say how long the header is
-_LONGEST = 100_000_000  # safetensors' own limit of a header, in bytes
 _POINTER = b"version https://git-lfs"
 
 
@@ -47,14 +46,14 @@ def read_header(path: Path) -> dict[str, Tensor]:
         if first.startswith(_POINTER):
             raise Fault(f"has a Git LFS pointer in the place of '{path.name}'", "run git lfs pull in its folder")
         length = int.from_bytes(first[:_LENGTH], "little")
-        if size < _LENGTH or not 0 < length <= _LONGEST or _LENGTH + length > size:
+        if size < _LENGTH or not 0 < length <= LONGEST_HEADER or _LENGTH + length > size:
             raise Fault(f"has no safetensors file in '{path.name}': its {size:,} bytes hold no whole header", AGAIN)
         file.seek(_LENGTH)
         text = file.read(length)
     try:
         values: Any = json_value(text.decode())
         found = dict(_tensors(values, path, _LENGTH + length))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise Fault(f"has no safetensors file in '{path.name}': its header is damaged", AGAIN) from error
     _require_whole(found, path, _LENGTH + length, size)
     return found
@@ -66,7 +65,7 @@ def _tensors(values: Mapping[str, Mapping[str, Any]], path: Path, origin: int) -
             continue
         shape = tuple(int(length) for length in cast("list[int]", entry["shape"]))
         start, end = (int(offset) for offset in cast("list[int]", entry["data_offsets"]))
-        needed = math.ceil(math.prod(shape) * _BITS[entry["dtype"]] / 8)
+        needed = -(-math.prod(shape) * _BITS[entry["dtype"]] // 8)
         if min((*shape, start), default=0) < 0 or end - start != needed:
             raise ValueError(name)
         yield name, Tensor(entry["dtype"], shape, path, origin + start, origin + end)

@@ -13,6 +13,8 @@ __all__ = ["xml_documents"]
 
 _CHUNK = 2**18
 _DEEPEST = 12
+_LONGEST_TAG = 2**22
+"""Bytes of a tag with its attributes; the parser begins anew with one that is not whole yet."""
 _LISTS = {
     "passage": "passages", "sentence": "sentences", "annotation": "annotations", "relation": "relations",
     "location": "locations", "node": "nodes",
@@ -41,8 +43,11 @@ def xml_documents(source: Input, told: Told) -> Iterator[dict[str, Any]]:
     told.encoding = source.encoding or "utf-8"
     try:
         with open_bytes(source.path) as stream:
+            fed = 0
             while chunk := stream.read(_CHUNK):
                 parser.Parse(chunk, False)
+                fed += len(chunk)
+                builder.require_short(fed - parser.CurrentByteIndex)
                 yield from builder.finished()
             parser.Parse(b"", True)
     except expat.ExpatError as error:
@@ -75,6 +80,10 @@ class _Builder:
     def finished(self) -> list[dict[str, Any]]:
         done, self._done = self._done, []
         return done
+
+    def require_short(self, unread: int) -> None:
+        if unread > _LONGEST_TAG:
+            raise _RefusedError("holds a tag longer than any of a BioC file")
 
     def declared(self, _version: str, encoding: str | None, _standalone: int) -> None:
         self.encoding = (encoding or "utf-8").lower()

@@ -87,7 +87,7 @@ def _note_labels(schema: Any, reading: Reading | None) -> None:
     try:
         features: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
         found = {column: names for column, feature in features.items() if (names := label_names(feature))}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return
     reading.notes.labels.update(found)
 
