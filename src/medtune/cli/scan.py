@@ -7,6 +7,7 @@ import typer
 
 from medtune.cli.options import AsJson, Traceback
 from medtune.errors import SpecError
+from medtune.workflow.terminal import say, terminal
 
 if TYPE_CHECKING:
     from medtune.data.identifiers.scanning import ScanReport
@@ -47,8 +48,6 @@ def scan(
 
 
 def _print(report: "ScanReport", target: Path | None) -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="Identifiers", title_justify="left")
@@ -57,12 +56,12 @@ def _print(report: "ScanReport", target: Path | None) -> None:
     for source, columns in report.sources.items():
         for column, kinds in columns.items():
             for kind, count in kinds.items():
-                table.add_row(escape(source), escape(column), kind, f"{count:,}")
-    console = Console()
+                table.add_row(source, column, kind, f"{count:,}")
+    console = terminal()
     if report.sources:
         console.print(table)
     unread = f"; {report.unreadable:,} rows could not be read and were not looked at" if report.unreadable else ""
-    typer.echo(f"{report.rows_found:,} of {report.rows:,} rows hold something that looks like an identifier{unread}")
+    say(f"{report.rows_found:,} of {report.rows:,} rows hold something that looks like an identifier{unread}")
     if target is not None:
-        typer.echo(f"{report.written:,} rows written to {target}")
-    typer.echo("rules find most identifiers, not all: this is not a guarantee", err=True)
+        say(f"{report.written:,} rows written to {target}")
+    say("rules find most identifiers, not all: this is not a guarantee", err=True)

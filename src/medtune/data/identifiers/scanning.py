@@ -1,8 +1,6 @@
 """Looks for identifiers in a file of rows, and writes it masked, or without the rows that hold some."""
 
 import json
-import os
-import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +13,7 @@ from medtune.data.identifiers.row_values import FoundInRow, find_in_row, masked_
 from medtune.data.rows import Row, read_rows
 from medtune.data.sources.names import is_plain
 from medtune.errors import DataError, SpecError, StorageError
+from medtune.machine.owner_only import open_text, staged_beside
 
 __all__ = ["ScanReport", "scan_file"]
 
@@ -131,14 +130,15 @@ def _written(source: Path, target: Path) -> Iterator[TextIO]:
         raise SpecError(f"'{target}' is a folder; name a file such as rows.jsonl")
     if target.exists() and source.exists() and (target.samefile(source) or source.is_dir()):
         raise SpecError(f"'{target}' would be written over while it is read; choose another file")
-    staged = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+    staged: Path | None = None
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-        with os.fdopen(os.open(staged, flags, 0o600), "w", encoding="utf-8") as file:
+        staged = staged_beside(target)
+        with open_text(staged) as file:
             yield file
         staged.replace(target)
     except OSError as error:
         raise StorageError(f"cannot write '{target}': {error.strerror}") from error
     finally:
-        with suppress(OSError):
-            staged.unlink(missing_ok=True)
+        if staged is not None:
+            with suppress(OSError):
+                staged.unlink(missing_ok=True)
