@@ -174,18 +174,16 @@ class Run:
         from medtune.workflow.baselines.baselines import run_baselines
         from medtune.workflow.baselines.request import BaselineRequest
 
+        named = None if encoder is None else str(encoder)
         place = self._folder, self._record, self.spec, self._host, lambda: self.loaded
-        return run_baselines(
-            BaselineRequest(*place, None if encoder is None else str(encoder), few_shot, simple=simple, **options)
-        )
+        return run_baselines(BaselineRequest(*place, named, few_shot, simple=simple, **options))
 
     @one_at_a_time
     @with_readers
     def audit(self, **options: Any) -> dict[str, Any]:
-        """Ask adapter and base what they remember of the training rows; the figures lie in ``evaluation/audit.json`` too.
+        """Ask adapter and base what they remember of the training rows; also kept as ``evaluation/audit.json``.
 
-        Args:
-            options: ``rows_per_source``, ``candidates``, ``rows`` and ``on_stage``; see ``medtune.workflow.audit.request``.
+        Options are ``rows_per_source``, ``candidates``, ``rows`` and ``on_stage``; see ``medtune.workflow.audit.request``.
         """
         from medtune.workflow.audit.audit import AuditRequest, run_audit
 
@@ -198,8 +196,7 @@ class Run:
         """Write ``report.html`` anew from what the run folder holds, and return its path.
 
         Args:
-            show_texts: whether sampled inputs and answers are shown, which may be patients' texts; None is as the run's
-                spec says (``eval.show_texts``, by default not).
+            show_texts: whether sampled inputs and answers, maybe patients', are shown; None is as ``eval.show_texts`` says.
         """
         from medtune.workflow.reporting import report_run
 
