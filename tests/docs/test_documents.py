@@ -223,3 +223,9 @@ def test_the_command_line_page_has_every_command_and_every_exit_code():
 
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
     assert codes(MedtuneError) - {1} <= listed
+
+
+def test_every_test_that_the_security_page_names_is_there():
+    named = re.findall(r"`(tests/[\w/.]+)`", (ROOT / "SECURITY.md").read_text())
+    assert len(named) > 15
+    assert [place for place in named if not (ROOT / place).exists()] == []

@@ -75,12 +75,13 @@ def separation(members: Rows, outsiders: Rows, seed: int) -> dict[str, Any]:
     auc, tpr = _figures(side[order], 1 - side[order], ends)
     found: dict[str, Any] = {"auc": auc, "interval": None, "tpr": None, "tpr_interval": None}
     enough = min(len(set(members.units)), len(set(outsiders.units)))
+    has_tpr = len(outsiders.scores) >= _LEAST_OUTSIDERS
+    if has_tpr:
+        found["tpr"] = tpr
     if enough >= LEAST_UNITS:
         drawn = np.array([_figures(*each, ends) for each in _resampled(members, outsiders, order, seed)])
         found["interval"] = _interval(auc, drawn[:, 0], enough)
-    if len(outsiders.scores) >= _LEAST_OUTSIDERS:
-        found["tpr"] = tpr
-        if enough >= LEAST_UNITS:
+        if has_tpr:
             found["tpr_interval"] = _interval(tpr, drawn[:, 1], len(set(members.units)))
     return found
 
