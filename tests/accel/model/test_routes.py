@@ -105,6 +105,8 @@ def build(config):
         model = AutoModelForCausalLM.from_config(
             AutoConfig.for_model(config["model_type"], **fields), dtype=torch.float32
         )
+        with torch.no_grad():
+            model(input_ids=torch.zeros(1, 2, dtype=torch.long))
     except Exception:  # noqa: BLE001 - whatever it says, there is no model to be taken
         return None
     for name, parameter in model.named_parameters():
