@@ -221,7 +221,7 @@ def pickled_states(run, scene):
 
 
 RECORDS = {
-    "no record": run_case("verify", lambda r, _s: r.record_path.unlink(), 6, "no run.json"),
+    "no record": run_case("verify", lambda r, _s: r.record_path.unlink(), 4, "is missing"),
     "nested deeply": run_case("verify", file("run.json", "[" * DEEP), 4, "run.json"),
     "a list": run_case("verify", file("run.json", "[]"), 4, "run.json"),
     "a pickle": run_case("verify", file("run.json", bombs.pickled), 4, "run.json"),
@@ -244,7 +244,7 @@ RECORDS = {
     "an output elsewhere": run_case("report", lambda r, s: r.update(spec={**r.read()["spec"], "output_dir": "/etc"}), 0, "report"),
     "a backend by an import": run_case("chat", spec_part("lora", backend="os.system"), 2, "os.system", ASKED),
     "adapter elsewhere": run_case("verify", lambda r, s: (shutil.move(r.adapter_dir, s.folder / "a"), r.adapter_dir.symlink_to(s.folder / "a")), 4, "link"),
-    "checkpoints elsewhere": run_case("verify", lambda r, s: (shutil.move(r.checkpoints_dir, s.folder / "c"), r.checkpoints_dir.symlink_to("/etc")), 0, "whole"),
+    "checkpoints elsewhere": run_case("verify", lambda r, s: (shutil.move(r.checkpoints_dir, s.folder / "c"), r.checkpoints_dir.symlink_to("/etc")), 4, "is a link"),
     "a log nested deeply": run_case("report", file("log.jsonl", "[" * DEEP), 0, "report"),
     "a log of half a gigabyte": run_case("report", lambda r, _s: os.truncate(r.log_path, 512 << 20), 0, "report"),
     "a log of infinite numbers": run_case("report", file("log.jsonl", '{"step": 1e999, "loss": NaN, "epoch": -Infinity}\n'), 0, "report"),
@@ -253,24 +253,24 @@ RECORDS = {
     "predictions nested deeply": run_case("report", file("evaluation/predictions-tuned.jsonl", '{"a":' * DEEP), 3, "not JSON"),
     "a report through a link": run_case("report", lambda r, s: (r.report_path.unlink(), r.report_path.symlink_to(s.write("precious.txt", "precious"))), 6, "link"),
     "a run compared with a pickle": Case("compare", lambda s: [s.stock / "run", (file("run.json", bombs.pickled)(RunFolder(s.copy("run")), s), s.folder / "run")[1]], 4, "run.json"),
-    "a lock of somebody": run_case("verify", file("run.lock", '{"pid": 1, "host": "[red]x"}'), 0, "whole"),
+    "a lock of somebody": run_case("verify", file("run.lock", '{"pid": 1, "host": "[red]x"}'), 4, "not in the record"),
 }  # fmt: skip
 CHECKPOINTS = {
-    "optimizer.pt": run_case("verify", file("checkpoints/step-000002/optimizer.pt", bombs.torch_archive), 4, "not in the manifest"),
+    "optimizer.pt": run_case("verify", file("checkpoints/step-000002/optimizer.pt", bombs.torch_archive), 4, "not in the record"),
     "a manifest that leads up": run_case(
-        "verify", lambda r, s: edited("checkpoints/step-000002/MANIFEST.json", lambda m: m["files"].update({"../../../x": {}}))(r.path, s), 4, "was changed"
+        "verify", lambda r, s: edited("checkpoints/step-000002/MANIFEST.json", lambda m: m["files"].update({"../../../x": {}}))(r.path, s), 4, "bytes instead of"
     ),
-    "a manifest nested deeply": run_case("verify", file("checkpoints/step-000002/MANIFEST.json", "[" * DEEP), 4, "was changed"),
+    "a manifest nested deeply": run_case("verify", file("checkpoints/step-000002/MANIFEST.json", "[" * DEEP), 4, "bytes instead of"),
     "another step's": run_case(
-        "verify", lambda r, _s: (r.checkpoints_dir / "step-000002").rename(r.checkpoints_dir / "step-000009"), 4, "belongs to another folder"
+        "verify", lambda r, _s: (r.checkpoints_dir / "step-000002").rename(r.checkpoints_dir / "step-000009"), 4, "lies under another name"
     ),
     "a step of 10^30": run_case(
-        "verify", lambda r, _s: (r.checkpoints_dir / "step-000002").rename(r.checkpoints_dir / f"step-{10**30}"), 4, "belongs to another folder"
+        "verify", lambda r, _s: (r.checkpoints_dir / "step-000002").rename(r.checkpoints_dir / f"step-{10**30}"), 4, "lies under another name"
     ),
     "a link out": run_case("verify", lambda r, s: linked("checkpoints/step-000002/state.json", "/etc/passwd")(r.path, s), 4, "link"),
     "a FIFO": run_case("verify", lambda r, _s: os.mkfifo(r.checkpoints_dir / "step-000002" / "x"), 4, ""),
     "a file emptied": run_case("verify", lambda r, _s: os.truncate(next((r.checkpoints_dir / "step-000002").glob("*.safetensors")), 0), 4, "bytes instead of"),
-    "resumed: pickles that nobody reads": resumed(pickled_states, 0, "finished"),
+    "resumed: pickles that nobody reads": resumed(pickled_states, 4, "not the one that the run recorded"),
     "resumed: trainer_state of another shape": resumed(first_checkpoint("trainer_state.json", '{"global_step": "os.system"}'), 4, ""),
     "resumed: trainer_state nested deeply": resumed(first_checkpoint("trainer_state.json", "[" * DEEP), 4, ""),
     "resumed: an adapter as a pickle": resumed(first_checkpoint("trainable.safetensors", bombs.pickled), 4, ""),

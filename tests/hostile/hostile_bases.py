@@ -65,7 +65,7 @@ PICKLES = {
         all_of(removed(WEIGHTS), put("tf_model.h5", bombs.pickled), put("flax_model.msgpack", bombs.pickled)), 2, "no model.safetensors", command="train"
     ),
     "training_args.bin": base(put("training_args.bin", bombs.pickled), 0, "backends"),
-    "generation settings as a pickle": base(put("generation_config.json", bombs.pickled), 0, "finished", command="train"),
+    "generation settings as a pickle": base(put("generation_config.json", bombs.pickled), 4, "not UTF-8", command="train"),
 }  # fmt: skip
 CODE = {
     "auto_map": base(

@@ -4,7 +4,6 @@ Those that hang are tried in the long series only: each would keep every run of 
 """
 
 FAULTS: dict[tuple[str, str], str] = {
-    ("runs: records", "adapter elsewhere"): "verify follows an adapter folder that is a link; chat refuses it",
     ("data: place", "name of no UTF-8"): "a file name that is no UTF-8 ends in an unexpected error",
     ("data: compressed", "gzip of blank lines"): "hangs: lines without rows are not counted against what is unpacked",
     ("data: compressed", "gzip of an endless array"): "hangs: elements that are no rows are set aside one by one",
