@@ -25,6 +25,7 @@ INTERNAL_FILE = "backends/trainer_internals.py"
 ELSEWHERE = {
     "_asdict": "documented method of named tuples",
     "_replace": "as above",
+    "_current_frames": "documented function of sys",
     "_commit_hash": "transformers keeps the commit of a base nowhere else",
     "_exit": "documented way to die at once",
     "_flash_attention_backward": "an operator of torch, called so that graphs can hold it",

@@ -13,8 +13,9 @@ import pytest
 from pyarrow import parquet
 
 from medtune.data.importers.documents import Told
+from medtune.data.importers.json_items import json_items
+from medtune.data.importers.reading import Input, open_text, whole_text
 from medtune.data.importers.reading import lines_of as lines_of_text
-from medtune.data.importers.reading import open_text, whole_text
 from medtune.data.rows import read_rows
 from medtune.data.sources import opening
 from medtune.data.sources.columnar import read_parquet
@@ -48,6 +49,8 @@ def packed(path, content):
 @pytest.mark.parametrize("name", ["jsonl", "json", "csv", "parquet", "arrow", "xlsx"])
 def test_an_archive_that_unpacks_to_far_more_than_text_is_refused_in_every_form(tmp_path, small_limits, name, kind):
     content = b"[" + b" " * (2 * MEGABYTE) if name == "json" else b"\n" * (2 * MEGABYTE)
+    if name == "jsonl":  # in fewer lines than may be blank
+        content = (b" " * 99 + b"\n") * 100_000
     if name == "csv":
         content = b"a,b\n" + content
     path = packed(tmp_path / f"rows.{name}{kind}", content)
@@ -225,3 +228,28 @@ def test_a_row_of_a_table_is_as_long_as_a_row_may_be(tmp_path, monkeypatch):
     assert [row.number for row in found] == [1, 2, 3]
     assert [row.fault for row in found] == ["", "the row is longer than 1 MiB", ""]
     assert [row.values.get("input") for row in found] == ["short", None, "short"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("rows.jsonl", '{"instruction": "a", "output": "b"}\n' + "\n" * 1_000_001, "more than 1,000,000 blank lines"),
+        (
+            "rows.json",
+            "[" + '"x",' * 100_001 + '"x"]',
+            "more than 100,000 rows one after the other that cannot be read",
+        ),
+        ("rows.jsonl", "x\n" * 100_001, "more than 100,000 rows one after the other that cannot be read"),
+    ],
+    ids=["blank lines", "values", "lines"],
+)
+def test_a_file_of_what_is_no_row_is_refused_before_its_end(tmp_path, name, content, told):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=told):
+        list(read_rows(str(tmp_path / name)))
+
+
+def test_a_file_of_values_that_are_no_annotations_is_refused_before_its_end(tmp_path):
+    (tmp_path / "notes.json").write_text("[" + '"x",' * 100_001 + '"x"]')
+    with pytest.raises(DataError, match="more than 100,000 values one after the other that are no annotations"):
+        list(json_items(Input(tmp_path / "notes.json"), Told()))

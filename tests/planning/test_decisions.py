@@ -268,7 +268,8 @@ def test_all_of_a_data_set_is_of_the_size_its_bundle_states_and_a_part_of_it_is_
 def test_terms_of_model_data_and_what_is_mixed_in_stand_in_the_plan_once(host):
     spec = RunSpec(data=DataSpec(mix=(SourceSpec(source=RunSpec().data.source), SourceSpec(source="a.jsonl"))))
     licences = make_plan(spec, host, machine=CPU).licences
-    assert [line.partition(": ")[0] for line in licences] == [spec.model.name, spec.data.source]
+    assert [line.partition(": ")[0] for line in licences] == [spec.model.name, spec.data.source, spec.data.source]
+    assert "come under data-use agreements" in licences[2]
 
 
 def test_backends_are_those_of_the_spec_by_kind(host):

@@ -67,7 +67,7 @@ def test_a_plan_in_lines_names_machine_length_and_terms():
     lines = planned("h200").lines()
     assert lines[0].startswith("plan: NVIDIA H200")
     assert any("26,856 steps over 55,000,000 tokens" in line for line in lines)
-    assert sum(line.startswith("terms of ") for line in lines) == 2
+    assert sum(line.startswith("terms of ") for line in lines) == 3  # of the base, the rows, and rows under agreements
 
 
 def test_a_gpu_that_is_known_by_its_memory_only_has_no_time_of_scoring():

@@ -20,6 +20,8 @@ from medtune.errors import DataError
 
 __all__ = ["Row", "data_fingerprint", "is_local", "read_rows"]
 
+_MOST_FAULTS = 100_000
+"""Rows in a row that cannot be read, beyond which a file is none of rows."""
 _READERS: Mapping[str, Callable[[Path, Reading], Iterator[FileRow]]] = {
     "jsonl": read_json_lines,
     "json": read_json,
@@ -114,7 +116,13 @@ def _from_files(files: Iterable[DataFile], reading: Reading) -> Iterator[Row]:
                 f"data.field '{reading.field}' leads into JSON, or to a workbook's sheet, and '{path}' is neither; leave it out"
             )
         within = f"#{reading.field}" if reading.field else ""  # two splits of one file have rows of the same numbers
+        faults = 0
         for row in _READERS.get(kind, read_by_plugin)(path, reading):
+            faults = faults + 1 if row.fault else 0
+            if faults > _MOST_FAULTS:
+                raise DataError(
+                    f"'{path}' holds more than {_MOST_FAULTS:,} rows one after the other that cannot be read"
+                )
             reading.notes.not_utf8[path] += NOT_UTF8 in row.fault
             yield Row(row.values, f"{name}{within}-{row.number}", f"{path}{within}:{row.number}", row.fault)
 

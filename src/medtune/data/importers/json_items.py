@@ -15,6 +15,8 @@ __all__ = ["Item", "json_items"]
 _WRAPPERS = frozenset({"documents", "PubTator3", "data", "examples", "rows", "tasks"})
 """Keys of an object under which its rows stand in an array."""
 _MOST = 2**28
+_MOST_OTHERS = 100_000
+"""Values in a row that are neither object nor array, such as an archive unpacks to without end."""
 """Characters of one value; a larger one is no document, and memory would not be bounded."""
 
 
@@ -120,10 +122,16 @@ class _Cursor:
 
     def elements(self) -> Iterator[Item]:
         """Yield the elements of the array whose bracket was taken."""
-        number = 0
+        number = others = 0
         while self.peek() != "]":
             number += 1
-            yield Item(number, self.value(number))
+            value = self.value(number)
+            others = 0 if isinstance(value, dict | list) else others + 1
+            if others > _MOST_OTHERS:
+                raise NotJsonError(
+                    number, f"holds more than {_MOST_OTHERS:,} values one after the other that are no annotations"
+                )
+            yield Item(number, value)
             self._comma("]", number)
         self.take()
 

@@ -18,6 +18,8 @@ from medtune.specs.bounded import is_too_deep
 __all__ = ["arrays_in", "read_json", "read_json_lines"]
 
 _ROW_LIMIT = ROW_LIMIT
+_MOST_BLANK = 1_000_000
+"""Blank lines in a row, such as an archive of nothing but ends of lines unpacks to."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -82,13 +84,19 @@ def _inside(row: FileRow, reading: Reading) -> FileRow:
 
 
 def _from_lines(stream: IO[bytes], reading: Reading) -> Iterator[FileRow]:
+    blank = 0
     for number, given in enumerate(lines_of(stream, _ROW_LIMIT), start=1):
         line = given.removeprefix(_BYTE_ORDER_MARK)  # files that were put together have one at each beginning
         if len(given) == _ROW_LIMIT and not given.endswith(b"\n"):
             yield FileRow(number, {}, f"the line is longer than {_ROW_LIMIT >> 20} MiB")
         elif not line.isspace():
+            blank = 0
             row = FileRow(number, *_parsed(line))
             yield _inside(row, reading) if reading.field else row
+        else:
+            blank += 1
+            if blank > _MOST_BLANK:
+                raise DataError(f"a file of rows holds more than {_MOST_BLANK:,} blank lines one after the other")
 
 
 def _parsed(line: bytes) -> tuple[Mapping[str, Any], str]:
