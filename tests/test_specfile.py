@@ -180,7 +180,7 @@ def test_a_mark_before_a_spec_is_read_over(tmp_path):
 
 
 def test_an_override_beyond_a_bound_is_one_sentence():
-    with pytest.raises(SpecError, match="a key of 50,001 parts"):
+    with pytest.raises(SpecError, match="names more than 64 levels"):
         apply_overrides({}, [".".join("a" * 50_001) + "=1"])
     with pytest.raises(SpecError, match="the value of an override holds the number inf"):
         apply_overrides({}, ["seed=inf"])

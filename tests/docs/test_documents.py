@@ -75,7 +75,10 @@ def test_commands_in_the_documents_are_real(is_run, text, capsys):
         elif words[0] == "medtune":
             quick = " ".join(words[:2]) not in NEEDS_TIME
             arguments = words[1:] if quick else [*words[1:], "--help"]
-            assert run(arguments) == 0, (line, capsys.readouterr().err)
+            if "--locked" in arguments:  # nothing would unlock this process
+                subprocess.run([sys.executable, "-m", "medtune", *arguments], check=True, capture_output=True)
+            else:
+                assert run(arguments) == 0, (line, capsys.readouterr().err)
         else:
             assert words[0] in ("pip", "git", "cd", "python", "sbatch", "srun", "kubectl"), line
 

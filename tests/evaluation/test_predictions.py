@@ -71,7 +71,7 @@ def test_an_empty_file_says_what_belongs_into_it(file, tasks):
 
 
 def test_a_missing_file_is_a_storage_error(tmp_path, tasks):
-    with pytest.raises(StorageError, match="cannot be read"):
+    with pytest.raises(StorageError, match="cannot read"):
         read_predictions(tmp_path / "none.jsonl", tasks)
 
 
