@@ -2,8 +2,9 @@
 
 import pytest
 
-from medtune.errors import DamagedArtifactError
+from medtune.errors import DamagedArtifactError, WriteFailedError
 from medtune.runs.folder import RunFolder
+from medtune.runs.record import recording
 from medtune.runs.record.chain import read_chain
 from medtune.runs.record.recording import Recording, recorded, recorded_around
 from medtune.runs.record.writers import Mark, writers_in
@@ -216,3 +217,16 @@ def test_a_changed_record_is_refused_before_anything_is_written(run):
         (run / "report.html").write_text("never")
     assert (run / "report.html").read_text() != "never"
     assert not list(run.glob(".writing-*"))
+
+
+def test_what_could_not_be_appended_is_appended_by_the_next_line(run, monkeypatch):
+    def refuse(*_arguments):
+        raise WriteFailedError("the record", str(run), "the disk is full")
+
+    with recorded(run, "evaluate", ("evaluation/",)) as record:
+        (run / "evaluation" / "tuned.json").write_text("scored again")
+        with monkeypatch.context() as patch:
+            patch.setattr(recording, "append", refuse)
+            with pytest.raises(WriteFailedError):
+                record.keep("evaluation/")
+    assert verified(run).state == "whole"

@@ -76,12 +76,12 @@ class Recording:
         """Append what the command changed so far, of files with those names or below them."""
         if self._mark is not None:
             scope = Writer("", "", names, {}, is_alive=True)
-            self._append(self._change(facts or {}, scope.may_write))
+            self._take(facts or {}, scope.may_write)
 
     def close(self) -> None:
         """Append what the command changed, and take the mark away."""
         if self._mark is not None:
-            self._append(self._change({}, Writer("", "", self.scope, {}, is_alive=True).may_write))
+            self._take({}, Writer("", "", self.scope, {}, is_alive=True).may_write)
             self._mark.remove()
             self._mark = None
 
@@ -93,8 +93,8 @@ class Recording:
         known = {file: entry for file, entry in chain.files.items() if sealed_folder(file) == name}
         return bool(known) and known == sealed_now(self.folder, name, {entry.sha256 for entry in known.values()})
 
-    def _change(self, facts: Mapping[str, Any], is_asked: Callable[[str], bool]) -> Change:
-        """Return what this command did: sealed folders as promised, other files that are not as they were before."""
+    def _take(self, facts: Mapping[str, Any], is_asked: Callable[[str], bool]) -> None:
+        """Append what this command did: sealed folders as promised, other files that are not as they were before."""
         files = files_of(self.folder)
         now = self._seen(files, is_asked)
         changed = dict(
@@ -107,9 +107,11 @@ class Recording:
         changed |= measured(self.folder, loose)
         gone = [name for name in self._before if is_asked(name) and name not in now]
         removed = [name for name in gone if not sealed_folder(name)] + self._rotated(gone, files)
-        self._before = {name: seen for name, seen in self._before.items() if name not in removed}
+        self._append(Change(self.command, changed, removed, facts, self._mark.token if self._mark else ""))
+        self._before = {
+            name: seen for name, seen in self._before.items() if name not in removed
+        }  # now that it is written
         self._before |= {name: now[name] for name in changed if name in now}
-        return Change(self.command, changed, removed, facts, self._mark.token if self._mark else "")
 
     def _is_sealed(self, name: str) -> bool:
         return bool(sealed_folder(name)) or any(name.startswith(f"{folder}/") for folder in self._promised)
