@@ -14,6 +14,7 @@ from medtune.plugins.guards.answers import (
 )
 from medtune.plugins.guards.boundary import Boundary, Call
 from medtune.plugins.guards.encoders import checked_fit_and_answer
+from medtune.plugins.guards.examples import checked_draft, checked_parse
 from medtune.plugins.guards.exporting import checked_export, checked_publish
 from medtune.plugins.guards.formatting import checked_format
 from medtune.plugins.guards.loading import checked_attach, checked_load, checked_stored_as
@@ -30,8 +31,10 @@ Check = Callable[[Call], Callable[..., Any]]
 _CHECKS: Mapping[str, Mapping[str, Check]] = {
     "formatter": {"format": checked_format},
     "task": {
+        "draft": checked_draft,
         "matches": checked_matches,
         "max_new_tokens": checked_max_new_tokens,
+        "parse": checked_parse,
         "score": checked_score,
         "tally": checked_tally,
     },
