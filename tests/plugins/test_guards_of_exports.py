@@ -104,7 +104,7 @@ def test_a_run_by_a_relative_path_is_no_fault_of_an_exporter_and_its_record_is_a
     relative = replace(source, run_dir=Path("run"), adapter_dir=Path("run/adapter"), record=record)
     assert guarded_of("exporter", export=export).export(relative, target, {}).path == target
     assert record == {"state": ["finished"]}
-    with pytest.raises(PluginContractError, match="changed 'run.json' of the run"):
+    with pytest.raises(PluginContractError, match=r"changed 'run\.json' of the run"):
         guarded_of("exporter", export=over_the_record).export(relative, target, {})
 
 

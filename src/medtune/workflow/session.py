@@ -67,7 +67,7 @@ class Session:
             held.enter_context(TrainingTurn(self.spec.output_dir))
             cancels: list[Callable[[], bool]] = [] if self.cancel is None else [self.cancel.is_set]
             if is_first_rank():
-                lock = held.enter_context(RunLock(Path(self.spec.output_dir)))
+                lock = held.enter_context(RunLock(Path(self.spec.output_dir).absolute()))
                 cancels.append(lambda: lock.is_cancelled)
             told = self._told(held)
             held.enter_context(process_kept())

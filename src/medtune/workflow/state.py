@@ -49,6 +49,7 @@ class RunRequest:
         observers: counts their failures.
         run_id: of this run, the same when it goes on; made when it is begun.
         cancels: each says whether somebody asked to cancel the run; called after every update and between stages.
+        home: folder that a relative ``spec.output_dir`` begins at.
     """
 
     spec: RunSpec
@@ -64,11 +65,12 @@ class RunRequest:
     observers: Observers = field(default_factory=Observers)
     run_id: str = ""
     cancels: tuple[Callable[[], bool], ...] = ()
+    home: Path = field(default_factory=Path.cwd)
 
     @property
     def folder(self) -> RunFolder:
-        """The run folder."""
-        return RunFolder(self.spec.output_dir)
+        """The run folder, wherever the process goes meanwhile."""
+        return RunFolder(self.home / self.spec.output_dir)
 
     @property
     def spec_values(self) -> dict[str, Any]:

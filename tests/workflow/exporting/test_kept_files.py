@@ -16,11 +16,16 @@ def adapter(tmp_path):
 
 def test_small_files_that_are_changed_or_removed_are_put_back_though_the_exporter_fails(adapter, caplog):
     same = (adapter / "same.txt").stat()
-    with pytest.raises(ValueError, match="it fails"), small_files_kept(adapter):
-        (adapter / "README.md").write_text("another")
-        (adapter / "config.json").write_text("config.json as it is!")  # of another time only
-        (adapter / "deep" / "base.json").unlink()
-        raise ValueError("it fails")
+
+    def damage():
+        with small_files_kept(adapter):
+            (adapter / "README.md").write_text("another")
+            (adapter / "config.json").write_text("config.json as it is!")  # of another time only
+            (adapter / "deep" / "base.json").unlink()
+            raise ValueError("it fails")
+
+    with pytest.raises(ValueError, match="it fails"):
+        damage()
     for name in ("README.md", "config.json", "deep/base.json"):
         assert (adapter / name).read_text() == f"{name} as it was"
     assert (adapter / "config.json").stat().st_mode & 0o777 == 0o640

@@ -64,7 +64,7 @@ def suffixes_of(reader: Reader, said: str) -> list[str]:
     if isinstance(given, str | bytes) or not isinstance(given, Collection) or not given:
         found = "no suffix" if not isinstance(given, str) else f"the text '{given}' as suffixes"
         raise PluginError(f"{said} has {found}; it takes a list of suffixes such as ['.hl7']")
-    for suffix in cast("Collection[Any]", given):
+    for suffix in given:
         told = f"'{suffix}'" if isinstance(suffix, str) else f"of type {type(suffix).__name__}"
         if not isinstance(suffix, str) or not _SUFFIX.fullmatch(suffix):
             raise PluginError(f"{said} has the suffix {told}; a suffix is one lower-case ending such as '.hl7'")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from medtune.plugins.contracts import Example, Message, Prediction
+from medtune.plugins.contracts import Example, Prediction
 from medtune.plugins.guards.boundary import Call
 
 __all__ = ["checked_draft", "checked_parse", "lent", "with_lent"]
@@ -39,11 +39,13 @@ def checked_draft(call: Call) -> Callable[[Example], Any]:
     return lambda example: lent(call, call.function, example)
 
 
-def _copied(example: Example) -> Example:
+def _copied(example: Any) -> Any:
+    if not isinstance(example, Example):
+        return example
     turns: Any = [{**turn} for turn in example.messages]
     return Example(turns, example.source, example.task, example.row_id, example.document)
 
 
-def _require_kept(call: Call, given: Example, example: Example) -> None:
-    turns: list[Message] = list(example.messages)
-    call.require(given.messages == turns, "changed the messages of an example it was given", _KEPT)
+def _require_kept(call: Call, given: Any, example: Any) -> None:
+    is_kept = given is example or given.messages == list(example.messages)
+    call.require(is_kept, "changed the messages of an example it was given", _KEPT)

@@ -15,6 +15,8 @@ _SAME = "it yields the rows of a file in order, the same ones each time"
 _PLAIN = (str, int, float, bool, bytes, type(None))
 _FIRST_ROWS = 64
 """Rows of a file that are compared as they are read; a file may be left off before its end."""
+_DRAWN = 8
+"""First rows of a file at which it is seen whether a reader sets random generators."""
 _Reading = list[bytes]
 """Digests of a file up to each of its first rows, and up to its end."""
 
@@ -24,7 +26,7 @@ def checked_rows(call: Call) -> Callable[..., Iterator[Mapping[str, Any]]]:
     known: dict[tuple[Any, ...], _Reading] = {}
 
     def rows(path: Path, *args: Any, **kwargs: Any) -> Iterator[Mapping[str, Any]]:
-        found = call.function(path, *args, **kwargs)
+        found = call.boundary.keep(call.method, call.function)(path, *args, **kwargs)
         is_one_thing = found is None or isinstance(found, str | bytes | Mapping)
         call.require(not is_one_thing and hasattr(found, "__iter__"), f"returned a {type(found).__name__}", _ROWS)
         return _read(call, iter(cast("Iterable[Any]", found)), known, _content(path))
@@ -51,7 +53,8 @@ def _read(
 ) -> Iterator[Mapping[str, Any]]:
     before, now, digest = known.get(content), _Reading(), hashlib.blake2b(digest_size=16)
     end: Any = object()
-    while (row := call.boundary.run(call.method, _next, rows, end)) is not end:
+    take, take_first = (call.boundary.keep(call.method, _next, drawn=drawn) for drawn in (False, True))
+    while (row := call.boundary.run(call.method, take if len(now) > _DRAWN else take_first, rows, end)) is not end:
         is_row = isinstance(row, Mapping) and all(isinstance(column, str) for column in row)
         call.require(is_row, f"yielded a {type(row).__name__} that is no row", _ROWS)
         digest.update(_told(row))

@@ -52,6 +52,10 @@ _CHECKS: Mapping[str, Mapping[str, Check]] = {
     "exporter": {"export": checked_export, "publish": checked_publish},
 }
 """Kind -> methods whose results are checked; all others are guarded only."""
+_LASTING = frozenset({"fit", "fit_and_answer", "generate_from", "rows"})
+"""Methods in which others may change the process meanwhile, since they last; ``rows`` is kept row by row."""
+_OF_MANY_ROWS = frozenset({"score", "tally"})
+"""Methods that are called once for many rows, so that the states of random generators are kept as well."""
 _ROWS_MAY_FAIL = {"formatter": frozenset({"format"})}
 """Kind -> methods that raise for a bad row, which is then set aside."""
 
@@ -68,7 +72,7 @@ def guarded(thing: Any, kind: str, origin: Origin) -> Any:
         origin, f"{kind} '{thing.name}'", (module.partition(".")[0],), _ROWS_MAY_FAIL.get(kind, frozenset())
     )
     checks = _CHECKS.get(kind, {})
-    body = {name: _method(Call(boundary, name, getattr(thing, name)), checks.get(name)) for name in _methods_of(thing)}
+    body = {name: _method(_call_of(boundary, name, thing), checks.get(name)) for name in _methods_of(thing)}
     kept = {"__module__": module, "__qualname__": home.__qualname__, "__doc__": thing.__doc__}
     return type(home.__name__, (_Guarded,), body | kept)(thing, kind, boundary)
 
@@ -128,6 +132,12 @@ def _attribute(thing: Any, name: str) -> Callable[[], Any]:
 
         return missing
     return lambda: value
+
+
+def _call_of(boundary: Boundary, name: str, thing: Any) -> Call:
+    function = getattr(thing, name)
+    kept = function if name in _LASTING else boundary.keep(name, function, drawn=name in _OF_MANY_ROWS)
+    return Call(boundary, name, kept)
 
 
 def _method(call: Call, check: Check | None) -> Callable[..., Any]:
