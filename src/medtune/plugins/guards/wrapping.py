@@ -52,6 +52,8 @@ _CHECKS: Mapping[str, Mapping[str, Check]] = {
     "exporter": {"export": checked_export, "publish": checked_publish},
 }
 """Kind -> methods whose results are checked; all others are guarded only."""
+_CALLED = frozenset({"check", "describe", "generate_constrained"})
+"""Methods of any kind that are called without a check of what they return."""
 _LASTING = frozenset({"fit", "fit_and_answer", "generate_from", "rows"})
 """Methods in which others may change the process meanwhile, since they last; ``rows`` is kept row by row."""
 _OF_MANY_ROWS = frozenset({"score", "tally"})
@@ -134,8 +136,17 @@ def _attribute(thing: Any, name: str) -> Callable[[], Any]:
     return lambda: value
 
 
+def _require_plain(boundary: Boundary, name: str, function: Any) -> None:
+    """Refuse a method that medtune calls and that returns at once what nobody waits for."""
+    is_called = name in _CALLED or any(name in checks for checks in _CHECKS.values())
+    if is_called and (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+        found = "is a coroutine function (async def), which would never run"
+        raise Call(boundary, name, function).fault(found, "its methods are plain functions")
+
+
 def _call_of(boundary: Boundary, name: str, thing: Any) -> Call:
     function = getattr(thing, name)
+    _require_plain(boundary, name, function)
     kept = function if name in _LASTING else boundary.keep(name, function, drawn=name in _OF_MANY_ROWS)
     return Call(boundary, name, kept)
 
