@@ -6,8 +6,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from medtune.data.sources.kinds import suffixes_of
 from medtune.errors import PluginError
+from medtune.plugins.hookspecs import hookimpl
+from medtune.plugins.host import create_host
 from medtune.testing.conformance.checks import Case, NotTriedError, check
 
 __all__: list[str] = []
@@ -17,9 +18,12 @@ _OPEN_FILES = Path("/proc/self/fd")
 
 @check("reader-suffixes", "reader", "suffixes is a list of lower-case endings such as '.hl7', none that medtune reads.")
 def has_suffixes(case: Case) -> str | None:
-    """Ask as a run does."""
+    """Check a run with it."""
+    from medtune.tuner import MedTuner
+
+    host = create_host([_Alone(case.thing)], autoload=False)
     try:
-        suffixes_of(case.thing, "it")
+        MedTuner.from_bundle("demo", plugins=host).check()
     except PluginError as error:
         return str(error)
     return None
@@ -92,6 +96,20 @@ def survives_bad_files(case: Case) -> str | None:
         if not all(isinstance(row, Mapping) for row in _rows_or_none(case, file)):
             return f"a file that is {what} gave what is no row"
     return None
+
+
+class _Alone:
+    """A plugin of this reader alone."""
+
+    __name__ = "reader-in-conformance-kit"
+
+    def __init__(self, thing: Any) -> None:
+        self._thing = thing
+
+    @hookimpl
+    def provide_readers(self) -> list[Any]:
+        """Provide it."""
+        return [self._thing]
 
 
 def _rows_or_none(case: Case, file: Path) -> list[Any]:
