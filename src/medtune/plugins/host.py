@@ -71,10 +71,7 @@ class PluginHost:
     """
 
     def __init__(
-        self,
-        manager: pluggy.PluginManager,
-        origins: Mapping[str, Origin] = MappingProxyType({}),
-        named: Sequence[str] = (),
+        self, manager: pluggy.PluginManager, origins: Mapping[str, Origin] = MappingProxyType({}), named: Sequence[str] = ()
     ) -> None:
         self.manager = manager
         self.settled_tasks: dict[str, Any] = {}
@@ -130,6 +127,12 @@ class PluginHost:
             host.register(plugin)
         return host
 
+    def without(self, missing: Mapping[str, str]) -> "PluginHost":
+        """Return a host with the same plugins that says of other ones, by name, why they are not there."""
+        host = self.extended()
+        host._disabled = {**self._disabled, **missing}
+        return host
+
     def only(self, allowed: Sequence[str]) -> "PluginHost":
         """Return a host without installed plugins of other distributions than these, "NAME" or "NAME==VERSION"."""
         listed = {parted(entry) for entry in allowed}
@@ -167,8 +170,7 @@ class PluginHost:
     def _copy(self, labels: Iterable[str]) -> "PluginHost":
         host = PluginHost(empty_manager(), self._origins, self._named)
         for label in labels:
-            plugin = self.manager.get_plugin(label)
-            if plugin is not None:
+            if (plugin := self.manager.get_plugin(label)) is not None:
                 host.manager.register(plugin, label)
         host._disabled, host.settled_tasks, host.was_locked = self._disabled, self.settled_tasks, self.was_locked
         return host
@@ -180,8 +182,7 @@ class PluginHost:
     def with_tasks(self, tasks: Sequence[Any]) -> "PluginHost":
         """Return a host with the same plugins that hands out these tasks, told what a run's sources are."""
         host = PluginHost(self.manager, self._origins, self._named)
-        host._disabled, host.was_locked = self._disabled, self.was_locked
-        host._kept = self._kept
+        host._disabled, host.was_locked, host._kept = self._disabled, self.was_locked, self._kept
         host.settled_tasks = {task.name: task for task in tasks}
         return host
 
@@ -223,8 +224,7 @@ def create_host(
     Raises:
         PluginError: one of ``plugins`` implements a hook that does not exist, or with unknown arguments.
     """
-    if autoload is None:
-        autoload = os.environ.get(AUTOLOAD_SWITCH, "") in ("", "0")
+    autoload = os.environ.get(AUTOLOAD_SWITCH, "") in ("", "0") if autoload is None else autoload
     points, named, refused = permitted(entry_points(group=hookspecs.PROJECT) if autoload else (), allowed)
     host = PluginHost(empty_manager(), named=named)
     for dotted in BUILTIN_PLUGINS:
