@@ -23,6 +23,7 @@ from medtune.errors.plugins import (
 )
 from medtune.errors.root import MedtuneError
 from medtune.errors.run import (
+    ForkedProcessError,
     NonFiniteLossError,
     OutOfMemoryError,
     ProcessBusyError,
@@ -51,6 +52,7 @@ __all__ = [
     "DataError",
     "DisabledPluginError",
     "DiskFullError",
+    "ForkedProcessError",
     "HubError",
     "HubUnreachableError",
     "InvalidValueError",

@@ -25,7 +25,6 @@ from medtune.version import __version__
 __all__ = ["AUTOLOAD_SWITCH", "BUILTIN_PLUGINS", "KINDS", "PluginHost", "create_host", "host_of", "listed_in"]
 
 _LOG = logging.getLogger(__name__)
-
 AUTOLOAD_SWITCH = "MEDTUNE_DISABLE_PLUGIN_AUTOLOAD"
 """Environment variable: when set to anything but "" or "0", installed plugins are not loaded."""
 
@@ -71,7 +70,10 @@ class PluginHost:
     """
 
     def __init__(
-        self, manager: pluggy.PluginManager, origins: Mapping[str, Origin] = MappingProxyType({}), named: Sequence[str] = ()
+        self,
+        manager: pluggy.PluginManager,
+        origins: Mapping[str, Origin] = MappingProxyType({}),
+        named: Sequence[str] = (),
     ) -> None:
         self.manager = manager
         self.settled_tasks: dict[str, Any] = {}
@@ -216,8 +218,7 @@ def create_host(
 
     Args:
         plugins: modules or objects with hook implementations, registered last.
-        autoload: whether plugins are loaded from entry points; None asks the environment variable
-            ``MEDTUNE_DISABLE_PLUGIN_AUTOLOAD``.
+        autoload: whether plugins are loaded from entry points; None asks the environment variable ``AUTOLOAD_SWITCH``.
         allowed: distributions, "NAME" or "NAME==VERSION", whose installed plugins may load; None for all. No other one is
             imported. The environment variable ``MEDTUNE_PLUGINS`` narrows it.
 
@@ -286,8 +287,7 @@ def _whole(host: PluginHost, found: Sequence[Installed]) -> dict[Origin, tuple[o
     for each in found:
         if each.label not in twice:
             try:
-                plugin = load(each)
-                whole[each.origin] = plugin, _provided_by(plugin, each.origin)
+                whole[each.origin] = (plugin := load(each)), _provided_by(plugin, each.origin)
             except PluginError as error:
                 host.disable(each.origin, str(error))
     return whole

@@ -66,7 +66,9 @@ class Run:
         record = folder.read()
         lock_where(record["spec"].get("locked"))  # before a plugin is imported
         host = host_of(plugins, record["spec"].get("plugins"))
-        host = host.without(missing) if (missing := missing_of(host, record.get("plan", {}).get("plugins", ()))) else host
+        host = (
+            host.without(missing) if (missing := missing_of(host, record.get("plan", {}).get("plugins", ()))) else host
+        )
         run = cls(folder, record, host, base)
         run._host = settled(host, run.spec, record.get("preparation", {}).get("tasks", []))
         return run

@@ -9,6 +9,7 @@ from threading import Event
 from typing import Any
 
 from medtune.machine.hardware import is_first_rank
+from medtune.machine.forked import refuse_forked
 from medtune.machine.process_state import process_kept
 from medtune.planning.make_plan import local_config, make_plan
 from medtune.plugins.host import PluginHost
@@ -58,11 +59,13 @@ class Session:
 
         Raises:
             ProcessBusyError: this process trains already; told before anything is touched.
+            ForkedProcessError: this process was forked from one in which a model was used.
             RunLockedError: another process writes to the run folder; told before anything heavy is loaded.
         """
         from medtune.workflow.training import train
 
         begin(self.spec)
+        refuse_forked()
         with ExitStack() as held:
             held.enter_context(TrainingTurn(self.spec.output_dir))
             cancels: list[Callable[[], bool]] = [] if self.cancel is None else [self.cancel.is_set]
