@@ -107,7 +107,9 @@ def test_specs_cannot_be_changed(host):
 @pytest.mark.parametrize("key", ["train", "source", "validation"])
 def test_rows_inside_of_a_mapping_are_refused_with_how_they_are_given(key):
     rows = [{"question": "SECRET", "answer": "b"}]
-    with pytest.raises(SpecError, match=rf"data\.{key} cannot hold rows: a mapping names files.*as data=ROWS") as refused:
+    with pytest.raises(
+        SpecError, match=rf"data\.{key} cannot hold rows: a mapping names files.*as data=ROWS"
+    ) as refused:
         MedTuner.from_bundle("demo", data={key: rows})
     assert "SECRET" not in str(refused.value)
     with pytest.raises(InvalidValueError):

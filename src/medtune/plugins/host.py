@@ -132,7 +132,7 @@ class PluginHost:
     def without(self, missing: Mapping[str, str]) -> "PluginHost":
         """Return a host with the same plugins that says of other ones, by name, why they are not there."""
         host = self.extended()
-        host._disabled = {**self._disabled, **missing}
+        host._disabled = {**self._disabled, **missing}  # noqa: SLF001 - of its own kind
         return host
 
     def only(self, allowed: Sequence[str]) -> "PluginHost":

@@ -8,8 +8,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from medtune.machine.hardware import is_first_rank
 from medtune.machine.forked import refuse_forked
+from medtune.machine.hardware import is_first_rank
 from medtune.machine.process_state import process_kept
 from medtune.planning.make_plan import local_config, make_plan
 from medtune.plugins.host import PluginHost
