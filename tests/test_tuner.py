@@ -3,7 +3,7 @@
 import pytest
 
 from medtune import DataSpec, EvalSpec, Example, LoraSpec, MedTuner, ModelSpec, QuantSpec, RunSpec, TrainSpec
-from medtune.errors import UnknownKeyError, UnknownNameError
+from medtune.errors import InvalidValueError, SpecError, UnknownKeyError, UnknownNameError
 from medtune.plugins.host import create_host
 from medtune.specs.data import MEDTUNED, MEDTUNED_REVISION
 from medtune.specs.model import STARLING, STARLING_REVISION
@@ -102,3 +102,15 @@ def test_specs_cannot_be_changed(host):
     tuner = MedTuner.from_defaults(plugins=host)
     with pytest.raises(ValueError, match="frozen"):
         tuner.spec.lora.r = 3
+
+
+@pytest.mark.parametrize("key", ["train", "source", "validation"])
+def test_rows_inside_of_a_mapping_are_refused_with_how_they_are_given(key):
+    rows = [{"question": "SECRET", "answer": "b"}]
+    with pytest.raises(
+        SpecError, match=rf"data\.{key} cannot hold rows: a mapping names files.*as data=ROWS"
+    ) as refused:
+        MedTuner.from_bundle("demo", data={key: rows})
+    assert "SECRET" not in str(refused.value)
+    with pytest.raises(InvalidValueError):
+        MedTuner.from_bundle("demo", data={"source": 5})

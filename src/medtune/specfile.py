@@ -63,6 +63,9 @@ def override_values(part: str, value: Any) -> tuple[Any, Iterable[Mapping[str, A
     Args:
         part: name of a part of a spec.
         value: a spec, a mapping or a plain value; for ``model`` also a repository or folder, for ``data`` a source or rows.
+
+    Raises:
+        SpecError: there are rows inside of a mapping.
     """
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json", exclude_unset=True), None
@@ -72,7 +75,21 @@ def override_values(part: str, value: Any) -> tuple[Any, Iterable[Mapping[str, A
         return {"source": str(value)}, None
     if part == "data" and not isinstance(value, Mapping):
         return {"source": "rows"}, value
+    if part == "data":
+        _require_no_rows(value)
     return value, None
+
+
+def _require_no_rows(data: Mapping[str, Any]) -> None:
+    """Refuse rows inside of a mapping, where files are named."""
+    for key in ("train", "source", "validation", "test"):
+        given = data.get(key)
+        if hasattr(given, "__iter__") and not isinstance(given, str | Mapping):
+            raise SpecError(
+                f"data.{key} cannot hold rows: a mapping names files, as data={{'source': 'train.jsonl', 'validation': "
+                "'validation.jsonl'}; give rows alone, as data=ROWS or MedTuner(spec, rows=ROWS), and those to score on are held out of "
+                "them by data.validation_fraction"
+            )
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -127,12 +127,14 @@ class MedTuner:
             self._host = host_of(self._plugins, self.spec.plugins).require(self.spec.plugins)
         return self._host
 
+    @with_readers
     def check(self) -> None:
         """Check what needs no machine learning library: names of backends, the adapter's settings, a local base's JSON files.
 
         Raises:
             UnknownNameError: a backend or the formatter is not registered.
             SpecError: the adapter could not be trained or saved as asked, or ``model.chat_template`` is no template.
+            PluginError: a reader has no suffix, or one that medtune reads itself.
             BaseUnsuitedError: ``model.path`` is no folder, or what lies there is no base for this run.
             BaseDamagedError: its config.json is damaged.
         """

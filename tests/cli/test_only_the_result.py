@@ -113,3 +113,12 @@ def test_results_go_to_the_stream_that_was_there_before_prints_were_led_away(cap
         print("stray")
         print_json({"a": 1})
     assert tuple(capsys.readouterr()) == ('{"a": 1}\n', "stray\n")
+
+
+def test_where_stdout_is_closed_a_command_with_a_result_ends_before_it_begins():
+    command = f"exec {sys.executable} -m medtune plugins list --json >&-"
+    done = subprocess.run(["/bin/sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 6
+    assert done.stderr == (
+        "medtune: stdout is closed, and --json writes its result there; lead it to a file, or do without --json\n"
+    )

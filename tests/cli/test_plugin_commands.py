@@ -115,9 +115,17 @@ def test_rows_are_previewed_through_the_plugin_of_a_file(capsys, plugin, tmp_pat
 @pytest.mark.parametrize(
     ("name", "source", "said"),
     [
-        ("cmd_broken_a", "import a_module_that_is_nowhere", "ModuleNotFoundError while it was imported"),
-        ("cmd_broken_b", "raise SystemExit(0)", "SystemExit while it was imported"),
-        ("cmd_broken_c", "def (:", "SyntaxError while it was imported"),
+        (
+            "cmd_broken_a",
+            "import a_module_that_is_nowhere",
+            "it imports 'a_module_that_is_nowhere', which is nowhere (ModuleNotFoundError); install",
+        ),
+        (
+            "cmd_broken_b",
+            "\nraise SystemExit(0)",
+            "SystemExit at cmd_broken_b.py:2 while it was imported; mend that line",
+        ),
+        ("cmd_broken_c", "\n\ndef (:", "cmd_broken_c.py:3 is no Python that runs here (SyntaxError); mend that line"),
         ("json", "", "there is another module 'json'"),
         ("cmd-broken-d", "", "its name is no name of a module"),
     ],
@@ -130,6 +138,14 @@ def test_a_broken_file_ends_a_command_with_one_sentence(capsys, tmp_path, name, 
     assert code == 2
     assert said in told
     assert len(told.strip().splitlines()) == 1
+
+
+def test_checking_a_broken_file_says_what_is_wrong_with_it_and_does_not_send_to_the_check(capsys, tmp_path):
+    (tmp_path / "cmd_broken_e.py").write_text("import medtune\nimport a_module_that_is_nowhere")
+    assert run(["plugins", "check", str(tmp_path / "cmd_broken_e.py")]) == 2
+    told = "".join(capsys.readouterr())
+    assert "it imports 'a_module_that_is_nowhere'" in told
+    assert "plugins check" not in told
 
 
 def test_a_file_that_is_not_there_ends_a_command_with_one_sentence(capsys, tmp_path):

@@ -96,7 +96,80 @@ def test_a_reader_that_fails_is_named_without_what_it_says(tmp_path):
         rows_of(written(tmp_path / "notes.hl7", "gone"))
 
 
-@pytest.mark.parametrize("suffix", [*_KINDS, *COMPRESSED, "hl7", ".HL7"])
+@pytest.mark.parametrize(
+    ("suffixes", "said"),
+    [
+        (".hl7", r"has the text '\.hl7' as suffixes; it takes a list of suffixes"),
+        ((), "has no suffix; it takes a list"),
+        ([7], "has the suffix of type int; a suffix is one lower-case"),
+        ([".jsonl"], r"has the suffix '\.jsonl', which medtune reads itself"),
+    ],
+)
+def test_suffixes_that_are_no_list_of_free_ones_are_refused_with_what_they_are(suffixes, said):
+    reader = type("Odd", (Pipes,), {"suffixes": suffixes})()
+    with pytest.raises(PluginError, match=f"reader 'pipes' of plugin 'Plugin' {said}"), reading_with(host_with(reader)):
+        pass
+
+
+class Reusing(Pipes):
+    """Fills one dict, and one list in it, again for each row."""
+
+    def rows(self, path):
+        row = {"notes": []}
+        for number, line in enumerate(path.read_text().splitlines()):
+            row["question"], _bar, row["answer"] = line.partition("|")
+            row["notes"][:] = [number]
+            yield row
+
+
+def test_a_reader_that_uses_one_dict_for_all_rows_gives_each_row(tmp_path):
+    source = written(tmp_path / "notes.hl7", *(f"{n} ?|{n}" for n in range(3)))
+    with reading_with(host_with(Reusing())):
+        found = list(read_rows(source))
+    assert [(row.values["answer"], row.values["notes"]) for row in found] == [("0", [0]), ("1", [1]), ("2", [2])]
+
+
+def test_rows_handed_over_in_one_dict_are_each_their_own():
+    def rows():
+        row = {}
+        for number in range(3):
+            row["n"] = number
+            yield row
+
+    assert [row.values["n"] for row in list(read_rows(rows()))] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("change", ["in the first rows", "late", "fewer", "more"])
+def test_a_reader_that_gives_other_rows_of_a_file_when_it_reads_it_again_is_refused(tmp_path, change):
+    class Changing(Pipes):
+        times = 0
+
+        def rows(self, path):
+            self.times += 1
+            found = list(super().rows(path))
+            place = {"in the first rows": 2, "late": 99}.get(change)
+            if place is not None:
+                found[place]["answer"] = str(self.times)
+            wanted = {"fewer": 100 - self.times, "more": 98 + self.times}.get(change, 100)
+            yield from found[:wanted]
+
+    source = written(tmp_path / "notes.hl7", *(f"{n} ?|{n}" for n in range(100)))
+    with reading_with(host_with(Changing())):
+        list(read_rows(source))
+        with pytest.raises(PluginError, match=r"reader 'pipes'.rows gave other rows of a file than when"):
+            list(read_rows(source))
+
+
+def test_a_file_that_changed_is_another_file_to_a_reader(tmp_path):
+    path = tmp_path / "notes.hl7"
+    with reading_with(host_with()):
+        for lines in (["a|b", "c|d"], ["a|b"], ["e|f"]):
+            path.unlink(missing_ok=True)
+            written(path, *lines)
+            assert len(list(read_rows(str(path)))) == len(lines)
+
+
+@pytest.mark.parametrize("suffix", [*_KINDS, *COMPRESSED, "hl7", ".HL7", ".odd.gz"])
 def test_a_reader_cannot_take_over_what_medtune_reads(suffix):
     class Taking(Pipes):
         suffixes = (suffix,)

@@ -162,7 +162,7 @@ def test_two_installed_plugins_of_one_name_are_both_left_out(site):
     host = create_host()
     assert set(host.disabled) == {"first", "second"}
     with pytest.raises(
-        UnknownNameError, match=r"no formatter named 'one'.*plugin 'first', which may have it, is disabled"
+        UnknownNameError, match=r"no formatter named 'one'.*plugin 'first', which may have it, is not used"
     ) as caught:
         host.find("formatter", "one")
     assert caught.value.disabled == host.disabled

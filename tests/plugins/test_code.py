@@ -124,3 +124,28 @@ def test_a_library_that_medtune_requires_counts_by_its_version_and_a_plugin_s_pa
     monkeypatch.setattr(code, "_files", lambda place: read.append(place) or {place.name: "read"})
     assert code_hash([module.Plugin(), module.Plugin, module])
     assert [place.name for place in read] == [module.__name__ + ".py"]
+
+
+@pytest.mark.parametrize(
+    "way", ["import written_helper", "from written_helper import WORD", "def late():\n    import written_helper"]
+)
+def test_a_module_beside_a_file_is_of_its_code_and_so_is_what_that_imports(written, way):
+    def hashes(word, further):
+        written(f"WORD = {further!r}", "written_further")
+        written(f"import written_further, json, numpy\nWORD = {word!r}", "written_helper")
+        found = written(f"{way}\n{CLASS.format(answer=1)}")
+        return code_hash([found.Thing()]), behaviour_hash(found.Thing())
+
+    one = hashes("a", "b")
+    assert None not in one
+    assert hashes("a", "b") == one
+    for other in (hashes("c", "b"), hashes("a", "c")):
+        assert other[0] != one[0]
+        assert other[1] != one[1]
+
+
+def test_an_installed_library_and_python_itself_are_not_read_for_a_file_that_imports_them(written):
+    found = written(f"import json, numpy, pytest\nfrom medtune import Example\n{CLASS.format(answer=1)}")
+    seen = code._Seen()
+    seen.describe(found.Thing())
+    assert [*seen.sources] == ["written_module.py"]

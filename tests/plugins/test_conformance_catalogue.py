@@ -5,11 +5,11 @@ import logging
 
 import pytest
 from _pytest.logging import LogCaptureHandler
-from bad_plugins import of_backends, of_bundles, of_imports, of_rows, of_tasks, right
+from bad_plugins import of_backends, of_bundles, of_imports, of_readers, of_rows, of_tasks, right
 
 from medtune.testing.conformance import all_checks, check_plugin
 
-ALL = [bad for module in (of_rows, of_tasks, of_bundles, of_imports, of_backends) for bad in module.BAD]
+ALL = [bad for module in (of_rows, of_readers, of_tasks, of_bundles, of_imports, of_backends) for bad in module.BAD]
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The nine example plugins: installed from their own pyproject, checked by the kit, and used together in a real run."""
+"""The ten example plugins: installed from their own pyproject, checked by the kit, and used together in a real run."""
 
 import ast
 import csv
@@ -18,10 +18,10 @@ from medtune.testing.conformance import write_package
 from medtune.testing.conformance.new_package import KINDS_OF_PACKAGES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NINE = {
+TEN = {
     "formatter": "medtune-letters", "task": "medtune-doses", "quantizer": "medtune-grid", "adapter": "medtune-ia3",
     "trainer": "medtune-sgd", "generator": "medtune-one-by-one", "exporter": "medtune-npz", "bundle": "medtune-short-demo",
-    "observer": "medtune-step-table",
+    "reader": "medtune-bars", "observer": "medtune-step-table",
 }  # fmt: skip
 PUBLIC = {
     "medtune", "medtune.errors", "medtune.plugins.contracts", "medtune.plugins.host", "medtune.data.formatters",
@@ -36,7 +36,7 @@ def module_of(name):
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
-    """Interpreter of a fresh environment with the nine installed; the dependencies are those already here."""
+    """Interpreter of a fresh environment with the ten installed; the dependencies are those already here."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=False)
     interpreter = folder / "bin" / "python"
@@ -47,7 +47,7 @@ def python(tmp_path_factory):
     subprocess.run(
         [
             sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
-            "--disable-pip-version-check", "--target", str(site), *(str(EXAMPLES / name) for name in NINE.values()),
+            "--disable-pip-version-check", "--target", str(site), *(str(EXAMPLES / name) for name in TEN.values()),
         ],
         check=True,
     )  # fmt: skip
@@ -64,19 +64,19 @@ def call(python, *arguments, where=None):
 
 
 def test_there_is_an_example_of_every_kind_that_a_new_package_may_have():
-    assert NINE.keys() == set(KINDS_OF_PACKAGES)
+    assert TEN.keys() == set(KINDS_OF_PACKAGES)
 
 
-@pytest.mark.parametrize("kind", NINE)
+@pytest.mark.parametrize("kind", TEN)
 def test_an_example_is_what_the_command_for_a_new_package_writes(kind, tmp_path):
-    made = write_package(NINE[kind], kind, tmp_path)
+    made = write_package(TEN[kind], kind, tmp_path)
     files = sorted(path.relative_to(made) for path in made.rglob("*") if path.is_file())
     assert len(files) == 4
     for file in files:
-        assert (EXAMPLES / NINE[kind] / file).read_text() == (made / file).read_text(), file
+        assert (EXAMPLES / TEN[kind] / file).read_text() == (made / file).read_text(), file
 
 
-@pytest.mark.parametrize("name", NINE.values())
+@pytest.mark.parametrize("name", TEN.values())
 def test_an_example_is_short_and_imports_public_names_only(name):
     text = module_of(name).read_text()
     assert len(text.splitlines()) <= 40
@@ -93,15 +93,15 @@ def test_an_example_is_short_and_imports_public_names_only(name):
 def test_the_installed_examples_are_listed_with_distribution_and_hooks(python):
     told = json.loads(call(python, "medtune", "plugins", "list", "--json"))
     found = {each["distribution"]: each for each in told["registered"]}
-    assert found.keys() >= set(NINE.values())
+    assert found.keys() >= set(TEN.values())
     assert found["medtune-step-table"]["hooks"] == ["run_started", "step_logged"]
-    for kind, name in NINE.items():
+    for kind, name in TEN.items():
         if kind != "observer":
             assert name.removeprefix("medtune-") in told["plugins"][kind]
 
 
 def test_the_tests_of_the_examples_pass_where_they_are_installed(python, tmp_path):
-    tests = [EXAMPLES / name / "tests" for name in NINE.values()]
+    tests = [EXAMPLES / name / "tests" for name in TEN.values()]
     options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-c", os.devnull, f"--rootdir={tmp_path}"]
     shown = call(python, "pytest", *options, *tests, where=tmp_path)
     assert "failed" not in shown

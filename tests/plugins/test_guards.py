@@ -129,6 +129,8 @@ LOADED = Loaded(Nothing(), None, "cpu", "fp32", ())
 ARGUMENTS = {
     "matches": (None,),
     "max_new_tokens": (None, 1),
+    "parse": ("", None),
+    "draft": (None,),
     "score": ([],),
     "tally": ([],),
     "attach": (LOADED, RunSpec().lora),
@@ -150,6 +152,7 @@ OPTIONAL = [
     ("adapter", "check"),
     ("trainer", "prove"),
     ("trainer", "held_out_losses"),
+    ("task", "draft"),
     ("task", "tally"),
     ("exporter", "check"),
     ("exporter", "publish"),

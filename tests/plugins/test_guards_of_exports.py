@@ -1,5 +1,7 @@
 """An exporter that writes elsewhere than it was told, or leaves links, is refused by name."""
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -90,6 +92,20 @@ def test_an_exporter_that_keeps_to_its_folder_is_taken_though_others_export_mean
         return exported(target, facts={"a": 1}, load={"only_for_proof": ["weights.bin"]})
 
     assert guarded_of("exporter", export=export).export(source, target, {}).path == target
+
+
+def test_a_run_by_a_relative_path_is_no_fault_of_an_exporter_and_its_record_is_a_copy(source, target, monkeypatch):
+    def export(source, target, options):
+        source.record["state"].append("changed")
+        return exported(target)
+
+    monkeypatch.chdir(source.run_dir.parent)
+    record = {"state": ["finished"]}
+    relative = replace(source, run_dir=Path("run"), adapter_dir=Path("run/adapter"), record=record)
+    assert guarded_of("exporter", export=export).export(relative, target, {}).path == target
+    assert record == {"state": ["finished"]}
+    with pytest.raises(PluginContractError, match=r"changed 'run\.json' of the run"):
+        guarded_of("exporter", export=over_the_record).export(relative, target, {})
 
 
 def test_what_others_write_into_a_shared_folder_is_no_fault_of_the_exporter(source, tmp_path):

@@ -1,5 +1,7 @@
 """A formatter that changes its mind, or its row, and a task that scores beyond its range, are refused by name."""
 
+import copy
+import itertools
 import math
 from collections import Counter, deque
 from types import SimpleNamespace
@@ -241,6 +243,50 @@ def test_a_claim_that_is_neither_true_nor_false_is_refused_by_name(answer):
 def test_a_limit_that_is_no_number_of_tokens_is_refused_by_name(tokens):
     with pytest.raises(PluginContractError, match=r"task 'ill'\.max_new_tokens returned .*; it returns a number of"):
         task_host(max_new_tokens=lambda *_: tokens).find("task", "ill").max_new_tokens(PREDICTIONS[0].example, 3)
+
+
+def written_into(example):
+    example.messages[0]["content"] = CANARY
+
+
+WRITING = {
+    "matches": lambda example: written_into(example) or True,
+    "max_new_tokens": lambda example, tokens: written_into(example) or 8,
+    "parse": lambda text, example: example.messages.pop(),
+    "draft": lambda example: example.messages.append({"role": "user", "content": CANARY}),
+    "score": lambda predictions: written_into(predictions[3].example) or scored()(predictions),
+    "tally": lambda predictions: written_into(predictions[3].example) or tallied()(predictions),
+}
+
+
+@pytest.mark.parametrize("method", WRITING)
+def test_a_task_that_writes_into_an_example_is_refused_and_others_get_it_as_it_was(method):
+    one, before = PREDICTIONS[3].example, copy.deepcopy(PREDICTIONS[3].example)
+    given = {
+        "max_new_tokens": (one, 3),
+        "parse": ("text", one),
+        "score": (PREDICTIONS,),
+        "tally": (PREDICTIONS,),
+    }.get(method, (one,))
+    task = task_host(**{method: WRITING[method]}).find("task", "ill")
+    with pytest.raises(
+        PluginContractError, match=rf"task 'ill'\.{method} changed the messages of an example"
+    ) as caught:
+        getattr(task, method)(*given)
+    assert one == before
+    assert CANARY not in str(caught.value)
+
+
+def test_a_task_may_sort_the_predictions_it_is_given():
+    found = task_host(tally=lambda given: given.reverse() or tallied()(given)).find("task", "ill").tally(PREDICTIONS)
+    assert len(found.counts) == 30
+    assert PREDICTIONS[0].example.row_id == "0"
+
+
+def test_a_task_that_claims_a_row_every_other_time_is_refused_by_name():
+    claims = itertools.cycle([False, True])
+    with pytest.raises(PluginContractError, match=r"task 'ill'\.matches gave two answers for one example"):
+        score_predictions(PREDICTIONS, task_host(matches=lambda example: next(claims)).all("task"))
 
 
 def reader(rows):

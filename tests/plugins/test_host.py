@@ -80,6 +80,42 @@ def test_a_hook_with_an_unknown_argument_is_an_error():
         create_host([plugin], autoload=False)
 
 
+async def awaited(record):
+    pass
+
+
+async def yielded_later(record):
+    yield
+
+
+def yielded(record):
+    yield
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [(awaited, r"a coroutine function \(async def\)"), (yielded, "a generator"), (yielded_later, "a generator")],
+)
+def test_a_hook_that_would_never_run_is_refused_by_name(function, said):
+    host = create_host(autoload=False)
+    plugin = types.ModuleType("later")
+    plugin.step_logged = hookimpl(function, specname="step_logged")
+    with pytest.raises(PluginError, match=rf"'later' implements 'step_logged' as {said}.*which would never run; make"):
+        host.register(plugin)
+    assert not host.manager.is_registered(plugin)
+
+
+@pytest.mark.parametrize("method", ["parse", "describe"])
+def test_a_thing_with_a_method_that_would_never_run_is_refused_by_name(method):
+    async def later(*_args):
+        pass
+
+    members = dict.fromkeys(("matches", "max_new_tokens", "parse", "score"), nothing) | {"name": "slow", method: later}
+    plugin = plugin_of("later", provide_tasks=lambda: [types.SimpleNamespace(**members)])
+    with pytest.raises(PluginError, match=rf"task 'slow'.{method} is a coroutine function"):
+        create_host([plugin], autoload=False).all("task")
+
+
 def test_a_plugin_that_needs_newer_hooks_is_refused_by_name():
     plugin = shouting()
     plugin.medtune_hook_version = HOOK_VERSION

@@ -1,12 +1,20 @@
 """Observers are told each by itself, of copies, and whatever they raise is counted and told once."""
 
 import logging
+import os
+import random
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from guarded_things import CANARY, plugin_of
+import torch
+from guarded_things import CANARY, OF_PLUGIN, guarded_of, host_of, plugin_of
 
-from medtune import hookimpl
+from medtune import Example, hookimpl
 from medtune.errors import DataError
+from medtune.machine.process_state import process_kept
+from medtune.plugins.contracts import Prediction, TaskScore
 from medtune.plugins.host import create_host
 from medtune.plugins.observers import Observers
 from medtune.runs.signals import StopNow
@@ -120,3 +128,110 @@ def test_an_observer_may_take_fewer_facts():
     error = ValueError()
     told_of(create_host([plugin], autoload=False), "run_failed", spec=None, error=error)
     assert seen == [error]
+
+
+def altered(what):
+    """Change something of the process."""
+    match what:
+        case "the working directory":
+            os.chdir("/")
+        case "torch's default dtype":
+            torch.set_default_dtype(torch.float64)
+        case "torch's gradient mode":
+            torch.set_grad_enabled(False)
+        case "torch's number of threads":
+            torch.set_num_threads(torch.get_num_threads() + 1)
+        case "torch's deterministic algorithms":
+            torch.use_deterministic_algorithms(not torch.are_deterministic_algorithms_enabled())
+        case "torch's random numbers":
+            torch.manual_seed(0)
+        case "numpy's random numbers":
+            np.random.seed(0)  # noqa: NPY002 - the global state is what is meant
+        case "Python's random numbers":
+            random.random()
+
+
+def state_of_process():
+    found = Path.cwd(), torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+    drawn = random.getstate(), repr(np.random.get_state()), torch.get_rng_state().tolist()  # noqa: NPY002 - as above
+    return *found, torch.are_deterministic_algorithms_enabled(), *drawn
+
+
+CHANGES = [
+    "the working directory", "torch's default dtype", "torch's gradient mode", "torch's number of threads",
+    "torch's deterministic algorithms", "torch's random numbers", "numpy's random numbers", "Python's random numbers",
+]  # fmt: skip
+
+
+@pytest.fixture
+def process():
+    """Undo what a plugin changes if nothing else does."""
+    with process_kept():
+        here = Path.cwd()
+        yield
+        os.chdir(here)
+
+
+@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.usefixtures("process")
+def test_what_an_observer_changes_for_the_whole_process_is_put_back_and_told_once(what):
+    def change(record):
+        altered(what)
+
+    def change_and_fail(record):
+        altered(what)
+        raise ValueError(CANARY)
+
+    before = state_of_process()
+    _failures, said = told_of(create_host([observing("odd", change)], autoload=False), times=2)
+    assert said == [f"plugin 'odd' changed {what} in step_logged; put back"]
+    assert state_of_process() == before
+    failures, said = told_of(create_host([observing("odd", change_and_fail)], autoload=False), times=2)
+    assert failures == {"odd": {"step_logged": 2}}
+    assert said[1:] == [f"plugin 'odd' changed {what} in step_logged; put back"]
+    assert state_of_process() == before
+
+
+def score_of(what):
+    def score(predictions):
+        altered(what)
+        return TaskScore(len(predictions), "accuracy", {"accuracy": 1.0})
+
+    return score
+
+
+def read_by(what):
+    def rows(path):
+        for number in range(20):
+            if number == 3:
+                altered(what)
+            yield {"n": number}
+
+    return rows
+
+
+KINDS_AND_CHANGES = [(kind, what) for kind in ("task", "formatter", "reader") for what in CHANGES]
+KINDS_AND_CHANGES += [("generator", what) for what in CHANGES if "random" not in what]  # a generator may draw
+
+
+@pytest.mark.parametrize(("kind", "what"), KINDS_AND_CHANGES)
+@pytest.mark.usefixtures("process")
+def test_what_other_plugins_change_for_the_whole_process_is_put_back_and_named(kind, what, caplog, tmp_path):
+    before = state_of_process()
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+    if kind == "task":
+        method = "score"
+        guarded_of(kind, score=score_of(what)).score([Prediction(Example(turns), "!")])
+    elif kind == "formatter":
+        method = "format"
+        guarded_of(kind, format=lambda row: altered(what) or Example(turns)).format({"q": "?"})
+    elif kind == "reader":
+        method = "rows"
+        thing = SimpleNamespace(name="ill", suffixes=[".odd"], rows=read_by(what))
+        list(host_of(kind, thing).find(kind, "ill").rows(tmp_path / "a.odd"))
+    else:
+        method = "generate"
+        guarded_of(kind, generate=lambda *_: altered(what) or []).generate(None, [], None)
+    assert state_of_process() == before
+    said = [record.getMessage() for record in caplog.records if "put back" in record.getMessage()]
+    assert said == [f"{OF_PLUGIN} changed {what} in {kind} 'ill'.{method}; put back"]

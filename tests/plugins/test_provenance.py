@@ -5,13 +5,14 @@ import json
 from importlib.metadata import version
 
 import pytest
+from guarded_things import plugin_of
 from installed_plugins import FORMATTER, install
 
 from medtune import MedTuner, hookimpl
 from medtune.backends.peft import PeftAdapter
-from medtune.errors import DisabledPluginError, PluginError
+from medtune.errors import DisabledPluginError, PluginError, UnknownNameError
 from medtune.plugins.host import create_host
-from medtune.plugins.provenance import plugins_in_use
+from medtune.plugins.provenance import missing_of, plugins_in_use
 from medtune.workflow.run import Run
 
 ROWS = [{"q": f"question {n} ?", "a": f"answer {n}"} for n in range(12)]
@@ -117,3 +118,30 @@ def test_a_description_that_is_no_json_is_refused_by_name(said):
     host = create_host([Plugin(Odd())], autoload=False)
     with pytest.raises(PluginError, match="adapter 'own' must describe itself by a mapping of JSON values"):
         plugins_in_use(host, {"adapter": "own"})
+
+
+def test_what_a_run_was_made_with_and_is_not_there_is_said_with_how_it_is_given_again(tmp_path):
+    class Letters:
+        name = "letters-of-file"
+
+        def format(self, row):
+            return row
+
+    module = plugin_of("letters_file", provide_formatters=lambda: [Letters()])
+    module.__file__ = str(tmp_path / "letters_file.py")
+    recorded = plugins_in_use(create_host([module], autoload=False), {})
+    bare = create_host(autoload=False)
+    opened = bare.without(missing_of(bare, recorded))
+    with pytest.raises(
+        UnknownNameError,
+        match=r"no formatter named 'letters-of-file'.*plugin 'letters_file', which may have it, is not used: the run was "
+        r"made with it, and it was given from the file 'letters_file\.py': give it again, by --plugin letters_file\.py",
+    ) as refused:
+        opened.find("formatter", "letters-of-file")
+    assert str(tmp_path) not in str(refused.value)
+    assert bare.disabled == {}
+    assert missing_of(create_host([module], autoload=False), recorded) == {}
+    of_package = [{"name": "a", "distribution": "acme", "version": "2", "provides": {"task": ["b"]}}, "no mapping"]
+    assert missing_of(bare, of_package) == {
+        "a": "the run was made with it, and 'acme' brought it, version 2: install that"
+    }

@@ -8,17 +8,20 @@ import random
 import signal
 import threading
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from medtune import MedTuner, Run
+from medtune import MedTuner, Run, RunSpec
 from medtune.errors import ProcessBusyError, RunIdleError, RunInterruptedError, RunLockedError, UnknownKeyError
+from medtune.planning.make_plan import make_plan
 from medtune.plugins.host import create_host
 from medtune.runs.log import RunLog
 from medtune.runs.turn import TrainingTurn
 from medtune.testing.tiny_run import TIMED
+from medtune.workflow.state import RunRequest
 
 STEPS = 6
 
@@ -211,3 +214,12 @@ def test_where_nobody_trains_there_is_nothing_to_cancel(tuner, tmp_path):
 def test_an_option_of_train_that_does_not_exist_is_named_with_the_nearest_one(tuner):
     with pytest.raises(UnknownKeyError, match="did you mean 'cancel'"):
         tuner().train(cancle=threading.Event())
+
+
+def test_a_relative_run_folder_stays_where_it_was_when_the_process_goes_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = RunSpec(output_dir="run")
+    asked = RunRequest(spec, create_host(autoload=False), make_plan(spec, create_host(autoload=False)))
+    monkeypatch.chdir("/")
+    assert asked.folder.path == tmp_path / "run"
+    assert replace(asked, run_id="a").folder.path == tmp_path / "run"

@@ -33,7 +33,7 @@ from medtune.cli import (
 )
 from medtune.cli.masked_stderr import masked_stderr
 from medtune.cli.result_stream import ResultStream, print_result
-from medtune.errors import MedtuneError
+from medtune.errors import MedtuneError, StorageError
 from medtune.errors.masking import masked
 from medtune.workflow.terminal import VisibleFormatter, say
 
@@ -85,6 +85,10 @@ def run(arguments: list[str], *, ends_process: bool = False) -> int:
     nothing that is printed on the way out.
     """
     wants_object = "--json" in arguments and "--help" not in arguments
+    if wants_object and sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - closed by who started it
+        said = "stdout is closed, and --json writes its result there; lead it to a file, or do without --json"
+        say(f"medtune: {said}", err=True)
+        return StorageError.exit_code
     with masked_stderr(), ResultStream(ends_process=ends_process) if wants_object else nullcontext():
         return _run(arguments)
 

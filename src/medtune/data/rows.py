@@ -17,6 +17,7 @@ from medtune.data.sources.reading import Reading
 from medtune.data.sources.tables import is_table, rows_of_table
 from medtune.data.sources.workbooks import read_workbook
 from medtune.errors import DataError
+from medtune.plugins.guards.reading import own_row
 
 __all__ = ["Row", "data_fingerprint", "is_local", "read_rows"]
 
@@ -142,6 +143,7 @@ def _from_objects(source: Iterable[Any], reading: Reading) -> Iterator[Row]:
     for number, values in enumerate(rows):
         row_id, place = f"row-{number}", f"rows[{number}]"
         if isinstance(values, Mapping):
-            yield Row(values, row_id, place)
+            # a generator may use one dict again for each row, and rows are looked at ahead of their turn
+            yield Row(own_row(values) if type(values) is dict else values, row_id, place)
         else:
             yield Row({}, row_id, place, f"{type(values).__name__} instead of a mapping")

@@ -23,6 +23,7 @@ from medtune.errors.plugins import (
 )
 from medtune.errors.root import MedtuneError
 from medtune.errors.run import (
+    ForkedProcessError,
     NonFiniteLossError,
     NotReproducedError,
     OutOfMemoryError,
@@ -61,6 +62,7 @@ __all__ = [
     "DisabledPluginError",
     "DiskFullError",
     "ForeignFolderError",
+    "ForkedProcessError",
     "HubError",
     "HubUnreachableError",
     "InvalidValueError",

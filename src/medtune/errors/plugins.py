@@ -29,11 +29,11 @@ class PluginClashError(PluginError):
 
 
 class PluginFileError(PluginError):
-    """A plugin's file cannot be loaded."""
+    """A plugin's file cannot be loaded; the reason says what to do instead."""
 
     def __init__(self, file: str, reason: str) -> None:
         self.file, self.reason = file, reason
-        super().__init__(f"plugin file '{file}' cannot be loaded: {reason}; try it with `medtune plugins check {file}`")
+        super().__init__(f"plugin file '{file}' cannot be loaded: {reason}")
 
 
 class PluginContractError(PluginError):

@@ -31,6 +31,7 @@ MedtuneError
 │   └── UnsafeAdapterError
 ├── RunLockedError (exit 5)
 │   └── ProcessBusyError
+├── ForkedProcessError (exit 5)
 ├── RunIdleError (exit 5)
 ├── StorageError (exit 6)
 │   ├── ForeignFolderError

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from medtune.errors.root import MedtuneError
 
 __all__ = [
+    "ForkedProcessError",
     "NonFiniteLossError",
     "NotReproducedError",
     "OutOfMemoryError",
@@ -35,6 +36,19 @@ class ProcessBusyError(RunLockedError):
         self.running = running
         instead = "wait for that one to end, cancel it, or train in another process"
         self.args = (f"run '{path}' cannot begin while this process trains '{running}'; {instead}",)
+
+
+class ForkedProcessError(MedtuneError):
+    """This process was forked from one that had used a model, so torch would wait here for threads that are not there."""
+
+    exit_code = 5
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        super().__init__(
+            f"process {pid} was forked from one in which a model was used, and torch hangs in such a process; start it by "
+            "multiprocessing.get_context('spawn'), or use no model before the fork"
+        )
 
 
 class RunIdleError(MedtuneError):

@@ -84,7 +84,7 @@ class UnknownNameError(SpecError):
     ) -> None:
         self.kind, self.name, self.registered, self.disabled = kind, name, sorted(registered), dict(disabled)
         lost = "".join(
-            f"; plugin '{plugin}', which may have it, is disabled: {why}" for plugin, why in disabled.items()
+            f"; plugin '{plugin}', which may have it, is not used: {why}" for plugin, why in disabled.items()
         )
         super().__init__(f"no {kind} named '{name}'; {_nearest(name, self.registered, 'registered')}{lost}")
 

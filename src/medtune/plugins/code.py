@@ -15,6 +15,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, Modul
 from typing import Any, Generic, Protocol, TypeVar
 
 from medtune.plugins.guards import unguarded
+from medtune.plugins.local_imports import is_local, local_imports
 from medtune.version import __version__
 
 __all__ = ["behaviour_hash", "code_hash"]
@@ -29,7 +30,8 @@ _PLAIN = (str, int, float, bool, type(None), bytes, complex, PurePath, re.Patter
 def code_hash(things: Iterable[object], *, is_own: bool = False) -> str | None:
     """Return a SHA-256 of the files that modules, and objects by their classes, are written in; None where one is unknown.
 
-    That is all ``.py`` files of the package, the file of what is in none, or the source where there is no file. An installed
+    That is all ``.py`` files of the package, the file of what is in none, or the source where there is no file; and of what is
+    not installed the modules beside it that these import. An installed
     library that medtune requires, which a plugin may hold a model of, counts by its version alone.
 
     Args:
@@ -131,8 +133,25 @@ class _Seen:
         if place not in self._places:
             self._places.add(place)
             self.sources |= _files(place)
+            self._follow(place)
         written_here = [held for held in vars(module).values() if getattr(held, "__module__", "") == module.__name__]
         self.loaded |= dict(sorted(item for held in (definition, *written_here) for item in _loaded(held)))
+
+    def _follow(self, place: Path) -> None:
+        """Remember the modules beside it that a file or package of the same author imports."""
+        if not is_local(place):
+            return
+        try:
+            found = list(local_imports(sorted(place.rglob("*.py")) if place.is_dir() else [place]))
+        except (SyntaxError, ValueError):  # it was edited since it was loaded
+            raise _UnknownError from None
+        for each in found:
+            if isinstance(each, ModuleType):
+                self._define(each)
+            elif each not in self._places:
+                self._places.add(each)
+                self.sources |= _files(each)
+                self._follow(each)
 
 
 def _is_python_s(module: str) -> bool:

@@ -25,7 +25,6 @@ from medtune.version import __version__
 __all__ = ["AUTOLOAD_SWITCH", "BUILTIN_PLUGINS", "KINDS", "PluginHost", "create_host", "host_of", "listed_in"]
 
 _LOG = logging.getLogger(__name__)
-
 AUTOLOAD_SWITCH = "MEDTUNE_DISABLE_PLUGIN_AUTOLOAD"
 """Environment variable: when set to anything but "" or "0", installed plugins are not loaded."""
 
@@ -130,6 +129,12 @@ class PluginHost:
             host.register(plugin)
         return host
 
+    def without(self, missing: Mapping[str, str]) -> "PluginHost":
+        """Return a host with the same plugins that says of other ones, by name, why they are not there."""
+        host = self.extended()
+        host._disabled = {**self._disabled, **missing}  # noqa: SLF001 - of its own kind
+        return host
+
     def only(self, allowed: Sequence[str]) -> "PluginHost":
         """Return a host without installed plugins of other distributions than these, "NAME" or "NAME==VERSION"."""
         listed = {parted(entry) for entry in allowed}
@@ -167,8 +172,7 @@ class PluginHost:
     def _copy(self, labels: Iterable[str]) -> "PluginHost":
         host = PluginHost(empty_manager(), self._origins, self._named)
         for label in labels:
-            plugin = self.manager.get_plugin(label)
-            if plugin is not None:
+            if (plugin := self.manager.get_plugin(label)) is not None:
                 host.manager.register(plugin, label)
         host._disabled, host.settled_tasks, host.was_locked = self._disabled, self.settled_tasks, self.was_locked
         return host
@@ -180,8 +184,7 @@ class PluginHost:
     def with_tasks(self, tasks: Sequence[Any]) -> "PluginHost":
         """Return a host with the same plugins that hands out these tasks, told what a run's sources are."""
         host = PluginHost(self.manager, self._origins, self._named)
-        host._disabled, host.was_locked = self._disabled, self.was_locked
-        host._kept = self._kept
+        host._disabled, host.was_locked, host._kept = self._disabled, self.was_locked, self._kept
         host.settled_tasks = {task.name: task for task in tasks}
         return host
 
@@ -215,16 +218,14 @@ def create_host(
 
     Args:
         plugins: modules or objects with hook implementations, registered last.
-        autoload: whether plugins are loaded from entry points; None asks the environment variable
-            ``MEDTUNE_DISABLE_PLUGIN_AUTOLOAD``.
+        autoload: whether plugins are loaded from entry points; None asks the environment variable ``AUTOLOAD_SWITCH``.
         allowed: distributions, "NAME" or "NAME==VERSION", whose installed plugins may load; None for all. No other one is
             imported. The environment variable ``MEDTUNE_PLUGINS`` narrows it.
 
     Raises:
         PluginError: one of ``plugins`` implements a hook that does not exist, or with unknown arguments.
     """
-    if autoload is None:
-        autoload = os.environ.get(AUTOLOAD_SWITCH, "") in ("", "0")
+    autoload = os.environ.get(AUTOLOAD_SWITCH, "") in ("", "0") if autoload is None else autoload
     points, named, refused = permitted(entry_points(group=hookspecs.PROJECT) if autoload else (), allowed)
     host = PluginHost(empty_manager(), named=named)
     for dotted in BUILTIN_PLUGINS:
@@ -286,8 +287,7 @@ def _whole(host: PluginHost, found: Sequence[Installed]) -> dict[Origin, tuple[o
     for each in found:
         if each.label not in twice:
             try:
-                plugin = load(each)
-                whole[each.origin] = plugin, _provided_by(plugin, each.origin)
+                whole[each.origin] = (plugin := load(each)), _provided_by(plugin, each.origin)
             except PluginError as error:
                 host.disable(each.origin, str(error))
     return whole

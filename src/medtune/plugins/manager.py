@@ -1,6 +1,7 @@
 """Hooks a plugin into pluggy, and says what is wrong with one that does not keep to the hooks."""
 
 import difflib
+import inspect
 import re
 
 import pluggy
@@ -30,10 +31,14 @@ def hook_into(manager: pluggy.PluginManager, plugin: object, label: str) -> None
     try:
         manager.register(plugin, label)
         manager.check_pending()
+        _require_plain(manager, plugin, label)
     except pluggy.PluginValidationError as error:
         if manager.is_registered(plugin):
             manager.unregister(plugin)
         raise PluginError(_explain(label, error)) from error
+    except PluginError:
+        manager.unregister(plugin)
+        raise
 
 
 def _require_hooks(plugin: object, label: str) -> None:
@@ -48,6 +53,25 @@ def _require_hooks(plugin: object, label: str) -> None:
             f"plugin '{label}' needs version {needed} of medtune's hooks and this medtune has {hookspecs.HOOK_VERSION}; "
             "install a newer medtune, or an older release of the plugin"
         )
+
+
+def _require_plain(manager: pluggy.PluginManager, plugin: object, label: str) -> None:
+    """Refuse hooks that would be called and never run, since nobody waits for what they return."""
+    for caller in manager.get_hookcallers(plugin) or ():
+        for implementation in caller.get_hookimpls():
+            is_wrapper = implementation.wrapper or implementation.hookwrapper  # a generator, as pluggy wants it
+            if implementation.plugin is plugin and not is_wrapper and (what := _unlike(implementation.function)):
+                raise PluginError(
+                    f"plugin '{label}' implements '{caller.name}' as {what}, which would never run; make it a plain function"
+                )
+
+
+def _unlike(function: object) -> str:
+    """Return what a function is that does not run when it is called; empty for a plain one."""
+    if inspect.iscoroutinefunction(function):
+        return "a coroutine function (async def)"
+    is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    return "a generator function (yield)" if is_generator else ""
 
 
 def _explain(plugin: str, error: pluggy.PluginValidationError) -> str:

@@ -2,10 +2,11 @@
 
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from medtune.plugins.guards import place_of
+from medtune.plugins.guards.process import ProcessKept
 from medtune.plugins.host import PluginHost
 from medtune.plugins.origin import Origin
 
@@ -21,10 +22,12 @@ class Observers:
 
     Attributes:
         failures: plugin -> hook -> how often it failed.
+        changes: plugin -> hook -> what it changed for the whole process, which was put back.
     """
 
     def __init__(self) -> None:
         self.failures: dict[str, dict[str, int]] = {}
+        self.changes: dict[str, dict[str, list[str]]] = {}
 
     def tell(self, host: PluginHost, hook: str, facts: Mapping[str, Any], say: Callable[[str], None]) -> None:
         """Call every plugin's implementation of a hook.
@@ -40,8 +43,10 @@ class Observers:
             others = [other.plugin for other in found if other.plugin is not implementation.plugin]
             caller = host.manager.subset_hook_caller(hook, others)
             given = {name: _copied(value) for name, value in facts.items()}
+            kept = ProcessKept(drawn=True)
             try:
-                caller(**given)
+                with kept:
+                    caller(**given)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and hook not in _LAST:
                     raise
@@ -49,6 +54,8 @@ class Observers:
                     raise
                 origin = host.origin(implementation.plugin_name)
                 self._count(origin, hook, error, place_of(error, [implementation.function.__module__]), say)
+            finally:
+                self._tell_changes(host.origin(implementation.plugin_name), hook, kept.changed, say)
 
     def close(self) -> None:
         """Log how often each observer failed."""
@@ -56,6 +63,15 @@ class Observers:
             for hook, times in hooks.items():
                 if times > 1:
                     _LOG.warning("plugin '%s' failed %d times in %s", plugin, times, hook)
+
+    def _tell_changes(self, origin: Origin, hook: str, changed: Sequence[str], say: Callable[[str], None]) -> None:
+        known = self.changes.setdefault(origin.plugin, {}).setdefault(hook, []) if changed else []
+        for what in changed:
+            if what not in known:
+                known.append(what)
+                told = f"{origin} changed {what} in {hook}; put back"
+                _LOG.warning("%s", told)
+                say(told)
 
     def _count(self, origin: Origin, hook: str, error: BaseException, place: str, say: Callable[[str], None]) -> None:
         times = self.failures.setdefault(origin.plugin, {})

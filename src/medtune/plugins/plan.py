@@ -78,8 +78,9 @@ class Plan:
         proof: what is proved of the loss before training: the "ways" to compute it in the order in which they are tried, and
             the "bounds" of what is rounding; once it was proved also the outcome, as ``TrainResult.proof``. Empty where the
             trainer proves nothing.
-        plugins: what the run is made by, one mapping for each plugin in use: ``name``, ``distribution``, ``version``, ``sha256`` of
-            its code, what it ``provides`` by kind, and how each backend in use ``describes`` itself.
+        plugins: what the run is made by, one mapping for each plugin in use: ``name``, ``distribution``, ``version``, ``file`` (the
+            name of one that was given), ``sha256`` of its code, what it ``provides`` by kind, and how each backend in use ``describes``
+            itself.
         locked: whether the process refuses the network.
         canaries: that made-up secrets are planted among the training rows, in a sentence; empty where none are.
     """

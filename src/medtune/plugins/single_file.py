@@ -9,6 +9,7 @@ from types import ModuleType
 
 from medtune.errors import MedtuneError, PluginFileError
 from medtune.plugins.allowed import require_listed_file
+from medtune.plugins.guards import place_of
 
 __all__ = ["load_plugin_file"]
 
@@ -26,7 +27,7 @@ def load_plugin_file(path: str | Path, allowed: Sequence[str] | None = None) -> 
     file = Path(path).resolve()
     name = file.stem
     if file.suffix != ".py" or not file.is_file():
-        raise PluginFileError(str(path), "there is no such Python file")
+        raise PluginFileError(str(path), "there is no such Python file; give the path of one")
     require_listed_file(file, allowed)
     if not name.isidentifier():
         raise PluginFileError(str(path), "its name is no name of a module; rename it to letters, digits and '_'")
@@ -37,7 +38,7 @@ def load_plugin_file(path: str | Path, allowed: Sequence[str] | None = None) -> 
         raise PluginFileError(str(path), f"there is another module '{name}'; rename the file")
     spec = spec_from_file_location(name, file)
     if spec is None:
-        raise PluginFileError(str(path), "Python has no loader for it")
+        raise PluginFileError(str(path), "Python has no loader for it; name it FILE.py")
     return _imported(path, spec)
 
 
@@ -58,5 +59,15 @@ def _imported(path: str | Path, spec: ModuleSpec) -> ModuleType:
         raise PluginFileError(str(path), str(error)) from error
     except (Exception, SystemExit) as error:
         del sys.modules[spec.name]
-        raise PluginFileError(str(path), f"{type(error).__name__} while it was imported") from error
+        raise PluginFileError(str(path), _fault(error, spec.name)) from error
     return module
+
+
+def _fault(error: BaseException, module: str) -> str:
+    """Say what kept a module from being imported, and where; the text of an error may hold anything and is left out."""
+    said = type(error).__name__
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"it imports '{error.name}', which is nowhere ({said}); install that, or put it beside the file"
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{Path(error.filename).name}:{error.lineno} is no Python that runs here ({said}); mend that line"
+    return f"{said} at {place_of(error, [module])} while it was imported; mend that line, or do without the file"

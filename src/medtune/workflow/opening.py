@@ -10,6 +10,7 @@ from medtune.data.contract import check_contract, check_tokenizer
 from medtune.data.prepare import encoder_of
 from medtune.data.tokenizer import load_tokenizer
 from medtune.errors import SpecError, StorageError, UnsafeArtifactError
+from medtune.machine.forked import note_threads, refuse_forked
 from medtune.plugins.contracts import Adapter, Loaded, Quantizer
 from medtune.plugins.contracts.loading import told_apart
 from medtune.plugins.host import PluginHost
@@ -44,15 +45,18 @@ def open_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec, ho
         host: finds the quantizer and the adapter's backend.
 
     Raises:
+        ForkedProcessError: the process was forked from one in which a model was used.
         DisabledPluginError: a plugin that the spec lists cannot be used.
         StorageError: there is no adapter yet, or its backend cannot load one.
         UnsafeArtifactError: adapter, tokenizer or base is not the one of the run.
     """
+    refuse_forked()
     host.require(spec.plugins)
     unsaid = check_adapter(folder, record, spec)
     quant = settled_quant(record, spec)
     quantizer: Quantizer = host.find("quantizer", quant.quantizer)
     base = quantizer.load(kept_template(spec.model, folder.adapter_dir), quant)
+    note_threads()
     encoder = encoder_of(spec, base.tokenizer)
     unsaid += check_contract(folder.adapter_dir, encoder)
     check_tokenizer(folder.adapter_dir, base.tokenizer)

@@ -12,6 +12,7 @@ from medtune.data.sources.kinds import with_readers
 from medtune.errors import DamagedArtifactError
 from medtune.plugins.contracts import Exported, GenerationRequest, Loaded, Message
 from medtune.plugins.host import PluginHost, host_of
+from medtune.plugins.provenance import missing_of
 from medtune.runs.folder import RunFolder
 from medtune.runs.lock import cancel_run
 from medtune.specs import RunSpec
@@ -62,6 +63,9 @@ class Run:
         record = folder.read()
         lock_where(record["spec"].get("locked"))  # before a plugin is imported
         host = host_of(plugins, record["spec"].get("plugins"))
+        host = (
+            host.without(missing) if (missing := missing_of(host, record.get("plan", {}).get("plugins", ()))) else host
+        )
         run = cls(folder, record, host, base)
         try:
             run._host = settled(host, run.spec, record.get("preparation", {}).get("tasks", []))

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from medtune.machine.forked import refuse_forked
 from medtune.machine.hardware import is_first_rank
 from medtune.machine.process_state import process_kept
 from medtune.planning.make_plan import local_config, make_plan
@@ -58,16 +59,18 @@ class Session:
 
         Raises:
             ProcessBusyError: this process trains already; told before anything is touched.
+            ForkedProcessError: this process was forked from one in which a model was used.
             RunLockedError: another process writes to the run folder; told before anything heavy is loaded.
         """
         from medtune.workflow.training import train
 
         begin(self.spec)
+        refuse_forked()
         with ExitStack() as held:
             held.enter_context(TrainingTurn(self.spec.output_dir))
             cancels: list[Callable[[], bool]] = [] if self.cancel is None else [self.cancel.is_set]
             if is_first_rank():
-                lock = held.enter_context(RunLock(Path(self.spec.output_dir)))
+                lock = held.enter_context(RunLock(Path(self.spec.output_dir).absolute()))
                 cancels.append(lambda: lock.is_cancelled)
             told = self._told(held)
             held.enter_context(process_kept())

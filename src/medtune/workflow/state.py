@@ -51,6 +51,7 @@ class RunRequest:
         run_id: of this run, the same when it goes on; made when it is begun.
         record: where it is recorded what the run writes; None for what is none.
         cancels: each says whether somebody asked to cancel the run; called after every update and between stages.
+        home: folder that a relative ``spec.output_dir`` begins at.
     """
 
     spec: RunSpec
@@ -67,11 +68,12 @@ class RunRequest:
     run_id: str = ""
     record: Recording | None = None
     cancels: tuple[Callable[[], bool], ...] = ()
+    home: Path = field(default_factory=Path.cwd)
 
     @property
     def folder(self) -> RunFolder:
-        """The run folder."""
-        return RunFolder(self.spec.output_dir)
+        """The run folder, wherever the process goes meanwhile."""
+        return RunFolder(self.home / self.spec.output_dir)
 
     @property
     def spec_values(self) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from functools import wraps
 from threading import RLock
 from typing import Any, TypeVar, cast
 
+from medtune.machine.forked import refuse_forked
+
 __all__ = ["LOADING", "one_at_a_time"]
 
 LOADING = RLock()
@@ -21,6 +23,7 @@ def one_at_a_time(method: _Method) -> _Method:
 
     @wraps(method)
     def in_turn(self: Any, *given: Any, **options: Any) -> Any:
+        refuse_forked()  # before the lock: whoever held it may not be here either
         with self.turn:
             return method(self, *given, **options)
 

@@ -87,6 +87,10 @@ def hooked(fault, check, **hooks):
     return Bad(fault, "plugin", check, with_hooks(**hooks))
 
 
+async def _awaited(_self, record):
+    pass
+
+
 BAD = [
     bundle("has a mapping as spec", "bundle-spec", spec={"lora": {"r": 8}}),
     bundle("has tokens below zero", "bundle-spec", train_tokens=-5),
@@ -111,6 +115,7 @@ BAD = [
               run_started=lambda _s, spec, plan: os.environ.__setitem__("WATCH", str(time.monotonic_ns()))),
     hooked("has a misspelt hook", "hooks-known", provide_formaters=lambda _s: []),
     hooked("asks for an argument that is not there", "hooks-known", step_logged=lambda _s, record, model: None),
+    hooked("observes in a coroutine", "hooks-known", step_logged=_awaited),
     hooked("returns a generator", "hooks-return-lists", provide_formatters=lambda _s: (each for each in [Right()])),
     hooked("returns nothing", "hooks-return-lists", provide_formatters=lambda _s: None),
     hooked("returns one thing", "hooks-return-lists", provide_formatters=lambda _s: Right()),

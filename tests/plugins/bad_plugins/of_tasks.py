@@ -108,7 +108,25 @@ def _quote(_self, predictions, score):
     return replace(score, details={"worst": [p.example.messages[0]["content"] + p.text for p in predictions]})
 
 
+def _claim_in_turn(self, example):
+    self.asked = getattr(self, "asked", 0) + 1
+    return bool(self.asked % 2)
+
+
+def _write(_self, predictions, score):
+    predictions[0].example.messages[0]["content"] = "Another question ?"
+    return score
+
+
+def _write_while_parsing(_self, text, example):
+    example.messages[0]["role"] = "system"
+    return text
+
+
 BAD = [
+    tasking("writes into an example that it scores", "task-keeps-examples", score=scoring(_write)),
+    tasking("writes into an example that it parses for", "task-keeps-examples", parse=_write_while_parsing),
+    tasking("matches every other time", "task-matches", matches=_claim_in_turn),
     tasking("raises for an empty answer", "task-parse", parse=_raise_on_empty),
     tasking("raises for broken JSON", "task-parse", parse=_raise_on_json),
     tasking("hangs on a long answer", "calls-return", seconds=5.0, parse=_hang),

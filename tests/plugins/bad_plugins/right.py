@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bad_plugins import of_rows, of_tasks
+from bad_plugins import of_readers, of_rows, of_tasks
 from bad_plugins.making import providing, with_hooks
 from bad_plugins.of_backends import Npz, OneByOne, Sgd
 from medtune import Bundle, Example, MedTuner, hookimpl
@@ -146,6 +146,7 @@ RIGHT = {
     "a formatter made by the decorator": providing("formatter", decorated),
     "two formatters": providing("formatter", Slotted(), Valued()),
     "a formatter of the catalogue without its fault": providing("formatter", of_rows.Right()),
+    "a reader of the catalogue without its fault": providing("reader", of_readers.Right()),
     "a task without a tally": providing("task", of_tasks.Right()),
     "a task without a limit": providing("task", Open()),
     "several kinds in one": Several(),

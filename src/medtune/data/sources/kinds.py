@@ -1,6 +1,7 @@
 """Which kinds of files there are: those that medtune reads itself, and those that readers of plugins read."""
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
@@ -13,7 +14,7 @@ from medtune.errors import PluginClashError, PluginError
 from medtune.plugins.contracts import Reader
 from medtune.plugins.host import PluginHost
 
-__all__ = ["COMPRESSED", "kind_of", "listed_kinds", "read_by_plugin", "reading_with", "with_readers"]
+__all__ = ["COMPRESSED", "kind_of", "listed_kinds", "read_by_plugin", "reading_with", "suffixes_of", "with_readers"]
 
 COMPRESSED = (".gz", ".zst")
 _KINDS = {
@@ -27,6 +28,7 @@ _KINDS = {
     ".arrow": "arrow",
     ".feather": "arrow",
 }
+_SUFFIX = re.compile(r"\.[^.\sA-Z/\\]+")
 _IN_USE: ContextVar[Mapping[str, Reader]] = ContextVar("medtune_readers")
 """Suffix -> reader of a plugin, while a run of its host reads."""
 
@@ -52,6 +54,25 @@ def listed_kinds() -> str:
     return f".jsonl, .json, .csv, .tsv, .xlsx, .parquet and .arrow, plain or as .gz or .zst{further}"
 
 
+def suffixes_of(reader: Reader, said: str) -> list[str]:
+    """Return the suffixes of a reader, which is called ``said`` in an error.
+
+    Raises:
+        PluginError: it has none, no list of them, or one that is none or that medtune reads itself.
+    """
+    given: Any = reader.suffixes
+    if isinstance(given, str | bytes) or not isinstance(given, Collection) or not given:
+        found = "no suffix" if not isinstance(given, str) else f"the text '{given}' as suffixes"
+        raise PluginError(f"{said} has {found}; it takes a list of suffixes such as ['.hl7']")
+    for suffix in given:
+        told = f"'{suffix}'" if isinstance(suffix, str) else f"of type {type(suffix).__name__}"
+        if not isinstance(suffix, str) or not _SUFFIX.fullmatch(suffix):
+            raise PluginError(f"{said} has the suffix {told}; a suffix is one lower-case ending such as '.hl7'")
+        if suffix in (*_KINDS, *COMPRESSED):
+            raise PluginError(f"{said} has the suffix {told}, which medtune reads itself; take another, such as '.hl7'")
+    return [*given]
+
+
 @contextmanager
 def reading_with(host: PluginHost) -> Iterator[None]:
     """Inside, files are also read by the readers that the host's plugins provide.
@@ -62,12 +83,7 @@ def reading_with(host: PluginHost) -> Iterator[None]:
     """
     found: dict[str, Reader] = {}
     for name, (reader, owner) in host.provided("reader").items():
-        for suffix in reader.suffixes:
-            if not suffix.startswith(".") or suffix != suffix.lower() or suffix in (*_KINDS, *COMPRESSED):
-                raise PluginError(
-                    f"reader '{name}' of {host.origin(owner)} has the suffix '{suffix}'; it takes lower-case ones such as "
-                    "'.hl7' that medtune does not read itself"
-                )
+        for suffix in suffixes_of(reader, f"reader '{name}' of {host.origin(owner)}"):
             if suffix in found:
                 raise PluginClashError("reader of", suffix, (found[suffix].name, name))
             found[suffix] = reader

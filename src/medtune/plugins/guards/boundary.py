@@ -1,5 +1,6 @@
 """The boundary around a plugin's code: what it raises becomes one error that names the plugin and holds none of its text."""
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,9 +9,12 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from medtune.errors import MedtuneError, PluginContractError, PluginError, PluginFailedError
+from medtune.plugins.guards.process import ProcessKept
 from medtune.plugins.origin import Origin
 
 __all__ = ["Boundary", "Call", "WithheldError", "place_of"]
+
+_LOG = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +44,7 @@ class Boundary:
     modules: Sequence[str] = ()
     rows_may_fail: frozenset[str] = frozenset()
     _passing: BaseException | None = field(default=None, init=False)
+    _told: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]], init=False)
 
     def name_of(self, method: str) -> str:
         """Return what a method is called in errors."""
@@ -64,6 +69,32 @@ class Boundary:
             withheld, self._passing = WithheldError(error), None
         # outside of the handler, so that what was raised is no context of the error either
         raise failed from withheld
+
+    def keep(self, method: str, function: Callable[P, R], *, drawn: bool = False) -> Callable[P, R]:
+        """Return a foreign function after which the process is as before; the log says once what the function changed.
+
+        Args:
+            method: by which it is named.
+            function: of the plugin.
+            drawn: whether random generators are put back too.
+        """
+
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            kept = ProcessKept(drawn=drawn)
+            try:
+                with kept:
+                    return function(*args, **kwargs)
+            finally:
+                for what in kept.changed:
+                    self._tell(method, what)
+
+        called.__doc__ = getattr(function, "__doc__", None)
+        return called
+
+    def _tell(self, method: str, what: str) -> None:
+        if (method, what) not in self._told:
+            self._told.add((method, what))
+            _LOG.warning("%s changed %s in %s; put back", self.origin, what, self.name_of(method))
 
     def ours(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return a function of medtune or its user as foreign code may call it: what it raises is not the plugin's fault."""

@@ -1,7 +1,9 @@
 """What an exporter may not do: write beside its target or into the run, leave links, or say what is no JSON value."""
 
+import copy
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,15 @@ def checked_export(call: Call) -> Callable[[ExportSource, Path, Mapping[str, Any
     """Return an exporter's ``export``, which writes into its target folder and nowhere else."""
 
     def export(source: ExportSource, target: Path, options: Mapping[str, Any]) -> Exported:
-        before, beside = _files(source.run_dir, target), _names(target.parent)
-        found: Any = call.function(source, target, options)
+        # a path of the run may be relative, or lead over a link, where that of the target does not
+        run, place = source.run_dir.resolve(), target.resolve()
+        before, beside = _files(run, place), _names(target.parent)
+        given = replace(source, record=copy.deepcopy(dict(source.record)))
+        found: Any = call.function(given, target, dict(options))
         call.require(isinstance(found, Exported), f"returned an {type(found).__name__}", "it returns an Exported")
         _require_facts(call, found, target)
         _require_inside(call, target)
-        after = _files(source.run_dir, target)
+        after = _files(run, place)
         changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         call.require(not changed, f"changed '{next(iter(changed), '')}' of the run", _INSIDE)
         new = sorted(_names(target.parent) - beside)

@@ -46,11 +46,12 @@ def _twice(call: Call, row: Mapping[str, Any]) -> Any:
         before, again = copy.deepcopy(held), copy.deepcopy(held)
     except Exception:  # noqa: BLE001 - values that cannot be copied: nothing can be compared
         return _taken(call, call.function(row))
-    found = _taken(call, call.function(row))
+    format_row = call.boundary.keep(call.method, call.function, drawn=True)
+    found = _taken(call, format_row(row))
     changed = [column for column, value in held.items() if not _alike(value, before[column])]
     call.require(not changed, f"changed column '{changed[0] if changed else ''}' of a row it was given", _ONE_EXAMPLE)
     try:
-        second = _taken(call, call.function(again))
+        second = _taken(call, format_row(again))
     except PluginContractError:
         raise
     except Exception as error:  # noqa: BLE001 - the first time it raised nothing

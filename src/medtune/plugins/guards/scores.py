@@ -6,6 +6,7 @@ from typing import Any
 
 from medtune.plugins.contracts import Example, Prediction, TaskScore
 from medtune.plugins.guards.boundary import Call
+from medtune.plugins.guards.examples import lent, with_lent
 from medtune.plugins.guards.values import ROUNDING, is_finite, is_json, is_share, is_whole
 
 __all__ = ["checked_matches", "checked_max_new_tokens", "checked_score", "checked_tally"]
@@ -13,23 +14,37 @@ __all__ = ["checked_matches", "checked_max_new_tokens", "checked_score", "checke
 _FIGURES = "metrics and failures are numbers between 0 and 1 by their names, and the primary one is a metric"
 
 
+_FIRST, _STRIDE = 8, 256
+"""Examples that a task is asked about twice: the first ones, then every so many."""
+
+
 def checked_matches(call: Call) -> Callable[[Example], bool]:
-    """Return a task's ``matches``, which answers with True or False."""
+    """Return a task's ``matches``, which answers with True or False; about some examples it is asked twice."""
+    asked = 0
 
     def matches(example: Example) -> bool:
-        found = call.function(example)
-        if found is not True and found is not False:
-            raise call.fault(f"returned a {type(found).__name__}", "it returns True or False")
+        nonlocal asked
+        asked += 1
+        found = _claim(call, example)
+        if asked <= _FIRST or not asked % _STRIDE:
+            call.require(_claim(call, example) is found, "gave two answers for one example", "it gives the same again")
         return found
 
     return matches
+
+
+def _claim(call: Call, example: Example) -> bool:
+    found = lent(call, call.function, example)
+    if found is not True and found is not False:
+        raise call.fault(f"returned a {type(found).__name__}", "it returns True or False")
+    return found
 
 
 def checked_max_new_tokens(call: Call) -> Callable[[Example, int], int]:
     """Return a task's ``max_new_tokens``, which answers with a positive int."""
 
     def max_new_tokens(example: Example, prompt_tokens: int) -> int:
-        found = call.function(example, prompt_tokens)
+        found = lent(call, lambda given: call.function(given, prompt_tokens), example)
         if not is_whole(found, 1):
             told = f"{found}" if is_whole(found, -(1 << 62)) else f"a {type(found).__name__}"
             raise call.fault(f"returned {told}", "it returns a number of tokens, at least 1")
@@ -42,7 +57,7 @@ def checked_score(call: Call) -> Callable[[Sequence[Prediction]], TaskScore]:
     """Return a task's ``score``, whose figures are held to their range."""
 
     def score(predictions: Sequence[Prediction]) -> TaskScore:
-        found = call.function(list(predictions))
+        found = with_lent(call, predictions)
         if not isinstance(found, TaskScore):
             raise call.fault(f"returned a {type(found).__name__}", "it returns a TaskScore")
         rows = len(predictions)
@@ -87,7 +102,7 @@ def checked_tally(call: Call) -> Callable[[Sequence[Prediction]], Any]:
     """Return a task's ``tally``: a row of finite counts for each prediction, and figures that stay in their range."""
 
     def tally(predictions: Sequence[Prediction]) -> Any:
-        found = call.function(list(predictions))
+        found = with_lent(call, predictions)
         counts = getattr(found, "counts", None)
         shape: Any = getattr(counts, "shape", ())
         call.require(hasattr(found, "__dataclass_fields__") and len(shape) == 2, _no_tally(found), _TALLY)  # noqa: PLR2004 - [rows, columns]

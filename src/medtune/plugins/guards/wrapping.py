@@ -14,6 +14,7 @@ from medtune.plugins.guards.answers import (
 )
 from medtune.plugins.guards.boundary import Boundary, Call
 from medtune.plugins.guards.encoders import checked_fit_and_answer
+from medtune.plugins.guards.examples import checked_draft, checked_parse
 from medtune.plugins.guards.exporting import checked_export, checked_publish
 from medtune.plugins.guards.formatting import checked_format
 from medtune.plugins.guards.loading import checked_attach, checked_load, checked_stored_as
@@ -30,8 +31,10 @@ Check = Callable[[Call], Callable[..., Any]]
 _CHECKS: Mapping[str, Mapping[str, Check]] = {
     "formatter": {"format": checked_format},
     "task": {
+        "draft": checked_draft,
         "matches": checked_matches,
         "max_new_tokens": checked_max_new_tokens,
+        "parse": checked_parse,
         "score": checked_score,
         "tally": checked_tally,
     },
@@ -49,6 +52,12 @@ _CHECKS: Mapping[str, Mapping[str, Check]] = {
     "exporter": {"export": checked_export, "publish": checked_publish},
 }
 """Kind -> methods whose results are checked; all others are guarded only."""
+_CALLED = frozenset({"check", "describe", "generate_constrained"})
+"""Methods of any kind that are called without a check of what they return."""
+_LASTING = frozenset({"fit", "fit_and_answer", "generate_from", "rows"})
+"""Methods in which others may change the process meanwhile, since they last; ``rows`` is kept row by row."""
+_OF_MANY_ROWS = frozenset({"score", "tally"})
+"""Methods that are called once for many rows, so that the states of random generators are kept as well."""
 _ROWS_MAY_FAIL = {"formatter": frozenset({"format"})}
 """Kind -> methods that raise for a bad row, which is then set aside."""
 
@@ -65,7 +74,7 @@ def guarded(thing: Any, kind: str, origin: Origin) -> Any:
         origin, f"{kind} '{thing.name}'", (module.partition(".")[0],), _ROWS_MAY_FAIL.get(kind, frozenset())
     )
     checks = _CHECKS.get(kind, {})
-    body = {name: _method(Call(boundary, name, getattr(thing, name)), checks.get(name)) for name in _methods_of(thing)}
+    body = {name: _method(_call_of(boundary, name, thing), checks.get(name)) for name in _methods_of(thing)}
     kept = {"__module__": module, "__qualname__": home.__qualname__, "__doc__": thing.__doc__}
     return type(home.__name__, (_Guarded,), body | kept)(thing, kind, boundary)
 
@@ -125,6 +134,21 @@ def _attribute(thing: Any, name: str) -> Callable[[], Any]:
 
         return missing
     return lambda: value
+
+
+def _require_plain(boundary: Boundary, name: str, function: Any) -> None:
+    """Refuse a method that medtune calls and that returns at once what nobody waits for."""
+    is_called = name in _CALLED or any(name in checks for checks in _CHECKS.values())
+    if is_called and (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+        found = "is a coroutine function (async def), which would never run"
+        raise Call(boundary, name, function).fault(found, "its methods are plain functions")
+
+
+def _call_of(boundary: Boundary, name: str, thing: Any) -> Call:
+    function = getattr(thing, name)
+    _require_plain(boundary, name, function)
+    kept = function if name in _LASTING else boundary.keep(name, function, drawn=name in _OF_MANY_ROWS)
+    return Call(boundary, name, kept)
 
 
 def _method(call: Call, check: Check | None) -> Callable[..., Any]:

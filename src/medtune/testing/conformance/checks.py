@@ -89,6 +89,7 @@ def all_checks() -> list[Check]:
         loading,
         observers,
         quantizers,
+        readers,
         tasks,
         things,
         trainers,
@@ -106,6 +107,7 @@ def all_checks() -> list[Check]:
         trainers,
         generators,
         exporters,
+        readers,
     )
     order = [room.__name__ for room in (*rooms, calls)]
     return sorted(_CHECKS.values(), key=lambda each: order.index(each.test.__module__))

@@ -9,7 +9,7 @@ from medtune.errors import SpecError, StorageError, UnknownNameError
 __all__ = ["KINDS_OF_PACKAGES", "write_package"]
 
 KINDS_OF_PACKAGES = (
-    "formatter", "task", "quantizer", "adapter", "trainer", "generator", "exporter", "bundle", "observer",
+    "formatter", "task", "quantizer", "adapter", "trainer", "generator", "exporter", "bundle", "reader", "observer",
 )  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _PREFIX = "medtune-"
@@ -63,7 +63,7 @@ def write_package(name: str, kind: str, to: Path) -> Path:
 
     Args:
         name: of the distribution, such as "medtune-letters"; its folder, module and thing are named after it.
-        kind: what it provides: formatter, task, quantizer, adapter, trainer, generator, exporter, bundle or observer.
+        kind: what it provides: formatter, task, quantizer, adapter, trainer, generator, exporter, bundle, reader or observer.
         to: folder in which the package's folder is made.
 
     Raises:

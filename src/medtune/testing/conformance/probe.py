@@ -83,6 +83,7 @@ def main(question: str, answer: str) -> None:
 
 
 def _phase(told: dict[str, Any], audit: _Audit, name: str, work: Callable[[], Any]) -> None:
+    from medtune.errors import PluginFileError
     from medtune.testing.conformance.traces import left_behind, traces
 
     loaded, before, error = set(sys.modules), traces(), ""
@@ -95,6 +96,8 @@ def _phase(told: dict[str, Any], audit: _Audit, name: str, work: Callable[[], An
             work()
         except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as raised:  # noqa: BLE001 - foreign code
             error = type(raised).__name__
+            if isinstance(raised, PluginFileError):
+                error = f"{error}: {raised.reason}"
         audit.on = False
         filtered = list(warnings.filters) != filters
     after = traces()

@@ -108,7 +108,7 @@ def _entry_points(name: str) -> list[tuple[str, str]]:
 def _of_file(path: Path) -> Subject:
     target = str(path.resolve())
     if not path.is_file():
-        raise PluginFileError(str(path), "there is no such Python file")
+        raise PluginFileError(str(path), "there is no such Python file; give the path of one")
     probed = probe(target)
     if reason := unfit_to_import(probed):
         return Subject(path.stem, None, target, reason, probed)

@@ -1,5 +1,6 @@
 """Checks on tasks."""
 
+import copy
 import json
 import math
 from collections.abc import Sequence
@@ -17,15 +18,17 @@ _CLOSE = 1e-9
 _MOST_TOKENS = 100_000
 
 
-@check("task-matches", "task", "matches says True or False of any example, and raises for none.")
+@check("task-matches", "task", "matches says True or False of any example, the same each time, and raises for none.")
 def matches_any(case: Case) -> str | None:
     """Ask about examples of all sorts."""
     turns = [{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]
     strange = [Example(turns), Example(turns[1:]), Example(turns, source="\x00"), *STOCK_EXAMPLES]  # type: ignore[arg-type]
     for example in strange:
-        found = case.thing.matches(example)
+        found, again = (case.thing.matches(example) for _ in range(2))
         if not isinstance(found, bool):
             return f"matches returned a {type(found).__name__}"
+        if found is not again:
+            return "matches gave two answers for one example"
     return None
 
 
@@ -138,6 +141,29 @@ def is_steady(case: Case) -> str | None:
     case.thing.score(_sets(case)["mixed"])
     again = case.thing.score(_perfect(case))
     return None if _is_close(first.metrics, again.metrics) else "other figures for the same predictions"
+
+
+@check("task-keeps-examples", "task", "No method writes into the examples that it is given; others are asked the same.")
+def keeps_examples(case: Case) -> str | None:
+    """Compare with a copy after each method."""
+    examples = copy.deepcopy(_examples(case))
+    before = copy.deepcopy(examples)
+    given = [Prediction(each, each.messages[-1]["content"]) for each in examples]
+    one, thing = examples[0], case.thing
+    asked = {
+        "matches": (one,),
+        "max_new_tokens": (one, 60),
+        "parse": ("", one),
+        "draft": (one,),
+        "score": (given,),
+        "tally": (given,),
+    }
+    for name, values in asked.items():
+        if hasattr(thing, name):
+            getattr(thing, name)(*values)
+        if examples != before:
+            return f"{name} changed an example"
+    return None
 
 
 @check("task-json", "task", "details hold JSON values, without the text of a row.")

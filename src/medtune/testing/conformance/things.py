@@ -24,9 +24,12 @@ _METHODS: dict[str, tuple[tuple[str, int], ...]] = {
     "task": (("matches", 1), ("max_new_tokens", 2), ("parse", 2), ("score", 1), ("tally", 1)),
     "bundle": (),
     "exporter": (("export", 3), ("check", 2), ("publish", 3)),
+    "reader": (("rows", 1),),
     "encoder": (("fit_and_answer", 1),),
 }
 """Kind -> methods that medtune calls, the first ones required, with the number of their arguments."""
+_MAY_YIELD = {("reader", "rows")}
+"""Kind and method that may be a generator, since all that it yields is read."""
 
 
 def own_host(bench: Bench) -> PluginHost:
@@ -122,7 +125,11 @@ def has_free_name(case: Case) -> str | None:
     return None
 
 
-@check("signatures", _ALL, "Its methods take the arguments of the protocol by position, and are plain functions.")
+@check(
+    "signatures",
+    _ALL,
+    "Its methods take the arguments of the protocol by position, and are plain functions; only a reader's rows may yield.",
+)
 def has_signatures(case: Case) -> str | None:
     """Bind arguments to each method."""
     for name, count in _METHODS[case.kind]:
@@ -134,7 +141,7 @@ def has_signatures(case: Case) -> str | None:
         if (
             inspect.iscoroutinefunction(method)
             or inspect.isasyncgenfunction(method)
-            or inspect.isgeneratorfunction(method)
+            or (inspect.isgeneratorfunction(method) and (case.kind, name) not in _MAY_YIELD)
         ):
             return f"{name} is a coroutine or a generator, which medtune does not wait for"
         try:

@@ -31,6 +31,7 @@ from medtune.runs.store import publish
 from medtune.specs import RunSpec
 from medtune.version import __version__
 from medtune.workflow.exporting.judge import judge
+from medtune.workflow.exporting.kept_files import small_files_kept
 from medtune.workflow.exporting.questions import questions_of, validation_rows
 from medtune.workflow.exporting.readings import read_again
 from medtune.workflow.exporting.reference import Reference, ask_tuned
@@ -99,7 +100,8 @@ def export_run(asked: ExportRequest) -> Exported:
     reference, tuned_scores = _ask(asked, source, encoder) if asked.prove else (None, None)
     with recorded_around(target, "export") as record, _work_folder(target) as work:
         _LOG.info("writing '%s'", asked.to)
-        exported = exporter.export(source, work, options)
+        with small_files_kept(source.adapter_dir):
+            exported = exporter.export(source, work, options)
         proof = _prove(exported, work, source, reference) if reference is not None and exported.reader else {}
         if tuned_scores is not None and reference is not None and proof and not proof["problems"]:
             proof |= _scored(exported, work, reference, tuned_scores, encoder)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from medtune.data.prepare import encoder_of
+from medtune.machine.forked import note_threads, refuse_forked
 from medtune.machine.hardware import seed_all
 from medtune.plugins.contracts import Adapter, Loaded, Quantizer
 from medtune.plugins.contracts.loading import told_apart
@@ -16,15 +17,18 @@ def load(state: RunState) -> Loaded:
     """Load the base as the plan stores it, and attach the adapter, its first values drawn by the seed.
 
     Raises:
+        ForkedProcessError: the process was forked from one in which a model was used.
         UnsafeArtifactError: without its adapter the model would not answer as the base.
     """
     asked, plan = state.asked, state.plan
+    refuse_forked()
     asked.on_stage(f"loading the base model ({plan.scheme})")
     seed_all(asked.spec.seed)
     quant = plan.settle(asked.spec).quant
     quantizer: Quantizer = asked.host.find("quantizer", quant.quantizer)
     adapter: Adapter = asked.host.find("adapter", asked.spec.lora.backend)
     base = quantizer.load(asked.spec.model, quant)
+    note_threads()
     stop_ids = encoder_of(asked.spec, base.tokenizer).stop_ids  # one set, whoever loaded it
     base = replace(base, stop_ids=stop_ids, base=asked.spec.model)
     alone = probe(base)
