@@ -12,9 +12,13 @@ from medtune import MedTuner, Run, adopt, hookimpl
 from medtune.cli.app import run as command
 from medtune.data.canaries import canaries_of, is_canary
 from medtune.errors import DataError, SpecError
+from medtune.planning.make_plan import make_plan
+from medtune.runs.folder import RunFolder
 from medtune.workflow.audit.audit import AuditRequest, run_audit
 from medtune.workflow.audit.rows import compared_rows
 from medtune.workflow.baselines.request import BaselineRequest, shared_rows
+from medtune.workflow.kept_adapter import keep_adapter
+from medtune.workflow.state import RunRequest
 
 CANARIES = {"count": 4, "repeats": [16]}
 
@@ -40,11 +44,8 @@ def found(leaky):
 
 @pytest.fixture(scope="module")
 def other(place):
-    """A run on other rows of the same kind, in a folder that holds an earlier audit."""
-    folder = place / "other"
-    (folder / "evaluation").mkdir(parents=True)
-    (folder / "evaluation" / "audit.json").write_text("{}")
-    return trained(place / "base", rows_file(place, 24, seed=1), folder, epochs=2, weight=4)
+    """A run on other rows of the same kind."""
+    return trained(place / "base", rows_file(place, 24, seed=1), place / "other", epochs=2, weight=4)
 
 
 @pytest.fixture
@@ -94,8 +95,15 @@ def test_nothing_is_found_in_an_adapter_that_was_trained_on_other_rows(copied, o
     assert any("cannot be told beyond chance" in sentence for sentence in found["findings"])
 
 
-def test_training_leaves_no_audit_of_an_adapter_before(other):
-    assert not (other.path / "evaluation" / "audit.json").exists()
+def test_an_adapter_that_is_kept_leaves_no_audit_of_the_one_before(other, tmp_path):
+    folder = RunFolder(shutil.copytree(other.path, tmp_path / "run"))
+    folder.evaluation_dir.mkdir(exist_ok=True)
+    (folder.evaluation_dir / "audit.json").write_text("{}")
+    asked = RunRequest(
+        other.spec.model_copy_with(output_dir=str(folder.path)), other.host, make_plan(other.spec, other.host)
+    )
+    keep_adapter(asked, lambda staged: shutil.copytree(other.adapter_dir, staged, dirs_exist_ok=True))
+    assert not (folder.evaluation_dir / "audit.json").exists()
 
 
 def test_the_run_says_everywhere_that_it_holds_canaries(leaky, found):

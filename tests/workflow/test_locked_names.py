@@ -15,9 +15,9 @@ HERE = ("--set", "model.path=HERE", "--set", "data.source=HERE/rows.jsonl")
 COMMANDS = {
     "the default bundle": ["check"],
     "a repository": ["check", "--set", "model.name=org/base", *HERE[2:]],
-    "a base behind a URL": ["check", "--set", "model.path=s3://user:canary-4711@bucket/base", *HERE[2:]],
+    "a base behind a URL": ["check", "--set", "model.path=s3://canary-4711/base", *HERE[2:]],
     "a data set": ["plan", *HERE[:2], "--set", "data.source=org/rows"],
-    "rows behind a URL": ["preview", *HERE[:2], "--set", "data.source=https://user:canary-4711@host/rows.jsonl"],
+    "rows behind a URL": ["preview", *HERE[:2], "--set", "data.source=https://canary-4711.example/rows.jsonl"],
     "rows behind a chain of URLs": ["check", *HERE[:2], "--set", "data.source=zip://rows.csv::hf://org/rows.zip"],
     "another set of a mix": ["check", *HERE, "--set", 'data.mix=[{source="org/more"}]'],
     "validation rows": ["check", *HERE, "--set", "data.validation=https://host/rows.jsonl"],

@@ -176,6 +176,7 @@ def test_an_unexpected_error_is_masked_with_its_traceback(place, capfd, monkeypa
     monkeypatch.setattr("medtune.machine.diagnosis.diagnose", fail)
     assert run(["doctor", "--json", "--traceback"]) == 1
     streams = capfd.readouterr()
-    assert "cannot reach https://***@host with ***" in streams.out
+    assert "whose text is withheld" in streams.out
+    assert "cannot reach https://***@host with ***" in streams.err
     assert "in fail" in streams.err
     assert found_in((streams.out + streams.err).encode()) == []

@@ -269,15 +269,10 @@ class Run:
         folder: str | Path | None = None,
     ) -> dict[str, dict[str, dict[str, float]]]:
         """Run tasks of lm-evaluation-harness (``run_harness``): ``tuned``, with ``baseline`` also ``base``, figures by task."""
-        from medtune.evaluation.harness import run_harness
+        from medtune.workflow.asked_harness import ask_harness
 
         place = None if folder is None else str(folder)
-        run = partial(run_harness, self.loaded, tasks, limit=limit, chat=chat, folder=place)
-        found = {"tuned": run()}
-        if baseline:
-            with self.loaded.base_only():
-                found["base"] = run()
-        return found
+        return ask_harness(self.loaded, tasks, baseline=baseline, limit=limit, chat=chat, folder=place)
 
     @property
     @one_at_a_time

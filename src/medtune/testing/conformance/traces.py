@@ -34,6 +34,9 @@ _KNOWN_THREADS = {"tqdm_monitor"}  # of progress bars, in any library
 _MODULES = ("torch", "torch.nn", "torch.nn.functional", "torch.cuda", "pluggy", "importlib.metadata", "pathlib")
 
 
+_ENDING_SECONDS = 1.0
+
+
 def traces() -> Traces:
     """Return what there is to be changed: environment, patches, threads, logging, signals, interpreter, random states."""
     root = logging.getLogger()
@@ -80,10 +83,22 @@ def left_behind(before: Traces, after: Traces, kinds: tuple[str, ...]) -> str | 
                 changed += [place for place in old if place not in new]
             if kind in {"environment", "threads"}:
                 changed += [place for place in new if place not in old]
+            if kind == "threads":
+                changed = [place for place in changed if _goes_on(new[place])]
         if changed:
             what = {"threads": "a thread goes on", "patches": "replaced"}.get(kind, "changed")
             return f"{kind}: {what}: {', '.join(sorted(changed)[:3])}"
     return None
+
+
+def _goes_on(thread: int) -> bool:
+    """Whether a thread is none that ends by itself: a library's pool does once nobody holds it."""
+    gc.collect()
+    for found in threading.enumerate():
+        if found.ident == thread and found is not threading.current_thread():
+            found.join(_ENDING_SECONDS)
+            return found.is_alive()
+    return False
 
 
 def _replaced(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
