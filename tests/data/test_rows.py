@@ -11,10 +11,12 @@ import zstandard
 from pyarrow import ipc, parquet
 
 from medtune import DataSpec
+from medtune.data import rows as rows_module
 from medtune.data.examples import read_examples, training_rows
 from medtune.data.quarantine import Quarantine
 from medtune.data.rows import data_fingerprint, read_rows
 from medtune.errors import DataError, HubUnreachableError, MedtuneError, StorageError
+from medtune.errors.locked_mode import RemoteNameError
 from medtune.plugins.host import create_host
 
 ROWS = [{"instruction": f"Do {i}.", "input": 'x, "y"\nz', "output": f"done {i}", "source": "demo"} for i in range(5)]
@@ -224,3 +226,9 @@ def test_an_unreadable_file_is_a_storage_error(tmp_path, monkeypatch):
     monkeypatch.setattr("medtune.data.sources.opening.os.open", refuse)
     with pytest.raises(StorageError, match="Permission denied"):
         list(read_rows(str(path)))
+
+
+def test_a_locked_process_reads_no_data_set_of_the_hub_not_even_a_cached_one(monkeypatch):
+    monkeypatch.setattr(rows_module, "is_locked", lambda: True)
+    with pytest.raises(RemoteNameError, match="'org/rows' is a data set of the hub"):
+        read_rows("org/rows")

@@ -93,6 +93,7 @@ CHILD = """
 
     import medtune
     import evil_plugin
+    from medtune.errors.locked_mode import is_locked
     from medtune.machine import network
 
     found = {"before": network.is_guarded()}
@@ -114,6 +115,7 @@ CHILD = """
     network._guarded.clear()
     os.environ.pop("MEDTUNE_LOCKED")
     found["unlocked"] = outcome(evil_plugin.by_socket)
+    found["still"] = [is_locked(), network._send((socket.socketpair()[0], None))]
     network.lock()
     found["own"] = outcome(lambda: socket.socketpair()[0].close())
     found["home"] = outcome(lambda: socket.getaddrinfo("127.0.0.1", 80))
@@ -221,3 +223,7 @@ def test_importing_medtune_unlocked_guards_nothing(tmp_path):
     assert run(tmp_path, code)["loaded"] is False
     assert run(tmp_path, code, MEDTUNE_LOCKED="0")["loaded"] is False
     assert run(tmp_path, code, MEDTUNE_LOCKED="1")["loaded"] is True
+
+
+def test_a_process_stays_locked_whatever_becomes_of_its_environment_and_answers_where_it_was_asked(tried):
+    assert tried["still"] == [True, ""]

@@ -1,8 +1,11 @@
 """The command: token, logs, signals, death and restart, and the chat that talks to it."""
 
 import json
+import os
 import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 
@@ -124,3 +127,13 @@ def test_a_conversation_line_by_line_keeps_its_turns(client):
     turns = [{"role": "user", "content": "one"}, {"role": "assistant", "content": first}]
     second = client.text([*turns, {"role": "user", "content": "two"}])
     assert sink.getvalue() == f"> {first}\n> > {second}\n> "
+
+
+def test_a_run_that_was_made_locked_is_served_locked(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.create({"locked": True}, {}, {})
+    command = [sys.executable, "-m", "medtune", "serve", str(folder.path), "--host", "0.0.0.0"]  # noqa: S104 - refused
+    environment = {name: value for name, value in os.environ.items() if name != "MEDTUNE_LOCKED"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "a locked run" in done.stderr

@@ -58,8 +58,9 @@ def serve(
     from medtune.serving import server
     from medtune.serving.limits import Limits
     from medtune.serving.token import new_token, read_token
-    from medtune.workflow.served import ServedRuns
+    from medtune.workflow.served import ServedRuns, lock_for
 
+    lock_for((named := _named(runs)).values())  # before anything listens
     given = read_token(token_file, os.environ.get(TOKEN_VARIABLE))
     token, address = given or new_token(), server.Address(_allowed(host), port)
     limits = Limits(
@@ -76,7 +77,6 @@ def serve(
             print_json({"url": running.url, "models": list(running.models)})
             sys.stdout.flush()
 
-    named = _named(runs)
     server.serve(lambda: ServedRuns.open(named, slots), address, token, limits, tell)
 
 

@@ -17,6 +17,7 @@ from medtune.data.sources.reading import Reading
 from medtune.data.sources.tables import is_table, rows_of_table
 from medtune.data.sources.workbooks import read_workbook
 from medtune.errors import DataError
+from medtune.errors.locked_mode import RemoteNameError, is_locked
 from medtune.plugins.guards.reading import own_row
 
 __all__ = ["Row", "data_fingerprint", "is_local", "read_rows"]
@@ -85,6 +86,8 @@ def read_rows(
             raise DataError(f"data.subset is '{subset}', but '{source}' is no data set on the hub; leave it out")
         reading.notes.left_out.update(files_left_out(source, split))
         return _from_files(local_files(source, split), reading)
+    if is_locked():
+        raise RemoteNameError(f"'{source}' is a data set of the hub", "name its files here")
     return _from_hub(HubData(source, revision, subset, split, streaming), reading)
 
 

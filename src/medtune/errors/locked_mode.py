@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from medtune.errors.artifacts import UnsafeArtifactError
 from medtune.errors.spec import SpecError
 
-__all__ = ["LOCKED_MEANS", "LOCKED_VARIABLE", "NetworkRefusedError", "RemoteNameError", "is_locked"]
+__all__ = ["LOCKED_MEANS", "LOCKED_VARIABLE", "NetworkRefusedError", "RemoteNameError", "is_locked", "remember_lock"]
 
 LOCKED_VARIABLE = "MEDTUNE_LOCKED"
 """Environment variable: when set to anything but "" or "0", this process and its children are locked."""
@@ -15,9 +15,17 @@ LOCKED_MEANS = "yes: no network, local paths only, no plugin but those that are 
 """What a user is told of a locked process."""
 
 
+_locked = list[bool]()
+
+
+def remember_lock() -> None:
+    """Note that this process is locked, whatever becomes of its environment."""
+    _locked.append(True)
+
+
 def is_locked() -> bool:
     """Whether this process is, or is asked to be, locked."""
-    return os.environ.get(LOCKED_VARIABLE, "") not in ("", "0")
+    return bool(_locked) or os.environ.get(LOCKED_VARIABLE, "") not in ("", "0")
 
 
 class NetworkRefusedError(UnsafeArtifactError):

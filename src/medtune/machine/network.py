@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from medtune.errors import NetworkRefusedError, RemoteNameError
-from medtune.errors.locked_mode import LOCKED_VARIABLE
+from medtune.errors.locked_mode import LOCKED_VARIABLE, remember_lock
 
 __all__ = ["Attempt", "allow_client", "allow_server", "attempts", "is_guarded", "lock"]
 
@@ -70,6 +70,7 @@ def lock() -> None:
     Sockets of the machine's own (AF_UNIX) stay allowed; so does the rendezvous of a launcher (MASTER_ADDR, MASTER_PORT), and what
     ``allow_server`` and ``allow_client`` add. Calling it again changes nothing.
     """
+    remember_lock()
     os.environ[LOCKED_VARIABLE] = "1"
     os.environ.update(_OFFLINE)
     if os.environ.get("WANDB_MODE", "offline") not in ("disabled", "dryrun", "offline"):
@@ -139,7 +140,8 @@ def _look_up(args: tuple[Any, ...]) -> str:
 
 
 def _send(args: tuple[Any, ...]) -> str:
-    is_here = args[0].family == socket.AF_UNIX or _is_peer(args[1])
+    # A message without an address goes where the socket was connected to, which was allowed; asyncio sends so from Python 3.12 on.
+    is_here = args[0].family == socket.AF_UNIX or args[1] is None or _is_peer(args[1])
     return "" if is_here else "connect to an address"
 
 

@@ -1,7 +1,7 @@
 """Several runs opened on one base in memory, and the base itself, each under a name by which it is asked."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from medtune.plugins.host import PluginHost, host_of
 from medtune.runs.folder import RunFolder
 from medtune.specs import RunSpec
 from medtune.workflow.answering import Answering
+from medtune.workflow.locked import lock_where
 from medtune.workflow.opening import Opened, open_adapter, open_beside
 
 __all__ = ["BASE_NAME", "ServedModel", "ServedRuns", "generation_request"]
@@ -93,6 +94,7 @@ class ServedRuns:
             raise SpecError(f"the name '{name}' is taken; serve '{path}' as NAME={path}")
         folder = RunFolder(path)
         record = folder.read()
+        lock_where(record["spec"].get("locked"))
         opened = Opened(folder, record, RunSpec.model_validate(record["spec"]))
         if self._first is None or self._loaded is None:
             self._open_first(opened, name)
@@ -158,6 +160,12 @@ class ServedRuns:
     def _remove(self, adapter: str) -> None:
         if self._loaded is not None and self._loaded.adapters is not None:
             self._loaded.adapters.remove(adapter)
+
+
+def lock_for(folders: Iterable[Path]) -> None:
+    """Lock this process where one of these runs was made locked."""
+    for folder in folders:
+        lock_where(RunFolder(folder).read()["spec"].get("locked"))
 
 
 def generation_request(ids: Sequence[int], max_new_tokens: int) -> GenerationRequest:

@@ -1,11 +1,19 @@
 """``data.identifiers`` counts, masks or drops before rows are formatted, and the preparation report says what it did."""
 
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
 import pytest
 from preparing import file_of, spec_of
 
+from medtune import DataSpec
 from medtune.data.examples import validation_pool
+from medtune.data.identifiers.counts import IdentifierCounts
+from medtune.data.identifiers.policy import apply_policy
+from medtune.data.identifiers.row_values import find_in_row
 from medtune.data.prepare import prepare, trained_examples
 from medtune.data.quarantine import Quarantine
+from medtune.data.rows import Row
 from medtune.errors import DataError
 
 ROWS = [
@@ -84,3 +92,42 @@ def test_what_names_a_document_still_tells_documents_apart(tmp_path, host, token
     )
     examples = trained_examples(spec, host, prepare(spec, host, tokenizer).rows)
     assert len({example.document for example in examples}) == len(examples)
+
+
+def left_by(policy, values, **data):
+    spec = DataSpec(source="rows.jsonl", identifiers=policy, **data)
+    return next(apply_policy(iter([Row(values, "1", "rows.jsonl:1")]), spec, spec, None)).values
+
+
+NOTE = "Seen today on the ward by Dr. Quillfeather for fever."
+
+
+def test_a_column_that_is_named_source_and_holds_a_text_is_masked():
+    left = left_by("mask", {"source": NOTE, "target": "Fever."}, columns={"input": "source", "output": "target"})
+    assert "Quillfeather" not in left["source"]
+    assert left_by("mask", {"source": "Mayo", "target": NOTE})["source"] == "Mayo"
+
+
+def test_a_document_column_is_masked_where_it_holds_the_text_itself():
+    left = left_by("mask", {"context": NOTE, "input": "a", "output": "b"}, document="context")
+    assert "Quillfeather" not in left["context"]
+
+
+def test_a_dotted_document_keeps_its_name():
+    values = {"meta": {"patient_id": "0815-17", "mrn": "0815-17"}, "input": "a", "output": "b"}
+    left = left_by("mask", values, document="meta.patient_id")
+    assert left["meta"]["patient_id"] == "0815-17"
+    assert left["meta"]["mrn"] != "0815-17"
+
+
+def test_days_and_decimals_of_tables_are_looked_at():
+    left = left_by(
+        "mask", {"seen": date(1931, 4, 2), "at": datetime(2020, 1, 2, 3, tzinfo=UTC), "mrn": Decimal(4711), "dose": 1.5}
+    )
+    assert left == {"seen": "[DATE]", "at": "[DATE]", "mrn": "[RECORD_NUMBER]", "dose": 1.5}
+
+
+def test_keys_of_objects_that_are_data_are_not_told():
+    counts = IdentifierCounts()
+    counts.note("rows", find_in_row({"seen": {"Anna Weber, 03.05.2021": NOTE}}))
+    assert list(counts._by_source["rows"]) == [("(name looks like text)", "name")]

@@ -197,17 +197,19 @@ def test_an_option_that_makes_a_template_endless_is_noticed(tmp_path):
 def test_nothing_is_tried_twice_nor_what_medtune_ships_or_has_just_saved(tmp_path, started):
     make_tokenizer(TEMPLATES["chatml"]).save_pretrained(tmp_path / "base")
     tokenizer = load_tokenizer(ModelSpec(path=str(tmp_path / "base")))
-    assert len(started) == 1  # for tokenizer and template together
+    assert (
+        len(started) == 2
+    )  # for tokenizer and template together, and for the template with the tokens that it is given
     load_tokenizer(ModelSpec(path=str(tmp_path / "base")))
     (tmp_path / "adapter").mkdir()
     save_tokenizer(tokenizer, tmp_path / "adapter")
     load_tokenizer(ModelSpec(path=str(tmp_path / "adapter")))
     load_tokenizer(ModelSpec(path=str(DEMO)))
     load_tokenizer(ModelSpec(path=str(tmp_path / "base"), chat_template="chatml"))
-    assert len(started) == 1
+    assert len(started) == 2
     (tmp_path / "base" / "chat_template.jinja").write_text(TEMPLATES["chatml"] + "{# another #}")
     load_tokenizer(ModelSpec(path=str(tmp_path / "base")))
-    assert len(started) == 2
+    assert len(started) == 4
 
 
 def test_what_was_tried_is_remembered_for_its_owner_alone(tmp_path):
@@ -274,3 +276,23 @@ def test_a_tokenizer_is_loaded_in_one_place_only():
         "testing/conformance/formatters.py",  # the kit's own, made by the kit
         "workflow/exporting/readers/by_transformers.py",  # in a process that loads what was just exported
     }
+
+
+def test_a_template_is_tried_with_the_tokens_that_it_is_given_and_anew_with_others(started):
+    trial.try_template(HOSTILE_TEMPLATES["a loop for one token"], "there", {"bos_token": "<s>"})
+    trial.try_template(HOSTILE_TEMPLATES["a loop for one token"], "there", {"bos_token": "<s>"})
+    assert len(started) == 1
+    with pytest.raises(TrialFailedError):
+        trial.try_template(HOSTILE_TEMPLATES["a loop for one token"], "there", {"bos_token": "<|odd|>"})
+    with pytest.raises(TrialFailedError, match="a special token of 9,999 characters"):
+        trial.try_template("{{ bos_token }}", "there", {"bos_token": "x" * 9999})
+
+
+def test_tokens_that_settings_add_are_counted_before_anything_is_loaded(tmp_path, started):
+    folder = saved(tmp_path / "base", small())
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"extra_special_tokens": [f"<{i}>" for i in range(70_000)]})
+    )
+    with pytest.raises(TrialFailedError, match=r"adds 70,000 tokens in 'tokenizer_config\.json', more than 65,536"):
+        trial.try_tokenizer(folder)
+    assert started == []

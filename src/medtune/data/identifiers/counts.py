@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from medtune.data.sources.names import is_plain
+
 if TYPE_CHECKING:
     from medtune.data.identifiers.row_values import FoundInRow
 
-__all__ = ["IdentifierCounts", "counts_in_words"]
+__all__ = ["IdentifierCounts", "counts_in_words", "shown_column"]
 
 
 class IdentifierCounts:
@@ -27,7 +29,7 @@ class IdentifierCounts:
     def note(self, source: str, found: "Iterable[FoundInRow]") -> None:
         """Count one row."""
         self.rows += 1
-        counts = Counter((each.column, finding.kind.value) for each in found for finding in each.findings)
+        counts = Counter((shown_column(each.column), finding.kind.value) for each in found for finding in each.findings)
         if counts:
             self.rows_found += 1
             self._by_source.setdefault(source, Counter()).update(counts)
@@ -58,6 +60,11 @@ class IdentifierCounts:
             "kinds": self.kinds(),
             "sources": sources,
         }
+
+
+def shown_column(column: str) -> str:
+    """Return a column as it may be told: keys of objects can be data."""
+    return column if all(is_plain(part) for part in column.replace("[]", "").split(".")) else "(name looks like text)"
 
 
 _DONE = {"count": "were counted only", "mask": "were masked", "drop": "were left out"}

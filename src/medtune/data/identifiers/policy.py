@@ -1,11 +1,11 @@
 """What becomes of rows with identifiers on their way to the formatter: counted, masked or left out, as ``data.identifiers`` says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from medtune.data.identifiers.counts import IdentifierCounts
 from medtune.data.rows import Row
-from medtune.data.shaping import METADATA
+from medtune.data.shaping import METADATA, reach
 from medtune.errors import DataError
 from medtune.specs import DataSpec, SourceSpec
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from medtune.data.account import Account
 
 __all__ = ["apply_policy"]
+
+_MOST_IN_A_NAME = 6
+"""Words of what names a source or a document."""
 
 
 def apply_policy(rows: Iterator[Row], spec: DataSpec, member: SourceSpec, account: "Account | None") -> Iterator[Row]:
@@ -49,10 +52,10 @@ def _applied(rows: Iterator[Row], policy: str, member: SourceSpec, counts: Ident
             yield row
             continue
         if policy == "mask":
-            values, found = masked_row(row.values, skipped)
+            values, found = masked_row(row.values, _names_in(row.values, skipped))
             row = row._replace(values=values) if found else row  # noqa: PLW2901 - the same row, masked
         else:
-            found = find_in_row(row.values, skipped)
+            found = find_in_row(row.values, _names_in(row.values, skipped))
         counts.note(_source_of(row, member), found)
         if policy != "drop" or not found:
             kept += 1
@@ -62,6 +65,15 @@ def _applied(rows: Iterator[Row], policy: str, member: SourceSpec, counts: Ident
             f"data.identifiers=drop leaves no row of '{member.source}': each of its {before:,} rows holds an identifier of a person; "
             "set data.identifiers=mask, or declare columns that nothing shall read as data.columns.metadata"
         )
+
+
+def _names_in(values: Mapping[str, Any], skipped: frozenset[str]) -> frozenset[str]:
+    """Return those of the skipped columns that hold a name in this row: one that holds a text is read like any other."""
+    return frozenset(path for path in skipped if not _is_text(reach(values, path)))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value.split()) > _MOST_IN_A_NAME
 
 
 def _skipped(member: SourceSpec) -> frozenset[str]:

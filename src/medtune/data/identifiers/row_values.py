@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
 from typing import Any, NamedTuple, cast
 
 from medtune.data.identifiers.finding import find_identifiers
@@ -15,6 +17,7 @@ _WORD = re.compile(r"\S+")
 _MOST_IN_A_CELL = 80
 """Characters of a value that a column's name alone tells."""
 _MOST_IN_A_TOKEN = 40
+_LEAVES = (str, int, float, Decimal, date)
 _COLUMNS: Mapping[str, Kind] = {
     name: kind
     for kind, names in {
@@ -69,7 +72,7 @@ def masked_row(
     changed = {
         column: value
         if column in skipped
-        else _mapped(value, column, lambda value: _mask(value, next(each)[2], by_word))
+        else _mapped(value, column, lambda value: _mask(value, next(each)[2], by_word), skipped)
         for column, value in values.items()
     }
     return changed, told
@@ -80,27 +83,25 @@ def _found(values: Mapping[str, Any], skipped: frozenset[str]) -> Iterator[tuple
     leaves: list[tuple[str, Any]] = []
     for column, value in values.items():
         if column not in skipped:
-            _mapped(value, column, lambda value, at="": leaves.append((at, value)), tell=True)
+            _mapped(value, column, lambda value, at="": leaves.append((at, value)), skipped, tell=True)
     found = [(column, value, _find(column, value)) for column, value in leaves]
     known = {word for _c, value, findings in found for word in name_words(_text_of(value), findings)}
     for column, value, findings in found:
-        again = find_words(_text_of(value), known, findings) if known and not isinstance(value, int | float) else []
+        again = find_words(_text_of(value), known, findings) if known and isinstance(value, str | list) else []
         yield column, value, sorted([*findings, *again], key=lambda finding: finding.start)
 
 
-def _mapped(value: Any, path: str, change: Callable[..., Any], *, tell: bool = False) -> Any:
-    """Return a value with each text, number and list of tokens changed; ``tell`` passes their column as well."""
-    if (
-        _is_token_list(value)
-        or isinstance(value, str)
-        or (isinstance(value, int | float) and not isinstance(value, bool))
-    ):
+def _mapped(value: Any, path: str, change: Callable[..., Any], skipped: frozenset[str], *, tell: bool = False) -> Any:
+    """Return a value with each text, number, date and list of tokens changed; ``tell`` passes their column as well."""
+    if path in skipped:
+        return value
+    if _is_token_list(value) or (isinstance(value, _LEAVES) and not isinstance(value, bool)):
         return change(value, path) if tell else change(value)
     if isinstance(value, Mapping):
         inner = cast("Mapping[str, Any]", value)
-        return {key: _mapped(each, f"{path}.{key}", change, tell=tell) for key, each in inner.items()}
+        return {key: _mapped(each, f"{path}.{key}", change, skipped, tell=tell) for key, each in inner.items()}
     if isinstance(value, list | tuple):
-        return [_mapped(each, f"{path}[]", change, tell=tell) for each in cast("Sequence[Any]", value)]
+        return [_mapped(each, f"{path}[]", change, skipped, tell=tell) for each in cast("Sequence[Any]", value)]
     return value
 
 
@@ -140,7 +141,9 @@ def _line_words(value: str) -> str:
 def _find(column: str, value: Any) -> list[Finding]:
     name = "".join(filter(str.isalnum, column.replace("[]", "").rpartition(".")[2])).casefold()
     kind = _COLUMNS.get(name)
-    if isinstance(value, int | float):
+    if isinstance(value, date):  # a day, of a Parquet file or a workbook; datetime is one too
+        return [Finding(Kind.DATE, 0, len(str(value)))]
+    if isinstance(value, int | float | Decimal):
         return [Finding(kind, 0, len(str(value)))] if kind else []
     text = _text_of(value)
     if kind and text.strip() and len(text) <= _MOST_IN_A_CELL:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from medtune.data.identifiers.counts import IdentifierCounts
+from medtune.data.identifiers.counts import IdentifierCounts, shown_column
 from medtune.data.identifiers.row_values import FoundInRow, find_in_row, masked_row
 from medtune.data.rows import Row, read_rows
 from medtune.data.sources.names import is_plain
@@ -95,7 +95,7 @@ class _Tally:
 
     def note(self, row: Row, counts: IdentifierCounts, found: Sequence[FoundInRow]) -> None:
         source = row.values.get("source")
-        shown = [FoundInRow(_shown(each.column), each.findings) for each in found]
+        shown = [FoundInRow(shown_column(each.column), each.findings) for each in found]
         counts.note(source if isinstance(source, str) and is_plain(source) else "", shown)
         if not found:
             return
@@ -116,11 +116,6 @@ def _rows(source: str, tally: _Tally) -> Iterator[Row]:
             tally.unreadable += 1
         else:
             yield row
-
-
-def _shown(column: str) -> str:
-    """Return a column as it may be told: keys of objects can be data."""
-    return column if all(is_plain(part) for part in column.replace("[]", "").split(".")) else "(name looks like text)"
 
 
 @contextmanager

@@ -39,6 +39,8 @@ class TooMuchError(Exception):
 def main() -> None:
     """Read the job from stdin, do it, and write a line before each step and one at the end."""
     job: dict[str, Any] = json.load(sys.stdin)
+    far = {"socket.connect", "socket.getaddrinfo", "socket.sendto"}
+    sys.addaudithook(lambda event, _: _end({"refused": "asks for the network"}) if event in far else None)
     sys.path[:] = job["path"]
     control = Path(job["control"])
     _control(job, control)  # imports libraries too
@@ -174,8 +176,7 @@ def _with_transformers(folder: Path) -> None:
         raise
     except Exception:  # noqa: BLE001 - as above
         return
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
+    if (backend := getattr(tokenizer, "backend_tokenizer", None)) is None:
         return
     _require_small(backend)
     for text in _TEXTS:

@@ -34,10 +34,15 @@ _FILES = (
 """What decides how a tokenizer is loaded."""
 _SETTINGS = frozenset({"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json"})
 """Those that hold no vocabulary: a folder with these alone has no tokenizer that could be loaded."""
+_ADDED = ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens")
 _TEMPLATES = ("chat_template.jinja", "additional_chat_templates/*.jinja")
 _WITH_TEMPLATES = ("tokenizer_config.json", "chat_template.json")
 _TOO_LONG = f"takes more than {_SECONDS:.0f} s of computing above the control case"
 _TOO_LARGE = f"takes more than {_BYTES >> 20} MiB of memory above the control case"
+_MOST_TOKEN = 256
+"""Characters of a special token."""
+_MOST_ADDED = 2**16
+"""Tokens that a tokenizer's settings add to its vocabulary."""
 _OTHER_TEMPLATE = "set model.chat_template to a file or a shipped name that you trust, or get it again"
 _OTHER_TOKENIZER = "get it again from where it comes from, or use another base"
 
@@ -53,6 +58,8 @@ def try_tokenizer(folder: Path) -> None:
     files, texts = _present(folder, _FILES), _templates_in(folder)
     for file in files:
         _require_file(file, folder, _LARGEST)
+        if file.name in _SETTINGS:
+            _require_few_added(file, folder)
     tried, digest = Tried(), digest_of_files(files, folder)
     new = {text: found for text in texts if not _is_known(found := digest_of_text(text), tried)}
     for text in new:
@@ -82,8 +89,12 @@ def try_template(text: str, place: str, tokens: Mapping[str, str]) -> None:
     Raises:
         TrialFailedError: rendering takes too much.
     """
-    tried, digest = Tried(), digest_of_text(text)
-    if _is_known(digest, tried):
+    longest = max(map(len, tokens.values()), default=0)
+    if longest > _MOST_TOKEN:
+        reason = f"has a special token of {longest:,} characters, more than {_MOST_TOKEN}"
+        raise TrialFailedError("tokenizer", place, reason, _OTHER_TOKENIZER)
+    tried, digest = Tried(), digest_of_text("\0".join([text, *(f"{name}={tokens[name]}" for name in sorted(tokens))]))
+    if digest_of_text(text) in _shipped() or digest in tried:  # with other tokens a template may do something else
         return
     _require_short(text, place)
     _run("chat template", place, {"templates": [text], "tokens": dict(tokens)}, _OTHER_TEMPLATE)
@@ -104,6 +115,22 @@ def remember_own(folder: Path) -> None:
     """Remember a tokenizer that this process has just saved: it was in use here."""
     files = _present(folder, _FILES)
     Tried().add(digest_of_files(files, folder), *map(digest_of_text, _templates_in(folder)))
+
+
+def _require_few_added(file: Path, folder: Path) -> None:
+    """Refuse settings that add more tokens than any known tokenizer does: transformers adds them one by one."""
+    try:
+        held = json_file(file, _LARGEST, finite=False)
+    except ValueError:  # whoever loads it says so in a sentence of its own
+        return
+    if not isinstance(held, dict):
+        return
+    named: Mapping[str, Any] = held
+    added = [named] if file.name == "added_tokens.json" else [named.get(key) for key in _ADDED]
+    count = sum(len(tokens) for tokens in added if isinstance(tokens, list | dict))
+    if count > _MOST_ADDED:
+        reason = f"adds {count:,} tokens in '{file.name}', more than {_MOST_ADDED:,}"
+        raise TrialFailedError("tokenizer", str(folder), reason, _OTHER_TOKENIZER)
 
 
 @cache
