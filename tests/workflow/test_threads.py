@@ -1,5 +1,6 @@
 """A run is asked by many threads at once, and answers each as it answers one."""
 
+import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -85,11 +86,15 @@ def test_no_thread_comes_in_while_the_base_answers_in_the_adapter_s_place(traine
     assert answered.wait(60)
 
 
-def test_what_libraries_say_stays_silenced_until_the_last_thread_is_done():
+def test_what_libraries_say_stays_silenced_until_the_last_thread_is_done(monkeypatch):
     from transformers.utils import logging as theirs
 
+    from medtune.machine import libraries
     from medtune.machine.libraries import quiet_libraries
 
+    own = libraries._Shared(libraries._silent_transformers, libraries._ignore_warnings)
+    monkeypatch.setattr(libraries, "_TRANSFORMERS", own)  # a server of another test may keep them silenced
+    monkeypatch.setattr(logging.getLogger("transformers"), "level", logging.INFO)
     before = theirs.get_verbosity()
     began, may_end = threading.Event(), threading.Event()
 

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,8 +43,9 @@ def export(
     from medtune.cli.console import print_json
     from medtune.workflow.run import Run
 
-    _tell_stages()
-    exported = Run.open(run, plugins=plugin_files(plugins)).export(to, out, score=score, prove=proof, **_options(sets))
+    opened = Run.open(run, plugins=plugin_files(plugins))
+    with _told_stages():
+        exported = opened.export(to, out, score=score, prove=proof, **_options(sets))
     if as_json:
         print_json(
             {
@@ -86,10 +89,17 @@ def _sentence(proof: dict[str, Any]) -> str:
     return told if proof["validation_prompts"] else f"{told}; {proof['note']}"
 
 
-def _tell_stages() -> None:
-    """Say on stderr what is being done."""
+@contextmanager
+def _told_stages() -> Iterator[None]:
+    """Say on stderr what is being done in the block."""
     log, handler = logging.getLogger("medtune.workflow.exporting"), logging.StreamHandler(sys.stderr)
     handler.setFormatter(VisibleFormatter("medtune %(message)s"))
-    log.handlers[:] = [handler]
+    before = log.level, log.propagate
+    log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.level, log.propagate = before

@@ -1,6 +1,7 @@
 """A merged model is the tuned model, whatever the adapter and the storage of its base, or is refused."""
 
 import json
+import logging
 import shutil
 import stat
 from pathlib import Path
@@ -200,3 +201,10 @@ def test_an_exporter_of_a_plugin_is_proved_like_medtunes_own(trained, tmp_path):
     exported = run.export("adapter-with-note", tmp_path / "out")
     assert exported.state == "proved"
     assert (tmp_path / "out" / "note.json").is_file()
+
+
+def test_the_command_leaves_the_log_as_it_was(trained, tmp_path):
+    log = logging.getLogger("medtune.workflow.exporting")
+    before = list(log.handlers), log.level, log.propagate
+    assert command(["export", str(trained().path), "--to", "no-such", "--out", str(tmp_path / "out")]) == 2
+    assert (list(log.handlers), log.level, log.propagate) == before
