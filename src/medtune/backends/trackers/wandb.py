@@ -19,6 +19,7 @@ _OFF: Mapping[str, Any] = {
     "quiet": True,
     "save_code": False,
     "silent": True,
+    "symlink": False,
     "username": "",
     "x_disable_machine_info": True,
     "x_disable_meta": True,
