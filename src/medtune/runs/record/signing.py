@@ -158,17 +158,16 @@ def check_signature(folder: Path, record: RecordCheck, key: Path) -> SignatureCh
         detail = f"signs an older state: {len(steps)} steps came after it ({', '.join(steps)}); sign the run again"
         return failed("older", detail, signed, steps)
     beyond = _beyond(record)
-    if beyond:
-        shown = ", ".join(f"'{file}'" for file in beyond[:_SHOWN])
-        more = f" and {len(beyond) - _SHOWN} more" if len(beyond) > _SHOWN else ""
-        return failed("older", f"does not cover {shown}{more}, as the folder is now", signed)
-    return SignatureCheck(name, signed, (), ())
+    return failed("older", beyond, signed) if beyond else SignatureCheck(name, signed, (), ())
 
 
-def _beyond(record: RecordCheck) -> list[str]:
-    """Return the files that are not as the record ends: what a mark explains was signed by nobody."""
+def _beyond(record: RecordCheck) -> str:
+    """Name the files that are not as the record ends: what a mark explains was signed by nobody."""
     torn = [RECORD] if record.chain is not None and record.chain.torn else []
-    return sorted({*record.newer, *torn, *(problem.file for problem in record.problems)})
+    files = sorted({*record.newer, *torn, *(problem.file for problem in record.problems)})
+    shown = ", ".join(f"'{file}'" for file in files[:_SHOWN])
+    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+    return f"does not cover {shown}{more}, as the folder is now" if files else ""
 
 
 def _message(said: Mapping[str, Any]) -> bytes:
