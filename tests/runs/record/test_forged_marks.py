@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from medtune.errors import DamagedArtifactError
 from medtune.runs.folder import RunFolder
 from medtune.runs.manifest import MANIFEST, file_digest, seal_folder
 from medtune.runs.record.chain import read_chain
@@ -105,6 +106,9 @@ def test_a_record_or_mark_that_is_no_regular_file_is_named_and_never_opened(run,
     run.with_name("elsewhere").write_bytes(text)
     make(run / name)
     assert (verified(run).exit_code, set(kinds(run))) == (4, {name})
+    if name == "record.jsonl":
+        with pytest.raises(DamagedArtifactError, match=r"record\.jsonl"), recorded(run, "report", ("report.html",)):
+            pass
 
 
 def test_a_key_vouches_for_nothing_that_a_mark_explains(run, public):
