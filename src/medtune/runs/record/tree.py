@@ -118,6 +118,8 @@ def regular_bytes(path: Path) -> bytes:
     """
     if path.is_symlink():
         raise BoundsError("is a link, which is not followed")
+    if path.is_dir():
+        raise BoundsError("is a folder")
     return bounded_bytes(path, _LONGEST)
 
 
