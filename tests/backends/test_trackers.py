@@ -137,6 +137,7 @@ def test_a_tracker_shows_a_resumed_run_as_one_with_every_line_of_its_log(tuner, 
         monkeypatch.setenv(key, value)
     run = stopped_and_resumed(tuner, name)
     assert capfd.readouterr().out == ""
+    assert [str(problem) for problem in run.verify().problems] == []
     shown, settings, state = READERS[name](run.path)
     logged = [(line["step"], line["loss"]) for line in RunLog(run.path / "log.jsonl").read() if "loss" in line]
     assert [step for step, _loss in shown] == [1, 2, 3, 4] == [step for step, _loss in logged]

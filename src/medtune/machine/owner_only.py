@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal, TextIO
 __all__ = [
     "close_folder",
     "hide_file",
+    "is_staged",
     "make_folder",
     "open_bytes",
     "open_descriptor",
@@ -134,10 +135,15 @@ def own_folder_beside(path: Path, prefix: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{prefix}{path.name}-", dir=path.parent))
 
 
+def is_staged(name: str) -> bool:
+    """Whether ``staged_beside`` gives files names like that."""
+    return _STAGED.fullmatch(name) is not None
+
+
 def remove_staged(folder: Path) -> None:
     """Remove what killed processes left of ``staged_beside``; only where no other one writes."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        if _STAGED.fullmatch(path.name) and not path.is_dir():
+        if is_staged(path.name) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 

@@ -14,7 +14,7 @@ from medtune.errors import DamagedArtifactError, SpecError, StorageError
 from medtune.errors.masking import masked_values
 from medtune.machine.owner_only import make_folder
 from medtune.runs.durable import attempt, replace_file
-from medtune.runs.record.tree import RECORD, SIGNATURES
+from medtune.runs.record.tree import RECORD, SIGNATURES, regular_bytes
 from medtune.specs.bounded import BoundsError, json_file
 
 __all__ = ["STATES", "RunFolder", "State"]
@@ -146,8 +146,8 @@ class RunFolder:
 def _was_run(path: Path) -> bool:
     """Whether a folder holds signatures of a run, or a record of its ``run.json``."""
     try:
-        return (path / SIGNATURES).exists() or b'"run.json":[' in (path / RECORD).read_bytes()
-    except OSError:
+        return (path / SIGNATURES).exists() or b'"run.json":[' in regular_bytes(path / RECORD)
+    except (OSError, BoundsError):
         return False
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from medtune.errors import DamagedArtifactError, RunInterruptedError, StorageError, UnsafeArtifactError
 from medtune.runs.folder import RunFolder
 from medtune.runs.manifest import MANIFEST, file_digest, read_manifest, verify_folder
+from medtune.runs.record.chain import Chain
 from medtune.runs.record.checking import Problem, RecordCheck, check_record
 from medtune.runs.record.signing import SignatureCheck, check_signature, sign_record
 from medtune.runs.store import CheckpointStore
@@ -70,7 +71,7 @@ class Verification:
         """One of "whole", "interrupted" (a command was cut short, or still writes), "damaged"."""
         if self.problems:
             return "damaged"
-        return "interrupted" if self.record.writing else "whole"
+        return "interrupted" if self.record.writing or self.record.newer else "whole"
 
     @property
     def sentence(self) -> str:
@@ -79,9 +80,9 @@ class Verification:
             shown = "; ".join(str(problem) for problem in self.problems[:_SHOWN])
             more = len(self.problems) - _SHOWN
             return f"run '{self.run}' is damaged: {shown}" + (f"; and {more} more" if more > 0 else "")
-        if not self.record.writing:
+        if self.state == "whole":
             return ""
-        command, count = self.record.writing, len(self.record.newer)
+        command, count = self.record.writing or "a command", len(self.record.newer)
         if self.record.is_alive:
             return f"run '{self.run}' is being written to by '{command}', {count} files are newer than its record; verify it again when that is done"
         return (
@@ -139,13 +140,20 @@ def sign_run(folder: RunFolder, key: Path, ask: Callable[[], str] | None = None)
         DamagedArtifactError: a file differs.
         StorageError: a command was cut short, or still writes.
     """
-    found = verify_all(folder)
-    if found.problems:
-        first = found.problems[0]
-        raise DamagedArtifactError(str(folder.path), first.file, first.detail)
-    if found.record.writing:
-        raise StorageError(f"nothing was signed: {found.sentence}")
-    return {**sign_record(folder.path, key, ask), "unchecked": list(found.record.unchecked)}
+    unchecked = list[str]()
+
+    def verify() -> Chain | None:
+        found = verify_all(folder)
+        if found.problems:
+            first = found.problems[0]
+            raise DamagedArtifactError(str(folder.path), first.file, first.detail)
+        if found.state != "whole":
+            raise StorageError(f"nothing was signed: {found.sentence}")
+        unchecked.extend(found.record.unchecked)
+        return found.record.chain
+
+    signature = sign_record(folder.path, key, ask, verify)
+    return {**signature, "unchecked": unchecked}
 
 
 def verify_run(folder: RunFolder, digest: Digest = file_digest) -> list[Checked]:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from medtune.errors import DamagedArtifactError
+from medtune.errors import DamagedArtifactError, WriteFailedError
 from medtune.runs.record.chain import Change, append, read_chain
 from medtune.runs.record.tree import Entry, canonical
 
@@ -121,3 +121,12 @@ def test_a_damaged_record_is_not_continued(record):
     record.write_bytes(record.read_bytes().replace(b"evaluate", b"evaluatE"))
     with pytest.raises(DamagedArtifactError, match="line 2"):
         append(record.parent, "r", Change("train", {"more": ENTRY}))
+
+
+@pytest.mark.parametrize("name", ["../merged/weights", "/merged", "deep/../../merged", ".."])
+def test_a_name_that_leads_out_of_the_folder_is_never_recorded(record, name):
+    before = record.read_bytes()
+    for change in (Change("export", {name: ENTRY}), Change("export", removed=[name])):
+        with pytest.raises(WriteFailedError, match="lies outside of the run folder"):
+            append(record.parent, "r", change)
+    assert record.read_bytes() == before

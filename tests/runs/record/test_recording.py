@@ -1,5 +1,7 @@
 """A command's own changes are recorded, nobody else's are, and what a killed one left is never taken for proved."""
 
+from pathlib import Path
+
 import pytest
 
 from medtune.errors import DamagedArtifactError, WriteFailedError
@@ -230,3 +232,27 @@ def test_what_could_not_be_appended_is_appended_by_the_next_line(run, monkeypatc
             with pytest.raises(WriteFailedError):
                 record.keep("evaluation/")
     assert verified(run).state == "whole"
+
+
+def test_a_place_is_recorded_where_it_lies_and_not_as_it_was_named(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(run)
+    with recorded_around(Path("..") / "merged", "export") as record:
+        (tmp_path / "merged").write_text("beside the run")
+    assert record is None
+    (run / "deep").mkdir()
+    (tmp_path / "link").symlink_to(run / "deep")
+    for place in (tmp_path / "link" / "page.html", tmp_path / "other" / ".." / "run" / "deep" / "more.html"):
+        (tmp_path / "other").mkdir(exist_ok=True)
+        with recorded_around(place, "compare") as record:
+            assert record.name_of(place) == f"deep/{place.name}"
+            place.write_text("x")
+    assert (verified(run).state, commands(run)[-2:]) == ("whole", ["compare", "compare"])
+
+
+def test_a_file_that_became_unreadable_is_not_recorded_as_gone(run):
+    """A link in its place is as odd as what the system refuses to list."""
+    with recorded(run, "evaluate", ("evaluation/",)):
+        (run / "evaluation" / "base.json").unlink()
+        (run / "evaluation" / "base.json").symlink_to(run / "run.json")
+    assert "evaluation/base.json" in read_chain(run).files
+    assert verified(run).exit_code == 4

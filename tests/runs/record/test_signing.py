@@ -211,3 +211,28 @@ def test_openssl_makes_keys_that_sign(run, tmp_path):
     subprocess.run(["openssl", "pkey", "-in", place, "-pubout", "-out", public], check=True)  # noqa: S607
     sign_run(RunFolder(run), tmp_path / "key")
     assert checked(run, tmp_path / "key.pub").state == "whole"
+
+
+def test_what_changes_while_the_passphrase_is_typed_is_verified_before_it_is_signed(run, tmp_path, monkeypatch):
+    monkeypatch.delenv(PASSPHRASE, raising=False)
+    generate_key(tmp_path / "locked", "open sesame")
+
+    def typed():
+        (run / "report.html").write_text("edited")
+        return "open sesame"
+
+    with pytest.raises(DamagedArtifactError, match=r"report\.html"):
+        sign_run(RunFolder(run), tmp_path / "locked", typed)
+    assert len(signatures_in(run)) == 1
+
+
+def test_only_the_record_that_was_verified_is_signed(run, key):
+    def verify():
+        chain = read_chain(run)
+        with recorded(run, "report", ("report.html",)):
+            (run / "report.html").write_text("another")
+        return chain
+
+    with pytest.raises(StorageError, match="was changed while it was verified"):
+        sign_record(run, key, verify=verify)
+    assert len(signatures_in(run)) == 1

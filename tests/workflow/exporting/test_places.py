@@ -6,6 +6,7 @@ import pytest
 
 from medtune.errors import SpecError
 from medtune.workflow.exporting.export import EXPORT_FILE, _target
+from medtune.workflow.exporting.verification import is_export
 
 
 @pytest.mark.parametrize("name", ["out", "out-refused"])
@@ -18,3 +19,11 @@ def test_a_folder_that_is_no_export_is_not_replaced(tmp_path, name):
         _target(asked)
     (tmp_path / name / EXPORT_FILE).write_text("{}")
     assert _target(asked) == tmp_path / "out"
+
+
+@pytest.mark.parametrize("name", ["run.json", "record.jsonl", "signature.json"])
+def test_what_is_left_of_a_run_is_no_export(tmp_path, name):
+    (tmp_path / EXPORT_FILE).write_text("{}")
+    assert is_export(tmp_path)
+    (tmp_path / name).symlink_to(tmp_path / "gone") if name != "run.json" else (tmp_path / name).write_text("{}")
+    assert not is_export(tmp_path)

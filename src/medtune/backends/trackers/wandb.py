@@ -19,6 +19,7 @@ _OFF: Mapping[str, Any] = {
     "quiet": True,
     "save_code": False,
     "silent": True,
+    "symlink": False,
     "username": "",
     "x_disable_machine_info": True,
     "x_disable_meta": True,
@@ -35,9 +36,11 @@ class _Run:
         import wandb  # pyright: ignore[reportMissingImports]
 
         make_folder(folder)
+        self._folder = folder
         given, mode = wandb.Settings(**_OFF), os.environ.get("WANDB_MODE", "offline")
         own = {"id": run_id, "name": run_id[:8], "resume": "allow", "dir": str(folder), "config": dict(settings)}
         self._run: Any = wandb.init(project="medtune", mode=mode, settings=given, **own)
+        self._remove_links()
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
         """Log metrics."""
@@ -46,6 +49,13 @@ class _Run:
     def end(self, state: str) -> None:
         """Finish; a run that was interrupted may go on."""
         self._run.finish(exit_code=int(state == "failed"))
+        self._remove_links()
+
+    def _remove_links(self) -> None:
+        """Remove the link to a log elsewhere, which no setting turns off: a run folder with a link in it is damaged."""
+        for path in self._folder.rglob("*"):
+            if path.is_symlink():
+                path.unlink(missing_ok=True)
 
 
 tracker = Tracking("wandb", "wandb", _Run)

@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 from medtune.errors import DamagedArtifactError, WriteFailedError
 from medtune.machine.owner_only import open_descriptor
 from medtune.runs.durable import attempt, sync_directory
-from medtune.runs.record.tree import RECORD, Entry, canonical, root_of
+from medtune.runs.record.tree import RECORD, Entry, canonical, regular_bytes, root_of
+from medtune.specs.bounded import BoundsError
 
 __all__ = ["Chain", "Change", "Line", "append", "read_chain"]
 
@@ -48,7 +49,7 @@ class Change:
         removed: names of files that are gone.
         facts: name -> JSON value: hashes of what the run was made with.
         writer: mark of the process that wrote.
-        unproven: files among ``changed`` that were found after a command was cut short: nobody saw them being written.
+        unproven: files among ``changed`` and ``removed`` that were found so after a command was cut short: nobody saw it.
     """
 
     command: str
@@ -90,7 +91,7 @@ class Chain:
         lines: in order.
         files: name -> what it is after the last line.
         facts: name -> value, likewise.
-        unproven: name -> number of the line that took it in unseen, of those that no later line changed.
+        unproven: name -> number of the line that took in unseen that it was changed or gone, of those that no later line has.
         torn: bytes behind the last whole line.
     """
 
@@ -131,9 +132,11 @@ def read_chain(folder: Path) -> Chain | None:
         DamagedArtifactError: naming the first line that is not what was appended.
     """
     try:
-        content = (folder / RECORD).read_bytes()
+        content = regular_bytes(folder / RECORD)
     except FileNotFoundError:
         return None
+    except BoundsError as error:
+        raise DamagedArtifactError(str(folder), RECORD, str(error)) from None
     except OSError as error:
         raise DamagedArtifactError(str(folder), RECORD, f"cannot be read ({error.strerror})") from error
     *lines, torn = content.split(b"\n")
@@ -157,8 +160,11 @@ def append(folder: Path, run_id: str, change: Change) -> Line | None:
 
     Raises:
         DamagedArtifactError: the record is not what was appended so far.
-        WriteFailedError: the system refused the write.
+        WriteFailedError: the system refused the write, or a name leads out of the folder.
     """
+    outside = [name for name in (*change.changed, *change.removed) if name.startswith("/") or ".." in name.split("/")]
+    if outside:
+        raise WriteFailedError("the record", str(folder), f"'{outside[0]}' lies outside of the run folder")
     lock = FileLock(folder / _APPEND_LOCK, timeout=_APPEND_WAIT, mode=0o600)
     try:
         attempt(lock.acquire, "the record", folder)
@@ -182,13 +188,14 @@ def append(folder: Path, run_id: str, change: Change) -> Line | None:
 
 def _news(chain: Chain, change: Change) -> Change:
     changed = {name: entry for name, entry in change.changed.items() if chain.files.get(name) != entry}
+    removed = sorted(name for name in change.removed if name in chain.files and name not in changed)
     return Change(
         change.command,
         changed,
-        sorted(name for name in change.removed if name in chain.files and name not in changed),
+        removed,
         {name: value for name, value in change.facts.items() if chain.facts.get(name) != value},
         change.writer,
-        sorted(name for name in change.unproven if name in changed),
+        sorted(name for name in change.unproven if name in changed or name in removed),
     )
 
 
@@ -223,7 +230,7 @@ def _take_line(chain: Chain, values: Mapping[str, Any], line: bytes) -> None:
     is_next = values["number"] == len(chain.lines) and values["previous"] == chain.head
     is_own = values["format"] == _FORMAT and values["run_id"] == chain.run_id and set(values) == _KEYS
     is_sealed = canonical(values) == line and values["digest"] == _digest(values)
-    is_meant = chain.files.keys() >= set(change.removed) and changed.keys() >= set(change.unproven)
+    is_meant = chain.files.keys() >= set(change.removed) and {*changed, *change.removed} >= set(change.unproven)
     chain.take(change)
     if not (is_next and is_own and is_sealed and is_meant and chain.root == values["root"]):
         raise ValueError
@@ -238,9 +245,11 @@ def _digest(values: Mapping[str, Any]) -> str:
 def _has_lines(path: Path) -> bool:
     """Whether a record holds a whole line; the first one may have been cut short by a crash."""
     try:
-        return b"\n" in path.read_bytes()
+        return b"\n" in regular_bytes(path)
     except FileNotFoundError:
         return False
+    except BoundsError as error:
+        raise DamagedArtifactError(str(path.parent), path.name, str(error)) from None
 
 
 def _append_once(path: Path, line: bytes) -> None:

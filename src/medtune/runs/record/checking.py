@@ -8,8 +8,8 @@ from typing import Any
 from medtune.errors import DamagedArtifactError
 from medtune.runs.record.chain import Chain, read_chain
 from medtune.runs.record.explained import difference
-from medtune.runs.record.tree import RECORD, SIGNATURES, Entry, Files, files_of, measured
-from medtune.runs.record.writers import Writer, writers_in
+from medtune.runs.record.tree import RECORD, SIGNATURES, Entry, Files, files_of, measured, unreadable
+from medtune.runs.record.writers import Writer, marks_in
 
 _LOOKS = 3
 """Times that a folder is looked at while a command writes to it."""
@@ -89,16 +89,16 @@ def check_record(folder: Path, run: Mapping[str, Any]) -> RecordCheck:
     return _look(folder, run)
 
 
-def _moves(folder: Path) -> tuple[int, list[Writer]]:
+def _moves(folder: Path) -> tuple[int, object]:
     """Return what differs when a command writes meanwhile: a checkpoint that came between two looks is no foreign one."""
     try:
-        return (folder / RECORD).stat().st_size, writers_in(folder)
+        return (folder / RECORD).stat().st_size, marks_in(folder)
     except OSError:
-        return 0, []
+        return 0, None
 
 
 def _look(folder: Path, run: Mapping[str, Any]) -> RecordCheck:
-    marks = writers_in(folder)
+    marks, wrong = marks_in(folder)
     try:
         chain = read_chain(folder)
     except DamagedArtifactError as error:
@@ -107,7 +107,8 @@ def _look(folder: Path, run: Mapping[str, Any]) -> RecordCheck:
         return _without(folder, run)
     listed = files_of(folder)
     found = _Found(folder, measured(folder, listed.regular))
-    files = Files(found.of(listed.regular), listed.odd)
+    unread = unreadable(folder, listed.regular.keys() - found.entries.keys())
+    files = Files(found.of(listed.regular), {**wrong, **unread, **listed.odd})
     since = difference(folder, chain, marks, files, found.of)
     expected = {name: entry for name, entry in (chain.files | since.changed).items() if name not in since.removed}
     problems = _chain_problems(chain, run, marks) + _odd(files)
@@ -201,4 +202,4 @@ def _writer(marks: Sequence[Writer], newer: Sequence[str], *, torn: bool) -> Wri
 def _unproven(chain: Chain) -> str:
     names = sorted(chain.unproven)
     shown = ", ".join(f"'{name}'" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004 - as shown
-    return f"a command was cut short before it recorded {shown}: that this is what it wrote was seen by nobody"
+    return f"a command was cut short before it recorded {shown}: that this is what it left was seen by nobody"

@@ -27,7 +27,7 @@ class Difference:
     Attributes:
         changed: name -> what the file is now.
         removed: files that are gone.
-        unproven: those among ``changed`` that nobody promised.
+        unproven: those among both that nobody promised; older checkpoints go without that.
     """
 
     changed: dict[str, Entry] = field(default_factory=dict[str, Entry])
@@ -44,7 +44,13 @@ def difference(folder: Path, chain: Chain, writers: Sequence[Writer], files: Fil
     A sealed folder that nobody promised is never accounted for, nor is the newest checkpoint when it is gone.
     """
     found = Difference()
-    promised = [(name, digest) for writer in writers for name, digests in writer.promised.items() for digest in digests]
+    promised = [
+        (name, digest)
+        for writer in writers
+        for name, digests in writer.promised.items()
+        if writer.may_promise(name)
+        for digest in digests
+    ]
     sealed = {name: sealed_now(folder, name, {d for n, d in promised if n == name}) for name, _digest in promised}
     for name in dict.fromkeys(name for name, _digest in promised):
         found.changed.update(_news(chain, sealed[name]))
@@ -58,6 +64,8 @@ def difference(folder: Path, chain: Chain, writers: Sequence[Writer], files: Fil
     found.unproven.update(others)
     newest = newest_checkpoint(folder, chain, [name for name, _digest in promised])
     found.removed.update(_gone(chain, writers, files, newest))
+    kept = [name for name, entries in sealed.items() if entries]
+    found.unproven.update(name for name in found.removed if not (sealed_folder(name) or _under(kept, name)))
     return found
 
 
@@ -106,7 +114,7 @@ def _gone(chain: Chain, writers: Sequence[Writer], files: Files, newest: str) ->
     aside = {name.partition(_ASIDE)[2].partition("/")[0] for name in files.regular if left_aside(name, files)}
     for name in chain.files.keys() - files.regular.keys():
         sealed = sealed_folder(name)
-        if not any(writer.may_write(name) for writer in writers):
+        if files.hides(name) or not any(writer.may_write(name) for writer in writers):
             continue
         is_rotated = _is_checkpoint(sealed) and sealed not in present and newest not in ("", sealed)
         if not sealed or is_rotated or sealed.rpartition("/")[2] in aside:

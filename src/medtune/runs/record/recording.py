@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import MedtuneError
+from medtune.machine.owner_only import is_staged
+from medtune.runs.durable import attempt
 from medtune.runs.record.chain import Change, append, read_chain
 from medtune.runs.record.explained import difference, left_aside, newest_checkpoint, sealed_folder, sealed_now
 from medtune.runs.record.packages import packages
-from medtune.runs.record.tree import RECORD, Files, files_of, measured
+from medtune.runs.record.tree import RECORD, Files, files_of, measured, regular_bytes
 from medtune.runs.record.writers import EVERYTHING, Mark, Writer, forget, writers_in
+from medtune.specs.bounded import BoundsError
 
 __all__ = ["Recording", "close_after", "has_record", "recorded", "recorded_around"]
 
@@ -85,6 +88,10 @@ class Recording:
             self._mark.remove()
             self._mark = None
 
+    def name_of(self, place: Path) -> str:
+        """Return the name that a place in the folder has in the record."""
+        return _settled(place).relative_to(self.folder.resolve()).as_posix()
+
     def is_own(self, name: str) -> bool:
         """Whether a sealed folder is the one that the record, where there is one, knows under that name."""
         chain = read_chain(self.folder) if self._mark is not None else None
@@ -105,9 +112,9 @@ class Recording:
         )
         loose = [name for name, seen in now.items() if not self._is_sealed(name) and self._before.get(name) != seen]
         changed |= measured(self.folder, loose)
-        gone = [name for name in self._before if is_asked(name) and name not in now]
+        gone = [name for name in self._before if is_asked(name) and name not in now and not files.hides(name)]
         removed = [name for name in gone if not sealed_folder(name)] + self._rotated(gone, files)
-        self._append(Change(self.command, changed, removed, facts, self._mark.token if self._mark else ""))
+        self._append(Change(self.command, changed, removed, facts, self._token))
         self._before = {
             name: seen for name, seen in self._before.items() if name not in removed
         }  # now that it is written
@@ -141,13 +148,26 @@ class Recording:
             chain = read_chain(self.folder)
             if writer.is_alive or chain is None:
                 continue
+            self._sweep(writer)
             files = files_of(self.folder)
             left = difference(self.folder, chain, [writer], files, lambda names: measured(self.folder, names))
             changed = {name: entry for name, entry in left.changed.items() if not left_aside(name, files)}
             removed = [name for name in left.removed if not _waits(name, files)]
-            unproven = sorted(left.unproven & changed.keys())
+            unproven = sorted(left.unproven & {*changed, *removed})
             self._append(Change(f"recover {writer.command}", changed, removed, {}, writer.token, unproven))
             forget(self.folder, writer.token)
+
+    def _sweep(self, dead: Writer) -> None:
+        """Remove the half-written files of a killed command, which the next lock of the run would take away unseen."""
+        alive = [writer for writer in writers_in(self.folder) if writer.is_alive and writer.token != self._token]
+        for name in files_of(self.folder).regular:
+            is_left = is_staged(name.rpartition("/")[2]) and not sealed_folder(name) and dead.may_write(name)
+            if is_left and not any(writer.may_write(name) for writer in alive):
+                attempt((self.folder / name).unlink, "what a killed command left", self.folder / name)
+
+    @property
+    def _token(self) -> str:
+        return self._mark.token if self._mark else ""
 
     def _append(self, change: Change) -> None:
         append(self.folder, self._run_id, change)
@@ -185,7 +205,7 @@ def recorded_around(place: Path, command: str) -> Iterator[Recording | None]:
         place: a file or folder; a folder of that name with ``-refused`` behind it belongs to it.
         command: its name.
     """
-    place = place.absolute()
+    place = _settled(place)
     folder = next((above for above in place.parents if has_record(above)), None)
     if folder is None:
         yield None
@@ -206,9 +226,16 @@ def close_after(recording: Recording, error: BaseException) -> None:
 def has_record(folder: Path) -> bool:
     """Whether a folder keeps a record with a line or more."""
     try:
-        return b"\n" in (folder / RECORD).read_bytes()
+        return b"\n" in regular_bytes(folder / RECORD)
+    except BoundsError:  # whoever reads it says what it is
+        return True
     except OSError:
         return False
+
+
+def _settled(place: Path) -> Path:
+    """Return where a file of that name lies, whatever links and ".." lead there; it may be a link itself."""
+    return place.resolve() if place.name in ("", "..") else place.parent.resolve() / place.name
 
 
 def _waits(name: str, files: Files) -> bool:

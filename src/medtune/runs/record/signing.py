@@ -15,7 +15,7 @@ from medtune.runs.record.chain import Chain, read_chain
 from medtune.runs.record.checking import Problem, RecordCheck
 from medtune.runs.record.keys import fingerprint, private_key, public_key
 from medtune.runs.record.recording import recorded
-from medtune.runs.record.tree import SIGNATURES, canonical
+from medtune.runs.record.tree import RECORD, SIGNATURES, canonical
 from medtune.specs.bounded import json_file
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SignatureCheck", "check_signature", "sign_record", "signatures_in"]
 
 _FORMAT = 1
+_SHOWN = 3  # files that a sentence names
 _SUBJECT = b"medtune run record, format 1\n"
 """Before what is signed, so that a signature of something else by the same key is none of a record."""
 _SIGNED = ("head", "key", "number", "root", "run_id", "time")
@@ -55,23 +56,27 @@ class SignatureCheck:
         }
 
 
-def sign_record(folder: Path, key: Path, ask: Callable[[], str] | None = None) -> dict[str, Any]:
+def sign_record(
+    folder: Path, key: Path, ask: Callable[[], str] | None = None, verify: Callable[[], Chain | None] | None = None
+) -> dict[str, Any]:
     """Sign the state that a run's record ends with, and keep the signature beside others.
 
     Args:
-        folder: a run folder that verifies; whoever calls sees to that.
+        folder: a run folder.
         key: private key.
         ask: called for its passphrase.
+        verify: returns the record of the folder once it verifies; called after the passphrase was given, however long that took.
 
     Returns:
         The signature as it is kept.
 
     Raises:
         SpecError: the run keeps no record, or the key cannot be used.
+        StorageError: the record went on meanwhile.
         WriteFailedError: the signature cannot be written.
     """
     secret = private_key(key, ask)
-    chain = read_chain(folder)
+    chain = verify() if verify else read_chain(folder)
     if chain is None:
         raise SpecError(f"run '{folder}' keeps no record that could be signed; an earlier medtune made it")
     said = {
@@ -86,6 +91,9 @@ def sign_record(folder: Path, key: Path, ask: Callable[[], str] | None = None) -
     signature = {**said, "signature": base64.b64encode(secret.sign(_message(said))).decode()}
     content = json.dumps({"format": _FORMAT, "signatures": [*kept, signature]}, indent=1, sort_keys=True) + "\n"
     with recorded(folder, "sign", (SIGNATURES,)):
+        now = read_chain(folder)
+        if now is None or now.head != chain.head:
+            raise StorageError(f"nothing was signed: run '{folder}' was changed while it was verified; sign it again")
         replace_file(folder / SIGNATURES, content.encode(), "the signature")
     return signature
 
@@ -149,7 +157,17 @@ def check_signature(folder: Path, record: RecordCheck, key: Path) -> SignatureCh
     if steps:
         detail = f"signs an older state: {len(steps)} steps came after it ({', '.join(steps)}); sign the run again"
         return failed("older", detail, signed, steps)
-    return SignatureCheck(name, signed, (), ())
+    beyond = _beyond(record)
+    return failed("older", beyond, signed) if beyond else SignatureCheck(name, signed, (), ())
+
+
+def _beyond(record: RecordCheck) -> str:
+    """Name the files that are not as the record ends: what a mark explains was signed by nobody."""
+    torn = [RECORD] if record.chain is not None and record.chain.torn else []
+    files = sorted({*record.newer, *torn, *(problem.file for problem in record.problems)})
+    shown = ", ".join(f"'{file}'" for file in files[:_SHOWN])
+    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+    return f"does not cover {shown}{more}, as the folder is now" if files else ""
 
 
 def _message(said: Mapping[str, Any]) -> bytes:

@@ -16,16 +16,33 @@ from pathlib import Path
 from typing import Any
 
 from medtune.runs.manifest import file_digest
+from medtune.specs.bounded import BoundsError, bounded_bytes
 
-__all__ = ["RECORD", "SIGNATURES", "Entry", "Files", "canonical", "files_of", "measured", "root_of"]
+__all__ = [
+    "RECORD",
+    "SIGNATURES",
+    "Entry",
+    "Files",
+    "canonical",
+    "files_of",
+    "measured",
+    "regular_bytes",
+    "root_of",
+    "unreadable",
+]
 
 RECORD = "record.jsonl"
 """Name of the record; it states the root, so it is no leaf."""
 SIGNATURES = "signature.json"
 
-_VOLATILE = re.compile(r"\.+(lock|lock-owner\.json|cancel\.json|record\.lock|writing-[0-9a-f]+\.(jsonl|lock))(\..*)?")
+_VOLATILE = re.compile(
+    r"\.(lock|lock-owner\.json|cancel\.json|record\.lock|writing-[0-9a-f]+\.(jsonl|lock))"
+    r"|\.\.(lock-owner|cancel)\.json(\.[a-z0-9_]{8})?\.staging"  # earlier releases drew no name
+)
 """Locks, requests to cancel and marks of writers, with their staged copies: they come and go with processes."""
 _THREADS = 8
+_UNREADABLE = "a file that cannot be read"
+_LONGEST = 2**30  # bytes of a record
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +65,10 @@ class Files:
     regular: Mapping[str, Any]
     odd: Mapping[str, str]
 
+    def hides(self, name: str) -> bool:
+        """Whether something odd stands where a file, or a folder above it, would."""
+        return any(name == odd or name.startswith(f"{odd}/") for odd in self.odd)
+
 
 def canonical(value: Any) -> bytes:
     """Return JSON values in the one form that is hashed and signed."""
@@ -60,26 +81,50 @@ def files_of(folder: Path) -> Files:
     waiting = [("", folder)]
     while waiting:
         above, place = waiting.pop()
-        for entry in _entries(place):
+        try:
+            entries = _entries(place)
+        except OSError:
+            odd[above.removesuffix("/") or "."] = "a folder that cannot be read"
+            continue
+        for entry in entries:
             name = above + entry.name
-            if name == RECORD or _VOLATILE.fullmatch(name):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append((f"{name}/", place / entry.name))
-                continue
             try:
                 found = entry.stat(follow_symlinks=False)
             except FileNotFoundError:  # rotated away in this moment
                 continue
-            if stat.S_ISREG(found.st_mode):
+            except OSError:
+                odd[name] = _UNREADABLE
+                continue
+            if stat.S_ISDIR(found.st_mode):
+                waiting.append((f"{name}/", place / entry.name))
+            elif not stat.S_ISREG(found.st_mode):
+                odd[name] = "a link" if stat.S_ISLNK(found.st_mode) else "no regular file"
+            elif name != RECORD and not _VOLATILE.fullmatch(name):
                 regular[name] = found
-            else:
-                odd[name] = "a link" if entry.is_symlink() else "no regular file"
     return Files(regular, odd)
 
 
+def unreadable(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return as odd, of files that could not be measured, those that are there."""
+    return {name: _UNREADABLE for name in names if os.path.lexists(folder / name)}
+
+
+def regular_bytes(path: Path) -> bytes:
+    """Return the content of a file that medtune keeps for itself.
+
+    Raises:
+        BoundsError: a link, a pipe, a device or a folder is there.
+        OSError: it cannot be read.
+    """
+    if path.is_symlink():
+        raise BoundsError("is a link, which is not followed")
+    if path.is_dir():
+        raise BoundsError("is a folder")
+    return bounded_bytes(path, _LONGEST)
+
+
 def measured(folder: Path, names: Iterable[str]) -> dict[str, Entry]:
-    """Return size and SHA-256 of files; one that is gone by now is left out."""
+    """Return size and SHA-256 of files; one that is gone by now, or cannot be read, is left out."""
     wanted = list(names)
     with ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(lambda name: _entry(folder / name), wanted)
@@ -114,5 +159,5 @@ def _entries(place: Path) -> list[os.DirEntry[str]]:
 def _entry(path: Path) -> Entry | None:
     try:
         return Entry(path.stat().st_size, file_digest(path))
-    except FileNotFoundError:
+    except OSError:
         return None

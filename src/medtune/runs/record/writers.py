@@ -9,18 +9,23 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from medtune.runs.durable import attempt
 from medtune.runs.log import RunLog
+from medtune.runs.record.tree import regular_bytes
+from medtune.specs.bounded import json_value
 
-__all__ = ["EVERYTHING", "Mark", "Writer", "forget", "writers_in"]
+__all__ = ["EVERYTHING", "Mark", "Writer", "forget", "marks_in", "writers_in"]
 
 EVERYTHING = "*"
 """A scope that holds every file."""
 _PREFIX = ".writing-"
+_MARK = re.compile(r"\.writing-[0-9a-f]+\.jsonl")
+_PROMISED = re.compile(r"adapter|checkpoints/step-\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,11 @@ class Writer:
         """Whether a file lies in the scope, or is the staged copy of one that does."""
         return any(_covers(one, name) for one in self.scope)
 
+    def may_promise(self, folder: str) -> bool:
+        """Whether it may put that sealed folder there: adapter or checkpoint, or as an export what it was asked for."""
+        is_own = _PROMISED.fullmatch(folder) is not None or self.command == "export"
+        return is_own and self.may_write(f"{folder}/")
+
 
 class Mark:
     """The mark of this process; its lock is held until ``remove``."""
@@ -67,17 +77,38 @@ class Mark:
 
 def writers_in(folder: Path) -> list[Writer]:
     """Return what the marks in a folder say, of killed processes too; one that says nothing yet wrote nothing."""
-    found = list[Writer]()
-    for path in sorted(folder.glob(f"{_PREFIX}*.jsonl")):
-        said = RunLog(path).read()
-        if not said or not isinstance(said[0].get("scope"), list):
+    return marks_in(folder)[0]
+
+
+def marks_in(folder: Path) -> tuple[list[Writer], dict[str, str]]:
+    """Return what the marks in a folder say, and by name what is wrong with marks that no command left so."""
+    found, wrong = list[Writer](), dict[str, str]()
+    for path in sorted(each for each in folder.glob(f"{_PREFIX}*.jsonl") if _MARK.fullmatch(each.name)):
+        try:
+            lines = regular_bytes(path).split(b"\n")[:-1]  # what follows the last newline was cut short
+            said = [json_value(line.decode()) for line in lines]
+            if said:
+                found.append(_writer(folder, path.stem.removeprefix(_PREFIX), said))
+        except FileNotFoundError:  # its command is done by now
             continue
-        promised: dict[str, list[str]] = {}
-        for line in said[1:]:
-            promised.setdefault(str(line.get("folder")), []).append(str(line.get("manifest")))
-        token = path.stem.removeprefix(_PREFIX)
-        found.append(Writer(token, str(said[0]["command"]), said[0]["scope"], promised, _is_held(folder, token)))
-    return found
+        except OSError as error:
+            wrong[path.name] = f"a mark that cannot be read ({error.strerror})"
+        except (ValueError, KeyError, TypeError):
+            wrong[path.name] = "a mark without the form of one"
+    return found, wrong
+
+
+def _writer(folder: Path, token: str, said: Sequence[Mapping[str, Any]]) -> Writer:
+    """Return what the lines of a mark say; ValueError, KeyError or TypeError where that is nothing."""
+    command, scope = said[0]["command"], said[0]["scope"]
+    promises = [(line["folder"], line["manifest"]) for line in said[1:]]
+    texts = [command, *scope, *(text for promise in promises for text in promise)]
+    if not isinstance(scope, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError
+    promised: dict[str, list[str]] = {}
+    for name, manifest in promises:
+        promised.setdefault(name, []).append(manifest)
+    return Writer(token, command, scope, promised, _is_held(folder, token))
 
 
 def forget(folder: Path, token: str) -> None:

@@ -113,7 +113,7 @@ def export_run(asked: ExportRequest) -> Exported:
         if reference is not None and exported.facts.get("smoke"):
             write_text(work / "smoke.json", json.dumps(reference.smoke, indent=1, ensure_ascii=False))
         _describe(work, asked, source, exported, proof)
-        promise = None if record is None else record.promise_for(place.relative_to(record.folder.absolute()).as_posix())
+        promise = None if record is None else record.promise_for(record.name_of(place))
         publish(place, lambda staging: _take(work, staging), {"state": state}, promise=promise)
     exported = replace(exported, path=place, facts={**exported.facts, "proof": proof})
     if state == _REFUSED:

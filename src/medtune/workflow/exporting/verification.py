@@ -1,5 +1,6 @@
 """Proves that an export is what was written, and says of which run, in which state, it is."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from medtune.errors import DamagedArtifactError, SpecError
 from medtune.runs.folder import RunFolder
 from medtune.runs.manifest import read_manifest, verify_folder
 from medtune.runs.record.checking import RecordCheck
+from medtune.runs.record.tree import RECORD, SIGNATURES
 from medtune.runs.verification import Checked, Verification
 from medtune.specs.bounded import json_file
 from medtune.workflow.exporting.export import EXPORT_FILE
@@ -23,8 +25,9 @@ class VerifiedExport(Verification):
 
 
 def is_export(path: Path) -> bool:
-    """Whether a folder is an export and no run."""
-    return (path / EXPORT_FILE).is_file() and not RunFolder(path).exists
+    """Whether a folder is an export, and neither a run nor what is left of one."""
+    is_run = RunFolder(path).exists or any(os.path.lexists(path / name) for name in (RECORD, SIGNATURES))
+    return (path / EXPORT_FILE).is_file() and not is_run
 
 
 def verify_export(path: Path, key: Path | None = None) -> VerifiedExport:
