@@ -43,19 +43,12 @@ def export(
     from medtune.cli.console import print_json
     from medtune.workflow.run import Run
 
-    opened = Run.open(run, plugins=plugin_files(plugins))
+    opened, options = Run.open(run, plugins=plugin_files(plugins)), _options(sets)
     with _told_stages():
-        exported = opened.export(to, out, score=score, prove=proof, **_options(sets))
+        exported = opened.export(to, out, score=score, prove=proof, **options)
     if as_json:
-        print_json(
-            {
-                "export": str(exported.path),
-                "to": to,
-                "state": exported.state,
-                "facts": exported.facts,
-                "usage": exported.usage,
-            }
-        )
+        shown = {"export": str(exported.path), "to": to, "state": exported.state}
+        print_json({**shown, "facts": exported.facts, "usage": exported.usage})
         return
     say(f"{exported.path}\n{exported.state}: {_sentence(exported.facts['proof'])}")
     if uploaded := exported.facts.get("uploaded"):
