@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 _MOST_ID = 2**23  # ids become places of an array
-_MOST_ADDED = 2**16  # added tokens; the largest known vocabularies have 6,400
-_MOST_TOKEN = 256  # characters of a special token
+MOST_ADDED = 2**16  # added tokens; the largest known vocabularies have 6,400
+MOST_TOKEN = 256  # characters of a special token
 _RUN, _PATTERN_RUN = 1000, 64  # characters
 _MOST_TURNS = 64
 _MOST_CONSTANTS = 400
@@ -136,11 +136,11 @@ def _tokenizer(file: Path, tell: Callable[[str], None]) -> None:
 
 def _require_small(tokenizer: Any) -> None:
     added = tokenizer.get_added_tokens_decoder()
-    if len(added) > _MOST_ADDED:
-        raise TooMuchError(f"has {len(added):,} added tokens, more than {_MOST_ADDED:,}")
+    if len(added) > MOST_ADDED:
+        raise TooMuchError(f"has {len(added):,} added tokens, more than {MOST_ADDED:,}")
     longest = max((len(token.content) for token in added.values() if token.special), default=0)
-    if longest > _MOST_TOKEN:
-        raise TooMuchError(f"has a special token of {longest:,} characters, more than {_MOST_TOKEN}")
+    if longest > MOST_TOKEN:
+        raise TooMuchError(f"has a special token of {longest:,} characters, more than {MOST_TOKEN}")
     highest = max([*tokenizer.get_vocab(with_added_tokens=True).values(), *added], default=0)
     if highest >= _MOST_ID:
         raise TooMuchError(f"has a token with the id {highest:,}, more than {_MOST_ID:,}")
@@ -228,7 +228,7 @@ def _template(text: str, tokens: Mapping[str, str]) -> None:
         raise
     except Exception:  # noqa: BLE001 - who uses it next says what is wrong, in a sentence of its own
         return
-    long = {"bos_token": "<" * _MOST_TOKEN, "eos_token": ">" * _MOST_TOKEN}
+    long = {"bos_token": "<" * MOST_TOKEN, "eos_token": ">" * MOST_TOKEN}
     ordinary = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", **tokens}
     for given in (ordinary, {**ordinary, **long}):
         for turns in _conversations(strings, numbers):

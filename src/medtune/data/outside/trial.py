@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from medtune.data.outside.child import MOST_ADDED, MOST_TOKEN
 from medtune.data.outside.tried import Tried, digest_of_files, digest_of_text
 from medtune.errors import TrialFailedError
 from medtune.specs.bounded import BoundsError, bounded_text, json_file
@@ -39,10 +40,6 @@ _TEMPLATES = ("chat_template.jinja", "additional_chat_templates/*.jinja")
 _WITH_TEMPLATES = ("tokenizer_config.json", "chat_template.json")
 _TOO_LONG = f"takes more than {_SECONDS:.0f} s of computing above the control case"
 _TOO_LARGE = f"takes more than {_BYTES >> 20} MiB of memory above the control case"
-_MOST_TOKEN = 256
-"""Characters of a special token."""
-_MOST_ADDED = 2**16
-"""Tokens that a tokenizer's settings add to its vocabulary."""
 _OTHER_TEMPLATE = "set model.chat_template to a file or a shipped name that you trust, or get it again"
 _OTHER_TOKENIZER = "get it again from where it comes from, or use another base"
 
@@ -90,8 +87,8 @@ def try_template(text: str, place: str, tokens: Mapping[str, str]) -> None:
         TrialFailedError: rendering takes too much.
     """
     longest = max(map(len, tokens.values()), default=0)
-    if longest > _MOST_TOKEN:
-        reason = f"has a special token of {longest:,} characters, more than {_MOST_TOKEN}"
+    if longest > MOST_TOKEN:
+        reason = f"has a special token of {longest:,} characters, more than {MOST_TOKEN}"
         raise TrialFailedError("tokenizer", place, reason, _OTHER_TOKENIZER)
     tried, digest = Tried(), digest_of_text("\0".join([text, *(f"{name}={tokens[name]}" for name in sorted(tokens))]))
     if digest_of_text(text) in _shipped() or digest in tried:  # with other tokens a template may do something else
@@ -128,8 +125,8 @@ def _require_few_added(file: Path, folder: Path) -> None:
     named: Mapping[str, Any] = held
     added = [named] if file.name == "added_tokens.json" else [named.get(key) for key in _ADDED]
     count = sum(len(tokens) for tokens in added if isinstance(tokens, list | dict))
-    if count > _MOST_ADDED:
-        reason = f"adds {count:,} tokens in '{file.name}', more than {_MOST_ADDED:,}"
+    if count > MOST_ADDED:
+        reason = f"adds {count:,} tokens in '{file.name}', more than {MOST_ADDED:,}"
         raise TrialFailedError("tokenizer", str(folder), reason, _OTHER_TOKENIZER)
 
 
