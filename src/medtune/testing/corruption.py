@@ -10,7 +10,7 @@ from medtune.runs.manifest import MANIFEST, read_manifest
 from medtune.runs.store import CheckpointStore
 from medtune.testing.trials import Tally
 
-__all__ = ["corrupt_checkpoints"]
+__all__ = ["corrupt_checkpoints", "flip", "remove", "truncate"]
 
 
 def corrupt_checkpoints(template: Path, work: Path, trials: int, seed: int = 0) -> tuple[Tally, Tally]:
@@ -29,7 +29,7 @@ def corrupt_checkpoints(template: Path, work: Path, trials: int, seed: int = 0) 
     draw, done = random.Random(seed), 0
     copy = work / "checkpoints"
     while done < trials:
-        for damage in (_flip, _truncate, _zero, _delete, _swap):
+        for damage in (flip, truncate, _zero, remove, _swap):
             for name in _names(template):
                 shutil.rmtree(copy, ignore_errors=True)
                 shutil.copytree(template, copy)
@@ -62,7 +62,8 @@ def _taken(folder: Path, expected: Path, damaged: str | None) -> str | None:
 Damage = Callable[[Path, Path, random.Random], bool]
 
 
-def _flip(path: Path, _other: Path, draw: random.Random) -> bool:
+def flip(path: Path, _other: Path, draw: random.Random) -> bool:
+    """Turn one bit of a file around; return whether there was one."""
     content = bytearray(path.read_bytes())
     if content:
         bit = draw.randrange(len(content) * 8)
@@ -71,7 +72,8 @@ def _flip(path: Path, _other: Path, draw: random.Random) -> bool:
     return bool(content)
 
 
-def _truncate(path: Path, _other: Path, draw: random.Random) -> bool:
+def truncate(path: Path, _other: Path, draw: random.Random) -> bool:
+    """Cut a file short; return whether there was anything to cut."""
     content = path.read_bytes()
     if content:
         path.write_bytes(content[: draw.randrange(len(content))])
@@ -87,7 +89,8 @@ def _zero(path: Path, _other: Path, draw: random.Random) -> bool:
     return damaged != content
 
 
-def _delete(path: Path, _other: Path, _draw: random.Random) -> bool:
+def remove(path: Path, _other: Path, _draw: random.Random) -> bool:
+    """Remove a file."""
     path.unlink()
     return True
 

@@ -13,6 +13,7 @@ from medtune.runs.manifest import MANIFEST, seal_folder
 from medtune.runs.record.chain import Change, append, read_chain
 from medtune.runs.record.tree import RECORD, files_of, measured
 from medtune.runs.verification import verify_all
+from medtune.testing.corruption import flip, remove, truncate
 from medtune.testing.trials import Tally
 
 __all__ = ["DAMAGES", "Case", "cases", "reseal", "tamper"]
@@ -104,27 +105,6 @@ def _missed(run: Path, key: Path | None, what: str) -> str | None:
     return None
 
 
-def _flip(path: Path, _other: Path, draw: random.Random) -> bool:
-    content = bytearray(path.read_bytes())
-    if content:
-        bit = draw.randrange(len(content) * 8)
-        content[bit // 8] ^= 1 << (bit % 8)
-        path.write_bytes(content)
-    return bool(content)
-
-
-def _truncate(path: Path, _other: Path, draw: random.Random) -> bool:
-    content = path.read_bytes()
-    if content:
-        path.write_bytes(content[: draw.randrange(len(content))])
-    return bool(content)
-
-
-def _remove(path: Path, _other: Path, _draw: random.Random) -> bool:
-    path.unlink()
-    return True
-
-
 def _add(path: Path, _other: Path, _draw: random.Random) -> bool:
     path.with_name(f"{path.stem}-2{path.suffix}").write_bytes(path.read_bytes())
     return True
@@ -174,9 +154,9 @@ def _link(path: Path, other: Path, _draw: random.Random) -> bool:
 
 
 DAMAGES: dict[str, Damage] = {
-    "flip a bit of": _flip,
-    "truncate": _truncate,
-    "remove": _remove,
+    "flip a bit of": flip,
+    "truncate": truncate,
+    "remove": remove,
     "add a copy beside": _add,
     "rename": _rename,
     "swap with another run's": _swap,
