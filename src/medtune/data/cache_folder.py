@@ -6,12 +6,12 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medtune.errors import ForeignFolderError
-from medtune.machine.owner_only import make_folder, open_bytes
+from medtune.machine.owner_only import is_own, make_folder, open_bytes
 
 __all__ = [
     "FACTS_FILE",
@@ -54,10 +54,10 @@ def require_own(root: Path) -> None:
     """
     if root.is_symlink():
         raise ForeignFolderError(str(root), f"is a link to '{root.resolve()}'")
-    if not _is_own(root, stat.S_ISDIR):
+    if not is_own(root, stat.S_ISDIR):
         raise ForeignFolderError(str(root), "is no folder of this user")
     marker = root / MARKER
-    if not _is_own(marker, stat.S_ISREG) and not all(is_own_set(f) or _is_staging(f) for f in root.iterdir()):
+    if not is_own(marker, stat.S_ISREG) and not all(is_own_set(f) or _is_staging(f) for f in root.iterdir()):
         raise ForeignFolderError(str(root), f"holds files of others and no {MARKER}")
 
 
@@ -74,7 +74,7 @@ def staging_folders(root: Path) -> list[Path]:
 def is_own_set(folder: Path) -> bool:
     """Whether a folder is this user's, named as medtune names sets, no link, and holds nothing but files that medtune writes."""
     is_named = _KEY.fullmatch(folder.name) is not None or _STAGED.fullmatch(folder.name) is not None
-    return is_named and _is_own(folder, stat.S_ISDIR) and all(map(_is_own_file, _within(folder)))
+    return is_named and is_own(folder, stat.S_ISDIR) and all(map(_is_own_file, _within(folder)))
 
 
 def is_written(folder: Path) -> bool:
@@ -133,16 +133,7 @@ def _is_staging(folder: Path) -> bool:
 
 
 def _is_own_file(path: Path) -> bool:
-    return _FILE.fullmatch(path.name) is not None and _is_own(path, stat.S_ISREG)
-
-
-def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
-    """Whether a path is this user's, and of a kind itself, not what it links to."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return False
-    return is_kind(found.st_mode) and found.st_uid == (os.geteuid() if hasattr(os, "geteuid") else found.st_uid)
+    return _FILE.fullmatch(path.name) is not None and is_own(path, stat.S_ISREG)
 
 
 def _held_folder(root: Path) -> tuple[Path, int | None]:

@@ -5,13 +5,15 @@ import os
 import re
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
 __all__ = [
     "close_folder",
     "hide_file",
+    "is_own",
     "is_staged",
     "make_folder",
     "open_bytes",
@@ -21,10 +23,11 @@ __all__ = [
     "refuse_link_out",
     "remove_staged",
     "staged_beside",
+    "staged_text",
     "write_text",
 ]
 
-_FILE, _FOLDER, _OTHERS = 0o600, 0o700, 0o077
+_FILE, _FOLDER, _OTHERS, _OTHERS_WRITE = 0o600, 0o700, 0o077, 0o022
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none, and gives files the rights of their folder
 _RECORD = "run.json"  # stands in every run folder
 _STAGED = re.compile(r"\..+\.[a-z0-9_]{8}\.staging")
@@ -108,12 +111,25 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written; nothing is left behind.
     """
+    with staged_text(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def staged_text(path: Path) -> Iterator[TextIO]:
+    """Open a file in UTF-8, for its owner only, that takes the place of ``path`` when the block ends.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
     staged = staged_beside(path)
     try:
-        staged.write_text(text, "utf-8")
+        with open_text(staged) as file:
+            yield file
         staged.replace(path)
     except BaseException:
-        staged.unlink(missing_ok=True)
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)
         raise
 
 
@@ -157,6 +173,22 @@ def _require_file(found: os.stat_result, path: str | Path) -> None:
         raise OSError(errno.ELOOP, "a symbolic link is there, which is not followed", str(path))
     if not stat.S_ISREG(found.st_mode):
         raise FileExistsError(errno.EEXIST, "something else than a file is there", str(path))
+
+
+def is_own(path: Path, is_kind: Callable[[int], bool], *, alone: bool = False) -> bool:
+    """Whether a path is this user's, and of a kind itself, such as ``stat.S_ISDIR``, not what it links to.
+
+    Args:
+        path: file or folder.
+        is_kind: takes its mode.
+        alone: whether it also has to be one that nobody else can write to.
+    """
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    is_shared = alone and os.name != "nt" and bool(found.st_mode & _OTHERS_WRITE)
+    return is_kind(found.st_mode) and _is_ours(found) and not is_shared
 
 
 def _is_ours(found: os.stat_result) -> bool:

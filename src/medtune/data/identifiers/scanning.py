@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -13,7 +13,7 @@ from medtune.data.identifiers.row_values import FoundInRow, find_in_row, masked_
 from medtune.data.rows import Row, read_rows
 from medtune.data.sources.names import is_plain
 from medtune.errors import DataError, SpecError, StorageError
-from medtune.machine.owner_only import open_text, staged_beside
+from medtune.machine.owner_only import staged_text
 
 __all__ = ["ScanReport", "scan_file"]
 
@@ -125,15 +125,8 @@ def _written(source: Path, target: Path) -> Iterator[TextIO]:
         raise SpecError(f"'{target}' is a folder; name a file such as rows.jsonl")
     if target.exists() and source.exists() and (target.samefile(source) or source.is_dir()):
         raise SpecError(f"'{target}' would be written over while it is read; choose another file")
-    staged: Path | None = None
     try:
-        staged = staged_beside(target)
-        with open_text(staged) as file:
+        with staged_text(target) as file:
             yield file
-        staged.replace(target)
     except OSError as error:
         raise StorageError(f"cannot write '{target}': {error.strerror}") from error
-    finally:
-        if staged is not None:
-            with suppress(OSError):
-                staged.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from medtune.data.importers.rows import NO_RELATION, ImportedRow, RowMaker
 from medtune.data.importers.survey import survey
 from medtune.data.sources.paths import require_path
 from medtune.errors import DataError, SpecError, StorageError
-from medtune.machine.owner_only import open_text, staged_beside
+from medtune.machine.owner_only import staged_text
 
 __all__ = ["ImportReport", "import_file", "iterate_rows"]
 
@@ -83,20 +82,13 @@ def import_file(source: Input, target: Path, options: ImportOptions | None = Non
     if target.is_dir():
         raise SpecError(f"'{target}' is a folder; --to takes a file such as rows.jsonl")
     importing = _Import(source, options or ImportOptions())
-    staged: Path | None = None
     try:
-        staged = staged_beside(target)
-        with open_text(staged) as file:
+        with staged_text(target) as file:
             for row in importing.rows():
                 file.write(json.dumps(row._asdict(), ensure_ascii=False) + "\n")
-        report = importing.report()
-        staged.replace(target)
+            report = importing.report()
     except OSError as error:
         raise StorageError(f"cannot write '{target}': {error.strerror}") from error
-    finally:
-        if staged is not None:
-            with suppress(OSError):
-                staged.unlink(missing_ok=True)
     return report
 
 

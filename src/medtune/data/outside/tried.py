@@ -1,16 +1,15 @@
 """Remembers by their content what was tried before, in the cache folder, where only its owner can write."""
 
 import hashlib
-import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 from medtune.data.cache import default_cache_dir
 from medtune.data.cache_folder import mark
-from medtune.machine.owner_only import make_folder, open_bytes
+from medtune.machine.owner_only import is_own, make_folder, open_bytes
 
 __all__ = ["Tried", "digest_of_files", "digest_of_text"]
 
@@ -19,7 +18,6 @@ _LIBRARIES = ("jinja2", "tokenizers", "transformers")
 _FORM = "1"
 """Goes up when more is tried than before."""
 _FOLDER = "tried"
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def digest_of_files(files: Iterable[Path], folder: Path) -> str:
@@ -51,7 +49,8 @@ class Tried:
 
     def __contains__(self, digest: str) -> bool:
         """Whether this was tried by this user: a folder or file that another could have written says nothing."""
-        return _is_own(self._folder, stat.S_ISDIR) and _is_own(self._folder / digest, stat.S_ISREG)
+        file = self._folder / digest
+        return is_own(self._folder, stat.S_ISDIR, alone=True) and is_own(file, stat.S_ISREG, alone=True)
 
     def add(self, *digests: str) -> None:
         """Remember; where the cache cannot be written, the next process tries again."""
@@ -60,12 +59,3 @@ class Tried:
             make_folder(self._folder)
             for digest in digests:
                 open_bytes(self._folder / digest).close()
-
-
-def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
-    try:
-        found = path.lstat()
-    except OSError:
-        return False
-    mine = not hasattr(os, "geteuid") or (found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_WRITE)
-    return is_kind(found.st_mode) and mine
