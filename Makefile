@@ -61,7 +61,7 @@ test-newest:
 
 # On a machine with a CUDA GPU: its own python3 and packages, nothing is installed.
 gpu-test:
-	PYTHONPATH="$(CURDIR)/src$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -m pytest tests/gpu
+	PYTHONPATH="$(CURDIR)/src$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -m pytest --durations=20 tests/gpu
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -80,12 +80,12 @@ def fit(base, tmp_path):
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda c: "-".join(map(str, c)))
-@pytest.mark.parametrize("stop_after", [3, 7])
-def test_interrupted_and_resumed_equals_uninterrupted_on_cuda(fit, combination, stop_after):
+def test_interrupted_and_resumed_equals_uninterrupted_on_cuda(fit, combination):
     digest, logs, _result = fit("whole", combination)
-    _digest, first_logs, first = fit("cut", combination, stop_after)
-    assert first.interrupted == "asked to"
-    resumed_digest, second_logs, _result = fit("cut", combination)
-    assert resumed_digest == digest
-    assert len(logs) > len(first_logs) > 0
-    assert first_logs + second_logs == logs
+    for stop_after in (3, 7):
+        _digest, first_logs, first = fit(f"cut-{stop_after}", combination, stop_after)
+        assert first.interrupted == "asked to"
+        resumed_digest, second_logs, _result = fit(f"cut-{stop_after}", combination)
+        assert resumed_digest == digest
+        assert len(logs) > len(first_logs) > 0
+        assert first_logs + second_logs == logs
