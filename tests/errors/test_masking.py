@@ -1,13 +1,14 @@
 """Credentials are taken out of whatever is told or recorded, and nothing else is."""
 
 import pickle
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medtune import DataSpec, LoraSpec, ModelSpec
+from medtune import DataSpec, LoraSpec, ModelSpec, RunSpec
 from medtune.errors import DataError, DiskFullError, SpecError
 from medtune.errors.masking import holds_credential, masked, masked_values
 
@@ -77,7 +78,7 @@ def test_secrets_of_the_environment_are_masked_wherever_they_stand(monkeypatch):
     monkeypatch.setenv("SOME_TOKEN_PATH", "/home/nurse/.token9")
     assert masked("x correct4horse y") == "x *** y"
     assert masked("/data/postgres/rows /home/nurse/.token9") == "/data/postgres/rows /home/nurse/.token9"
-    assert not holds_credential("correct4horse")
+    assert holds_credential("correct4horse")
 
 
 def test_values_are_masked_through_and_through_and_by_their_key():
@@ -129,3 +130,31 @@ def test_a_spec_takes_no_credential(make):
 def test_a_spec_takes_the_options_that_a_plugin_s_backend_needs():
     options = {"api_key": "k", "url": "https://ward:Va1ue@host.example"}
     assert LoraSpec(backend="theirs", options=options).options == options
+
+
+@pytest.mark.parametrize(
+    "part", ["sk-", "-eyJ", "eyJa", "token=", "?x-", "a://", "bearer ", "authorization ", "password-"]
+)
+def test_a_long_text_is_masked_in_the_time_of_its_length(part):
+    text = part * (400_000 // len(part))
+    began = time.process_time()
+    masked(text)
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("secret", ["/aB3d/eFgh1234567890==", "~aB3dEfgh12345", ".aB3dEfgh12345"])
+def test_a_secret_may_begin_as_a_path_does(monkeypatch, secret):
+    monkeypatch.setenv("WARD_PASSWORD", secret)
+    assert masked(f"cannot log in with {secret}") == "cannot log in with ***"
+
+
+@pytest.mark.parametrize("place", [str(Path(__file__)), "~/tokens/hub1", "./secrets/hub1", "../secrets/hub1"])
+def test_a_file_that_holds_a_secret_is_none(monkeypatch, place):
+    monkeypatch.setenv("HUB_TOKEN", place)
+    assert masked(f"read {place}") == f"read {place}"
+
+
+def test_a_spec_that_holds_a_secret_of_the_environment_is_refused_not_rewritten(monkeypatch):
+    monkeypatch.setenv("API_TOKEN", "tok-abcdefgh12345678")
+    with pytest.raises(SpecError, match="holds a credential"):
+        RunSpec.model_validate({"data": {"system": "you are tok-abcdefgh12345678"}})

@@ -1,5 +1,6 @@
 """A locked process imports only the plugins whose files a list pins."""
 
+import pickle
 import re
 import sys
 
@@ -133,3 +134,10 @@ def test_an_entry_of_a_file_names_no_distribution(site):
 def test_a_hash_that_is_none_is_a_mistake_of_the_spec(site):
     with pytest.raises(InvalidValueError, match="plugins"):
         validate_spec({"plugins": ["first@sha256:0123"]})
+
+
+def test_a_pinned_plugin_is_there_after_its_host_was_copied(site):
+    install(site, "first", PLUGIN)
+    host = create_host(allowed=[listing(create_host().disabled["first"])])
+    assert "one" in host.provided("formatter")
+    assert "one" in pickle.loads(pickle.dumps(host)).provided("formatter")  # noqa: S301 - our own

@@ -145,3 +145,10 @@ def test_every_file_of_settings_is_read_within_bounds():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in readers and "read" in ast.unparse(node)
     }
     assert found <= UNBOUNDED | {"specs/bounded.py"}, found - UNBOUNDED
+
+
+@pytest.mark.parametrize("value", ["A" * 900_000, "a-" * 400_000, "a b " * 200_000, "A." * 30 + "A" * 900_000])
+def test_a_long_text_in_toml_is_read_in_the_time_of_its_length(value):
+    began = time.process_time()
+    assert toml_value(f'a = "{value}"') == {"a": value}
+    assert time.process_time() - began < 5

@@ -17,7 +17,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def adopt(
-    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="Folder of a LoRA adapter in peft's form.")],
+    adapter: Annotated[
+        Path, typer.Argument(metavar="ADAPTER", readable=False, help="Folder of a LoRA adapter in peft's form.")
+    ],
     base: Annotated[
         str, typer.Option("--base", metavar="B", help="The base it was trained on: a folder or a repository.")
     ],

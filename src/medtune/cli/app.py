@@ -40,6 +40,8 @@ from medtune.workflow.terminal import VisibleFormatter, say
 __all__ = ["app", "run"]
 
 _USAGE, _CTRL_C, _UNEXPECTED = 2, 130, 1
+_LONGEST_NAME = 200
+"""Characters of a file's name that a sentence shows."""
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[
     2
 ]  # click's base, which newer typer carries inside itself
@@ -103,15 +105,31 @@ def _run(arguments: list[str]) -> int:
         return _fail(arguments, "UsageError", _usage(error), _USAGE)
     except MedtuneError as error:
         return _fail(arguments, type(error).__name__, str(error), error.exit_code)
+    except OSError as error:
+        if error.errno is None:
+            return _fail_unexpected(arguments, error)
+        return _fail(arguments, StorageError.__name__, _refused_by_the_system(error), StorageError.exit_code)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence, the rest with --traceback
-        from medtune.plugins.guards import place_of
-
-        where = f"unexpected {type(error).__name__} at {place_of(error)}"
-        sentence = f"{where}, whose text is withheld since it may quote a row; see --traceback"
-        return _fail(arguments, type(error).__name__, sentence, _UNEXPECTED)
+        return _fail_unexpected(arguments, error)
     if outcome == _CTRL_C:
         return _fail(arguments, "KeyboardInterrupt", "stopped by Ctrl-C", _CTRL_C)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _fail_unexpected(arguments: list[str], error: Exception) -> int:
+    from medtune.plugins.guards import place_of
+
+    where = f"unexpected {type(error).__name__} at {place_of(error)}"
+    sentence = f"{where}, whose text is withheld since it may quote a row; see --traceback"
+    return _fail(arguments, type(error).__name__, sentence, _UNEXPECTED)
+
+
+def _refused_by_the_system(error: OSError) -> str:
+    """Return what the operating system refused, with the name of the file: it quotes no row."""
+    name = str(error.filename or "")
+    shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+    place = f" '{shown}'" if shown else " a file"
+    return f"cannot use{place}: {(error.strerror or '').lower()}; give another name, or see to its rights and its disk"
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from medtune.cli.evaluate import BasePath, RunFolderArgument
-from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
+from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files_for
 
 __all__ = ["add_to"]
 
@@ -34,7 +34,7 @@ def audit(
     from medtune.workflow.narration import Narrator
     from medtune.workflow.run import Run
 
-    opened = Run.open(run, base=base, plugins=plugin_files(plugins))
+    opened = Run.open(run, base=base, plugins=plugin_files_for(run, plugins))
     with Narrator() as told:
         found = opened.audit(rows_per_source=rows, candidates=candidates, on_stage=told.stage)
     if (run / "report.html").is_file():

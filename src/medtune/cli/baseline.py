@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medtune.cli.evaluate import BasePath, RunFolderArgument
-from medtune.cli.options import AsJson, Plugins, Sets, Traceback, plugin_files
+from medtune.cli.options import AsJson, Plugins, Sets, Traceback, plugin_files_for
 from medtune.workflow.terminal import terminal
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def baseline(
     from medtune.workflow.narration import Narrator
     from medtune.workflow.run import Run
 
-    opened, settings = Run.open(run, base=base, plugins=plugin_files(plugins)), _settings(sets or ())
+    opened, settings = Run.open(run, base=base, plugins=plugin_files_for(run, plugins)), _settings(sets or ())
     others = {"max_length": max_length, "price_per_hour": price, "keep": keep}
     with Narrator() as told:
         found = opened.baseline(

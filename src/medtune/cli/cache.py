@@ -21,7 +21,9 @@ def list_entries(as_json: AsJson = False, traceback: Traceback = False) -> None:
     """List the prepared sets: key, size, rows, when made and last used, and the data sets they were made of; the longest unused first."""
     from medtune.cli.console import print_json
     from medtune.data.cache import PreparedCache, default_cache_dir
+    from medtune.data.cache_folder import require_readable
 
+    require_readable(default_cache_dir())
     entries = PreparedCache(default_cache_dir()).entries()
     if as_json:
         listed = [

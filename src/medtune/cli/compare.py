@@ -19,7 +19,8 @@ def add_to(app: typer.Typer) -> None:
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders; each is tested against the first.")
+        list[Path],
+        typer.Argument(metavar="RUN...", readable=False, help="Run folders; each is tested against the first."),
     ],
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the comparison as a page.")] = None,
     plugins: Plugins = None,
@@ -31,10 +32,21 @@ def compare(
     from medtune.plugins.host import create_host
     from medtune.workflow.compare_runs import compare_runs, write_page
 
-    result = compare_runs(runs, create_host(plugin_files(plugins)))
+    result = compare_runs(runs, create_host(_plugins_for(runs, plugins)))
     if html is not None:
         write_page(result, html)
     (print_json if as_json else _print)(result)
+
+
+def _plugins_for(runs: list[Path], plugins: list[Path] | None) -> list[object]:
+    """Import the plugins as far as every run lets them; one run that locks goes before all that is imported."""
+    from medtune.workflow.locked import lock_as
+
+    allowed = [lock_as(run) for run in runs] if plugins else []
+    given: list[object] = []
+    for each in allowed:
+        given = plugin_files(plugins, each)  # the same modules, held to another list
+    return given
 
 
 def _print(result: Mapping[str, Any]) -> None:

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
+from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files, plugin_files_for
 from medtune.cli.serve import TOKEN_VARIABLE, TokenFile
 from medtune.errors import SpecError
 from medtune.workflow.terminal import say
 
 __all__ = ["add_to"]
 
-RunFolderArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+RunFolderArgument = Annotated[Path, typer.Argument(metavar="RUN", readable=False, help="Run folder.")]
 BasePath = Annotated[
     Path | None,
     typer.Option("--base", exists=True, file_okay=False, help="Folder of the run's base, where it was moved."),
@@ -60,7 +60,7 @@ def evaluate(
     own = {"--rows": rows is not None, "--paraphrases": paraphrases > 1}
     theirs = {"--limit": limit is not None, "--chat-template": chat_template, "--task-folder": task_folder is not None}
     _refuse(theirs if harness is None else own, "needs" if harness is None else "does not go with")
-    opened = Run.open(run, base=base, plugins=plugin_files(plugins))
+    opened = Run.open(run, base=base, plugins=plugin_files_for(run, plugins))
     if harness is not None:
         names = [name.strip() for name in harness.split(",") if name.strip()]
         folder = None if task_folder is None else str(task_folder)
@@ -79,7 +79,9 @@ def _refuse(given: Mapping[str, bool], why: str) -> None:
 
 
 def score(
-    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Lines of task, input, gold and prediction.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.jsonl", readable=False, help="Lines of task, input, gold and prediction.")
+    ],
     against: Annotated[
         Path | None, typer.Option(metavar="OTHER.jsonl", help="Another system's answers, to test against row by row.")
     ] = None,
@@ -112,7 +114,9 @@ def score(
 
 
 def chat(
-    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run folder; none with --url.")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", readable=False, help="Run folder; none with --url.")
+    ] = None,
     message: Annotated[str | None, typer.Option("-m", "--message", help="Ask this once and print the answer.")] = None,
     base: BasePath = None,
     url: Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint to ask instead of a run.")] = None,
@@ -149,7 +153,7 @@ class _Local:
     def __init__(self, run: Path, base: Path | None, plugins: list[Path] | None) -> None:
         from medtune.workflow.run import Run
 
-        self._run = Run.open(run, base=base, plugins=plugin_files(plugins))
+        self._run = Run.open(run, base=base, plugins=plugin_files_for(run, plugins))
 
     def chat(self) -> None:
         self._run.chat()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
+from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files_for
 from medtune.errors import SpecError
 from medtune.workflow.terminal import VisibleFormatter, say
 
@@ -25,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", readable=False, help="Run folder.")],
     to: Annotated[str, typer.Option("--to", metavar="NAME", help="merged, or another registered exporter.")],
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the artifact.")] = None,
     sets: Annotated[
@@ -43,7 +43,7 @@ def export(
     from medtune.cli.console import print_json
     from medtune.workflow.run import Run
 
-    opened, options = Run.open(run, plugins=plugin_files(plugins)), _options(sets)
+    opened, options = Run.open(run, plugins=plugin_files_for(run, plugins)), _options(sets)
     with _told_stages():
         exported = opened.export(to, out, score=score, prove=proof, **options)
     if as_json:

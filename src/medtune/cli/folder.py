@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
+from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files_for
 from medtune.workflow.terminal import say
 
 __all__ = ["add_to"]
@@ -35,7 +35,7 @@ def report(
     from medtune.cli.console import print_json
     from medtune.workflow.run import Run
 
-    opened = Run.open(run, plugins=plugin_files(plugins))
+    opened = Run.open(run, plugins=plugin_files_for(run, plugins))
     path = opened.report(show_texts=show_texts)
     if as_json:
         shown = opened.spec.eval.show_texts if show_texts is None else show_texts

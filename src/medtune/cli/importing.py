@@ -27,7 +27,10 @@ def add_to(app: typer.Typer) -> None:
 
 def import_annotations(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Annotated file, or a folder of BRAT's; none shows a --pack.")
+        Path | None,
+        typer.Argument(
+            metavar="FILE", readable=False, help="Annotated file, or a folder of BRAT's; none shows a --pack."
+        ),
     ] = None,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="OUT.jsonl", help="Where the rows go; written over.")

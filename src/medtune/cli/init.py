@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File or folder of rows.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="File or folder of rows.")],
     out: Annotated[Path | None, typer.Option("--out", metavar="SPEC", help="By default run.toml beside FILE.")] = None,
     gpu: Annotated[
         str | None, typer.Option("--gpu", metavar="GPU", help="Size for this GPU: h200, rtx4090, ..., or 24GiB.")

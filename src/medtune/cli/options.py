@@ -9,10 +9,22 @@ import typer
 if TYPE_CHECKING:
     from medtune.tuner import MedTuner
 
-__all__ = ["AsJson", "BundleName", "Out", "Plugins", "Sets", "SpecFile", "Traceback", "plugin_files", "tuner_of"]
+__all__ = [
+    "AsJson",
+    "BundleName",
+    "Out",
+    "Plugins",
+    "Sets",
+    "SpecFile",
+    "Traceback",
+    "plugin_files",
+    "plugin_files_for",
+    "tuner_of",
+]
 
 SpecFile = Annotated[
-    Path | None, typer.Argument(metavar="[SPEC]", help="TOML, YAML or JSON; none is the default bundle.")
+    Path | None,
+    typer.Argument(metavar="[SPEC]", readable=False, help="TOML, YAML or JSON; none is the default bundle."),
 ]
 BundleName = Annotated[str | None, typer.Option("--bundle", help="Start from this registered bundle.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field, as lora.r=32.")]
@@ -29,6 +41,13 @@ def plugin_files(paths: list[Path] | None, allowed: Sequence[str] | None = None)
     from medtune.plugins.single_file import load_plugin_file
 
     return [load_plugin_file(path, allowed) for path in paths or ()]
+
+
+def plugin_files_for(run: Path, paths: list[Path] | None) -> list[object]:
+    """Import the plugins that ``--plugin`` names beside a run, as far as its spec lets them; a run that says so locks first."""
+    from medtune.workflow.locked import lock_as
+
+    return plugin_files(paths, lock_as(run)) if paths else []
 
 
 def tuner_of(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from medtune.cli.evaluate import BasePath, RunFolderArgument
-from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files
+from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files_for
 from medtune.workflow.terminal import say
 
 __all__ = ["add_to"]
@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, or folder of an export.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", readable=False, help="Run folder, or folder of an export.")],
     key: Annotated[
         Path | None, typer.Option("--key", metavar="PUB", help="Public key; the run must be as its owner signed it.")
     ] = None,
@@ -36,7 +36,9 @@ def verify(
     from medtune.workflow.exporting.verification import is_export, verify_export
     from medtune.workflow.run import Run
 
-    found = verify_export(run, key) if is_export(run) else Run.open(run, plugins=plugin_files(plugins)).verify(key)
+    found = (
+        verify_export(run, key) if is_export(run) else Run.open(run, plugins=plugin_files_for(run, plugins)).verify(key)
+    )
     if as_json:
         kind = {4: "DamagedArtifactError", 75: "RunInterruptedError"}.get(found.exit_code, "")
         error = {"type": kind, "message": found.sentence, "exit_code": found.exit_code}
@@ -49,7 +51,9 @@ def verify(
 
 
 def sign(
-    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run folder; none with --generate.")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", readable=False, help="Run folder; none with --generate.")
+    ] = None,
     key: Annotated[Path | None, typer.Option("--key", metavar="KEY", help="Private ed25519 key, as PEM.")] = None,
     generate: Annotated[
         Path | None, typer.Option("--generate", metavar="KEY", help="Write a new key, and KEY.pub beside it.")
@@ -79,7 +83,7 @@ def sign(
         return
     if run is None or key is None:
         raise SpecError("give a RUN and --key, or --generate KEY to make one")
-    signed = Run.open(run, plugins=plugin_files(plugins)).sign(key, _ask)
+    signed = Run.open(run, plugins=plugin_files_for(run, plugins)).sign(key, _ask)
     for sentence in signed["unchecked"]:
         say(f"medtune: signed all the same: {sentence}", err=True)
     if as_json:
@@ -104,7 +108,7 @@ def reproduce(
     from medtune.workflow.narration import Narrator
     from medtune.workflow.run import Run
 
-    opened = Run.open(run, base=base, plugins=plugin_files(plugins))
+    opened = Run.open(run, base=base, plugins=plugin_files_for(run, plugins))
     with Narrator() as told:
         found = opened.reproduce(out, on_stage=told.stage)
     error = None if found["equal"] else NotReproducedError(str(run), found["differs"])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from medtune.errors import ForeignFolderError
+from medtune.errors import ForeignFolderError, StorageError
 from medtune.machine.owner_only import is_own, make_folder, open_bytes
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "new_staging",
     "remove_set",
     "require_own",
+    "require_readable",
     "size_of",
     "staging_folders",
 ]
@@ -59,6 +60,22 @@ def require_own(root: Path) -> None:
     marker = root / MARKER
     if not is_own(marker, stat.S_ISREG) and not all(is_own_set(f) or _is_staging(f) for f in root.iterdir()):
         raise ForeignFolderError(str(root), f"holds files of others and no {MARKER}")
+
+
+def require_readable(root: Path) -> None:
+    """Refuse to say what is in a folder that cannot be listed; one that was never made holds nothing.
+
+    Raises:
+        StorageError: it cannot be read by this user.
+    """
+    try:
+        next(root.iterdir(), None)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise StorageError(
+            f"cannot list the cache '{root}': {error.strerror}; set MEDTUNE_CACHE to your own"
+        ) from error
 
 
 def entry_folders(root: Path) -> list[Path]:

@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 __all__ = ["MASK", "holds_credential", "masked", "masked_values"]
@@ -17,11 +18,12 @@ _OF_TEXT = r"(?:\w*_)?(?:pad|eos|bos|unk|cls|sep|mask|image|audio|end|stop|start
 _TEXT_FIELD = re.compile(rf"{_OF_TEXT}(?:_id)?", re.IGNORECASE)
 """Names that end like a secret's and hold a token of text."""
 _VARIABLE = re.compile(rf"{_NAMED}(?:_\w+)?", re.IGNORECASE)
-_TELLING = re.compile(r"(?=.{8})(?=.*\d|.*[a-z].*[A-Z]|.*[A-Z].*[a-z]|.{20})(?![/~.]).*", re.DOTALL)
-"""What such a variable's value must look like to be a secret: others are switches, words of any sentence, or where a secret lies."""
+_TELLING = re.compile(r"(?=.{8})(?=.*\d|.*[a-z].*[A-Z]|.*[A-Z].*[a-z]|.{20}).*", re.DOTALL)
+"""What such a variable's value must look like to be a secret: others are switches, or words of any sentence."""
+_HOME = re.compile(r"~|~/.*|\.\.?/.*", re.DOTALL)
 
 _QUERY = rf"(?:x-\w+-(?:signature|credential|security-token)|\w*accesskeyid|googleaccessid|signature|sig|sas|key|code|{_NAMED})"
-_PATTERNS = (
+_PATTERNS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     # user and password of a URL; a password may hold an @, and a key a slash
     (
         "@",
@@ -50,11 +52,12 @@ _PATTERNS = (
     ("hf_", re.compile(r"\bhf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{8,}"), MASK),
     ("", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{12,}"), MASK),
     ("", re.compile(r"\b(?:gh[oprsu]_|github_pat_|glpat-|xox[abprs]-)[\w-]{16,}"), MASK),
-    ("sk-", re.compile(r"\bsk-(?=[\w-]*\d)[\w-]{20,}"), MASK),
+    ("sk-", re.compile(r"\bsk-[\w-]{20,}"), lambda found: MASK if any(map(str.isdigit, found[0])) else found[0]),
     ("AIza", re.compile(r"\bAIza[\w-]{30,}"), MASK),
-    ("eyJ", re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*"), MASK),
+    ("eyJ", re.compile(r"\beyJ[\w-]{10,}(\.eyJ[\w-]{10,}\.[\w-]*)?"), lambda found: MASK if found[1] else found[0]),
 )
-"""What a text must hold for a pattern to be worth trying, the pattern, and what takes its place."""
+"""What a text must hold for a pattern to be worth trying, the pattern, and what takes its place. A run of characters that was
+looked at to its end is matched whole, whatever it is: looked at from every place in it, a long text would take hours."""
 
 
 def masked(text: str) -> str:
@@ -68,8 +71,8 @@ def masked(text: str) -> str:
 
 
 def holds_credential(text: str) -> bool:
-    """Whether ``text`` holds something that is a credential by its form, whatever the environment holds."""
-    return _without((), text) != text
+    """Whether ``text`` holds something that ``masked`` would take out."""
+    return masked(text) != text
 
 
 def masked_values(value: Any) -> Any:
@@ -103,8 +106,15 @@ def _is_secret(key: Any, value: Any) -> bool:
 
 def _secrets_of_the_environment() -> list[str]:
     """Return them, the longest first."""
-    found = {value for name, value in os.environ.items() if _is_secret_variable(name) and _TELLING.fullmatch(value)}
-    return sorted(found, key=len, reverse=True)
+    values = {value for name, value in os.environ.items() if _is_secret_variable(name) and _TELLING.fullmatch(value)}
+    return sorted((value for value in values if not _is_place(value)), key=len, reverse=True)
+
+
+def _is_place(value: str) -> bool:
+    """Whether a value says where a secret lies: a secret may begin with a slash too, but not with a folder that is there."""
+    if value.startswith("/"):
+        return Path("/" + value[1:].partition("/")[0]).is_dir()
+    return _HOME.fullmatch(value) is not None
 
 
 @lru_cache(maxsize=1024)

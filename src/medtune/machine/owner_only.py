@@ -43,7 +43,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(mode=_FOLDER)
     except FileNotFoundError:
-        if path.parent == path:
+        if path.parent.is_dir():  # it takes no folders, as /proc does
             raise
         make_folder(path.parent)
         make_folder(path)

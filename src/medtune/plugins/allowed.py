@@ -11,6 +11,7 @@ from medtune.errors import PluginError, PluginFileError
 from medtune.errors.locked_mode import LOCKED_VARIABLE, is_locked
 from medtune.plugins.hookspecs import PROJECT
 from medtune.plugins.listed_hash import file_hash, files_hash
+from medtune.plugins.origin import Origin
 
 if TYPE_CHECKING:
     from medtune.plugins.host import PluginHost
@@ -141,6 +142,12 @@ def require_listed_file(file: Path, allowed: Sequence[str] | None = None) -> Non
         )
         instead = f"where it is what you mean, list it in plugins, or in {LIST_VARIABLE}, as"
         raise PluginFileError(str(file), f"{fault}; {instead} '{listing_of(file.name, '', found)}'")
+
+
+def entries_of(origins: Iterable[Origin]) -> list[str]:
+    """Return the entries by which another process allows the installed plugins that are loaded here, pinned where this one is locked."""
+    brought = [origin for origin in origins if origin.distribution and not origin.is_own]
+    return [entry_of(o.distribution) if is_locked() else f"{o.distribution}=={o.version}" for o in brought]
 
 
 def fault_of(entry: str, brought: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ import pluggy
 from medtune.errors import DisabledPluginError, PluginClashError, PluginError, UnknownNameError
 from medtune.errors.locked_mode import is_locked
 from medtune.plugins import contracts, hookspecs
-from medtune.plugins.allowed import fault_of, normalized, parted, permitted, refuse_early
+from medtune.plugins.allowed import entries_of, fault_of, normalized, parted, permitted, refuse_early
 from medtune.plugins.carried_host import carried, unpacked
 from medtune.plugins.guards import things_of
 from medtune.plugins.installed import Installed, load, named_twice
@@ -92,7 +92,7 @@ class PluginHost:
         """Return how a copy is made, here or in another process: of the installed plugins there, and those given here."""
         labels = [(self.origin(name), plugin) for name, plugin in self.manager.list_name_plugin() if plugin]
         given = [plugin for origin, plugin in labels if not origin.distribution]
-        installed = [f"{o.distribution}=={o.version}" for o, _plugin in labels if o.distribution and not o.is_own]
+        installed = entries_of([origin for origin, _plugin in labels])
         return _host_again, (carried(given), installed, self.settled_tasks)
 
     def find(self, kind: str, name: str) -> Any:

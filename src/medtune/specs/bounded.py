@@ -37,7 +37,7 @@ _ESCAPED = re.compile(r"\\u(?:0000|[dD][89abAB])")
 _LONG_NUMBER = re.compile(rf"\d{{{_MOST_DIGITS + 1}}}")
 _BASE_60 = re.compile(r"(?:\d+:){16}")
 """A number as YAML 1.1 also writes it, whose parts are multiplied one by one."""
-_LONG_KEY = re.compile(rf"(?:[\w\"'-]+[ \t]*\.[ \t]*){{{DEEPEST}}}")
+_LONG_KEY = re.compile(rf"(?<![\w\"'-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){{{DEEPEST}}}")
 
 
 class BoundsError(ValueError):

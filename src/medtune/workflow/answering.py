@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from medtune.data.prepare import encoder_of
 from medtune.data.system_turns import with_system
-from medtune.errors import SpecError
+from medtune.errors import SpecError, UnsafeArtifactError
 from medtune.plugins.contracts import (
     AnswerRequest,
     AnswerScorer,
@@ -101,10 +101,19 @@ class Answering:
         return isinstance(self._generator, AnswerScorer)
 
     def log_probabilities(self, requests: Sequence[AnswerRequest]) -> Sequence[Sequence[Sequence[float]]]:
-        """Return for each request and each of its answers the log-probability of each token, in nats."""
+        """Return for each request and each of its answers the log-probability of each token, in nats.
+
+        Raises:
+            UnsafeArtifactError: one is no number, as where weights of base or adapter are broken.
+        """
         found: Sequence[Sequence[Sequence[float]]] = self._generator.log_probabilities(
             self.loaded, requests, self._spec.eval
         )
+        if any(math.isnan(token) for answers in found for tokens in answers for token in tokens):
+            raise UnsafeArtifactError(
+                "the model answers with probabilities that are no numbers, so nothing can be measured of it; its base or adapter "
+                "is broken: `medtune verify RUN` says whether it is what was trained"
+            )
         return found
 
     def answer_from(self, feed: RequestFeed, longest: int) -> None:

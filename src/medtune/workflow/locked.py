@@ -11,9 +11,10 @@ from medtune.data.sources.paths import is_local
 from medtune.errors import RemoteNameError
 from medtune.errors.locked_mode import is_locked
 from medtune.machine.network import attempts, lock
+from medtune.runs.folder import RunFolder
 from medtune.specs import ModelSpec, RunSpec
 
-__all__ = ["begin", "lock_where", "record_of", "refuse_remote_base", "refuse_remote_path", "with_refusals"]
+__all__ = ["begin", "lock_as", "lock_where", "record_of", "refuse_remote_base", "refuse_remote_path", "with_refusals"]
 
 _URL = re.compile(r"[A-Za-z][\w+.-]+:/|.*://")  # a Path makes one slash of two
 _TRACKER_PLACES = {"mlflow": "MLFLOW_TRACKING_URI", "trackio": "TRACKIO_SPACE_ID", "wandb": "WANDB_BASE_URL"}
@@ -46,6 +47,19 @@ def lock_where(is_asked: Any) -> None:
     """Lock this process where that is asked, here or in the environment, before a plugin is imported."""
     if is_asked or is_locked():
         lock()
+
+
+def lock_as(run: Path) -> list[str] | None:
+    """Lock this process where the spec of a run says so, before a plugin is imported, and return that spec's list of plugins.
+
+    Raises:
+        StorageError: there is no run.
+        UnsafeArtifactError: its record is damaged.
+    """
+    spec = RunFolder(run).read()["spec"]
+    lock_where(spec.get("locked"))
+    allowed: list[str] | None = spec.get("plugins")
+    return allowed
 
 
 def refuse_remote_base(model: ModelSpec) -> None:

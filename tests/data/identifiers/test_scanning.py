@@ -72,3 +72,13 @@ def test_the_command_prints_counts_and_never_the_text(file, tmp_path, capsys):
     assert "not a guarantee" in shown.err
     assert "Quillfeather" not in shown.out + shown.err
     assert run(["scan", str(file), "--mask", "a.jsonl", "--drop", "b.jsonl"]) == 2
+
+
+@pytest.mark.parametrize("text", ['"a \\ud800 Dr. Harrow"', "1e999"])
+def test_a_row_that_no_json_can_say_is_counted_and_not_written(file, tmp_path, text):
+    with file.open("a") as rows:
+        rows.write(f'{{"input": {text}, "output": "x"}}\n')
+    target = tmp_path / "masked.jsonl"
+    report = scan_file(str(file), "mask", target)
+    assert (report.rows, report.unreadable, report.written) == (3, 1, 3)
+    assert [json.loads(line, parse_constant=pytest.fail) for line in target.read_text("utf-8").splitlines()]

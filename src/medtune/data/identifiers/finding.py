@@ -9,6 +9,7 @@ from medtune.data.identifiers.links import find_links
 from medtune.data.identifiers.names import find_names
 from medtune.data.identifiers.numbers import find_numbers
 from medtune.data.identifiers.places import find_places
+from medtune.data.identifiers.plain_form import plain_form
 from medtune.data.identifiers.text import read_text
 
 __all__ = ["find_identifiers"]
@@ -27,8 +28,10 @@ def find_identifiers(text: str) -> list[Finding]:
     """
     if not text or text.isspace():
         return []
-    seen = read_text(text)
-    return list(_apart(finding for rule in _RULES for finding in rule(seen)))
+    plain = plain_form(text)
+    seen = read_text(plain.text)
+    found = _apart(finding for rule in _RULES for finding in rule(seen))
+    return [Finding(each.kind, *plain.original(each.start, each.end)) for each in found]
 
 
 def _apart(found: Iterable[Finding]) -> Iterator[Finding]:

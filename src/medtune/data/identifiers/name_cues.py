@@ -20,6 +20,9 @@ _DEGREES = words_of("names degrees")
 TITLED = _TITLES | _DEGREES
 LABELS = words_of("names labels")
 """Words that a colon and then a name stand behind, in forms."""
+_NAME = frozenset({"name", "surname", "nachname", "nom", "nombre", "apellido"})
+_IS = frozenset({"is", "was", "ist", "war", "lautet", "est", "es", "era"})
+"""What stands between the word for a name and the name, in a sentence."""
 _GREETINGS = words_of("greetings")
 _CLOSINGS = words_of("closings")
 _CALLED = words_of("called")
@@ -37,7 +40,7 @@ _MOST_TITLES = 8
 _CAPITAL_TITLES = frozenset({"m", "d", "me", "fr", "hr", "mm", "pr", "hon", "sir"})
 """Titles that are a word in small letters."""
 _DOTTED_TITLES = frozenset({"m", "d", "pat", "pt"})
-_CUES = LABELS | _GREETINGS | _CLOSINGS | _CALLED | KIN | _OFFICES | _GERMAN_ROLES | _ROLES
+_CUES = LABELS | _NAME | _GREETINGS | _CLOSINGS | _CALLED | KIN | _OFFICES | _GERMAN_ROLES | _ROLES
 _COLON = re.compile(
     r"[^\S\n]{0,2}(?:[:=|]|\.{3,}|…|/|\(s\)\s?:)[\s|]{0,4}[*_]{0,2}|\s?:\s{0,12}|[ ]?[.]{2,40}[ :]{0,3}"
 )
@@ -90,6 +93,8 @@ def behind_cues(seen: Text) -> Iterator[Finding]:
         gap = seen.between(i)
         if word in LABELS and _COLON.fullmatch(gap):
             yield from _labelled_name(seen, i + 1, known)
+        elif word in _NAME and gap == " " and seen.folded[i + 1] in _IS and seen.between(i + 1) == " ":
+            yield from _labelled_name(seen, i + 2, known)
         elif len(gap) <= 6 and _may_begin(seen, i + 1):
             yield from _cued_name(seen, i, gap, known)
         elif (

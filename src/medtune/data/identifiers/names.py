@@ -1,6 +1,7 @@
 """Finds names of people: by cues, by forms, and by lists of names that are common."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 
 from medtune.data.identifiers.eponyms import is_eponym
@@ -8,6 +9,7 @@ from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.name_cues import TITLED, behind_cues, behind_titles
 from medtune.data.identifiers.name_ends import GERMAN_NOUN, PARTICLES, name_end
 from medtune.data.identifiers.name_forms import ONE_NAME, before_degrees, in_forms
+from medtune.data.identifiers.plain_form import plain_form
 from medtune.data.identifiers.text import Text, read_text
 from medtune.data.identifiers.vocabulary import clear_names, given_names, known_names, not_names, surnames, words_of
 
@@ -169,16 +171,22 @@ def name_words(text: str, findings: Sequence[Finding]) -> set[str]:
     found: set[str] = set()
     for finding in findings:
         if finding.kind is Kind.NAME:
-            found.update(filter(_is_telling, re.findall(r"[^\W\d_]+", text[finding.start : finding.end])))
+            name = plain_form(text[finding.start : finding.end]).text
+            found.update(filter(_is_telling, re.findall(r"[^\W\d_]+", name)))
     return {word.casefold() for word in found}
 
 
 def find_words(text: str, known: set[str], findings: Sequence[Finding]) -> list[Finding]:
     """Return where words of names stand in a text beside what was found there."""
-    folded = text.casefold()
+    plain = plain_form(text)
+    folded = plain.text.casefold()
     if not any(word in folded for word in known):
         return []
-    return list(_again(read_text(text), sorted((f.start, f.end) for f in findings), known))
+    again = _again(read_text(plain.text), [], known)
+    placed = [Finding(each.kind, *plain.original(each.start, each.end)) for each in again]
+    ends = [finding.end for finding in findings]  # in order, as they stand apart
+    after = [bisect_right(ends, each.start) for each in placed]
+    return [each for each, i in zip(placed, after, strict=True) if i == len(ends) or findings[i].start >= each.end]
 
 
 def _is_telling(word: str) -> bool:

@@ -112,10 +112,18 @@ class _Tally:
 
 def _rows(source: str, tally: _Tally) -> Iterator[Row]:
     for row in read_rows(source):
-        if row.fault:
+        if row.fault or not _is_json(row.values):
             tally.unreadable += 1
         else:
             yield row
+
+
+def _is_json(values: Mapping[str, Any]) -> bool:
+    """Whether a row can be written as JSON in UTF-8: it holds no half of a character and no number that is not finite."""
+    try:
+        return bool(json.dumps(values, ensure_ascii=False, default=str, allow_nan=False).encode())
+    except ValueError:  # UnicodeEncodeError is one
+        return False
 
 
 @contextmanager

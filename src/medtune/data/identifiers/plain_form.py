@@ -1,0 +1,76 @@
+"""A text in the one form that the rules read: letters composed, one kind of space and of hyphen, no marks of HTML."""
+
+import html
+import re
+import unicodedata
+from typing import NamedTuple
+
+__all__ = ["PlainForm", "plain_form"]
+
+_ODD = re.compile(
+    "[\u00a0\u00ad\u0300-\u036f\u1680\u2000-\u200f\u2010-\u2013\u2028-\u202f\u205f-\u2064\u2212\u3000\ufb00-\ufb06\ufeff\uff01-\uff5e]"
+    "|&[#A-Za-z]|</?[A-Za-z]"
+)
+"""What makes a text worth going through."""
+_PIECE = re.compile(
+    r"(?P<entity>&(?:[A-Za-z]{2,8}|#\d{1,7}|#[xX][0-9A-Fa-f]{1,6});)"
+    r"|(?P<tag></?(?P<name>[A-Za-z][A-Za-z0-9]{0,12})(?:\s{1,9}[\w:-]{1,40}=(?:\"[^\"<>]{0,300}\"|'[^'<>]{0,300}'|[\w.#:/-]{1,300})){0,9}\s{0,9}/?>)"
+    r"|.[\u0300-\u036f]*",
+    re.DOTALL,
+)
+_INLINE = frozenset({"a", "abbr", "b", "em", "font", "i", "mark", "small", "span", "strong", "sub", "sup", "u", "wbr"})
+"""Tags that part no words; any other stands for a new line."""
+_HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212"), "-")
+_COMPATIBLE = re.compile("[\ufb00-\ufb06\uff01-\uff5e]")
+"""Ligatures and letters of full width."""
+
+
+class PlainForm(NamedTuple):
+    """A text in plain form.
+
+    Attributes:
+        text: as the rules read it.
+        places: character of ``text`` -> first and last-but-one place in the original, None where the text was plain already.
+    """
+
+    text: str
+    places: list[tuple[int, int]] | None
+
+    def original(self, start: int, end: int) -> tuple[int, int]:
+        """Return where in the original the characters from ``start`` to ``end`` stand."""
+        if self.places is None or start >= end:
+            return start, end
+        return self.places[start][0], self.places[end - 1][1]
+
+
+def plain_form(text: str) -> PlainForm:
+    """Return a text in plain form: what a reader does not see apart, the rules do not either.
+
+    Letters with combining marks are composed, as in German text from PDF files; no-break and narrow spaces are spaces; hyphens of
+    word processors are hyphens; soft hyphens and characters of no width are left out; HTML's entities and tags are read.
+
+    >>> plain_form("M&uuml;ller\u00a0born 12.\u202f3.\u202f1950").text
+    'Müller born 12. 3. 1950'
+    """
+    if not _ODD.search(text):
+        return PlainForm(text, None)
+    written: list[str] = []
+    places: list[tuple[int, int]] = []
+    for piece in _PIECE.finditer(text):
+        plain = _plain(piece)
+        written.append(plain)
+        places += [piece.span()] * len(plain)
+    return PlainForm("".join(written), places)
+
+
+def _plain(piece: re.Match[str]) -> str:
+    if piece["tag"]:
+        return "" if piece["name"].lower() in _INLINE else "\n"
+    found = html.unescape(piece[0]) if piece["entity"] else unicodedata.normalize("NFC", piece[0])
+    if len(found) == 1 and unicodedata.category(found) == "Cf":
+        return ""
+    if len(found) == 1 and unicodedata.category(found) == "Zs":
+        return " "
+    if _COMPATIBLE.search(found):
+        found = unicodedata.normalize("NFKC", found)
+    return found.translate(_HYPHENS)
