@@ -118,7 +118,7 @@ def _layers(base: Any) -> list[nn.Module]:
     held = {id(p) for p in lists[0].parameters()}
     ends = {id(end.weight) for end in (base.get_input_embeddings(), base.get_output_embeddings()) if end is not None}
     for name, parameter in base.named_parameters():
-        if parameter.ndim > 1 and id(parameter) not in held | ends:
+        if parameter.ndim > 1 and not parameter.requires_grad and id(parameter) not in held | ends:
             raise SpecError(f"train.parallel=fsdp shards the layers of a model, and '{name}' lies outside; {_INSTEAD}")
     return list(lists[0])
 
