@@ -22,9 +22,9 @@ def sharding_refusal(spec: "RunSpec", scheme: str) -> str | None:
     train, lora = spec.train, spec.lora
     if scheme in ("nf4", "fp4", "int8"):
         return (
-            f"train.parallel=fsdp cannot shard a base in {scheme}: bitsandbytes keeps the scales of its weights beside them, "
-            "which FSDP2 drops (open upstream: accelerate issue 3874); use train.parallel=ddp, where each GPU holds its own "
-            f"{scheme} copy, or quant.scheme=fp8 or none"
+            f"train.parallel=fsdp does not shard a base in {scheme}: FSDP2 with bitsandbytes is not supported upstream (accelerate "
+            "issue 3874: a sharded weight is without the state that dequantizes it); use train.parallel=ddp, where each GPU holds "
+            f"its own {scheme} copy, or quant.scheme=fp8 or none"
         )
     reasons = {
         f"lora.init '{lora.init}' takes its first values out of whole weights; use lora.init=default": lora.init
