@@ -1,5 +1,6 @@
 """What the processes do that share a base: the victim that ``test_sharded`` gives to the laboratory, and no test itself."""
 
+import shutil
 from pathlib import Path
 
 from medtune.errors import MedtuneError, OtherProcessError
@@ -23,7 +24,12 @@ def small(folder, options):
 
 
 def whole(folder, options):
-    return tuned_run.tuned_run(folder, options)
+    try:
+        return tuned_run.tuned_run(folder, options)
+    except FileNotFoundError:
+        if is_first_rank():
+            raise
+        return None  # with whole bases the others do not wait for the first, which saves the adapter
 
 
 def look(folder, options):
@@ -74,7 +80,7 @@ class TroubleError(MedtuneError):
 
 
 def refuse(folder, options):
-    """Return what is said of a base that stays whole on a process, and of files that name tensors otherwise."""
+    """Return what is said of a base that stays whole on a process, and of files that lack a tensor."""
     from safetensors.torch import load_file, save_file
 
     from medtune.backends.bitsandbytes import BitsAndBytesQuantizer
@@ -85,15 +91,13 @@ def refuse(folder, options):
     sharded, plain = _loaded(base, "none")
     said.append(_refusal(lambda: require_sharded(plain.model, world_size())))
     said.append(_refusal(lambda: require_sharded(sharded.model, world_size() + 1)))
-    for name, change in (("renamed", lambda n: f"decoder.{n}"), ("lacking", lambda n: n)):
-        other = folder / name
-        other.mkdir()
-        for file in base.iterdir():
-            (other / file.name).write_bytes(file.read_bytes())
-        tensors = {change(n): t for n, t in load_file(base / "model.safetensors").items() if "layers.1.mlp.up" not in n}
-        save_file(tensors, other / "model.safetensors", {"format": "pt"})
-        spec = QuantSpec(scheme="none", compute_dtype="fp32")
-        said.append(_refusal(lambda: BitsAndBytesQuantizer().load_sharded(ModelSpec(path=str(other)), spec)))  # noqa: B023
+    other = folder / f"lacking-{is_first_rank()}"
+    shutil.copytree(base, other)
+    tensors = load_file(base / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, other / "model.safetensors", {"format": "pt"})
+    spec = QuantSpec(scheme="none", compute_dtype="fp32")
+    said.append(_refusal(lambda: BitsAndBytesQuantizer().load_sharded(ModelSpec(path=str(other)), spec)))
     return said
 
 

@@ -39,6 +39,8 @@ def in_step(base: Any) -> Iterator[None]:
     try:
         try:
             yield
+        except OtherProcessError:
+            raise
         except BaseException:
             if not turns.is_running:  # else the others wait inside the pass for what will not come; their launcher ends them
                 turns.tell(works=False, failed=True)
