@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from medtune import Run
+from medtune.runs.folder import RunFolder
 from medtune.testing.faults import FaultLab
 from medtune.testing.tiny import tiny_base
 
@@ -62,7 +63,7 @@ def test_each_process_holds_its_rows_of_every_layer_and_says_what_a_whole_base_s
     assert found["answers"] == [True, True]
 
 
-SMALL = {"lora": {"dropout": 0.0}, "rows": {"count": 8}}
+SMALL = {"scheme": "none", "lora": {"dropout": 0.0}, "rows": {"count": 8}}
 
 
 def figures(found):
@@ -95,7 +96,7 @@ def test_a_whole_run_is_the_same_with_a_shared_base_and_its_adapter_is_merged(ac
     assert figures(found) == figures(wanted)
     assert [r for r in found["log"] if "held_out_loss" in r] == [r for r in wanted["log"] if "held_out_loss" in r]
     run = Run.open(tmp_path / "shared" / "run")
-    record = run.folder.read()
+    record = RunFolder(tmp_path / "shared" / "run").read()
     assert record["plan"]["parallel"] == "fsdp"
     assert record["plan"]["path_reason"] == "train.parallel is fsdp, so that no process holds whole layers"
     assert record["proof"]["route"] == "plain path"

@@ -63,7 +63,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         ``digest`` of the adapter's values, ``steps``, ``log`` (without measured times) and ``passed_over``.
     """
     train, lora = {**_TRAIN, **options.get("train", {})}, options.get("lora", {})
-    quant = {"scheme": options.get("scheme", "none")} if train.get("parallel") == "fsdp" else {}
+    quant = {"scheme": options["scheme"]} if "scheme" in options else {}
     spec = RunSpec.model_validate({"quant": quant, "train": train, "lora": lora, "output_dir": str(folder / "run")})
     rows, first = RandomRows(**options.get("rows", {})), is_first_rank()
     place, log = RunFolder(spec.output_dir), RunLog(folder / "run" / "log.jsonl")
