@@ -16,7 +16,7 @@ from medtune.specs.parallel import sharding_refusal
 
 LLAMA_70B = Shape(8192, 80, 64, 8, 128, 28672, 128_256, tied=False)
 PLAIN = RunSpec(quant=QuantSpec(scheme="none"))
-CHOICES = Choices(LLAMA_70B, machine_with("h100-80"), processes=4)
+CHOICES = Choices(LLAMA_70B, machine_with("h100"), processes=4)
 
 
 def changed(spec, **train):
@@ -44,7 +44,7 @@ def test_the_storage_of_a_sharded_base_is_open_between_two():
 
 def test_a_plan_says_that_the_base_is_sharded_and_why_the_fast_path_is_off(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    plan = make_plan(changed(PLAIN, parallel="fsdp"), create_host(autoload=False), machine=machine_with("h100-80"))
+    plan = make_plan(changed(PLAIN, parallel="fsdp"), create_host(autoload=False), machine=machine_with("h100"))
     assert (plan.parallel, plan.path) == ("fsdp", "plain")
     assert plan.path_reason == "train.parallel is fsdp, so that no process holds whole layers"
     assert plan.memory_gib["gathered"] > 0
