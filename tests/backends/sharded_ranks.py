@@ -63,15 +63,19 @@ def fail_beside(folder, options):
     sharded, _ = _loaded(options["base"], "none")
     try:
         with sharded.in_step():
-            if not is_first_rank():
-                raise TroubleError
             for _ in range(2):
+                _in_trouble_unless(first=is_first_rank())
                 sharded.model(input_ids=torch.ones(1, 3, dtype=torch.long))
     except TroubleError:
         return None
     except OtherProcessError as error:
         return str(error)
     return "nobody was told"
+
+
+def _in_trouble_unless(*, first):
+    if not first:
+        raise TroubleError
 
 
 class TroubleError(MedtuneError):

@@ -73,6 +73,6 @@ def test_quantized_weights_of_bitsandbytes_are_not_sharded(scheme):
 def test_what_needs_a_whole_base_is_refused(lora, train, reason):
     spec = RunSpec(quant=QuantSpec(scheme="none"), lora=LoraSpec(**lora), train=TrainSpec(**train))
     assert reason in sharding_refusal(spec, "none")
-    with pytest.raises(SpecError, match="or train.parallel=ddp"):
+    with pytest.raises(SpecError, match=r"or train\.parallel=ddp"):
         changed(spec, parallel="fsdp")
     assert sharding_refusal(PLAIN, "fp8") is None

@@ -18,9 +18,9 @@ def parallel_of(spec: RunSpec, choices: Choices | None) -> str:
     """
     if spec.train.parallel != "auto":
         return spec.train.parallel
-    if choices is None or choices.processes == 1 or spec.quant.scheme not in SHARDED_SCHEMES:
-        return "ddp"
-    if sharding_refusal(spec, spec.quant.scheme) or choices.best(spec).fits:
+    if choices is None or choices.processes == 1 or choices.machine.accelerator is None:
+        return "ddp"  # without GPUs all processes share one memory
+    if spec.quant.scheme not in SHARDED_SCHEMES or sharding_refusal(spec, spec.quant.scheme) or choices.best(spec).fits:
         return "ddp"
     sharded = spec.model_copy_with(train=spec.train.model_copy_with(parallel="fsdp"))
     return "fsdp" if choices.best(sharded).fits else "ddp"

@@ -156,7 +156,9 @@ class Plan:
         peak = "" if self.peak_gib is None else f", about {self.peak_gib:.1f} GiB"
         told = [f"plan: {self.device}, {self.compute_dtype}, base stored as {self.scheme}, {self.path} path{peak}"]
         if self.parallel == "fsdp":
-            told.append("plan: the layers of the base are sharded over all processes (FSDP2), the adapter is whole on each")
+            told.append(
+                "plan: the layers of the base are sharded over all processes (FSDP2), the adapter is whole on each"
+            )
         if self.steps is not None and self.tokens is not None:
             hours = "" if self.seconds is None else f", about {self.seconds / 3600:.1f} h of training"
             told.append(f"plan: {self.steps:,} steps over {self.tokens:,} tokens{hours}")

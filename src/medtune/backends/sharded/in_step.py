@@ -42,7 +42,9 @@ def in_step(base: Any) -> Iterator[None]:
         except OtherProcessError:
             raise
         except BaseException:
-            if not turns.is_running:  # else the others wait inside the pass for what will not come; their launcher ends them
+            if (
+                not turns.is_running
+            ):  # else the others wait inside the pass for what will not come; their launcher ends them
                 turns.tell(works=False, failed=True)
             raise
         turns.follows = True

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
-from torch.distributed import HashStore, init_process_group, is_initialized
+from torch import distributed, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard
@@ -94,7 +93,7 @@ def _local(parameter: Any) -> Any:
 
 def _join(kind: str) -> None:
     """Set up the group of all processes, where nobody did: accelerate's where a launcher started them, else one of its own."""
-    if is_initialized():
+    if distributed.is_initialized():
         return
     if world_size() > 1:
         from accelerate import PartialState
@@ -102,7 +101,8 @@ def _join(kind: str) -> None:
         PartialState(cpu=kind == "cpu")
     else:
         backend = "nccl" if kind == "cuda" else "gloo"
-        init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+        store: Any = getattr(distributed, "HashStore")()  # noqa: B009 - torch does not declare that it exports it
+        distributed.init_process_group(backend, store=store, rank=0, world_size=1)
 
 
 def _layers(base: Any) -> list[nn.Module]:

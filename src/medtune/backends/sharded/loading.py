@@ -4,7 +4,7 @@ The model is built without memory, sharded, and only then given some: so no proc
 or on its host.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Shard
 from transformers import AutoModelForCausalLM, GenerationConfig
 
@@ -93,11 +92,7 @@ def _read(model: ModelSpec, dtype: Any, *, device: str, in_fp8: bool) -> Any:
 
 
 def _fill(model: ModelSpec, base: Any, folder: Path, kept: Collection[str]) -> None:
-    """Copy every parameter, and every buffer that files keep, from the files.
-
-    Args:
-        kept: names of what a saved model holds.
-    """
+    """Copy every parameter, and every buffer whose name is in ``kept``, from the files in ``folder``."""
     wanted = {name: names for name, names in _by_names(base).items() if not _is_scale(base, name)}
     held = BaseFolder(folder).tensors
     found = {name: next((n for n in names if n in held), None) for name, names in wanted.items()}
@@ -137,7 +132,9 @@ def _copy(base: Any, name: str, target: Any, source: Any) -> None:
     rounded, scale = quantize_rows(rows.to(local.device, dtype))
     local.copy_(rounded.view(torch.uint8))
     whole = (len(target), 1)
-    shared = DTensor.from_local(scale, target.device_mesh, [Shard(0)], run_check=False, shape=torch.Size(whole), stride=(1, 1))
+    shared = DTensor.from_local(
+        scale, target.device_mesh, [Shard(0)], run_check=False, shape=torch.Size(whole), stride=(1, 1)
+    )
     owner.weight_scale.copy_(shared.full_tensor())
 
 
