@@ -101,7 +101,7 @@ def _fill(model: ModelSpec, base: Any, folder: Path, kept: Collection[str]) -> N
     if lacking and any(name not in known and "inv_freq" not in name for name in held):
         raise SpecError(
             f"the files of this base name its tensors otherwise than its model, such as '{lacking[0]}', and sharded loading "
-            "reads them by name; use train.parallel=ddp, or save the base anew with transformers' save_pretrained"
+            "reads them by name; use train.parallel=ddp"
         )
     uncounted = [n for n, b in base.named_buffers() if n not in kept and not _is_computed(base, n) and b.numel()]
     require_all(model, [*lacking, *uncounted])
