@@ -17,7 +17,7 @@ from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
 from medtune.planning.outlook import outlook
-from medtune.planning.parallel import parallel_of
+from medtune.planning.parallel import with_parallel
 from medtune.planning.required import bits_of, require_backends
 from medtune.planning.terms import licences_of
 from medtune.plugins.contracts import Bundle
@@ -59,8 +59,7 @@ def make_plan(
     shape = Shape.of(model_config(spec, bundles))
     size = size or _stated_size(spec, bundles)
     choices = None if shape is None else _choices(shape, machine, host, size, spec)
-    spec = spec.model_copy_with(train=spec.train.model_copy_with(parallel=parallel_of(spec, choices)))
-    spec, reason = _with_scheme(spec, choices, kept)
+    spec, reason = _with_scheme(with_parallel(spec, choices), choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
     decided = _decided(choice, spec, machine)

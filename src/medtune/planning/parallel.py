@@ -4,7 +4,12 @@ from medtune.planning.choices import Choices
 from medtune.specs import RunSpec
 from medtune.specs.parallel import SHARDED_SCHEMES, sharding_refusal
 
-__all__ = ["parallel_of"]
+__all__ = ["parallel_of", "with_parallel"]
+
+
+def with_parallel(spec: RunSpec, choices: Choices | None) -> RunSpec:
+    """Return the spec with ``train.parallel`` decided."""
+    return spec.model_copy_with(train=spec.train.model_copy_with(parallel=parallel_of(spec, choices)))
 
 
 def parallel_of(spec: RunSpec, choices: Choices | None) -> str:

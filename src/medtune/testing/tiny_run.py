@@ -63,7 +63,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         ``digest`` of the adapter's values, ``steps``, ``log`` (without measured times) and ``passed_over``.
     """
     train, lora = {**_TRAIN, **options.get("train", {})}, options.get("lora", {})
-    quant = {"scheme": options["scheme"]} if "scheme" in options else {}
+    quant = {name: value for name, value in options.items() if name == "scheme"}
     spec = RunSpec.model_validate({"quant": quant, "train": train, "lora": lora, "output_dir": str(folder / "run")})
     rows, first = RandomRows(**options.get("rows", {})), is_first_rank()
     place, log = RunFolder(spec.output_dir), RunLog(folder / "run" / "log.jsonl")
@@ -74,11 +74,12 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         resume_from, passed = _find_start(place, spec, rows, log) if first else (None, [])
         resume_from = first_rank_says(resume_from)
         seed_all(spec.seed)
-        base = _base(Path(options.get("base", folder / "base")), spec, options.get("scheme", "none"))
         steps: list[int] = []
         job = Job(
             spec=spec,
-            loaded=_attach(base, spec),
+            loaded=_attach(
+                _base(Path(options.get("base", folder / "base")), spec, options.get("scheme", "none")), spec
+            ),
             rows=rows,
             run_dir=place.path,
             total_steps=total_steps(spec, len(rows), world_size()),
