@@ -77,9 +77,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         steps: list[int] = []
         job = Job(
             spec=spec,
-            loaded=_attach(
-                _base(Path(options.get("base", folder / "base")), spec, options.get("scheme", "none")), spec
-            ),
+            loaded=_attach(_base(folder, options, spec), spec),
             rows=rows,
             run_dir=place.path,
             total_steps=total_steps(spec, len(rows), world_size()),
@@ -102,12 +100,13 @@ def adapter_digest(loaded: Loaded) -> str:
     return digest.hexdigest()
 
 
-def _base(folder: Path, spec: RunSpec, scheme: Any) -> Loaded:
+def _base(folder: Path, options: Mapping[str, Any], spec: RunSpec) -> Loaded:
+    place = Path(options.get("base", folder / "base"))
     if spec.train.parallel != "fsdp":
-        return tiny_base(folder, scheme)
+        return tiny_base(place, options.get("scheme", "none"))
     from medtune.backends.sharded.loading import load_sharded_base
 
-    return load_sharded_base(ModelSpec(path=str(folder)), spec.quant)
+    return load_sharded_base(ModelSpec(path=str(place)), spec.quant)
 
 
 def _find_start(place: RunFolder, spec: RunSpec, rows: RandomRows, log: RunLog) -> tuple[Path | None, list[str]]:
