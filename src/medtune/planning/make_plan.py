@@ -17,6 +17,7 @@ from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
 from medtune.planning.outlook import outlook
+from medtune.planning.parallel import with_parallel
 from medtune.planning.required import bits_of, require_backends
 from medtune.planning.terms import licences_of
 from medtune.plugins.contracts import Bundle
@@ -58,7 +59,7 @@ def make_plan(
     shape = Shape.of(model_config(spec, bundles))
     size = size or _stated_size(spec, bundles)
     choices = None if shape is None else _choices(shape, machine, host, size, spec)
-    spec, reason = _with_scheme(spec, choices, kept)
+    spec, reason = _with_scheme(with_parallel(spec, choices), choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
     decided = _decided(choice, spec, machine)
@@ -87,6 +88,7 @@ def _stated(spec: RunSpec, shape: Shape | None, machine: Machine, bundles: list[
         "licences": licences_of(spec, bundles),
         "canaries": planted_sentence(spec.data.canaries),
         "scheme": spec.quant.scheme,
+        "parallel": spec.train.parallel,
         "device": machine.accelerator.name if machine.accelerator else "CPU",
         "compute_dtype": compute_dtype(spec.quant.compute_dtype, machine.accelerator),
         "parameters": shape.parameters if shape else None,
@@ -112,6 +114,7 @@ def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | 
         common=common,
         sample_tokens=sample_tokens,
         may_split=world_size() == 1,
+        processes=world_size(),
         fp8_backend=next(stores_fp8, None),
         bits=bits,
     )

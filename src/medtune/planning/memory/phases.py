@@ -7,7 +7,7 @@ from medtune.accel.train.logit_rows import rows_at_once
 from medtune.planning.memory.activations import DEQUANTIZED, fast_bytes, plain_bytes, plain_layer_bytes
 from medtune.planning.memory.setting import Setting
 from medtune.planning.memory.shape import Shape
-from medtune.planning.memory.weights import base_bytes, optimizer_bytes
+from medtune.planning.memory.weights import base_bytes, gathered_bytes, optimizer_bytes
 
 __all__ = ["Memory", "estimate_memory"]
 
@@ -75,20 +75,21 @@ def estimate_memory(shape: Shape, setting: Setting) -> Memory:
     values = float(shape.adapter_parameters(setting.spec) * _FP32)
     workspace = float(_BIG_WORKSPACE if setting.big_workspace else _WORKSPACE) if setting.on_gpu else 0.0
     state = {**base, "adapter": values, "optimizer": fixed, "workspace": workspace}
+    whole = {"gathered": gathered_bytes(shape, setting)} if setting.shards > 1 else {}
     added = fast_bytes(shape, setting) if setting.path == "fast" else plain_bytes(shape, setting)
     beside = (
         {"dequantized_weights": float(shape.linear_parameters * setting.width)} if setting.keeps_dequantized else {}
     )
     phases: dict[str, dict[str, float]] = {
         "load": {**base, "quantizing": _quantizing(shape, setting)},
-        "training": {**state, **beside, "gradients": values, **added},
+        "training": {**state, **beside, "gradients": values, **whole, **added},
         "optimizer": {**state, **beside, "gradients": 2 * values, "paged": paged},
         "save": {**state, **beside},
     }
     if setting.eval_batch:
-        phases["evaluation"] = {**state, **_evaluation(shape, setting)}
+        phases["evaluation"] = {**state, **whole, **_evaluation(shape, setting)}
         if setting.spec.eval.loss:
-            phases["held_out"] = {**state, **_held_out(shape, setting)}
+            phases["held_out"] = {**state, **whole, **_held_out(shape, setting)}
     context = _CONTEXT_GIB if setting.on_gpu else 0.0
     return Memory({name: {**_gib(parts), "context": context} for name, parts in phases.items()})
 

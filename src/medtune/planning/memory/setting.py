@@ -35,6 +35,7 @@ class Setting:
         on_gpu: whether the device is a GPU.
         big_workspace: whether matrix products reserve what they do from capability 9.0 on.
         bits: of a parameter of a linear layer in a scheme that is not one of medtune's; None for those that are.
+        shards: processes over which the layers of the base are sharded; 1 where each holds all of it.
         keeps_dequantized: whether the weights of a 4-bit base stay dequantized while the fast path trains.
     """
 
@@ -51,6 +52,7 @@ class Setting:
     big_workspace: bool = True
     keeps_dequantized: bool = False
     bits: float | None = None
+    shards: int = 1
 
     @property
     def width(self) -> int:

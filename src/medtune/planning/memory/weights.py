@@ -7,12 +7,13 @@ from medtune.planning.memory.setting import Setting
 from medtune.planning.memory.shape import Shape
 from medtune.specs.model import QUANT_SCHEMES
 
-__all__ = ["base_bytes", "optimizer_bytes"]
+__all__ = ["base_bytes", "gathered_bytes", "optimizer_bytes"]
 
 _BLOCK, _SUPER_BLOCK = 64, 256  # weights per 4-bit scale, scales per second-level scale
 _FP32 = 4
 _STATE_BLOCK = 256  # values per scale of an 8-bit optimizer state
 _PAGED_FROM, _ROUNDED_FROM = 100_000, 4096  # values from which bitsandbytes pages a state, and rounds it to 8 bits
+_GATHERED = 3  # whole layers: the one at work, the next, and as many bytes as one on their way
 _MOMENTS = {"adam": 2, "lamb": 2, "ademamix": 3, "lion": 1, "rmsprop": 1, "adagrad": 1, "sgd": 0, "adafactor": 0}
 
 
@@ -24,9 +25,12 @@ def base_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
     values of the compute type; in a scheme of a plugin's own it holds what that says, scales included. "scales": in 4 bits one per 64 weights, fp32, or with double quantization one byte each
     and an fp32 per 256 of them; in int8 and fp8 one fp32 per output (the fast path joins them anew: twice, and ones for
     the transposed copy). "embeddings": embedding, head, norms and biases in the compute type.
+
+    Where layers are sharded each process holds its rows of their weights, as many as any other: the last ones are padded.
+    The scales of fp8, embedding, head, norms and biases are whole on each.
     """
     scheme, width = setting.spec.quant.scheme, setting.width
-    weights = shape.linear_parameters
+    weights = shape.num_hidden_layers * sum(i * math.ceil(o / setting.shards) for i, o in shape.linears.values())
     outputs = shape.num_hidden_layers * sum(o for _i, o in shape.linears.values())
     inputs = shape.num_hidden_layers * (2 * shape.hidden_size + shape.queries + shape.intermediate_size)
     stored, scales = float(weights * width), 0.0
@@ -42,6 +46,14 @@ def base_bytes(shape: Shape, setting: Setting) -> dict[str, float]:
         stored = weights * setting.bits / 8
     embeddings = (shape.embedding_parameters + shape.small_parameters) * width
     return {"base": stored, "scales": scales, "embeddings": float(embeddings)}
+
+
+def gathered_bytes(shape: Shape, setting: Setting) -> float:
+    """Return the bytes of whole layers while a process computes, where it holds its share of them only."""
+    if setting.shards == 1:
+        return 0.0
+    width = 1 if setting.spec.quant.scheme == "fp8" else setting.width
+    return float(_GATHERED * sum(i * o for i, o in shape.linears.values()) * width)
 
 
 def optimizer_bytes(shape: Shape, setting: Setting) -> tuple[float, float]:
