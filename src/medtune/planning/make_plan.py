@@ -14,10 +14,12 @@ from medtune.errors.locked_mode import is_locked
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine, compute_dtype, describe_machine, world_size
 from medtune.planning.choices import Choice, Choices, available_gib
+from medtune.planning.cluster import Cluster
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
 from medtune.planning.outlook import outlook
 from medtune.planning.required import bits_of, require_backends
+from medtune.planning.spread import spread
 from medtune.planning.terms import licences_of
 from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import PluginHost
@@ -39,6 +41,7 @@ def make_plan(
     size: DataSize | None = None,
     machine: Machine | None = None,
     kept: Mapping[str, Any] | None = None,
+    cluster: Cluster | None = None,
 ) -> Plan:
     """Decide how ``spec`` runs on ``machine`` (this one by default).
 
@@ -48,10 +51,11 @@ def make_plan(
         size: rows and tokens when they were counted; a bundle's statement is used otherwise.
         machine: the machine to plan for.
         kept: the plan of a run that is continued, as JSON values: its storage stays, and its micro-batch where it fits.
+        cluster: several GPUs of the machine's kind that it is spread over, each process with its share of every update.
 
     Raises:
         UnknownNameError: a backend of the spec is not registered.
-        SpecError, BaseDamagedError: base or adapter cannot be used for this run, or the base's files are damaged.
+        SpecError, BaseDamagedError: base, adapter or cluster cannot be used for this run, or the base's files are damaged.
     """
     machine, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
     bundles: list[Bundle] = host.all("bundle")
@@ -62,7 +66,7 @@ def make_plan(
     choice = None if choices is None else _choose(choices, spec, kept)
     fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
     decided = _decided(choice, spec, machine)
-    return Plan(
+    plan = Plan(
         **_made_by(spec, host, machine),
         fits=fits,
         advice=advice,
@@ -73,6 +77,7 @@ def make_plan(
         **_sized(spec, size, choice),
         **outlook(spec, host, shape, decided.get("path", "plain"), size, machine),
     )
+    return plan if cluster is None or cluster.processes == 1 else spread(plan, choices, spec, cluster)
 
 
 def _made_by(spec: RunSpec, host: PluginHost, machine: Machine) -> dict[str, Any]:
