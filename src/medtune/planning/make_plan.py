@@ -65,19 +65,21 @@ def make_plan(
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
-    decided = _decided(choice, spec, machine)
-    plan = Plan(
+    decided: dict[str, Any] = {
+        **_decided(choice, spec, machine),
+        "fits": fits,
+        "advice": advice,
+        "scheme_reason": reason,
+    }
+    made = Plan(
         **_made_by(spec, host, machine),
-        fits=fits,
-        advice=advice,
-        scheme_reason=reason,
         base=told_with_template(inspected.to_json(), inspected.tokenizer),
         **_stated(spec, shape, machine, bundles),
         **decided,
         **_sized(spec, size, choice),
         **outlook(spec, host, shape, decided.get("path", "plain"), size, machine),
     )
-    return plan if cluster is None or cluster.processes == 1 else spread(plan, choices, spec, cluster)
+    return spread(made, choices, spec, cluster)
 
 
 def _made_by(spec: RunSpec, host: PluginHost, machine: Machine) -> dict[str, Any]:

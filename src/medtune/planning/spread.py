@@ -61,18 +61,20 @@ class _Way:
         return self.compute_seconds + self.send_seconds
 
 
-def spread(plan: Plan, choices: Choices | None, spec: RunSpec, cluster: Cluster) -> Plan:
+def spread(plan: Plan, choices: Choices | None, spec: RunSpec, cluster: Cluster | None) -> Plan:
     """Return the plan of one process as it is on ``cluster``: memory of each process, time of all of them.
 
     Args:
         plan: for one process.
         choices: what it was chosen from; None where the base's dimensions are unknown.
         spec: the run, its scheme decided.
-        cluster: where it runs.
+        cluster: where it runs; the plan stays as it is where that is one process.
 
     Raises:
         SpecError: the rows of an update cannot be divided.
     """
+    if cluster is None or cluster.processes == 1:
+        return plan
     rows = update_rows(spec, cluster.processes)
     if choices is None:
         known: dict[str, Any] = {
