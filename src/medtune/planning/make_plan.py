@@ -17,6 +17,7 @@ from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.cluster import Cluster
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
+from medtune.planning.micro_batches import SEVERAL_MAY_SPLIT
 from medtune.planning.outlook import outlook
 from medtune.planning.required import bits_of, require_backends
 from medtune.planning.spread import spread
@@ -118,7 +119,7 @@ def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | 
         supervised=min(supervised, 1.0),
         common=common,
         sample_tokens=sample_tokens,
-        may_split=world_size() == 1,
+        may_split=SEVERAL_MAY_SPLIT or world_size() == 1,
         fp8_backend=next(stores_fp8, None),
         bits=bits,
     )

@@ -12,6 +12,7 @@ from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.cluster import Cluster, ring_seconds
 from medtune.planning.memory import Setting, estimate_memory
 from medtune.planning.memory.sharded import sharded
+from medtune.planning.micro_batches import SEVERAL_MAY_SPLIT, divisors
 from medtune.planning.speed import estimate_speed
 from medtune.plugins.plan import Plan
 from medtune.specs import RunSpec
@@ -20,6 +21,8 @@ __all__ = ["spread", "update_rows"]
 
 _GRADIENT_BYTES = 4
 _SHARDABLE = ("none", "fp8")
+_WORTH_SAYING = 1.1
+"""Times as fast that other micro-batches have to be."""
 _MOST_ASKED = 64
 """Processes up to which is looked for a number that fits."""
 
@@ -84,7 +87,7 @@ def spread(plan: Plan, choices: Choices | None, spec: RunSpec, cluster: Cluster 
         }
         return replace(plan, cluster={**_place(cluster), **known})
     way, reason = _pick(choices, spec, cluster)
-    advice = "" if way.fits else _lacking(choices, spec, cluster, reason)
+    advice = _faster(choices, spec, cluster, way) if way.fits else _lacking(choices, spec, cluster, reason)
     whole = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps * spec.train.max_length
     speed = whole / way.seconds if way.seconds else None
     alone = plan.tokens_per_second if plan.fits else None
@@ -128,6 +131,7 @@ def _place(cluster: Cluster) -> dict[str, Any]:
 
 def _pick(choices: Choices, spec: RunSpec, cluster: Cluster) -> tuple[_Way, str]:
     """Return the way that is taken, and why, as the end of a sentence."""
+    choices = replace(choices, may_split=choices.may_split and (SEVERAL_MAY_SPLIT or cluster.processes == 1))
     wanted = getattr(spec.train, "parallel", "auto")
     whole = _whole(choices, spec, cluster)
     scheme = spec.quant.scheme
@@ -156,28 +160,38 @@ def _whole(choices: Choices, spec: RunSpec, cluster: Cluster) -> _Way:
 
 def _shared(choices: Choices, spec: RunSpec, cluster: Cluster) -> _Way:
     """Return sharded training: each layer gathered before it computes, forward and backward, in every micro-batch."""
-    count, shape = cluster.processes, choices.shape
-    width = 1 if spec.quant.scheme == "fp8" else None
-    best = choices.best(_of_one(spec, cluster))
-    settings = [
-        sharded(replace(best.setting, rows=rows, recompute=policy), count)
-        for rows in _divisors(update_rows(spec, count), best.setting.rows)
+    share = _of_one(spec, cluster)
+    rows, setting = update_rows(spec, cluster.processes), choices.best(share).setting
+    splits = choices.may_split and setting.on_gpu and spec.train.micro_batch == "auto"
+    tried = [
+        _gathering(choices, replace(setting, rows=micro, recompute=policy), cluster, rows // micro)
+        for micro in (divisors(rows, spec.train.max_length) if splits else [share.train.per_device_batch_size])
         for policy in ("none", "all")
-        if spec.train.recompute in ("auto", policy) or policy == "all"
+        if policy == "all" or spec.train.recompute in ("auto", "none")
     ]
-    tried = [_weighed(choices, setting, update_rows(spec, count)) for setting in settings]
-    fitting = [choice for choice in tried if _fits(choice, choices.machine, cluster)]
-    choice = max(
-        fitting, key=lambda one: (one.speed.tokens_per_second if one.speed else 0.0, -one.memory.peak), default=None
+    fitting = [way for way in tried if way.fits]
+    if not fitting:
+        return min(tried, key=lambda way: way.choice.memory.peak)
+    return min(fitting, key=lambda way: (way.seconds or 0.0, way.choice.memory.peak))
+
+
+def _gathering(choices: Choices, setting: Setting, cluster: Cluster, times: int) -> _Way:
+    """Return what a setting takes and needs where layers are gathered, in ``times`` micro-batches an update."""
+    setting, shape, gpu = sharded(setting, cluster.processes), choices.shape, gpu_of(choices.machine.accelerator)
+    memory = estimate_memory(shape, setting)
+    choice = Choice(
+        setting, memory, times, estimate_speed(shape, setting, gpu), fits=memory.peak <= available_gib(choices.machine)
     )
-    choice = choice or min(tried, key=lambda one: one.memory.peak)
-    layers = 2.0 * shape.linear_parameters * (width or choice.setting.width) * choice.accumulation
-    adapter = float(_GRADIENT_BYTES * shape.adapter_parameters(spec))
-    compute, link = _seconds(choice), cluster.bytes_per_second(gpu_of(choices.machine.accelerator))
-    if compute is not None and link is not None:
-        compute = max(compute, ring_seconds(count, layers, link[0], reduces=False))  # the next layer comes meanwhile
-    sent = _sent(adapter, cluster) + layers * (count - 1) / count
-    return _Way("fsdp", choice, bool(fitting), sent, compute, _ring(adapter, choices, cluster))
+    width = 1 if setting.spec.quant.scheme == "fp8" else setting.width
+    layers = 2.0 * shape.linear_parameters * width * times
+    adapter = float(_GRADIENT_BYTES * shape.adapter_parameters(setting.spec))
+    compute, link = _seconds(choice), cluster.bytes_per_second(gpu)
+    if compute is not None and link is not None:  # the next layer comes while one computes
+        compute = max(compute, ring_seconds(cluster.processes, layers, link[0], reduces=False))
+    sent = _sent(adapter, cluster) + layers * (cluster.processes - 1) / cluster.processes
+    return _Way(
+        "fsdp", choice, _fits(choice, choices.machine, cluster), sent, compute, _ring(adapter, choices, cluster)
+    )
 
 
 def _of_one(spec: RunSpec, cluster: Cluster) -> RunSpec:
@@ -186,17 +200,6 @@ def _of_one(spec: RunSpec, cluster: Cluster) -> RunSpec:
     micro = micro if rows % micro == 0 else math.gcd(rows, micro)
     changes = {"per_device_batch_size": micro, "gradient_accumulation_steps": rows // micro}
     return spec.model_copy_with(train=spec.train.model_copy_with(**changes))
-
-
-def _weighed(choices: Choices, setting: Setting, rows: int) -> Choice:
-    """Return a setting with what it needs and how fast it is, for an update of ``rows``."""
-    memory = estimate_memory(choices.shape, setting)
-    speed = estimate_speed(choices.shape, setting, gpu_of(choices.machine.accelerator))
-    return Choice(setting, memory, rows // setting.rows, speed, memory.peak <= available_gib(choices.machine))
-
-
-def _divisors(rows: int, most: int) -> list[int]:
-    return [count for count in range(1, max(most, 1) + 1) if rows % count == 0]
 
 
 def _fits(choice: Choice, machine: Machine, cluster: Cluster) -> bool:
@@ -236,6 +239,22 @@ def _lacking(choices: Choices, spec: RunSpec, cluster: Cluster, reason: str) -> 
     more = next((n for n in _more(spec, cluster) if _shared(choices, spec, cluster.with_processes(n)).fits), None)
     return f"{told}; " + (
         f"{more} of them would do" if more else "use larger GPUs, --set quant.scheme=nf4, or a shorter train.max_length"
+    )
+
+
+def _faster(choices: Choices, spec: RunSpec, cluster: Cluster, way: _Way) -> str:
+    """Say which micro-batch would be worth setting, empty where none is: several processes take rows as they are written."""
+    if SEVERAL_MAY_SPLIT or spec.train.micro_batch == "as_written":
+        return ""
+    other = (_whole if way.parallel == "ddp" else _shared)(choices, spec, cluster)
+    if not other.fits or not other.seconds or not way.seconds or way.seconds < _WORTH_SAYING * other.seconds:
+        return ""
+    rows = other.choice.setting.rows
+    times = other.choice.accumulation * cluster.processes
+    return (
+        f"several processes take rows as they are written, {way.choice.setting.rows} at a time; the same update would be "
+        f"{way.seconds / other.seconds:.1f} times as fast with --set train.per_device_batch_size={rows} "
+        f"--set train.gradient_accumulation_steps={times}"
     )
 
 
