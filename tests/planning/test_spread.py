@@ -194,3 +194,21 @@ def test_every_gpu_says_how_it_reaches_the_others():
         assert gpu.link_gbs > 0
         (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
         assert row.split("|")[-2].strip() == f"{gpu.link_gbs:g}"
+
+
+def test_the_table_of_the_page_on_clusters_is_what_the_plan_says(host):
+    page = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\w*) ?\| ([\d,]+) \| ([\d %]*)\| ([\d.]+) \|$", page, re.MULTILINE)
+    assert len(rows) == 9
+    for gpus, nodes, net, speed, share, hours in rows:
+        cluster = Cluster(int(gpus), int(nodes), net or None)
+        micro = 4 if cluster.processes == 16 else 8
+        train = {"per_device_batch_size": micro, "gradient_accumulation_steps": 64 // micro}
+        spec = host.find("bundle", "starling-medtuned").spec
+        plan = make_plan(
+            spec.model_copy_with(train=spec.train.model_copy_with(**train)), host, machine=H100, cluster=cluster
+        )
+        assert f"{plan.tokens_per_second:,.0f}" == speed
+        assert f"{plan.seconds / 3600 * cluster.processes:.2f}" == hours
+        linear = plan.cluster.get("share_of_linear")
+        assert ("" if linear is None else f"{100 * linear:.0f} %") == share.strip()
