@@ -9,11 +9,11 @@ from medtune.cli.cluster import Gpus, Net, Nodes
 from medtune.cli.durations import minutes_of
 from medtune.cli.options import AsJson, BundleName, Sets, SpecFile, Traceback, tuner_of
 from medtune.errors import SpecError
-from medtune.workflow.options import LaunchOptions
 from medtune.workflow.terminal import say
 
 if TYPE_CHECKING:
     from medtune.workflow.launch.launching import Launched
+    from medtune.workflow.options import LaunchOptions
 
 __all__ = ["add_to"]
 

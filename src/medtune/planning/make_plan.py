@@ -65,15 +65,11 @@ def make_plan(
     choices = None if shape is None else _choices(shape, machine, host, size, spec)
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
-    fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
-    decided: dict[str, Any] = {
-        **_decided(choice, spec, machine),
-        "fits": fits,
-        "advice": advice,
-        "scheme_reason": reason,
-    }
+    decided = _decided(choice, spec, machine)
     made = Plan(
         **_made_by(spec, host, machine),
+        **_judged(size, choices, choice, spec),
+        scheme_reason=reason,
         base=told_with_template(inspected.to_json(), inspected.tokenizer),
         **_stated(spec, shape, machine, bundles),
         **decided,
@@ -227,6 +223,12 @@ def local_config(spec: RunSpec) -> Mapping[str, Any] | None:
         return read_object(file)
     except Fault as fault:
         raise BaseDamagedError("config", str(folder), fault.problem, fault.instead) from fault
+
+
+def _judged(size: DataSize | None, choices: Choices | None, choice: Choice | None, spec: RunSpec) -> dict[str, Any]:
+    """Return the fields of a plan that say whether the run can be done, and what to do."""
+    fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
+    return {"fits": fits, "advice": advice}
 
 
 def _judge(choices: Choices | None, choice: Choice | None, spec: RunSpec) -> tuple[bool, str]:
