@@ -60,16 +60,14 @@ def make_plan(
     """
     machine, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
     bundles: list[Bundle] = host.all("bundle")
-    shape = Shape.of(model_config(spec, bundles))
-    size = size or _stated_size(spec, bundles)
+    shape, size = Shape.of(model_config(spec, bundles)), size or _stated_size(spec, bundles)
     choices = None if shape is None else _choices(shape, machine, host, size, spec)
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     decided = _decided(choice, spec, machine)
     made = Plan(
         **_made_by(spec, host, machine),
-        **_judged(size, choices, choice, spec),
-        scheme_reason=reason,
+        **_judged(size, choices, choice, spec) | {"scheme_reason": reason},
         base=told_with_template(inspected.to_json(), inspected.tokenizer),
         **_stated(spec, shape, machine, bundles),
         **decided,
