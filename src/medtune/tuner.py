@@ -176,7 +176,7 @@ class MedTuner:
         machine = planned_machine(gpu)
         inspect_base(self.spec)  # before its tokenizer is loaded to count rows
         rows = count_rows(self.spec, self.host, self._rows, RowChecks(self.host.all("task"), self.spec))
-        plan = make_plan(self.spec, self.host, rows, machine, cluster=Cluster(gpus, nodes, net))
+        plan = make_plan(self.spec, self.host, rows, machine, cluster=Cluster(gpus, nodes, net).of_several)
         if not prove:
             return plan
         from medtune.workflow.planned_proof import prove_plan

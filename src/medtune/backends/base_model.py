@@ -1,6 +1,6 @@
 """Loads a frozen base and its tokenizer through transformers, for every quantizer alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,15 @@ from medtune.errors import BaseDamagedError, BaseUnsuitedError, SpecError
 from medtune.plugins.contracts import Loaded
 from medtune.specs import ModelSpec, QuantSpec, RunSpec
 
-__all__ = ["load_base"]
+__all__ = ["attention_of", "load_base", "require_all", "settings_of"]
 
 
 def load_base(
-    model: ModelSpec, spec: QuantSpec, place: str, quantization: Callable[[Any], Any] = lambda _dtype: None
+    model: ModelSpec,
+    spec: QuantSpec,
+    place: str,
+    quantization: Callable[[Any], Any] = lambda _dtype: None,
+    read: Callable[[ModelSpec, Any], Any] | None = None,
 ) -> Loaded:
     """Load base and tokenizer once they are inspected; weights come from safetensors only, code only from transformers.
 
@@ -23,6 +27,7 @@ def load_base(
         spec: storage scheme and compute type.
         place: torch device that the weights are loaded to.
         quantization: returns transformers' quantization config for a torch dtype, or None.
+        read: makes the model of its files, for a torch dtype, in the place of transformers' own loader.
 
     Returns:
         The model in evaluation mode with every parameter frozen.
@@ -43,7 +48,7 @@ def load_base(
     dtype_name = compute_dtype(spec.compute_dtype, describe_machine().accelerator)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype_name]
     tokenizer = load_tokenizer(model)
-    base = _read(model, place, dtype, quantization(dtype))
+    base = read(model, dtype) if read else _read(model, place, dtype, quantization(dtype))
     base.requires_grad_(requires_grad=False)
     base.eval()
     _name_special_tokens(base, tokenizer)
@@ -55,13 +60,13 @@ def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
 
     folder = loadable(model)  # local from here on, whatever becomes of the hub
     try:
-        config = _config(folder, dtype)
+        config = settings_of(folder, dtype)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(folder),
             config=config,
             dtype=dtype,
             # Named explicitly: a name in the config could otherwise load kernels from the hub.
-            attn_implementation=_attention(model, config),
+            attn_implementation=attention_of(model, config),
             # A base that is quantized already was found to be so in the way that was asked for.
             quantization_config=None if getattr(config, "quantization_config", None) else quantization,
             device_map={"": place},
@@ -73,11 +78,11 @@ def _read(model: ModelSpec, place: str, dtype: Any, quantization: Any) -> Any:
     except OSError as error:
         raise _missing(model) from error
     base, found = loaded  # so it returns where it is asked what it found
-    _require_all(model, found)
+    require_all(model, found["missing_keys"] | {name for name, *_shapes in found["mismatched_keys"]})
     return base
 
 
-def _config(folder: Path, dtype: Any) -> Any:
+def settings_of(folder: Path, dtype: Any) -> Any:
     """Return the model's config; a base that is quantized already computes in ``dtype`` too."""
     from transformers import AutoConfig
 
@@ -88,7 +93,12 @@ def _config(folder: Path, dtype: Any) -> Any:
     return config
 
 
-def _attention(model: ModelSpec, config: Any) -> str:
+def attention_of(model: ModelSpec, config: Any) -> str:
+    """Return the attention that transformers is to use.
+
+    Raises:
+        BaseUnsuitedError: the model has no such one.
+    """
     from medtune.data.base.architecture import attention_for
 
     found = attention_for(config, model.attn_implementation)
@@ -98,11 +108,10 @@ def _attention(model: ModelSpec, config: Any) -> str:
     return found
 
 
-def _require_all(model: ModelSpec, found: dict[str, Any]) -> None:
+def require_all(model: ModelSpec, lacking: Collection[str]) -> None:
     """Refuse a base of which the loader filled in anything: what no file holds would be random."""
-    random = sorted(found["missing_keys"] | {name for name, *_shapes in found["mismatched_keys"]})
-    if random:
-        problem = f"lacks {len(random)} tensors of its architecture, such as {random[0]}"
+    if lacking:
+        problem = f"lacks {len(lacking)} tensors of its architecture, such as {min(lacking)}"
         instead = "get config.json and weights from the same place"
         raise BaseDamagedError("tensors", model.path or model.name, problem, instead)
 

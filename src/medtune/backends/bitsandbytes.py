@@ -51,6 +51,18 @@ class BitsAndBytesQuantizer:
         _keep_differentiable(loaded.model)
         return loaded
 
+    def load_sharded(self, model: ModelSpec, spec: QuantSpec) -> Loaded:
+        """Load an unquantized base whose layers are sharded over all processes, which must call it together.
+
+        Raises:
+            UnknownNameError: ``spec.scheme`` is not none: quantized weights would lose their scales.
+        """
+        if spec.scheme != "none":
+            raise UnknownNameError(f"scheme that quantizer '{self.name}' can shard", spec.scheme, ("none",))
+        from medtune.backends.sharded.loading import load_sharded_base
+
+        return load_sharded_base(model, spec)
+
     def stored_as(self, model: ModelSpec, spec: QuantSpec) -> StoredAs | None:
         """Return what ``load`` makes of a weight; None where it is kept as it is."""
         from medtune.backends.stored_values import stored_in_bits

@@ -51,22 +51,27 @@ class Fp8Quantizer:
             SpecError: this GPU has no fp8 products, or no layer of the model can be stored so.
             HubUnreachableError: the files are neither local nor reachable.
         """
-        if spec.scheme not in SCHEMES:
-            raise UnknownNameError(f"scheme of quantizer '{self.name}'", spec.scheme, SCHEMES)
-        from medtune.machine.hardware import describe_machine, local_device
+        from medtune.machine.hardware import local_device
 
-        accelerator = describe_machine().accelerator
-        if accelerator is not None and not accelerator.has_fp8:
-            raise SpecError(accelerator.without_fp8)
+        _require_fp8(spec, self.name)
         loaded, device = load_base(model, spec, "cpu"), local_device()
-        if not round_layers(loaded.model, device):
-            raise SpecError(
-                "quant.scheme 'fp8' needs linear layers whose widths are multiples of 16, and this model has none; "
-                "use quant.scheme=nf4"
-            )
+        round_layers(loaded.model, device)
         loaded.model.to(device)
         loaded.model.hf_device_map = {"": device}
         return replace(loaded, device=device)
+
+    @quiet_libraries()
+    def load_sharded(self, model: ModelSpec, spec: QuantSpec) -> Loaded:
+        """Load a base whose layers are sharded over all processes, which must call it together; values are those of ``load``.
+
+        Raises:
+            UnknownNameError: ``spec.scheme`` is not "fp8".
+            SpecError: this GPU has no fp8 products.
+        """
+        from medtune.backends.sharded.loading import load_sharded_base
+
+        _require_fp8(spec, self.name)
+        return load_sharded_base(model, spec, in_fp8=True)
 
     def stored_as(self, model: ModelSpec, spec: QuantSpec) -> StoredAs:
         """Return what ``load`` makes of a weight."""
@@ -87,8 +92,12 @@ def provide_quantizers() -> Sequence[Quantizer]:
     return [Fp8Quantizer()]
 
 
-def round_layers(base: Any, device: str) -> int:
-    """Put rounded layers on ``device`` in the place of a model's linear layers, all but its head; return how many."""
+def round_layers(base: Any, device: str) -> None:
+    """Put rounded layers on ``device`` in the place of a model's linear layers, all but its head.
+
+    Raises:
+        SpecError: no layer can be stored so.
+    """
     from medtune.accel.train.fp8_linear import Fp8Linear
 
     head = base.get_output_embeddings()
@@ -98,4 +107,18 @@ def round_layers(base: Any, device: str) -> int:
             if layer is not head and Fp8Linear.suits(layer):
                 setattr(parent, name, Fp8Linear(layer, device))
                 replaced += 1
-    return replaced
+    if not replaced:
+        raise SpecError(
+            "quant.scheme 'fp8' needs linear layers whose widths are multiples of 16, and this model has none; "
+            "use quant.scheme=nf4"
+        )
+
+
+def _require_fp8(spec: QuantSpec, name: str) -> None:
+    from medtune.machine.hardware import describe_machine
+
+    if spec.scheme not in SCHEMES:
+        raise UnknownNameError(f"scheme of quantizer '{name}'", spec.scheme, SCHEMES)
+    accelerator = describe_machine().accelerator
+    if accelerator is not None and not accelerator.has_fp8:
+        raise SpecError(accelerator.without_fp8)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from medtune.backends.angles import compute_angles
 from medtune.data.base.architecture import attention_for
 from medtune.data.stop_ids import as_ids, stop_ids
 from medtune.errors import SpecError, UnknownNameError
@@ -62,13 +63,11 @@ def random_base(config: Mapping[str, Any], model: ModelSpec, spec: QuantSpec) ->
 
 def _materialize(base: Any, device: str, store: Callable[[nn.Linear], nn.Module], dtype: torch.dtype) -> None:
     """Give every part of a model on meta random values; linear layers but the head are stored at once."""
+    compute_angles(base, device)  # not drawn
     head = base.get_output_embeddings()
     for parent in list(base.modules()):
         for name, child in list(parent.named_children()):
-            if hasattr(child, "inv_freq"):  # computed, not drawn
-                with torch.device(device):
-                    setattr(parent, name, type(child)(base.config))
-            elif type(child) is nn.Linear and child is not head:
+            if type(child) is nn.Linear and child is not head:
                 setattr(parent, name, store(_drawn(child, device, dtype)))
     for module in base.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):

@@ -25,6 +25,7 @@ from medtune.backends.exact_state import (
 )
 from medtune.backends.interim import InterimScores, undisturbed
 from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
+from medtune.backends.sharded.training import leave_unwrapped
 from medtune.backends.trainer_internals import TrainerInternals
 from medtune.errors import DamagedArtifactError, SpecError
 from medtune.machine.disk_room import bytes_to_keep, expected_bytes
@@ -55,7 +56,8 @@ class ResumableSFTTrainer(TrainerInternals):
         self.job = job
         world = self.args.world_size
         self.guard, self.splitter = FiniteGuard(job, world), MicroBatchSplitter(job)
-        self._averages_late = world > 1 and job.spec.train.on_oom == "halve"
+        self._is_wrapped = world > 1 and not leave_unwrapped(self)
+        self._averages_late = world > 1 and (not self._is_wrapped or job.spec.train.on_oom == "halve")
         self.adapter = [p for p in self.model.parameters() if p.requires_grad]
         self._trainable = sum(p.numel() for p in self.adapter)
         given = getattr(job.checkpoints, "store", None)  # of a run, which records what is saved
@@ -117,9 +119,10 @@ class ResumableSFTTrainer(TrainerInternals):
         self.guard.settle()
         told: list[Any] = [None]
         with undisturbed(self.job.loaded.model):
-            if self.is_world_process_zero() and (score := self.job.on_evaluate):
-                self.measure()
-                told[0] = score(step)
+            with self.job.loaded.in_step():
+                if self.is_world_process_zero() and (score := self.job.on_evaluate):
+                    self.measure()
+                    told[0] = score(step)
             if self.args.world_size > 1:
                 broadcast_object_list(told)  # the others wait here
         is_best = self.scores.note(step, told[0])
@@ -174,7 +177,7 @@ class ResumableSFTTrainer(TrainerInternals):
         """Run one micro-batch forward and backward and return its share of the loss."""
         whole = super().training_step
         step = self.state.global_step + 1
-        with model.no_sync() if self._averages_late else nullcontext():
+        with model.no_sync() if self._averages_late and self._is_wrapped else nullcontext():
             loss = self.splitter.run(lambda part: whole(model, part, num_items_in_batch), inputs, model, step)
         self.guard.note_loss(loss)
         return loss

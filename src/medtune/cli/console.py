@@ -43,7 +43,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     )
     why = f": {plan['scheme_reason']}" if plan["scheme_reason"] else ""
     kept = "; kept dequantized while training" if plan["dequantized_weights"] == "keep" else ""
-    table.add_row("base stored as", f"{plan['scheme']}{why}{kept}")
+    shared = "; its layers sharded over all processes" if plan.get("parallel") == "fsdp" else ""
+    table.add_row("base stored as", f"{plan['scheme']}{why}{kept}{shared}")
     micro, times = plan["micro_batch_rows"], plan["gradient_accumulation_steps"]
     each = " in each process" if plan["cluster"] else ""
     table.add_row("update", f"{micro * times} rows{each}, {micro} at a time")

@@ -33,6 +33,7 @@ MedtuneError
 │   └── ProcessBusyError
 ├── ForkedProcessError (exit 5)
 ├── RunIdleError (exit 5)
+├── OtherProcessError (exit 75)
 ├── StorageError (exit 6)
 │   ├── ForeignFolderError
 │   ├── HubError

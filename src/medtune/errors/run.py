@@ -9,6 +9,7 @@ __all__ = [
     "ForkedProcessError",
     "NonFiniteLossError",
     "NotReproducedError",
+    "OtherProcessError",
     "OutOfMemoryError",
     "ProcessBusyError",
     "RunIdleError",
@@ -59,6 +60,19 @@ class RunIdleError(MedtuneError):
     def __init__(self, path: str) -> None:
         self.path = path
         super().__init__(f"no process trains run '{path}', so there is nothing to cancel; check the path")
+
+
+class OtherProcessError(MedtuneError):
+    """Another of the processes that train together failed, so this one cannot go on either."""
+
+    exit_code = 75
+
+    def __init__(self, doing: str) -> None:
+        self.doing = doing
+        super().__init__(
+            f"another process failed while all of them {doing}; its own error says why, and the same command goes on from the "
+            "newest checkpoint"
+        )
 
 
 class NotReproducedError(MedtuneError):

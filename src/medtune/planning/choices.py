@@ -58,6 +58,7 @@ class Choices:
         may_split: whether micro-batches may differ from what the spec says: not with several processes.
         fp8_backend: quantizer that stores in fp8, None without one.
         bits: of a parameter in the spec's scheme, where that is not one of medtune's.
+        processes: over which the base is sharded where the spec says so.
     """
 
     shape: Shape
@@ -68,6 +69,7 @@ class Choices:
     may_split: bool = True
     fp8_backend: str | None = None
     bits: float | None = None
+    processes: int = 1
 
     def best(self, spec: RunSpec) -> Choice:
         """Return the fastest choice that fits, among nearly equal ones the smallest; if none fits, the smallest of all.
@@ -101,7 +103,13 @@ class Choices:
         def storing(scheme: str, backend: str) -> RunSpec:
             return spec.model_copy_with(quant=spec.quant.model_copy_with(scheme=scheme, backend=backend))
 
-        four_bit, plain = storing("nf4", spec.quant.backend), storing("none", spec.quant.backend)
+        plain = storing("none", spec.quant.backend)
+        if spec.train.parallel == "fsdp":
+            halves = self.fp8_backend is not None and not self.best(plain).fits
+            stored = storing("fp8", str(self.fp8_backend)) if halves else plain
+            why = "16-bit weights would not fit" if halves else "sharded weights are whole for a moment only"
+            return stored.quant, why
+        four_bit = storing("nf4", spec.quant.backend)
         if accelerator is None:
             fits = self.best(plain).fits
             why = "a CPU is fastest on plain weights" if fits else "plain weights do not fit into this machine's memory"
@@ -181,6 +189,7 @@ class Choices:
             big_workspace=accelerator is not None and accelerator.capability >= _BIG_WORKSPACE,
             keeps_dequantized=keeps_dequantized,
             bits=self.bits,
+            shards=self.processes if spec.train.parallel == "fsdp" else 1,
         )
         return self._weighed(setting, effective // rows)
 
@@ -254,7 +263,7 @@ def _row_by_row(spec: RunSpec) -> RunSpec | None:
 
 
 def _four_bits(spec: RunSpec) -> RunSpec | None:
-    if spec.quant.scheme in ("nf4", "fp4"):
+    if spec.quant.scheme in ("nf4", "fp4") or spec.train.parallel == "fsdp":
         return None
     return spec.model_copy_with(quant=spec.quant.model_copy_with(scheme="nf4", backend="bitsandbytes", options={}))
 

@@ -50,6 +50,11 @@ class Cluster:
         """Processes in all, one for each GPU."""
         return self.gpus * self.nodes
 
+    @property
+    def of_several(self) -> "Cluster | None":
+        """The cluster, None where it is one process."""
+        return self if self.processes > 1 else None
+
     def with_processes(self, count: int) -> "Cluster":
         """Return the same machines with ``count`` processes in all: those of a machine first, then further machines."""
         gpus = min(count, self.gpus)

@@ -19,6 +19,7 @@ from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
 from medtune.planning.micro_batches import SEVERAL_MAY_SPLIT
 from medtune.planning.outlook import outlook
+from medtune.planning.parallel import parallel_of
 from medtune.planning.required import bits_of, require_backends
 from medtune.planning.spread import spread
 from medtune.planning.terms import licences_of
@@ -62,6 +63,9 @@ def make_plan(
     bundles: list[Bundle] = host.all("bundle")
     shape, size = Shape.of(model_config(spec, bundles)), size or _stated_size(spec, bundles)
     choices = None if shape is None else _choices(shape, machine, host, size, spec)
+    spec = (
+        spec if cluster else spec.model_copy_with(train=spec.train.model_copy_with(parallel=parallel_of(spec, choices)))
+    )
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     decided = _decided(choice, spec, machine)
@@ -89,6 +93,7 @@ def _stated(spec: RunSpec, shape: Shape | None, machine: Machine, bundles: list[
         "licences": licences_of(spec, bundles),
         "canaries": planted_sentence(spec.data.canaries),
         "scheme": spec.quant.scheme,
+        "parallel": spec.train.parallel,
         "device": machine.accelerator.name if machine.accelerator else "CPU",
         "compute_dtype": compute_dtype(spec.quant.compute_dtype, machine.accelerator),
         "parameters": shape.parameters if shape else None,
@@ -114,6 +119,7 @@ def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | 
         common=common,
         sample_tokens=sample_tokens,
         may_split=SEVERAL_MAY_SPLIT or world_size() == 1,
+        processes=world_size(),
         fp8_backend=next(stores_fp8, None),
         bits=bits,
     )

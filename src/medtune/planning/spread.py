@@ -16,11 +16,11 @@ from medtune.planning.micro_batches import SEVERAL_MAY_SPLIT, divisors
 from medtune.planning.speed import estimate_speed
 from medtune.plugins.plan import Plan
 from medtune.specs import RunSpec
+from medtune.specs.parallel import SHARDED_SCHEMES, sharding_refusal
 
 __all__ = ["spread", "update_rows"]
 
 _GRADIENT_BYTES = 4
-_SHARDABLE = ("none", "fp8")
 _WORTH_SAYING = 1.1
 """Times as fast that other micro-batches have to be."""
 _MOST_ASKED = 64
@@ -80,12 +80,9 @@ def spread(plan: Plan, choices: Choices | None, spec: RunSpec, cluster: Cluster 
         return plan
     rows = update_rows(spec, cluster.processes)
     if choices is None:
-        known: dict[str, Any] = {
-            "parallel": "ddp",
-            "rows_per_process": rows,
-            "reason": "the base's dimensions are unknown",
-        }
-        return replace(plan, cluster={**_place(cluster), **known})
+        parallel = "fsdp" if spec.train.parallel == "fsdp" else "ddp"
+        known = {"parallel": parallel, "rows_per_process": rows, "reason": "the base's dimensions are unknown"}
+        return replace(plan, parallel=parallel, cluster={**_place(cluster), **known})
     way, reason = _pick(choices, spec, cluster)
     advice = _faster(choices, spec, cluster, way) if way.fits else _lacking(choices, spec, cluster, reason)
     whole = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps * spec.train.max_length
@@ -115,6 +112,7 @@ def _followed(plan: Plan, way: _Way, advice: str, speed: float | None, cluster: 
         "phases_gib": {name: choice.memory.of(name) for name in choice.memory.phases},
         "allocated_gib": choice.memory.allocated("training"),
         "recompute": choice.setting.recompute,
+        "parallel": way.parallel,
         "path": choice.setting.path,
         "dequantized_weights": "keep" if choice.setting.keeps_dequantized else "each_pass",
         "micro_batch_rows": choice.setting.rows,
@@ -132,13 +130,15 @@ def _place(cluster: Cluster) -> dict[str, Any]:
 def _pick(choices: Choices, spec: RunSpec, cluster: Cluster) -> tuple[_Way, str]:
     """Return the way that is taken, and why, as the end of a sentence."""
     choices = replace(choices, may_split=choices.may_split and (SEVERAL_MAY_SPLIT or cluster.processes == 1))
-    wanted = getattr(spec.train, "parallel", "auto")
+    wanted = spec.train.parallel
     whole = _whole(choices, spec, cluster)
     scheme = spec.quant.scheme
     if wanted == "ddp" or (wanted == "auto" and whole.fits):
         return whole, "the spec says so" if wanted == "ddp" else "the base fits each GPU"
-    if scheme not in _SHARDABLE:
-        return whole, f"a base stored as {scheme} cannot be sharded (none and fp8 can)"
+    if scheme not in SHARDED_SCHEMES:
+        return whole, f"a base stored as {scheme} cannot be sharded ({' and '.join(SHARDED_SCHEMES)} can)"
+    if (refused := sharding_refusal(spec, scheme)) is not None:
+        return whole, refused
     shared = _shared(choices, spec, cluster)
     return shared, "the spec says so" if wanted == "fsdp" else "the base does not fit one GPU"
 
@@ -232,7 +232,7 @@ def _lacking(choices: Choices, spec: RunSpec, cluster: Cluster, reason: str) -> 
     has = available_gib(choices.machine) / (1 if place else cluster.gpus)
     where = place.name if place else "a process's share of this machine"
     told = f"each process needs about {whole.choice.memory.peak:.1f} GiB with a base of its own"
-    if spec.quant.scheme not in _SHARDABLE:
+    if spec.quant.scheme not in SHARDED_SCHEMES or sharding_refusal(spec, spec.quant.scheme):
         return f"{told} and {where} has {has:.1f} GiB usable; {reason}; use a larger GPU, or --set quant.scheme=none over more of them"
     shared = _shared(choices, spec, cluster)
     told += f", {shared.choice.memory.peak:.1f} GiB with a share of one, and {where} has {has:.1f} GiB usable"

@@ -82,6 +82,7 @@ class Plan:
             name of one that was given), ``sha256`` of its code, what it ``provides`` by kind, and how each backend in use ``describes``
             itself.
         locked: whether the process refuses the network.
+        parallel: "fsdp" where the layers of the base are sharded over all processes, else "ddp".
         canaries: that made-up secrets are planted among the training rows, in a sentence; empty where none are.
         cluster: where it was planned for several processes: ``gpus`` a machine, ``nodes``, ``net``, ``processes``, whether they train
             in "ddp" or "fsdp" and the ``reason``, rows, GiB and bytes of each process, seconds of computing and sending for an
@@ -123,6 +124,7 @@ class Plan:
     plugins: tuple[Mapping[str, Any], ...] = ()
     locked: bool = False
     canaries: str = ""
+    parallel: str = "ddp"
     cluster: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def description(self, kind: str) -> Mapping[str, Any]:
@@ -157,6 +159,10 @@ class Plan:
         """Return the plan in a few sentences: machine and memory, length, terms, and what is wrong with it."""
         peak = "" if self.peak_gib is None else f", about {self.peak_gib:.1f} GiB"
         told = [f"plan: {self.device}, {self.compute_dtype}, base stored as {self.scheme}, {self.path} path{peak}"]
+        if self.parallel == "fsdp":
+            told.append(
+                "plan: the layers of the base are sharded over all processes (FSDP2), the adapter is whole on each"
+            )
         if self.steps is not None and self.tokens is not None:
             hours = "" if self.seconds is None else f", about {self.seconds / 3600:.1f} h of training"
             told.append(f"plan: {self.steps:,} steps over {self.tokens:,} tokens{hours}")
@@ -186,6 +192,7 @@ class Plan:
         train = {
             "recompute": self.recompute,
             "dequantized_weights": self.dequantized_weights,
+            "parallel": self.parallel,
             "per_device_batch_size": self.micro_batch_rows,
             "gradient_accumulation_steps": self.gradient_accumulation_steps,
         }

@@ -20,6 +20,7 @@ FREE_FIELDS = frozenset(
         "train.logging_steps",
         "train.max_minutes",
         "train.max_skipped_steps",
+        "train.parallel",  # where the base lies, as the number of GPUs asks
         "train.micro_batch",  # a run goes on with the portions it began with
         "train.on_nonfinite",  # like on_oom what a run that stopped on it is continued with
         "train.on_oom",

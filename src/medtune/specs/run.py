@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from medtune.specs.data import DataSpec
 from medtune.specs.model import LoraSpec, ModelSpec, QuantSpec
+from medtune.specs.parallel import sharding_refusal
 from medtune.specs.tasks import TaskSpec
 from medtune.specs.train import EvalSpec, TrainSpec
 from medtune.specs.values import Spec, split_commas
@@ -75,4 +76,11 @@ class RunSpec(Spec):
                 "train.dequantized_weights=keep is for a base in 4 bits on the fast path (quant.scheme nf4 or fp4, "
                 f"train.fast_path auto); here they are {scheme} and {fast_path}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_sharded_base_can_be_sharded(self) -> Self:
+        refusal = sharding_refusal(self, self.quant.scheme) if self.train.parallel == "fsdp" else None
+        if refusal is not None:
+            raise ValueError(refusal)
         return self

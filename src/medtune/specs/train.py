@@ -79,6 +79,12 @@ class TrainSpec(Spec):
 
     Faster where instructions repeat, else as fast. The same gradients, except that dropout draws one mask for what is shared.
     """
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How several processes share a run: each with the whole base, or its layers sharded over all of them (FSDP2).
+
+    "auto" shards where the base fits these GPUs only so. A sharded base is stored as "none" or "fp8"; the fast path does not
+    apply to it.
+    """
     report_to: Names = ()
     """Trackers that are told of the run: "tensorboard", "mlflow", "trackio", "wandb", or those of plugins; none by default."""
     backend: str = "trl"

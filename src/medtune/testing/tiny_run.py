@@ -18,7 +18,7 @@ from medtune.runs.lock import RunLock
 from medtune.runs.log import RunLog
 from medtune.runs.signals import StopRequest
 from medtune.runs.store import CheckpointStore, publish
-from medtune.specs import RunSpec
+from medtune.specs import ModelSpec, RunSpec
 from medtune.testing.tiny import RandomRows, tiny_base
 
 __all__ = ["TIMED", "adapter_digest", "tiny_run", "warm_up"]
@@ -63,7 +63,8 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         ``digest`` of the adapter's values, ``steps``, ``log`` (without measured times) and ``passed_over``.
     """
     train, lora = {**_TRAIN, **options.get("train", {})}, options.get("lora", {})
-    spec = RunSpec.model_validate({"train": train, "lora": lora, "output_dir": str(folder / "run")})
+    quant = {"scheme": options["scheme"]} if "scheme" in options else {}
+    spec = RunSpec.model_validate({"quant": quant, "train": train, "lora": lora, "output_dir": str(folder / "run")})
     rows, first = RandomRows(**options.get("rows", {})), is_first_rank()
     place, log = RunFolder(spec.output_dir), RunLog(folder / "run" / "log.jsonl")
     with ExitStack() as held:
@@ -73,7 +74,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         resume_from, passed = _find_start(place, spec, rows, log) if first else (None, [])
         resume_from = first_rank_says(resume_from)
         seed_all(spec.seed)
-        base = tiny_base(Path(options.get("base", folder / "base")), options.get("scheme", "none"))
+        base = _base(Path(options.get("base", folder / "base")), spec, options.get("scheme", "none"))
         steps: list[int] = []
         job = Job(
             spec=spec,
@@ -98,6 +99,14 @@ def adapter_digest(loaded: Loaded) -> str:
         if parameter.requires_grad:
             digest.update(f"{name} {parameter.dtype}".encode() + parameter.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _base(folder: Path, spec: RunSpec, scheme: Any) -> Loaded:
+    if spec.train.parallel != "fsdp":
+        return tiny_base(folder, scheme)
+    from medtune.backends.sharded.loading import load_sharded_base
+
+    return load_sharded_base(ModelSpec(path=str(folder)), spec.quant)
 
 
 def _find_start(place: RunFolder, spec: RunSpec, rows: RandomRows, log: RunLog) -> tuple[Path | None, list[str]]:

@@ -64,14 +64,16 @@ def _stages(asked: RunRequest) -> None:
                 stop.check()
                 loaded = load(state)
                 stop.check()
-                base = score_base(state, loaded)
+                with loaded.in_step():
+                    base = score_base(state, loaded)
                 asked.keep("evaluation/", "run.json")
                 stop.check()
             result = fit(state, loaded, lambda: stop.reason)
             step = result.steps
-            if is_first_rank():
-                with stop.at_once():
-                    score(state, loaded, base, result)
+            with loaded.in_step():
+                if is_first_rank():
+                    with stop.at_once():
+                        score(state, loaded, base, result)
     except StopNow as reached:
         asked.note("interrupted")
         saved = CheckpointStore(asked.folder.checkpoints_dir, 1).newest_step

@@ -184,6 +184,7 @@ def spec_refusal(spec: RunSpec, scheme: str, dtype: str) -> str | None:
     train, lora = spec.train, spec.lora
     reasons = {
         "train.fast_path is off": train.fast_path != "auto",
+        "train.parallel is fsdp, so that no process holds whole layers": train.parallel == "fsdp",
         f"train.backend is {train.backend}, not trl": train.backend != "trl",
         f"lora.backend is {lora.backend}, not peft": lora.backend != "peft",
         f"train.precision is {train.precision} and the base computes in {dtype}": train.precision

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from medtune.accel.model.eligibility import FIXED_ROTATIONS, BaseTraits
 from medtune.accel.model.heads import HeadNorms, Heads, Norm, Window
@@ -180,6 +181,8 @@ def joint_bias(parts: Sequence[Projection], dtype: torch.dtype) -> Tensor | None
 
 
 def _check_modules(base: Any) -> None:
+    if any(isinstance(parameter, DTensor) for parameter in base.parameters()):
+        raise UnsupportedError("its layers are sharded over processes")
     head: Any = base.lm_head
     if type(head) is not nn.Linear or getattr(head, "bias", None) is not None:
         raise UnsupportedError("its head is not a plain linear layer without bias")

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from medtune.planning.memory.phases import Memory, estimate_memory
-from medtune.planning.memory.setting import Setting
+from medtune.planning.memory.setting import Recompute, Setting
 from medtune.planning.memory.shape import Shape
 
 __all__ = ["sharded_memory"]
@@ -28,5 +28,5 @@ def sharded_memory(shape: Shape, setting: Setting, processes: int) -> Memory:
 
 def sharded(setting: Setting, processes: int) -> Setting:
     """Return a setting as it is where the base is sharded: on the plain path, which computes again nothing or all."""
-    recompute = "none" if setting.recompute == "none" else "all"
+    recompute: Recompute = "none" if setting.recompute == "none" else "all"
     return replace(setting, path="plain", keeps_dequantized=False, recompute=recompute, shards=math.ceil(processes))

@@ -1,7 +1,7 @@
 """A model in memory: what a quantizer loads, an adapter's backend attaches to, and a generator asks."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -52,6 +52,8 @@ class Loaded:
         base_only: context manager inside which the model answers as the base does; set by ``attach``, refused before.
         base: where the base came from; None where nobody said.
         adapters: further adapters on the same base; set by an ``attach`` that can hold several.
+        in_step: context manager inside which each process may run its own number of forward passes without gradients; all enter it
+            together. A quantizer sets it whose passes all processes have to run together.
         side: which of the two answers now, kept by medtune; see ``answers_as``.
     """
 
@@ -66,6 +68,7 @@ class Loaded:
     base_only: Callable[[], AbstractContextManager[Any]] = _nobody_said
     base: ModelSpec | None = None
     adapters: AdapterSet | None = None
+    in_step: Callable[[], AbstractContextManager[Any]] = nullcontext
     side: "Side | None" = None
 
     @property

@@ -56,7 +56,9 @@ class Quantizer(Protocol):
 
     May also have ``stored_as(model: ModelSpec, spec: QuantSpec) -> StoredAs | None``, which returns what storage makes of a
     tensor of the base (name and values -> values dequantized), to the bit as ``load`` does, None where it changes nothing;
-    without it a run on a rounded base exports onto the base as it was before.
+    without it a run on a rounded base exports onto the base as it was before; and ``load_sharded(model, spec) -> Loaded``, which
+    loads the base with its layers sharded over all processes (``train.parallel = "fsdp"``), sets ``Loaded.in_step``, and is called
+    by all of them together.
     """
 
     name: str

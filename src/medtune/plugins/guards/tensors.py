@@ -19,7 +19,8 @@ def sampled(tensors: Iterable[tuple[str, Any]]) -> dict[str, bytes]:
     pieces: dict[Any, list[tuple[str, Any]]] = {}
     with torch.no_grad():
         for name, tensor in tensors:
-            values = tensor.detach().as_subclass(torch.Tensor)
+            held = tensor.to_local() if hasattr(tensor, "to_local") else tensor  # of a sharded one, what lies here
+            values = held.detach().as_subclass(torch.Tensor)
             if values.numel() and values.device.type != "meta":
                 flat = values.reshape(-1)
                 picked = flat[:: max(1, -(-flat.numel() // _VALUES))].contiguous().view(torch.uint8)

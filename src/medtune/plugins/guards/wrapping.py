@@ -38,7 +38,12 @@ _CHECKS: Mapping[str, Mapping[str, Check]] = {
         "score": checked_score,
         "tally": checked_tally,
     },
-    "quantizer": {"load": checked_load, "load_random": checked_load, "stored_as": checked_stored_as},
+    "quantizer": {
+        "load": checked_load,
+        "load_random": checked_load,
+        "load_sharded": checked_load,
+        "stored_as": checked_stored_as,
+    },
     "adapter": {"attach": checked_attach},
     "trainer": {"fit": checked_fit, "prove": checked_prove, "held_out_losses": checked_held_out_losses},
     "generator": {

@@ -59,7 +59,9 @@ def fit(state: RunState, loaded: Loaded, stop_reason: StopReason) -> TrainResult
                 f"no score of {asked.spec.eval.keep_best} was defined; the adapter is that of the last update"
             )
         asked.on_stage("saving the adapter")
-        _save(state, loaded)
+    with loaded.in_step():
+        if is_first_rank():
+            _save(state, loaded)
     return result
 
 

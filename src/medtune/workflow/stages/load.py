@@ -1,12 +1,15 @@
 """Stage two: the frozen base with a fresh adapter, in memory."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from medtune.data.prepare import encoder_of
+from medtune.errors import SpecError
 from medtune.machine.forked import note_threads, refuse_forked
 from medtune.machine.hardware import seed_all
 from medtune.plugins.contracts import Adapter, Loaded, Quantizer
 from medtune.plugins.contracts.loading import told_apart
+from medtune.specs import ModelSpec, QuantSpec
 from medtune.workflow.saved_adapter import probe, prove_base_only
 from medtune.workflow.state import RunState
 
@@ -27,7 +30,7 @@ def load(state: RunState) -> Loaded:
     quant = plan.settle(asked.spec).quant
     quantizer: Quantizer = asked.host.find("quantizer", quant.quantizer)
     adapter: Adapter = asked.host.find("adapter", asked.spec.lora.backend)
-    base = quantizer.load(asked.spec.model, quant)
+    base = _loader(quantizer, plan.parallel)(asked.spec.model, quant)
     note_threads()
     stop_ids = encoder_of(asked.spec, base.tokenizer).stop_ids  # one set, whoever loaded it
     base = replace(base, stop_ids=stop_ids, base=asked.spec.model)
@@ -36,3 +39,20 @@ def load(state: RunState) -> Loaded:
     if loaded.base_only is not base.base_only:  # else nobody said how, and scoring the base is refused
         prove_base_only(loaded, alone)
     return told_apart(loaded)
+
+
+def _loader(quantizer: Quantizer, parallel: str) -> Callable[[ModelSpec, QuantSpec], Loaded]:
+    """Return what loads the base: whole, or its layers sharded over all processes.
+
+    Raises:
+        SpecError: the quantizer cannot shard one.
+    """
+    if parallel != "fsdp":
+        return quantizer.load
+    load_sharded: Callable[[ModelSpec, QuantSpec], Loaded] | None = getattr(quantizer, "load_sharded", None)
+    if load_sharded is None:
+        raise SpecError(
+            f"train.parallel=fsdp needs a quantizer that shards a base, and '{quantizer.name}' has no load_sharded; use "
+            "train.parallel=ddp"
+        )
+    return load_sharded
