@@ -63,10 +63,7 @@ def make_plan(
     bundles: list[Bundle] = host.all("bundle")
     shape, size = Shape.of(model_config(spec, bundles)), size or _stated_size(spec, bundles)
     choices = None if shape is None else _choices(shape, machine, host, size, spec)
-    spec = (
-        spec if cluster else spec.model_copy_with(train=spec.train.model_copy_with(parallel=parallel_of(spec, choices)))
-    )
-    spec, reason = _with_scheme(spec, choices, kept)
+    spec, reason = _with_scheme(spec if cluster else _with_parallel(spec, choices), choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     decided = _decided(choice, spec, machine)
     made = Plan(
@@ -128,6 +125,10 @@ def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | 
 def _has_fp8(name: str, quantizer: Any) -> bool:
     """Whether a quantizer stores in fp8: its ``schemes`` say so, or its name where it has none."""
     return "fp8" in getattr(quantizer, "schemes", (name,))
+
+
+def _with_parallel(spec: RunSpec, choices: Choices | None) -> RunSpec:
+    return spec.model_copy_with(train=spec.train.model_copy_with(parallel=parallel_of(spec, choices)))
 
 
 def _with_scheme(spec: RunSpec, choices: Choices | None, kept: Mapping[str, Any]) -> tuple[RunSpec, str]:
