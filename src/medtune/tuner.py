@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from medtune.data.base.inspection import QUICK_CHECKS, inspect_base
 from medtune.data.sources.kinds import with_readers
-from medtune.errors import UnknownKeyError
+from medtune.errors import SpecError, UnknownKeyError
+from medtune.planning.cluster import Cluster
 from medtune.planning.make_plan import make_plan, planned_machine, require_backends
 from medtune.plugins.contracts import EncodedExample, PromptFormatter, StepRecord
 from medtune.plugins.hookspecs import hookimpl
@@ -24,13 +25,14 @@ from medtune.specfile import (
 )
 from medtune.specs import RunSpec
 from medtune.workflow.locked import begin, lock_where
-from medtune.workflow.options import Overrides, Rows, TrainOptions
+from medtune.workflow.options import LaunchOptions, Overrides, Rows, TrainOptions
 from medtune.workflow.run import Run
 from medtune.workflow.session import Session
 
 if TYPE_CHECKING:
     from medtune.data.hub.download import Progress
     from medtune.data.preview import Preview
+    from medtune.workflow.launch.launching import Launched
 
 __all__ = ["DEFAULT_BUNDLE", "MedTuner"]
 
@@ -147,7 +149,9 @@ class MedTuner:
             chosen_template(self.spec.model.chat_template)
 
     @with_readers
-    def plan(self, gpu: str | None = None, *, prove: bool = False) -> Plan:
+    def plan(
+        self, gpu: str | None = None, *, prove: bool = False, gpus: int = 1, nodes: int = 1, net: str | None = None
+    ) -> Plan:
         """Decide how the run is done and whether it fits; downloads nothing and loads no weights, unless it is to prove.
 
         Rows are counted where they and the tokenizer are on this machine and that is quick, or was done before.
@@ -156,10 +160,13 @@ class MedTuner:
             gpu: plan for this GPU instead of this machine: a known GPU such as "h200", or a size such as "24GiB".
             prove: whether to load the base, whose weights must be here, and prove its loss on the first micro-batch, as
                 training does at its start; rows are fetched and prepared for that as for training.
+            gpus: in each machine; with several, memory, micro-batch and path of the plan are those of each process.
+            nodes: machines.
+            net: between them, such as "25GbE".
 
         Raises:
             DataError: the rows cannot be used as asked.
-            SpecError: the GPU is not known, or nothing can be proved here.
+            SpecError: the GPU is not known, nothing can be proved here, or an update cannot be divided among so many GPUs.
             UnprovenBaseError: no way of computing the loss is right.
         """
         from medtune.planning.counting import count_rows
@@ -169,7 +176,7 @@ class MedTuner:
         machine = planned_machine(gpu)
         inspect_base(self.spec)  # before its tokenizer is loaded to count rows
         rows = count_rows(self.spec, self.host, self._rows, RowChecks(self.host.all("task"), self.spec))
-        plan = make_plan(self.spec, self.host, rows, machine)
+        plan = make_plan(self.spec, self.host, rows, machine, cluster=Cluster(gpus, nodes, net).of_several)
         if not prove:
             return plan
         from medtune.workflow.planned_proof import prove_plan
@@ -261,6 +268,22 @@ class MedTuner:
             raise UnknownKeyError(min(unknown), "train()", TrainOptions.__annotations__)
         listeners = {"on_step": on_step, "on_stage": on_stage, "on_plan": on_plan, "on_download": on_download}
         return Session(self.spec, self.host, self._rows, resume, listeners, **options).train()
+
+    def launch(self, engine: str, out: str | Path = "launch", **options: Unpack[LaunchOptions]) -> "Launched":
+        """Write into folder ``out`` the files that start the run on a cluster; see ``medtune.workflow.launch.launching``.
+
+        Args:
+            engine: "torchrun", "slurm", "kubernetes", "skypilot" or "ray".
+            out: folder of the files, not of the run.
+            options: see ``LaunchOptions``.
+        """
+        from medtune.workflow.launch.asking import launch_run
+
+        if self._rows is not None:
+            raise SpecError(
+                "rows that were given in Python are on no other machine; write them to a file for data.source"
+            )
+        return launch_run(engine, Path(out), self.spec, self.plan, options)
 
 
 class _InlineFormatter:

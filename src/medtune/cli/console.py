@@ -13,7 +13,7 @@ from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
 from medtune.errors.locked_mode import LOCKED_MEANS
 from medtune.errors.masking import masked_values
-from medtune.plugins.plan import proof_in_words
+from medtune.plugins.plan import cluster_in_words, proof_in_words
 from medtune.workflow.terminal import terminal
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     shared = "; its layers sharded over all processes" if plan.get("parallel") == "fsdp" else ""
     table.add_row("base stored as", f"{plan['scheme']}{why}{kept}{shared}")
     micro, times = plan["micro_batch_rows"], plan["gradient_accumulation_steps"]
-    table.add_row("update", f"{micro * times} rows of {micro} at a time")
+    each = " in each process" if plan["cluster"] else ""
+    table.add_row("update", f"{micro * times} rows{each}, {micro} at a time")
     table.add_row("backends", ", ".join(f"{kind} {name}" for kind, name in plan["backends"].items()))
     if memory["peak"] is not None:
         _add_memory(table, memory)
@@ -75,6 +76,7 @@ def _told(plan: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[str]]]:
     """Yield what a plan tells in sentences, each by a name."""
     if plan.get("locked"):
         yield "locked", (LOCKED_MEANS,)
+    yield "processes", cluster_in_words(plan["cluster"])
     yield "proof", proof_in_words(plan["proof"])
     yield "base", plan.get("base", {}).get("notes", ())
     yield "terms", plan["licences"]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from medtune.cli.cluster import Gpus, Net, Nodes, price_of
 from medtune.cli.options import AsJson, BundleName, Out, Plugins, Sets, SpecFile, Traceback, tuner_of
 from medtune.workflow.terminal import say
 
@@ -45,8 +46,14 @@ def plan(
     gpu: Annotated[
         str | None, typer.Option("--gpu", metavar="GPU", help="Plan for this GPU: h200, rtx4090, ..., or 24GiB.")
     ] = None,
+    gpus: Gpus = 1,
+    nodes: Nodes = 1,
+    net: Net = None,
     price: Annotated[
         float | None, typer.Option("--price-per-hour", min=0, help="Also say what training costs at this price.")
+    ] = None,
+    gpu_price: Annotated[
+        float | None, typer.Option("--price-per-gpu-hour", min=0, help="The same, at this price of each GPU.")
     ] = None,
     prove: Annotated[
         bool,
@@ -61,8 +68,9 @@ def plan(
     """Say how the run would be done: backends, memory by part, steps, time, licence notices; downloads nothing."""
     from medtune.cli.console import print_json, print_plan
 
-    planned = tuner_of(spec, bundle, sets, out, plugins).plan(gpu, prove=prove)
-    values = (planned if price is None else planned.with_price(price)).to_json()
+    planned = tuner_of(spec, bundle, sets, out, plugins).plan(gpu, prove=prove, gpus=gpus, nodes=nodes, net=net)
+    per_hour = price_of(price, gpu_price, gpus * nodes)
+    values = (planned if per_hour is None else planned.with_price(per_hour)).to_json()
     (print_json if as_json else print_plan)(values)
 
 

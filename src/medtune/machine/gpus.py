@@ -32,6 +32,7 @@ class Gpu:
         tflops: dense 16-bit products in 10^12 operations per second; 0 when unknown.
         fp8_tflops: the same in fp8; 0 without fp8.
         bandwidth_gbs: memory bandwidth in 10^9 bytes per second; 0 when unknown.
+        link_gbs: 10^9 bytes per second, each way, to the other GPUs of its machine; 0 when unknown.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Gpu:
     tflops: float = 0.0
     fp8_tflops: float = 0.0
     bandwidth_gbs: float = 0.0
+    link_gbs: float = 0.0
 
     @property
     def has_fp8(self) -> bool:
@@ -65,7 +67,7 @@ def gpu_of(accelerator: Accelerator | None) -> Gpu | None:
         if key.partition("-")[0] in words and c.capability == accelerator.capability
     ]
     near = min(alike, key=lambda c: abs(c.memory_gib - accelerator.memory_gib), default=None)
-    speeds = (near.tflops, near.fp8_tflops, near.bandwidth_gbs) if near else (0.0, 0.0, 0.0)
+    speeds = (near.tflops, near.fp8_tflops, near.bandwidth_gbs, near.link_gbs) if near else (0.0,) * 4
     return Gpu(accelerator.name, accelerator.memory_gib, accelerator.capability, *speeds)
 
 

@@ -9,6 +9,7 @@ from medtune.machine.gpus import Gpu, gpu_of, known_gpus
 from medtune.machine.hardware import Machine, compute_dtype
 from medtune.planning.memory import Memory, Path, Recompute, Setting, Shape, estimate_memory
 from medtune.planning.memory.setting import SUPERVISED
+from medtune.planning.micro_batches import divisors
 from medtune.planning.speed import Speed, estimate_speed
 from medtune.specs import QuantSpec, RunSpec, TrainSpec
 
@@ -16,8 +17,6 @@ __all__ = ["Choice", "Choices", "available_gib"]
 
 _USABLE = 0.94
 """Share of a device's memory that a plan may fill; the rest is fragmentation and what others hold."""
-_MOST_TOKENS = 16_384
-"""Tokens of a micro-batch beyond which a GPU gets no faster."""
 _ENOUGH = 0.97
 """Share of the best speed at which less memory is preferred."""
 _BIG_WORKSPACE = (9, 0)
@@ -207,8 +206,7 @@ class Choices:
         if self.machine.accelerator is None or not self.may_split or train.micro_batch == "as_written":
             return [train.per_device_batch_size]
         effective = train.per_device_batch_size * train.gradient_accumulation_steps
-        most = max(_MOST_TOKENS // train.max_length, 1)
-        return [rows for rows in range(1, min(effective, most) + 1) if effective % rows == 0]
+        return divisors(effective, train.max_length)
 
     def _policies(self, spec: RunSpec) -> list[Recompute]:
         if spec.train.recompute != "auto":

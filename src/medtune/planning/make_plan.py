@@ -14,11 +14,14 @@ from medtune.errors.locked_mode import is_locked
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine, compute_dtype, describe_machine, world_size
 from medtune.planning.choices import Choice, Choices, available_gib
+from medtune.planning.cluster import Cluster
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
+from medtune.planning.micro_batches import SEVERAL_MAY_SPLIT
 from medtune.planning.outlook import outlook
 from medtune.planning.parallel import with_parallel
 from medtune.planning.required import bits_of, require_backends
+from medtune.planning.spread import spread
 from medtune.planning.terms import licences_of
 from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import PluginHost
@@ -40,6 +43,7 @@ def make_plan(
     size: DataSize | None = None,
     machine: Machine | None = None,
     kept: Mapping[str, Any] | None = None,
+    cluster: Cluster | None = None,
 ) -> Plan:
     """Decide how ``spec`` runs on ``machine`` (this one by default).
 
@@ -49,31 +53,29 @@ def make_plan(
         size: rows and tokens when they were counted; a bundle's statement is used otherwise.
         machine: the machine to plan for.
         kept: the plan of a run that is continued, as JSON values: its storage stays, and its micro-batch where it fits.
+        cluster: several GPUs of the machine's kind that it is spread over, each process with its share of every update.
 
     Raises:
         UnknownNameError: a backend of the spec is not registered.
-        SpecError, BaseDamagedError: base or adapter cannot be used for this run, or the base's files are damaged.
+        SpecError, BaseDamagedError: base, adapter or cluster cannot be used for this run, or the base's files are damaged.
     """
     machine, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
     bundles: list[Bundle] = host.all("bundle")
-    shape = Shape.of(model_config(spec, bundles))
-    size = size or _stated_size(spec, bundles)
+    shape, size = Shape.of(model_config(spec, bundles)), size or _stated_size(spec, bundles)
     choices = None if shape is None else _choices(shape, machine, host, size, spec)
-    spec, reason = _with_scheme(with_parallel(spec, choices), choices, kept)
+    spec, reason = _with_scheme(spec if cluster else with_parallel(spec, choices), choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
-    fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
     decided = _decided(choice, spec, machine)
-    return Plan(
+    made = Plan(
         **_made_by(spec, host, machine),
-        fits=fits,
-        advice=advice,
-        scheme_reason=reason,
+        **_judged(size, choices, choice, spec) | {"scheme_reason": reason},
         base=told_with_template(inspected.to_json(), inspected.tokenizer),
         **_stated(spec, shape, machine, bundles),
         **decided,
         **_sized(spec, size, choice),
         **outlook(spec, host, shape, decided.get("path", "plain"), size, machine),
     )
+    return spread(made, choices, spec, cluster)
 
 
 def _made_by(spec: RunSpec, host: PluginHost, machine: Machine) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def _choices(shape: Shape, machine: Machine, host: PluginHost, size: DataSize | 
         supervised=min(supervised, 1.0),
         common=common,
         sample_tokens=sample_tokens,
-        may_split=world_size() == 1,
+        may_split=SEVERAL_MAY_SPLIT or world_size() == 1,
         processes=world_size(),
         fp8_backend=next(stores_fp8, None),
         bits=bits,
@@ -222,6 +224,12 @@ def local_config(spec: RunSpec) -> Mapping[str, Any] | None:
         return read_object(file)
     except Fault as fault:
         raise BaseDamagedError("config", str(folder), fault.problem, fault.instead) from fault
+
+
+def _judged(size: DataSize | None, choices: Choices | None, choice: Choice | None, spec: RunSpec) -> dict[str, Any]:
+    """Return the fields of a plan that say whether the run can be done, and what to do."""
+    fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
+    return {"fits": fits, "advice": advice}
 
 
 def _judge(choices: Choices | None, choice: Choice | None, spec: RunSpec) -> tuple[bool, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from medtune.errors import DataError, OutOfMemoryError
 from medtune.specs import RunSpec
 
-__all__ = ["DataSize", "Plan", "proof_in_words", "size_in_words"]
+__all__ = ["DataSize", "Plan", "cluster_in_words", "proof_in_words", "size_in_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,9 @@ class Plan:
         locked: whether the process refuses the network.
         parallel: "fsdp" where the layers of the base are sharded over all processes, else "ddp".
         canaries: that made-up secrets are planted among the training rows, in a sentence; empty where none are.
+        cluster: where it was planned for several processes: ``gpus`` a machine, ``nodes``, ``net``, ``processes``, whether they train
+            in "ddp" or "fsdp" and the ``reason``, rows, GiB and bytes of each process, seconds of computing and sending for an
+            update, and under ``scaling`` what fewer processes come to; memory, micro-batch and speed above are then theirs.
     """
 
     backends: Mapping[str, str]
@@ -122,6 +125,7 @@ class Plan:
     locked: bool = False
     canaries: str = ""
     parallel: str = "ddp"
+    cluster: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def description(self, kind: str) -> Mapping[str, Any]:
         """Return what the backend of a kind says of itself; empty where it says nothing."""
@@ -162,6 +166,7 @@ class Plan:
         if self.steps is not None and self.tokens is not None:
             hours = "" if self.seconds is None else f", about {self.seconds / 3600:.1f} h of training"
             told.append(f"plan: {self.steps:,} steps over {self.tokens:,} tokens{hours}")
+        told += [f"plan: {sentence}" for sentence in cluster_in_words(self.cluster)]
         told.append(f"download: {self.download}")
         if self.scoring_seconds is not None:
             told.append(f"plan: about {self.scoring_seconds:,.0f} s of scoring, base and tuned")
@@ -220,6 +225,24 @@ def size_in_words(count: float) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count / 1e3:.0f} kB"
+
+
+def cluster_in_words(cluster: Mapping[str, Any]) -> list[str]:
+    """Return sentences on how a plan is spread over several processes; none where there is one."""
+    if not cluster:
+        return []
+    way = {"ddp": "each with the whole base (DDP)", "fsdp": "each with a share of the base (FSDP2)"}[
+        cluster["parallel"]
+    ]
+    place = f"{cluster['processes']} processes, {cluster['gpus']} on each of {cluster['nodes']} machines"
+    told = [f"{place}, {way}, since {cluster['reason']}; {cluster['rows_per_process']} rows of each update for each"]
+    send, compute = cluster.get("communication_seconds_per_update"), cluster.get("compute_seconds_per_update")
+    if send is not None and compute is not None:
+        share = cluster["share_of_linear"]
+        linear = "" if share is None else f", {share:.0%} of {cluster['processes']} times as fast as one"
+        sent = size_in_words(cluster["bytes_per_update"])
+        told.append(f"each sends {sent} an update; {compute:.3g} s of computing, {send:.2g} s of exchanging{linear}")
+    return told
 
 
 def proof_in_words(proof: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from medtune.plugins.host import PluginHost
 from medtune.specs import DataSpec, EvalSpec, LoraSpec, ModelSpec, QuantSpec, TaskSpec, TrainSpec
 from medtune.workflow.progress import ProgressChoice
 
-__all__ = ["Overrides", "Rows", "TrainOptions"]
+__all__ = ["LaunchOptions", "Overrides", "Rows", "TrainOptions"]
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -59,3 +59,27 @@ class TrainOptions(TypedDict, total=False):
     quiet: bool
     cancel: Event | None
     progress: ProgressChoice
+
+
+class LaunchOptions(TypedDict, total=False):
+    """Further options of ``MedTuner.launch``.
+
+    Attributes:
+        gpu: kind of the GPUs, such as "h100"; this machine's where none is named.
+        gpus: in each machine.
+        nodes: machines.
+        net: between them, such as "25GbE".
+        minutes: time limit of a job; of the plan where none is given.
+        image: container image, for Kubernetes and SkyPilot.
+        volume: disk that outlives the machines, as NAME:/PATH, for the same.
+        writes: whether the files are written, or only returned.
+    """
+
+    gpu: str | None
+    gpus: int
+    nodes: int
+    net: str | None
+    minutes: float | None
+    image: str | None
+    volume: str | None
+    writes: bool
