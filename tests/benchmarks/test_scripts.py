@@ -83,3 +83,20 @@ def test_an_adapter_is_held_against_baselines(tmp_path):
     found = json.loads(out.splitlines()[-1])
     assert found["systems"].keys() == {"base", "tuned", "dictionary", "few-shot:3"}
     assert found["rows"] == found["systems"]["tuned"]["rows"] > 10
+
+
+def test_what_several_gpus_are_worth_is_measured_in_pieces(tmp_path):
+    out = tmp_path / "scale.json"
+    out.write_text(
+        json.dumps({"speed-none-acc1-x1": {"tokens_per_second": 100}, "speed-none-acc1-x2": {"tokens_per_second": 190}})
+    )
+    listed = printed("scale.py", str(out), "--tiny", "--gpus", "1", "2", "--list").splitlines()
+    assert {
+        "speed-none-acc1-x2  done",
+        "equal-none-x2",
+        "fault-kill-x2",
+        "fault-oom-x2",
+        "fsdp-none-x2",
+        "answers-x2",
+    } <= {*listed}
+    assert "95.0%" in printed("scale.py", str(out), "--tiny", "--table")
