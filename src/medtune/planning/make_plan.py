@@ -16,8 +16,10 @@ from medtune.machine.hardware import Machine, compute_dtype, describe_machine, w
 from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
+from medtune.planning.minutes import promised
 from medtune.planning.outlook import outlook
 from medtune.planning.required import bits_of, require_backends
+from medtune.planning.speed import cpu_speed
 from medtune.planning.terms import licences_of
 from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import PluginHost
@@ -53,7 +55,8 @@ def make_plan(
         UnknownNameError: a backend of the spec is not registered.
         SpecError, BaseDamagedError: base or adapter cannot be used for this run, or the base's files are damaged.
     """
-    machine, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
+    is_here, kept, inspected = machine is None, kept or {}, inspect_base(spec)
+    machine = machine or describe_machine()
     bundles: list[Bundle] = host.all("bundle")
     shape = Shape.of(model_config(spec, bundles))
     size = size or _stated_size(spec, bundles)
@@ -61,7 +64,8 @@ def make_plan(
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
-    decided = _decided(choice, spec, machine)
+    decided = {**_decided(choice, spec, machine), **_sized(spec, size, choice, shape)}
+    beside = outlook(spec, host, shape, decided.get("path", "plain"), size, machine)
     return Plan(
         **_made_by(spec, host, machine),
         fits=fits,
@@ -70,8 +74,8 @@ def make_plan(
         base=told_with_template(inspected.to_json(), inspected.tokenizer),
         **_stated(spec, shape, machine, bundles),
         **decided,
-        **_sized(spec, size, choice),
-        **outlook(spec, host, shape, decided.get("path", "plain"), size, machine),
+        **beside,
+        **promised(spec, size, decided, scoring=beside["scoring_seconds"], is_here=is_here),
     )
 
 
@@ -172,17 +176,17 @@ def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str
     }
 
 
-def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None) -> dict[str, Any]:
+def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None, shape: Shape | None) -> dict[str, Any]:
     """Return the fields of a plan that say how much there is to train on, and how long that takes."""
     steps = None if size is None else total_steps(spec, size.rows, world_size())
     tokens = _tokens(spec, size, steps)
     found: dict[str, Any] = {"steps": steps, "tokens": tokens}
     if size is not None:
         found |= {"size_is_measured": size.measured, "data": size.facts}
-    if choice is not None and choice.speed is not None:
-        speed = choice.speed.tokens_per_second
-        seconds = None if tokens is None else tokens / speed
-        found |= {"tokens_per_second": speed, "speed_basis": choice.speed.basis, "seconds": seconds}
+    estimate = None if choice is None or shape is None else choice.speed or cpu_speed(shape, choice.setting)
+    if estimate is not None:
+        seconds = None if tokens is None else tokens / estimate.tokens_per_second
+        found |= {"tokens_per_second": estimate.tokens_per_second, "speed_basis": estimate.basis, "seconds": seconds}
     return found
 
 

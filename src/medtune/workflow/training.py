@@ -59,23 +59,36 @@ def _stages(asked: RunRequest) -> None:
     try:
         with StopRequest(asked.spec.train.max_minutes, cancels=asked.cancels) as stop:
             with stop.at_once():
-                state = prepare(fetch(asked))
+                asked = fetch(asked)
+                with asked.times.of("prepare"):
+                    state = prepare(asked)
                 step = state.start.step
                 stop.check()
-                loaded = load(state)
+                with asked.times.of("load"):
+                    loaded = load(state)
                 stop.check()
-                base = score_base(state, loaded)
+                with asked.times.of("score"):
+                    base = score_base(state, loaded)
                 asked.keep("evaluation/", "run.json")
                 stop.check()
-            result = fit(state, loaded, lambda: stop.reason)
+            with asked.times.of("train"):
+                result = fit(state, loaded, lambda: stop.reason)
             step = result.steps
             if is_first_rank():
-                with stop.at_once():
+                with stop.at_once(), asked.times.of("score"):
                     score(state, loaded, base, result)
+                _keep_times(asked)
     except StopNow as reached:
+        _keep_times(asked)
         asked.note("interrupted")
         saved = CheckpointStore(asked.folder.checkpoints_dir, 1).newest_step
         raise RunInterruptedError(str(asked.folder.path), step, reached.reason, saved) from None
+
+
+def _keep_times(asked: RunRequest) -> None:
+    """Keep how long the stages took, so that a run that goes on adds to it and a finished one counts its report too."""
+    if is_first_rank() and asked.folder.exists:
+        asked.folder.update(**asked.times.compared(asked.folder.read()["plan"].get("minutes", {})))
 
 
 def _tell_failure(asked: RunRequest, error: BaseException) -> None:

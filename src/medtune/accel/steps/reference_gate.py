@@ -54,7 +54,12 @@ def swiglu_backward(
     gated = torch.sigmoid(gate)
     active = gate * gated
     hidden = (active * upper if mask is None else active * upper * mask).to(gradient.dtype)
-    gate_up.copy_(torch.cat([total * upper * gated * (1 + gate * (1 - gated)), total * active], 1))
+    slope = (1 - gated).mul_(gate).add_(1)
+    into_gate = (total * upper).mul_(gated).mul_(slope)
+    into_up = total * active
+    own_gate, own_up = gate_up.chunk(2, 1)  # what was read above may be these
+    own_gate.copy_(into_gate)
+    own_up.copy_(into_up)
     if after is not None and after.back is not None and after.down_gradient is not None:
         weight_gradient(hidden, after.back, None, None, after.down_gradient)
     if before is None or before.up_gradient is None:
@@ -70,4 +75,4 @@ def _adapted(gate_up: Tensor, before: BeforeGate | None) -> tuple[Tensor, Tensor
         return gate, upper
     pairs = zip(before.low.chunk(2, 1), before.up.chunk(2, 1), strict=True)
     added = [low.float() @ up.float() for low, up in pairs]
-    return gate + added[0], upper + added[1]
+    return added[0].add_(gate), added[1].add_(upper)
