@@ -28,9 +28,9 @@ import time
 from pathlib import Path
 
 from medtune import MedTuner
+from medtune.data.examples import training_examples
 from medtune.data.prepare import validation_examples
 from medtune.data.quarantine import Quarantine
-from medtune.data.examples import training_examples
 from medtune.evaluation.scoring import find_task
 from medtune.plugins.host import create_host
 from medtune.specfile import apply_overrides
@@ -136,9 +136,15 @@ def order_of(values, folder):
     files, tasks = {}, host.all("task")
     for name, examples in (("train", trained), ("asked", asked)):
         files[name] = folder / f"peers-{name}.jsonl"
-        told = [{"messages": list(map(dict, e.messages)), "source": e.source, "task": task_of(e, tasks)} for e in examples]
+        told = [
+            {"messages": list(map(dict, e.messages)), "source": e.source, "task": task_of(e, tasks)} for e in examples
+        ]
         files[name].write_text("\n".join(map(json.dumps, told)) + "\n", encoding="utf-8")
-    return {"spec": values, "settled": spec.model_dump(mode="json"), **{name: str(file) for name, file in files.items()}}
+    return {
+        "spec": values,
+        "settled": spec.model_dump(mode="json"),
+        **{name: str(file) for name, file in files.items()},
+    }
 
 
 def task_of(example, tasks):
@@ -157,7 +163,9 @@ def let_run(engine, setting, order, folder, limit):
     with log.open("w") as file:
         try:
             command = [sys.executable, str(HERE / "minutes_engine.py")]
-            code = subprocess.run(command, input=told, text=True, stdout=file, stderr=file, timeout=limit, check=False).returncode
+            code = subprocess.run(
+                command, input=told, text=True, stdout=file, stderr=file, timeout=limit, check=False
+            ).returncode
         except subprocess.TimeoutExpired:
             code = f"stopped after {limit:g} s"
     minutes = (time.perf_counter() - began) / 60
@@ -205,7 +213,9 @@ def parse():
     parser.add_argument("--base", type=Path, help="folder of a real base")
     parser.add_argument("--data", type=Path, help="training rows in MedTuned's columns")
     parser.add_argument("--validation", type=Path, help="rows to score on, likewise")
-    parser.add_argument("--model", default="starling", help="shape of a base with random weights, where there is no --base")
+    parser.add_argument(
+        "--model", default="starling", help="shape of a base with random weights, where there is no --base"
+    )
     parser.add_argument("--checkpoint", type=Path, help="folder for that base; kept when given")
     parser.add_argument("--rows", type=int, default=1500, help="generated rows of each source")
     parser.add_argument("--steps", type=int, default=200, help="updates on generated rows")
@@ -213,7 +223,9 @@ def parse():
     parser.add_argument("--engines", default="medtune,trl,unsloth")
     parser.add_argument("--scheme", default="none", choices=["none", "nf4", "fp8"])
     parser.add_argument("--limit", type=float, default=3600, help="most seconds of one process")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe of all engines")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe of all engines"
+    )
     parser.add_argument("--tiny", action="store_true", help="the demo's base and a few rows, also on a CPU")
     options = parser.parse_args()
     if options.base and not (options.data and options.validation):

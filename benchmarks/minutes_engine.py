@@ -21,7 +21,12 @@ def medtune(order):
     minutes = record["minutes"]
     seconds = {stage: round(60 * taken, 1) for stage, taken in minutes["measured"].items()}
     loss = run.metrics["train_loss"]
-    return {"loss": loss, "peak_gib": run.metrics["peak_memory_gib"], "seconds": seconds, "promised": minutes["promised"]}
+    return {
+        "loss": loss,
+        "peak_gib": run.metrics["peak_memory_gib"],
+        "seconds": seconds,
+        "promised": minutes["promised"],
+    }
 
 
 class Peer:
@@ -164,7 +169,8 @@ class Peer:
             model.gradient_checkpointing_disable()
         rows = [json.loads(line) for line in Path(self._order["asked"]).read_text().splitlines()]
         texts = [
-            tokenizer.apply_chat_template(row["messages"][:-1], tokenize=False, add_generation_prompt=True) for row in rows
+            tokenizer.apply_chat_template(row["messages"][:-1], tokenize=False, add_generation_prompt=True)
+            for row in rows
         ]
         tokenizer.padding_side = "left"
         ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
@@ -184,7 +190,12 @@ class Peer:
         with (Path(self._order["out"]) / "predictions.jsonl").open("w", encoding="utf-8") as file:
             for row, answer in zip(rows, answers, strict=True):
                 asked = row["messages"][-2]["content"]
-                told = {"task": row["task"], "source": row["source"], "input": asked, "gold": row["messages"][-1]["content"]}
+                told = {
+                    "task": row["task"],
+                    "source": row["source"],
+                    "input": asked,
+                    "gold": row["messages"][-1]["content"],
+                }
                 file.write(json.dumps({**told, "prediction": answer}) + "\n")
 
 

@@ -130,7 +130,9 @@ def main():
     parser.add_argument("--base", type=Path, default=Path(tempfile.gettempdir()) / "starling-base")
     parser.add_argument("--dropout", type=float, default=0.05)
     parser.add_argument("--model", default="starling", help="shape of the base: a name of shapes.py, or a config.json")
-    parser.add_argument("--cold", action="store_true", help="an empty Triton cache for each scheme: a machine's first start")
+    parser.add_argument(
+        "--cold", action="store_true", help="an empty Triton cache for each scheme: a machine's first start"
+    )
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args()
     choose(options.model)

@@ -87,4 +87,3 @@ def test_times_of_an_interrupted_run_are_added_to():
     found = times.compared({"train": 1.0})["minutes"]["measured"]
     assert found["total"] == pytest.approx(found["train"] + found["score"], abs=1e-3)
     assert list(found) == ["train", "score", "total"]
-

@@ -32,7 +32,9 @@ def minutes_section(record: Mapping[str, Any]) -> str:
         for stage, name in _NAMES.items()
         if stage in measured or promised.get(stage) is not None
     ]
-    shown = table(("stage", "promised, minutes", "measured", "measured / promised", "promised by"), rows, left=1, stack=True)
+    shown = table(
+        ("stage", "promised, minutes", "measured", "measured / promised", "promised by"), rows, left=1, stack=True
+    )
     return section("Minutes to the score", "minutes", shown, f'<p class="note">{_NOTE}</p>')
 
 

@@ -105,4 +105,7 @@ def _score(spec: RunSpec, scoring: float | None) -> _Told:
         return 0.0, "nothing is scored (eval.enabled=false)"
     if scoring is None:
         return _unknown("the number of sources, or the speed of this device, is not known")
-    return scoring, "rows by source, answers of 128 tokens or eval.max_new_tokens, at the share of the device's speed that was measured"
+    return (
+        scoring,
+        "rows by source, answers of 128 tokens or eval.max_new_tokens, at the share of the device's speed that was measured",
+    )
