@@ -12,9 +12,9 @@ and a few rows of the demo's, also on a CPU.
 
 Every engine is a process of its own, timed from its start to its end, imports included. All of them load the base from the same
 folder, train on the same rows with the same answers supervised, and answer the same validation rows greedily, with as many tokens
-at most. medtune packs, proves its loss, scores the base as well and writes its report; a peer packs by trl's bfd, trains, answers
-in batches sorted by length, and scores the tuned model alone. A peer runs in its settings from the fastest down; the first that
-fits counts, and what did not fit is not counted against it. All answers are scored by medtune's scorer, with intervals.
+at most. medtune packs, proves its loss, scores the base as well and writes its report; a peer packs by trl, trains, answers
+in batches sorted by length, and scores the tuned model alone. A peer runs in its fastest settings, each a row, and where none
+of them fits in one that saves memory. All answers are scored by medtune's scorer, with intervals.
 
 OUT.json is rewritten after each run: minutes by engine, by stage where known, score with its interval, training loss, peak memory.
 """
@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from medtune import MedTuner
@@ -64,19 +65,23 @@ TINY = {
     },
     "eval": {"rows_per_source": 2, "max_new_tokens": 24},
 }
-FULL, SAVING = {"name": "bfd, Liger, no recompute", "liger": True, "recompute": False, "batch": 256}, True
 SETTINGS = {
     "medtune": [{"name": "as planned"}],
     "trl": [
-        FULL,
-        {"name": "bfd, no recompute", "liger": False, "recompute": False, "batch": 128},
-        {"name": "bfd, recompute", "liger": False, "recompute": SAVING, "batch": 32},
+        {"name": "wrapped, Liger", "packing": "wrapped", "liger": True, "recompute": False, "batch": 256},
+        {"name": "bfd, Liger, flex attention", "packing": "bfd", "liger": True, "recompute": False, "batch": 256}
+        | {"attention": "flex_attention"},
+        {"name": "bfd", "packing": "bfd", "liger": False, "recompute": False, "batch": 128, "otherwise": True},
+        {"name": "bfd, recompute", "packing": "bfd", "liger": False, "recompute": True, "batch": 32, "otherwise": True},
     ],
     "unsloth": [
-        {"name": "bfd, no recompute", "liger": False, "recompute": False, "batch": 256},
-        {"name": "bfd, its recompute", "liger": False, "recompute": SAVING, "batch": 64},
+        {"name": "wrapped", "packing": "wrapped", "liger": False, "recompute": False, "batch": 256},
+        {"name": "wrapped, its recompute", "packing": "wrapped", "liger": False, "recompute": True, "batch": 64}
+        | {"otherwise": True},
     ],
 }
+"""Settings of each engine, the fastest first; those marked "otherwise" run where none before them did. Rows cut into blocks
+("wrapped") let samples see each other, which is the peers' fast form; "bfd" keeps them whole and apart."""
 
 
 def recipe(options, folder):
@@ -151,6 +156,15 @@ def task_of(example, tasks):
     """Return the name of the task that scores an example, None for none."""
     found = find_task(example, tasks)
     return None if found is None else found.name
+
+
+def absent(engine, setting):
+    """Return the row of an engine that is not installed, None for one that is."""
+    needed = {"trl": ["trl"], "unsloth": ["unsloth", "unsloth_zoo", "trl"]}.get(engine, [])
+    needed = [*needed, *(["liger_kernel"] if setting.get("liger") else [])]
+    missing = [name for name in needed if find_spec(name) is None]
+    row = {"engine": engine, "setting": setting["name"], "failed": f"not installed: {', '.join(missing)}"}
+    return row if missing else None
 
 
 def let_run(engine, setting, order, folder, limit):
@@ -241,13 +255,13 @@ def main():
         order = {**order_of(recipe(options, folder), folder), "tiny": options.tiny}
         for engine in options.engines.split(","):
             for setting in SETTINGS[engine]:
-                row = let_run(engine, setting, order, folder, options.limit)
+                if setting.get("otherwise") and any(r["engine"] == engine and "failed" not in r for r in rows):
+                    continue
+                row = absent(engine, setting) or let_run(engine, setting, order, folder, options.limit)
                 rows.append(row)
                 judge(rows)
                 print(json.dumps(row), flush=True)
                 options.out.write_text(json.dumps({"recipe": order["spec"], "rows": rows}, indent=1, default=str))
-                if "failed" not in row:
-                    break
 
 
 if __name__ == "__main__":

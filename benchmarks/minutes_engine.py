@@ -96,7 +96,7 @@ class Peer:
         model = AutoModelForCausalLM.from_pretrained(
             place,
             dtype=torch.bfloat16 if on_gpu else torch.float32,
-            attn_implementation="sdpa",
+            attn_implementation=self._setting.get("attention", "sdpa"),
             device_map={"": 0} if on_gpu else None,
             quantization_config=stored if four_bit else None,
         )
@@ -130,14 +130,14 @@ class Peer:
             num_train_epochs=train["num_train_epochs"] or 1.0,
             max_length=train["max_length"],
             packing=True,
-            packing_strategy="bfd" if on_gpu else "wrapped",
+            packing_strategy=self._setting["packing"],
             completion_only_loss=True,
             gradient_checkpointing=self._setting["recompute"],
             use_liger_kernel=self._setting["liger"],
             optim="adamw_torch_fused" if on_gpu else "adamw_torch",
             learning_rate=train["learning_rate"],
             lr_scheduler_type=train["lr_scheduler_type"],
-            warmup_ratio=train["warmup_ratio"] or 0.0,
+            warmup_steps=train["warmup_ratio"] or 0.0,  # below 1 a ratio
             bf16=on_gpu,
             use_cpu=not on_gpu,
             logging_steps=10,

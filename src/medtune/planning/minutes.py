@@ -15,9 +15,9 @@ from medtune.specs import ModelSpec, RunSpec
 
 __all__ = ["promised"]
 
-_LIBRARY_SECONDS = {"load": 6.0, "prepare": 4.0, "train": 4.0}
-"""What importing takes in a fresh process, on two slow cores: transformers before the rows are encoded, bitsandbytes and peft
-before the base is loaded, trl before training."""
+_LIBRARY_SECONDS = {"load": 5.0, "prepare": 5.0, "train": 4.0}
+"""What importing takes in a fresh process, on two slow cores: torch and transformers before the rows are encoded, bitsandbytes and
+peft before the base is loaded, trl before training."""
 _PREPARED_TOKENS = 300_000
 """Tokens of rows that are read, checked, encoded and packed in a second: 556 rows a second of trl's preparation, and 2,750 of the
 bare tokenizer, have 500,000; medtune reaches four fifths of the latter, half of that on a slow core."""

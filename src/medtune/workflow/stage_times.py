@@ -36,9 +36,12 @@ class StageTimes:
                 self.seconds[stage] = self.seconds.get(stage, 0.0) + 60 * before[stage]
 
     def compared(self, promised: Mapping[str, float | None]) -> dict[str, Any]:
-        """Return what the record keeps: ``minutes``, promised and measured by stage; nothing where nothing was measured."""
+        """Return what the record keeps: ``minutes``, promised and measured by stage.
+
+        Nothing where no base was loaded to be trained: a finished run that is only scored anew keeps what it took.
+        """
         seconds = self._so_far()
-        if not seconds:
+        if not seconds.keys() & {"load", "train"}:
             return {}
         measured = {stage: round(seconds[stage] / 60, 4) for stage in STAGES if stage in seconds}
         measured["total"] = round(sum(seconds.values()) / 60, 4)

@@ -1,5 +1,6 @@
 """One training run from rows to report: its stages in order, and what becomes of it when it is stopped or fails."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 from medtune.errors import RunInterruptedError
@@ -59,7 +60,9 @@ def _stages(asked: RunRequest) -> None:
     try:
         with StopRequest(asked.spec.train.max_minutes, cancels=asked.cancels) as stop:
             with stop.at_once():
-                asked = fetch(asked)
+                is_here = set(asked.plan.download_bytes.values()) == {0}
+                with asked.times.of("prepare") if is_here else nullcontext():
+                    asked = fetch(asked)
                 with asked.times.of("prepare"):
                     state = prepare(asked)
                 step = state.start.step
