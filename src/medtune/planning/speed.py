@@ -15,8 +15,8 @@ and 8,192 tokens per micro-batch with isolated samples: the fast path's steps 0.
 masked attention 0.30 to 0.37."""
 _FP8_UTILIZATION = 0.45
 """The same in fp8 on the fast path: products run at twice the speed, everything else does not."""
-_CPU_SHARE = 0.6
-"""Of the speed of fp32 products of the base's widths, on one core with the demo's base: 7,400 tokens a second of CPU time."""
+_CPU_SHARE = 0.55
+"""Of the speed of fp32 products of the base's widths, on one core with the demo's base: 6,700 tokens a second of CPU time."""
 _SAVED = 0.8
 """Share of the time of tokens that are computed once for several samples that this saves: 0.7 to 0.9 on an H200."""
 _LAYER_SECONDS, _LAYER_AGAIN = {"fast": 0.0008, "plain": 0.009}, 1.6

@@ -30,17 +30,22 @@ _SAME = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_val
 Tell = Callable[[str], None]
 
 
-def job_for(spec: RunSpec, plan: Plan, config: Mapping[str, Any], processes: int) -> dict[str, Any] | None:
+def job_for(
+    spec: RunSpec, plan: Plan, config: Mapping[str, Any], memory_gib: float, processes: int = 1
+) -> dict[str, Any] | None:
     """Return what the process is to do; None where it has nothing to do.
 
     Args:
         spec: the run, settled by its plan.
         plan: how it is done.
         config: the base's config.json.
+        memory_gib: of the GPU. The process takes less than the run will, and the base is loaded beside it.
         processes: that train together.
     """
     own = all(plan.backends.get(kind) in names for kind, names in _OWN.items())
     if plan.device == "CPU" or plan.path != "fast" or processes > 1 or not own or "vocab_size" not in config:
+        return None
+    if plan.peak_gib is None or plan.phases_gib["load"] + plan.peak_gib > memory_gib:
         return None
     return {"spec": spec.model_dump(mode="json"), "config": {**config, "num_hidden_layers": 1}}
 

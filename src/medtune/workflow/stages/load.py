@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from medtune.data.prepare import encoder_of
 from medtune.machine.forked import note_threads, refuse_forked
-from medtune.machine.hardware import seed_all, world_size
+from medtune.machine.hardware import describe_machine, seed_all, world_size
 from medtune.planning.make_plan import model_config
 from medtune.plugins.contracts import Adapter, Loaded, Quantizer
 from medtune.plugins.contracts.loading import told_apart
@@ -25,7 +25,9 @@ def load(state: RunState) -> Loaded:
     asked, plan = state.asked, state.plan
     refuse_forked()
     config = model_config(asked.spec, asked.host.all("bundle"))
-    with compiled_ahead(job_for(plan.settle(asked.spec), plan, config, world_size()), asked.on_stage):
+    gpu = describe_machine().accelerator
+    job = None if gpu is None else job_for(plan.settle(asked.spec), plan, config, gpu.memory_gib, world_size())
+    with compiled_ahead(job, asked.on_stage):
         return _load(state)
 
 
