@@ -42,7 +42,7 @@ class Peer:
             import unsloth  # noqa: F401 - before all that it patches
         import torch
 
-        model, tokenizer = self._load()
+        model, tokenizer = self._load_by_unsloth() if self._order["engine"] == "unsloth" else self._load()
         self._mark("load")
         trainer = self._trainer(model, tokenizer)
         self._mark("prepare")
@@ -60,30 +60,8 @@ class Peer:
     def _load(self):
         import torch
 
-        lora, place = self._spec["lora"], self._spec["model"]["path"]
+        place = self._spec["model"]["path"]
         four_bit = self._spec["quant"]["scheme"] == "nf4"
-        if self._order["engine"] == "unsloth":
-            from unsloth import FastLanguageModel as fast  # noqa: N813 - as its documents call it
-
-            model, tokenizer = fast.from_pretrained(
-                place,
-                max_seq_length=self._spec["train"]["max_length"],
-                load_in_4bit=four_bit,
-                dtype=torch.bfloat16,
-                local_files_only=True,
-            )
-            kept = "unsloth" if self._setting["recompute"] else False
-            model = fast.get_peft_model(
-                model,
-                r=lora["r"],
-                lora_alpha=lora["alpha"],
-                lora_dropout=lora["dropout"],
-                bias="none",
-                target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-                use_gradient_checkpointing=kept,
-                random_state=self._spec["seed"],
-            )
-            return model, tokenizer
         from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
         on_gpu = torch.cuda.is_available()
@@ -102,16 +80,39 @@ class Peer:
         )
         return model, AutoTokenizer.from_pretrained(place)
 
-    def _trainer(self, model, tokenizer):
+    def _load_by_unsloth(self):
         import torch
+        from unsloth import FastLanguageModel as fast  # noqa: N813 - as its documents call it
+
+        lora = self._spec["lora"]
+        model, tokenizer = fast.from_pretrained(
+            self._spec["model"]["path"],
+            max_seq_length=self._spec["train"]["max_length"],
+            load_in_4bit=self._spec["quant"]["scheme"] == "nf4",
+            dtype=torch.bfloat16,
+            local_files_only=True,
+        )
+        kept = "unsloth" if self._setting["recompute"] else False
+        model = fast.get_peft_model(
+            model,
+            r=lora["r"],
+            lora_alpha=lora["alpha"],
+            lora_dropout=lora["dropout"],
+            bias="none",
+            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+            use_gradient_checkpointing=kept,
+            random_state=self._spec["seed"],
+        )
+        return model, tokenizer
+
+    def _trainer(self, model, tokenizer):
         from contest_peers import trainer_class
         from datasets import Dataset
         from peft import LoraConfig
-        from trl import SFTConfig
 
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
-        train, lora, on_gpu = self._spec["train"], self._spec["lora"], torch.cuda.is_available()
+        lora = self._spec["lora"]
         rows = [json.loads(line)["messages"] for line in Path(self._order["train"]).read_text().splitlines()]
         rows = Dataset.from_list([{"prompt": turns[:-1], "completion": turns[-1:]} for turns in rows])
         wanted = LoraConfig(
@@ -122,7 +123,20 @@ class Peer:
             task_type="CAUSAL_LM",
             target_modules="all-linear",
         )
-        arguments = SFTConfig(
+        return trainer_class()(
+            model=model,
+            args=self._arguments(),
+            train_dataset=rows,
+            processing_class=tokenizer,
+            peft_config=None if self._order["engine"] == "unsloth" else wanted,
+        )
+
+    def _arguments(self):
+        import torch
+        from trl import SFTConfig
+
+        train, on_gpu = self._spec["train"], torch.cuda.is_available()
+        return SFTConfig(
             output_dir=self._order["out"],
             per_device_train_batch_size=train["per_device_batch_size"],
             gradient_accumulation_steps=train["gradient_accumulation_steps"],
@@ -146,13 +160,6 @@ class Peer:
             disable_tqdm=True,
             dataloader_num_workers=2 if on_gpu else 0,
             seed=self._spec["seed"],
-        )
-        return trainer_class()(
-            model=model,
-            args=arguments,
-            train_dataset=rows,
-            processing_class=tokenizer,
-            peft_config=None if self._order["engine"] == "unsloth" else wanted,
         )
 
     def _answer(self, model, tokenizer):
@@ -187,6 +194,9 @@ class Peer:
             told = tokenizer.batch_decode(out[:, given["input_ids"].shape[1] :], skip_special_tokens=True)
             for n, text in zip(chosen, told, strict=True):
                 answers[n] = text.strip()
+        self._write(rows, answers)
+
+    def _write(self, rows, answers):
         with (Path(self._order["out"]) / "predictions.jsonl").open("w", encoding="utf-8") as file:
             for row, answer in zip(rows, answers, strict=True):
                 asked = row["messages"][-2]["content"]

@@ -55,27 +55,25 @@ def make_plan(
         UnknownNameError: a backend of the spec is not registered.
         SpecError, BaseDamagedError: base or adapter cannot be used for this run, or the base's files are damaged.
     """
-    is_here, kept, inspected = machine is None, kept or {}, inspect_base(spec)
-    machine = machine or describe_machine()
+    planned, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
     bundles: list[Bundle] = host.all("bundle")
     shape = Shape.of(model_config(spec, bundles))
     size = size or _stated_size(spec, bundles)
-    choices = None if shape is None else _choices(shape, machine, host, size, spec)
+    choices = None if shape is None else _choices(shape, planned, host, size, spec)
     spec, reason = _with_scheme(spec, choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
-    decided = {**_decided(choice, spec, machine), **_sized(spec, size, choice, shape)}
-    beside = outlook(spec, host, shape, decided.get("path", "plain"), size, machine)
+    decided = {**_decided(choice, spec, planned), **_sized(spec, size, choice, shape)}
+    decided |= outlook(spec, host, shape, decided.get("path", "plain"), size, planned)
     return Plan(
-        **_made_by(spec, host, machine),
+        **_made_by(spec, host, planned),
         fits=fits,
         advice=advice,
         scheme_reason=reason,
         base=told_with_template(inspected.to_json(), inspected.tokenizer),
-        **_stated(spec, shape, machine, bundles),
+        **_stated(spec, shape, planned, bundles),
         **decided,
-        **beside,
-        **promised(spec, size, decided, scoring=beside["scoring_seconds"], is_here=is_here),
+        **promised(spec, size, decided, is_here=machine is None),
     )
 
 

@@ -27,23 +27,20 @@ _Told = tuple[float | None, str]
 """Seconds, None where they are not estimated, and what they rest on."""
 
 
-def promised(
-    spec: RunSpec, size: DataSize | None, decided: Mapping[str, Any], *, scoring: float | None, is_here: bool
-) -> dict[str, Any]:
+def promised(spec: RunSpec, size: DataSize | None, decided: Mapping[str, Any], *, is_here: bool) -> dict[str, Any]:
     """Return the fields ``minutes`` and ``minutes_basis`` of a plan.
 
     Args:
         spec: the run.
         size: of the rows, None where it is unknown.
-        decided: ``seconds`` of training and ``speed_basis``, as the plan has them.
-        scoring: seconds of scoring base and tuned model, None where they are unknown.
+        decided: ``seconds`` of training, ``speed_basis`` and ``scoring_seconds``, as the plan has them.
         is_here: whether it is planned for this machine: what is measured on it says nothing of another.
     """
     stages: dict[str, _Told] = {
         "load": _load(spec.model) if is_here else _unknown("another machine's disk was not measured"),
         "prepare": _prepare(size) if is_here else _unknown("another machine's cores were not measured"),
         "train": _train(decided),
-        "score": _score(spec, scoring),
+        "score": _score(spec, decided["scoring_seconds"]),
     }
     seconds = [told for told, _basis in stages.values()]
     missing = [name for name, (told, _basis) in stages.items() if told is None]
