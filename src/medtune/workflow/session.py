@@ -78,7 +78,7 @@ class Session:
             times = StageTimes()
             with times.of("prepare"):
                 plan = self._planned(told["on_plan"])
-            asked = {**told, "times": times, "cancels": tuple(cancels)}
+            asked: dict[str, Any] = {**told, "times": times, "cancels": tuple(cancels)}
             request = RunRequest(self.spec, self.host, plan, self.rows, self.resume, **asked)
             return train(request)
 
