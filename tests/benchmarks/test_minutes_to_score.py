@@ -70,15 +70,17 @@ def test_a_shape_comes_from_a_file_and_an_unknown_one_is_refused(shapes, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["qwen2.5-7b", "gemma"])
-def test_a_small_model_of_a_shape_is_of_its_kind_in_every_storage(shapes, name):
+def test_a_small_model_of_a_shape_is_of_its_kind_and_keeps_its_biases_in_four_bits(shapes, name):
     import starling_shape
 
     shapes.choose(name)
-    model = starling_shape.make_base(tiny=True)
-    assert model.config.model_type == {"qwen2.5-7b": "qwen2", "gemma": "gemma"}[name]
-    assert model.config.hidden_size == 64
-    linear = model.model.layers[0].self_attn.q_proj
-    assert (starling_shape.four_bit(linear).bias is None) == (linear.bias is None)
+    model = starling_shape.make_model("nf4", tiny=True)
+    base = model.get_base_model()
+    assert base.config.model_type == {"qwen2.5-7b": "qwen2", "gemma": "gemma"}[name]
+    assert base.config.hidden_size == 64
+    stored = base.model.layers[0].self_attn.q_proj.base_layer
+    assert type(stored).__name__ == "Linear4bit"
+    assert (stored.bias is not None) == (name == "qwen2.5-7b")  # else the biases that the others compute with are lost
     assert starling_shape.useful_work(model, [8, 8], 4) > 0
 
 
