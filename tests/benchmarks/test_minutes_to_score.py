@@ -69,6 +69,7 @@ def test_a_shape_comes_from_a_file_and_an_unknown_one_is_refused(shapes, tmp_pat
         shapes.choose("llama-4")
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # by peft
 @pytest.mark.parametrize("name", ["qwen2.5-7b", "gemma"])
 def test_a_small_model_of_a_shape_is_of_its_kind_and_keeps_its_biases_in_four_bits(shapes, name):
     import starling_shape
