@@ -1,9 +1,10 @@
 """Compares medtune with trl and unsloth, each where installed, on one GPU and the same work.
 
 Usage: python benchmarks/compare.py OUT.json [--budget SECONDS] [--only TEXT] [--shapes 16x512,16x512x45] [--tiny]
-       [--steps N] [--checkpoint FOLDER] [--limit SECONDS] [--no-bare]
+       [--model starling|llama-3-8b|qwen2.5-7b|llama-3.2-1b|smollm2-135m|gemma|FILE.json] [--steps N]
+       [--checkpoint FOLDER] [--limit SECONDS] [--no-bare]
 
-The work: random weights of Starling's shape, four batches of packed rows in turn (log-normal lengths, 45 % of each sample
+The work: random weights of Starling's shape or of ``--model``'s (see shapes.py), four batches of packed rows in turn (log-normal lengths, 45 % of each sample
 supervised), LoRA r 8 without dropout on all seven linear layers from the same adapter values, AdamW, bf16. A shape's third
 number is that of the texts that its samples begin with, as rows made from few instructions do; without one they share nothing.
 Every engine runs in a process of its own. The first four steps are discarded; the figure is the median of the rest, in real
@@ -28,6 +29,9 @@ import time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+
+from shapes import SHAPES as SHAPES_BY_NAME
+from shapes import config_of
 
 SHAPES = "16x512,4x512,4x2048,1x8192"
 HERE = Path(__file__).parent
@@ -103,6 +107,7 @@ def start(contestant, number, arguments, folder):
         "shapes": arguments.shapes,
         "steps": arguments.steps,
         "tiny": arguments.tiny,
+        "model": arguments.model,
         "bare": not arguments.no_bare,
         "checkpoint": str(arguments.checkpoint),
         "out": str(folder / f"{number}.jsonl"),
@@ -225,11 +230,15 @@ def parse():
     parser.add_argument("--steps", type=int, default=10, help="timed steps of a run")
     parser.add_argument("--checkpoint", type=Path, help="folder for the base that peers load (15 GB); kept when given")
     parser.add_argument("--no-bare", action="store_true", help="leave out the bare loop of medtune's kernels")
+    parser.add_argument("--model", default="starling", help="shape of the base: a name of shapes.py, or a config.json")
     parser.add_argument("--tiny", action="store_true", help="a small model, also on a CPU")
     arguments = parser.parse_args()
     if arguments.tiny and arguments.shapes == SHAPES:
         arguments.shapes = "2x512"
     arguments.shapes = [[*map(int, shape.split("x")), 0][:3] for shape in arguments.shapes.split(",")]
+    config_of(arguments.model)  # an unknown one ends here
+    if arguments.model not in SHAPES_BY_NAME:
+        arguments.model = str(Path(arguments.model).absolute())  # engines run elsewhere
     arguments.out = arguments.out.absolute()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     return arguments
@@ -264,7 +273,7 @@ def main():
                 row["since_s"] = round(time.monotonic() - began, 1)
                 print(json.dumps({k: v for k, v in row.items() if k not in ("versions", "all_s")}), flush=True)
                 judge(rows)
-                arguments.out.write_text(json.dumps({"rows": rows}, indent=1))
+                arguments.out.write_text(json.dumps({"model": arguments.model, "rows": rows}, indent=1))
     finally:
         for contestant in field_:
             if contestant.process and contestant.process.poll() is None:
@@ -272,7 +281,7 @@ def main():
                 contestant.process.wait()
         shutil.rmtree(folder, ignore_errors=True)
     lines = table(rows)
-    arguments.out.write_text(json.dumps({"rows": rows, "table": lines}, indent=1))
+    arguments.out.write_text(json.dumps({"model": arguments.model, "rows": rows, "table": lines}, indent=1))
     print("\n".join(lines), flush=True)
 
 

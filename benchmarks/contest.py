@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from shapes import chosen
 from starling_shape import CUDA, make_base, make_batch, useful_work
 
 PEAK = 790e12  # bf16 products per second that an H200 reaches; MFU is counted against it for all bases
@@ -124,7 +125,11 @@ class Checkpoint:
 def write_checkpoint(folder, tiny):
     """Write the base into ``folder``, unless it is there, with a tokenizer that stands in for its own."""
     folder = Path(folder)
+    wanted = {"tiny": tiny, "model": chosen()}
     if (folder / "done.json").exists():
+        there = {"model": "starling", **json.loads((folder / "done.json").read_text())}
+        if there != wanted:
+            raise SystemExit(f"'{folder}' holds another base ({there}); give another folder")
         return
     folder.mkdir(parents=True, exist_ok=True)
     model, tokenizer = make_base(tiny), stand_in_tokenizer()
@@ -133,7 +138,7 @@ def write_checkpoint(folder, tiny):
         config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder, max_shard_size="5GB")
     tokenizer.save_pretrained(folder)
-    (folder / "done.json").write_text(json.dumps({"tiny": tiny}))
+    (folder / "done.json").write_text(json.dumps(wanted))
 
 
 def stand_in_tokenizer():

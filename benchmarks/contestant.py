@@ -76,6 +76,7 @@ def main():
     out = Path(order["out"])
     engine = load(order)
     out.with_suffix(".ready").touch()
+    import_module("shapes").choose(order.get("model", "starling"))
     line = sys.stdin.readline()
     if not line.strip():
         return  # not wanted any more

@@ -1,32 +1,29 @@
-"""The model, the rows and the useful work of the training benchmark: Starling's shape with random weights."""
+"""The model, the rows and the useful work of the training benchmark: the chosen shape, Starling's by default, with random weights."""
 
 import gc
 
 import numpy as np
 import torch
+from shapes import chosen, config_of
 
 from medtune.accel.train.fp8_linear import Fp8Linear
 from medtune.data.pack import best_fit
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
-FULL = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8}
-SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
 
 
 def make_base(tiny):
     """Return the model with random weights in bf16, the same ones every time on the same kind of device."""
-    from transformers import MistralConfig, MistralForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    wide = {"intermediate_size": 128} if tiny else {"intermediate_size": 14336}
-    config = MistralConfig(
-        vocab_size=32002, max_position_embeddings=8192, sliding_window=None, **(SMALL if tiny else FULL), **wide
-    )
+    values = config_of(chosen(), tiny=tiny)
+    config = AutoConfig.for_model(values.pop("model_type"), **values)
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
     try:
         with torch.device(DEVICE):
-            model = MistralForCausalLM(config)
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     finally:
         torch.set_default_dtype(torch.float32)
     return model.requires_grad_(requires_grad=False)
@@ -40,7 +37,7 @@ def make_model(base, tiny, dropout=0.0):
     if base != "bf16":
         for part in [p for layer in model.model.layers for p in (layer.self_attn, layer.mlp)]:
             for name, linear in list(part.named_children()):
-                if type(linear) is torch.nn.Linear:
+                if type(linear) is torch.nn.Linear and (base != "fp8" or Fp8Linear.suits(linear)):
                     setattr(part, name, Fp8Linear(linear) if base == "fp8" else four_bit(linear))
     lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=dropout, task_type="CAUSAL_LM", target_modules="all-linear")
     model = get_peft_model(model, lora).train()
@@ -67,7 +64,7 @@ def four_bit(linear):
     new.weight = bnb.nn.Params4bit(
         linear.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True, module=new
     )
-    new.weight = new.weight.to(DEVICE)
+    new.weight, new.bias = new.weight.to(DEVICE), linear.bias
     return new
 
 
@@ -105,10 +102,11 @@ def useful_work(model, lengths, supervised):
     """Return the floating point operations that a step is worth; recomputing is none."""
     config = model.get_base_model().config
     head = config.vocab_size * config.hidden_size
-    keys = config.num_key_value_heads * config.hidden_size // config.num_attention_heads
-    block = config.hidden_size * (2 * config.hidden_size + 2 * keys + 3 * config.intermediate_size)
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    queries, keys = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
+    block = config.hidden_size * (2 * queries + 2 * keys + 3 * config.intermediate_size)
     adapter = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    attention = 2 * config.hidden_size * config.num_hidden_layers * sum(n * n for n in lengths)
+    attention = 2 * queries * config.num_hidden_layers * sum(n * n for n in lengths)
     tokens = sum(lengths)
     return tokens * (4 * block * config.num_hidden_layers + 6 * adapter) + 4 * head * supervised + 3 * attention
 

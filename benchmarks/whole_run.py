@@ -1,14 +1,17 @@
 """Whole-run truth on one GPU: what 200 steps of ``MedTuner.train()`` reach, against their own steady rate and the bare loop.
 
 Usage: python benchmarks/whole_run.py OUT.json [--steps N] [--schemes nf4 fp8 none] [--base DIR] [--dropout P] [--tiny]
+       [--model NAME] [--cold]
 
-The base has Starling's shape and random weights, written once into DIR (14.5 GB). The rows are generated in MedTuned's
+The base has Starling's shape, or ``--model``'s, and random weights, written once into DIR (14.5 GB). The rows are generated in MedTuned's
 columns, so that their lengths differ and micro-batches come in many sizes. A run prepares them, loads the base, trains 16 x
 512 tokens a step with a record every ten steps and saves one checkpoint at the end, as a user's does. Then, in the same
 process, the kernels' bare loop runs over rows of the same length on the same model. Figures per scheme:
 
 - ``whole``: real tokens over all of the training, compiling, recording, logging and saving included;
 - ``steady``: median of the records after the first quarter, and ``share`` = whole / steady, to be 0.95 or more;
+- ``cold``: whether the Triton cache was empty, by ``--cold``; torch.compile and CUDA keep caches of their own. Give one scheme
+  then: kernels that an earlier one loaded stay in the process;
 - ``bare``: of the bare loop, with the same dropout;
 - ``sizes``: recorded sizes of micro-batches.
 
@@ -17,6 +20,7 @@ A line per scheme as it is done; OUT.json is rewritten each time. ``--tiny`` run
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -26,6 +30,7 @@ from pathlib import Path
 
 from contest import write_checkpoint
 from generated_rows import generate_rows
+from shapes import choose
 from starling_shape import free
 from train import time_steps
 
@@ -86,6 +91,7 @@ def whole_run(scheme, folder, options):
         "whole": round(whole),
         "steady": round(steady),
         "share": round(whole / steady, 4),
+        "cold": options.cold,
         "first_record": round(speeds[0]),
         "sizes": len(set(sizes)),
         "train_call_s": round(seconds, 1),
@@ -123,14 +129,21 @@ def main():
     parser.add_argument("--schemes", nargs="*", default=["nf4", "fp8"], choices=["nf4", "fp8", "none"])
     parser.add_argument("--base", type=Path, default=Path(tempfile.gettempdir()) / "starling-base")
     parser.add_argument("--dropout", type=float, default=0.05)
+    parser.add_argument("--model", default="starling", help="shape of the base: a name of shapes.py, or a config.json")
+    parser.add_argument(
+        "--cold", action="store_true", help="an empty Triton cache for each scheme: a machine's first start"
+    )
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args()
+    choose(options.model)
     found = []
     write_base(options.base, options.tiny)
     free()
     with tempfile.TemporaryDirectory() as folder:
         write_rows(Path(folder) / "rows.jsonl", 40 if options.tiny else PER_SOURCE)
         for scheme in options.schemes:
+            if options.cold:
+                os.environ["TRITON_CACHE_DIR"] = str(Path(folder) / f"triton-{scheme}")
             try:
                 figures, run = whole_run(scheme, Path(folder), options)
                 figures["bare"] = bare_loop(run.loaded.model, options)

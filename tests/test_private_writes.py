@@ -57,6 +57,7 @@ ELSEWHERE = {
     "workflow/exporting/readers/by_transformers.py": {"save": SCRATCH, "write_text": SCRATCH},
     "workflow/exporting/reload.py": {"TemporaryDirectory": SCRATCH, "write_text": SCRATCH},
     "workflow/kept_adapter.py": {"copytree": STAGED, "write_text": STAGED},
+    "workflow/kernels_program.py": {"TemporaryDirectory": SCRATCH},
     "workflow/stages/fit.py": {"save_pretrained": STAGED},
 }  # fmt: skip
 """File -> function that writes -> why it need not go through the module."""

@@ -1,5 +1,6 @@
 """A whole run scores itself on the way, is stopped and fails in the open, and refuses a figure that it cannot have."""
 
+import json
 import os
 import signal
 from types import ModuleType
@@ -28,6 +29,11 @@ def test_a_run_logs_its_scores_and_keeps_the_best(tmp_path):
         assert {"nli"} <= set(record["evaluation"]) <= {"ner", "nli"}  # of rows without an entity there is no span F1
         assert record["macro"] == pytest.approx(sum(record["evaluation"].values()) / len(record["evaluation"]))
     assert (tmp_path / "run" / "checkpoints" / "step-000002" / "MANIFEST.json").is_file()
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    minutes = record["minutes"]
+    assert minutes["promised"] == record["plan"]["minutes"]
+    assert all(minutes["measured"][stage] > 0 for stage in ("load", "prepare", "train", "score"))
+    assert 'id="minutes"' in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_a_figure_that_no_row_gives_is_refused_before_training(tmp_path):

@@ -13,7 +13,7 @@ from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
 from medtune.errors.locked_mode import LOCKED_MEANS
 from medtune.errors.masking import masked_values
-from medtune.plugins.plan import cluster_in_words, proof_in_words
+from medtune.plugins.plan import cluster_in_words, minutes_in_words, proof_in_words
 from medtune.workflow.terminal import terminal
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
     if plan["steps"] is not None:
         basis = "counted" if plan["size_is_measured"] else "as the bundle states"
         table.add_row("steps", f"{plan['steps']:,} over {plan['tokens']:,} tokens ({basis})")
-    if plan["tokens_per_second"]:
-        _add_time(table, plan)
+    _add_time(table, plan)
     table.add_row("download", plan["download"])
     if plan["path_reason"]:
         table.add_row("plain path", f"because {plan['path_reason']}")
@@ -119,10 +118,11 @@ def _add_memory(table: "Table", memory: Mapping[str, Any]) -> None:
 
 def _add_time(table: "Table", plan: Mapping[str, Any]) -> None:
     """Add rows on time and cost: estimates, with what they rest on."""
-    took = "" if plan["seconds"] is None else f"{plan['seconds'] / 3600:.2f} h of training at "
-    table.add_row("time", f"about {took}{plan['tokens_per_second']:,.0f} tokens/s ({plan['speed_basis']})")
-    if plan["scoring_seconds"] is not None:
-        table.add_row("scoring", f"about {plan['scoring_seconds']:,.0f} s for base and tuned model")
+    if plan["tokens_per_second"]:
+        table.add_row("speed", f"about {plan['tokens_per_second']:,.0f} tokens/s ({plan['speed_basis']})")
+    for line in minutes_in_words(plan["minutes"], plan["minutes_basis"]):
+        stage, _colon, told = line.partition(": ")
+        table.add_row(f"minutes, {stage}", told)
     if plan["cost"] is not None:
         table.add_row("cost", f"about {plan['cost']:.2f} at the price given, scoring not included")
 

@@ -1,7 +1,7 @@
 """Finds the prepared data of a run, or has it made: the packed training rows, the validation rows, and the report."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,12 +42,13 @@ _LAYOUT = 10
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Packed training rows, drawn validation examples, the report, and the pairs of rows that overlap."""
+    """Packed training rows, drawn validation examples, the report, the pairs of rows that overlap, and whether it was kept."""
 
     rows: SampleStore
     validation: Sequence[Example]
     report: PreparationReport
     overlap: Sequence[Pair] = ()
+    is_found: bool = False
 
 
 def encoder_of(spec: RunSpec, tokenizer: Any) -> Encoder:
@@ -90,7 +91,7 @@ def prepare(
     found = _find(cache, key, quarantine_path)
     if found is not None:
         found.report.require_tolerable(spec)
-        return found
+        return replace(found, is_found=True)
     with cache.staging() as folder:
         _builder, facts = _make(spec, host, encoder, _Places(None, quarantine_path, folder), checker)
         return _of_facts(cache.keep(key, folder, facts), facts)

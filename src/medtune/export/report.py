@@ -15,6 +15,7 @@ from medtune.export.audit_section import AUDIT_FILE, audit_section, canary_note
 from medtune.export.baseline_table import baseline_section
 from medtune.export.figures import every_figure, failure_table, label_likelihoods, other_words, verdicts
 from medtune.export.held_out import loss_section
+from medtune.export.minutes import minutes_section
 from medtune.export.page import join, page, section
 from medtune.export.provenance import data_section, settings_section, training_section
 from medtune.export.source_kinds import sources_section
@@ -132,6 +133,7 @@ def _sections(
     yield _failures(found, show_texts=show_texts)
     yield audit_section(_scores(folder / AUDIT_FILE))
     yield training_section(log)
+    yield minutes_section(record)
     yield data_section(record.get("preparation") or {})
     yield every_figure(base, tuned)
     yield settings_section(record)
@@ -210,6 +212,7 @@ def _head(title: str, record: Mapping[str, Any], sections: str) -> str:
             ("failures", "Failures and samples"),
             ("audit", "What it remembers"),
             ("training", "Training"),
+            ("minutes", "Minutes"),
             ("data", "Data"),
             ("settings", "How it was made"),
         )

@@ -166,10 +166,10 @@ class Choices:
         return speed.tokens_per_second if speed else 0.0
 
     def _may_stay_dequantized(self, choice: Choice) -> bool:
-        """Whether weights are dequantized at all, on a GPU, and what recomputing saves is not spent on them."""
+        """Whether weights are dequantized at all, and what recomputing saves is not spent on them."""
         setting = choice.setting
         is_dequantized = setting.path == "fast" and setting.spec.quant.scheme in ("nf4", "fp4")
-        return is_dequantized and setting.on_gpu and setting.recompute == "none"
+        return is_dequantized and setting.recompute == "none"
 
     def _choice(self, spec: RunSpec, rows: int, policy: Recompute, *, keeps_dequantized: bool) -> Choice:
         accelerator = self.machine.accelerator

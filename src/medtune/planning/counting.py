@@ -65,7 +65,8 @@ def count_rows(
     size = size_of(found, spec)
     update = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
     common = {str(n): _common_share(found, spec.seed, n) for n in range(1, update + 1) if update % n == 0}
-    return replace(size, facts={**size.facts, "common_prefixes": common})
+    is_kept = rows is None and spec.data.cache  # so training finds what was prepared here
+    return replace(size, facts={**size.facts, "common_prefixes": common}, is_kept=is_kept)
 
 
 def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
@@ -78,7 +79,8 @@ def size_of(prepared: Prepared, spec: RunSpec) -> DataSize:
     facts: dict[str, Any] = {**prepared.report.summary(), "max_length": spec.train.max_length, "refused": refused}
     facts |= {"sample_tokens": prepared.rows.sample_tokens, "notes": prepared.report.notes()}
     sources = len(facts["sources"].keys() - {CANARY_SOURCE})  # of which none is scored
-    return DataSize(len(prepared.rows), prepared.report.tokens, measured=True, facts=facts, sources=sources)
+    tokens, is_kept = prepared.report.tokens, prepared.is_found
+    return DataSize(len(prepared.rows), tokens, measured=True, facts=facts, sources=sources, is_kept=is_kept)
 
 
 def _common_share(prepared: Prepared, seed: int, per_batch: int) -> float:

@@ -18,9 +18,11 @@ from medtune.planning.cluster import Cluster
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
 from medtune.planning.micro_batches import SEVERAL_MAY_SPLIT
+from medtune.planning.minutes import with_minutes
 from medtune.planning.outlook import outlook
 from medtune.planning.parallel import with_parallel
 from medtune.planning.required import bits_of, require_backends
+from medtune.planning.speed import cpu_speed
 from medtune.planning.spread import spread
 from medtune.planning.terms import licences_of
 from medtune.plugins.contracts import Bundle
@@ -59,23 +61,22 @@ def make_plan(
         UnknownNameError: a backend of the spec is not registered.
         SpecError, BaseDamagedError: base, adapter or cluster cannot be used for this run, or the base's files are damaged.
     """
-    machine, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
+    planned, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
     bundles: list[Bundle] = host.all("bundle")
     shape, size = Shape.of(model_config(spec, bundles)), size or _stated_size(spec, bundles)
-    choices = None if shape is None else _choices(shape, machine, host, size, spec)
+    choices = None if shape is None else _choices(shape, planned, host, size, spec)
     spec, reason = _with_scheme(spec if cluster else with_parallel(spec, choices), choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
-    decided = _decided(choice, spec, machine)
+    decided = {**_decided(choice, spec, planned), **_sized(spec, size, choice, shape)}
     made = Plan(
-        **_made_by(spec, host, machine),
+        **_made_by(spec, host, planned),
         **_judged(size, choices, choice, spec) | {"scheme_reason": reason},
         base=told_with_template(inspected.to_json(), inspected.tokenizer),
-        **_stated(spec, shape, machine, bundles),
+        **_stated(spec, shape, planned, bundles),
         **decided,
-        **_sized(spec, size, choice),
-        **outlook(spec, host, shape, decided.get("path", "plain"), size, machine),
+        **outlook(spec, host, shape, decided.get("path", "plain"), size, planned),
     )
-    return spread(made, choices, spec, cluster)
+    return with_minutes(spread(made, choices, spec, cluster), spec, size, is_here=machine is None)
 
 
 def _made_by(spec: RunSpec, host: PluginHost, machine: Machine) -> dict[str, Any]:
@@ -177,17 +178,17 @@ def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str
     }
 
 
-def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None) -> dict[str, Any]:
+def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None, shape: Shape | None) -> dict[str, Any]:
     """Return the fields of a plan that say how much there is to train on, and how long that takes."""
     steps = None if size is None else total_steps(spec, size.rows, world_size())
     tokens = _tokens(spec, size, steps)
     found: dict[str, Any] = {"steps": steps, "tokens": tokens}
     if size is not None:
         found |= {"size_is_measured": size.measured, "data": size.facts}
-    if choice is not None and choice.speed is not None:
-        speed = choice.speed.tokens_per_second
-        seconds = None if tokens is None else tokens / speed
-        found |= {"tokens_per_second": speed, "speed_basis": choice.speed.basis, "seconds": seconds}
+    estimate = None if choice is None or shape is None else choice.speed or cpu_speed(shape, choice.setting)
+    if estimate is not None:
+        seconds = None if tokens is None else tokens / estimate.tokens_per_second
+        found |= {"tokens_per_second": estimate.tokens_per_second, "speed_basis": estimate.basis, "seconds": seconds}
     return found
 
 

@@ -12,6 +12,7 @@ from medtune.data.sources.paths import is_local
 from medtune.machine.disk_room import bytes_to_keep
 from medtune.machine.gpus import gpu_of
 from medtune.machine.hardware import Machine, compute_dtype
+from medtune.machine.probes import product_speed
 from medtune.planning.memory import Shape
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize
@@ -25,6 +26,10 @@ _TOGETHER = 256
 _STEP_SHARE = {"fast": 0.18, "plain": 0.033}
 """Share of a GPU's bandwidth at which decoding reads 16-bit weights, 256 answers at a time. Measured on an H200 with a 7B
 base: at least 15,000 tokens/s on the fast path, 2,810 by transformers."""
+_CPU_STEP_SHARE = {"fast": 0.12, "plain": 0.04}
+"""Share of the speed of a CPU's fp32 products that answering reaches, prompts and drafts included."""
+_PROMPT_TOKENS, _PROMPT_COST = 200, 0.25
+"""Tokens of a prompt, of the median of MedTuned's rows and the demo's, and what one takes beside a token that is decoded."""
 _ID_BYTES = 3
 """On disk for each prepared token: its id and whether it is supervised."""
 
@@ -82,14 +87,17 @@ def _download(spec: RunSpec, shape: Shape | None) -> dict[str, int | None]:
 def _scoring_seconds(
     spec: RunSpec, shape: Shape | None, path: str, size: DataSize | None, machine: Machine
 ) -> float | None:
-    """Return an estimate for scoring base and tuned model; None where the sources or the GPU are unknown."""
-    gpu = gpu_of(machine.accelerator)
-    if gpu is None or not gpu.bandwidth_gbs or not spec.eval.enabled:
-        return None
-    if shape is None or size is None or not size.sources:
+    """Return an estimate for scoring base and tuned model; None where the sources or the device are unknown."""
+    if shape is None or size is None or not size.sources or not spec.eval.enabled:
         return None
     rows = spec.eval.rows_per_source * size.sources
     most = spec.eval.max_new_tokens
     answer = _ANSWER_TOKENS if most == "auto" else min(_ANSWER_TOKENS, most)
+    if machine.accelerator is None:
+        speed = _CPU_STEP_SHARE[path] * product_speed(shape.hidden_size, shape.intermediate_size)
+        return 2 * rows * (_PROMPT_TOKENS * _PROMPT_COST + answer) * 2 * shape.parameters / speed
+    gpu = gpu_of(machine.accelerator)
+    if gpu is None or not gpu.bandwidth_gbs:
+        return None
     per_step = 2 * shape.parameters / (gpu.bandwidth_gbs * 1e9 * _STEP_SHARE[path])
     return 2 * per_step * answer * max(1.0, rows / _TOGETHER)

@@ -7,7 +7,10 @@ from typing import Any
 from medtune.errors import DataError, OutOfMemoryError
 from medtune.specs import RunSpec
 
-__all__ = ["DataSize", "Plan", "cluster_in_words", "proof_in_words", "size_in_words"]
+__all__ = ["DataSize", "Plan", "cluster_in_words", "minutes_in_words", "proof_in_words", "size_in_words"]
+
+_ROUND = 10
+"""Minutes from which fractions are not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class DataSize:
         measured: false for a figure that a bundle states.
         facts: further counts, as ``Plan.data``.
         sources: of the rows, where they are known.
+        is_kept: whether the rows are prepared and in the cache, so that training finds them.
     """
 
     rows: int
@@ -27,6 +31,7 @@ class DataSize:
     measured: bool
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     sources: int | None = None
+    is_kept: bool = False
 
     @property
     def refused(self) -> str:
@@ -72,6 +77,9 @@ class Plan:
         download_bytes: to fetch before the run, by "model" and "data"; 0 where all is here, None where only the hub can say.
         disk_bytes: room that download, prepared rows, checkpoints and adapter take, as far as it is known.
         scoring_seconds: estimate for scoring base and tuned model; None where it is unknown.
+        minutes: promised from the command to the score, without downloads: ``load``, ``prepare``, ``train``, ``score`` and
+            ``total``, of which each is None where it is not estimated.
+        minutes_basis: of each stage what its figure rests on, or why it is "not estimated".
         path_reason: why the fast path does not apply, as the end of a sentence; empty where it does.
         cost: of these seconds at the price that was given, in its currency.
         base: what was inspected of the base: names of the checks under "checked", sentences a user should know under "notes".
@@ -119,6 +127,8 @@ class Plan:
     download_bytes: Mapping[str, int | None] = field(default_factory=dict[str, int | None])
     disk_bytes: int = 0
     scoring_seconds: float | None = None
+    minutes: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
+    minutes_basis: Mapping[str, str] = field(default_factory=dict[str, str])
     path_reason: str = ""
     proof: Mapping[str, Any] = field(default_factory=dict[str, Any])
     plugins: tuple[Mapping[str, Any], ...] = ()
@@ -164,12 +174,10 @@ class Plan:
                 "plan: the layers of the base are sharded over all processes (FSDP2), the adapter is whole on each"
             )
         if self.steps is not None and self.tokens is not None:
-            hours = "" if self.seconds is None else f", about {self.seconds / 3600:.1f} h of training"
-            told.append(f"plan: {self.steps:,} steps over {self.tokens:,} tokens{hours}")
+            told.append(f"plan: {self.steps:,} steps over {self.tokens:,} tokens")
         told += [f"plan: {sentence}" for sentence in cluster_in_words(self.cluster)]
         told.append(f"download: {self.download}")
-        if self.scoring_seconds is not None:
-            told.append(f"plan: about {self.scoring_seconds:,.0f} s of scoring, base and tuned")
+        told += [f"minutes to {line}" for line in minutes_in_words(self.minutes, self.minutes_basis)]
         if self.path_reason:
             told.append(f"plan: the plain path, because {self.path_reason}")
         told += [f"proof: {sentence}" for sentence in proof_in_words(self.proof)]
@@ -243,6 +251,15 @@ def cluster_in_words(cluster: Mapping[str, Any]) -> list[str]:
         sent = size_in_words(cluster["bytes_per_update"])
         told.append(f"each sends {sent} an update; {compute:.3g} s of computing, {send:.2g} s of exchanging{linear}")
     return told
+
+
+def minutes_in_words(minutes: Mapping[str, float | None], basis: Mapping[str, str]) -> list[str]:
+    """Return a line for each stage up to the score: about how many minutes, or that they are not estimated, and why."""
+    return [f"{name}: {_about(told)}{basis.get(name, 'not estimated')}" for name, told in minutes.items()]
+
+
+def _about(minutes: float | None) -> str:
+    return "" if minutes is None else f"about {minutes:,.{1 if minutes < _ROUND else 0}f}; "
 
 
 def proof_in_words(proof: Mapping[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize, Plan
 from medtune.specs import ModelSpec, QuantSpec, RunSpec
 
-__all__ = ["BenchReport", "BenchRows", "bench"]
+__all__ = ["BenchReport", "BenchRows", "bench", "random_base_of"]
 
 _FIRST_ID = 3
 _WARM = 2
@@ -169,7 +169,7 @@ def _train(
     seed_all(spec.seed)
     adapter: Adapter = host.find("adapter", spec.lora.backend)
     trainer: Trainer = host.find("trainer", spec.train.backend)
-    loaded = adapter.attach(_random_base(spec, host, config), spec.lora)
+    loaded = adapter.attach(random_base_of(spec, host, config), spec.lora)
     speeds: list[float] = []
     begins = 0  # the step that the next record's time begins after
 
@@ -195,7 +195,12 @@ def _train(
     return trainer.fit(job), speeds
 
 
-def _random_base(spec: RunSpec, host: PluginHost, config: Mapping[str, Any]) -> Loaded:
+def random_base_of(spec: RunSpec, host: PluginHost, config: Mapping[str, Any]) -> Loaded:
+    """Return a base of that shape with random weights, stored as the spec says.
+
+    Raises:
+        SpecError: its quantizer makes none.
+    """
     quantizer: Quantizer = host.find("quantizer", spec.quant.quantizer)
     load_random: _LoadRandom | None = getattr(quantizer, "load_random", None)
     if load_random is None:

@@ -21,6 +21,7 @@ from medtune.specs import RunSpec
 from medtune.workflow.locked import begin
 from medtune.workflow.progress import Progress, ProgressChoice, progress_of
 from medtune.workflow.run import Run
+from medtune.workflow.stage_times import StageTimes
 from medtune.workflow.state import RunRequest
 
 __all__ = ["Listener", "Session"]
@@ -74,8 +75,11 @@ class Session:
                 cancels.append(lambda: lock.is_cancelled)
             told = self._told(held)
             held.enter_context(process_kept())
-            plan = self._planned(told["on_plan"])
-            request = RunRequest(self.spec, self.host, plan, self.rows, self.resume, cancels=tuple(cancels), **told)
+            times = StageTimes()
+            with times.of("prepare"):
+                plan = self._planned(told["on_plan"])
+            asked: dict[str, Any] = {**told, "times": times, "cancels": tuple(cancels)}
+            request = RunRequest(self.spec, self.host, plan, self.rows, self.resume, **asked)
             return train(request)
 
     def _planned(self, on_plan: Listener) -> Plan:

@@ -15,6 +15,7 @@ from medtune.plugins.plan import Plan
 from medtune.runs.folder import RunFolder, State
 from medtune.runs.record.recording import Recording
 from medtune.specs import RunSpec
+from medtune.workflow.stage_times import StageTimes
 
 __all__ = ["RunRequest", "RunState", "Start", "Tell", "failure"]
 
@@ -51,6 +52,7 @@ class RunRequest:
         run_id: of this run, the same when it goes on; made when it is begun.
         record: where it is recorded what the run writes; None for what is none.
         cancels: each says whether somebody asked to cancel the run; called after every update and between stages.
+        times: how long its stages take.
         home: folder that a relative ``spec.output_dir`` begins at.
     """
 
@@ -68,6 +70,7 @@ class RunRequest:
     run_id: str = ""
     record: Recording | None = None
     cancels: tuple[Callable[[], bool], ...] = ()
+    times: StageTimes = field(default_factory=StageTimes)
     home: Path = field(default_factory=Path.cwd)
 
     @property

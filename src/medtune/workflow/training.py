@@ -1,5 +1,6 @@
 """One training run from rows to report: its stages in order, and what becomes of it when it is stopped or fails."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 from medtune.errors import RunInterruptedError
@@ -59,25 +60,39 @@ def _stages(asked: RunRequest) -> None:
     try:
         with StopRequest(asked.spec.train.max_minutes, cancels=asked.cancels) as stop:
             with stop.at_once():
-                state = prepare(fetch(asked))
+                is_here = set(asked.plan.download_bytes.values()) == {0}
+                with asked.times.of("prepare") if is_here else nullcontext():
+                    asked = fetch(asked)
+                with asked.times.of("prepare"):
+                    state = prepare(asked)
                 step = state.start.step
                 stop.check()
-                loaded = load(state)
+                with asked.times.of("load"):
+                    loaded = load(state)
                 stop.check()
-                with loaded.in_step():
+                with loaded.in_step(), asked.times.of("score"):
                     base = score_base(state, loaded)
                 asked.keep("evaluation/", "run.json")
                 stop.check()
-            result = fit(state, loaded, lambda: stop.reason)
+            with asked.times.of("train"):
+                result = fit(state, loaded, lambda: stop.reason)
             step = result.steps
             with loaded.in_step():
                 if is_first_rank():
-                    with stop.at_once():
+                    with stop.at_once(), asked.times.of("score"):
                         score(state, loaded, base, result)
+                    _keep_times(asked)
     except StopNow as reached:
+        _keep_times(asked)
         asked.note("interrupted")
         saved = CheckpointStore(asked.folder.checkpoints_dir, 1).newest_step
         raise RunInterruptedError(str(asked.folder.path), step, reached.reason, saved) from None
+
+
+def _keep_times(asked: RunRequest) -> None:
+    """Keep how long the stages took, so that a run that goes on adds to it and a finished one counts its report too."""
+    if is_first_rank() and asked.folder.exists:
+        asked.folder.update(**asked.times.compared(asked.folder.read()["plan"].get("minutes", {})))
 
 
 def _tell_failure(asked: RunRequest, error: BaseException) -> None:

@@ -1,5 +1,7 @@
 """The gated activation in plain PyTorch, with the thin products of the adapters around it."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,9 @@ from medtune.accel.steps.gate import AfterGate, BeforeGate
 from medtune.accel.steps.reference import block_gradients, project, weight_gradient
 
 __all__ = ["swiglu", "swiglu_backward"]
+
+_BLOCK = 64
+"""Rows that are turned at a time on a CPU, so that what is made of them stays in its caches."""
 
 
 def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) -> tuple[Tensor, Tensor | None]:
@@ -41,26 +46,50 @@ def swiglu_backward(
     Returns:
         Gradient [rows, 2 * r] of the low-rank values of gate and up, None without ``before``.
     """
-    gate, upper = _adapted(gate_up, before)
-    total = gradient.float()
-    mask = None
-    if after is not None and after.back is not None:
-        through = (after.back @ after.down).float()
-        if after.dropout is not None:
-            shape = (gradient.shape[0], gradient.shape[1])
-            mask = keep_mask(after.dropout, 0, shape, gradient.device) * after.dropout.factor
-            through *= mask
-        total = total + through
-    gated = torch.sigmoid(gate)
-    active = gate * gated
-    hidden = (active * upper if mask is None else active * upper * mask).to(gradient.dtype)
-    gate_up.copy_(torch.cat([total * upper * gated * (1 + gate * (1 - gated)), total * active], 1))
+    mask, rows, width = None, gradient.shape[0], gradient.shape[1]
+    if after is not None and after.back is not None and after.dropout is not None:
+        mask = keep_mask(after.dropout, 0, (rows, width), gradient.device) * after.dropout.factor
+    hidden = torch.empty_like(gradient)
+    block = rows if gate_up.is_cuda else _BLOCK
+    for begin in range(0, rows, block):
+        own = slice(begin, begin + block)
+        part = before if before is None else replace(before, low=before.low[own])
+        through = None if after is None or after.back is None else after.back[own] @ after.down
+        drawn = None if mask is None else mask[own]
+        hidden[own] = _turned_rows(gate_up[own], gradient[own], part, through, drawn)
     if after is not None and after.back is not None and after.down_gradient is not None:
         weight_gradient(hidden, after.back, None, None, after.down_gradient)
     if before is None or before.up_gradient is None:
         return None
-    width = gradient.shape[1]
     return block_gradients(gate_up, before.up, before.low, (0, width, 2 * width), before.alpha, before.up_gradient)
+
+
+def _turned_rows(
+    gate_up: Tensor, gradient: Tensor, before: BeforeGate | None, through: Tensor | None, mask: Tensor | None
+) -> Tensor:
+    """Turn rows of ``gate_up`` into their gradient, and return what they were activated to.
+
+    Args:
+        gate_up: [rows, 2 * width].
+        gradient: [rows, width].
+        before: with the low-rank values of these rows.
+        through: [rows, width], the gradient that comes through the adapter of the layer after, before its dropout.
+        mask: [rows, width] of that dropout, with its factor.
+    """
+    gate, upper = _adapted(gate_up, before)
+    total = gradient.float()
+    if through is not None:
+        total = total + (through.float() if mask is None else through.float() * mask)
+    gated = torch.sigmoid(gate)
+    active = gate * gated
+    hidden = active * upper if mask is None else active * upper * mask
+    slope = (1 - gated).mul_(gate).add_(1)
+    into_gate = (total * upper).mul_(gated).mul_(slope)
+    into_up = total * active
+    own_gate, own_up = gate_up.chunk(2, 1)  # what was read above may be these
+    own_gate.copy_(into_gate)
+    own_up.copy_(into_up)
+    return hidden
 
 
 def _adapted(gate_up: Tensor, before: BeforeGate | None) -> tuple[Tensor, Tensor]:
@@ -70,4 +99,4 @@ def _adapted(gate_up: Tensor, before: BeforeGate | None) -> tuple[Tensor, Tensor
         return gate, upper
     pairs = zip(before.low.chunk(2, 1), before.up.chunk(2, 1), strict=True)
     added = [low.float() @ up.float() for low, up in pairs]
-    return gate + added[0], upper + added[1]
+    return added[0].add_(gate), added[1].add_(upper)

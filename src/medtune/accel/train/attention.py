@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medtune.accel.model.heads import Heads, Window
+from medtune.accel.train.attention_by_length import attend_by_length
 from medtune.accel.train.layout import PackedBatch
 from medtune.accel.triton.use import has_triton
 
@@ -144,8 +145,11 @@ def _tokens_back(batch: PackedBatch, window: Window) -> int:
 def _padded_attention(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) -> Tensor:
     """Attend over samples padded at their ends, which a causal mask hides from every token.
 
-    Of a piece that goes on from a shared prefix the keys and values of both are there, and its own queries.
+    Of a piece that goes on from a shared prefix the keys and values of both are there, and its own queries. On a GPU all are
+    attended in one product, since where they begin is not read off the device.
     """
+    if not q.is_cuda:
+        return attend_by_length((q, k, v), batch, window, _tokens_back(batch, window))
     samples, longest = len(batch.offsets) - 1, batch.longest
     starts, device = batch.offsets.long(), q.device
     sample = torch.repeat_interleave(torch.arange(samples, device=device), starts.diff(), output_size=q.shape[0])

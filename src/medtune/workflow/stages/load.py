@@ -6,10 +6,12 @@ from dataclasses import replace
 from medtune.data.prepare import encoder_of
 from medtune.errors import SpecError
 from medtune.machine.forked import note_threads, refuse_forked
-from medtune.machine.hardware import seed_all
+from medtune.machine.hardware import describe_machine, seed_all, world_size
+from medtune.planning.make_plan import model_config
 from medtune.plugins.contracts import Adapter, Loaded, Quantizer
 from medtune.plugins.contracts.loading import told_apart
 from medtune.specs import ModelSpec, QuantSpec
+from medtune.workflow.kernels_ahead import compiled_ahead, job_for
 from medtune.workflow.saved_adapter import probe, prove_base_only
 from medtune.workflow.state import RunState
 
@@ -25,6 +27,15 @@ def load(state: RunState) -> Loaded:
     """
     asked, plan = state.asked, state.plan
     refuse_forked()
+    config = model_config(asked.spec, asked.host.all("bundle"))
+    gpu = describe_machine().accelerator
+    job = None if gpu is None else job_for(plan.settle(asked.spec), plan, config, gpu.memory_gib, world_size())
+    with compiled_ahead(job, asked.on_stage):
+        return _load(state)
+
+
+def _load(state: RunState) -> Loaded:
+    asked, plan = state.asked, state.plan
     asked.on_stage(f"loading the base model ({plan.scheme})")
     seed_all(asked.spec.seed)
     quant = plan.settle(asked.spec).quant

@@ -136,6 +136,7 @@ def _open_record(asked: RunRequest, plan: Plan, prepared: Prepared, tokenizer: A
             folder.update(commits=list(asked.pins))
         return Start()
     record = folder.read()
+    asked.times.begin_at(record)
     prints["model"] = fingerprint_as(record["fingerprints"].get("model", ""), asked.spec.model)
     refuse_changes(str(folder.path), record, asked.spec_values, prints)
     folder.update(plan=plan.to_json(), **_identities(asked), locked=record_of(record))

@@ -46,6 +46,7 @@ def score(state: RunState, loaded: Loaded, base: Evaluation | None, result: Trai
     if base is not None:
         asked.on_stage("scoring the tuned model")
         facts |= _score_tuned(state, loaded, base)
+    facts |= asked.times.compared(state.plan.minutes)  # all but the report itself, which shows them
     record = folder.update(**facts, preparation=state.prepared.report.to_json())
     asked.on_stage("writing the report")
     write_report(folder.path, record={**record, "state": "finished"}, log=RunLog(folder.log_path).read())
