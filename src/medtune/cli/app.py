@@ -28,6 +28,7 @@ from medtune.cli import (
     plugins,
     scan,
     serve,
+    sweep,
     train,
     verify,
 )
@@ -56,6 +57,7 @@ app = typer.Typer(
 for module in (
     demo,
     train,
+    sweep,
     inspect,
     bench,
     evaluate,

@@ -15,6 +15,7 @@ from medtune.plugins.plan import Plan
 from medtune.runs.folder import RunFolder, State
 from medtune.runs.record.recording import Recording
 from medtune.specs import RunSpec
+from medtune.workflow.leg import Leg
 
 __all__ = ["RunRequest", "RunState", "Start", "Tell", "failure"]
 
@@ -51,6 +52,7 @@ class RunRequest:
         run_id: of this run, the same when it goes on; made when it is begun.
         record: where it is recorded what the run writes; None for what is none.
         cancels: each says whether somebody asked to cancel the run; called after every update and between stages.
+        leg: how far this call goes and what it shares with other runs, as a part of a sweep; None for a run of its own.
         home: folder that a relative ``spec.output_dir`` begins at.
     """
 
@@ -68,6 +70,7 @@ class RunRequest:
     run_id: str = ""
     record: Recording | None = None
     cancels: tuple[Callable[[], bool], ...] = ()
+    leg: Leg | None = None
     home: Path = field(default_factory=Path.cwd)
 
     @property

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from medtune.errors import RunInterruptedError
-from medtune.machine.hardware import first_rank_says, is_first_rank
+from medtune.machine.hardware import first_rank_says, is_first_rank, world_size
+from medtune.planning.make_plan import total_steps
 from medtune.runs.record.recording import Recording
 from medtune.runs.signals import StopNow, StopRequest
 from medtune.runs.store import CheckpointStore
@@ -62,12 +63,14 @@ def _stages(asked: RunRequest) -> None:
                 state = prepare(fetch(asked))
                 step = state.start.step
                 stop.check()
+                if asked.leg is not None:
+                    asked.leg.begin(total_steps(asked.spec, len(state.prepared.rows), world_size()), step)
                 loaded = load(state)
                 stop.check()
                 base = score_base(state, loaded)
                 asked.keep("evaluation/", "run.json")
                 stop.check()
-            result = fit(state, loaded, lambda: stop.reason)
+            result = fit(state, loaded, lambda: stop.reason or (asked.leg and asked.leg.reason))
             step = result.steps
             if is_first_rank():
                 with stop.at_once():

@@ -22,17 +22,21 @@ def load(state: RunState) -> Loaded:
     """
     asked, plan = state.asked, state.plan
     refuse_forked()
-    asked.on_stage(f"loading the base model ({plan.scheme})")
-    seed_all(asked.spec.seed)
     quant = plan.settle(asked.spec).quant
+    is_there = asked.leg is not None and asked.leg.holds(asked.spec.model, quant)
+    asked.on_stage(f"{'taking' if is_there else 'loading'} the base model ({plan.scheme}){' in memory' * is_there}")
+    seed_all(asked.spec.seed)
     quantizer: Quantizer = asked.host.find("quantizer", quant.quantizer)
     adapter: Adapter = asked.host.find("adapter", asked.spec.lora.backend)
-    base = quantizer.load(asked.spec.model, quant)
+    leg, model = asked.leg, asked.spec.model
+    base = quantizer.load(model, quant) if leg is None else leg.base(model, quant, lambda: quantizer.load(model, quant))
     note_threads()
     stop_ids = encoder_of(asked.spec, base.tokenizer).stop_ids  # one set, whoever loaded it
     base = replace(base, stop_ids=stop_ids, base=asked.spec.model)
     alone = probe(base)
     loaded = adapter.attach(base, asked.spec.lora)
+    if leg is not None:
+        leg.attached(loaded)
     if loaded.base_only is not base.base_only:  # else nobody said how, and scoring the base is refused
         prove_base_only(loaded, alone)
     return told_apart(loaded)
