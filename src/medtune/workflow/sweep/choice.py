@@ -65,12 +65,17 @@ def worth_of(tuned: Answers, base: Answers | None) -> dict[str, Any]:
     """Return the chosen setting's scores on both halves, and the base's beside them.
 
     Returns:
-        ``choosing`` and ``others``, each with ``rows``, ``macro`` and ``tasks``: task -> ``metric``, ``value``, ``interval``,
-        ``rows`` and ``base``.
+        ``choosing`` and ``others``, each with ``rows``, ``macro`` (mean of the tasks that are defined on both) and ``tasks``:
+        task -> ``metric``, ``value``, ``interval``, ``rows`` and ``base``.
     """
-    sides = {"choosing": tuned.choosing, "others": tuned.others}
-    below = {} if base is None else {"choosing": base.choosing, "others": base.others}
-    return {name: _worth(answers, below.get(name, ()), tuned.tasks) for name, answers in sides.items()}
+    below = ((), ()) if base is None else (base.choosing, base.others)
+    choosing = _worth(tuned.choosing, below[0], tuned.tasks)
+    others = _worth(tuned.others, below[1], tuned.tasks)
+    both = choosing["tasks"].keys() & others["tasks"].keys()
+    for side in (choosing, others):  # a task may be undefined on one of them, such as an F1 where there is nothing to find
+        values = [side["tasks"][task]["value"] for task in sorted(both)]
+        side["macro"] = sum(values) / len(values) if values else None
+    return {"choosing": choosing, "others": others}
 
 
 def in_words(name: str, settings: int, by: str, worth: Mapping[str, Any]) -> str:
@@ -88,7 +93,6 @@ def _worth(answers: Sequence[Prediction], base: Sequence[Prediction], tasks: Seq
     below = score_predictions(base, tasks, intervals=False) if base else None
     return {
         "rows": len(answers),
-        "macro": found.macro_score,
         "tasks": {
             task: {
                 "metric": score.primary,

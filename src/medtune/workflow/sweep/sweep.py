@@ -249,8 +249,8 @@ def _require_comparable(asked: SweepRequest) -> None:
 def _announced(asked: SweepRequest) -> str:
     """Return what is ahead, in a sentence: how many settings, bases and preparations."""
     specs = [setting.spec for setting in asked.settings]
-    bases = len({(spec.model, spec.quant.model_dump_json()) for spec in specs})
-    sets = len({(spec.data.model_dump_json(), spec.train.max_length, spec.train.packing, spec.model) for spec in specs})
+    bases = len({(spec.model.model_dump_json(), spec.quant.model_dump_json()) for spec in specs})
+    sets = len({(spec.data.model_dump_json(), spec.train.max_length, spec.train.packing, spec.model.model_dump_json()) for spec in specs})
     how = "successive halving" if asked.halving else "each to its end"
     return (
         f"{len(specs)} settings, {how}, chosen by {asked.by}; {_counted(bases, 'base')} to load, "
