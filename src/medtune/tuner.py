@@ -264,7 +264,6 @@ class MedTuner:
         listeners = {"on_step": on_step, "on_stage": on_stage, "on_plan": on_plan, "on_download": on_download}
         return Session(self.spec, self.host, self._rows, resume, listeners, **options).train()
 
-
     @with_readers
     def sweep(self, grid: Grid, out: str | Path | None = None, **options: Unpack[SweepOptions]) -> "Sweep":
         """Try settings on one loaded base, each in a run folder of its own, and choose one; see ``medtune.workflow.sweep``.

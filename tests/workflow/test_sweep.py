@@ -7,8 +7,15 @@ import signal
 
 import pytest
 
-from medtune import MedTuner
-from medtune.errors import DamagedArtifactError, NonFiniteLossError, RunInterruptedError, RunLockedError, SpecError, StorageError
+from medtune import MedTuner, Run
+from medtune.errors import (
+    DamagedArtifactError,
+    NonFiniteLossError,
+    RunInterruptedError,
+    RunLockedError,
+    SpecError,
+    StorageError,
+)
 from medtune.runs.folder import RunFolder
 from medtune.runs.lock import RunLock
 from medtune.workflow.progress import SilentProgress
@@ -85,7 +92,9 @@ def test_the_base_is_loaded_and_asked_once_for_all_settings(done):
     sweep, events = done
     assert sweep.record["loads"] == 1
     assert sum("scoring the base model" in sentence for sentence in events.sentences) == 1
-    assert events.sentences[0] == "4 settings, successive halving, chosen by loss; 1 base to load, 1 preparation of rows"
+    assert (
+        events.sentences[0] == "4 settings, successive halving, chosen by loss; 1 base to load, 1 preparation of rows"
+    )
     answers = {path.read_bytes() for path in sweep.path.glob("runs/*/evaluation/predictions-base.jsonl")}
     assert (len(answers), len(list(sweep.path.glob("runs/*/evaluation/base.json")))) == (1, 4)
 
@@ -128,17 +137,15 @@ def test_both_figures_of_the_chosen_one_are_told_by_record_page_and_its_own_repo
 
 def test_every_run_of_a_sweep_verifies(done):
     sweep, _events = done
-    assert sweep.winner.verify().is_whole
-    from medtune import Run
-
     for one in sweep.record["settings"]:
-        assert Run.open(sweep.path / "runs" / one["name"]).verify().problems in ([], ())
+        assert Run.open(sweep.path / "runs" / one["name"]).verify().problems == []
 
 
 def test_what_a_sweep_writes_is_for_its_owner_only(done):
     sweep, _events = done
-    shared = [path for path in sweep.path.rglob("*") if path.stat().st_mode & 0o077]
-    assert shared == []
+    places = [sweep.path, sweep.path / "runs", *sweep.path.glob("runs/*"), *sweep.path.glob("sweep.*")]
+    assert len(places) == 8
+    assert [place for place in places if place.stat().st_mode & 0o077] == []
 
 
 def test_the_same_call_finds_a_finished_sweep_and_trains_nothing(done, tuner):
@@ -152,7 +159,11 @@ def test_the_same_call_finds_a_finished_sweep_and_trains_nothing(done, tuner):
 
 @pytest.mark.parametrize(
     ("grid", "options", "named"),
-    [({"lora.r": [2, 8]}, {"halving": True}, "settings"), (GRID, {}, "halving, by"), (GRID, {"halving": True, "by": "nli"}, "by")],
+    [
+        ({"lora.r": [2, 8]}, {"halving": True}, "settings"),
+        (GRID, {}, "halving, by"),
+        (GRID, {"halving": True, "by": "nli"}, "by"),
+    ],
 )
 def test_another_sweep_in_the_same_folder_is_refused(done, tuner, grid, options, named):
     sweep, _events = done
@@ -194,12 +205,11 @@ def signalled(name):
     return lambda: os.kill(os.getpid(), getattr(signal, name))
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 75), ("SIGINT", 130)])
-def test_a_sweep_that_was_stopped_goes_on_and_does_nothing_twice(done, tuner, tmp_path, name, code):
-    """It is stopped in the midst of the second setting's first part and of the last one's last."""
+def test_a_sweep_that_was_stopped_goes_on_and_does_nothing_twice(done, tuner, tmp_path):
+    """It is stopped in the midst of the second setting's first part, and of the best one's second part."""
     sweep, events = done
     updates = []
-    for at in (3, 8):
+    for name, code, at in (("SIGTERM", 75, 3), ("SIGINT", 130, 6)):
         stopped = Events(signalled(name), (at,))
         with pytest.raises(RunInterruptedError) as told:
             tuner.sweep(GRID, tmp_path / "s", halving=True, progress=stopped)
@@ -232,16 +242,14 @@ def test_a_sweep_of_which_nothing_comes_to_an_end_ends_with_the_error_itself(tun
 
 
 def test_where_the_best_fails_on_its_way_the_next_best_takes_its_place(tuner, tmp_path, done):
-    """The best of the first comparison is made to fail: its checkpoints are damaged, so that it has none to go on from."""
+    """The best of the first comparison loses its record in the midst of its second part."""
     sweep, _events = done
     best = sweep.record["winner"]["name"]
 
     def spoil():
-        run = tmp_path / "s" / "runs" / best / "run.json"
-        if run.exists():
-            run.write_text("{}")
+        (tmp_path / "s" / "runs" / best / "run.json").write_text("{}")
 
-    again = tuner.sweep(GRID, tmp_path / "s", halving=True, progress=Events(spoil, (8,)))
+    again = tuner.sweep(GRID, tmp_path / "s", halving=True, progress=Events(spoil, (9,)))
     known = {one["name"]: one for one in again.record["settings"]}
     assert (known[best]["state"], known[best]["error"]["type"]) == ("failed", "DamagedArtifactError")
     assert sum(any(part["share"] == 0.5 for part in one["parts"]) for one in known.values()) == 2

@@ -16,7 +16,9 @@ OUT = Path("out")
 
 
 def test_a_grid_is_read_as_overrides_are():
-    found = read_grid(["lora.r=8,16", "lora.target_modules=all-linear,['q_proj','k_proj']", "train.learning_rate=1e-5..1e-3"])
+    found = read_grid(
+        ["lora.r=8,16", "lora.target_modules=all-linear,['q_proj','k_proj']", "train.learning_rate=1e-5..1e-3"]
+    )
     assert found == {
         "lora.r": [8, 16],
         "lora.target_modules": ["all-linear", ["q_proj", "k_proj"]],
@@ -33,7 +35,12 @@ def test_a_grid_of_another_form_is_refused(wrong):
 def test_a_grid_stands_for_every_combination_each_in_a_folder_of_its_own():
     settings = settings_of({}, {"lora.r": [8, 16], "train.max_steps": [5, 6]}, OUT, None, 0)
     assert [(one.spec.lora.r, one.spec.train.max_steps) for one in settings] == [(8, 5), (8, 6), (16, 5), (16, 6)]
-    assert [one.name for one in settings] == ["1-r=8,max_steps=5", "2-r=8,max_steps=6", "3-r=16,max_steps=5", "4-r=16,max_steps=6"]
+    assert [one.name for one in settings] == [
+        "1-r=8,max_steps=5",
+        "2-r=8,max_steps=6",
+        "3-r=16,max_steps=5",
+        "4-r=16,max_steps=6",
+    ]
     assert settings[3].spec.output_dir == str(OUT / "runs" / settings[3].name)
 
 

@@ -34,7 +34,8 @@ def sweep(
         bool, typer.Option("--halving", help="Give the worse half up after 1/8, 1/4 and 1/2 of the updates (of eight).")
     ] = False,
     by: Annotated[
-        str | None, typer.Option(metavar="FIGURE", help="Choose by macro, loss or a task; loss with --halving, else macro.")
+        str | None,
+        typer.Option(metavar="FIGURE", help="Choose by macro, loss or a task; loss with --halving, else macro."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the sweep.")] = None,
     plugins: Plugins = None,
@@ -67,4 +68,6 @@ def _print(found: "Sweep") -> None:
             table.add_row(*line)
         console.print(table)
     console.print(found.record["sentence"], highlight=False, soft_wrap=True)
-    console.print(f"chosen   {found.winner.path}\nreport   {found.path / 'sweep.html'}", highlight=False, soft_wrap=True)
+    console.print(
+        f"chosen   {found.winner.path}\nreport   {found.path / 'sweep.html'}", highlight=False, soft_wrap=True
+    )

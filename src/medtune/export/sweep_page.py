@@ -22,7 +22,9 @@ def settings_table(record: Mapping[str, Any]) -> RunTable:
         at = {part["share"]: part["figure"] for part in one["parts"]}
         figures = [*(at.get(share) for share in shares), one.get("figure", at.get(1.0))]
         values = [str(one["values"].get(field, "")) for field in fields]
-        lines.append([one["name"], *values, *(_shown(value, by) for value in figures), _state(one), f"{one['seconds']:.0f}"])
+        lines.append(
+            [one["name"], *values, *(_shown(value, by) for value in figures), _state(one), f"{one['seconds']:.0f}"]
+        )
     return RunTable("Settings", columns, lines)
 
 

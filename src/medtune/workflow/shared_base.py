@@ -88,8 +88,10 @@ class SharedBase:
     def _is_as_loaded(self, base: Loaded) -> bool:
         import torch
 
-        modules, logits = self._was or ([], None)
-        return list(_modules(base.model)) == modules and torch.equal(probe(base), logits)
+        if self._was is None:
+            return False
+        modules, logits = self._was
+        return list(_modules(base.model)) == modules and bool(torch.equal(probe(base), logits))
 
 
 def free_memory() -> None:
@@ -104,8 +106,9 @@ def free_memory() -> None:
 def _modules(model: Any) -> Iterator[tuple[str, ...]]:
     """Yield name and kind of every module, and what was hung onto it."""
     for name, module in model.named_modules():
-        hooks = len(module._forward_hooks) + len(module._forward_pre_hooks)
-        own = str(module.__dict__.get("forward", ""))
+        held = vars(module)
+        hooks = len(held["_forward_hooks"]) + len(held["_forward_pre_hooks"])
+        own = str(held.get("forward", ""))
         yield name, type(module).__name__, str(hooks), own, str(getattr(module, "gradient_checkpointing", ""))
 
 
@@ -115,5 +118,5 @@ def _drawn() -> tuple[bytes, ...]:
     import torch
 
     states = [repr(random.getstate()).encode(), repr(np.random.get_state()).encode()]  # noqa: NPY002
-    tensors = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
+    tensors = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
     return (*states, *(bytes(state.numpy()) for state in tensors))

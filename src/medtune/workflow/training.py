@@ -70,7 +70,7 @@ def _stages(asked: RunRequest) -> None:
                 base = score_base(state, loaded)
                 asked.keep("evaluation/", "run.json")
                 stop.check()
-            result = fit(state, loaded, lambda: stop.reason or (asked.leg and asked.leg.reason))
+            result = fit(state, loaded, lambda: stop.reason or (asked.leg.reason if asked.leg else None))
             step = result.steps
             if is_first_rank():
                 with stop.at_once():

@@ -72,7 +72,10 @@ def worth_of(tuned: Answers, base: Answers | None) -> dict[str, Any]:
     choosing = _worth(tuned.choosing, below[0], tuned.tasks)
     others = _worth(tuned.others, below[1], tuned.tasks)
     both = choosing["tasks"].keys() & others["tasks"].keys()
-    for side in (choosing, others):  # a task may be undefined on one of them, such as an F1 where there is nothing to find
+    for side in (
+        choosing,
+        others,
+    ):  # a task may be undefined on one of them, such as an F1 where there is nothing to find
         values = [side["tasks"][task]["value"] for task in sorted(both)]
         side["macro"] = sum(values) / len(values) if values else None
     return {"choosing": choosing, "others": others}

@@ -50,7 +50,9 @@ class Parts:
         """
         siblings = sorted((self.folder / "runs").glob("*/evaluation"))
         leg = Leg(share, self.by, self.bases, siblings, setting.spec.seed)
-        self.told.stage(f"{setting.name}: to {share:.3g} of its updates" if share < 1 else f"{setting.name}: to its end")
+        self.told.stage(
+            f"{setting.name}: to {share:.3g} of its updates" if share < 1 else f"{setting.name}: to its end"
+        )
         began = time.perf_counter()
         try:
             Session(setting.spec, self.host, self.rows, listeners=self._listeners(), quiet=True, leg=leg).train()

@@ -45,7 +45,9 @@ class SweepRecord:
             return
         found = read_record(folder)
         if found["asked"] != asked:
-            raise SpecError(f"'{folder}' holds another sweep ({_difference(found['asked'], asked)}); choose another --out")
+            raise SpecError(
+                f"'{folder}' holds another sweep ({_difference(found['asked'], asked)}); choose another --out"
+            )
         self.values = found
 
     @property

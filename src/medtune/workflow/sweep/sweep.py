@@ -156,7 +156,9 @@ class _Course:
                 break
         if not any(one["state"] == "finished" for one in self._record.settings):
             self._record.write(state="failed")
-            raise self._error or SpecError(f"no setting of sweep '{self._asked.folder}' came to its end; sweep.json says why")
+            raise self._error or SpecError(
+                f"no setting of sweep '{self._asked.folder}' came to its end; sweep.json says why"
+            )
 
     def _bring(self, ranks: Sequence[dict[str, Any]], wanted: int, share: float) -> list[dict[str, Any]]:
         """Bring the best ``wanted`` settings to a share of their updates; where one fails, the next best takes its place."""
@@ -184,7 +186,7 @@ class _Course:
         except Exception as error:  # noqa: BLE001 - whatever a library raises for one setting; its text may quote a row
             self._fail(one, error)
         self._record.write(loads=self._parts.bases.loads)
-        return one["state"] != "failed"
+        return bool(one["state"] != "failed")
 
     def _fail(self, one: dict[str, Any], error: Exception) -> None:
         self._parts.fail(one, error)
@@ -250,7 +252,12 @@ def _announced(asked: SweepRequest) -> str:
     """Return what is ahead, in a sentence: how many settings, bases and preparations."""
     specs = [setting.spec for setting in asked.settings]
     bases = len({(spec.model.model_dump_json(), spec.quant.model_dump_json()) for spec in specs})
-    sets = len({(spec.data.model_dump_json(), spec.train.max_length, spec.train.packing, spec.model.model_dump_json()) for spec in specs})
+    sets = len(
+        {
+            (spec.data.model_dump_json(), spec.train.max_length, spec.train.packing, spec.model.model_dump_json())
+            for spec in specs
+        }
+    )
     how = "successive halving" if asked.halving else "each to its end"
     return (
         f"{len(specs)} settings, {how}, chosen by {asked.by}; {_counted(bases, 'base')} to load, "
@@ -284,5 +291,3 @@ def _drop(values: dict[str, Any], names: Sequence[str]) -> None:
     for name in names[:-1]:
         values = values.get(name, {})
     values.pop(names[-1], None)
-
-
