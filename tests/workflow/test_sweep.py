@@ -7,18 +7,22 @@ import signal
 
 import pytest
 
-from medtune import MedTuner, Run
+from medtune import MedTuner, Run, RunSpec
 from medtune.errors import (
     DamagedArtifactError,
     NonFiniteLossError,
     RunInterruptedError,
     RunLockedError,
+    SpecChangedError,
     SpecError,
     StorageError,
 )
 from medtune.runs.folder import RunFolder
 from medtune.runs.lock import RunLock
 from medtune.workflow.progress import SilentProgress
+from medtune.workflow.sweep.record import SweepRecord
+from medtune.workflow.sweep.settings import Setting
+from medtune.workflow.sweep.shared import pinned_settings, require_same_rows
 
 GRID = {"lora.r": [2, 4], "train.learning_rate": [1e-3, 1e-1]}
 
@@ -254,3 +258,24 @@ def test_where_the_best_fails_on_its_way_the_next_best_takes_its_place(tuner, tm
     assert (known[best]["state"], known[best]["error"]["type"]) == ("failed", "DamagedArtifactError")
     assert sum(any(part["share"] == 0.5 for part in one["parts"]) for one in known.values()) == 2
     assert again.record["winner"]["name"] != best
+
+
+def test_settings_that_were_trained_on_unlike_rows_are_not_compared(done, tmp_path):
+    sweep, _events = done
+    for one in sweep.record["settings"][:2]:
+        shutil.copytree(sweep.path / "runs" / one["name"], tmp_path / one["name"])
+    first, second = sorted(tmp_path.iterdir())
+    require_same_rows(second)
+    prints = RunFolder(first).read()["fingerprints"]
+    RunFolder(first).update(fingerprints={**prints, "data": "other rows"})
+    with pytest.raises(SpecChangedError, match=f"its rows are not those of '{first.name}'"):
+        require_same_rows(second)
+
+
+def test_a_branch_that_moves_while_a_sweep_goes_on_moves_no_setting(tmp_path):
+    """The commits that it began with are kept; nothing is asked of the hub again."""
+    spec = RunSpec.model_validate({"model": {"name": "some/base", "revision": "main"}, "data": {"source": "rows"}})
+    record = SweepRecord(tmp_path, {"settings": [{"name": "a", "values": {}}]})
+    record.values["commits"] = [{"part": "model", "repository": "some/base", "asked": "main", "commit": "0" * 40}]
+    [found] = pinned_settings([Setting("a", {}, spec)], record, lambda _told: None, has_rows=True)
+    assert found.spec.model.commit == "0" * 40

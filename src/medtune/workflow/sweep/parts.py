@@ -17,6 +17,7 @@ from medtune.workflow.session import Session
 from medtune.workflow.shared_base import SharedBase, free_memory
 from medtune.workflow.state import failure
 from medtune.workflow.sweep.settings import Setting
+from medtune.workflow.sweep.shared import require_same_rows
 
 __all__ = ["Parts"]
 
@@ -64,6 +65,7 @@ class Parts:
         finally:
             known["seconds"] = round(known["seconds"] + time.perf_counter() - began, 3)
             free_memory()
+        require_same_rows(Path(setting.spec.output_dir))
         figure = _figure_of(Path(setting.spec.output_dir), self.by, leg.until)
         known["parts"].append({"share": share, "update": leg.until, "figure": figure})
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from medtune.errors import (
     UnsafeArtifactError,
 )
 from medtune.export.sweep_page import html_page
+from medtune.machine.hardware import world_size
 from medtune.planning.make_plan import require_backends
 from medtune.plugins.host import PluginHost
 from medtune.runs.durable import replace_file
@@ -33,6 +34,7 @@ from medtune.workflow.sweep.note import note_choice
 from medtune.workflow.sweep.parts import Parts
 from medtune.workflow.sweep.record import SweepRecord
 from medtune.workflow.sweep.settings import Setting
+from medtune.workflow.sweep.shared import pinned_settings
 
 __all__ = ["Sweep", "SweepRequest", "sweep"]
 
@@ -125,6 +127,8 @@ def sweep(asked: SweepRequest) -> Sweep:
         parts = Parts(asked.folder, asked.by, asked.host, asked.rows, told, SharedBase(told.stage))
         told.stage(_announced(asked))
         with _stops_told(record, asked.folder):
+            settings = pinned_settings(asked.settings, record, told.stage, has_rows=asked.rows is not None)
+            asked = replace(asked, settings=settings)
             _Course(asked, record, parts, stop).run()
             told.stage("choosing")
             _choose(asked, record)
@@ -238,6 +242,8 @@ def _require_comparable(asked: SweepRequest) -> None:
     """
     for setting in asked.settings:
         require_backends(setting.spec, asked.host)
+    if world_size() > 1:
+        raise SpecError("a sweep runs in one process; start it without torchrun")
     scoring = asked.settings[0].spec.eval
     if not scoring.enabled:
         raise SpecError("a sweep chooses by scores: set eval.enabled=true")
