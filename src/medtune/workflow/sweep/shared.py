@@ -7,7 +7,7 @@ from typing import Any
 
 from medtune.data.hub.download import Listener
 from medtune.data.hub.pins import pinned
-from medtune.errors import SpecChangedError
+from medtune.errors import SpecChangedError, StorageError, UnsafeArtifactError
 from medtune.runs.folder import RunFolder
 from medtune.workflow.sweep.record import SweepRecord
 from medtune.workflow.sweep.settings import Setting
@@ -43,7 +43,10 @@ def require_same_rows(run: Path) -> None:
     for other in sorted(run.parent.iterdir()):
         if other == run or not RunFolder(other).exists:
             continue
-        beside = RunFolder(other).read()
+        try:
+            beside = RunFolder(other).read()
+        except (StorageError, UnsafeArtifactError):  # which is that setting's own failure, told when it is its turn
+            continue
         if (
             _asked_for(beside) == _asked_for(record)
             and beside["fingerprints"]["data"] != record["fingerprints"]["data"]
