@@ -77,7 +77,7 @@ def test_a_killed_sweep_goes_on_with_the_same_command_and_a_finished_one_says_so
     assert run(command(folder, out)) == 0
     assert json.loads(capsys.readouterr().out) == result
     assert run(command(folder, out, "--by", "macro")) == 2
-    assert "holds another sweep (it differs in by)" in capsys.readouterr().err
+    assert "holds another sweep (it differs in spec, by)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [["--grid", "lora.r"], ["--grid", "eval.alpha=0.1,0.2"], ["--random", "1"]])
