@@ -57,10 +57,8 @@ def sweep(
 def _print(found: "Sweep") -> None:
     from rich.table import Table
 
-    from medtune.export.sweep_page import settings_table, worth_table
-
     console = terminal()
-    for each in (settings_table(found.record), worth_table(found.record)):
+    for each in found.tables:
         table = Table(title=each.title, title_justify="left")
         for place, column in enumerate(each.columns):
             table.add_column(column, justify="right" if place else "left", overflow="fold")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil, log2
 from typing import Any
 
-__all__ = ["figure_at", "ranked", "shares_of"]
+__all__ = ["figure_at", "is_there", "ranked", "shares_of"]
 
 
 def shares_of(settings: int, *, halving: bool) -> list[float]:
@@ -26,3 +26,8 @@ def ranked(settings: Sequence[dict[str, Any]], share: float) -> list[dict[str, A
         return figure is None, -(figure or 0.0)
 
     return sorted(settings, key=place)
+
+
+def is_there(setting: Mapping[str, Any], share: float) -> bool:
+    """Whether a setting came as far as a share of its updates."""
+    return any(part["share"] >= share for part in setting["parts"])

@@ -16,7 +16,8 @@ from medtune.errors import (
     SpecError,
     UnsafeArtifactError,
 )
-from medtune.export.sweep_page import html_page
+from medtune.export.side_by_side import RunTable
+from medtune.export.sweep_page import html_page, settings_table, worth_table
 from medtune.machine.hardware import world_size
 from medtune.planning.make_plan import require_backends
 from medtune.plugins.host import PluginHost
@@ -29,7 +30,7 @@ from medtune.workflow.progress import ProgressChoice, progress_of
 from medtune.workflow.run import Run
 from medtune.workflow.shared_base import SharedBase
 from medtune.workflow.sweep.choice import Answers, figure_of, in_words, worth_of
-from medtune.workflow.sweep.halving import figure_at, ranked, shares_of
+from medtune.workflow.sweep.halving import figure_at, is_there, ranked, shares_of
 from medtune.workflow.sweep.note import note_choice
 from medtune.workflow.sweep.parts import Parts
 from medtune.workflow.sweep.record import SweepRecord
@@ -97,6 +98,11 @@ class Sweep:
     def winner(self) -> Run:
         """The run of the chosen setting: the same to the bit as if it had been trained alone."""
         return Run.open(self.path / "runs" / self.record["winner"]["name"], plugins=self.host)
+
+    @property
+    def tables(self) -> Sequence[RunTable]:
+        """The settings and what each came to, and what the chosen one is worth."""
+        return settings_table(self.record), worth_table(self.record)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of ``medtune sweep``."""
@@ -171,7 +177,7 @@ class _Course:
             if len(arrived) == wanted:
                 if one["state"] == "paused":
                     one["state"] = "stopped"
-            elif one["state"] != "failed" and (_is_there(one, share) or self._bring_one(one, share)):
+            elif one["state"] != "failed" and (is_there(one, share) or self._bring_one(one, share)):
                 arrived.append(one)
         self._record.write(loads=self._parts.bases.loads)
         return arrived
@@ -265,14 +271,8 @@ def _announced(asked: SweepRequest) -> str:
         }
     )
     how = "successive halving" if asked.halving else "each to its end"
-    return (
-        f"{len(specs)} settings, {how}, chosen by {asked.by}; {_counted(bases, 'base')} to load, "
-        f"{_counted(sets, 'preparation')} of rows"
-    )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
+    counted = [f"{number} {what}{'s' * (number != 1)}" for number, what in ((bases, "base"), (sets, "preparation"))]
+    return f"{len(specs)} settings, {how}, chosen by {asked.by}; {counted[0]} to load, {counted[1]} of rows"
 
 
 def _by_base(settings: Sequence[dict[str, Any]], specs: Mapping[str, Setting]) -> list[dict[str, Any]]:
@@ -287,10 +287,6 @@ def _by_base(settings: Sequence[dict[str, Any]], specs: Mapping[str, Setting]) -
         return keys.index(key)
 
     return sorted(settings, key=place)
-
-
-def _is_there(one: Mapping[str, Any], share: float) -> bool:
-    return any(part["share"] >= share for part in one["parts"])
 
 
 def _drop(values: dict[str, Any], names: Sequence[str]) -> None:
