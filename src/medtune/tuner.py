@@ -25,14 +25,16 @@ from medtune.specfile import (
 )
 from medtune.specs import RunSpec
 from medtune.workflow.locked import begin, lock_where
-from medtune.workflow.options import LaunchOptions, Overrides, Rows, TrainOptions
+from medtune.workflow.options import LaunchOptions, Overrides, Rows, SweepOptions, TrainOptions
 from medtune.workflow.run import Run
 from medtune.workflow.session import Session
+from medtune.workflow.sweep.settings import Grid
 
 if TYPE_CHECKING:
     from medtune.data.hub.download import Progress
     from medtune.data.preview import Preview
     from medtune.workflow.launch.launching import Launched
+    from medtune.workflow.sweep.sweep import Sweep
 
 __all__ = ["DEFAULT_BUNDLE", "MedTuner"]
 
@@ -284,6 +286,26 @@ class MedTuner:
                 "rows that were given in Python are on no other machine; write them to a file for data.source"
             )
         return launch_run(engine, Path(out), self.spec, self.plan, options)
+
+    @with_readers
+    def sweep(self, grid: Grid, out: str | Path | None = None, **options: Unpack[SweepOptions]) -> "Sweep":
+        """Try settings on one loaded base, each in a run folder of its own, and choose one; see ``medtune.workflow.sweep``.
+
+        Args:
+            grid: dotted field -> the values to try, or a range such as "1e-5..1e-3" to draw from.
+            out: folder of the sweep; None is ``spec.output_dir`` with "-sweep" behind it.
+            options: see ``SweepOptions``.
+
+        Returns:
+            The finished sweep, with the chosen run as ``winner``.
+
+        Raises:
+            SpecError: a field cannot be tried, or ``out`` holds another sweep.
+            RunInterruptedError: it was stopped; the same call goes on.
+        """
+        from medtune.workflow.sweep.begin import begin_sweep
+
+        return begin_sweep(self.spec, self.host, grid, out, self._rows, **options)
 
 
 class _InlineFormatter:

@@ -26,6 +26,7 @@ BLOCK = re.compile(r"^```(\w+)( no-run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NEEDS_TIME = {
     "medtune bench",
     "medtune train",
+    "medtune sweep",
     "medtune demo",
     "medtune preview",
     "medtune adopt",

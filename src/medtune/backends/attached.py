@@ -95,6 +95,17 @@ class AttachedAdapter:
         model.eval()
 
     @quiet_libraries()
+    def detach(self) -> Any:
+        """Take the adapter off and return the base as it was before, frozen; nothing else may be asked of this adapter after."""
+        self._put_back()
+        base = self._model.unload()
+        if hasattr(base, "disable_input_require_grads"):  # which peft asks of a quantized base
+            base.disable_input_require_grads()
+        base.requires_grad_(requires_grad=False)
+        base.eval()
+        return base
+
+    @quiet_libraries()
     def add(self, name: str, folder: Path, spec: LoraSpec) -> None:
         """Load a saved adapter beside those that are there; its name must hold no dot.
 

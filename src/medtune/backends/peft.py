@@ -81,6 +81,7 @@ class PeftAdapter:
             save_adapter=attached.save,
             load_adapter=attached.load,
             base_only=attached.base_only,
+            detach=attached.detach,
             adapters=attached,
         )
 

@@ -114,7 +114,8 @@ class ResumableSFTTrainer(TrainerInternals):
     def score_if_due(self) -> tuple[bool, bool]:
         """Score the model when it is time, and say whether to save it and whether to end the training."""
         step = self.state.global_step
-        if not self.scores.are_due(step, self.state.epoch):
+        is_due = self.scores.are_due(step, self.state.epoch)
+        if not is_due and step != self.job.score_after:
             return False, False
         self.guard.settle()
         told: list[Any] = [None]
@@ -125,7 +126,7 @@ class ResumableSFTTrainer(TrainerInternals):
                     told[0] = score(step)
             if self.args.world_size > 1:
                 broadcast_object_list(told)  # the others wait here
-        is_best = self.scores.note(step, told[0])
+        is_best = is_due and self.scores.note(step, told[0])
         if is_best and self.scores.keeps_best:
             self.store.pinned = step
             return True, False

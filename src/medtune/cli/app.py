@@ -29,6 +29,7 @@ from medtune.cli import (
     plugins,
     scan,
     serve,
+    sweep,
     train,
     verify,
 )
@@ -59,6 +60,7 @@ app = typer.Typer(
 for module in (
     demo,
     train,
+    sweep,
     inspect,
     launch,
     bench,

@@ -124,6 +124,7 @@ def _sections(
     yield canary_note(record.get("plan") or {})
     yield sources_section((tuned or base).get("contracts", []))
     yield found.note
+    yield _chosen(record.get("chosen") or {})
     yield verdicts(base, tuned, record.get("comparison") or {})
     yield loss_section(base, tuned)
     yield _baselines(folder)
@@ -188,6 +189,14 @@ def _scores(path: Path) -> Mapping[str, Any]:
 
 def _answers(path: Path) -> list[Prediction]:
     return read_predictions(path) if path.is_file() else []
+
+
+def _chosen(chosen: Mapping[str, Any]) -> str:
+    """Return how the run was chosen among others, which its scores on all rows do not know."""
+    if not chosen:
+        return ""
+    said = f"{chosen['sentence']} The scores below are of all of these rows."
+    return f'<p class="note">{escape(said)}</p>'
 
 
 def _title(record: Mapping[str, Any], otherwise: str) -> str:

@@ -67,11 +67,15 @@ class AnswerFiles:
 
     def kept(self, tasks: Sequence[Task]) -> list[Prediction] | None:
         """Return the answers that were given under the same circumstances, None when there are none."""
+        return read_predictions(self.predictions, tasks) if self.is_whole else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether answers that were given under the same circumstances are there."""
         answered = self.told(_ANSWERED)
         if not (answered and self.predictions.is_file()):
-            return None
-        wanted = {"circumstances": self.circumstances, "predictions": file_digest(self.predictions)}
-        return read_predictions(self.predictions, tasks) if answered == wanted else None
+            return False
+        return bool(answered == {"circumstances": self.circumstances, "predictions": file_digest(self.predictions)})
 
 
 def circumstances_of(spec: RunSpec, loaded: Loaded, examples: Sequence[Example]) -> str:

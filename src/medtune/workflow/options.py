@@ -10,7 +10,7 @@ from medtune.plugins.host import PluginHost
 from medtune.specs import DataSpec, EvalSpec, LoraSpec, ModelSpec, QuantSpec, TaskSpec, TrainSpec
 from medtune.workflow.progress import ProgressChoice
 
-__all__ = ["LaunchOptions", "Overrides", "Rows", "TrainOptions"]
+__all__ = ["LaunchOptions", "Overrides", "Rows", "SweepOptions", "TrainOptions"]
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -83,3 +83,19 @@ class LaunchOptions(TypedDict, total=False):
     image: str | None
     volume: str | None
     writes: bool
+
+
+class SweepOptions(TypedDict, total=False):
+    """Further options of ``MedTuner.sweep``.
+
+    Attributes:
+        random: how many settings are drawn from the grid; None tries all.
+        halving: whether the worse half is given up after 1/2, 1/4, ... of the updates.
+        by: figure that chooses: "macro", "loss" or a task; None is "loss" with halving, else "macro".
+        progress: whom to tell, as for ``train``.
+    """
+
+    random: int | None
+    halving: bool
+    by: str | None
+    progress: ProgressChoice

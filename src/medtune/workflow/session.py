@@ -18,6 +18,7 @@ from medtune.plugins.trackers import require_trackers
 from medtune.runs.lock import RunLock
 from medtune.runs.turn import TrainingTurn
 from medtune.specs import RunSpec
+from medtune.workflow.leg import Leg
 from medtune.workflow.locked import begin
 from medtune.workflow.progress import Progress, ProgressChoice, progress_of
 from medtune.workflow.run import Run
@@ -43,6 +44,7 @@ class Session:
         listeners: kind of event (``on_step``, ``on_stage``, ``on_plan``, ``on_download``) -> the function for it, or None.
         quiet: whether events without a function are told nobody.
         progress: who is told of them otherwise.
+        leg: how far the call goes, as a part of a sweep.
         cancel: set by any thread to save and stop after the update.
     """
 
@@ -54,6 +56,7 @@ class Session:
     quiet: bool = False
     cancel: Event | None = None
     progress: ProgressChoice = "auto"
+    leg: Leg | None = None
 
     def train(self) -> Run:
         """Do what is left of the run; what a training sets for the whole process is put back.
@@ -78,9 +81,8 @@ class Session:
             times = StageTimes()
             with times.of("prepare"):
                 plan = self._planned(told["on_plan"])
-            asked: dict[str, Any] = {**told, "times": times, "cancels": tuple(cancels)}
-            request = RunRequest(self.spec, self.host, plan, self.rows, self.resume, **asked)
-            return train(request)
+            told |= {"times": times, "cancels": tuple(cancels), "leg": self.leg}
+            return train(RunRequest(self.spec, self.host, plan, self.rows, self.resume, **told))
 
     def _planned(self, on_plan: Listener) -> Plan:
         """Tell and enforce the plan; where the model's configuration is still to be fetched, that has the last word."""

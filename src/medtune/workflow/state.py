@@ -15,6 +15,7 @@ from medtune.plugins.plan import Plan
 from medtune.runs.folder import RunFolder, State
 from medtune.runs.record.recording import Recording
 from medtune.specs import RunSpec
+from medtune.workflow.leg import Leg
 from medtune.workflow.stage_times import StageTimes
 
 __all__ = ["RunRequest", "RunState", "Start", "Tell", "failure"]
@@ -53,6 +54,7 @@ class RunRequest:
         record: where it is recorded what the run writes; None for what is none.
         cancels: each says whether somebody asked to cancel the run; called after every update and between stages.
         times: how long its stages take.
+        leg: how far this call goes and what it shares with other runs, as a part of a sweep; None for a run of its own.
         home: folder that a relative ``spec.output_dir`` begins at.
     """
 
@@ -71,6 +73,7 @@ class RunRequest:
     record: Recording | None = None
     cancels: tuple[Callable[[], bool], ...] = ()
     times: StageTimes = field(default_factory=StageTimes)
+    leg: Leg | None = None
     home: Path = field(default_factory=Path.cwd)
 
     @property

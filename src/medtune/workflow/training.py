@@ -4,7 +4,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from medtune.errors import RunInterruptedError
-from medtune.machine.hardware import first_rank_says, is_first_rank
+from medtune.machine.hardware import first_rank_says, is_first_rank, world_size
+from medtune.planning.make_plan import total_steps
 from medtune.runs.record.recording import Recording
 from medtune.runs.signals import StopNow, StopRequest
 from medtune.runs.store import CheckpointStore
@@ -67,6 +68,8 @@ def _stages(asked: RunRequest) -> None:
                     state = prepare(asked)
                 step = state.start.step
                 stop.check()
+                if asked.leg is not None:
+                    asked.leg.begin(total_steps(asked.spec, len(state.prepared.rows), world_size()), step)
                 with asked.times.of("load"):
                     loaded = load(state)
                 stop.check()
@@ -75,7 +78,7 @@ def _stages(asked: RunRequest) -> None:
                 asked.keep("evaluation/", "run.json")
                 stop.check()
             with asked.times.of("train"):
-                result = fit(state, loaded, lambda: stop.reason)
+                result = fit(state, loaded, lambda: stop.reason or (asked.leg.reason if asked.leg else None))
             step = result.steps
             with loaded.in_step():
                 if is_first_rank():

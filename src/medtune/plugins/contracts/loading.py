@@ -50,6 +50,8 @@ class Loaded:
         save_adapter: writes the adapter into a folder in peft's standard form; set by ``attach``.
         load_adapter: replaces the fresh adapter by the one saved in a folder; set by ``attach``.
         base_only: context manager inside which the model answers as the base does; set by ``attach``, refused before.
+        detach: takes the adapter off again and returns the model as it was before ``attach``, to the bit; set by an ``attach``
+            that can, so that several runs share a base in memory.
         base: where the base came from; None where nobody said.
         adapters: further adapters on the same base; set by an ``attach`` that can hold several.
         in_step: context manager inside which each process may run its own number of forward passes without gradients; all enter it
@@ -66,6 +68,7 @@ class Loaded:
     save_adapter: Callable[[Path], None] | None = None
     load_adapter: Callable[[Path], None] | None = None
     base_only: Callable[[], AbstractContextManager[Any]] = _nobody_said
+    detach: Callable[[], Any] | None = None
     base: ModelSpec | None = None
     adapters: AdapterSet | None = None
     in_step: Callable[[], AbstractContextManager[Any]] = nullcontext

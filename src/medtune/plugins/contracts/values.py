@@ -151,6 +151,8 @@ class Job:
         on_step: called with the number of updates done, after each.
         held_out: rows whose losses by source ``on_held_out`` is told before each ``on_evaluate``; None measures none.
         on_evaluate: updates done -> the figure that ``spec.eval`` chooses by (None: undefined), on the first process, or None.
+        score_after: update after which ``on_evaluate`` is called too, whatever ``spec.eval.every`` says; what it returns then
+            chooses nothing. None for none.
         stop_reason: asked after each update; a reason makes the trainer save, and return with it as ``interrupted``.
         examples: what is trained on before it is encoded, for a trainer with ``wants_examples = True``; else None. A sample's
             is the one of its row id; rows that ``data.overlong`` shortens are whole here.
@@ -168,6 +170,7 @@ class Job:
     on_evaluate: Callable[[int], float | None] | None = None
     held_out: PackedRows | None = None
     on_held_out: Callable[[Mapping[str, tuple[float, int]]], None] = lambda _losses: None
+    score_after: int | None = None
     stop_reason: Callable[[], str | None] = lambda: None
     checkpoints: Checkpoints = field(default_factory=_Nowhere)
     examples: Sequence[Example] | None = None

@@ -93,6 +93,9 @@ def _guarded_parts(call: Call, given: Loaded, found: Loaded) -> dict[str, Any]:
         if function is not None and function is not getattr(given, name):
             call.require(callable(function), f"set {name} to what cannot be called", "it takes a folder")
             parts[name] = _guarded(call, name, function)
+    if found.detach is not None and found.detach is not given.detach:
+        call.require(callable(found.detach), "set detach to what cannot be called", "it takes the adapter off")
+        parts["detach"] = _guarded(call, "detach", found.detach)
     if found.adapters is not None and found.adapters is not given.adapters:
         parts["adapters"] = _GuardedSet(call, found.adapters)
     if found.base_only is not given.base_only:

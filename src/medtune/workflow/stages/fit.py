@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,18 @@ def job_of(state: RunState, loaded: Loaded, stop_reason: StopReason) -> Job:
         resume_from=state.start.checkpoint,
         on_log=log,
         on_proof=lambda proof: _tell_proof(asked, proof),
-        on_step=lambda step: asked.on_step({"step": step, "total_steps": steps}),
+        on_step=partial(_count, asked, steps),
+        score_after=None if asked.leg is None else asked.leg.score_after,
         stop_reason=stop_reason,
         examples=_examples(state),
         **_scoring(state, loaded, log),
     )
+
+
+def _count(asked: RunRequest, steps: int, step: int) -> None:
+    if asked.leg is not None:
+        asked.leg.step = step
+    asked.on_step({"step": step, "total_steps": steps})
 
 
 def _examples(state: RunState) -> Sequence[Example] | None:
@@ -122,9 +130,11 @@ def _logging(asked: RunRequest, steps: int) -> Callable[[Mapping[str, Any]], Non
 def _scoring(state: RunState, loaded: Loaded, log: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
     """Return the fields of a job that score the adapter during training, none where nothing is to be scored."""
     spec, host, validation = state.asked.spec, state.asked.host, state.prepared.validation
-    if not (spec.eval.enabled and validation) or spec.eval.every == "never":
+    leg = state.asked.leg
+    scores_leg = leg is not None and leg.score_after is not None
+    if not (spec.eval.enabled and validation) or (spec.eval.every == "never" and not scores_leg):
         return {}
-    rows = rows_in_training(validation, spec, host)
+    rows = rows_in_training(validation if leg is None else leg.choosing(validation), spec, host)
     held = rows_of(spec, loaded.tokenizer, rows) if spec.eval.loss else None
     measured: dict[str, Any] = {}
 
@@ -137,9 +147,9 @@ def _scoring(state: RunState, loaded: Loaded, log: Callable[[Mapping[str, Any]],
         measured.clear()  # what is told at one step says nothing of the next
         if held is not None and not loss:
             raise PluginError(f"trainer '{spec.train.backend}' told no loss at step {step} (job.on_held_out)")
-        found = score_briefly(loaded, rows, spec, host)
+        found = {} if leg is not None and leg.needs_loss_only(step) else score_briefly(loaded, rows, spec, host)
         log({"step": step, **found, **in_log(loss)})
-        return chosen_figure(spec, found, loss)
+        return chosen_figure(spec, found, loss) if found else None
 
     scoring: dict[str, Any] = {"on_evaluate": score}
     return scoring if held is None else {**scoring, "held_out": held.rows, "on_held_out": measure}

@@ -28,25 +28,35 @@ def load(state: RunState) -> Loaded:
     asked, plan = state.asked, state.plan
     refuse_forked()
     config = model_config(asked.spec, asked.host.all("bundle"))
-    gpu = describe_machine().accelerator
+    gpu = None if _is_there(state) else describe_machine().accelerator
     job = None if gpu is None else job_for(plan.settle(asked.spec), plan, config, gpu.memory_gib, world_size())
     with compiled_ahead(job, asked.on_stage):
         return _load(state)
 
 
+def _is_there(state: RunState) -> bool:
+    """Whether the base is in memory already, of another run of the same sweep."""
+    leg, spec = state.asked.leg, state.asked.spec
+    return leg is not None and leg.holds(spec.model, state.plan.settle(spec).quant)
+
+
 def _load(state: RunState) -> Loaded:
     asked, plan = state.asked, state.plan
-    asked.on_stage(f"loading the base model ({plan.scheme})")
+    way = ("taking", " in memory") if _is_there(state) else ("loading", "")
+    asked.on_stage(f"{way[0]} the base model ({plan.scheme}){way[1]}")
     seed_all(asked.spec.seed)
-    quant = plan.settle(asked.spec).quant
+    leg, model, quant = asked.leg, asked.spec.model, plan.settle(asked.spec).quant
     quantizer: Quantizer = asked.host.find("quantizer", quant.quantizer)
     adapter: Adapter = asked.host.find("adapter", asked.spec.lora.backend)
-    base = _loader(quantizer, plan.parallel)(asked.spec.model, quant)
+    read = _loader(quantizer, plan.parallel)
+    base = read(model, quant) if leg is None else leg.base(model, quant, lambda: read(model, quant))
     note_threads()
     stop_ids = encoder_of(asked.spec, base.tokenizer).stop_ids  # one set, whoever loaded it
     base = replace(base, stop_ids=stop_ids, base=asked.spec.model)
     alone = probe(base)
     loaded = adapter.attach(base, asked.spec.lora)
+    if leg is not None:
+        leg.attached(loaded)
     if loaded.base_only is not base.base_only:  # else nobody said how, and scoring the base is refused
         prove_base_only(loaded, alone)
     return told_apart(loaded)

@@ -26,6 +26,8 @@ def score_base(state: RunState, loaded: Loaded) -> Evaluation | None:
     tasks, examples = asked.host.all("task"), prepared.validation
     circumstances = circumstances_of(state.plan.settle(asked.spec), loaded, examples)
     files = AnswerFiles(asked.folder.evaluation_dir, "base", circumstances)
+    if asked.leg is not None:
+        asked.leg.lend(files)
     kept = files.kept(tasks)  # an interrupted run may have scored it before
     if kept is not None:
         overlapping, alpha = prepared.report.overlapping, asked.spec.eval.alpha

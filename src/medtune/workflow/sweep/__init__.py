@@ -1,0 +1,1 @@
+"""Tries several settings of one spec on one loaded base, and chooses one of them."""
