@@ -43,7 +43,7 @@ def _parent(pid):
 
 def _title(pid):
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0][:22]
+        return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0][:19]
     except OSError:
         return None
 
