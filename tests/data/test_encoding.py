@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from preparing import file_of, spec_of
 
 from medtune.data import encoding, packed_set
 from medtune.data.encoding import ChunkEncoder, encoded_rows, processes_for
@@ -16,15 +17,20 @@ from medtune.errors import DataError, UnusableRowError
 from medtune.plugins.contracts import Example
 from medtune.plugins.host import create_host
 from medtune.workflow.row_checks import RowChecks
-from preparing import file_of, spec_of
 
 
 @pytest.fixture
 def many(rows):
     """Rows of every source, and among them malformed ones and ones that cannot be encoded."""
     good = (list(rows) * (260 // len(rows) + 1))[:260]
-    bad = [{"instruction": "", "input": "", "output": "x"}, {"instruction": "a", "input": "", "output": " "}, {"other": 1}]
-    return [row for number, each in enumerate(good) for row in ((each, bad[number % 3]) if number % 41 == 7 else (each,))]
+    bad = [
+        {"instruction": "", "input": "", "output": "x"},
+        {"instruction": "a", "input": "", "output": " "},
+        {"other": 1},
+    ]
+    return [
+        row for number, each in enumerate(good) for row in ((each, bad[number % 3]) if number % 41 == 7 else (each,))
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -147,14 +153,14 @@ class TestProcesses:
 def children():
     """The process ids of this process's children that encode."""
     own, found = str(os.getpid()), []
-    for each in os.listdir("/proc"):
+    for each in Path("/proc").glob("[0-9]*"):
         try:
-            parent = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[1]
-            command = Path(f"/proc/{each}/cmdline").read_text()
+            parent = (each / "stat").read_text().rpartition(")")[2].split()[1]
+            command = (each / "cmdline").read_text()
         except OSError:
             continue
         if parent == own and "medtune.data.encoding" in command:
-            found.append(int(each))
+            found.append(int(each.name))
     return found
 
 

@@ -101,13 +101,22 @@ def test_a_locked_run_is_not_given_to_ray(tmp_path, monkeypatch):
 
 def test_every_combination_is_checked_before_the_first_is_trained(tmp_path):
     (tmp_path / "run.toml").write_text('bundle = "demo"\n')
-    with pytest.raises(SpecError, match="lora.r"):
+    with pytest.raises(SpecError, match=r"lora\.r"):
         sweep(tmp_path / "run.toml", {"lora.r": ["4", "none at all"]}, out=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("wrong", [["--grid", "lora.r"], ["--grid", "lora.r=4,"], ["--grid", "lora.r=4", "--workers", "2"]])
+@pytest.mark.parametrize(
+    "wrong", [["--grid", "lora.r"], ["--grid", "lora.r=4,"], ["--grid", "lora.r=4", "--workers", "2"]]
+)
 def test_a_grid_that_is_none_is_refused(wrong, tmp_path, capsys):
     (tmp_path / "run.toml").write_text('bundle = "demo"\n')
     assert main([str(tmp_path / "run.toml"), *wrong, "--json"]) == SpecError.exit_code
     assert json.loads(capsys.readouterr().out)["error"]["type"] == "SpecError"
+
+
+def test_a_folder_too_long_for_the_sockets_is_refused_before_ray_is_started(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    spec = MedTuner.from_bundle("demo", output_dir=tmp_path / "run").spec
+    with pytest.raises(SpecError, match="too long a path"):
+        train(spec, ray_dir=tmp_path / ("long" * 10))

@@ -8,11 +8,12 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import until
+from ray_commands import SPEC, Command, until
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed; `make ray-test` installs it")
 
@@ -50,8 +51,6 @@ def _title(pid):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, cache):
-    from conftest import SPEC, Command
-
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "run.toml").write_text(SPEC)
     code, told, said = Command(folder, cache).run("run.toml", "--workers", "2", "--out", "run")
@@ -86,11 +85,20 @@ def test_a_signal_saves_and_the_same_command_goes_on(medtune_ray, undisturbed):
     assert losses(run) == losses(undisturbed)
 
 
-def test_a_run_that_medtune_refuses_ends_with_its_exit_code(medtune_ray):
+@pytest.fixture
+def kept():
+    """A folder for Ray's files, with a path short enough for its sockets."""
+    with tempfile.TemporaryDirectory(prefix="k-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_a_run_that_medtune_refuses_ends_with_its_exit_code(medtune_ray, kept):
     (medtune_ray.folder / "rows.jsonl").write_text('{"instruction": "Mrs Example has a fever", "output": ""}\n' * 8)
-    code, told, said = medtune_ray.run("run.toml", "--set", "data.source=rows.jsonl", "--out", "run", "--ray-dir", "kept")
+    code, told, said = medtune_ray.run(
+        "run.toml", "--set", "data.source=rows.jsonl", "--out", "run", "--ray-dir", "kept"
+    )
     assert (code, told["error"]["exit_code"]) == (3, 3), said
-    logs = [place for place in (medtune_ray.folder / "kept").rglob("*") if place.is_file()]
+    logs = [place for place in kept.rglob("*") if place.is_file()]
     assert len(logs) > 10
     notes = [place for place in (medtune_ray.folder / "run.ray").rglob("*") if place.is_file()]
     assert [place for place in logs + notes if b"Mrs Example" in place.read_bytes()] == []
@@ -112,15 +120,15 @@ def test_a_sweep_trains_each_setting_and_names_the_best(medtune_ray):
     assert [rate["learning_rate"] for rate in rates] == [1e-5, 3e-3]
 
 
-def test_nothing_leaves_the_machine_and_nobody_else_gets_in(medtune_ray):
+def test_nothing_leaves_the_machine_and_nobody_else_gets_in(medtune_ray, kept):
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     trace = medtune_ray.folder / "trace"
     before = ["strace", "-f", "-qq", "-e", "trace=connect,bind", "-o", str(trace)]
-    run, kept = medtune_ray.folder / "run", medtune_ray.folder / "kept"
+    run = medtune_ray.folder / "run"
     limits = ("--set", "train.max_steps=2")
-    started = medtune_ray.start("run.toml", *limits, "--out", "run", "--ray-dir", "kept", before=before)
-    until(lambda: (run / "run.json").exists(), "the run", started, seconds=300)
+    started = medtune_ray.start("run.toml", *limits, "--out", "run", "--ray-dir", kept, before=before)
+    until((run / "run.json").exists, "the run", started, seconds=300)
     assert stat.S_IMODE(kept.stat().st_mode) == 0o700
     assert stat.S_IMODE((kept / "token").stat().st_mode) == 0o600
     assert not _gets_in(next(kept.glob("r/session_2*/gcs_server_port_*")).read_text())
@@ -142,6 +150,7 @@ def _gets_in(port):
             capture_output=True,
             text=True,
             timeout=20,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return False

@@ -118,7 +118,11 @@ class _Process:
     """A child that encodes as this process does: started by Python itself, so that no program of a user is imported in it."""
 
     def __init__(self, spec: RunSpec, encoder: Encoder) -> None:
-        environment = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment = {
+            "OMP_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
         self._child = subprocess.Popen(  # noqa: S603 - Python and medtune themselves
             [sys.executable, "-c", _CHILD],
             stdin=subprocess.PIPE,

@@ -35,11 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("medtune_ray", description=__doc__)
     parser.add_argument("spec", type=Path, help="TOML, YAML or JSON, as `medtune train` takes it")
-    parser.add_argument("--workers", type=int, default=1, help="processes that train together, on a GPU each where there are any")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one field, as lora.r=32")
-    parser.add_argument("--grid", action="append", default=[], metavar="KEY=A,B", help="try each of these values by Ray Tune")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that train together, on a GPU each where there are any"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one field, as lora.r=32"
+    )
+    parser.add_argument(
+        "--grid", action="append", default=[], metavar="KEY=A,B", help="try each of these values by Ray Tune"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder; of a sweep, the folder of its runs")
-    parser.add_argument("--max-failures", type=int, default=3, metavar="N", help="how often lost workers are started again")
+    parser.add_argument(
+        "--max-failures", type=int, default=3, metavar="N", help="how often lost workers are started again"
+    )
     parser.add_argument("--cpu", action="store_true", help="leave GPUs alone")
     parser.add_argument("--ray-dir", type=Path, metavar="DIR", help="keep the files of a Ray that is started here")
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
@@ -104,5 +112,5 @@ def _fail(asked: argparse.Namespace, kind: str, message: str, exit_code: int) ->
 
 def _say(text: str, stream: Any) -> None:
     """Print, with nothing in it that steers a terminal."""
-    shown = "".join(c if c == "\n" or c.isprintable() else "\\x%02x" % ord(c) for c in text)
-    print(shown, file=stream, flush=True)  # noqa: T201 - a command prints
+    shown = "".join(c if c == "\n" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    print(shown, file=stream, flush=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medtune.errors import SpecError
 from medtune_ray.errors import RayOpenError
 
 __all__ = ["Cluster", "joined"]
@@ -34,6 +35,8 @@ _LOCAL = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the one switch by which all of Ray's servers keep to loopback
 }
+_LONGEST_FOLDER = 28
+"""Characters of the folder's path: what Ray puts behind it for its sockets may have 107 with it."""
 _STORE_BYTES = 128 * 2**20  # of shared memory: rows go by files, never through Ray
 
 
@@ -63,6 +66,7 @@ def joined(workers: int, folder: Path | None = None) -> Generator[Cluster]:
 
     Raises:
         RayOpenError: an own Ray would be reached by other machines.
+        SpecError: the folder has too long a path.
     """
     os.environ.update(_QUIET)
     if os.environ.get("RAY_ADDRESS"):
@@ -70,7 +74,11 @@ def joined(workers: int, folder: Path | None = None) -> Generator[Cluster]:
             yield cluster
         return
     given = folder is not None
-    private = Path(tempfile.mkdtemp(prefix="mr-")) if folder is None else folder
+    private = _new_folder() if folder is None else folder.absolute()
+    if len(str(private)) > _LONGEST_FOLDER:
+        raise SpecError(
+            f"'{private}' is too long a path for the sockets of Ray; choose one of {_LONGEST_FOLDER} characters"
+        )
     try:
         private.mkdir(parents=True, exist_ok=True)
         private.chmod(0o700)  # what Ray makes in it is open to everybody, whatever the umask
@@ -81,9 +89,17 @@ def joined(workers: int, folder: Path | None = None) -> Generator[Cluster]:
             shutil.rmtree(private, ignore_errors=True)
 
 
+def _new_folder() -> Path:
+    made = Path(tempfile.mkdtemp(prefix="mr-"))
+    if len(str(made)) <= _LONGEST_FOLDER:
+        return made
+    made.rmdir()  # TMPDIR of a scheduler can be long
+    return Path(tempfile.mkdtemp(prefix="mr-", dir="/tmp"))
+
+
 @contextmanager
 def _others() -> Generator[Cluster]:
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     ray.init(log_to_driver=False, runtime_env={"env_vars": {**_OFFLINE, **_QUIET}})
     try:
@@ -100,7 +116,7 @@ def _own(private: Path, workers: int) -> Generator[Cluster]:
         file.write(secrets.token_hex(32))
     before = {name: os.environ.get(name) for name in (*_LOCAL, *_OFFLINE, "RAY_AUTH_TOKEN_PATH")}
     os.environ.update({**_LOCAL, **_OFFLINE, "RAY_AUTH_TOKEN_PATH": str(token)})
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     try:
         ray.init(

@@ -92,8 +92,10 @@ def _specs(
         yield spec.model_copy_with(output_dir=str(place))
 
 
-def _run(specs: Sequence[RunSpec], grid: Mapping[str, Sequence[str]], cluster: Cluster, options: Mapping[str, Any]) -> None:
-    from ray import tune
+def _run(
+    specs: Sequence[RunSpec], grid: Mapping[str, Sequence[str]], cluster: Cluster, options: Mapping[str, Any]
+) -> None:
+    from ray import tune  # pyright: ignore[reportMissingImports]
 
     parent = Path(specs[0].output_dir).parent
     storage = notes_folder(parent)

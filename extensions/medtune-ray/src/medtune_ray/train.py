@@ -93,8 +93,8 @@ def _require_gpus(cluster: Cluster, workers: int, *, cpu_only: bool) -> None:
 
 def _fit(config: dict[str, Any], scaling: dict[str, Any], max_failures: int, storage: Path) -> str | None:
     """Let Ray train; return what ended it, None when it came to its end."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchTrainer
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError  # pyright: ignore[reportMissingImports]
+    from ray.train.torch import TorchTrainer  # pyright: ignore[reportMissingImports]
 
     trainer = TorchTrainer(
         train_share,
