@@ -140,6 +140,8 @@ class TestProcesses:
         assert processes_for("auto") == 8
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
         assert processes_for("auto") == 3
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+        assert processes_for("auto") == 0
         assert processes_for(5) == 5
 
     def test_a_small_set_starts_none_of_its_own_accord(self, encoder, chunks, monkeypatch):

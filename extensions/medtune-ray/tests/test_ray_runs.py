@@ -18,6 +18,11 @@ from ray_commands import SPEC, Command, until
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed; `make ray-test` installs it")
 
 
+_QUERY = r"\1\0\0\1\0\0\0\0\0\0"
+_OF_THIS_MACHINE = r"\0011\0010\0010\003127\7in-addr\4arpa"
+"""A question to a name server, and the one for the name of 127.0.0.1, as strace writes them."""
+
+
 def losses(run):
     return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
 
@@ -94,9 +99,7 @@ def kept():
 
 def test_a_run_that_medtune_refuses_ends_with_its_exit_code(medtune_ray, kept):
     (medtune_ray.folder / "rows.jsonl").write_text('{"instruction": "Mrs Example has a fever", "output": ""}\n' * 8)
-    code, told, said = medtune_ray.run(
-        "run.toml", "--set", "data.source=rows.jsonl", "--out", "run", "--ray-dir", "kept"
-    )
+    code, told, said = medtune_ray.run("run.toml", "--set", "data.source=rows.jsonl", "--out", "run", "--ray-dir", kept)
     assert (code, told["error"]["exit_code"]) == (3, 3), said
     logs = [place for place in kept.rglob("*") if place.is_file()]
     assert len(logs) > 10
@@ -124,7 +127,7 @@ def test_nothing_leaves_the_machine_and_nobody_else_gets_in(medtune_ray, kept):
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     trace = medtune_ray.folder / "trace"
-    before = ["strace", "-f", "-qq", "-e", "trace=connect,bind", "-o", str(trace)]
+    before = ["strace", "-f", "-qq", "-e", "trace=connect,bind,sendto,sendmmsg", "-s", "300", "-o", str(trace)]
     run = medtune_ray.folder / "run"
     limits = ("--set", "train.max_steps=2")
     started = medtune_ray.start("run.toml", *limits, "--out", "run", "--ray-dir", kept, before=before)
@@ -134,9 +137,13 @@ def test_nothing_leaves_the_machine_and_nobody_else_gets_in(medtune_ray, kept):
     assert not _gets_in(next(kept.glob("r/session_2*/gcs_server_port_*")).read_text())
     code, _told, said = medtune_ray.read(started)
     assert code == 0, said
-    calls = [line for line in trace.read_text().splitlines() if "AF_INET" in line]
-    assert len(calls) > 5
-    assert [line for line in calls if not re.search(r"127\.0\.0\.1|::1\"|AF_UNSPEC", line)] == []
+    calls = [line for line in trace.read_text(errors="replace").splitlines() if "AF_INET" in line]
+    connects = [line for line in calls if " connect(" in line]
+    assert len(connects) > 5
+    # torch looks up the name of 127.0.0.1, which asks a name server where /etc/hosts has none
+    assert [line for line in connects if not re.search(r"127\.0\.0\.1|::1\"|AF_UNSPEC|htons\(53\)", line)] == []
+    asked = [line for line in trace.read_text(errors="replace").splitlines() if _QUERY in line]
+    assert [line for line in asked if _OF_THIS_MACHINE not in line] == []
 
 
 def _gets_in(port):

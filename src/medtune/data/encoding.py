@@ -25,17 +25,22 @@ _LOG = logging.getLogger(__name__)
 Encoded = tuple[Any, Sequence[Span]] | UnusableRowError
 """Ids (int32 array) and supervised spans of a row, or why it has none."""
 _MOST_PROCESSES = 8  # the process that reads and checks the rows cannot feed more
+_ENOUGH_CORES = 4
 _HERE_FIRST = 10
 """Chunks that are encoded here before processes are started of one's own accord: they take two seconds to load a tokenizer."""
 _CHILD = "from medtune.data.encoding import serve; serve()"
 
 
 def processes_for(wanted: int | Literal["auto"]) -> int:
-    """Return how many processes encode beside this one: as many as there are cores for each training process on this machine, but one."""
+    """Return how many processes encode beside this one: as many as each training process on this machine has cores, but one.
+
+    With fewer than four cores it is none: the tokenizers library uses two by itself.
+    """
     if wanted != "auto":
         return wanted
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1, 0), _MOST_PROCESSES)
+    own = cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(own - 1, _MOST_PROCESSES) if own >= _ENOUGH_CORES else 0
 
 
 def encoded_rows(encoder: Encoder, examples: Sequence[Example]) -> list[Encoded]:

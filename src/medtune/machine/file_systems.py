@@ -29,6 +29,8 @@ def is_network(folder: Path, mounts: Path = _MOUNTS) -> bool:
         before, _, after = line.partition(" - ")
         point = Path(before.split(" ")[4].replace("\\040", " "))
         depth = len(point.parts)
-        if depth >= longest and (place == point or point in place.parents):  # of two at one place the later hides the other
+        if depth >= longest and (
+            place == point or point in place.parents
+        ):  # of two at one place the later hides the other
             kind, longest = after.split(" ")[0], depth
     return kind in _NETWORK or kind.startswith(_USER)

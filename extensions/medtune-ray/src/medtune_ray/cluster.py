@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -35,6 +36,14 @@ _LOCAL = {
     "RAY_AUTH_MODE": "token",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the one switch by which all of Ray's servers keep to loopback
 }
+_NOWHERE = {
+    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"),
+    **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
+}
+"""Where Ray's own processes send what they ask of the web: to a port at which nobody listens. With usage reports off, Ray 2.60
+still asks the metadata service of clouds (169.254.169.254) who runs the machine."""
+_ON_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
+"""By which interface workers of one machine speak with each other."""
 _LONGEST_FOLDER = 28
 """Characters of the folder's path: what Ray puts behind it for its sockets may have 107 with it."""
 _STORE_BYTES = 128 * 2**20  # of shared memory: rows go by files, never through Ray
@@ -114,8 +123,9 @@ def _own(private: Path, workers: int) -> Generator[Cluster]:
     descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_hex(32))
-    before = {name: os.environ.get(name) for name in (*_LOCAL, *_OFFLINE, "RAY_AUTH_TOKEN_PATH")}
-    os.environ.update({**_LOCAL, **_OFFLINE, "RAY_AUTH_TOKEN_PATH": str(token)})
+    before = {name: os.environ.get(name) for name in (*_LOCAL, *_NOWHERE, *_OFFLINE, "RAY_AUTH_TOKEN_PATH")}
+    os.environ.update({**_LOCAL, **_NOWHERE, **_OFFLINE, "RAY_AUTH_TOKEN_PATH": str(token)})
+    own_proxies = {name: before[name] or "" for name in _NOWHERE}  # workers have the user's
     import ray  # pyright: ignore[reportMissingImports]
 
     try:
@@ -124,7 +134,7 @@ def _own(private: Path, workers: int) -> Generator[Cluster]:
             log_to_driver=False,
             num_cpus=max(workers, os.cpu_count() or 1),
             object_store_memory=_STORE_BYTES,
-            runtime_env={"env_vars": {**_OFFLINE, **_QUIET}},
+            runtime_env={"env_vars": {**_OFFLINE, **_QUIET, **_ON_LOOPBACK, **own_proxies}},
             _node_ip_address=_LOOPBACK,
             _temp_dir=str(private / "r"),
         )
