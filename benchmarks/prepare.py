@@ -26,6 +26,8 @@ def main() -> None:
     parser.add_argument("--trl-rows", type=int, default=10_000, help="trl is slow: it gets the first so many rows")
     parser.add_argument("--tokenizer", required=True, help="folder of a tokenizer with a chat template")
     parser.add_argument("--max-length", type=int, default=512)
+    parser.add_argument("--processes", default="auto", help="data.processes: how many encode beside the one that reads")
+    parser.add_argument("--only", nargs="+", choices=list(ENGINES), default=list(ENGINES), help="engines to run")
     parser.add_argument("--engine", choices=["tokenizers", "medtune", "cache", "trl"])
     parser.add_argument("--data")
     options = parser.parse_args()
@@ -37,7 +39,7 @@ def main() -> None:
         write_rows(data, options.rows)
         sizes = row_sizes(data)
         print(f"{options.rows:,} rows of {sizes:,.0f} bytes on average, max_length {options.max_length}")
-        results = [measured(engine, data, options, folder) for engine in ENGINES]
+        results = [measured(engine, data, options, folder) for engine in options.only]
     print_table(results)
     print(json.dumps({"max_length": options.max_length, "results": results}))
 
@@ -51,7 +53,10 @@ def print_table(results: list[dict]) -> None:
         rate = rates[result["engine"]]
         fill = f"{result['fill']:.2%}" if result.get("fill") else ""
         row = f"{result['rows']:>9,}{result['cpu']:>9.1f}{result['wall']:>9.1f}{rate:>12,.0f}"
-        row += f"{rate / rates['tokenizers']:>8.2f}{rate / rates['trl']:>8.2f}{result['gib']:>7.2f}{fill:>8}"
+        row += "".join(
+            f"{rate / rates[base]:>8.2f}" if base in rates else f"{'-':>8}" for base in ("tokenizers", "trl")
+        )
+        row += f"{result['gib']:>7.2f}{fill:>8}"
         print(f"{result['engine']:<12}{row}{result.get('lost_to_packing', ''):>6}")
 
 
@@ -83,7 +88,7 @@ def row_sizes(path: Path) -> float:
 def measured(engine: str, data: Path, options: argparse.Namespace, folder: str) -> dict:
     """Run one engine in a fresh process and return its figures."""
     command = [sys.executable, __file__, "--engine", engine, "--data", str(data)]
-    for name in ("rows", "trl_rows", "tokenizer", "max_length"):
+    for name in ("rows", "trl_rows", "tokenizer", "max_length", "processes"):
         command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     environment = {**os.environ, "MEDTUNE_CACHE": f"{folder}/cache", "HF_DATASETS_CACHE": f"{folder}/hf"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
@@ -150,9 +155,10 @@ def run_medtune(options) -> dict:
     from medtune.plugins.host import create_host
 
     tokenizer, host = tokenizer_of(options), create_host(autoload=False)
+    processes = options.processes if options.processes == "auto" else int(options.processes)
     spec = RunSpec(
         model=ModelSpec(path=options.tokenizer),
-        data=DataSpec(source=options.data, validation_fraction=0, accept_loss=True),
+        data=DataSpec(source=options.data, validation_fraction=0, accept_loss=True, processes=processes),
         train=TrainSpec(max_length=options.max_length),
     )
     with Meter() as meter:

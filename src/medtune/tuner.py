@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from medtune.data.base.inspection import QUICK_CHECKS, inspect_base
 from medtune.data.sources.kinds import with_readers
-from medtune.errors import SpecError, UnknownKeyError
+from medtune.errors import UnknownKeyError
 from medtune.planning.cluster import Cluster
 from medtune.planning.make_plan import make_plan, planned_machine, require_backends
-from medtune.plugins.contracts import EncodedExample, PromptFormatter, StepRecord
-from medtune.plugins.hookspecs import hookimpl
+from medtune.plugins.contracts import EncodedExample, StepRecord
 from medtune.plugins.host import PluginHost, host_of, listed_in
+from medtune.plugins.inline_formatter import InlineFormatter
 from medtune.plugins.plan import Plan
 from medtune.plugins.trackers import require_trackers
 from medtune.specfile import (
@@ -119,7 +119,7 @@ class MedTuner:
         if isinstance(formatter, str):
             values = merge(values, {"data": {"formatter": formatter}})
         elif formatter is not None:
-            host = host.extended(_InlineFormatter(formatter))
+            host = host.extended(InlineFormatter(formatter))
             values = merge(values, {"data": {"formatter": formatter.name}})
         return cls(validate_spec(values), plugins=host, rows=rows)
 
@@ -281,11 +281,7 @@ class MedTuner:
         """
         from medtune.workflow.launch.asking import launch_run
 
-        if self._rows is not None:
-            raise SpecError(
-                "rows that were given in Python are on no other machine; write them to a file for data.source"
-            )
-        return launch_run(engine, Path(out), self.spec, self.plan, options)
+        return launch_run(engine, Path(out), self.spec, self.plan, options, has_rows=self._rows is not None)
 
     @with_readers
     def sweep(self, grid: Grid, out: str | Path | None = None, **options: Unpack[SweepOptions]) -> "Sweep":
@@ -294,10 +290,7 @@ class MedTuner:
         Args:
             grid: dotted field -> the values to try, or a range such as "1e-5..1e-3" to draw from.
             out: folder of the sweep; None is ``spec.output_dir`` with "-sweep" behind it.
-            options: see ``SweepOptions``.
-
-        Returns:
-            The finished sweep, with the chosen run as ``winner``.
+            options: see ``SweepOptions``. The finished sweep has the chosen run as ``winner``.
 
         Raises:
             SpecError: a field cannot be tried, or ``out`` holds another sweep.
@@ -306,17 +299,3 @@ class MedTuner:
         from medtune.workflow.sweep.begin import begin_sweep
 
         return begin_sweep(self.spec, self.host, grid, out, self._rows, **options)
-
-
-class _InlineFormatter:
-    """Registers a formatter object that was passed to the tuner."""
-
-    __hash__ = object.__hash__
-
-    def __init__(self, formatter: PromptFormatter) -> None:
-        self._formatter = formatter
-        self.__name__ = f"formatter {formatter.name!r} passed to MedTuner"
-
-    @hookimpl
-    def provide_formatters(self) -> Sequence[PromptFormatter]:
-        return [self._formatter]

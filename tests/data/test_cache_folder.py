@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from preparing import file_of, spec_of
 
+from medtune.data import cache as cache_module
+from medtune.data import cache_folder as folder_module
 from medtune.data.cache import PreparedCache, cache_key
 from medtune.data.cache_folder import MARKER, is_written
 from medtune.data.prepare import prepare
@@ -192,3 +195,66 @@ def test_nobody_else_can_open_or_hold_what_is_written(prepared, root):
         assert folder.stat().st_mode & 0o077 == 0
     assert (root / MARKER).stat().st_mode & 0o077 == 0
     assert json.loads((root / prepared[0].entries()[0].key / "facts.json").read_text())
+
+
+def test_a_set_that_another_host_writes_is_not_taken_for_abandoned(root):
+    cache = PreparedCache(root)
+    with cache.staging() as folder:
+        name = folder.name
+        (folder / "ids.bin").write_bytes(b"x" * 10)
+        shutil.copytree(folder, root / ".staging-elsewhere")  # nobody holds the copy here
+    elsewhere = root / ".staging-elsewhere"
+    assert not is_written(elsewhere)
+    (elsewhere / "writer.json").write_text(json.dumps({"host": "another-node"}))
+    assert is_written(elsewhere)
+    assert cache.clear().left == {elsewhere.name: "is being written by another process"}
+    for path in (*elsewhere.iterdir(), elsewhere):
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
+    assert not is_written(elsewhere)
+    assert cache.clear().removed == 1
+    assert not (root / name).exists()
+
+
+def test_of_two_that_prepare_the_same_at_once_the_first_is_kept_and_both_read_it(prepared, root):
+    cache, _paths = prepared
+    entry = cache.entries()[0]
+    files = {place.name: place.read_bytes() for place in (root / entry.key).iterdir()}
+    facts = json.loads(files.pop("facts.json"))
+    cache.remove([entry.key])
+    with cache.staging() as first, cache.staging() as second:
+        for folder in (first, second):
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+                (folder / name).chmod(0o600)
+        stores = [PreparedCache(root).keep(entry.key, folder, facts) for folder in (second, first)]
+    assert stores[0].row_ids == stores[1].row_ids
+    assert {place.name for place in (root / entry.key).iterdir()} == {*files, "facts.json"}
+    assert [place.name for place in root.iterdir() if place.name.startswith(".staging-")] == []
+
+
+def test_what_a_process_killed_as_it_wrote_the_facts_left_is_cleared(root):
+    cache = PreparedCache(root)
+    with cache.staging() as folder:
+        shutil.copytree(folder, root / ".staging-killed")
+    (root / ".staging-killed" / ".facts.json.abcdefgh.staging").write_text("{")
+    assert cache.clear().removed == 1
+
+
+def test_on_a_network_file_system_sets_in_use_stay(prepared, root, monkeypatch):
+    cache, _paths = prepared
+    old, new = cache.entries()
+    os.utime(root / old.key, (time.time() - 15 * 24 * 3600,) * 2)
+    monkeypatch.setattr(cache_module, "is_network", lambda _root: True)
+    small = PreparedCache(root, limit_bytes=1)
+    small.prune()
+    assert [entry.key for entry in small.entries()] == [new.key]
+    monkeypatch.setattr(cache_module, "is_network", lambda _root: False)
+    small.prune()
+    assert small.entries() == []
+
+
+def test_a_file_system_that_gives_files_another_owner_is_refused_before_the_work(root, monkeypatch):
+    for module in (cache_module, folder_module):
+        monkeypatch.setattr(module, "is_own", lambda _path, _kind: False)
+    with pytest.raises(StorageError, match="another owner"), PreparedCache(root).staging():
+        pytest.fail("rows were prepared")

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from medtune.data.cache_folder import (
     is_written,
     mark,
     new_staging,
+    release,
     remove_set,
     require_own,
     size_of,
@@ -26,12 +29,14 @@ from medtune.data.pack import SampleStore
 from medtune.data.samples import open_samples, writing
 from medtune.errors import ForeignFolderError, StorageError, UnknownSetError
 from medtune.errors.masking import masked
-from medtune.machine.owner_only import write_text
+from medtune.machine.file_systems import is_network
+from medtune.machine.owner_only import is_own, write_text
 from medtune.specs.bounded import json_file
 
 __all__ = ["CacheEntry", "Cleared", "PreparedCache", "cache_key", "default_cache_dir"]
 
 _LIMIT_BYTES = 20 * 2**30
+_IN_USE_SECONDS = 14 * 24 * 3600
 
 
 def default_cache_dir() -> Path:
@@ -112,6 +117,13 @@ class PreparedCache:
             with writing(self.root / FACTS_FILE):
                 mark(self.root)
                 folder = held.enter_context(new_staging(self.root))
+            if not is_own(folder, stat.S_ISDIR):
+                with suppress(OSError):
+                    folder.rmdir()
+                raise StorageError(
+                    f"the file system of the cache '{self.root}' gives what this user writes another owner, as servers do that "
+                    "squash root; set MEDTUNE_CACHE to another folder, or data.cache=false"
+                )
             try:
                 yield folder
             finally:
@@ -122,6 +134,7 @@ class PreparedCache:
         """Keep the set written into ``folder`` and return it; one that another process kept meanwhile is as good."""
         with writing(folder):
             write_text(folder / FACTS_FILE, json.dumps(facts))
+            release(folder)
             try:
                 folder.rename(self.root / key)
             except OSError:
@@ -142,8 +155,12 @@ class PreparedCache:
         return sorted(found, key=lambda e: e.used)
 
     def prune(self, keep: str = "") -> int:
-        """Remove what was abandoned, and the longest unused sets until the limit holds; return the bytes freed."""
-        freed = 0
+        """Remove what was abandoned, and the longest unused sets until the limit holds; return the bytes freed.
+
+        On a network file system a set that was used in the last two weeks stays: another host may have it mapped, and would
+        read nothing more once its files are gone.
+        """
+        freed, spared_since = 0, time.time() - _IN_USE_SECONDS if is_network(self.root) else float("inf")
         for folder in staging_folders(self.root):
             with suppress(OSError, ForeignFolderError):
                 freed += 0 if is_written(folder) or not is_old(folder) else remove_set(folder)
@@ -152,7 +169,7 @@ class PreparedCache:
         for entry in entries:
             if left <= self.limit_bytes:
                 break
-            if entry.key != keep:
+            if entry.key != keep and entry.used < spared_since:
                 with suppress(OSError, ForeignFolderError):
                     freed += remove_set(self.root / entry.key)
                     left -= entry.size_bytes

@@ -1,8 +1,10 @@
 """What in a cache folder medtune wrote, whether somebody still writes it, and how it goes; nothing else is ever touched."""
 
+import json
 import os
 import re
 import shutil
+import socket
 import stat
 import time
 import uuid
@@ -11,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medtune.errors import ForeignFolderError, StorageError
-from medtune.machine.owner_only import is_own, make_folder, open_bytes
+from medtune.machine.owner_only import is_own, is_staged, make_folder, open_bytes, write_text
+from medtune.specs.bounded import json_file
 
 __all__ = [
     "FACTS_FILE",
@@ -22,6 +25,7 @@ __all__ = [
     "is_written",
     "mark",
     "new_staging",
+    "release",
     "remove_set",
     "require_own",
     "require_readable",
@@ -31,6 +35,7 @@ __all__ = [
 
 FACTS_FILE = "facts.json"
 MARKER = ".medtune-cache"
+_WRITER_FILE = "writer.json"
 _STAGING = ".staging-"
 _KEY = re.compile(r"[0-9a-f]{64}")
 _STAGED = re.compile(re.escape(_STAGING) + r"[0-9A-Za-z]+")
@@ -95,8 +100,11 @@ def is_own_set(folder: Path) -> bool:
 
 
 def is_written(folder: Path) -> bool:
-    """Whether a process still writes into a staging folder: of one that ended, however it did, no lock is left."""
-    held = _is_held(folder)
+    """Whether a process still writes into a staging folder: of one that ended, however it did, no lock is left.
+
+    Locks tell that of this host's processes only: on a network file system another host's may not be seen here.
+    """
+    held = None if _is_of_other_host(folder) else _is_held(folder)
     return not is_old(folder) if held is None else held
 
 
@@ -111,10 +119,17 @@ def new_staging(root: Path) -> Iterator[Path]:
     """Make a folder to write a set into, held until the block ends; only this user can open it, so nobody else can hold it."""
     folder, descriptor = _held_folder(root)
     try:
+        if is_own(folder, stat.S_ISDIR):  # else whoever writes the set is told at once that it could not be read
+            write_text(folder / _WRITER_FILE, json.dumps({"host": socket.gethostname()}))
         yield folder
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+def release(folder: Path) -> None:
+    """Take away from a finished set what says who writes it."""
+    (folder / _WRITER_FILE).unlink(missing_ok=True)
 
 
 def remove_set(folder: Path) -> int:
@@ -150,7 +165,15 @@ def _is_staging(folder: Path) -> bool:
 
 
 def _is_own_file(path: Path) -> bool:
-    return _FILE.fullmatch(path.name) is not None and is_own(path, stat.S_ISREG)
+    is_named = _FILE.fullmatch(path.name) is not None or is_staged(path.name)  # of a process killed as it wrote
+    return is_named and is_own(path, stat.S_ISREG)
+
+
+def _is_of_other_host(folder: Path) -> bool:
+    try:
+        return bool(json_file(folder / _WRITER_FILE)["host"] != socket.gethostname())
+    except (OSError, ValueError, KeyError, TypeError):  # an earlier release's, or one that had no time to write it
+        return False
 
 
 def _held_folder(root: Path) -> tuple[Path, int | None]:

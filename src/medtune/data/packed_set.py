@@ -10,12 +10,14 @@ from typing import Any
 from medtune.data.canaries import CANARY_SOURCE, account_of, is_canary
 from medtune.data.duplicates import DuplicateCounter
 from medtune.data.encode import Encoder
+from medtune.data.encoding import ChunkEncoder, Encoded, encoded_rows
 from medtune.data.inputs import input_starts
 from medtune.data.lengths import MOST_NAMED, LengthLedger, require_sources
 from medtune.data.overlap import COPIES, OverlapFinder
 from medtune.data.pack import best_fit
 from medtune.data.preparation_report import PreparationReport
 from medtune.data.quarantine import Quarantine
+from medtune.data.read_ahead import ReadAhead
 from medtune.data.row_checks import RowChecker
 from medtune.data.row_keys import keys_of
 from medtune.data.samples import Sample, SampleWriter
@@ -57,7 +59,8 @@ class PackedSetBuilder:
         self._ledger = LengthLedger()
         self.writer = SampleWriter(len(encoder.tokenizer), folder)
         self._held: list[UnusableRowError] = []
-        usable = self._checked(list(self._encoded(list(validation), self._held.append)), self._held.append, every=True)
+        encoded = _samples(list(validation), encoded_rows(encoder, list(validation)), self._held.append)
+        usable = self._checked(encoded, self._held.append, every=True)
         if validation and not usable and checker is None:
             raise DataError(
                 f"{len(validation)} of {len(validation)} validation rows cannot be used, most often: "
@@ -76,13 +79,16 @@ class PackedSetBuilder:
         self._dropped = self._spelled = self._own = 0
 
     def take(self, examples: Iterator[Example]) -> None:
-        """Encode, apply the length policy, look for overlap, keep; at most a chunk is in memory."""
-        for chunk in _chunks(examples):
+        """Encode, apply the length policy, look for overlap, keep; at most a chunk for each process is in memory."""
+        ahead = ReadAhead(_chunks(examples), self._quarantine)
+        for chunk, rows in ChunkEncoder(self._spec, self._encoder).encode(ahead):
+            ahead.count()
             self._quarantine.draw(len(chunk))
-            checked = self._checked(list(self._encoded(chunk, self._set_aside)), self._set_aside)
+            checked = self._checked(_samples(chunk, rows, self._set_aside), self._set_aside)
             kept = [(whole, fitted) for whole in checked if (fitted := self._fitted(whole))]
             if kept:
                 self._keep(kept)
+        ahead.finish()
         for error in self._held:  # validation rows; told now, so that they are seen beside the others
             self._quarantine.revoke(error.row_id, error.reason, drawn=False)
 
@@ -194,18 +200,6 @@ class PackedSetBuilder:
     def _set_aside(self, error: UnusableRowError) -> None:
         self._quarantine.revoke(error.row_id, error.reason)
 
-    def _encoded(self, chunk: list[Example], refuse: _Refuse) -> Iterator[Sample]:
-        """Encode a chunk; when a row cannot be, the rows one by one, and those that cannot are refused."""
-        try:
-            encoded = zip(chunk, self._encoder.encode_spans(chunk), strict=True)
-            yield from [Sample(example, ids, spans) for example, (ids, spans) in encoded]
-        except UnusableRowError as error:
-            if len(chunk) > 1:
-                for example in chunk:
-                    yield from self._encoded([example], refuse)
-            else:
-                refuse(error)
-
     def _checked(self, samples: list[Sample], refuse: _Refuse, *, every: bool = False) -> list[Sample]:
         """Return the rows in which nothing is found wrong; the others are refused."""
         if self._checker is None:
@@ -239,6 +233,17 @@ class PackedSetBuilder:
             return None
         self._ledger.sources[example.source].shortened += 1
         return shorter
+
+
+def _samples(chunk: list[Example], rows: list[Encoded], refuse: _Refuse) -> list[Sample]:
+    """Return the rows that could be encoded; the others are refused."""
+    samples: list[Sample] = []
+    for example, row in zip(chunk, rows, strict=True):
+        if isinstance(row, UnusableRowError):
+            refuse(row)
+        else:
+            samples.append(Sample(example, *row))
+    return samples
 
 
 def _repeated(examples: Sequence[Example]) -> dict[str, dict[str, int]]:

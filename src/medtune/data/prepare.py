@@ -286,7 +286,7 @@ def _key(spec: RunSpec, host: PluginHost, encoder: Encoder, checker: RowChecker 
         "readers": readers,
         "encoder": encoder.fingerprint,
         "spec": data.model_dump(
-            mode="json", exclude={"source", "validation", "cache", "accept_loss", "accept_overlap"}
+            mode="json", exclude={"source", "validation", "cache", "processes", "accept_loss", "accept_overlap"}
         ),
         "max_length": spec.train.max_length,
         "packing": spec.train.packing,

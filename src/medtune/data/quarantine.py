@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Self
 
@@ -44,6 +46,7 @@ class Quarantine:
         self._revoked: Counter[str] = Counter()
         self._lines: list[str] = []
         self._mode: Literal["w", "a"] = "w"  # the first write replaces what an earlier preparation left
+        self._later: list[Callable[[], None]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +63,8 @@ class Quarantine:
 
     def accept(self, rows: int = 1) -> None:
         """Count good rows."""
-        self.rows += rows
+        if not self._is_put_off(lambda: self.accept(rows)):
+            self.rows += rows
 
     def refuse(self, row_id: str, place: str, reason: str) -> None:
         """Set a malformed row aside.
@@ -74,6 +78,8 @@ class Quarantine:
             DataError: already too large a share of the rows is malformed.
             StorageError: the file cannot be written.
         """
+        if self._is_put_off(lambda: self.refuse(row_id, place, reason)):
+            return
         self.rows += 1
         self.reasons[reason] += 1
         if len(self._first) < _SHOWN:
@@ -98,6 +104,8 @@ class Quarantine:
 
     def check(self) -> None:
         """Raise DataError when more rows are malformed than the limit allows, among those read or among those drawn."""
+        if self._is_put_off(self.check):
+            return
         if self.account is not None:
             self.account.check_numbers()  # says more than that rows are malformed
         if self.count > self.limit * self.rows:
@@ -121,6 +129,21 @@ class Quarantine:
                 f"{self._revoked.total()} of the {self._drawn} {self._name}rows that data.limit draws cannot be used, most "
                 f"often ({times} times): {common}; repair them, or raise data.max_quarantined"
             )
+
+    @contextmanager
+    def put_off(self) -> Iterator[list[Callable[[], None]]]:
+        """Count nothing in the block; the list that is given holds what is to be done for that, in order."""
+        outer, self._later = self._later, []
+        try:
+            yield self._later
+        finally:
+            self._later = outer
+
+    def _is_put_off(self, act: Callable[[], None]) -> bool:
+        if self._later is None:
+            return False
+        self._later.append(act)
+        return True
 
     def _places(self) -> str:
         """Say where the malformed rows are: the file lists them where it stays, else the first ones."""

@@ -15,6 +15,7 @@ FREE_FIELDS = frozenset(
         "locked",  # what the process may open, not what it computes; the record says how each part of a run was done
         "plugins",  # which may load; what they bring is named by other fields
         "model.fingerprint",  # a record is compared in the way in which it was made
+        "data.processes",  # the same set to the byte
         "eval",  # scoring leaves the training as it is; it says only how long it goes on and what is kept
         "tasks",  # how answers are scored, likewise
         "train.logging_steps",

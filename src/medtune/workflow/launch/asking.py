@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from medtune.errors import UnknownKeyError
+from medtune.errors import SpecError, UnknownKeyError
 from medtune.plugins.plan import Plan
 from medtune.specs import RunSpec
 from medtune.workflow.launch.job import Job, Volume
@@ -13,7 +13,9 @@ from medtune.workflow.options import LaunchOptions
 __all__ = ["launch_run"]
 
 
-def launch_run(engine: str, out: Path, spec: RunSpec, plan: Callable[..., Plan], options: LaunchOptions) -> Launched:
+def launch_run(
+    engine: str, out: Path, spec: RunSpec, plan: Callable[..., Plan], options: LaunchOptions, *, has_rows: bool = False
+) -> Launched:
     """Plan a run for the machines that are asked for, and write what starts it there.
 
     Args:
@@ -22,7 +24,13 @@ def launch_run(engine: str, out: Path, spec: RunSpec, plan: Callable[..., Plan],
         spec: the run.
         plan: plans it, as ``MedTuner.plan`` does.
         options: see ``LaunchOptions``.
+        has_rows: whether the rows were given in Python.
+
+    Raises:
+        SpecError: they were, and so they are on no other machine.
     """
+    if has_rows:
+        raise SpecError("rows that were given in Python are on no other machine; write them to a file for data.source")
     if unknown := options.keys() - LaunchOptions.__annotations__.keys():
         raise UnknownKeyError(min(unknown), "launch()", LaunchOptions.__annotations__)
     volume, gpus, nodes = options.get("volume"), options.get("gpus", 1), options.get("nodes", 1)
