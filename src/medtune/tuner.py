@@ -276,7 +276,6 @@ class MedTuner:
 
         Args:
             engine: "torchrun", "slurm", "kubernetes", "skypilot" or "ray".
-            out: folder of the files, not of the run.
             options: see ``LaunchOptions``.
         """
         from medtune.workflow.launch.asking import launch_run
