@@ -272,11 +272,9 @@ class MedTuner:
         return Session(self.spec, self.host, self._rows, resume, listeners, **options).train()
 
     def launch(self, engine: str, out: str | Path = "launch", **options: Unpack[LaunchOptions]) -> "Launched":
-        """Write into folder ``out`` the files that start the run on a cluster; see ``medtune.workflow.launch.launching``.
+        """Write into folder ``out`` what starts the run by ``engine``: torchrun, slurm, kubernetes, skypilot or ray.
 
-        Args:
-            engine: "torchrun", "slurm", "kubernetes", "skypilot" or "ray".
-            options: see ``LaunchOptions``.
+        See ``LaunchOptions``, and ``medtune.workflow.launch.launching`` for what is written.
         """
         from medtune.workflow.launch.asking import launch_run
 

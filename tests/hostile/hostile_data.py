@@ -331,7 +331,7 @@ PLACES = {
     "name of a command": read(named("$(id)`id`.jsonl"), 0, "rows"),
     "name of a format string": read(named("%s%n{0}.jsonl"), 0, "rows"),
     "name with a leading dot": read(named(".hidden.jsonl"), 3, "no data file"),
-    "name of no UTF-8": read(named(os.fsdecode(b"\xff\xfe.jsonl")), 0, "rows"),
+    "name of no UTF-8": read(named(os.fsdecode(b"\xff\xfe.jsonl")), 3, "rename"),
     "glob of everything": read(lambda s: s.folder / "**" / ("[" * 40 + "*"), 3, "no data file"),
     "URL of this machine": Case(
         "preview", lambda s: [s.spec(data={"source": f"{s.url}/rows.jsonl", "validation": None})], 3, "", locked=(2, "locked")

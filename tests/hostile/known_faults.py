@@ -4,6 +4,5 @@ Those that hang are tried in the long series only: each would keep every run of 
 """
 
 FAULTS: dict[tuple[str, str], str] = {
-    ("data: place", "name of no UTF-8"): "a file name that is no UTF-8 ends in an unexpected error",
     ("data: compressed", "Parquet of one repeated text"): "hangs: a dictionary's one text is written out for each row",
 }

@@ -1,6 +1,8 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,17 @@ def test_the_lock_is_no_link_and_what_killed_processes_staged_goes(tmp_path):
     with pytest.raises(WriteFailedError, match="symbolic link"), RunLock(tmp_path / "other"):
         pass
     assert not (tmp_path / "target").exists()
+
+
+def test_processes_that_make_the_same_folders_at_once_meet_no_error(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from medtune.machine.owner_only import make_folder\n"
+        "for i in range(400): make_folder(Path(sys.argv[1]) / str(i) / 'a' / 'b')"
+    )
+    racing = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+        for _ in "ab"
+    ]
+    told = [process.communicate()[1] for process in racing]
+    assert [process.returncode for process in racing] == [0, 0], told
+    assert len(list(tmp_path.glob("*/a/b"))) == 400

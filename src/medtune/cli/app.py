@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from socket import gaierror
 
 import typer
 
@@ -110,7 +111,7 @@ def _run(arguments: list[str]) -> int:
     except MedtuneError as error:
         return _fail(arguments, type(error).__name__, str(error), error.exit_code)
     except OSError as error:
-        if error.errno is None:
+        if error.errno is None or isinstance(error, ConnectionError | TimeoutError | gaierror):
             return _fail_unexpected(arguments, error)
         return _fail(arguments, StorageError.__name__, _refused_by_the_system(error), StorageError.exit_code)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence, the rest with --traceback
@@ -129,7 +130,7 @@ def _fail_unexpected(arguments: list[str], error: Exception) -> int:
 
 
 def _refused_by_the_system(error: OSError) -> str:
-    """Return what the operating system refused, with the name of the file: it quotes no row."""
+    """Return what the operating system refused, with the name of the file."""
     name = str(error.filename or "")
     shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
     place = f" '{shown}'" if shown else " a file"

@@ -41,13 +41,13 @@ def make_folder(path: Path) -> None:
     """
     refuse_link_out(path)
     try:
-        path.mkdir(mode=_FOLDER)
-    except FileNotFoundError:
-        if path.parent.is_dir():  # it takes no folders, as /proc does
-            raise
-        make_folder(path.parent)
-        make_folder(path)
-        return
+        try:
+            path.mkdir(mode=_FOLDER)
+        except FileNotFoundError:
+            if path.parent == path:
+                raise
+            make_folder(path.parent)
+            path.mkdir(mode=_FOLDER)  # once more, and not again: /proc is there and takes none
     except FileExistsError:
         if not path.is_dir():
             raise

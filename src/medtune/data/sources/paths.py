@@ -83,7 +83,7 @@ def local_files(source: str, split: str = "train") -> list[DataFile]:
         split: which of them; "train" means all where no file is named by a split.
 
     Raises:
-        DataError: there is none, or not of this split, or one is of an unknown kind.
+        DataError: there is none, or not of this split, one is of an unknown kind, or has a name that is not UTF-8.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -99,6 +99,8 @@ def local_files(source: str, split: str = "train") -> list[DataFile]:
             f"no data file at '{source}'; data.source takes a file, folder or glob of {listed_kinds()}, or owner/name of "
             "a data set on the hub"
         )
+    if any(not _is_utf8(str(file)) for file in files):  # row ids, records and reports name files
+        raise DataError("the name of a file of rows, or of a folder above one, is not UTF-8; rename it")
     wanted = _SAME_SPLIT.get(split, split)
     splits = splits_of(source, wanted)
     if wanted not in splits and (splits or wanted != "train"):
@@ -107,6 +109,10 @@ def local_files(source: str, split: str = "train") -> list[DataFile]:
     if splits:
         files = [file for file in files if _split_of(file.relative_to(root), wanted) == wanted]
     return [_data_file(file, root) for file in files]
+
+
+def _is_utf8(name: str) -> bool:
+    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def files_left_out(source: str, split: str = "train") -> dict[str, str]:
