@@ -6,8 +6,8 @@ import pytest
 
 from medtune import EvalSpec, RunSpec, hookimpl
 from medtune.data.answers import completion_of
-from medtune.errors import SpecError
-from medtune.plugins.contracts import GenerationRequest
+from medtune.errors import SpecError, UnsafeArtifactError
+from medtune.plugins.contracts import AnswerRequest, GenerationRequest
 from medtune.plugins.host import create_host
 from medtune.specs import DataSpec
 from medtune.testing.tiny import tiny_base
@@ -108,3 +108,13 @@ def test_a_text_begins_once_with_what_the_tokenizer_puts_before_it(loaded):
     assert answering.text_ids("abc") == loaded.tokenizer("abc")["input_ids"]
     assert answering.token_texts(answering.text_ids("abc")) == ["a", "b", "c"]
     assert answering.vocabulary == 258
+
+
+def test_probabilities_that_are_no_numbers_are_refused(tmp_path):
+    loaded = tiny_base(tmp_path)
+    asked = [AnswerRequest([1, 2, 3], [[4]])]
+    answering = Answering(loaded, RunSpec(), create_host(autoload=False))
+    assert answering.log_probabilities(asked)[0][0][0] < 0
+    loaded.model.lm_head.weight.data.fill_(float("nan"))
+    with pytest.raises(UnsafeArtifactError, match="no numbers"):
+        answering.log_probabilities(asked)
