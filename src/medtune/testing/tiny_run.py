@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import RunInterruptedError
-from medtune.machine.hardware import first_rank_says, is_first_rank, seed_all, world_size
+from medtune.machine.hardware import first_rank_says, is_first_rank, seed_all
 from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Job, Loaded
 from medtune.runs.changes import refuse_changes
@@ -80,7 +80,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
             loaded=_attach(base, spec),
             rows=rows,
             run_dir=place.path,
-            total_steps=total_steps(spec, len(rows), world_size()),
+            total_steps=total_steps(spec, len(rows)),
             resume_from=resume_from,
             on_log=log.append,
             on_step=steps.append,
@@ -112,11 +112,11 @@ def _find_start(place: RunFolder, spec: RunSpec, rows: RandomRows, log: RunLog) 
 
 
 def _fit(job: Job, place: RunFolder, options: Mapping[str, Any], *, first: bool) -> tuple[str, int]:
-    from medtune.backends import resumable
+    from medtune.backends.parallel import resumed
     from medtune.backends.trl import TrlTrainer
 
     if options.get("forget"):
-        setattr(resumable, "restore_random_states", _forgetting(options["forget"]))  # noqa: B010 - not its own name
+        setattr(resumed, "restore_random_states", _forgetting(options["forget"]))  # noqa: B010 - not its own name
     if options.get("starve"):
         _starve(job.loaded, options["starve"][int(os.environ.get("RANK", "0"))])
     if first:
