@@ -23,6 +23,7 @@ from medtune.backends.exact_state import (
     write_tree,
 )
 from medtune.backends.interim import InterimScores, undisturbed
+from medtune.backends.parallel.lost import Roll
 from medtune.backends.parallel.order import shared_loader
 from medtune.backends.parallel.resumed import mean_loss, mean_of_processes, own_part
 from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
@@ -67,6 +68,7 @@ class ResumableSFTTrainer(TrainerInternals):
         self.store.expected_bytes = max(self.store.expected_bytes, expected_bytes(self._trainable))
         self.scores = InterimScores(job)
         self.interrupted: str | None = None
+        self.is_alone = False
         self.stopped_early = ""
         self.adapter_step: int | None = None
         self._resumed_progress: dict[str, Any] | None = None
@@ -99,7 +101,16 @@ class ResumableSFTTrainer(TrainerInternals):
                 self.restore_progress(progress)
                 self.count_unlogged_loss()
                 return self._finish()
-        self.train(resume_from_checkpoint=str(resume) if resume else None)
+        try:
+            self.train(resume_from_checkpoint=str(resume) if resume else None)
+        except RuntimeError as error:
+            self.interrupted = Roll(self.args.process_index, self.args.world_size).reason(error, self.state.global_step)
+            self.is_alone = self.interrupted is not None
+            if not self.is_alone:
+                raise
+        if self.is_alone:  # nothing that takes the others can be done any more
+            self.store.settle()
+            return self.summed_loss / max(1, self.state.global_step)
         self.guard.settle()
         self.store.settle()
         return self._finish()

@@ -103,7 +103,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         started = self._logged_time = time.perf_counter()
         loss = self.train_resumably()
         started += self._scoring_seconds
-        self._counts.gather(self.args.world_size, first=self.is_world_process_zero())
+        if not self.is_alone:
+            self._counts.gather(self.args.world_size, first=self.is_world_process_zero())
         return TrainResult(
             steps=self.state.global_step,
             train_loss=loss,

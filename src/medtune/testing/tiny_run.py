@@ -1,15 +1,18 @@
 """A whole small run, started or resumed by the same call: the victim of the fault laboratory."""
 
 import hashlib
+import itertools
 import os
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from medtune.errors import RunInterruptedError
-from medtune.machine.hardware import first_rank_says, is_first_rank, seed_all
+from medtune.machine.hardware import first_rank_says, is_first_rank, seed_all, world_size
 from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Job, Loaded
 from medtune.runs.changes import refuse_changes
@@ -57,7 +60,8 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         options: ``train`` and ``lora`` (fields of the spec to change), ``scheme`` ("none" or "nf4"), ``rows`` (of RandomRows),
             ``stop_after`` (updates after which the run interrupts itself), ``forget`` (a generator that is not
             restored: the negative control), ``starve`` (by rank, rows of a pass beyond which memory runs out, or None),
-            ``export`` (write the merged model too), ``base`` (folder of the base).
+            ``die`` (number of a process, updates that it has done then, and the name of the signal that it sends to itself),
+            ``patience`` (seconds for which processes wait for each other), ``export`` (write the merged model too), ``base`` (folder of the base).
 
     Returns:
         ``digest`` of the adapter's values, ``steps``, ``log`` (without measured times) and ``passed_over``.
@@ -71,6 +75,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
             held.enter_context(RunLock(place.path))
         stop = held.enter_context(StopRequest(spec.train.max_minutes))
         resume_from, passed = _find_start(place, spec, rows, log) if first else (None, [])
+        _meet(options.get("patience"))
         resume_from = first_rank_says(resume_from)
         seed_all(spec.seed)
         base = tiny_base(Path(options.get("base", folder / "base")), options.get("scheme", "none"))
@@ -84,11 +89,32 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
             resume_from=resume_from,
             on_log=log.append,
             on_step=steps.append,
-            stop_reason=lambda: "asked to" if steps and steps[-1] == options.get("stop_after") else stop.reason,
+            stop_reason=_reasons(options, steps, stop),
         )
         digest, done = _fit(job, place, options, first=first)
         kept = [{k: v for k, v in record.items() if k not in TIMED} for record in log.read()] if first else []
     return {"digest": digest, "steps": done, "log": kept, "passed_over": passed}
+
+
+def _meet(patience: float | None) -> None:
+    """Set up the group of processes, where they wait for each other no longer than that."""
+    if patience is not None and world_size() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=True, timeout=timedelta(seconds=patience))
+
+
+def _reasons(options: Mapping[str, Any], steps: list[int], stop: StopRequest) -> Callable[[], str | None]:
+    """Return what is asked after every update, in every process."""
+    process, update, name = options.get("die") or (None, 0, "SIGKILL")
+    asked = itertools.count(1)
+
+    def reason() -> str | None:
+        if next(asked) == update and os.environ.get("RANK") == str(process):
+            os.kill(os.getpid(), getattr(signal, name))
+        return "asked to" if steps and steps[-1] == options.get("stop_after") else stop.reason
+
+    return reason
 
 
 def adapter_digest(loaded: Loaded) -> str:

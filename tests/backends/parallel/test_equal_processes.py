@@ -33,17 +33,17 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def train(lab, base, tmp_path):
-    def run(name, ranks, packed=True, fault=None, stop_after=None, count=13, **train):
+    def run(name, ranks, packed=True, fault=None, count=13, launched=True, **train):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         options = {
             "base": str(base),
-            "train": {"num_train_epochs": 1, "logging_steps": 1, "learning_rate": 1e-3, **train},
             "lora": {"dropout": 0},
             "rows": {"packed": packed, "count": count},
-            "stop_after": stop_after,
+            **{key: train.pop(key) for key in ("stop_after", "die", "patience") if key in train},
         }
-        return lab.run(folder, fault, options, ranks)
+        options["train"] = {"num_train_epochs": 1, "logging_steps": 1, "learning_rate": 1e-3, **train}
+        return lab.run(folder, fault, options, ranks, launched=launched)
 
     return run
 
@@ -98,3 +98,13 @@ def test_only_the_first_process_writes(train):
     sizes = {"gradient_accumulation_steps": 2, "max_steps": 2, "num_train_epochs": None}
     outcome = train("run", 2, fault=Fault(rank=1), **sizes)
     assert (outcome.status, outcome.events) == ((0, 0), "")
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
+def test_the_others_end_resumably_and_name_a_process_that_is_lost_or_hangs(train, how):
+    sizes = {"gradient_accumulation_steps": 6, "save_steps": 1, "num_train_epochs": 2}
+    wanted = records(train("whole", 1, **sizes))
+    broken = train("run", 3, die=(1, 2, how), patience=3, launched=False, **sizes)
+    assert broken.status == (75, -9, 75)
+    assert "process 1 of 3 was lost or hangs" in broken.error["message"]
+    assert_equal(records(train("run", 2, **sizes)), wanted)
