@@ -8,12 +8,14 @@ undisturbed run of one process takes (tokens, and supervised tokens by source, e
 
 import argparse
 import random
+import shutil
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from medtune.runs.manifest import verify_folder
+from medtune.runs.store import CheckpointStore
 from medtune.testing.faults import Fault, FaultLab, Outcome
 from medtune.testing.tiny import tiny_base
 from medtune.testing.trials import Tally
@@ -22,11 +24,11 @@ VICTIM = "medtune.testing.tiny_run:tiny_run"
 PROCESSES = (1, 2, 3, 4)
 EXACT = ("step", "learning_rate", "tokens", "supervised_tokens", "supervised_by_source")
 GAP = 1e-6
-MOST_STARTS = 6
+MOST_STARTS, MOST_KILLS = 6, 12
 TRAIN = {
     "per_device_batch_size": 1,
     "gradient_accumulation_steps": 12,
-    "num_train_epochs": 2,
+    "num_train_epochs": 8,
     "logging_steps": 1,
     "save_steps": 1,
 }
@@ -50,16 +52,22 @@ def difference(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> str
 
 
 def trial(lab: FaultLab, options: dict[str, Any], wanted: Outcome, draw: random.Random) -> tuple[str | None, str]:
-    """Kill once to three times, then let the run end; return the problem, and what was done."""
+    """Kill until one to three kills have hit, then let the run end; return the problem, and what was done."""
     done: list[str] = []
     with tempfile.TemporaryDirectory(prefix="medtune-ranks-") as name:
-        before = 0
-        for _ in range(draw.choice((1, 1, 2, 3))):
+        before = hits = 0
+        wished, longest = draw.choice((1, 1, 2, 3)), wanted.seconds
+        while hits < wished and len(done) < MOST_KILLS:
             ranks = draw.choice([n for n in PROCESSES if n != before])
-            fault = Fault(signal="SIGKILL", after=draw.uniform(0, wanted.seconds), rank=draw.randrange(ranks))
+            fault = Fault(signal="SIGKILL", after=draw.uniform(0, longest), rank=draw.randrange(ranks))
             killed = lab.run(Path(name), fault, options, ranks)
-            done.append(f"rank {fault.rank} of {ranks} after {fault.after:.2f} s ({'hit' if killed.was_killed else 'ended'})")
-            before = ranks
+            saved = CheckpointStore(Path(name) / "run" / "checkpoints", 1).newest_step or 0
+            done.append(f"rank {fault.rank} of {ranks}, step {saved} saved{'' if killed.was_killed else ', too late'}")
+            hits, before = hits + killed.was_killed, ranks
+            if not killed.was_killed:  # the run is finished: begin another
+                longest *= 0.7
+                shutil.rmtree(Path(name) / "run")
+                hits = 0
         for _ in range(MOST_STARTS):
             ranks = draw.choice([n for n in PROCESSES if n != before])
             outcome = lab.run(Path(name), None, options, ranks)
@@ -78,7 +86,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=60.0, help="no trial begins after so many")
     arguments = parser.parse_args()
-    tally, draw, started = Tally("SIGKILL of any rank, on with another number"), random.Random(arguments.seed), time.monotonic()
+    tally, draw, started = (
+        Tally("SIGKILL of any rank, on with another number"),
+        random.Random(arguments.seed),
+        time.monotonic(),
+    )
     with tempfile.TemporaryDirectory(prefix="medtune-ranks-") as name, FaultLab(VICTIM) as lab:
         tiny_base(Path(name) / "base")
         options = {"base": str(Path(name) / "base"), "train": TRAIN, "lora": {"dropout": 0}, "rows": {"count": 29}}

@@ -93,7 +93,7 @@ class ResumableSFTTrainer(TrainerInternals):
         if resume is not None:
             done = _trainer_state(resume)
             saved = read_tree(resume, _STATE)
-            progress = {**saved["progress"], "running_loss": mean_loss(saved["random"])}
+            progress: dict[str, Any] = {**saved["progress"], "running_loss": mean_loss(saved["random"])}
             self.scores.restore(progress["scores"])
             if done.global_step >= self.job.total_steps or self.scores.is_exhausted:  # only what follows is left
                 load_trainable(resume, self.model)
@@ -110,7 +110,7 @@ class ResumableSFTTrainer(TrainerInternals):
                 raise
         if self.is_alone:  # nothing that takes the others can be done any more
             self.store.settle()
-            return self.summed_loss / max(1, self.state.global_step)
+            return float(self.summed_loss / max(1, self.state.global_step))
         self.guard.settle()
         self.store.settle()
         return self._finish()

@@ -82,7 +82,9 @@ def test_the_whole_table(train, processes, packed, times):
     found = records(train("several", processes, packed, count=53, **sizes))
     assert_equal(found, wanted)
     gap = max(abs(one["loss"] - other["loss"]) for one, other in zip(found, wanted, strict=True))
-    print(f"{processes} processes, packed {packed}, accumulation {times}: {len(found)} losses differ by {gap:.1e} at most")
+    print(
+        f"{processes} processes, packed {packed}, accumulation {times}: {len(found)} losses differ by {gap:.1e} at most"
+    )
 
 
 def test_a_run_goes_on_with_more_and_with_fewer_processes(train):

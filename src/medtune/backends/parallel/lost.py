@@ -52,11 +52,12 @@ class Roll:
 
     def _lacking(self, step: int) -> list[int] | None:
         """Return who does not report within the patience; None where there is no place to report to."""
-        from torch.distributed import TCPStore
+        import torch
 
         try:
             address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-            store: Any = TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=_CONNECT)
+            meet: Any = getattr(torch.distributed, "TCPStore")  # noqa: B009 - torch declares no such attribute
+            store = meet(address, port, is_master=False, wait_for_workers=False, timeout=_CONNECT)
             store.set(f"{_KEY}/{self._process}", str(step))
             others, until = set(range(self._processes)) - {self._process}, time.monotonic() + _PATIENCE
             while others and time.monotonic() < until:
