@@ -54,7 +54,6 @@ def make_plan(
         SpecError, BaseDamagedError: base or adapter cannot be used for this run, or the base's files are damaged.
     """
     machine, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
-    spec.train.share(world_size())  # refused before anything is read
     bundles: list[Bundle] = host.all("bundle")
     shape = Shape.of(model_config(spec, bundles))
     size = size or _stated_size(spec, bundles)
@@ -151,6 +150,7 @@ def _choose(choices: Choices, spec: RunSpec, kept: Mapping[str, Any]) -> Choice:
 
 def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str, Any]:
     """Return the fields of a plan that come from a choice."""
+    spec.train.share(world_size())  # what processes cannot divide is refused here, before anything is loaded
     if choice is None:
         wanted = spec.train.recompute
         return {

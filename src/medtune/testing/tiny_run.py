@@ -58,24 +58,23 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         folder: where the run lies, and beside it the files of its base model.
         options: ``train`` and ``lora`` (fields of the spec to change), ``scheme`` ("none" or "nf4"), ``rows`` (of RandomRows),
-            ``stop_after`` (updates after which the run interrupts itself), ``forget`` (a generator that is not
-            restored: the negative control), ``starve`` (by rank, rows of a pass beyond which memory runs out, or None),
-            ``die`` (number of a process, updates that it has done then, and the name of the signal that it sends to itself),
-            ``patience`` (seconds for which processes wait for each other), ``export`` (write the merged model too), ``base`` (folder of the base).
+            ``stop_after`` (updates after which it interrupts itself), ``forget`` (a generator that is not restored: the negative
+            control), ``starve`` (by rank, rows of a pass beyond which memory runs out, or None), ``die`` (number of a process,
+            updates that it has done then, name of the signal that it sends itself), ``patience`` (seconds that processes wait for
+            each other), ``export`` (write the merged model too), ``base`` (folder of the base).
 
     Returns:
         ``digest`` of the adapter's values, ``steps``, ``log`` (without measured times) and ``passed_over``.
     """
     train, lora = {**_TRAIN, **options.get("train", {})}, options.get("lora", {})
     spec = RunSpec.model_validate({"train": train, "lora": lora, "output_dir": str(folder / "run")})
-    rows, first = RandomRows(**options.get("rows", {})), is_first_rank()
+    rows, first = RandomRows(**options.get("rows", {})), _meet(options.get("patience"))
     place, log = RunFolder(spec.output_dir), RunLog(folder / "run" / "log.jsonl")
     with ExitStack() as held:
         if first:
             held.enter_context(RunLock(place.path))
         stop = held.enter_context(StopRequest(spec.train.max_minutes))
         resume_from, passed = _find_start(place, spec, rows, log) if first else (None, [])
-        _meet(options.get("patience"))
         resume_from = first_rank_says(resume_from)
         seed_all(spec.seed)
         base = tiny_base(Path(options.get("base", folder / "base")), options.get("scheme", "none"))
@@ -96,12 +95,13 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     return {"digest": digest, "steps": done, "log": kept, "passed_over": passed}
 
 
-def _meet(patience: float | None) -> None:
-    """Set up the group of processes, where they wait for each other no longer than that."""
+def _meet(patience: float | None) -> bool:
+    """Say whether this is the first process; where it is given, processes wait for each other no longer than that."""
     if patience is not None and world_size() > 1:
         from accelerate import PartialState
 
         PartialState(cpu=True, timeout=timedelta(seconds=patience))
+    return is_first_rank()
 
 
 def _reasons(options: Mapping[str, Any], steps: list[int], stop: StopRequest) -> Callable[[], str | None]:
