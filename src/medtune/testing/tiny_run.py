@@ -77,8 +77,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         resume_from, passed = _find_start(place, spec, rows, log) if first else (None, [])
         resume_from = first_rank_says(resume_from)
         seed_all(spec.seed)
-        base = tiny_base(Path(options.get("base", folder / "base")), options.get("scheme", "none"))
-        steps: list[int] = []
+        base, steps = tiny_base(Path(options.get("base", folder / "base")), options.get("scheme", "none")), list[int]()
         job = Job(
             spec=spec,
             loaded=_attach(base, spec),
