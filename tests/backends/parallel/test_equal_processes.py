@@ -102,7 +102,7 @@ def test_only_the_first_process_writes(train):
     assert (outcome.status, outcome.events) == ((0, 0), "")
 
 
-@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
+@pytest.mark.parametrize("how", ["SIGKILL", pytest.param("SIGSTOP", marks=pytest.mark.proof)])
 def test_the_others_end_resumably_and_name_a_process_that_is_lost_or_hangs(train, how):
     sizes = {"gradient_accumulation_steps": 6, "save_steps": 1, "num_train_epochs": 2}
     wanted = records(train("whole", 1, **sizes))
