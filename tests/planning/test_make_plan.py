@@ -6,7 +6,7 @@ import math
 import pytest
 
 from medtune import LoraSpec, ModelSpec, QuantSpec, RunSpec, TrainSpec
-from medtune.errors import BaseUnsuitedError, OutOfMemoryError, SpecValidationError, UnknownNameError
+from medtune.errors import BaseUnsuitedError, OutOfMemoryError, SpecError, SpecValidationError, UnknownNameError
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Accelerator, Machine, compute_dtype
 from medtune.planning.make_plan import make_plan, total_steps
@@ -236,30 +236,35 @@ def test_counted_samples_that_are_shorter_than_rows_make_long_rows_faster(host):
 
 
 @pytest.mark.parametrize(
-    ("train", "rows", "world", "steps"),
+    ("train", "rows", "steps"),
     [
-        (TrainSpec(), 8, 1, 2),
-        (TrainSpec(), 9, 1, 3),
-        (TrainSpec(num_train_epochs=2), 9, 1, 6),
-        (TrainSpec(num_train_epochs=0.5), 8, 1, 1),
-        (TrainSpec(), 9, 2, 2),
-        (TrainSpec(per_device_batch_size=2), 33, 2, 3),
-        (TrainSpec(max_steps=7), 3, 1, 7),
+        (TrainSpec(), 8, 2),
+        (TrainSpec(), 9, 3),
+        (TrainSpec(num_train_epochs=2), 9, 6),
+        (TrainSpec(num_train_epochs=0.5), 8, 1),
+        (TrainSpec(per_device_batch_size=2), 33, 5),
+        (TrainSpec(max_steps=7), 3, 7),
     ],
 )
-def test_steps_count_the_last_partial_window(train, rows, world, steps):
-    assert total_steps(RunSpec(train=train), rows, world) == steps
+def test_steps_count_the_last_partial_window(train, rows, steps):
+    assert total_steps(RunSpec(train=train), rows) == steps
 
 
-def test_a_plan_for_several_processes_counts_the_updates_that_they_do_together(host, monkeypatch):
+def test_an_update_that_several_processes_cannot_divide_is_refused_by_the_plan(host, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(SpecError, match="cannot be divided among 3 processes"):
+        make_plan(RunSpec(), host, machine=H200)
+
+
+def test_several_processes_do_as_many_updates_as_one(host, monkeypatch):
     size = DataSize(rows=40, tokens=40 * 512, measured=True)
     spec = RunSpec(train=TrainSpec(num_train_epochs=1))
     alone = make_plan(spec, host, size, H200)
     monkeypatch.setenv("WORLD_SIZE", "2")
     together = make_plan(spec, host, size, H200)
-    assert (alone.steps, together.steps) == (10, 5)
+    assert (alone.steps, together.steps) == (10, 10)
     assert alone.tokens == together.tokens == size.tokens
-    assert make_plan(RunSpec(train=TrainSpec(max_steps=2)), host, size, H200).tokens == 2 * 4 * 2 * 512
+    assert make_plan(RunSpec(train=TrainSpec(max_steps=2)), host, size, H200).tokens == 2 * 4 * 512
 
 
 def test_the_compute_type_follows_the_hardware():

@@ -34,22 +34,30 @@ class PackedCollator:
         self._pad_id = job.loaded.tokenizer.pad_token_id
 
     def __call__(self, features: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-        """Return the tensors of the rows that features name by ``row``, and the counts of their tokens as plain integers."""
-        rows = [self._rows[feature["row"]] for feature in features]
+        """Return the tensors of the rows that features name by ``row``, and the counts of their tokens as plain integers.
+
+        A row named by its complement (``~row``) stands in where a process has none left: it counts for nothing, and ``blank`` says so.
+        """
+        numbers = [feature["row"] for feature in features]
+        is_blank = numbers[0] < 0
+        rows = [self._rows[~number if is_blank else number] for number in numbers]
         arrays = to_batch(rows, self._max_length, self._pad_id)
         batch: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
         if self._arrange is not None:
             batch["packed"] = self._arrange(batch["input_ids"], batch["position_ids"], batch["labels"])
         batch["tokens"] = sum(len(row.input_ids) for row in rows)
         batch["sources"] = torch.from_numpy(self._sources_of(rows))
-        numbers = batch["sources"][:, 1:][batch["labels"][:, 1:] != _IGNORED]
+        places = batch["sources"][:, 1:][batch["labels"][:, 1:] != _IGNORED]
         if self._arrange is not None:  # picked on the host, where nothing waits
-            batch["supervised_sources"] = [numbers]
-        names, counts = list(self._by_source.numbers), torch.bincount(numbers).tolist()
-        batch["supervised"] = len(numbers)
+            batch["supervised_sources"] = [places]
+        names, counts = list(self._by_source.numbers), torch.bincount(places).tolist()
+        batch["supervised"] = len(places)
         # no Counter: torch's loaders pin a mapping by ``update``, which would count twice
         batch["supervised_by_source"] = {names[place]: n for place, n in enumerate(counts) if n}
         batch["samples"] = [sample for row in rows for sample in row.samples]
+        if is_blank:  # a tensor, which stays where a micro-batch is halved
+            nothing = {"tokens": 0, "supervised": 0, "supervised_by_source": {}, "samples": []}
+            batch |= {**nothing, "blank": torch.ones(len(rows), dtype=torch.bool)}
         return batch
 
     def _sources_of(self, rows: Sequence[PackedRow]) -> Any:

@@ -19,16 +19,19 @@ from medtune.backends.exact_state import (
     load_trainable,
     random_states,
     read_tree,
-    restore_random_states,
     save_trainable,
     write_tree,
 )
 from medtune.backends.interim import InterimScores, undisturbed
+from medtune.backends.parallel.lost import Roll
+from medtune.backends.parallel.order import shared_loader
+from medtune.backends.parallel.resumed import mean_loss, mean_of_processes, own_part
 from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
 from medtune.backends.sharded.training import leave_unwrapped
 from medtune.backends.trainer_internals import TrainerInternals
-from medtune.errors import DamagedArtifactError, SpecError
+from medtune.errors import DamagedArtifactError
 from medtune.machine.disk_room import bytes_to_keep, expected_bytes
+from medtune.machine.hardware import is_first_rank
 from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import Job
 from medtune.runs.durable import attempt, require_space
@@ -49,7 +52,8 @@ class ResumableSFTTrainer(TrainerInternals):
 
     def __init__(self, job: Job, **arguments: Any) -> None:
         checkpoints = Path(job.run_dir) / "checkpoints"
-        attempt(lambda: make_folder(checkpoints), "the run folder", checkpoints)
+        if is_first_rank():
+            attempt(lambda: make_folder(checkpoints), "the run folder", checkpoints)
         super().__init__(**arguments)
         if not self.is_world_process_zero():  # one log, one progress bar
             job = replace(job, on_log=_ignore, on_step=_ignore)
@@ -66,11 +70,16 @@ class ResumableSFTTrainer(TrainerInternals):
         self.store.expected_bytes = max(self.store.expected_bytes, expected_bytes(self._trainable))
         self.scores = InterimScores(job)
         self.interrupted: str | None = None
+        self.is_alone = False
         self.stopped_early = ""
         self.adapter_step: int | None = None
         self._resumed_progress: dict[str, Any] | None = None
         self._saved_step = -1
         self.add_callback(UpdateCallback(self))
+
+    def get_train_dataloader(self) -> Any:
+        """Return this process's rows of each update: together all processes take those that one would, in its order."""
+        return shared_loader(self) if self.args.world_size > 1 else super().get_train_dataloader()
 
     def train_resumably(self) -> float:
         """Train what is left of the run and return the mean loss over the whole run.
@@ -78,7 +87,6 @@ class ResumableSFTTrainer(TrainerInternals):
         Raises:
             DamagedArtifactError: the checkpoint, or the best one, which the spec wants, is not what was saved.
             DiskFullError: the checkpoints and the adapter would not fit on the disk.
-            SpecError: the checkpoint was written by another number of processes.
         """
         resume = self.job.resume_from
         if self.is_world_process_zero():
@@ -86,7 +94,8 @@ class ResumableSFTTrainer(TrainerInternals):
             require_space(Path(self.job.run_dir), bytes_to_keep(self._trainable, keep, resuming=resume is not None))
         if resume is not None:
             done = _trainer_state(resume)
-            progress = read_tree(resume, _STATE)["progress"]
+            saved = read_tree(resume, _STATE)
+            progress: dict[str, Any] = {**saved["progress"], "running_loss": mean_loss(saved["random"])}
             self.scores.restore(progress["scores"])
             if done.global_step >= self.job.total_steps or self.scores.is_exhausted:  # only what follows is left
                 load_trainable(resume, self.model)
@@ -94,7 +103,16 @@ class ResumableSFTTrainer(TrainerInternals):
                 self.restore_progress(progress)
                 self.count_unlogged_loss()
                 return self._finish()
-        self.train(resume_from_checkpoint=str(resume) if resume else None)
+        try:
+            self.train(resume_from_checkpoint=str(resume) if resume else None)
+        except RuntimeError as error:
+            self.interrupted = Roll(self.args.process_index, self.args.world_size).reason(error, self.state.global_step)
+            self.is_alone = self.interrupted is not None
+            if not self.is_alone:
+                raise
+        if self.is_alone:  # nothing that takes the others can be done any more
+            self.store.settle()
+            return float(self.summed_loss / max(1, self.state.global_step))
         self.guard.settle()
         self.store.settle()
         return self._finish()
@@ -242,21 +260,11 @@ class ResumableSFTTrainer(TrainerInternals):
         self.state.save_to_json(str(folder / _TRAINER_STATE))
 
     def load(self, folder: Path) -> None:
-        """Load the trained parameters, and read what the others take.
-
-        Raises:
-            SpecError: the checkpoint was written by another number of processes.
-        """
+        """Load the trained parameters, and read what the others take; any number of processes may have written them."""
         self._resumed = read_tree(folder, _STATE)
-        writers = len(self._resumed["random"])
-        if writers != self.args.world_size:
-            raise SpecError(
-                f"checkpoint '{folder}' was written by {writers} process(es) and this run has {self.args.world_size}; "
-                f"start it with {writers}, or choose another output_dir"
-            )
         load_trainable(folder, self.model)
-        own = self._resumed["random"][self.args.process_index]["running_loss"]
-        self._resumed_progress = {**self._resumed["progress"], "running_loss": own}
+        self._own = own_part(self._resumed["random"], self.args.process_index, self.args.world_size)
+        self._resumed_progress = {**self._resumed["progress"], "running_loss": self._own.running_loss}
 
     def resume_optimizer(self) -> None:
         """Go on with optimizer and schedule."""
@@ -270,10 +278,11 @@ class ResumableSFTTrainer(TrainerInternals):
 
     def resume_random_states(self) -> None:
         """Go on with this process's own generators."""
-        restore_random_states(self._resumed["random"][self.args.process_index])
+        self._own.restore()
 
     def _mean_loss(self) -> float:
-        return float(self.summed_loss / max(1, self.state.global_step - self.guard.skipped))
+        summed = mean_of_processes(self.summed_loss, self.args.world_size)  # each has what it did not log yet
+        return float(summed / max(1, self.state.global_step - self.guard.skipped))
 
 
 def _ignore(_told: Any) -> None:

@@ -5,7 +5,6 @@ trl's documented way out. Imported inside ``TrlTrainer.fit`` only: it loads torc
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import MethodType, TracebackType
@@ -21,6 +20,7 @@ from medtune.backends.by_source import SourceLosses
 from medtune.backends.collator import PackedCollator, source_numbers
 from medtune.backends.held_out import held_out_losses
 from medtune.backends.losses import describe
+from medtune.backends.parallel.counts import TokenCounts
 from medtune.backends.proved import Route
 from medtune.backends.resumable import ResumableSFTTrainer
 from medtune.backends.shortcuts import shortcuts
@@ -31,7 +31,7 @@ __all__ = ["PackedSFTTrainer"]
 
 _IGNORED = -100
 _GIB = 1024**3
-_SOURCES = ("sources", "supervised_sources")
+_BESIDE = ("sources", "supervised_sources", "blank")
 _ROUTER = ("output_router_logits", "router_aux_loss_coef")
 
 
@@ -70,10 +70,9 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         self.divide_loss_once()
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
-        self._tokens = self._supervised = self._resumed_tokens = 0
+        self._counts, self._resumed_tokens = TokenCounts(), 0
         self._logged_tokens, self._logged_time, self._scoring_seconds = 0, 0.0, 0.0
         self._logged_step = self._logged_skipped = 0
-        self._supervised_by_source: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         base = self.job.loaded.model.get_base_model()
@@ -104,10 +103,12 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         started = self._logged_time = time.perf_counter()
         loss = self.train_resumably()
         started += self._scoring_seconds
+        if not self.is_alone:
+            self._counts.gather(self.args.world_size, first=self.is_world_process_zero())
         return TrainResult(
             steps=self.state.global_step,
             train_loss=loss,
-            tokens=self._tokens - self._resumed_tokens,
+            tokens=self._counts.tokens - self._resumed_tokens,
             seconds=time.perf_counter() - started,
             peak_memory_gib=_peak_memory_gib(),
             interrupted=self.interrupted,
@@ -120,17 +121,15 @@ class PackedSFTTrainer(ResumableSFTTrainer):
 
     def progress(self) -> dict[str, Any]:
         """Return the counters of the run, those of tokens included."""
-        own = {"tokens": self._tokens, "supervised": self._supervised}
-        sources = {"supervised_by_source": dict(self._supervised_by_source), "by_source": self._by_source.to_json()}
-        return {**super().progress(), **own, **sources, "logged_skipped": self._logged_skipped}
+        own = {**self._counts.to_json(), "by_source": self._by_source.to_json()}
+        return {**super().progress(), **own, "logged_skipped": self._logged_skipped}
 
     def restore_progress(self, progress: Mapping[str, Any]) -> None:
         """Continue the counters of the run, those of tokens included."""
         super().restore_progress(progress)
-        self._tokens = self._resumed_tokens = self._logged_tokens = progress["tokens"]
-        self._supervised = progress["supervised"]
-        self._supervised_by_source = Counter(progress["supervised_by_source"])
         if self.is_world_process_zero():  # the saved sums are those of all processes
+            self._counts.restore(progress)
+            self._resumed_tokens = self._logged_tokens = progress["tokens"]
             self._by_source.restore(progress["by_source"])
         self._logged_step, self._logged_skipped = progress["logged_step"], progress["logged_skipped"]
 
@@ -140,13 +139,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         Counting labels on the device, as transformers does, would make every step wait for it.
         """
         self.begin_update([batch.pop("samples") for batch in batches])
-        self._tokens += sum(batch.pop("tokens") for batch in batches)
-        supervised = sum(batch.pop("supervised") for batch in batches)
-        self._supervised += supervised
-        by_source = Counter[str]()
-        for batch in batches:
-            by_source.update(batch.pop("supervised_by_source"))
-        self._supervised_by_source.update(by_source)
+        supervised, by_source = self._counts.add(batches)
         self._by_source.begin_update(by_source, device)
         if self.args.world_size > 1:
             gathered: Any = self.accelerator.gather(torch.tensor(supervised, device=device))
@@ -199,7 +192,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
 
     def save(self) -> None:
         """Save, the sums of all processes at the first one."""
-        self._by_source.gather(self.args.world_size, first=self.is_world_process_zero())
+        self._gather()
         super().save()
 
     def compute_loss(
@@ -212,10 +205,12 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         """Return the summed loss of the supervised tokens over their number in the whole update."""
         if return_outputs:
             raise TypeError("PackedSFTTrainer computes losses only; logits come from the generators")
-        given = {name: value for name, value in inputs.items() if name not in _SOURCES}
+        given = {name: value for name, value in inputs.items() if name not in _BESIDE}
         output = model(**given)
-        loss = output["loss_sum"]
-        self._by_source.note(output["token_losses"], source_numbers(inputs), len(inputs["input_ids"]))
+        loss, sources = output["loss_sum"], source_numbers(inputs)
+        if "blank" in inputs:  # passed with the others, so that none of them waits, and counts for nothing
+            loss, sources = loss * 0, sources[:0]
+        self._by_source.note(output["token_losses"], sources, len(inputs["input_ids"]))
         if num_items_in_batch is not None:
             # DDP averages gradients over ranks, while the count already spans them.
             loss = loss * self.args.world_size / num_items_in_batch
@@ -227,26 +222,31 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         super().log(logs, start_time)
         if "loss" not in logs:
             return
-        self._by_source.gather(self.args.world_size, first=self.is_world_process_zero())
+        self._gather()
         if not self.is_world_process_zero():
             return
         now = time.perf_counter()
-        tokens, seconds = self._tokens - self._logged_tokens, now - self._logged_time
-        self._logged_tokens, self._logged_time = self._tokens, now
+        tokens, seconds = self._counts.tokens - self._logged_tokens, now - self._logged_time
+        self._logged_tokens, self._logged_time = self._counts.tokens, now
         record = {
             "step": self.state.global_step,
             "epoch": logs.get("epoch"),
             "loss": logs["loss"] * self._steps_per_applied_update(),
             "learning_rate": logs.get("learning_rate"),
             "grad_norm": logs.get("grad_norm"),
-            "tokens": self._tokens,
-            "supervised_tokens": self._supervised,
+            "tokens": self._counts.tokens,
+            "supervised_tokens": self._counts.supervised,
             "tokens_per_second": tokens / seconds if seconds > 0 else 0.0,
             "memory_gib": _peak_memory_gib(),
             "loss_by_source": self._by_source.means(),
-            "supervised_by_source": dict(sorted(self._supervised_by_source.items())),
+            "supervised_by_source": dict(sorted(self._counts.by_source.items())),
         }
         self.job.on_log({key: float(v) if isinstance(v, torch.Tensor) else v for key, v in record.items()})
+
+    def _gather(self) -> None:
+        """Bring the sums of all processes to the first one."""
+        for sums in (self._by_source, self._counts):
+            sums.gather(self.args.world_size, first=self.is_world_process_zero())
 
     def _steps_per_applied_update(self) -> float:
         """Return the factor by which transformers' mean since the last log is too low: it counts skipped updates."""

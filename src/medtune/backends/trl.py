@@ -1,10 +1,11 @@
 """Fits an adapter with trl's SFTTrainer: turns specs into its arguments and its logs into records."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from medtune.machine.hardware import world_size
 from medtune.machine.libraries import quiet_libraries
 from medtune.machine.optimizers import runs_as
 from medtune.plugins.contracts import Job, Loaded, PackedRows, Trainer, TrainResult
@@ -33,6 +34,7 @@ class TrlTrainer:
         Returns:
             Steps, mean loss per supervised token, real tokens, seconds and peak memory.
         """
+        job = _shared(job)
         with quiet_libraries():
             from medtune.accel.train import FastPath
             from medtune.backends.proved import prove_route
@@ -50,6 +52,7 @@ class TrlTrainer:
         Raises:
             UnprovenBaseError: no way of computing the loss is right.
         """
+        job = _shared(job)
         with quiet_libraries():
             from medtune.accel.train import FastPath
             from medtune.backends.proved import prove_route
@@ -80,6 +83,12 @@ class TrlTrainer:
 def provide_trainers() -> Sequence[Trainer]:
     """Provide ``trl``."""
     return [TrlTrainer()]
+
+
+def _shared(job: Job) -> Job:
+    """Return the part of a job that this process does."""
+    train = job.spec.train.share(world_size())
+    return replace(job, spec=job.spec.model_copy_with(train=train))
 
 
 def sft_config(job: Job, *, recompute: bool) -> Any:

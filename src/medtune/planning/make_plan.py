@@ -144,7 +144,7 @@ def _with_scheme(spec: RunSpec, choices: Choices | None, kept: Mapping[str, Any]
 
 def _choose(choices: Choices, spec: RunSpec, kept: Mapping[str, Any]) -> Choice:
     rows = kept.get("micro_batch_rows")
-    effective = spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps
+    effective = spec.train.update_rows
     if rows and effective % rows == 0 and spec.train.micro_batch == "auto":
         changes = {"per_device_batch_size": rows, "gradient_accumulation_steps": effective // rows}
         train = spec.train.model_copy_with(**changes, micro_batch="as_written")
@@ -156,6 +156,7 @@ def _choose(choices: Choices, spec: RunSpec, kept: Mapping[str, Any]) -> Choice:
 
 def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str, Any]:
     """Return the fields of a plan that come from a choice."""
+    spec.train.share(world_size())  # what processes cannot divide is refused here, before anything is loaded
     if choice is None:
         wanted = spec.train.recompute
         return {
@@ -180,7 +181,7 @@ def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str
 
 def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None, shape: Shape | None) -> dict[str, Any]:
     """Return the fields of a plan that say how much there is to train on, and how long that takes."""
-    steps = None if size is None else total_steps(spec, size.rows, world_size())
+    steps = None if size is None else total_steps(spec, size.rows)
     tokens = _tokens(spec, size, steps)
     found: dict[str, Any] = {"steps": steps, "tokens": tokens}
     if size is not None:
@@ -197,12 +198,11 @@ def planned_machine(gpu: str | None) -> Machine | None:
     return None if gpu is None else machine_with(gpu)
 
 
-def total_steps(spec: RunSpec, rows: int, processes: int = 1) -> int:
-    """Return the updates of a run over ``rows`` packed rows; the last, partial window of an epoch counts."""
+def total_steps(spec: RunSpec, rows: int) -> int:
+    """Return the updates of a run over ``rows`` packed rows, by any number of processes; the last, partial one of an epoch counts."""
     if spec.train.max_steps is not None:
         return spec.train.max_steps
-    batches = math.ceil(rows / (spec.train.per_device_batch_size * processes))
-    per_epoch = math.ceil(batches / spec.train.gradient_accumulation_steps)
+    per_epoch = math.ceil(rows / spec.train.update_rows)
     return max(1, math.ceil((spec.train.num_train_epochs or 1.0) * per_epoch))
 
 
@@ -288,7 +288,7 @@ def _stated_size(spec: RunSpec, bundles: list[Bundle]) -> DataSize | None:
 def _tokens(spec: RunSpec, size: DataSize | None, steps: int | None) -> int | None:
     if size is None or steps is None or size.rows == 0:
         return None
-    rows = steps * spec.train.per_device_batch_size * spec.train.gradient_accumulation_steps * world_size()
+    rows = steps * spec.train.update_rows
     if spec.train.max_steps is None:  # windows at the end of an epoch are not full
         rows = min(rows, size.rows * math.ceil(spec.train.num_train_epochs or 1.0))
     return round(size.tokens / size.rows * rows)

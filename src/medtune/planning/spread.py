@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from medtune.errors import SpecError
 from medtune.machine.gpus import gpu_of
 from medtune.machine.hardware import Machine
 from medtune.planning.choices import Choice, Choices, available_gib
@@ -33,16 +32,7 @@ def update_rows(spec: RunSpec, processes: int) -> int:
     Raises:
         SpecError: they cannot be divided; the nearest numbers that can are named.
     """
-    micro, times = spec.train.per_device_batch_size, spec.train.gradient_accumulation_steps
-    if micro * times % processes == 0:
-        return micro * times // processes
-    near = {math.floor(micro * times / processes), math.ceil(micro * times / processes)} - {0}
-    instead = " or ".join(f"{share * processes}" for share in sorted(near))
-    raise SpecError(
-        f"an update of {micro * times} rows (train.per_device_batch_size {micro} x train.gradient_accumulation_steps {times}) "
-        f"cannot be divided among {processes} processes; the nearest updates that can have {instead} rows, as "
-        f"--set train.per_device_batch_size=1 --set train.gradient_accumulation_steps={max(near) * processes}"
-    )
+    return spec.train.share(processes).update_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from medtune.errors import SpecError
 from medtune.specs.values import Fraction, Names, Options, Positive, Spec
 
 __all__ = ["EvalSpec", "TrainSpec"]
@@ -17,7 +18,10 @@ class TrainSpec(Spec):
     per_device_batch_size: Positive = 1
     """Packed rows (samples without packing) per forward pass and device. Source: the tutorial."""
     gradient_accumulation_steps: Positive = 4
-    """Forward passes per update. Source: the tutorial."""
+    """Forward passes per update. Source: the tutorial.
+
+    The rows of an update are ``per_device_batch_size`` times this, for any number of processes, which divide them.
+    """
     micro_batch: Literal["auto", "as_written"] = "auto"
     """Whether a GPU takes the rows of an update in other portions than the two fields above say, as many at once as is
     fastest in its memory; their product, the effective batch, stays. The plan says how many."""
@@ -97,6 +101,42 @@ class TrainSpec(Spec):
         if self.max_steps is not None and self.num_train_epochs is not None:
             raise ValueError("max_steps and num_train_epochs exclude each other; set one of them")
         return self
+
+    @property
+    def update_rows(self) -> int:
+        """Rows of an update, over all processes."""
+        return self.per_device_batch_size * self.gradient_accumulation_steps
+
+    def share(self, processes: int) -> Self:
+        """Return what each of some processes does, so that together they take the rows of an update as one would.
+
+        A pass takes as many rows as written, or the most below that divide a process's share.
+
+        Raises:
+            SpecError: the rows of an update do not divide; the nearest numbers that do are named.
+
+        >>> TrainSpec(per_device_batch_size=2, gradient_accumulation_steps=6).share(4).gradient_accumulation_steps
+        3
+        """
+        rows, left = divmod(self.update_rows, processes)
+        if left:
+            raise SpecError(_indivisible(self, processes))
+        most = min(rows, self.per_device_batch_size)
+        micro = next(size for size in range(most, 0, -1) if rows % size == 0)
+        return self.model_copy_with(per_device_batch_size=micro, gradient_accumulation_steps=rows // micro)
+
+
+def _indivisible(train: TrainSpec, processes: int) -> str:
+    rows, micro, times = train.update_rows, train.per_device_batch_size, train.gradient_accumulation_steps
+    fewer = max(count for count in range(1, processes) if rows % count == 0)
+    more = next((f" or {count}" for count in range(processes + 1, rows + 1) if rows % count == 0), "")
+    below = rows // processes * processes
+    near = f"{below} or {below + processes}" if below else f"{processes}"
+    example = f"train.per_device_batch_size=1 with train.gradient_accumulation_steps={below + processes}"
+    return (
+        f"an update of {rows} rows (train.per_device_batch_size {micro} x train.gradient_accumulation_steps {times}) cannot be "
+        f"divided among {processes} processes; start {fewer}{more} processes, or take updates of {near} rows, such as {example}"
+    )
 
 
 class EvalSpec(Spec):

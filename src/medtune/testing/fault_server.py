@@ -48,7 +48,7 @@ def _trial(victim: Victim, shim: Any, trial: Mapping[str, Any]) -> dict[str, Any
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="medtune-trial-") as notes:
         children = [_fork(victim, shim, trial, (rank, port), Path(notes)) for rank in range(ranks)]
-        status, signalled = _wait(children, fault, started + trial["timeout"], started)
+        status, signalled = _wait(children, trial, started + trial["timeout"], started)
         ended = time.monotonic()
         note = _read(Path(notes) / "0.json")
         hurt = _read(Path(notes) / f"{fault['rank']}.json")
@@ -106,23 +106,27 @@ def _suffer(victim: Victim, shim: Any, trial: Mapping[str, Any], rank: int, note
 
 
 def _wait(
-    children: list[int], fault: Mapping[str, Any], deadline: float, started: float
+    children: list[int], trial: Mapping[str, Any], deadline: float, started: float
 ) -> tuple[list[int], float | None]:
-    """Wait for all children, as a launcher does: when one fails, the others are killed."""
-    status: dict[int, int] = {}
+    """Wait for all children; a launcher kills the others when one fails, and without one those that are left are stopped ones."""
+    fault, status, stopped = trial["fault"], dict[int, int](), set[int]()
     signalled: float | None = None
     while len(status) < len(children):
         for child in [c for c in children if c not in status]:
-            done, code = os.waitpid(child, os.WNOHANG)
-            if done:
+            done, code = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
+            if done and os.WIFSTOPPED(code):
+                stopped.add(child)
+            elif done:
                 status[child] = os.waitstatus_to_exitcode(code)
         now = time.monotonic()
         alive = [child for child in children if child not in status]
         if fault["signal"] and signalled is None and now - started >= fault["after"]:
             signalled = now
-            for child in alive:
+            hit = alive if fault["signal"] != "SIGKILL" else [c for c in alive if c == children[fault["rank"]]]
+            for child in hit:  # a machine is told to stop as a whole, and a process is killed alone
                 os.kill(child, getattr(signal, fault["signal"]))
-        if now > deadline or any(code not in (0, 75) for code in status.values()):
+        failed = trial["launched"] and any(code not in (0, 75) for code in status.values())
+        if now > deadline or failed or stopped.issuperset(alive):
             for child in alive:
                 os.kill(child, signal.SIGKILL)
         if alive:

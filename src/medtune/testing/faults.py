@@ -34,7 +34,7 @@ class Fault:
             later one too.
         at: number of the file event, from 0.
         errno: error of a failing call.
-        signal: name of a signal that is sent from outside.
+        signal: name of a signal that is sent from outside: SIGKILL to one process, any other to all.
         after: seconds after the start at which it is sent.
         rank: process that the fault befalls, when there are several.
     """
@@ -112,9 +112,17 @@ class FaultLab:
         shutil.rmtree(self._workshop, ignore_errors=True)
 
     def run(
-        self, folder: Path, fault: Fault | None = None, options: Mapping[str, Any] | None = None, ranks: int = 1
+        self,
+        folder: Path,
+        fault: Fault | None = None,
+        options: Mapping[str, Any] | None = None,
+        ranks: int = 1,
+        *,
+        launched: bool = True,
     ) -> Outcome:
         """Start or resume the victim's run in ``folder``, which must exist, in ``ranks`` processes.
+
+        ``launched`` kills all of them when one fails, as a launcher does on its machine; else each is left to itself, as on others.
 
         Raises:
             OSError: the server of the laboratory itself ended.
@@ -126,6 +134,7 @@ class FaultLab:
             "fault": asdict(fault or Fault()),
             "options": dict(options or {}),
             "ranks": ranks,
+            "launched": launched,
             "timeout": _TIMEOUT,
         }
         self._server.stdin.write(json.dumps(trial) + "\n")

@@ -1,9 +1,12 @@
 """A whole small run, started or resumed by the same call: the victim of the fault laboratory."""
 
 import hashlib
+import itertools
 import os
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -55,9 +58,10 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         folder: where the run lies, and beside it the files of its base model.
         options: ``train`` and ``lora`` (fields of the spec to change), ``scheme`` ("none" or "nf4"), ``rows`` (of RandomRows),
-            ``stop_after`` (updates after which the run interrupts itself), ``forget`` (a generator that is not
-            restored: the negative control), ``starve`` (by rank, rows of a pass beyond which memory runs out, or None),
-            ``export`` (write the merged model too), ``base`` (folder of the base).
+            ``stop_after`` (updates after which it interrupts itself), ``forget`` (a generator that is not restored: the negative
+            control), ``starve`` (by rank, rows of a pass beyond which memory runs out, or None), ``die`` (number of a process,
+            updates that it has done then, name of the signal that it sends itself), ``patience`` (seconds that processes wait for
+            each other), ``export`` (write the merged model too), ``base`` (folder of the base).
 
     Returns:
         ``digest`` of the adapter's values, ``steps``, ``log`` (without measured times) and ``passed_over``.
@@ -65,7 +69,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     train, lora = {**_TRAIN, **options.get("train", {})}, options.get("lora", {})
     quant = {name: value for name, value in options.items() if name == "scheme"}
     spec = RunSpec.model_validate({"quant": quant, "train": train, "lora": lora, "output_dir": str(folder / "run")})
-    rows, first = RandomRows(**options.get("rows", {})), is_first_rank()
+    rows, first = RandomRows(**options.get("rows", {})), _meet(options.get("patience"))
     place, log = RunFolder(spec.output_dir), RunLog(folder / "run" / "log.jsonl")
     with ExitStack() as held:
         if first:
@@ -80,15 +84,37 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
             loaded=_attach(_base(folder, options, spec), spec),
             rows=rows,
             run_dir=place.path,
-            total_steps=total_steps(spec, len(rows), world_size()),
+            total_steps=total_steps(spec, len(rows)),
             resume_from=resume_from,
             on_log=log.append,
             on_step=steps.append,
-            stop_reason=lambda: "asked to" if steps and steps[-1] == options.get("stop_after") else stop.reason,
+            stop_reason=_reasons(options, steps, stop),
         )
         digest, done = _fit(job, place, options, first=first)
         kept = [{k: v for k, v in record.items() if k not in TIMED} for record in log.read()] if first else []
     return {"digest": digest, "steps": done, "log": kept, "passed_over": passed}
+
+
+def _meet(patience: float | None) -> bool:
+    """Say whether this is the first process; where it is given, processes wait for each other no longer than that."""
+    if patience is not None and world_size() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=True, timeout=timedelta(seconds=patience))
+    return is_first_rank()
+
+
+def _reasons(options: Mapping[str, Any], steps: list[int], stop: StopRequest) -> Callable[[], str | None]:
+    """Return what is asked after every update, in every process."""
+    process, update, name = options.get("die") or (None, 0, "SIGKILL")
+    asked = itertools.count(1)
+
+    def reason() -> str | None:
+        if next(asked) == update and os.environ.get("RANK") == str(process):
+            os.kill(os.getpid(), getattr(signal, name))
+        return "asked to" if steps and steps[-1] == options.get("stop_after") else stop.reason
+
+    return reason
 
 
 def adapter_digest(loaded: Loaded) -> str:
@@ -121,11 +147,11 @@ def _find_start(place: RunFolder, spec: RunSpec, rows: RandomRows, log: RunLog) 
 
 
 def _fit(job: Job, place: RunFolder, options: Mapping[str, Any], *, first: bool) -> tuple[str, int]:
-    from medtune.backends import resumable
+    from medtune.backends.parallel import resumed
     from medtune.backends.trl import TrlTrainer
 
     if options.get("forget"):
-        setattr(resumable, "restore_random_states", _forgetting(options["forget"]))  # noqa: B010 - not its own name
+        setattr(resumed, "restore_random_states", _forgetting(options["forget"]))  # noqa: B010 - not its own name
     if options.get("starve"):
         _starve(job.loaded, options["starve"][int(os.environ.get("RANK", "0"))])
     if first:

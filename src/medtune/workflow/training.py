@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from medtune.errors import RunInterruptedError
-from medtune.machine.hardware import first_rank_says, is_first_rank, world_size
+from medtune.machine.hardware import first_rank_says, is_first_rank
 from medtune.planning.make_plan import total_steps
 from medtune.runs.record.recording import Recording
 from medtune.runs.signals import StopNow, StopRequest
@@ -69,7 +69,7 @@ def _stages(asked: RunRequest) -> None:
                 step = state.start.step
                 stop.check()
                 if asked.leg is not None:
-                    asked.leg.begin(total_steps(asked.spec, len(state.prepared.rows), world_size()), step)
+                    asked.leg.begin(total_steps(asked.spec, len(state.prepared.rows)), step)
                 with asked.times.of("load"):
                     loaded = load(state)
                 stop.check()

@@ -211,7 +211,7 @@ def _fit(
         {"train": {**_TRAIN, **(options or {})}, "lora": {"dropout": 0.0}, "output_dir": str(place)}
     )
     loaded = adapted(case.bench)
-    fit = _Fit(None, "", adapter_digest(loaded), False, total_steps(spec, len(rows), 1), place)
+    fit = _Fit(None, "", adapter_digest(loaded), False, total_steps(spec, len(rows)), place)
     before = frozen_digest(loaded.model)
     seed_all(spec.seed)
     job = Job(

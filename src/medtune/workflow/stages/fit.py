@@ -9,7 +9,7 @@ from typing import Any
 
 from medtune.data.prepare import trained_examples
 from medtune.errors import MedtuneError, PluginError, RunInterruptedError
-from medtune.machine.hardware import is_first_rank, seed_all, world_size
+from medtune.machine.hardware import is_first_rank, seed_all
 from medtune.planning.make_plan import total_steps
 from medtune.plugins.contracts import Example, Job, Loaded, Trainer, TrainResult
 from medtune.runs.log import RunLog
@@ -73,7 +73,7 @@ def job_of(state: RunState, loaded: Loaded, stop_reason: StopReason) -> Job:
         SpecError: ``eval.keep_best`` names a task of which no validation row is.
     """
     asked = state.asked
-    steps = total_steps(asked.spec, len(state.prepared.rows), world_size())
+    steps = total_steps(asked.spec, len(state.prepared.rows))
     log = _logging(asked, steps)
     return Job(
         spec=state.plan.settle(asked.spec),

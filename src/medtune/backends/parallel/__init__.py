@@ -1,0 +1,1 @@
+"""Several processes that train one run: who takes which rows, and what they count together."""
