@@ -19,9 +19,6 @@ pytestmark = pytest.mark.skipif(
     reason="the laboratory that starts processes needs Linux and a C compiler",
 )
 
-ACCUMULATION = {1: 2, 2: 1}
-"""By processes, so that an update spans the same rows."""
-
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
@@ -43,7 +40,7 @@ def act(lab, base, tmp_path):
     def act(what, name=".", processes=2, status=(0,), train=None, **options):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        train = {"gradient_accumulation_steps": ACCUMULATION[processes], "logging_steps": 1, **(train or {})}
+        train = {"gradient_accumulation_steps": 2, "logging_steps": 1, **(train or {})}
         given = {"do": what, "base": str(base), "train": train, **options}
         run = lab.run(folder, options=given, ranks=processes)
         assert set(run.status) == set(status), run

@@ -70,7 +70,7 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     quant = {name: value for name, value in options.items() if name == "scheme"}
     spec = RunSpec.model_validate({"quant": quant, "train": train, "lora": lora, "output_dir": str(folder / "run")})
     rows, first = RandomRows(**options.get("rows", {})), _meet(options.get("patience"))
-    place, log = RunFolder(spec.output_dir), RunLog(folder / "run" / "log.jsonl")
+    place, log, steps = RunFolder(spec.output_dir), RunLog(folder / "run" / "log.jsonl"), list[int]()
     with ExitStack() as held:
         if first:
             held.enter_context(RunLock(place.path))
@@ -78,7 +78,6 @@ def tiny_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         resume_from, passed = _find_start(place, spec, rows, log) if first else (None, [])
         resume_from = first_rank_says(resume_from)
         seed_all(spec.seed)
-        steps: list[int] = []
         job = Job(
             spec=spec,
             loaded=_attach(_base(folder, options, spec), spec),
