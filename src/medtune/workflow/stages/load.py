@@ -28,21 +28,19 @@ def load(state: RunState) -> Loaded:
     asked, plan = state.asked, state.plan
     refuse_forked()
     config = model_config(asked.spec, asked.host.all("bundle"))
-    gpu = None if _is_there(state) else describe_machine().accelerator
+    leg, model = asked.leg, asked.spec.model
+    is_there = leg is not None and leg.holds(
+        model, plan.settle(asked.spec).quant
+    )  # takes the last adapter off: asked once
+    gpu = None if is_there else describe_machine().accelerator
     job = None if gpu is None else job_for(plan.settle(asked.spec), plan, config, gpu.memory_gib, world_size())
     with compiled_ahead(job, asked.on_stage):
-        return _load(state)
+        return _load(state, is_there=is_there)
 
 
-def _is_there(state: RunState) -> bool:
-    """Whether the base is in memory already, of another run of the same sweep."""
-    leg, spec = state.asked.leg, state.asked.spec
-    return leg is not None and leg.holds(spec.model, state.plan.settle(spec).quant)
-
-
-def _load(state: RunState) -> Loaded:
+def _load(state: RunState, *, is_there: bool) -> Loaded:
     asked, plan = state.asked, state.plan
-    way = ("taking", " in memory") if _is_there(state) else ("loading", "")
+    way = ("taking", " in memory") if is_there else ("loading", "")
     asked.on_stage(f"{way[0]} the base model ({plan.scheme}){way[1]}")
     seed_all(asked.spec.seed)
     leg, model, quant = asked.leg, asked.spec.model, plan.settle(asked.spec).quant
