@@ -245,6 +245,7 @@ def test_a_sweep_of_which_nothing_comes_to_an_end_ends_with_the_error_itself(tun
     assert json.loads((tmp_path / "s" / "sweep.json").read_text())["state"] == "failed"
 
 
+@pytest.mark.proof
 def test_where_the_best_fails_on_its_way_the_next_best_takes_its_place(tuner, tmp_path, done):
     """The best of the first comparison loses its record in the midst of its second part."""
     sweep, _events = done
