@@ -17,7 +17,7 @@ CONFIG = json.loads((Path(DEMO.spec.model.path) / "config.json").read_text())
 
 @pytest.fixture(scope="module")
 def on_a_gpu():
-    plan = DEMO.plan("h200")
+    plan = replace(DEMO.plan("h200"), parameters=7_000_000_000)
     return plan, plan.settle(DEMO.spec)
 
 
@@ -35,6 +35,7 @@ def test_nothing_is_started_off_the_fast_path_beside_other_processes_or_for_back
     assert job_for(spec, plan, CONFIG, 80, processes=2) is None
     assert job_for(spec, plan, CONFIG, 0.01) is None  # no room beside the base
     assert job_for(spec, plan, {}, 80) is None
+    assert job_for(spec, DEMO.plan("h200"), CONFIG, 80) is None  # loaded sooner than a process is up
     assert job_for(spec, replace(plan, backends={**plan.backends, "trainer": "own"}), CONFIG, 80) is None
 
 
