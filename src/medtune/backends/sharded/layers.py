@@ -26,14 +26,23 @@ def shard_layers(base: Any, device: str) -> DeviceMesh:
         device: such as "cuda:0" or "cpu", of this process.
 
     Raises:
-        SpecError: the base has parts that are neither layers nor the embedding and head around them.
+        SpecError: the base has parts that are neither layers nor the embedding and head around them, or is stored in bytes and
+            this torch shards none.
     """
     kind = torch.device(device).type
     _join(kind)
     mesh = init_device_mesh(kind, (world_size(),))
     backbone, layers = backbone_of(base), _layers(base)
     for layer in layers:
-        fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+        try:
+            fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+        except RuntimeError as error:
+            if all(parameter.is_floating_point() for parameter in layer.parameters()):
+                raise
+            raise SpecError(  # torch 2.11 asks gradients of every part
+                f"torch {torch.__version__} shards no weights that are stored in bytes (quant.scheme=fp8); use torch 2.13, or "
+                "quant.scheme=none"
+            ) from error
     beside = {p for p in backbone.parameters() if not isinstance(p, DTensor)}
     fully_shard(backbone, mesh=mesh, reshard_after_forward=True, ignored_params=beside)
     return mesh
