@@ -128,13 +128,13 @@ def test_halved_micro_batches_of_the_fast_path_give_the_same_update(fit, monkeyp
     not sys.platform.startswith("linux") or not (shutil.which("cc") or shutil.which("gcc")),
     reason="the laboratory that starts ranks needs Linux and a C compiler",
 )
-def test_two_ranks_on_the_fast_path_train_as_one_with_twice_the_micro_batches(base, tmp_path):
+def test_two_ranks_on_the_fast_path_train_as_one(base, tmp_path):
     logs = []
     with FaultLab("medtune.testing.tiny_run:tiny_run") as lab:
-        for ranks, accumulation in ((1, 2), (2, 1)):
+        for ranks in (1, 2):
             folder = tmp_path / str(ranks)
             folder.mkdir()
-            train = {"num_train_epochs": 1, "gradient_accumulation_steps": accumulation, "logging_steps": 1}
+            train = {"num_train_epochs": 1, "gradient_accumulation_steps": 2, "logging_steps": 1}
             options = {"base": str(base), "train": train, "lora": {"dropout": 0}, "rows": {"count": 12}}
             run = lab.run(folder, options=options, ranks=ranks)
             assert set(run.status) == {0}

@@ -64,7 +64,7 @@ def test_a_member_that_is_gone_is_named_with_the_installed_and_the_tested_releas
     with pytest.raises(UnsupportedVersionError) as caught:
         require_internals([without(internal)])
     assert caught.value.exit_code == 2
-    verb = "has" if internal.parameters else "sets"
+    verb = "sets" if internal.parameters is None else "has"
     shown, (oldest, newest) = f"{internal.owner.__name__}.{internal.name}", TESTED[internal.library]
     releases = f"{oldest} to {newest}" if oldest != newest else oldest
     assert str(caught.value) == (

@@ -140,6 +140,6 @@ def test_pages_escape_in_one_way():
     wrong = [
         file.relative_to(SOURCE).as_posix()
         for file in SOURCE.rglob("*.py")
-        if re.search(r"^(import html|from html import .*)$", file.read_text(), re.MULTILINE)
+        if re.search(r"^(import html|from html import (?!unescape$).*)$", file.read_text(), re.MULTILINE)
     ]
     assert wrong == ["errors/visible.py"]

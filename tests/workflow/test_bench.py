@@ -97,11 +97,13 @@ def test_a_bench_keeps_the_dequantized_weights_of_four_bits_when_asked(host, fol
     monkeypatch.setattr(
         losses, "enable", lambda model, **how: (asked.append(how["keep_dequantized"]), kept(model, **how))[1]
     )
-    reports = [bench(small(folder, "nf4", dequantized_weights=wanted), host, steps=3) for wanted in ("keep", "auto")]
+    reports = [
+        bench(small(folder, "nf4", dequantized_weights=wanted), host, steps=3) for wanted in ("keep", "each_pass")
+    ]
     assert [report.settings["dequantized_weights"] for report in reports] == [
         "keep",
         "each_pass",
-    ]  # auto: on a GPU only
+    ]
     assert asked == [True, False]
     assert all("is on" in report.path for report in reports)
 

@@ -85,6 +85,7 @@ def _of_trainer() -> Iterator[Internal]:
         "_save_checkpoint": ("model", "trial"),
         "compute_loss": ("model", "inputs", "return_outputs", "num_items_in_batch"),
         "floating_point_ops": ("inputs",),
+        "get_train_dataloader": (),
         "log": ("logs", "start_time"),
         "training_step": ("model", "inputs", "num_items_in_batch"),
     }

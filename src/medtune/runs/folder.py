@@ -28,7 +28,9 @@ _SEAL = "sha256"
 """Key of the digest over all other keys: a record that was changed by hand is told from one that medtune wrote."""
 _ALWAYS = ("spec", "plan", "fingerprints")
 _KINDS: Mapping[str, type] = {
-    **dict.fromkeys((*_ALWAYS, "versions", "result", "scores", "preparation", "proof", "base", "adapter"), dict),
+    **dict.fromkeys(
+        (*_ALWAYS, "versions", "result", "scores", "preparation", "proof", "base", "adapter", "minutes"), dict
+    ),
     **dict.fromkeys(("created", "updated"), str),
 }
 _DISTRIBUTIONS = ("accelerate", "bitsandbytes", "datasets", "medtune", "numpy", "peft", "torch", "transformers", "trl")

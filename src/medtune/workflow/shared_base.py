@@ -62,7 +62,7 @@ class SharedBase:
         if _drawn() != before:  # the adapter's first values would differ on a base that is not loaded for it
             return found
         self._key, self._base = (model, quant), found
-        self._was = (list(_modules(found.model)), probe(found))
+        self._was = (list(_told_of_modules(found.model)), probe(found))
         return self._handed_out()
 
     def attached(self, loaded: Loaded) -> None:
@@ -91,7 +91,7 @@ class SharedBase:
         if self._was is None:
             return False
         modules, logits = self._was
-        return list(_modules(base.model)) == modules and bool(torch.equal(probe(base), logits))
+        return list(_told_of_modules(base.model)) == modules and bool(torch.equal(probe(base), logits))
 
 
 def free_memory() -> None:
@@ -103,7 +103,7 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _modules(model: Any) -> Iterator[tuple[str, ...]]:
+def _told_of_modules(model: Any) -> Iterator[tuple[str, ...]]:
     """Yield name and kind of every module, and what was hung onto it."""
     for name, module in model.named_modules():
         held = vars(module)

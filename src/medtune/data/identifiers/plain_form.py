@@ -1,8 +1,8 @@
 """A text in the one form that the rules read: letters composed, one kind of space and of hyphen, no marks of HTML."""
 
-import html
 import re
 import unicodedata
+from html import unescape
 from typing import NamedTuple
 
 __all__ = ["PlainForm", "plain_form"]
@@ -66,7 +66,7 @@ def plain_form(text: str) -> PlainForm:
 def _plain(piece: re.Match[str]) -> str:
     if piece["tag"]:
         return "" if piece["name"].lower() in _INLINE else "\n"
-    found = html.unescape(piece[0]) if piece["entity"] else unicodedata.normalize("NFC", piece[0])
+    found = unescape(piece[0]) if piece["entity"] else unicodedata.normalize("NFC", piece[0])
     if len(found) == 1 and unicodedata.category(found) == "Cf":
         return ""
     if len(found) == 1 and unicodedata.category(found) == "Zs":

@@ -108,14 +108,14 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
     attempt(lambda: make_folder(folder), "the folder of the launch", folder)
     for name, text in texts.items():
         path = folder / name
-        attempt(partial(_replace, path, text), "a file of the launch", path)
+        attempt(partial(_write_whole, path, text), "a file of the launch", path)
         if path.read_bytes() != text.encode("utf-8"):
             raise StorageError(f"'{path}' reads otherwise than it was written; write to another disk")
         if name == SPEC_FILE:
             validate_spec(read_spec_file(path), path)
 
 
-def _replace(path: Path, text: str) -> None:
+def _write_whole(path: Path, text: str) -> None:
     with staged_text(path) as file:
         file.write(text)
 
