@@ -115,6 +115,7 @@ class TrainSpec(Spec):
         Raises:
             SpecError: the rows of an update do not divide; the nearest numbers that do are named.
 
+        >>> from medtune import TrainSpec
         >>> TrainSpec(per_device_batch_size=2, gradient_accumulation_steps=6).share(4).gradient_accumulation_steps
         3
         """
