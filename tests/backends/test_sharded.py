@@ -83,6 +83,7 @@ def test_a_shared_base_trains_as_a_whole_one_and_goes_on_after_a_stop(act):
         assert figures(after) == figures(two)
 
 
+@pytest.mark.proof
 def test_a_whole_run_is_the_same_with_a_shared_base_and_its_adapter_is_merged(act, tmp_path):
     evaluation = {"loss": True, "every": 4, "rows_in_training": 2}
     found = act("whole", "shared", train={"num_train_epochs": 1, "parallel": "fsdp"}, eval=evaluation)

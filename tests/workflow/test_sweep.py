@@ -209,6 +209,7 @@ def signalled(name):
     return lambda: os.kill(os.getpid(), getattr(signal, name))
 
 
+@pytest.mark.proof
 def test_a_sweep_that_was_stopped_goes_on_and_does_nothing_twice(done, tuner, tmp_path):
     """It is stopped in the midst of the second setting's first part, and of the best one's second part."""
     sweep, events = done
