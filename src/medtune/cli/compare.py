@@ -50,19 +50,12 @@ def _plugins_for(runs: list[Path], plugins: list[Path] | None) -> list[object]:
 
 
 def _print(result: Mapping[str, Any]) -> None:
-    from rich.table import Table
-
+    from medtune.cli.console import print_tables
     from medtune.workflow.compare_runs import sentences, tables
 
     console = terminal()
     for run in result["runs"]:
         console.print(f"{run['name']}  {run['run']}", highlight=False, soft_wrap=True)
-    for each in tables(result):
-        table = Table(title=each.title, title_justify="left")
-        for place, column in enumerate(each.columns):
-            table.add_column(column, justify="right" if place else "left", overflow="fold")
-        for line in each.lines:
-            table.add_row(*line)
-        console.print(table)
+    print_tables(tables(result))
     for sentence in sentences(result):
         console.print(sentence, highlight=False, soft_wrap=True)

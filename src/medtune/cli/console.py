@@ -19,7 +19,9 @@ from medtune.workflow.terminal import terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["print_evaluation", "print_harness", "print_json", "print_plan", "print_scores"]
+    from medtune.workflow.compare_runs import RunTable
+
+__all__ = ["print_evaluation", "print_harness", "print_json", "print_plan", "print_scores", "print_tables"]
 
 
 _WORTH_TELLING = 0.02
@@ -29,6 +31,19 @@ _WORTH_TELLING = 0.02
 def print_json(value: Any) -> None:
     """Print one JSON object on stdout."""
     print_result(json.dumps(masked_values(value), allow_nan=False))
+
+
+def print_tables(tables: "Iterable[RunTable]") -> None:
+    """Print tables of runs side by side as text on stdout."""
+    from rich.table import Table
+
+    for each in tables:
+        table = Table(title=each.title, title_justify="left")
+        for place, column in enumerate(each.columns):
+            table.add_column(column, justify="right" if place else "left", overflow="fold")
+        for line in each.lines:
+            table.add_row(*line)
+        terminal().print(table)
 
 
 def print_plan(plan: Mapping[str, Any]) -> None:

@@ -55,16 +55,10 @@ def sweep(
 
 
 def _print(found: "Sweep") -> None:
-    from rich.table import Table
+    from medtune.cli.console import print_tables
 
+    print_tables(found.tables)
     console = terminal()
-    for each in found.tables:
-        table = Table(title=each.title, title_justify="left")
-        for place, column in enumerate(each.columns):
-            table.add_column(column, justify="right" if place else "left", overflow="fold")
-        for line in each.lines:
-            table.add_row(*line)
-        console.print(table)
     console.print(found.record["sentence"], highlight=False, soft_wrap=True)
     console.print(
         f"chosen   {found.winner.path}\nreport   {found.path / 'sweep.html'}", highlight=False, soft_wrap=True

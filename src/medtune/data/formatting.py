@@ -17,6 +17,7 @@ from medtune.errors import DataError, NetworkRefusedError, PluginError, UnknownN
 from medtune.plugins.contracts import Example, PromptFormatter
 from medtune.plugins.host import BUILTIN_PLUGINS, PluginHost
 from medtune.specs import SourceSpec
+from medtune.specs.bounded import is_utf8
 
 __all__ = ["format_rows"]
 
@@ -242,7 +243,7 @@ def _fault(example: Any) -> str:
         reasoning = message.get("reasoning_content", "")
         if not isinstance(reasoning, str):
             return "a 'reasoning_content' is no text"
-        if not (content.isascii() and reasoning.isascii()) and not _is_whole(content + reasoning):
+        if not (is_utf8(content) and is_utf8(reasoning)):
             return "a text holds half a character (a lone surrogate)"
         if control := _CONTROL.search(content) or _CONTROL.search(reasoning):
             return f"a text holds the control character U+{ord(control[0]):04X}{_named(control[0])}"
@@ -256,11 +257,3 @@ def _named(control: str) -> str:
     if control == "\0":
         return " (NUL)"
     return "" if control.isascii() else ", as text has that was read in another encoding than its own"
-
-
-def _is_whole(content: str) -> bool:
-    try:
-        content.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -19,6 +19,7 @@ __all__ = [
     "bounded_bytes",
     "bounded_text",
     "is_too_deep",
+    "is_utf8",
     "json_file",
     "json_value",
     "toml_value",
@@ -143,6 +144,14 @@ def is_too_deep(value: Any, text: str | bytes) -> bool:
     return True
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written in UTF-8: it holds no half of a character (a lone surrogate)."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def _too_deep() -> BoundsError:
     return BoundsError(f"is nested deeper than {DEEPEST} levels")
 
@@ -192,7 +201,7 @@ def _inside(value: Any, *, finite: bool) -> Iterator[Any]:
     elif isinstance(value, str):
         if "\0" in value:
             raise BoundsError("holds a NUL character")
-        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        if not is_utf8(value):
             raise BoundsError("holds half a character (a lone surrogate)")
     elif finite and isinstance(value, float) and not math.isfinite(value):
         raise BoundsError(f"holds the number {value}, which is not finite")

@@ -16,7 +16,7 @@ from medtune.evaluation.pairing import pair
 from medtune.evaluation.predictions import read_predictions
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.scoring import score_predictions
-from medtune.export.side_by_side import html_page, sentences, tables
+from medtune.export.side_by_side import RunTable, html_page, sentences, tables
 from medtune.plugins.contracts import Prediction, Task
 from medtune.plugins.host import PluginHost
 from medtune.runs.durable import replace_file
@@ -27,7 +27,7 @@ from medtune.workflow.kept_answers import AnswerFiles
 from medtune.workflow.run import Run
 from medtune.workflow.settled_tasks import settled
 
-__all__ = ["compare_runs", "sentences", "tables", "write_page"]
+__all__ = ["RunTable", "compare_runs", "sentences", "tables", "write_page"]
 
 _FIGURES = ("state", "steps", "train_loss", "seconds", "tokens_per_second", "peak_memory_gib")
 _PRINTS = ("data", "model", "prompt_contract")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from medtune.data.sources.kinds import kind_of, listed_kinds
 from medtune.errors import DataError, StorageError
+from medtune.specs.bounded import is_utf8
 
 __all__ = [
     "DataFile",
@@ -99,7 +100,7 @@ def local_files(source: str, split: str = "train") -> list[DataFile]:
             f"no data file at '{source}'; data.source takes a file, folder or glob of {listed_kinds()}, or owner/name of "
             "a data set on the hub"
         )
-    if any(not _is_utf8(str(file)) for file in files):  # row ids, records and reports name files
+    if any(not is_utf8(str(file)) for file in files):  # row ids, records and reports name files
         raise DataError("the name of a file of rows, or of a folder above one, is not UTF-8; rename it")
     wanted = _SAME_SPLIT.get(split, split)
     splits = splits_of(source, wanted)
@@ -109,10 +110,6 @@ def local_files(source: str, split: str = "train") -> list[DataFile]:
     if splits:
         files = [file for file in files if _split_of(file.relative_to(root), wanted) == wanted]
     return [_data_file(file, root) for file in files]
-
-
-def _is_utf8(name: str) -> bool:
-    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def files_left_out(source: str, split: str = "train") -> dict[str, str]:

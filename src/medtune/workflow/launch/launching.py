@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import SpecError, StorageError, UnknownNameError
-from medtune.machine.owner_only import make_folder, staged_text
+from medtune.machine.owner_only import make_folder, write_text
 from medtune.plugins.plan import Plan
 from medtune.runs.durable import attempt
 from medtune.specfile import read_spec_file, validate_spec
@@ -108,16 +108,11 @@ def _write(folder: Path, texts: Mapping[str, str]) -> None:
     attempt(lambda: make_folder(folder), "the folder of the launch", folder)
     for name, text in texts.items():
         path = folder / name
-        attempt(partial(_write_whole, path, text), "a file of the launch", path)
+        attempt(partial(write_text, path, text), "a file of the launch", path)
         if path.read_bytes() != text.encode("utf-8"):
             raise StorageError(f"'{path}' reads otherwise than it was written; write to another disk")
         if name == SPEC_FILE:
             validate_spec(read_spec_file(path), path)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    with staged_text(path) as file:
-        file.write(text)
 
 
 def _require_sound(name: str, text: str, job: Job) -> None:

@@ -28,12 +28,10 @@ def load(state: RunState) -> Loaded:
     asked, plan = state.asked, state.plan
     refuse_forked()
     config = model_config(asked.spec, asked.host.all("bundle"))
-    leg, model = asked.leg, asked.spec.model
-    is_there = leg is not None and leg.holds(
-        model, plan.settle(asked.spec).quant
-    )  # takes the last adapter off: asked once
+    leg, settled = asked.leg, plan.settle(asked.spec)
+    is_there = leg is not None and leg.holds(asked.spec.model, settled.quant)  # takes the last adapter off: asked once
     gpu = None if is_there else describe_machine().accelerator
-    job = None if gpu is None else job_for(plan.settle(asked.spec), plan, config, gpu.memory_gib, world_size())
+    job = None if gpu is None else job_for(settled, plan, config, gpu.memory_gib, world_size())
     with compiled_ahead(job, asked.on_stage):
         return _load(state, is_there=is_there)
 
