@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import json, sys
 from medtune import MedTuner
@@ -26,6 +28,7 @@ print(json.dumps({"ahead": len(first), "all": len(files()), "kernels": sorted(se
 """
 
 
+@pytest.mark.proof  # a minute, and bases of three billion parameters alone take this way
 def test_kernels_of_training_and_answers_are_there_when_the_base_is(tmp_path):
     cache = tmp_path / "triton"
     done = subprocess.run(

@@ -62,7 +62,7 @@ def fit(base, folder, recompute, *, scored):
     return result.peak_memory_gib, [record["loss"] for record in logs if "loss" in record]
 
 
-@pytest.mark.parametrize("recompute", ["none", "all"])
+@pytest.mark.parametrize("recompute", [pytest.param("none", marks=pytest.mark.proof), "all"])
 def test_scores_on_the_way_do_not_raise_the_peak(base, tmp_path, recompute, figures, caplog):
     fit(base, tmp_path, recompute, scored=True)  # kernels are compiled, libraries take their memory
     without, losses = fit(base, tmp_path, recompute, scored=False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-SCHEMES = ("none", "nf4")
+SCHEMES = (pytest.param("none", marks=pytest.mark.proof), "nf4")
 
 
 @pytest.fixture(autouse=True)
