@@ -1,7 +1,8 @@
 """Captures a pass over a micro-batch in a CUDA graph once per size and launches that: the device never waits for Python."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,25 @@ _MOST = 64
 """Graphs that are kept; they share their memory, so only their lists of launches add up."""
 
 Run = Callable[[PackedBatch, Tensor | None, Tensor], Tensor]
+Capture = Callable[[Any, Any, Any], AbstractContextManager[None]]
+_IN_THREAD = "thread_local"
+"""Loaders pin memory in threads of their own meanwhile, which concerns only them."""
+
+
+def at_rest(graph: Any, pool: Any, stream: Any) -> AbstractContextManager[None]:
+    """Capture when the device has done all, with every block that nobody uses given back to it."""
+    return torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode=_IN_THREAD)
+
+
+@contextmanager
+def at_once(graph: Any, pool: Any, stream: Any) -> Iterator[None]:
+    """Capture while the device still works on the passes before: nothing runs here, and what is captured runs after them."""
+    with torch.cuda.stream(stream):
+        graph.capture_begin(pool, capture_error_mode=_IN_THREAD)
+        try:
+            yield
+        finally:
+            graph.capture_end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +80,7 @@ class CudaGraphs:
         self._gradient: Tensor | None = None
         self._captured: OrderedDict[tuple[Any, ...], _CapturedPass] = OrderedDict()
         self._pool: Any = None
+        self._stream: Any = None
         self._is_warm = False
         self._failure: str | None = None
         self._places: tuple[int, ...] = ()
@@ -145,12 +166,19 @@ class CudaGraphs:
 
     def _capture(self, batch: PackedBatch, seed: Tensor | None) -> _CapturedPass:
         self._prepare(batch)
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+            self._stream = torch.cuda.Stream(batch.ids.device)  # type: ignore[no-untyped-call]  # torch leaves it out
+            return self._record(batch, seed, at_rest)
+        try:
+            return self._record(batch, seed, at_once)
+        except torch.OutOfMemoryError:  # what others cached can be given back only while nothing is captured
+            return self._record(batch, seed, at_rest)
+
+    def _record(self, batch: PackedBatch, seed: Tensor | None, capture: Capture) -> _CapturedPass:
         if self._gradient is None:
             self._gradient = self._adapters.memory()
         graph = torch.cuda.CUDAGraph()
-        if self._pool is None:
-            self._pool = torch.cuda.graph_pool_handle()
-        # loaders pin memory in threads of their own meanwhile, which concerns only them
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        with capture(graph, self._pool, self._stream):
             loss = self._run(batch, seed, self._gradient)
         return _CapturedPass(graph, batch, seed, loss)
