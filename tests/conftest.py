@@ -1,5 +1,6 @@
-"""What all tests share: a cache of their own, and no network."""
+"""What all tests share: a cache of their own, no network, and no walks of the collector through all libraries."""
 
+import gc
 import os
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+gc.disable()  # until every test is collected: meanwhile objects are only made
 if not torch.cuda.is_available():
     # before anything imports Triton, which peft does: kernels are interpreted then
     os.environ["TRITON_INTERPRET"] = "1"
@@ -22,3 +24,24 @@ if not torch.cuda.is_available():
 def own_cache_folder(tmp_path_factory):
     """Keep prepared data out of the user's cache."""
     os.environ["MEDTUNE_CACHE"] = str(tmp_path_factory.mktemp("medtune-cache"))
+
+
+def pytest_collection_finish():
+    """Let garbage be collected from now on, among what tests make alone."""
+    _set_aside()
+    gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Set aside what a module's tests loaded, once they are done."""
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        _set_aside()
+    return result
+
+
+def _set_aside():
+    """Keep what lives from the collector: every training collects, and the objects of all libraries and tests take it a second."""
+    gc.collect()
+    gc.freeze()

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HOUSE = ROOT / "src" / "medtune"
-MODULES = {file: ast.parse(file.read_text()) for file in sorted(HOUSE.rglob("*.py"))}
-TOOLS = {file: ast.parse(file.read_text()) for file in sorted((ROOT / "tools").rglob("*.py"))}
+MODULES = sorted(HOUSE.rglob("*.py"))
+TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 
 MOST_UNITS = 22
 MOST_ARROWS = 90
@@ -62,6 +63,16 @@ def unit_of(file: Path) -> str:
     return file.relative_to(HOUSE).parts[0].removesuffix(".py")
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    """Parse a file once; not while tests are collected, which every worker does."""
+    return ast.parse(file.read_text())
+
+
+def trees(files: list[Path]) -> list[tuple[Path, ast.Module]]:
+    return [(file, tree_of(file)) for file in files]
+
+
 UNITS = {unit_of(file) for file in MODULES}
 
 
@@ -80,7 +91,7 @@ def imported(file: Path, tree: ast.Module) -> Iterator[str]:
 def arrows() -> set[tuple[str, str]]:
     return {
         (unit_of(file), unit(name))
-        for file, tree in MODULES.items()
+        for file, tree in trees(MODULES)
         for name in imported(file, tree)
         if name.split(".")[0] == "medtune" and unit(name) != unit_of(file)
     }
@@ -128,7 +139,7 @@ def test_no_file_is_long():
 def test_few_functions_are_long():
     long = [
         f"{name_of(file)}: {node.name}, {length}"
-        for file, tree in [*MODULES.items(), *TOOLS.items()]
+        for file, tree in trees([*MODULES, *TOOLS])
         for node in functions(tree)
         if (length := (node.end_lineno or 0) - node.lineno + 1) > MOST_FUNCTION_LINES
     ]
@@ -147,7 +158,7 @@ def imports_by_string(tree: ast.Module) -> Iterator[str]:
 
 
 def test_every_import_by_a_string_is_listed_with_its_reason():
-    found = {(name_of(file), call) for file, tree in MODULES.items() for call in imports_by_string(tree)}
+    found = {(name_of(file), call) for file, tree in trees(MODULES) for call in imports_by_string(tree)}
     assert found - BY_STRING == set(), "import it, or ask the plugins; where neither can be, list it with a reason"
     assert BY_STRING - found == set(), "these are gone; take them off the list"
 
@@ -158,7 +169,7 @@ def test_no_module_only_hands_on_what_another_one_has():
         is_list = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
         return is_text or is_list or isinstance(node, ast.Import | ast.ImportFrom)
 
-    for file, tree in MODULES.items():
+    for file, tree in trees(MODULES):
         if file.name != "__init__.py":
             assert not all(map(is_handing_on, tree.body)), f"{name_of(file)} holds nothing of its own"
 
@@ -167,10 +178,10 @@ def test_every_package_says_in_one_line_what_it_is_for():
     packages = [file for file in MODULES if file.name == "__init__.py" and file.parent != HOUSE]
     assert len(packages) > 15
     for file in packages:
-        text = ast.get_docstring(MODULES[file]) or ""
+        text = ast.get_docstring(tree_of(file)) or ""
         assert text.endswith("."), name_of(file)
         assert "\n" not in text, name_of(file)
-    assert ast.get_docstring(MODULES[HOUSE / "__init__.py"])
+    assert ast.get_docstring(tree_of(HOUSE / "__init__.py"))
 
 
 def test_no_two_files_of_tests_have_one_name():

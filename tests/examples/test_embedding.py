@@ -4,7 +4,6 @@ import importlib.util
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ import pytest
 
 from medtune import MedTuner, Run
 from medtune.runs.lock import RunLock
+from warm_python import run_warm
 
 RECIPES = Path(__file__).parents[2] / "examples" / "embedding"
 QUICK = {"train": {"max_steps": 1}, "eval": {"enabled": False}}
@@ -90,19 +90,8 @@ def test_a_step_of_a_pipeline_tells_what_is_worth_another_try_from_what_is_not(s
 
 
 def test_the_tests_for_a_user_s_repository_pass(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        str(tmp_path),
-        "-c",
-        os.devnull,
-    ]
-    done = subprocess.run([*command, str(RECIPES / "test_tuning.py")], capture_output=True, text=True, check=False)
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, "-c", os.devnull]
+    done = run_warm([*command, RECIPES / "test_tuning.py"], cwd=Path.cwd())
     assert done.returncode == 0, done.stdout[-2000:]
     assert "4 passed" in done.stdout
 
@@ -119,7 +108,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path):
     program = "\n".join(
         cell.rpartition("\n")[0] + more if more else cell for cell, more in zip(code, shown, strict=True)
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_warm(["-c", program], cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     fits, steps, answer = done.stdout.splitlines()
     assert (fits, steps) == ("True", "(2, 'finished')")

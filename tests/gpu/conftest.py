@@ -35,8 +35,8 @@ def no_state_left_behind():
 
 
 @pytest.fixture(scope="session")
-def starling(tmp_path_factory):
-    """Folder with random bf16 weights of Starling-LM-7B's shape (14.5 GB) and a tokenizer."""
+def starling(request, tmp_path_factory):
+    """Folder with random bf16 weights of Starling-LM-7B's shape and a tokenizer; with all of its 32 layers 14.5 GB."""
     import torch
     from transformers import MistralConfig, MistralForCausalLM
 
@@ -51,6 +51,7 @@ def starling(tmp_path_factory):
     tokenizer = load_tokenizer(ModelSpec(path=given or host.find("bundle", "demo").spec.model.path))
     dimensions = dict(host.find("bundle", "starling-medtuned").model_config)
     dimensions.pop("model_type")
+    dimensions["num_hidden_layers"] = request.param
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     folder = tmp_path_factory.mktemp("starling")
     torch.manual_seed(0)

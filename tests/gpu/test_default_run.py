@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 LOAD_WITH_PLAIN_PEFT = """
 import json, sys, torch
 from peft import PeftModel
@@ -24,6 +26,9 @@ print(json.dumps({"difference": ((tuned - kept["logits"]).abs().max() / scale).i
 """
 
 
+@pytest.mark.parametrize(
+    "starling", [8, pytest.param(32, marks=pytest.mark.proof)], indirect=True, ids="{} layers".format
+)
 def test_fifty_steps_in_nf4_leave_an_adapter_that_plain_peft_loads(starling, medtuned_rows, tmp_path, figures):
     import torch
     from safetensors.torch import save_file

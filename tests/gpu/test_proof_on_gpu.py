@@ -17,8 +17,14 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("scheme", ["nf4", "none", "fp8"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "scheme"),
+    [
+        *(("7B", scheme) for scheme in ("nf4", "none", "fp8")),
+        ("1B", "nf4"),
+        *(pytest.param("1B", scheme, marks=pytest.mark.proof) for scheme in ("none", "fp8")),
+    ],
+)
 def test_the_fast_path_is_proved_with_room_to_spare(shape, scheme, figures):
     from medtune.accel.model.tolerances import TOLERANCES
     from medtune.backends.proved import prove_route

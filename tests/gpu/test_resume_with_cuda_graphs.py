@@ -55,13 +55,20 @@ def train(folder, scheme, restored, stop_after=None):
     return adapter_digest(loaded), logs, result
 
 
+STORAGES = [("none", "each_pass"), ("nf4", "each_pass"), ("nf4", "keep"), ("fp8", "each_pass")]
+
+
 @pytest.mark.parametrize(
-    ("scheme", "restored"), [("none", "each_pass"), ("nf4", "each_pass"), ("nf4", "keep"), ("fp8", "each_pass")]
+    ("scheme", "restored", "stops"),
+    [
+        *((*storage, (3, 8) if storage == ("nf4", "each_pass") else (8,)) for storage in STORAGES),
+        *(pytest.param(*storage, (3,), marks=pytest.mark.proof) for storage in STORAGES),
+    ],
 )
-def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, graphed, scheme, restored):
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path, graphed, scheme, restored, stops):
     digest, logs, _result = train(tmp_path / "whole", scheme, restored)
     assert sum(graphed) > len(graphed) / 2
-    for stop_after in (3, 8):
+    for stop_after in stops:
         folder = tmp_path / f"cut-{stop_after}"
         _digest, first_logs, first = train(folder, scheme, restored, stop_after)
         assert first.interrupted == "asked to"

@@ -1,9 +1,6 @@
 """A bench trains a few real steps on random weights and says what was predicted and what was measured."""
 
 import json
-import os
-import subprocess
-import sys
 from types import ModuleType
 
 import pytest
@@ -13,6 +10,7 @@ from medtune.errors import SpecError
 from medtune.planning.memory import Shape
 from medtune.plugins.host import create_host
 from medtune.workflow.bench import BenchRows, bench
+from warm_python import run_warm
 
 TINY = {
     "model_type": "mistral",
@@ -136,11 +134,8 @@ def test_a_quantizer_that_makes_no_random_base_is_named(host, folder):
 
 
 @pytest.mark.slow
-def test_the_command_prints_one_object_for_the_demo():
-    command = [sys.executable, "-m", "medtune", "bench", "--bundle", "demo", "--steps", "3", "--json"]
-    command += ["--set", "train.max_length=64"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-    )
+def test_the_command_prints_one_object_for_the_demo(tmp_path):
+    command = ["-m", "medtune", "bench", "--bundle", "demo", "--steps", "3", "--json", "--set", "train.max_length=64"]
+    done = run_warm(command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["measured"]["tokens_per_second"] > 0

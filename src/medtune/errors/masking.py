@@ -106,8 +106,9 @@ def _is_secret(key: Any, value: Any) -> bool:
 
 def _secrets_of_the_environment() -> list[str]:
     """Return them, the longest first."""
-    values = {value for name, value in os.environ.items() if _is_secret_variable(name) and _TELLING.fullmatch(value)}
-    return sorted((value for value in values if not _is_place(value)), key=len, reverse=True)
+    values = {os.environ.get(name, "") for name in os.environ if _is_secret_variable(name)}
+    telling = (value for value in values if _TELLING.fullmatch(value) and not _is_place(value))
+    return sorted(telling, key=len, reverse=True)
 
 
 def _is_place(value: str) -> bool:

@@ -4,7 +4,7 @@ import logging
 import os
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,8 +34,7 @@ def process_kept() -> Iterator[None]:
             torch.cuda.set_rng_state_all(on_gpus)
         _restore_environment(environment)
         warnings.filters[:] = filters  # type: ignore[index]  # a list, whatever its stub says
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        _restore_levels(levels)
         _restore_settings(torch, settings)
 
 
@@ -45,6 +44,14 @@ def _levels() -> dict[str, int]:
     return {"": logging.getLogger().level} | {
         name: logger.level for name, logger in known.items() if isinstance(logger, logging.Logger)
     }
+
+
+def _restore_levels(before: Mapping[str, int]) -> None:
+    """Set those that changed: setting one makes every logger of the process forget what it knew of itself."""
+    for name, level in before.items():
+        logger = logging.getLogger(name)
+        if logger.level != level:
+            logger.setLevel(level)
 
 
 def _restore_environment(before: dict[str, str]) -> None:

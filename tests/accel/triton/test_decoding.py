@@ -58,8 +58,15 @@ def test_the_gate_adds_adapters_like_the_reference(rank):
     close(decode_steps.gate(gate_up.clone(), adapters), REFERENCE.gate(gate_up, adapters))
 
 
-@pytest.mark.parametrize("window", [None, 40])
-@pytest.mark.parametrize(("rows", "heads"), [(3, Heads(4, 2, 16)), (300, Heads(2, 2, 16)), (1, Heads(8, 1, 32))])
+@pytest.mark.parametrize(
+    ("rows", "heads", "window"),
+    [
+        *((3, Heads(4, 2, 16), window) for window in (None, 40)),
+        *((1, Heads(8, 1, 32), window) for window in (None, 40)),
+        (300, Heads(2, 2, 16), None),
+        pytest.param(300, Heads(2, 2, 16), 40, marks=pytest.mark.proof),
+    ],
+)
 def test_a_token_attends_to_its_slot_like_the_reference(rows, heads, window):
     capacity = 256
     lengths = torch.randint(0, capacity, (rows,), dtype=torch.int32, device=DEVICE)

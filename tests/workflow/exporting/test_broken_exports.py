@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 
 import pytest
 import torch
@@ -10,37 +9,14 @@ from safetensors.torch import load_file, save_file
 
 from medtune.errors import SpecError, UnsafeArtifactError
 from medtune.export.llama_cpp import adapter, families, metadata, vocabulary
-from medtune.workflow.exporting import export, reload
+from medtune.workflow.exporting import export
 from medtune.workflow.exporting.judge import judge
-from medtune.workflow.exporting.readers import by_llama_cpp, by_transformers
 from medtune.workflow.exporting.readings import read_again
 from medtune.workflow.exporting.refusal import RefusedExportError
 
-READERS = {"by_transformers": by_transformers, "by_llama_cpp": by_llama_cpp}
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Let the readers run in this process, which is quicker; that they need no medtune is shown elsewhere."""
-
-    elsewhere = subprocess.run
-
-    def run(command, **options):
-        program = str(command[2]) if len(command) > 2 else ""
-        reader = READERS.get(program.rpartition("/")[2].removesuffix(".py"))
-        if reader is None:
-            return elsewhere(command, **options)
-        try:
-            reader.main(command[3])
-        except Exception as error:  # noqa: BLE001 - a process would end with it
-            return subprocess.CompletedProcess(command, 1, "", f"{type(error).__name__}: told")
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    monkeypatch.setattr(reload.subprocess, "run", run)
-
 
 @pytest.fixture(scope="module")
-def whole(trained, tmp_path_factory):
+def whole(trained, near, tmp_path_factory):
     """A merged artifact that is right, and what it is compared with."""
     kept, ask = {}, export._ask
 
@@ -49,6 +25,7 @@ def whole(trained, tmp_path_factory):
         return kept["reference"], scores
 
     with pytest.MonkeyPatch.context() as patch:
+        near(patch)
         patch.setattr(export, "_ask", remember)
         exported = trained().export("merged", tmp_path_factory.mktemp("whole") / "out")
     return exported, kept["reference"]

@@ -142,6 +142,7 @@ class _Server:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("to", ["vllm", pytest.param("sglang", marks=pytest.mark.proof)])
 def test_the_smoke_script_fails_on_the_base_and_passes_on_the_adapter(trained, tmp_path, monkeypatch, to):
     exported = trained().export(to, tmp_path / "out")

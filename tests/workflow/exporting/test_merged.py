@@ -78,6 +78,7 @@ def test_an_adapter_whose_base_is_named_by_a_relative_path_is_proved_from_any_fo
     assert MedTuner(spec, rows=rows).train().export("sglang", tmp_path / "out").state == "proved"
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
     ("scheme", "lora"),
     [("nf4", {}), ("none", {"use_dora": True}), *(pytest.param(*each, marks=pytest.mark.proof) for each in LONG)],
@@ -88,6 +89,7 @@ def test_every_adapter_on_every_storage_merges_into_what_it_was_trained_on(train
     assert proof["relative_error"] < 1e-5
 
 
+@pytest.mark.usefixtures("here")
 def test_the_original_base_is_a_choice_with_its_own_agreement(trained, tmp_path):
     exported = trained("nf4").export("merged", tmp_path / "out", source="original", dtype="bf16")
     assert exported.facts["source"] == "original"
@@ -101,6 +103,7 @@ def test_an_unproved_artifact_says_so(trained, tmp_path):
     assert "was not proved" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.usefixtures("here")
 def test_a_wrong_merge_is_put_aside_and_never_done(trained, tmp_path, monkeypatch, capsys):
     run = trained()
     monkeypatch.setattr(merged.TunedWeights, "read", merged.TunedWeights.base)  # the adapter is left out
@@ -132,6 +135,7 @@ def test_what_cannot_be_loaded_is_put_aside_too(trained, tmp_path, monkeypatch, 
     assert "Do not use it" in (tmp_path / "out-refused" / "README.md").read_text()
 
 
+@pytest.mark.usefixtures("here")
 def test_an_artifact_that_fails_while_it_is_scored_is_put_aside_too(trained, tmp_path, monkeypatch):
     def fail(*_arguments):
         raise UnsafeArtifactError("the artifact cannot be loaded")
@@ -142,6 +146,7 @@ def test_an_artifact_that_fails_while_it_is_scored_is_put_aside_too(trained, tmp
     assert json.loads((tmp_path / "out-refused" / "export.json").read_text())["state"] == "refused"
 
 
+@pytest.mark.usefixtures("here")
 def test_shards_and_one_file_hold_the_same(trained, tmp_path, monkeypatch):
     run = trained()
     run.export("merged", tmp_path / "one", prove=False)
@@ -192,6 +197,7 @@ def test_another_base_than_the_runs_is_refused_before_anything_is_written(traine
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("here")
 def test_an_exporter_of_a_plugin_is_proved_like_medtunes_own(trained, tmp_path):
     page = (Path(__file__).parents[3] / "docs" / "plugins.md").read_text()
     block = next(text for text in page.split("```python\n") if "class AdapterWithNote" in text).partition("```")[0]

@@ -4,6 +4,7 @@ import hashlib
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def digest_of_text(text: str) -> str:
     return whole.hexdigest()
 
 
+@cache
 def _beginning(kind: str) -> bytes:
     return "\0".join((kind, _FORM, *map(version, _LIBRARIES))).encode()
 
