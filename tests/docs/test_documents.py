@@ -22,7 +22,7 @@ from medtune.specfile import merge, read_spec_file, validate_spec
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```(\w+)( no-run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)( no-run| continued)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NEEDS_TIME = {
     "medtune bench",
     "medtune train",
@@ -45,7 +45,7 @@ NEEDS_TIME = {
 
 
 def blocks(language):
-    """Return (page and number, whether it is run, text) of every block in a language."""
+    """Return (page and number, whether it is run, text) of every block in a language; test_guides.py runs those that continue."""
     found = []
     for page in PAGES:
         for number, (kind, idle, text) in enumerate(BLOCK.findall(page.read_text())):
