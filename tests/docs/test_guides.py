@@ -72,7 +72,7 @@ def test_an_error_has_the_address_of_its_entry_and_that_of_a_plugin_its_nearest(
 def test_a_guide_is_plain_english(page):
     sentences = reading_level.sentences_of(page.read_text())
     assert reading_level.reading_ease(sentences) >= reading_level.GOAL
-    too_long = [each for each in sentences if len(each.split()) > 45]
+    too_long = [each for each in sentences if len(each.split()) > 40]
     assert too_long == []
 
 
