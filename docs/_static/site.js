@@ -1,6 +1,10 @@
-// What the theme leaves out: a button that copies a block of code, blocks that scroll by keyboard, and the level of headings in the menu.
+// What the theme leaves out: a button that copies a block of code, blocks that scroll by keyboard, and roles for screen readers.
 document.addEventListener("DOMContentLoaded", () => {
   for (const caption of document.querySelectorAll("p.caption[role=heading]")) caption.setAttribute("aria-level", "2");
+  for (const list of document.querySelectorAll("dt.sig dl")) {  // the parameters of a long signature, one a line
+    list.setAttribute("role", "list");
+    for (const item of list.children) item.setAttribute("role", "listitem");
+  }
   for (const block of document.querySelectorAll("div.highlight > pre")) {
     block.tabIndex = 0;
     if (navigator.clipboard) block.parentElement.append(copyButton(block));
