@@ -76,6 +76,7 @@ def test_an_error_is_also_an_object_with_json(medtune):
     assert code == error["exit_code"] == 2
     assert error["type"] == "UnknownNameError"
     assert error["message"] in err
+    assert error["docs"].endswith("/troubleshooting.html#unknownnameerror")
 
 
 def test_an_unknown_command_or_option_ends_with_2(medtune):

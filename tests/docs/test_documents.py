@@ -23,7 +23,7 @@ from warm_python import run_warm
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```(\w+)( no-run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w+)( no-run| continued)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NEEDS_TIME = {
     "medtune bench",
     "medtune train",
@@ -46,7 +46,7 @@ NEEDS_TIME = {
 
 
 def blocks(language):
-    """Return (page and number, whether it is run, text) of every block in a language."""
+    """Return (page and number, whether it is run, text) of every block in a language; test_guides.py runs those that continue."""
     found = []
     for page in PAGES:
         for number, (kind, idle, text) in enumerate(BLOCK.findall(page.read_text())):
@@ -142,15 +142,19 @@ def test_the_tutorial_map_names_real_fields_with_their_defaults():
         assert str(shown) == default, field
 
 
-def test_the_api_page_has_every_public_name():
-    page = (ROOT / "docs" / "api.md").read_text()
+API = "".join(page.read_text() for page in [ROOT / "docs" / "api.md", *sorted((ROOT / "docs" / "protocols").glob("*.md"))])
+
+
+def test_the_api_has_every_public_name():
     for name in medtune.__all__:
-        assert f"medtune.{name}" in page or name == "__version__", name
+        assert f"medtune.{name}" in API or name == "__version__", name
     assert dir(medtune) == sorted(medtune.__all__)
 
 
-def test_the_api_page_has_every_protocol_and_every_value_of_the_contract_with_plugins():
-    listed = set(re.findall(r"^\.\. autoclass:: ([\w.]+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
+def test_the_api_has_every_protocol_and_every_value_of_the_contract_with_plugins():
+    found = re.findall(r"^\.\. autoclass:: ([\w.]+)$", API, re.MULTILINE)
+    listed = set(found)
+    assert len(found) == len(listed)
     assert listed.isdisjoint({f"medtune.plugins.contracts.{name}" for name in medtune.__all__})
     for name in contracts.__all__:
         home = "medtune" if name in medtune.__all__ else "medtune.plugins.contracts"
@@ -161,10 +165,11 @@ def test_the_api_page_has_every_protocol_and_every_value_of_the_contract_with_pl
 
 @pytest.fixture(scope="module")
 def built_api_page(tmp_path_factory):
-    """The page as a reader sees it, in one line."""
+    """The pages of the API as a reader sees them, in one line."""
     folder = tmp_path_factory.mktemp("page")
     for name in ("conf.py", "api.md"):
         shutil.copy(ROOT / "docs" / name, folder)
+    shutil.copytree(ROOT / "docs" / "protocols", folder / "protocols")
     command = [
         sys.executable,
         "-m",
@@ -179,7 +184,8 @@ def built_api_page(tmp_path_factory):
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    text = re.sub(r"\s+", " ", (folder / "out" / "api.txt").read_text().replace("*", ""))
+    pages = [page.read_text() for page in sorted((folder / "out").rglob("*.txt"))]
+    text = re.sub(r"\s+", " ", "".join(pages).replace("*", ""))
     return re.sub(r"(?<=\() |,? (?=\))", "", text)
 
 

@@ -109,11 +109,12 @@ def _run(arguments: list[str]) -> int:
     except _CommandLineError as error:
         return _fail(arguments, "UsageError", _usage(error), _USAGE)
     except MedtuneError as error:
-        return _fail(arguments, type(error).__name__, str(error), error.exit_code)
+        return _fail(arguments, type(error).__name__, str(error), error.exit_code, error.docs)
     except OSError as error:
         if error.errno is None or isinstance(error, ConnectionError | TimeoutError | gaierror):
             return _fail_unexpected(arguments, error)
-        return _fail(arguments, StorageError.__name__, _refused_by_the_system(error), StorageError.exit_code)
+        refused = StorageError(_refused_by_the_system(error))
+        return _fail(arguments, StorageError.__name__, str(refused), refused.exit_code, refused.docs)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one sentence, the rest with --traceback
         return _fail_unexpected(arguments, error)
     if outcome == _CTRL_C:
@@ -150,12 +151,13 @@ def _warnings_on_stderr() -> Iterator[None]:
         tree.removeHandler(handler)
 
 
-def _fail(arguments: list[str], kind: str, message: str, exit_code: int) -> int:
+def _fail(arguments: list[str], kind: str, message: str, exit_code: int, docs: str | None = None) -> int:
     message = masked(message)
     if "--traceback" in arguments:
         say(traceback.format_exc(), err=True, end="")
     if "--json" in arguments:
-        print_result(json.dumps({"error": {"type": kind, "message": message, "exit_code": exit_code}}))
+        told = {"type": kind, "message": message, "exit_code": exit_code}
+        print_result(json.dumps({"error": {**told, "docs": docs} if docs else told}))
     say(f"medtune: {message}".replace("\n", "\\n"), err=True)  # a name cannot write a sentence of its own
     return exit_code
 

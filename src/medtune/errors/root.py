@@ -47,7 +47,7 @@ MedtuneError
 
 Each class takes the facts, builds its own sentence and keeps the facts as attributes. No error repeats a row's text:
 it may be a patient's. Sentence and facts are masked, so none tells a credential. Errors pass from process to process with
-type, sentence, facts and notes.
+type, sentence, facts and notes. Each class has an entry in docs/troubleshooting.md, whose address is ``docs``.
 """
 
 from collections.abc import Callable
@@ -56,6 +56,8 @@ from typing import Any
 from medtune.errors.masking import masked
 
 __all__ = ["MedtuneError"]
+
+_PAGE = "https://medtune.readthedocs.io/en/latest/troubleshooting.html"
 
 
 class MedtuneError(Exception):
@@ -66,6 +68,12 @@ class MedtuneError(Exception):
     def __init__(self, sentence: str) -> None:
         vars(self).update({name: masked(fact) for name, fact in vars(self).items() if isinstance(fact, str)})
         super().__init__(masked(sentence))
+
+    @property
+    def docs(self) -> str:
+        """Address of what the documents say of this error; of the nearest of medtune's own, where a plugin raised its own kind."""
+        own = next(kind for kind in type(self).__mro__ if kind.__module__.partition(".")[0] == "medtune")
+        return f"{_PAGE}#{own.__name__.lower()}"
 
     def __reduce__(self) -> tuple[Callable[..., "MedtuneError"], tuple[Any, ...], dict[str, Any]]:
         """Return how a copy is made: ``__init__`` takes facts, so the default way, by the sentence, would call it wrongly."""

@@ -1,0 +1,116 @@
+"""The guides can be followed and read: their session runs top down, their tables are what medtune says, every error has an entry."""
+
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import reading_level
+
+import medtune
+from medtune import MedTuner
+from medtune.errors import MedtuneError
+
+ROOT = Path(__file__).parents[2]
+CONTINUED = re.compile(r"^```python continued\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[\w-]*)?\)")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_blocks_of_the_guides_are_one_session(tmp_path):
+    pages = [page for page in reading_level.guides() if CONTINUED.search(page.read_text())]
+    assert pages[0].name == "tour.md"
+    assert len(pages) > 4
+    session = tmp_path / "session.py"
+    session.write_text("\n".join(f"# {page.name}\n{text}" for page in pages for text in CONTINUED.findall(page.read_text())))
+    environment = {**os.environ, "MEDTUNE_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, session.name], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "finished runs/first/adapter" in done.stdout.replace(f"{tmp_path}/", "")
+
+
+def errors_of_medtune():
+    """Return the root of the errors, and each class of medtune's own below it."""
+    for module in pkgutil.iter_modules(importlib.import_module("medtune.errors").__path__, "medtune.errors."):
+        importlib.import_module(module.name)
+    for file in (ROOT / "src" / "medtune").rglob("*.py"):
+        if re.search(r"^class \w+\(\w*(?:Error|DataError)\):", file.read_text(), re.MULTILINE):
+            importlib.import_module(".".join(file.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__"))
+
+    def below(kind):
+        yield kind
+        for child in kind.__subclasses__():
+            yield from below(child)
+
+    return [kind for kind in dict.fromkeys(below(MedtuneError)) if kind.__module__.startswith("medtune.")]
+
+
+def test_every_error_has_one_entry_with_its_exit_code():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    entries = dict(re.findall(r"^### (\w+Error)\n\nExit code (\d+)[.,]", page, re.MULTILINE))
+    kinds = errors_of_medtune()
+    assert len(kinds) > 45
+    assert entries == {kind.__name__: str(kind.exit_code) for kind in kinds}
+    assert page.count("\n### ") == len(entries)
+
+
+def test_an_error_has_the_address_of_its_entry_and_that_of_a_plugin_its_nearest():
+    home = PROJECT["urls"]["Documentation"]
+    assert MedtuneError("so").docs == f"{home}/en/latest/troubleshooting.html#medtuneerror"
+    theirs = type("DoseError", (medtune.errors.DataError,), {"__module__": "doses"})("no dose")
+    assert theirs.docs.rpartition("#")[2] == "dataerror"
+
+
+@pytest.mark.parametrize("page", reading_level.guides(), ids=lambda page: page.name)
+def test_a_guide_is_plain_english(page):
+    sentences = reading_level.sentences_of(page.read_text())
+    assert reading_level.reading_ease(sentences) >= reading_level.GOAL
+    too_long = [each for each in sentences if len(each.split()) > 40]
+    assert too_long == []
+
+
+def test_the_reading_level_tells_easy_from_hard_and_looks_at_prose_only():
+    easy = reading_level.sentences_of("# A title\n\nThe cat sat on the mat. It was `warm`.\n\n```text\nnot prose\n```\n")
+    assert easy == ["The cat sat on the mat.", "It was it."]
+    hard = "Considerable interoperability necessitates comprehensive organisational documentation."
+    assert reading_level.reading_ease([hard]) < 0 < 90 < reading_level.reading_ease(easy)
+
+
+def test_a_guide_says_first_what_one_gets():
+    for page in reading_level.guides()[2:]:
+        first = page.read_text().split("\n\n")[1]
+        assert first.startswith("You get: "), page.name
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    lead = [target for target in LINK.findall(text) if "://" not in target]
+    assert [target for target in lead if not (page.parent / target).exists()] == []
+
+
+def test_the_table_of_gpus_is_what_the_plan_says():
+    page = (ROOT / "docs" / "plan-and-rent.md").read_text()
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| (\w+) \| ([\d.]+) \| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE
+    )
+    assert len(rows) == 6
+    for name, path, peak, speed, hours, at_best in rows:
+        plan = MedTuner.from_defaults().plan(name)
+        best = MedTuner.from_defaults(quant={"scheme": "auto"}).plan(name)
+        said = (plan.path, f"{plan.peak_gib:.1f}", f"{plan.tokens_per_second:,.0f}")
+        assert said == (path, peak, speed)
+        assert (f"{plan.seconds / 3600:.1f}", f"{best.seconds / 3600:.1f}") == (hours, at_best)
+
+
+def test_every_extra_that_a_user_needs_is_on_the_page_on_installing():
+    page = (ROOT / "docs" / "install.md").read_text()
+    listed = set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE))
+    assert listed == PROJECT["optional-dependencies"].keys() - {"dev", "docs", "proof"}
