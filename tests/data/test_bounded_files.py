@@ -229,7 +229,11 @@ def test_one_long_text_that_stands_for_many_is_refused_before_it_is_written_out(
 
 def test_coded_texts_in_lists_are_read_as_they_are(tmp_path):
     rows = [
-        {"turns": [{"role": "user", "content": f"{n % 5} fever" * 40}, {"role": "assistant", "content": None}] * (n % 3), "n": n}
+        {
+            "turns": [{"role": "user", "content": f"{n % 5} fever" * 40}, {"role": "assistant", "content": None}]
+            * (n % 3),
+            "n": n,
+        }
         for n in range(600)
     ]
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", row_group_size=100)

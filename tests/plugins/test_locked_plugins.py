@@ -101,14 +101,16 @@ def plant(file, code):
     found, place = file.stat(), Path(cache_from_source(str(file)))
     place.parent.mkdir(exist_ok=True)
     other = compile(f"open({str(marker)!r}, 'w').close()\n{code}", str(file), "exec")
-    place.write_bytes(import_files._code_to_timestamp_pyc(other, int(found.st_mtime), found.st_size))  # noqa: SLF001 - as Python's own
+    place.write_bytes(import_files._code_to_timestamp_pyc(other, int(found.st_mtime), found.st_size))
     return marker
 
 
 def test_what_the_cache_of_a_pinned_package_holds_does_not_run(site, monkeypatch):
     package = site / "package_of_third"
     package.mkdir()
-    (package / "__init__.py").write_text(PLUGIN + "\ndef later():\n    from package_of_third import inner\n    return inner.VALUE\n")
+    (package / "__init__.py").write_text(
+        PLUGIN + "\ndef later():\n    from package_of_third import inner\n    return inner.VALUE\n"
+    )
     (package / "inner.py").write_text("VALUE = 1\n")
     install(site, "third", PLUGIN)
     (site / "third-1.0.dist-info" / "entry_points.txt").write_text("[medtune]\nthird = package_of_third\n")
@@ -141,7 +143,9 @@ def test_a_cache_that_was_planted_runs_where_nothing_is_pinned(site, monkeypatch
 def test_a_compiled_module_that_stands_for_itself_counts(site):
     package = site / "package_of_fifth"
     package.mkdir()
-    (package / "__init__.py").write_text("try:\n    from package_of_fifth import extra\nexcept ImportError:\n    pass\n" + PLUGIN)
+    (package / "__init__.py").write_text(
+        "try:\n    from package_of_fifth import extra\nexcept ImportError:\n    pass\n" + PLUGIN
+    )
     install(site, "fifth", PLUGIN)
     (site / "fifth-1.0.dist-info" / "entry_points.txt").write_text("[medtune]\nfifth = package_of_fifth\n")
     entry = listing(create_host().disabled["fifth"])

@@ -14,7 +14,16 @@ from medtune.data.sources.reading import SourceNotes
 from medtune.specs import SourceSpec
 from medtune.specs.bounded import is_too_deep
 
-__all__ = ["LIST_ROLES", "METADATA", "Shaper", "document_name", "json_columns", "parsed_text", "stands_for_nothing", "text_of"]
+__all__ = [
+    "LIST_ROLES",
+    "METADATA",
+    "Shaper",
+    "document_name",
+    "json_columns",
+    "parsed_text",
+    "stands_for_nothing",
+    "text_of",
+]
 
 METADATA = "metadata"
 """The role of columns that nothing shall read."""

@@ -15,6 +15,7 @@ from medtune.errors import SpecError
 __all__ = [
     "RECORD_FILE",
     "close_folder",
+    "give_folder",
     "hide_file",
     "is_own",
     "is_staged",
@@ -120,7 +121,9 @@ def open_descriptor(path: str | Path, flags: int) -> int:
     """
     # Without waiting: a pipe that nobody reads would keep its writer forever.
     flags |= _NO_LINK | getattr(os, "O_NONBLOCK", 0)
-    descriptor, is_new = _opened(path, flags) if _is_root() and flags & os.O_CREAT else (os.open(path, flags, _FILE), False)
+    descriptor, is_new = (
+        _opened(path, flags) if _is_root() and flags & os.O_CREAT else (os.open(path, flags, _FILE), False)
+    )
     try:
         if is_new:
             _give_to_owner(Path(path), descriptor)
@@ -237,6 +240,22 @@ def _opened(path: str | Path, flags: int) -> tuple[int, bool]:
         return os.open(path, flags | os.O_EXCL, _FILE), True
     except FileExistsError:
         return os.open(path, flags, _FILE), False
+
+
+def give_folder(folder: Path) -> None:
+    """Give what root, by whatever library, has written into a folder to the owner of the folder that holds it."""
+    if not _is_root() or folder.parent.stat().st_uid == 0:
+        return
+    owner = folder.parent.stat()
+    for _place, folders, files, here in os.fwalk(folder):
+        for name in (*folders, *files):
+            opened = os.open(name, os.O_RDONLY | _NO_LINK | os.O_NONBLOCK, dir_fd=here)
+            try:
+                found = os.fstat(opened)
+                if found.st_uid == 0 and (stat.S_ISDIR(found.st_mode) or found.st_nlink == 1):  # no file of elsewhere
+                    os.fchown(opened, owner.st_uid, owner.st_gid)
+            finally:
+                os.close(opened)
 
 
 def _give_to_owner(path: Path, descriptor: int | None = None) -> None:

@@ -55,12 +55,7 @@ def _recorded(point: EntryPoint) -> Iterator[tuple[str, Path]]:
     for listed in (point.dist.files if point.dist else None) or ():
         file = Path(str(listed.locate()))
         is_code = not (listed.parts[0].endswith((".dist-info", ".egg-info")) or listed.parts[0] == "..")
-        if (
-            is_code
-            and not listed.name.startswith(_EDITABLE)
-            and _counts(file)
-            and file.is_file()
-        ):
+        if is_code and not listed.name.startswith(_EDITABLE) and _counts(file) and file.is_file():
             yield listed.as_posix(), file
 
 

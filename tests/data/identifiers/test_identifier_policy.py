@@ -137,7 +137,11 @@ def test_keys_of_objects_that_are_data_are_not_told():
 @pytest.mark.parametrize("policy", ["mask", "drop"])
 def test_an_escaped_letter_of_json_text_hides_no_name_from_training(policy, tmp_path, host, tokenizer):
     rows = [
-        {"messages": json.dumps([{"role": "user", "content": f"{who}, bed {i}?"}, {"role": "assistant", "content": "Fever."}])}
+        {
+            "messages": json.dumps(
+                [{"role": "user", "content": f"{who}, bed {i}?"}, {"role": "assistant", "content": "Fever."}]
+            )
+        }
         for i in range(40)
         for who in ["Herr Zürnlü" if i % 4 == 0 else "No one"]
     ]

@@ -55,7 +55,10 @@ def test_a_column_that_is_skipped_stays_as_it_is():
 
 
 def test_json_text_is_looked_at_as_what_it_is_trained_on():
-    turns = [{"role": "user", "content": "Bei\nHerrn Z\u00fcrnl\u00fc, 1234567"}, {"role": "assistant", "content": "Z\u00fcrnl\u00fc"}]
+    turns = [
+        {"role": "user", "content": "Bei\nHerrn Z\u00fcrnl\u00fc, 1234567"},
+        {"role": "assistant", "content": "Z\u00fcrnl\u00fc"},
+    ]
     for text in (json.dumps(turns), json.dumps(turns, ensure_ascii=False)):
         row, found = masked_row({"messages": text, "n": 1})
         assert json.loads(row["messages"]) == [
@@ -94,18 +97,36 @@ def test_a_column_that_the_spec_maps_is_read_as_json_too():
     ],
 )
 def test_an_option_and_the_answer_that_repeats_it_are_masked_alike(options, answer):
-    row, _found = masked_row({"question": "Who saw Mr Zwierlein, of Dr. Corlett?", "options": options, "answer": answer})
+    row, _found = masked_row(
+        {"question": "Who saw Mr Zwierlein, of Dr. Corlett?", "options": options, "answer": answer}
+    )
     assert row["answer"] in row["options"]
     assert "[" in row["answer"]
 
 
 def test_what_is_the_whole_of_a_column_is_known_in_its_texts():
-    row, _found = masked_row({"city": "Oberwinzen", "mrn": 48213, "note": "lives near Oberwinzen (48213)", "answer": "oberwinzen."})
-    assert row == {"city": "[PLACE]", "mrn": "[RECORD_NUMBER]", "note": "lives near [PLACE] ([RECORD_NUMBER])", "answer": "[PLACE]."}
+    row, _found = masked_row(
+        {"city": "Oberwinzen", "mrn": 48213, "note": "lives near Oberwinzen (48213)", "answer": "oberwinzen."}
+    )
+    assert row == {
+        "city": "[PLACE]",
+        "mrn": "[RECORD_NUMBER]",
+        "note": "lives near [PLACE] ([RECORD_NUMBER])",
+        "answer": "[PLACE].",
+    }
 
 
 def test_numbers_are_looked_at_in_columns_whose_name_tells_nothing():
-    row, found = masked_row({"a": 9434765919, "b": 19400312.0, "c": 123456, "d": 0.1234567891, "e": -1234567, "f": [1, 9434765919]})
-    assert row == {"a": "[HEALTH_PLAN_NUMBER]", "b": "[DATE]", "c": 123456, "d": 0.1234567891, "e": -1234567, "f": [1, "[HEALTH_PLAN_NUMBER]"]}
+    row, found = masked_row(
+        {"a": 9434765919, "b": 19400312.0, "c": 123456, "d": 0.1234567891, "e": -1234567, "f": [1, 9434765919]}
+    )
+    assert row == {
+        "a": "[HEALTH_PLAN_NUMBER]",
+        "b": "[DATE]",
+        "c": 123456,
+        "d": 0.1234567891,
+        "e": -1234567,
+        "f": [1, "[HEALTH_PLAN_NUMBER]"],
+    }
     assert kinds(found) == {"a": ["health_plan_number"], "b": ["date"], "f[]": ["health_plan_number"]}
     assert find_in_row({"x": 1e300, "y": float("inf"), "z": float("nan"), "d": Decimal("NaN")}) == []

@@ -43,7 +43,9 @@ def found_alike(leaves: Sequence[Leaf]) -> list[Leaf]:
             if not inside:
                 continue
             unit = leaf.text[start:end]
-            told.setdefault(unit.casefold(), []).extend(f._replace(start=f.start - start, end=f.end - start) for f in inside)
+            told.setdefault(unit.casefold(), []).extend(
+                f._replace(start=f.start - start, end=f.end - start) for f in inside
+            )
             if (inside[0].start, inside[-1].end) == (start, end) and len(inside) == 1 and _is_telling(unit):
                 whole[unit] = inside[0].kind
     return [leaf._replace(findings=_joined([*leaf.findings, *_again(leaf, told, whole)])) for leaf in leaves]
@@ -55,8 +57,8 @@ def _again(leaf: Leaf, told: Mapping[str, Sequence[Finding]], whole: Mapping[str
             yield found._replace(start=start + found.start, end=start + found.end)
     if whole:
         longest_first = sorted(map(re.escape, whole), key=len, reverse=True)
-        for found in re.finditer(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)", leaf.text):
-            yield Finding(whole[found[0]], found.start(), found.end())
+        for again in re.finditer(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)", leaf.text):
+            yield Finding(whole[again[0]], again.start(), again.end())
 
 
 def _units(leaf: Leaf) -> Iterator[tuple[int, int]]:

@@ -98,8 +98,13 @@ def masked_row(
 def _found(values: Mapping[str, Any], columns: Columns) -> list[Leaf]:
     """Return every text and number of a row with what was found in it."""
     leaves: list[tuple[str, Any]] = []
+
+    def note(value: Any, at: str) -> Any:
+        leaves.append((at, value))
+        return value
+
     for column, value in values.items():
-        _mapped(value, column, lambda value, at: leaves.append((at, value)) or value, columns)
+        _mapped(value, column, note, columns)
     found = [Leaf(column, value, _text_of(value), _find(column, value)) for column, value in leaves]
     known = {word for leaf in found for word in name_words(leaf.text, leaf.findings)}
     if known:

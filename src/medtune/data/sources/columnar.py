@@ -36,9 +36,7 @@ def read_parquet(file: Path, reading: Reading | None = None) -> Iterator[FileRow
             _require_bounded(opened.metadata, file)
             if coded := _coded_in_lists(opened):
                 stream.seek(0)
-                opened = parquet.ParquetFile(
-                    stream, pre_buffer=False, buffer_size=_READ_AHEAD, read_dictionary=coded
-                )
+                opened = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_AHEAD, read_dictionary=coded)
             _note_labels(opened.schema_arrow, reading)
             groups = range(opened.metadata.num_row_groups)
             parts = [[number] for number in groups] if coded else [list(groups)]  # a code is one group's

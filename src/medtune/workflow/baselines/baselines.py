@@ -9,7 +9,7 @@ from typing import Any
 from medtune.evaluation.comparison import compare, unlike_row
 from medtune.evaluation.predictions import read_predictions, write_predictions
 from medtune.evaluation.scoring import Evaluation, score_predictions
-from medtune.machine.owner_only import make_folder
+from medtune.machine.owner_only import make_folder, refuse_in_run
 from medtune.plugins.contracts import Example, Prediction, Task
 from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.runs.manifest import file_digest
@@ -26,6 +26,7 @@ __all__ = ["BASELINES_FILE", "run_baselines"]
 
 BASELINES_FILE = "baselines.json"
 _HOUR = 3600
+_SEALED = ("adapter", "checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,24 @@ def run_baselines(request: BaselineRequest) -> dict[str, Any]:
         SpecError: a baseline cannot be made so.
     """
     check_adapter(request.folder, request.record, request.spec)
-    with recorded(request.folder.path, "baseline", (f"{request.folder.evaluation_dir.name}/",)):
+    scope = (f"{request.folder.evaluation_dir.name}/", *_kept_within(request))
+    with recorded(request.folder.path, "baseline", scope):
         return _scored(request)
+
+
+def _kept_within(request: BaselineRequest) -> tuple[str, ...]:
+    """Return the folder of the encoders as the record names it, where it lies in this run.
+
+    Raises:
+        SpecError: it is the run folder, lies in one of its sealed folders, or in another run.
+    """
+    if request.keep is None:
+        return ()
+    run, keep = request.folder.path.resolve(), request.keep.resolve()
+    if run not in keep.parents or keep.relative_to(run).parts[0] in _SEALED:
+        refuse_in_run(request.keep)
+        return ()
+    return (f"{keep.relative_to(run).as_posix()}/",)
 
 
 def _scored(request: BaselineRequest) -> dict[str, Any]:
