@@ -142,7 +142,9 @@ def test_a_record_that_is_lost_is_missed_and_not_begun_anew(copied, tuner):
 
 
 def test_a_plugin_of_others_adds_files_to_a_training_and_changes_none_of_another_command(copied, tuner):
-    spec = tuner.spec.model_copy_with(output_dir=str(copied), train=tuner.spec.train.model_copy_with(report_to=("wandb",)))
+    spec = tuner.spec.model_copy_with(
+        output_dir=str(copied), train=tuner.spec.train.model_copy_with(report_to=("wandb",))
+    )
     own, theirs = create_host(autoload=False), create_host([object()], autoload=False)
     (copied / "board.md").write_text("of another command")
     with recorded(copied, "sweep", ("board.md",)):

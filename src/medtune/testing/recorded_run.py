@@ -52,7 +52,7 @@ def recorded_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     for part in ("merged", "again"):  # the second takes the place of the first
         with recorded(place.path, "export", ("export/merged", "export/merged/")) as record:
             promise = record.promise_for("export/merged")
-            publish(place.path / "export" / "merged", lambda path, part=part: _fill(path, texts[part]), promise=promise)
+            publish(place.path / "export" / "merged", partial(_fill, text=texts[part]), promise=promise)
     digest = hashlib.sha256((place.adapter_dir / "values.json").read_bytes()).hexdigest()
     return {"digest": digest, "steps": _STEPS, "log": RunLog(place.log_path).read()}
 

@@ -339,7 +339,10 @@ def test_a_run_json_that_no_command_left_so_is_not_gone_on_with(run):
 def test_a_record_that_is_gone_is_not_begun_anew(run):
     (run / "record.jsonl").unlink()
     for command, scope in (("train", TRAINED), ("report", ("report.html",))):
-        with pytest.raises(DamagedArtifactError, match="is missing: the run kept a record"), recorded(run, command, scope):
+        with (
+            pytest.raises(DamagedArtifactError, match="is missing: the run kept a record"),
+            recorded(run, command, scope),
+        ):
             raise AssertionError
         with pytest.raises(DamagedArtifactError, match="is missing: the run kept a record"):
             Recording(run, command, scope).begin()
