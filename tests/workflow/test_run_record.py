@@ -14,6 +14,7 @@ from medtune.runs.record.chain import read_chain
 from medtune.runs.record.recording import recorded
 from medtune.runs.record.writers import Writer
 from medtune.testing.recorded_run import recorded_run
+from medtune.workflow.baselines.baselines import kept_within
 from medtune.workflow.compare_runs import compare_runs, write_page
 from medtune.workflow.run_record import training_scope
 from medtune.workflow.same_results import compare_results
@@ -159,6 +160,18 @@ def test_a_plugin_of_others_adds_files_to_a_training_and_changes_none_of_another
     for name in ("board.md", "export/merged/config.json", "notes/a"):
         assert not beside.may_write(name)
         assert not alone.may_write(name)
+
+
+def test_encoders_that_a_baseline_keeps_in_its_run_are_recorded_and_in_no_other_run(copied, tmp_path):
+    recorded_run(tmp_path / "second", {})
+    assert kept_within(copied, tmp_path / "encoders") == kept_within(copied, None) == ()
+    for place in (copied, copied / "adapter" / "encoders", tmp_path / "second" / "run" / "encoders"):
+        with pytest.raises(SpecError, match="would lie in the run"):
+            kept_within(copied, place)
+    with recorded(copied, "baseline", ("evaluation/", *kept_within(copied, copied / "encoders" / "a"))):
+        (copied / "encoders" / "a" / "rows").mkdir(parents=True)
+        (copied / "encoders" / "a" / "rows" / "config.json").write_text("{}")
+    assert Run.open(copied).verify().state == "whole"
 
 
 def test_a_run_comes_out_again_to_the_bit(trained, tmp_path, capsys):

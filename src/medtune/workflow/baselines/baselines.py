@@ -22,7 +22,7 @@ from medtune.workflow.kept_answers import AnswerFiles
 from medtune.workflow.opening import check_adapter
 from medtune.workflow.scoring import assess
 
-__all__ = ["BASELINES_FILE", "run_baselines"]
+__all__ = ["BASELINES_FILE", "kept_within", "run_baselines"]
 
 BASELINES_FILE = "baselines.json"
 _HOUR = 3600
@@ -52,24 +52,24 @@ def run_baselines(request: BaselineRequest) -> dict[str, Any]:
         SpecError: a baseline cannot be made so.
     """
     check_adapter(request.folder, request.record, request.spec)
-    scope = (f"{request.folder.evaluation_dir.name}/", *_kept_within(request))
+    scope = (f"{request.folder.evaluation_dir.name}/", *kept_within(request.folder.path, request.keep))
     with recorded(request.folder.path, "baseline", scope):
         return _scored(request)
 
 
-def _kept_within(request: BaselineRequest) -> tuple[str, ...]:
-    """Return the folder of the encoders as the record names it, where it lies in this run.
+def kept_within(run: Path, keep: Path | None) -> tuple[str, ...]:
+    """Return the folder of the encoders as the record of a run names it, nothing where they lie elsewhere or are not kept.
 
     Raises:
         SpecError: it is the run folder, lies in one of its sealed folders, or in another run.
     """
-    if request.keep is None:
+    if keep is None:
         return ()
-    run, keep = request.folder.path.resolve(), request.keep.resolve()
-    if run not in keep.parents or keep.relative_to(run).parts[0] in _SEALED:
-        refuse_in_run(request.keep)
+    run, place = run.resolve(), keep.resolve()
+    if run not in place.parents or place.relative_to(run).parts[0] in _SEALED:
+        refuse_in_run(keep)
         return ()
-    return (f"{keep.relative_to(run).as_posix()}/",)
+    return (f"{place.relative_to(run).as_posix()}/",)
 
 
 def _scored(request: BaselineRequest) -> dict[str, Any]:
