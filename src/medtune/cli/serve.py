@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -59,15 +59,13 @@ def serve(
     from medtune.serving import server
     from medtune.serving.limits import Limits
     from medtune.serving.token import new_token, read_token
-    from medtune.workflow.served import ServedRuns, lock_for
+    from medtune.workflow.served import ServedRuns
 
-    lock_for((named := _named(runs)).values())  # before anything listens or is imported
-    given_plugins = _plugins_for(named.values(), plugins)
+    given_plugins = _plugins_for((named := _named(runs)).values(), plugins)  # locks before anything listens
     given = read_token(token_file, os.environ.get(TOKEN_VARIABLE))
     token, address = given or new_token(), server.Address(_allowed(host), port)
-    limits = Limits(
-        slots, max_tokens, queue, max_body, header_seconds=patience, body_seconds=3 * patience, drain_seconds=drain
-    )
+    seconds = {"header_seconds": patience, "body_seconds": 3 * patience, "drain_seconds": drain}
+    limits = Limits(slots, max_tokens, queue, max_body, **seconds)
 
     def tell(running: server.Running) -> None:
         _say(f"serving {', '.join(running.models)} at {running.url}; stop with Ctrl-C")
@@ -108,8 +106,11 @@ def _named(runs: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _plugins_for(runs: Iterable[Path], paths: list[Path] | None) -> list[object]:
-    """Import the plugins of ``--plugin`` once, as far as the spec of each run lets them."""
+def _plugins_for(runs: Collection[Path], paths: list[Path] | None) -> list[object]:
+    """Lock this process where one of the runs says so, then import the plugins of ``--plugin``, as far as the spec of each lets them."""
+    from medtune.workflow.served import lock_for
+
+    lock_for(runs)
     given: list[object] = []
     for run in runs:
         given = plugin_files_for(run, paths)  # the modules of the first time, once this run's list was asked

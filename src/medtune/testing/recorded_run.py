@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,6 @@ from medtune.runs.record.packages import packages
 from medtune.runs.record.recording import Recording, recorded
 from medtune.runs.store import CheckpointStore, lies_aside, publish, put_back
 from medtune.runs.verification import verify_adapter
-from medtune.workflow.audit.audit import keep_audit
-from medtune.workflow.run_record import TRAINED
 
 __all__ = ["recorded_run", "warm_up"]
 
@@ -26,8 +25,9 @@ _STEPS = 3
 
 
 def warm_up() -> None:
-    """Look through the installed packages, which takes longer than the run."""
+    """Look through the installed packages, and load what audits, which takes longer than the run."""
     packages()
+    import_module("medtune.workflow.audit.audit")
 
 
 def recorded_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,12 +63,15 @@ def _audit(place: RunFolder) -> None:
         with RunLock(place.path):
             put_back(place.adapter_dir)
     verify_adapter(place, place.read())
-    keep_audit(place, {"tried": "Nothing.", "findings": [], "limits": "None."})
+    import_module("medtune.workflow.audit.audit").keep_audit(
+        place, {"tried": "Nothing.", "findings": [], "limits": "None."}
+    )
 
 
 def _train(place: RunFolder, texts: Mapping[str, str], run_id: str) -> None:
     """Do what is left of the run, in the order of ``medtune train``."""
-    record, log = Recording(place.path, "train", TRAINED), RunLog(place.log_path)
+    scope = import_module("medtune.workflow.run_record").TRAINED
+    record, log = Recording(place.path, "train", scope), RunLog(place.log_path)
     if place.exists:
         record.begin(run_id)
         if place.state == "finished":

@@ -76,10 +76,7 @@ def sign_record(
         WriteFailedError: the signature cannot be written.
     """
     secret = private_key(key, ask)
-    chain = verify() if verify else read_chain(folder)
-    if chain is None:
-        raise SpecError(f"run '{folder}' keeps no record that could be signed; an earlier medtune made it")
-    chain = _with_notes(folder, chain)
+    chain = _with_notes(folder, verify() if verify else read_chain(folder))
     said = {
         "run_id": chain.run_id,
         "number": chain.lines[-1].number,
@@ -88,9 +85,9 @@ def sign_record(
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "key": fingerprint(secret.public_key()),
     }
-    kept = signatures_in(folder)
     signature = {**said, "signature": base64.b64encode(secret.sign(_message(said))).decode()}
-    content = json.dumps({"format": _FORMAT, "signatures": [*kept, signature]}, indent=1, sort_keys=True) + "\n"
+    signatures = [*signatures_in(folder), signature]
+    content = json.dumps({"format": _FORMAT, "signatures": signatures}, indent=1, sort_keys=True) + "\n"
     with recorded(folder, "sign", (SIGNATURES,)):
         now = read_chain(folder)
         if now is None or now.head != chain.head:
@@ -99,8 +96,10 @@ def sign_record(
     return signature
 
 
-def _with_notes(folder: Path, chain: Chain) -> Chain:
+def _with_notes(folder: Path, chain: Chain | None) -> Chain:
     """Take into the record what its user laid beside the run, so that the signature covers it."""
+    if chain is None:
+        raise SpecError(f"run '{folder}' keeps no record that could be signed; an earlier medtune made it")
     notes = [name for name in files_of(folder).regular if name.startswith(NOTES) and name not in chain.files]
     if not notes:
         return chain
