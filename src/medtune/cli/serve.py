@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -64,8 +65,8 @@ def serve(
     given_plugins = _plugins_for((named := _named(runs)).values(), plugins)  # locks before anything listens
     given = read_token(token_file, os.environ.get(TOKEN_VARIABLE))
     token, address = given or new_token(), server.Address(_allowed(host), port)
-    seconds = {"header_seconds": patience, "body_seconds": 3 * patience, "drain_seconds": drain}
-    limits = Limits(slots, max_tokens, queue, max_body, **seconds)
+    limits = Limits(slots, max_tokens, queue, max_body)
+    limits = replace(limits, header_seconds=patience, body_seconds=3 * patience, drain_seconds=drain)
 
     def tell(running: server.Running) -> None:
         _say(f"serving {', '.join(running.models)} at {running.url}; stop with Ctrl-C")
