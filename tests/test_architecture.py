@@ -40,11 +40,19 @@ BY_STRING = {
     ),  # a file of medtune that imports no medtune
     ("plugins/carried_host.py", "import_module(it.name)"),  # a module that was passed as a plugin, in another process
     ("plugins/host.py", "import_module(dotted)"),  # medtune's own plugins, listed there
-    ("plugins/single_file.py", "spec_from_file_location(name, file)"),  # a plugin that is one file
+    (
+        "plugins/single_file.py",
+        "spec_from_file_location(name, file, loader=FromSource(name, str(file)))",
+    ),  # a plugin that is one file
     ("testing/conformance/probe.py", "importlib.import_module(module)"),  # the plugin that is checked
     ("testing/conformance/subject.py", "importlib.import_module(module)"),  # the same
     ("testing/conformance/warming.py", "import_module(name)"),  # loads libraries before plugin code is watched
     ("testing/fault_server.py", "import_module(module_name)"),  # the victim that a laboratory was given
+    (
+        "testing/recorded_run.py",
+        "import_module('medtune.workflow.audit.audit')",
+    ),  # what a command does, without a model
+    ("testing/recorded_run.py", "import_module('medtune.workflow.run_record')"),  # the same
     ("testing/tiny_run.py", "import_module(name)"),  # loads libraries before a fork
     ("testing/tuned_run.py", "import_module('medtune.workflow.training')"),  # the same
     ("testing/tuned_run.py", "import_module('mistral_common.tokens.tokenizers.tekken')"),  # the same

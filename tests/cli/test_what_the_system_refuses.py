@@ -1,5 +1,6 @@
 """What the operating system refuses ends in one sentence and exit code 6, whatever command meets it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from medtune.errors import PluginFileError
 from medtune.machine.owner_only import make_folder
 from medtune.runs.folder import RunFolder
 from medtune.specs import RunSpec
+from medtune.testing.recorded_run import recorded_run
 
 LONG = "n" * 5000
 NO_FOLDERS = Path("/proc/medtune-test")
@@ -89,7 +91,43 @@ def test_a_key_is_not_made_in_a_run(tmp_path, capsys):
     assert not list(tmp_path.rglob("key*"))
 
 
-@pytest.mark.parametrize("command", ["verify", "report", "evaluate", "export", "compare"])
+@pytest.fixture(scope="module")
+def recorded_folder(tmp_path_factory):
+    """A run that keeps a record, and rows beside it."""
+    place = tmp_path_factory.mktemp("recorded")
+    recorded_run(place, {})
+    (place / "rows.jsonl").write_text(json.dumps({"instruction": "Ask.", "output": "Dr. Quillfeather"}) + "\n")
+    (place / "notes.txt").write_text("fever O\n\ncough O\n")
+    return place
+
+
+WRITES = {
+    "scan": ["rows.jsonl", "--mask", "{place}"],
+    "scan without": ["rows.jsonl", "--drop", "{place}"],
+    "import": ["notes.txt", "--format", "conll", "--to", "{place}"],
+    "init": ["rows.jsonl", "--out", "{place}"],
+    "preview": ["--bundle", "demo", "-n", "1", "--html", "{place}"],
+    "plugins": ["new", "medtune-letters", "--kind", "formatter", "--to", "{place}"],
+    "train": ["--bundle", "demo", "--out", "{place}"],
+    "demo": ["--out", "{place}"],
+    "sweep": ["--bundle", "demo", "--grid", "lora.r=1,2", "--out", "{place}"],
+    "launch": ["--bundle", "demo", "--torchrun", "--out", "{place}"],
+    "sign": ["--generate", "{place}"],
+}
+
+
+@pytest.mark.parametrize("command", WRITES)
+def test_no_command_writes_where_the_record_of_a_run_would_not_know_it(recorded_folder, command, monkeypatch, capsys):
+    monkeypatch.chdir(recorded_folder)
+    before = sorted(recorded_folder.rglob("*"))
+    for place in ("run/evaluation/there", "run/new"):
+        given = [argument.format(place=place) for argument in WRITES[command]]
+        assert run([command.split()[0], *given]) == 2
+        assert "would lie in the run" in capsys.readouterr().err
+    assert sorted(recorded_folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["verify", "report", "evaluate", "export", "compare", "serve"])
 def test_a_locked_run_locks_before_a_plugin_beside_it_is_imported(command, tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.create(RunSpec(locked=True).model_dump(mode="json"), {"steps": 1}, {})

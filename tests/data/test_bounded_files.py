@@ -199,7 +199,8 @@ def coded(path, text, rows):
     return path
 
 
-def test_one_text_for_a_million_rows_is_in_memory_for_few_of_them(tmp_path):
+def test_one_text_for_a_million_rows_is_in_memory_for_few_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("medtune.data.sources.columnar.MOST_UNPACKED", 2**31)  # which it is refused for
     path = coded(tmp_path / "rows.parquet", "a" * MEGABYTE, 100_000)
     assert path.stat().st_size < 4096
     before = pa.total_allocated_bytes()
@@ -209,6 +210,34 @@ def test_one_text_for_a_million_rows_is_in_memory_for_few_of_them(tmp_path):
         most = max(most, pa.total_allocated_bytes() - before)
     rows.close()
     assert most < 100 * MEGABYTE
+
+
+@pytest.mark.parametrize("kind", ["rows", "a list", "lists"])
+def test_one_long_text_that_stands_for_many_is_refused_before_it_is_written_out(tmp_path, kind):
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 200, pa.int32()), pa.array(["a" * MEGABYTE]))
+    ends = {"a list": [0, 200], "lists": range(0, 201, 50)}
+    column = texts if kind == "rows" else pa.ListArray.from_arrays(pa.array(ends[kind], pa.int32()), texts)
+    parquet.write_table(
+        pa.table({"turns": column}), tmp_path / "rows.parquet", store_schema=False, dictionary_pagesize_limit=2**30
+    )
+    pool = pa.default_memory_pool()
+    before, most = pool.bytes_allocated(), pool.max_memory()
+    with pytest.raises(DataError, match="unpacks to more than 16 MiB"):
+        list(read_parquet(tmp_path / "rows.parquet"))
+    assert pool.max_memory() < max(most, before + 150 * MEGABYTE)
+
+
+def test_coded_texts_in_lists_are_read_as_they_are(tmp_path):
+    rows = [
+        {
+            "turns": [{"role": "user", "content": f"{n % 5} fever" * 40}, {"role": "assistant", "content": None}]
+            * (n % 3),
+            "n": n,
+        }
+        for n in range(600)
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", row_group_size=100)
+    assert [row.values for row in read_parquet(tmp_path / "rows.parquet")] == rows
 
 
 def test_a_parquet_file_that_says_what_it_cannot_hold_is_refused(tmp_path, small_limits, monkeypatch):

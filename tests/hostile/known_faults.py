@@ -3,6 +3,4 @@
 Those that hang are tried in the long series only: each would keep every run of the suite waiting.
 """
 
-FAULTS: dict[tuple[str, str], str] = {
-    ("data: compressed", "Parquet of one repeated text"): "hangs: a dictionary's one text is written out for each row",
-}
+FAULTS: dict[tuple[str, str], str] = {}

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from medtune.errors import WriteFailedError
+from medtune.errors import SpecError, WriteFailedError
 from medtune.machine import owner_only
 from medtune.runs.durable import replace_file
 from medtune.runs.lock import RunLock
+from medtune.runs.record.chain import Change, append
 from medtune.runs.store import publish
 
 
@@ -166,3 +167,49 @@ def test_processes_that_make_the_same_folders_at_once_meet_no_error(tmp_path):
     told = [process.communicate()[1] for process in racing]
     assert [process.returncode for process in racing] == [0, 0], told
     assert len(list(tmp_path.glob("*/a/b"))) == 400
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write into another user's folder and give files away")
+def test_what_root_writes_into_another_users_folder_belongs_to_that_user(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    (folder / "old").write_text("of root, and linked")
+    os.link(folder / "old", tmp_path / "elsewhere")
+    owner_only.write_text(folder / "report.html", "r")
+    owner_only.open_text(folder / "old", "a").close()
+    owner_only.make_folder(folder / "a" / "b")
+    publish(
+        folder / "a" / "adapter",
+        lambda staging: [(staging / "inner").mkdir(), (staging / "inner" / "weights").write_text("w")],
+    )
+    append(folder, "id", Change("report", facts={"a": 1}))
+    with RunLock(folder):
+        pass
+    owners = {path.relative_to(folder).as_posix(): path.stat().st_uid for path in folder.rglob("*")}
+    assert owners.pop("old") == 0
+    assert set(owners.values()) == {65534}, owners
+    assert {
+        "report.html",
+        "a/b",
+        "a/adapter/inner/weights",
+        "a/adapter/MANIFEST.json",
+        "record.jsonl",
+        ".record.lock",
+        ".lock",
+    } <= set(owners)
+
+
+def test_a_place_in_a_run_that_keeps_a_record_is_refused(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (tmp_path / "run.json").write_text("a spec of that name is no run")
+    owner_only.refuse_in_run(run / "a")
+    for name in ("run.json", "record.jsonl"):
+        (run / name).write_text("{}")
+    (tmp_path / "link").symlink_to(run)
+    for place in (run / "a", run / "evaluation" / "b", tmp_path / "link" / "c", run):
+        with pytest.raises(SpecError, match="would lie in the run"):
+            owner_only.refuse_in_run(place)
+    owner_only.refuse_in_run(run, or_run=False)
+    owner_only.refuse_in_run(tmp_path / "run-masked.jsonl")

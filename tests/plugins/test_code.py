@@ -53,8 +53,13 @@ def test_a_package_is_told_by_all_of_its_files(written, tmp_path):
     written("", "pack.__init__")
     inner = written(CLASS.format(answer=1), "pack.inner")
     before = code_hash([inner.Thing()])
-    (tmp_path / "pack" / "help.py").write_text("a = 1")
-    assert code_hash([inner.Thing()]) != before
+    (tmp_path / "pack" / "__pycache__").mkdir(exist_ok=True)
+    (tmp_path / "pack" / "__pycache__" / "help.cpython-311.pyc").write_bytes(b"a")
+    assert code_hash([inner.Thing()]) == before
+    for name in ("help.py", "compiled.pyc", "native.so"):
+        before = code_hash([inner.Thing()])
+        (tmp_path / "pack" / name).write_text("a = 1")
+        assert code_hash([inner.Thing()]) != before
 
 
 def test_code_that_was_loaded_before_its_file_was_edited_is_told_from_the_edited_one(written, tmp_path):

@@ -1,8 +1,12 @@
 """A locked process imports only the plugins whose files a list pins."""
 
+import importlib._bootstrap_external as import_files
 import pickle
+import py_compile
 import re
 import sys
+from importlib.util import cache_from_source
+from pathlib import Path
 
 import pytest
 from installed_plugins import FORMATTER, install
@@ -89,6 +93,67 @@ def test_every_file_of_a_plugins_package_counts_and_what_is_compiled_from_them_d
         assert create_host().disabled["first"] == known["first"]
         assert create_host().disabled["second"] != known["second"]
     assert "package_of_two" not in sys.modules
+
+
+def plant(file, code):
+    """Put other code into the cache of a file, with the times and size that Python asks for; return where it says that it ran."""
+    marker = file.parent / f"ran-{file.stem}"
+    found, place = file.stat(), Path(cache_from_source(str(file)))
+    place.parent.mkdir(exist_ok=True)
+    other = compile(f"open({str(marker)!r}, 'w').close()\n{code}", str(file), "exec")
+    place.write_bytes(import_files._code_to_timestamp_pyc(other, int(found.st_mtime), found.st_size))
+    return marker
+
+
+def test_what_the_cache_of_a_pinned_package_holds_does_not_run(site, monkeypatch):
+    package = site / "package_of_third"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        PLUGIN + "\ndef later():\n    from package_of_third import inner\n    return inner.VALUE\n"
+    )
+    (package / "inner.py").write_text("VALUE = 1\n")
+    install(site, "third", PLUGIN)
+    (site / "third-1.0.dist-info" / "entry_points.txt").write_text("[medtune]\nthird = package_of_third\n")
+    entry = listing(create_host().disabled["third"])
+    marks = [plant(package / "__init__.py", PLUGIN), plant(package / "inner.py", "VALUE = 2\n")]
+    monkeypatch.setenv("MEDTUNE_LOCKED", "0")  # a pin holds without a lock too
+    assert "one" in create_host(allowed=[entry]).provided("formatter")
+    assert sys.modules["package_of_third"].later() == 1
+    assert not any(mark.exists() for mark in marks)
+
+
+def test_what_the_cache_of_a_plugins_file_holds_does_not_run(site):
+    file = site / "letters_of_cache.py"
+    file.write_text(PLUGIN)
+    with pytest.raises(PluginFileError) as refused:
+        load_plugin_file(file)
+    mark = plant(file, PLUGIN.replace("one", "other"))
+    assert load_plugin_file(file, [listing(str(refused.value))]).Formatter.name == "one"
+    assert not mark.exists()
+
+
+def test_a_cache_that_was_planted_runs_where_nothing_is_pinned(site, monkeypatch):
+    module = install(site, "fourth", PLUGIN)
+    mark = plant(site / f"{module}.py", PLUGIN)
+    monkeypatch.setenv("MEDTUNE_LOCKED", "0")
+    assert "one" in create_host().provided("formatter")
+    assert mark.exists()
+
+
+def test_a_compiled_module_that_stands_for_itself_counts(site):
+    package = site / "package_of_fifth"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "try:\n    from package_of_fifth import extra\nexcept ImportError:\n    pass\n" + PLUGIN
+    )
+    install(site, "fifth", PLUGIN)
+    (site / "fifth-1.0.dist-info" / "entry_points.txt").write_text("[medtune]\nfifth = package_of_fifth\n")
+    entry = listing(create_host().disabled["fifth"])
+    source = site / "extra_source.py"
+    source.write_text(f"open({str(site / 'ran')!r}, 'w').close()\n")
+    py_compile.compile(str(source), str(package / "extra.pyc"))
+    assert "another hash" in create_host(allowed=[entry]).disabled[entry]
+    assert not (site / "ran").exists()
 
 
 def test_the_environment_may_pin_a_plugin(site, monkeypatch):

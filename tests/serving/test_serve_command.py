@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,6 +19,19 @@ from medtune.runs.folder import RunFolder
 from medtune.serving.client import Client as ChatClient
 
 PROMPT = "patient Zyxwv has fever"
+SHOUTING = """
+from medtune.plugins import Completion, hookimpl
+
+class Shouting:
+    name = "shouting"
+
+    def generate(self, loaded, requests, spec):
+        return [Completion(loaded.tokenizer("FEVER")["input_ids"], "FEVER", False) for _ in requests]
+
+@hookimpl
+def provide_generators():
+    return [Shouting()]
+"""
 ASKED = [{"role": "user", "content": PROMPT}]
 
 
@@ -137,3 +151,15 @@ def test_a_run_that_was_made_locked_is_served_locked(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
     assert done.returncode == 2
     assert "a locked run" in done.stderr
+
+
+def test_a_run_that_answers_by_a_plugins_file_is_served_with_it(runs, tmp_path, capsys):
+    shutil.copytree(runs["alpha"], tmp_path / "alpha")
+    folder, plugin = RunFolder(tmp_path / "alpha"), tmp_path / "shouting_generator.py"
+    spec = folder.read()["spec"]
+    folder.update(spec={**spec, "eval": {**spec["eval"], "backend": "shouting"}})
+    plugin.write_text(SHOUTING)
+    assert run_command(["serve", str(folder.path), "--port", "0"]) == 2
+    assert "no generator named 'shouting'" in capsys.readouterr().err
+    with started(folder.path, "--plugin", str(plugin)) as (_process, url):
+        assert Client(url).text(ASKED, max_tokens=12) == "FEVER"

@@ -7,13 +7,18 @@ import pytest
 
 from medtune import MedTuner, Run
 from medtune.cli.app import run as command
-from medtune.errors import DataError, SpecError
+from medtune.errors import DamagedArtifactError, DataError, SpecError
 from medtune.plugins.host import create_host
 from medtune.runs.folder import RunFolder
 from medtune.runs.record.chain import read_chain
+from medtune.runs.record.recording import recorded
+from medtune.runs.record.writers import Writer
 from medtune.testing.recorded_run import recorded_run
+from medtune.workflow.baselines.baselines import kept_within
 from medtune.workflow.compare_runs import compare_runs, write_page
+from medtune.workflow.run_record import training_scope
 from medtune.workflow.same_results import compare_results
+from medtune.workflow.state import RunRequest
 
 CHECKPOINT = "checkpoints/step-000002"
 
@@ -131,9 +136,42 @@ def test_a_run_of_an_earlier_medtune_verifies_as_before_and_gets_a_record_when_i
 
 def test_a_record_that_is_lost_is_missed_and_not_begun_anew(copied, tuner):
     (copied / "record.jsonl").unlink()
+    for again in (copied, copied / ".." / "run"):
+        with pytest.raises(DamagedArtifactError, match="the run kept a record"):
+            MedTuner(tuner.spec.model_copy_with(output_dir=str(again)), rows=tuner._rows).train(quiet=True)
     assert kinds(copied) == {"record.jsonl": "missing"}
-    MedTuner(tuner.spec.model_copy_with(output_dir=str(copied)), rows=tuner._rows).train(quiet=True)
-    assert kinds(copied) == {"record.jsonl": "missing"}
+
+
+def test_a_plugin_of_others_adds_files_to_a_training_and_changes_none_of_another_command(copied, tuner):
+    spec = tuner.spec.model_copy_with(
+        output_dir=str(copied), train=tuner.spec.train.model_copy_with(report_to=("wandb",))
+    )
+    own, theirs = create_host(autoload=False), create_host([object()], autoload=False)
+    (copied / "board.md").write_text("of another command")
+    with recorded(copied, "sweep", ("board.md",)):
+        (copied / "board.md").write_text("of another command, written")
+    alone, beside = (
+        Writer("", "", training_scope(RunRequest(spec, host, None)), {}, is_alive=True) for host in (own, theirs)
+    )
+    for name in ("run.json", "wandb/files/log", "checkpoints/step-000001/state.json", ".run.json.abcd_123.staging"):
+        assert alone.may_write(name)
+        assert beside.may_write(name)
+    assert (alone.may_write("steps.csv"), beside.may_write("steps.csv")) == (False, True)
+    for name in ("board.md", "export/merged/config.json", "notes/a"):
+        assert not beside.may_write(name)
+        assert not alone.may_write(name)
+
+
+def test_encoders_that_a_baseline_keeps_in_its_run_are_recorded_and_in_no_other_run(copied, tmp_path):
+    recorded_run(tmp_path / "second", {})
+    assert kept_within(copied, tmp_path / "encoders") == kept_within(copied, None) == ()
+    for place in (copied, copied / "adapter" / "encoders", tmp_path / "second" / "run" / "encoders"):
+        with pytest.raises(SpecError, match="would lie in the run"):
+            kept_within(copied, place)
+    with recorded(copied, "baseline", ("evaluation/", *kept_within(copied, copied / "encoders" / "a"))):
+        (copied / "encoders" / "a" / "rows").mkdir(parents=True)
+        (copied / "encoders" / "a" / "rows" / "config.json").write_text("{}")
+    assert Run.open(copied).verify().state == "whole"
 
 
 def test_a_run_comes_out_again_to_the_bit(trained, tmp_path, capsys):

@@ -126,7 +126,9 @@ def new_plugin(
 ) -> None:
     """Write a small package that provides one thing, with tests that pass."""
     from medtune.cli.console import print_json
+    from medtune.machine.owner_only import refuse_in_run
 
+    refuse_in_run(to)
     folder = _kit().write_package(name, kind, to)
     if as_json:
         print_json({"folder": str(folder), "kind": kind})

@@ -2,14 +2,15 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from medtune.cli.options import AsJson, Traceback
+from medtune.cli.options import AsJson, Plugins, Traceback, plugin_files_for
 from medtune.errors import SpecError
 from medtune.workflow.terminal import say
 
@@ -49,6 +50,7 @@ def serve(
     max_body: MaxBody = 1 << 20,
     patience: Patience = 10.0,
     drain: Drain = 30.0,
+    plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -58,14 +60,13 @@ def serve(
     from medtune.serving import server
     from medtune.serving.limits import Limits
     from medtune.serving.token import new_token, read_token
-    from medtune.workflow.served import ServedRuns, lock_for
+    from medtune.workflow.served import ServedRuns
 
-    lock_for((named := _named(runs)).values())  # before anything listens
+    given_plugins = _plugins_for((named := _named(runs)).values(), plugins)  # locks before anything listens
     given = read_token(token_file, os.environ.get(TOKEN_VARIABLE))
     token, address = given or new_token(), server.Address(_allowed(host), port)
-    limits = Limits(
-        slots, max_tokens, queue, max_body, header_seconds=patience, body_seconds=3 * patience, drain_seconds=drain
-    )
+    limits = Limits(slots, max_tokens, queue, max_body)
+    limits = replace(limits, header_seconds=patience, body_seconds=3 * patience, drain_seconds=drain)
 
     def tell(running: server.Running) -> None:
         _say(f"serving {', '.join(running.models)} at {running.url}; stop with Ctrl-C")
@@ -77,7 +78,7 @@ def serve(
             print_json({"url": running.url, "models": list(running.models)})
             sys.stdout.flush()
 
-    server.serve(lambda: ServedRuns.open(named, slots), address, token, limits, tell)
+    server.serve(lambda: ServedRuns.open(named, slots, given_plugins), address, token, limits, tell)
 
 
 def _require_extra() -> None:
@@ -104,6 +105,17 @@ def _named(runs: Sequence[str]) -> dict[str, Path]:
             raise SpecError(f"two runs are named '{name}'; name one of them: NAME={path}")
         found[name] = path
     return found
+
+
+def _plugins_for(runs: Collection[Path], paths: list[Path] | None) -> list[object]:
+    """Lock this process where one of the runs says so, then import the plugins of ``--plugin``, as far as the spec of each lets them."""
+    from medtune.workflow.served import lock_for
+
+    lock_for(runs)
+    given: list[object] = []
+    for run in runs:
+        given = plugin_files_for(run, paths)  # the modules of the first time, once this run's list was asked
+    return given
 
 
 def _say(sentence: str) -> None:

@@ -9,7 +9,7 @@ from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import PreparationReport
 from medtune.errors import StorageError
 from medtune.errors.visible import html_text
-from medtune.machine.owner_only import write_text
+from medtune.machine.owner_only import refuse_in_run, write_text
 from medtune.plugins.contracts import EncodedExample
 
 __all__ = ["Preview", "token_texts"]
@@ -67,7 +67,8 @@ class Preview:
         return values if self.leak_test is None else {**values, "leak_test": self.leak_test}
 
     def write_html(self, path: Path) -> None:
-        """Write one self-contained page; it holds the text of the sampled rows."""
+        """Write one self-contained page, not into a run folder; it holds the text of the sampled rows."""
+        refuse_in_run(path)
         try:
             write_text(path, "".join(self._page()))
         except OSError as error:

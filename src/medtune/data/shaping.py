@@ -14,7 +14,16 @@ from medtune.data.sources.reading import SourceNotes
 from medtune.specs import SourceSpec
 from medtune.specs.bounded import is_too_deep
 
-__all__ = ["LIST_ROLES", "METADATA", "Shaper", "document_name", "stands_for_nothing", "text_of"]
+__all__ = [
+    "LIST_ROLES",
+    "METADATA",
+    "Shaper",
+    "document_name",
+    "json_columns",
+    "parsed_text",
+    "stands_for_nothing",
+    "text_of",
+]
 
 METADATA = "metadata"
 """The role of columns that nothing shall read."""
@@ -142,8 +151,8 @@ class Shaper:
         for column, value in row.items():
             if stands_for_nothing(value):
                 changed[column] = self._something(column, value)
-            elif column in _KEPT_AS_TEXT and isinstance(value, str) and value[:1] in ("[", "{"):
-                changed[column] = _parsed(value)
+            elif column in _KEPT_AS_TEXT and isinstance(value, str) and (parsed := parsed_text(value)) is not value:
+                changed[column] = parsed
         return {**row, **changed} if changed else row
 
     def mark_in(self, values: Mapping[str, Any], column: str) -> str:
@@ -225,8 +234,15 @@ def _leaves(value: Any) -> list[Any]:
     return [] if value is None else [value]
 
 
-def _parsed(value: str) -> Any:
-    """Read a list that a table keeps as JSON text; any other text stays."""
+def json_columns(columns: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """Return the columns whose JSON text is parsed before it is trained on; ``columns`` is role -> columns."""
+    return _KEPT_AS_TEXT | {path for role in _KEPT_AS_TEXT for path in columns.get(role, ())}
+
+
+def parsed_text(value: str) -> Any:
+    """Return the list or object that a table keeps as JSON text; any other text stays, as the same object."""
+    if value[:1] not in ("[", "{"):
+        return value
     try:
         found = json.loads(value)
     except (ValueError, RecursionError):

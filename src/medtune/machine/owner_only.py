@@ -10,8 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
+from medtune.errors import SpecError
+
 __all__ = [
+    "RECORD_FILE",
     "close_folder",
+    "give_folder",
     "hide_file",
     "is_own",
     "is_staged",
@@ -20,6 +24,7 @@ __all__ = [
     "open_descriptor",
     "open_text",
     "own_folder_beside",
+    "refuse_in_run",
     "refuse_link_out",
     "remove_staged",
     "staged_beside",
@@ -30,6 +35,8 @@ __all__ = [
 _FILE, _FOLDER, _OTHERS, _OTHERS_WRITE = 0o600, 0o700, 0o077, 0o022
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none, and gives files the rights of their folder
 _RECORD = "run.json"  # stands in every run folder
+RECORD_FILE = "record.jsonl"
+"""Name of the record that a run folder keeps of all of its files."""
 _STAGED = re.compile(r"\..+\.[a-z0-9_]{8}\.staging")
 
 
@@ -52,6 +59,7 @@ def make_folder(path: Path) -> None:
         if not path.is_dir():
             raise
         return
+    _give_to_owner(path)
     path.chmod(_FOLDER)  # a folder with a set-group-id bit, or a default list of rights, may have given more
 
 
@@ -59,6 +67,25 @@ def refuse_link_out(folder: Path) -> None:
     """Raise OSError (ELOOP) where a folder in a run folder is a link; the run folder itself may be one, as its user named it."""
     if folder.is_symlink() and (folder.parent / _RECORD).exists():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(folder))
+
+
+def refuse_in_run(path: Path, *, or_run: bool = True) -> None:
+    """Refuse a place of a user's choice that lies in a run folder: the run's record would not know what is written there.
+
+    Args:
+        path: file or folder that a command is going to write.
+        or_run: whether the run folder itself is no place either.
+
+    Raises:
+        SpecError: it does.
+    """
+    place = path.resolve()
+    for above in (place, *place.parents) if or_run else place.parents:
+        if os.path.lexists(above / RECORD_FILE) and os.path.lexists(above / _RECORD):
+            raise SpecError(
+                f"'{path}' would lie in the run '{above}', whose record knows only what commands wrote of the run itself; name a place "
+                "outside of it"
+            )
 
 
 def close_folder(path: Path) -> None:
@@ -93,8 +120,13 @@ def open_descriptor(path: str | Path, flags: int) -> int:
         OSError: it cannot be opened; it is a link (ELOOP), or no file.
     """
     # Without waiting: a pipe that nobody reads would keep its writer forever.
-    descriptor = os.open(path, flags | _NO_LINK | getattr(os, "O_NONBLOCK", 0), _FILE)
+    flags |= _NO_LINK | getattr(os, "O_NONBLOCK", 0)
+    descriptor, is_new = (
+        _opened(path, flags) if _is_root() and flags & os.O_CREAT else (os.open(path, flags, _FILE), False)
+    )
     try:
+        if is_new:
+            _give_to_owner(Path(path), descriptor)
         found = os.fstat(descriptor)
         _require_file(found, path)
         if os.name != "nt" and _is_ours(found) and found.st_mode & _OTHERS:  # an earlier medtune's, or the user's own
@@ -142,13 +174,16 @@ def staged_beside(path: Path) -> Path:
     with suppress(FileNotFoundError):
         _require_file(path.lstat(), path)  # replacing a device, or where a link leads, is nobody's wish
     descriptor, name = tempfile.mkstemp(".staging", f".{path.name}.", path.parent)
+    _give_to_owner(Path(name), descriptor)
     os.close(descriptor)
     return Path(name)
 
 
 def own_folder_beside(path: Path, prefix: str) -> Path:
     """Make an empty folder beside ``path`` under a name that begins with ``prefix`` and that nobody can foresee."""
-    return Path(tempfile.mkdtemp(prefix=f"{prefix}{path.name}-", dir=path.parent))
+    made = Path(tempfile.mkdtemp(prefix=f"{prefix}{path.name}-", dir=path.parent))
+    _give_to_owner(made)
+    return made
 
 
 def is_staged(name: str) -> bool:
@@ -193,3 +228,51 @@ def is_own(path: Path, is_kind: Callable[[int], bool], *, alone: bool = False) -
 
 def _is_ours(found: os.stat_result) -> bool:
     return os.name == "nt" or found.st_uid == os.geteuid()
+
+
+def _is_root() -> bool:
+    return os.name != "nt" and os.geteuid() == 0
+
+
+def _opened(path: str | Path, flags: int) -> tuple[int, bool]:
+    """Open a file and say whether it was made here: only such a one may be given away, others may be anybody's by another name."""
+    try:
+        return os.open(path, flags | os.O_EXCL, _FILE), True
+    except FileExistsError:
+        return os.open(path, flags, _FILE), False
+
+
+def give_folder(folder: Path) -> None:
+    """Give what root, by whatever library, has written into a folder to the owner of the folder that holds it."""
+    if not _is_root() or folder.parent.stat().st_uid == 0:
+        return
+    owner = folder.parent.stat()
+    for _place, folders, files, here in os.fwalk(folder):
+        for name in (*folders, *files):
+            opened = os.open(name, os.O_RDONLY | _NO_LINK | os.O_NONBLOCK, dir_fd=here)
+            try:
+                found = os.fstat(opened)
+                if found.st_uid == 0 and (stat.S_ISDIR(found.st_mode) or found.st_nlink == 1):  # no file of elsewhere
+                    os.fchown(opened, owner.st_uid, owner.st_gid)
+            finally:
+                os.close(opened)
+
+
+def _give_to_owner(path: Path, descriptor: int | None = None) -> None:
+    """Give what root has just made in another user's folder to that user, who could not read it otherwise.
+
+    Args:
+        path: file or folder.
+        descriptor: of the file; None for a folder, which is opened.
+    """
+    if not _is_root():
+        return
+    above = path.parent.stat()
+    if above.st_uid == 0:
+        return
+    opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK) if descriptor is None else descriptor
+    try:
+        os.fchown(opened, above.st_uid, above.st_gid)
+    finally:
+        if descriptor is None:
+            os.close(opened)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from medtune.errors import PluginError, PluginFileError
 from medtune.errors.locked_mode import LOCKED_VARIABLE, is_locked
+from medtune.plugins.from_source import import_from_source
 from medtune.plugins.hookspecs import PROJECT
-from medtune.plugins.listed_hash import file_hash, files_hash
+from medtune.plugins.listed_hash import file_hash, files_hash, modules_of
 from medtune.plugins.origin import Origin
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def permitted(
 ) -> tuple[list[EntryPoint], list[str], dict[str, str]]:
     """Return the entry points that may load, the entries that name any, and entry -> why nothing of it can load.
 
-    An entry with a hash lets nothing load whose files have another one. A locked process loads nothing without one.
+    An entry with a hash lets nothing load whose files have another one, and what it names is imported from these files alone.
+    A locked process loads nothing without one.
 
     Args:
         points: of all installed plugins.
@@ -95,8 +97,9 @@ def permitted(
         }
     kept = [point for point in points if all(_is_listed(point, each) for each in lists)]
     kept = [point for point in kept if not any(entry in refused and _is_listed(point, [entry]) for entry in named)]
+    pinned = [entry for entry in named if hash_of(entry)]
+    import_from_source(modules_of(point for point in kept if _is_listed(point, pinned)))
     if is_locked():
-        pinned = [entry for entry in named if hash_of(entry)]
         unpinned = [point for point in kept if not _is_listed(point, pinned)]
         kept = [point for point in kept if _is_listed(point, pinned)]
         for point in unpinned:

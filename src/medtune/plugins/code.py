@@ -10,6 +10,7 @@ from abc import ABC
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from importlib import metadata
+from importlib.machinery import all_suffixes
 from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Generic, Protocol, TypeVar
@@ -23,6 +24,7 @@ __all__ = ["behaviour_hash", "code_hash"]
 T = TypeVar("T")
 
 _OWN = Path(__file__).parents[1]
+_IMPORTED = tuple(all_suffixes())
 _WITHOUT_STATE = (object, ABC, Generic, Protocol)
 _PLAIN = (str, int, float, bool, type(None), bytes, complex, PurePath, re.Pattern, Enum)
 
@@ -30,7 +32,7 @@ _PLAIN = (str, int, float, bool, type(None), bytes, complex, PurePath, re.Patter
 def code_hash(things: Iterable[object], *, is_own: bool = False) -> str | None:
     """Return a SHA-256 of the files that modules, and objects by their classes, are written in; None where one is unknown.
 
-    That is all ``.py`` files of the package, the file of what is in none, or the source where there is no file; and of what is
+    That is all files of the package that Python imports, the file of what is in none, or the source where there is no file; and of what is
     not installed the modules beside it that these import. An installed
     library that medtune requires, which a plugin may hold a model of, counts by its version alone.
 
@@ -193,8 +195,13 @@ def _place(module: ModuleType, file: Path) -> Path:
 
 
 def _files(place: Path) -> dict[str, str]:
-    files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    files = sorted(file for file in place.rglob("*") if _is_code(file)) if place.is_dir() else [place]
     return {f.relative_to(place.parent).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def _is_code(file: Path) -> bool:
+    """Whether Python imports a file: source, a compiled module that stands for itself, or an extension."""
+    return file.name.endswith(_IMPORTED) and file.parent.name != "__pycache__" and file.is_file()
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from types import ModuleType
 
 from medtune.errors import MedtuneError, PluginFileError
 from medtune.plugins.allowed import require_listed_file
+from medtune.plugins.from_source import FromSource
 from medtune.plugins.guards import place_of
 
 __all__ = ["load_plugin_file"]
@@ -36,7 +37,7 @@ def load_plugin_file(path: str | Path, allowed: Sequence[str] | None = None) -> 
         return known
     if known is not None or _is_elsewhere(name, file):
         raise PluginFileError(str(path), f"there is another module '{name}'; rename the file")
-    spec = spec_from_file_location(name, file)
+    spec = spec_from_file_location(name, file, loader=FromSource(name, str(file)))
     if spec is None:
         raise PluginFileError(str(path), "Python has no loader for it; name it FILE.py")
     return _imported(path, spec)

@@ -13,7 +13,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from medtune.errors import RunIdleError, RunLockedError, WriteFailedError
-from medtune.machine.owner_only import close_folder, hide_file, make_folder, remove_staged
+from medtune.machine.owner_only import close_folder, hide_file, make_folder, refuse_in_run, remove_staged
 from medtune.runs.durable import attempt, replace_file
 from medtune.specs.bounded import json_file
 
@@ -33,6 +33,7 @@ class RunLock:
     Raises:
         RunLockedError: at once, naming process id and host, when another process holds it.
         WriteFailedError: the folder cannot be written to, or its file system has no locks.
+        SpecError: a run that begins would lie in another one, which keeps a record.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -97,6 +98,8 @@ class RunLock:
 
 def _claim(folder: Path) -> None:
     """Make a run folder; one that its user made for it, and where nothing else lies, is closed to others."""
+    if not os.path.lexists(folder / "run.json"):
+        refuse_in_run(folder)
     make_folder(folder)
     if not any(folder.iterdir()):
         close_folder(folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medtune.errors import DamagedArtifactError, UnsafeArtifactError, WriteFailedError
-from medtune.machine.owner_only import make_folder, own_folder_beside, refuse_link_out
+from medtune.machine.owner_only import give_folder, make_folder, own_folder_beside, refuse_link_out
 from medtune.runs.durable import Pause, attempt, require_space, sync_directory
 from medtune.runs.manifest import MANIFEST, file_digest, forget_cached_pages, read_manifest, seal_folder, verify_folder
 
@@ -26,7 +26,9 @@ __all__ = [
     "PassedOver",
     "Promise",
     "WriteFolder",
+    "lies_aside",
     "publish",
+    "put_back",
 ]
 
 WriteFolder = Callable[[Path], None]
@@ -183,7 +185,7 @@ class CheckpointStore:
     def _restore_replaced(self) -> None:
         """Put a checkpoint back whose replacement was cut short between its two renames."""
         for aside in self.root.glob(f"{_REPLACED}*") if self.root.is_dir() else ():
-            _restore(self.root / aside.name.removeprefix(_REPLACED))
+            put_back(self.root / aside.name.removeprefix(_REPLACED))
 
 
 def publish(
@@ -208,7 +210,7 @@ def publish(
 def _publish_once(target: Path, write: WriteFolder, facts: Mapping[str, Any], promise: Promise | None) -> None:
     make_folder(target.parent)
     refuse_link_out(target)
-    _restore(target)
+    put_back(target)
     for leftover in _leftovers_of(target):
         shutil.rmtree(leftover)
     staging = own_folder_beside(target, _STAGING)
@@ -216,6 +218,7 @@ def _publish_once(target: Path, write: WriteFolder, facts: Mapping[str, Any], pr
         write(staging)
         _refuse_pickles(staging)
         seal_folder(staging, facts)
+        give_folder(staging)
         if promise is not None:
             promise(file_digest(staging / MANIFEST))
         _swap_in(staging, target)
@@ -241,7 +244,7 @@ def _swap_in(staging: Path, target: Path) -> None:
         staging.rename(target)
     except OSError:
         if aside.exists():
-            with contextlib.suppress(OSError):  # else ``_restore`` puts it back later
+            with contextlib.suppress(OSError):  # else ``put_back`` puts it back later
                 aside.rename(target)
         raise
     sync_directory(target.parent)
@@ -250,10 +253,15 @@ def _swap_in(staging: Path, target: Path) -> None:
             _discard(aside)
 
 
-def _restore(target: Path) -> None:
-    """Put a folder back whose replacement was cut short between its two renames."""
+def lies_aside(target: Path) -> Path | None:
+    """Return where a folder lies whose replacement was cut short between its two renames, None where it was not."""
     aside = target.with_name(_REPLACED + target.name)
-    if aside.exists() and not target.exists():
+    return aside if aside.exists() and not target.exists() else None
+
+
+def put_back(target: Path) -> None:
+    """Put a folder back whose replacement was cut short between its two renames; needs the lock of its run."""
+    if (aside := lies_aside(target)) is not None:
         _move(aside, target)
 
 

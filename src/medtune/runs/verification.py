@@ -11,12 +11,14 @@ from medtune.runs.manifest import MANIFEST, file_digest, read_manifest, verify_f
 from medtune.runs.record.chain import Chain
 from medtune.runs.record.checking import Problem, RecordCheck, check_record
 from medtune.runs.record.signing import SignatureCheck, check_signature, sign_record
-from medtune.runs.store import CheckpointStore
+from medtune.runs.store import CheckpointStore, lies_aside
 
-__all__ = ["Checked", "Verification", "sign_run", "verify_adapter", "verify_all", "verify_run"]
+__all__ = ["NEXT_MANIFEST", "Checked", "Verification", "sign_run", "verify_adapter", "verify_all", "verify_run"]
 
 Digest = Callable[[Path], str]
 
+NEXT_MANIFEST = "next_manifest"
+"""Beside the hash of the adapter's manifest in ``run.json``: that of the one which is about to take its place."""
 _SHOWN = 5
 """Problems that a sentence names; the others are counted."""
 
@@ -170,14 +172,23 @@ def verify_run(folder: RunFolder, digest: Digest = file_digest) -> list[Checked]
         DamagedArtifactError: its record is damaged.
     """
     record, sealed = folder.read(), sorted(folder.checkpoints_dir.glob("step-*"))
-    if folder.adapter_dir.exists() or record["state"] == "finished":
-        sealed.insert(0, folder.adapter_dir)
+    adapter = lies_aside(folder.adapter_dir) or folder.adapter_dir  # the record says whether it may lie there
+    if adapter.exists() or record["state"] == "finished":
+        sealed.insert(0, adapter)
     checked = [(path, _check(path, folder, record, digest)) for path in sealed]
-    return [found for path, found in checked if path.exists() or path == folder.adapter_dir]
+    return [found for path, found in checked if path.exists() or path == adapter]
 
 
-def verify_adapter(folder: RunFolder, record: Mapping[str, Any], digest: Digest = file_digest) -> list[str]:
+def verify_adapter(
+    folder: RunFolder, record: Mapping[str, Any], digest: Digest = file_digest, place: Path | None = None
+) -> list[str]:
     """Hold the adapter against its manifest, and that against the run's record.
+
+    Args:
+        folder: the run folder.
+        record: content of its ``run.json``.
+        digest: gives the SHA-256 of a file.
+        place: where the adapter lies, if not in its own place.
 
     Returns:
         What could not be checked, because an earlier medtune made the run.
@@ -185,14 +196,16 @@ def verify_adapter(folder: RunFolder, record: Mapping[str, Any], digest: Digest 
     Raises:
         DamagedArtifactError: naming the first file that differs.
     """
-    manifest, recorded = folder.adapter_dir / MANIFEST, record.get("adapter", {}).get("manifest")
+    place = place or folder.adapter_dir
+    kept: Mapping[str, Any] = record.get("adapter", {})
+    manifest, recorded = place / MANIFEST, kept.get("manifest")
     if recorded is None and not manifest.exists():
         return ["that the files of its adapter are those that were saved (it kept no list of them)"]
-    verify_folder(folder.adapter_dir, digest=digest)
+    verify_folder(place, digest=digest)
     if recorded is None:
         return ["that the list of its adapter's files is the one that was saved (its record does not name it)"]
-    if file_digest(manifest) != recorded:
-        raise DamagedArtifactError(str(folder.adapter_dir), MANIFEST, "is not the one that the run recorded")
+    if file_digest(manifest) not in (recorded, kept.get(NEXT_MANIFEST)):
+        raise DamagedArtifactError(str(place), MANIFEST, "is not the one that the run recorded")
     return []
 
 
@@ -200,8 +213,8 @@ def _check(path: Path, folder: RunFolder, record: Mapping[str, Any], digest: Dig
     files, name = 0, path.relative_to(folder.path).as_posix()
     try:
         files = len(read_manifest(path)["files"])
-        if path == folder.adapter_dir:
-            verify_adapter(folder, record, digest)
+        if path.parent == folder.path:
+            verify_adapter(folder, record, digest, path)
         else:
             CheckpointStore.verify(path, digest)
     except DamagedArtifactError as error:

@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from medtune.runs.log import RunLog
 from medtune.runs.manifest import MANIFEST, file_digest
 from medtune.runs.record.packages import packages
 from medtune.runs.record.recording import Recording, recorded
-from medtune.runs.store import CheckpointStore, publish
+from medtune.runs.store import CheckpointStore, lies_aside, publish, put_back
+from medtune.runs.verification import verify_adapter
 
 __all__ = ["recorded_run", "warm_up"]
 
@@ -23,8 +25,9 @@ _STEPS = 3
 
 
 def warm_up() -> None:
-    """Look through the installed packages, which takes longer than the run."""
+    """Look through the installed packages, and load what audits, which takes longer than the run."""
     packages()
+    import_module("medtune.workflow.audit.audit")
 
 
 def recorded_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,20 +44,34 @@ def recorded_run(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     texts = {name: _text(draw) for name in ("given", "base", "tuned", "report", "again", "merged", "adapter")}
     with RunLock(place.path):
         _train(place, texts, str(options.get("run_id", "0" * 32)))
+    _audit(place)
     with recorded(place.path, "evaluate", ("evaluation/",)):
         _write(place.evaluation_dir / "tuned.json", texts["again"])
     with recorded(place.path, "report", ("report.html",)):
         _write(place.report_path, texts["report"] + texts["again"])
-    with recorded(place.path, "export", ("export/merged", "export/merged/")) as record:
-        promise = record.promise_for("export/merged")
-        publish(place.path / "export" / "merged", lambda path: _fill(path, texts["merged"]), promise=promise)
+    for part in ("merged", "again"):  # the second takes the place of the first
+        with recorded(place.path, "export", ("export/merged", "export/merged/")) as record:
+            promise = record.promise_for("export/merged")
+            publish(place.path / "export" / "merged", partial(_fill, text=texts[part]), promise=promise)
     digest = hashlib.sha256((place.adapter_dir / "values.json").read_bytes()).hexdigest()
     return {"digest": digest, "steps": _STEPS, "log": RunLog(place.log_path).read()}
 
 
+def _audit(place: RunFolder) -> None:
+    """Keep figures of an audit once the adapter is the run's, in the order of ``medtune audit``."""
+    if lies_aside(place.adapter_dir) is not None:
+        with RunLock(place.path):
+            put_back(place.adapter_dir)
+    verify_adapter(place, place.read())
+    import_module("medtune.workflow.audit.audit").keep_audit(
+        place, {"tried": "Nothing.", "findings": [], "limits": "None."}
+    )
+
+
 def _train(place: RunFolder, texts: Mapping[str, str], run_id: str) -> None:
     """Do what is left of the run, in the order of ``medtune train``."""
-    record, log = Recording(place.path, "train"), RunLog(place.log_path)
+    scope = import_module("medtune.workflow.run_record").TRAINED
+    record, log = Recording(place.path, "train", scope), RunLog(place.log_path)
     if place.exists:
         record.begin(run_id)
         if place.state == "finished":

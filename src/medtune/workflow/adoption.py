@@ -33,7 +33,14 @@ from medtune.workflow.kept_adapter import keep_adapter, write_beside
 from medtune.workflow.kept_answers import AnswerFiles, questions_of
 from medtune.workflow.locked import begin, record_of
 from medtune.workflow.run import Run
-from medtune.workflow.run_record import begin_record, keeps_record, made_with, run_id_of, training_recorded
+from medtune.workflow.run_record import (
+    begin_record,
+    keeps_record,
+    made_with,
+    run_id_of,
+    training_recorded,
+    training_scope,
+)
 from medtune.workflow.saved_adapter import probe
 from medtune.workflow.scoring import assess, scores_table
 from medtune.workflow.settled_tasks import settled
@@ -78,10 +85,9 @@ def adopt(
     with reading_with(host), RunLock(Path(spec.output_dir)):
         if RunFolder(spec.output_dir).exists:
             raise SpecError(f"'{spec.output_dir}' already holds a run; choose another output_dir")
-        record = Recording(Path(spec.output_dir), "adopt")
-        asked = RunRequest(
-            spec, host, make_plan(spec, host), run_id=run_id_of(RunFolder(spec.output_dir)), record=record
-        )
+        asked = RunRequest(spec, host, make_plan(spec, host), run_id=run_id_of(RunFolder(spec.output_dir)))
+        record = Recording(Path(spec.output_dir), "adopt", (*training_scope(asked), _TEMPLATE))
+        asked = replace(asked, record=record)
         with training_recorded(asked):
             return _adopted(asked if on_stage is None else replace(asked, on_stage=on_stage), Path(adapter))
 

@@ -13,7 +13,8 @@ from medtune.export.card import write_card
 from medtune.plugins.plan import Plan
 from medtune.runs.folder import RunFolder
 from medtune.runs.manifest import MANIFEST, file_digest, read_manifest
-from medtune.runs.store import Promise, publish
+from medtune.runs.store import Promise, publish, put_back
+from medtune.runs.verification import NEXT_MANIFEST
 from medtune.workflow.base_identity import write_identity
 from medtune.workflow.opening import check_files
 from medtune.workflow.state import RunRequest
@@ -41,6 +42,7 @@ def keep_card(folder: RunFolder, audit: Mapping[str, Any], promise: Promise | No
         promise: tells the run's record which folder is about to stand there.
     """
     adapter, record = folder.adapter_dir, folder.read()
+    put_back(adapter)
     canaries = str(record["plan"].get("canaries", ""))
 
     def write(staged: Path) -> None:
@@ -48,9 +50,15 @@ def keep_card(folder: RunFolder, audit: Mapping[str, Any], promise: Promise | No
         before = (adapter / _CARD).read_text("utf-8") if (adapter / _CARD).is_file() else ""
         (staged / _CARD).write_text(with_audit(before, canaries, audit), "utf-8")
 
+    def intend(manifest: str) -> None:  # before the folder is renamed: whenever that ends, one of both is there
+        folder.update(adapter={**record.get("adapter", {}), NEXT_MANIFEST: manifest})
+        if promise is not None:
+            promise(manifest)
+
     facts = read_manifest(adapter)["facts"] if (adapter / MANIFEST).is_file() else {}
-    publish(adapter, write, facts, promise=promise)
-    folder.update(adapter={**record.get("adapter", {}), "manifest": file_digest(adapter / MANIFEST)})
+    publish(adapter, write, facts, promise=intend)
+    kept = {name: value for name, value in record.get("adapter", {}).items() if name != NEXT_MANIFEST}
+    folder.update(adapter={**kept, "manifest": file_digest(adapter / MANIFEST)})
 
 
 def write_beside(

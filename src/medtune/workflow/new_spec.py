@@ -12,7 +12,7 @@ from medtune.data.sources.kinds import reading_with
 from medtune.errors import OutOfMemoryError, SpecError, StorageError
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine, describe_machine
-from medtune.machine.owner_only import open_text
+from medtune.machine.owner_only import open_text, refuse_in_run
 from medtune.planning.counting import count_rows
 from medtune.planning.make_plan import make_plan, model_config, total_steps
 from medtune.plugins.host import PluginHost, create_host
@@ -262,6 +262,7 @@ def _toml(value: Any) -> str:
 
 
 def _write(target: Path, text: str) -> None:
+    refuse_in_run(target)
     try:
         with open_text(target, "x") as file:
             file.write(text)

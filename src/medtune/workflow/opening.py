@@ -16,6 +16,8 @@ from medtune.plugins.contracts.loading import told_apart
 from medtune.plugins.host import PluginHost
 from medtune.runs.adapter_files import AdapterFiles, check_adapter_files
 from medtune.runs.folder import RunFolder
+from medtune.runs.lock import RunLock
+from medtune.runs.store import lies_aside, put_back
 from medtune.runs.verification import verify_adapter
 from medtune.specs import ModelSpec, QuantSpec, RunSpec
 from medtune.workflow.base_identity import check_base
@@ -130,6 +132,9 @@ def check_adapter(folder: RunFolder, record: Mapping[str, Any], spec: RunSpec) -
         RemoteNameError: this process is locked, and the base is no folder here.
     """
     refuse_remote_base(spec.model)
+    if lies_aside(folder.adapter_dir) is not None:
+        with RunLock(folder.path):
+            put_back(folder.adapter_dir)
     if not folder.adapter_dir.is_dir():
         raise StorageError(
             f"run '{folder.path}' is {record['state']} and has no adapter yet; finish it with `medtune train`"

@@ -10,18 +10,38 @@ from medtune.machine.hardware import is_first_rank
 from medtune.runs.folder import RunFolder
 from medtune.runs.record.chain import read_chain
 from medtune.runs.record.recording import close_after, has_record
+from medtune.runs.record.tree import LOG, NOTES
+from medtune.runs.record.writers import EVERYTHING, EXCEPT, Writer
+from medtune.workflow.canary_file import CANARY_FILE
+from medtune.workflow.given_rows import GIVEN_FILE
 from medtune.workflow.state import RunRequest
 
 __all__ = [
     "RECORD_KEY",
+    "TRAINED",
     "begin_record",
     "is_own_checkpoint",
     "keeps_record",
     "made_with",
     "run_id_of",
     "training_recorded",
+    "training_scope",
 ]
 
+TRAINED = (
+    "run.json",
+    LOG,
+    "report.html",
+    "overlap.jsonl",
+    "quarantine.jsonl",
+    CANARY_FILE,
+    GIVEN_FILE,
+    "evaluation/",
+    "adapter/",
+    "checkpoints/",
+)
+"""What a training writes into its folder."""
+_TRAINING = frozenset({"train", "adopt", "recover train", "recover adopt"})
 RECORD_KEY = "record"
 """In ``run.json``: the form of the record that the run keeps; a run that says so and has none has lost it."""
 
@@ -42,11 +62,29 @@ def training_recorded(asked: RunRequest) -> Iterator[None]:
 
 
 def begin_record(asked: RunRequest) -> None:
-    """Begin or go on with the run's record, on the first process; one that is lost is not begun anew."""
-    folder = asked.folder
-    is_lost = folder.exists and RECORD_KEY in folder.read() and not has_record(folder.path)
-    if asked.record is not None and is_first_rank() and not is_lost:
+    """Begin or go on with the run's record, on the first process.
+
+    Raises:
+        DamagedArtifactError: it is lost, or damaged.
+    """
+    if asked.record is not None and is_first_rank():
         asked.record.begin(asked.run_id)
+
+
+def training_scope(asked: RunRequest) -> tuple[str, ...]:
+    """Return what a training writes into its folder, as a scope.
+
+    Plugins of others may write there too, but nothing that another command recorded, no export and no note.
+    """
+    own = (*TRAINED, *(f"{name}/" for name in asked.spec.train.report_to))
+    host = asked.host
+    if all(host.origin(label).is_own for label, plugin in host.manager.list_name_plugin() if plugin):
+        return own
+    chain = read_chain(asked.folder.path) if is_first_rank() and has_record(asked.folder.path) else None
+    last = {name: line.change.command for line in chain.lines for name in line.change.changed} if chain else {}
+    mine = Writer("", "", own, {}, is_alive=True)
+    others = [name for name, command in last.items() if command not in _TRAINING and not mine.may_write(name)]
+    return (*own, EVERYTHING, *(f"{EXCEPT}{name}" for name in ("export/", NOTES, *others)))
 
 
 def is_own_checkpoint(asked: RunRequest, checkpoint: Path) -> bool:

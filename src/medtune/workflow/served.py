@@ -45,20 +45,20 @@ class ServedRuns:
 
     Args:
         slots: answers that are decoded together where a run's spec leaves that open.
-        host: the plugins; None takes those that the first run lists.
+        plugins: a host, or modules and objects to register beside the installed plugins that the first run lists.
     """
 
-    def __init__(self, slots: int, host: PluginHost | None = None) -> None:
-        self._host, self._slots = host, slots
+    def __init__(self, slots: int, plugins: PluginHost | Sequence[object] = ()) -> None:
+        self._host, self._slots = plugins, slots
         self._first: Opened | None = None
         self._loaded: Loaded | None = None
         self._models: dict[str, ServedModel] = {}
         self._added = 0
 
     @classmethod
-    def open(cls, runs: Mapping[str, Path], slots: int) -> Self:
+    def open(cls, runs: Mapping[str, Path], slots: int, plugins: PluginHost | Sequence[object] = ()) -> Self:
         """Open runs by name; the first one brings the base."""
-        opened = cls(slots)
+        opened = cls(slots, plugins)
         for name, path in runs.items():
             opened.add(path, name)
         return opened
@@ -135,8 +135,8 @@ class ServedRuns:
         yield
 
     def _open_first(self, opened: Opened, name: str) -> None:
-        self._host = host_of(self._host or (), opened.spec.plugins)
-        self._loaded = open_adapter(opened.folder, opened.record, opened.spec, self._host)
+        self._host = host = host_of(self._host, opened.spec.plugins)
+        self._loaded = open_adapter(opened.folder, opened.record, opened.spec, host)
         self._first = opened
         asked = self._answering(self._loaded, opened.spec)
         self._put(ServedModel(name, asked))
@@ -155,7 +155,7 @@ class ServedRuns:
     def _answering(self, loaded: Loaded, spec: RunSpec) -> Answering:
         if spec.eval.batch_size == "auto":
             spec = spec.model_copy_with(eval=spec.eval.model_copy_with(batch_size=self._slots))
-        return Answering(replace(loaded), spec, host_of(self._host or (), spec.plugins))
+        return Answering(replace(loaded), spec, host_of(self._host, spec.plugins))
 
     def _remove(self, adapter: str) -> None:
         if self._loaded is not None and self._loaded.adapters is not None:

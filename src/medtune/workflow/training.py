@@ -11,7 +11,7 @@ from medtune.runs.signals import StopNow, StopRequest
 from medtune.runs.store import CheckpointStore
 from medtune.workflow.locked import with_refusals
 from medtune.workflow.run import Run
-from medtune.workflow.run_record import RECORD_KEY, keeps_record, run_id_of, training_recorded
+from medtune.workflow.run_record import RECORD_KEY, keeps_record, run_id_of, training_recorded, training_scope
 from medtune.workflow.stages.again import again
 from medtune.workflow.stages.fetch import fetch, pin
 from medtune.workflow.stages.fit import fit
@@ -29,7 +29,8 @@ def train(asked: RunRequest) -> Run:
     asked = pin(asked)
     finished = first_rank_says(is_first_rank() and is_finished(asked))
     run_id = first_rank_says(run_id_of(asked.folder) if is_first_rank() else "")
-    asked = replace(asked, run_id=run_id, record=Recording(asked.folder.path, "train"))
+    record = Recording(asked.folder.path, "train", training_scope(asked))
+    asked = replace(asked, run_id=run_id, record=record)
     with training_recorded(asked):
         return _done_again(asked) if finished else _done(asked)
 

@@ -1,5 +1,6 @@
 """``data.identifiers`` counts, masks or drops before rows are formatted, and the preparation report says what it did."""
 
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -131,3 +132,20 @@ def test_keys_of_objects_that_are_data_are_not_told():
     counts = IdentifierCounts()
     counts.note("rows", find_in_row({"seen": {"Anna Weber, 03.05.2021": NOTE}}))
     assert list(counts._by_source["rows"]) == [("(name looks like text)", "name")]
+
+
+@pytest.mark.parametrize("policy", ["mask", "drop"])
+def test_an_escaped_letter_of_json_text_hides_no_name_from_training(policy, tmp_path, host, tokenizer):
+    rows = [
+        {
+            "messages": json.dumps(
+                [{"role": "user", "content": f"{who}, bed {i}?"}, {"role": "assistant", "content": "Fever."}]
+            )
+        }
+        for i in range(40)
+        for who in ["Herr Zürnlü" if i % 4 == 0 else "No one"]
+    ]
+    spec = spec_of(file_of(tmp_path, rows), identifiers=policy, validation_fraction=0.1)
+    prepared = prepare(spec, host, tokenizer)
+    assert prepared.report.identifiers["rows_found"] == 10
+    assert "Zürnlü" not in texts(spec, host, prepared)

@@ -23,6 +23,8 @@ FORMS = {
     "soft hyphens": PLAIN.replace("lle", "l\u00adle"),
     "no width": PLAIN.replace(". 03", ".\u200b 03").replace("Mü", "Mü\u200d"),
     "entities": PLAIN.replace("ü", "&uuml;").replace("-", "&#8209;"),
+    "escapes of JSON": PLAIN.replace("ü", "\\u00fc").replace("-", "\\u2011"),
+    "escapes of JSON, decomposed": PLAIN.replace("ü", "u\\u0308"),
     "tags": PLAIN.replace("Müller", "<b>Müller</b>").replace("Herr", '<span class="t">Herr</span>'),
     "full width": "".join(chr(ord(c) + 0xFEE0) if c.isascii() and c.isalnum() else c for c in PLAIN),
 }
@@ -48,7 +50,14 @@ def test_signs_of_a_text_are_no_marks_of_html(text):
     assert plain_form(text).text == text.replace("\u2013", "-")
 
 
-@given(st.text(st.sampled_from("aü\u0308\u00a0\u200b-\u2011&<>b;/#1 ﬁＡ\u202f\n"), max_size=40))
+def test_what_json_escapes_hides_no_cue_and_a_backslash_elsewhere_is_one():
+    found = find_identifiers('{"note": "seen\\nMr Quillfeather\\ton 3 May 2021"}')
+    assert [f.kind.value for f in found] == ["name", "date"]
+    assert plain_form(r"\alpha \theta \nabla").text == r"\alpha \theta \nabla"
+    assert plain_form(r"half \ud800 of one").text == r"half \ud800 of one"
+
+
+@given(st.text(st.sampled_from('aü\u0308\u00a0\u200b-\u2011&<>b;/#1 ﬁＡ\u202f\n\\3d8"'), max_size=40))
 def test_every_character_of_the_plain_form_has_its_place(text):
     plain = plain_form(text)
     if plain.places is None:

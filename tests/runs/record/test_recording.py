@@ -6,13 +6,15 @@ import pytest
 
 from medtune.errors import DamagedArtifactError, WriteFailedError
 from medtune.runs.folder import RunFolder
+from medtune.runs.log import RunLog
 from medtune.runs.record import recording
 from medtune.runs.record.chain import read_chain
 from medtune.runs.record.recording import Recording, recorded, recorded_around
 from medtune.runs.record.writers import Mark, writers_in
 from medtune.runs.store import CheckpointStore, publish
-from medtune.runs.verification import verify_all
+from medtune.runs.verification import sign_run, verify_all
 from medtune.testing.recorded_run import recorded_run
+from medtune.workflow.run_record import TRAINED
 
 
 def verified(run):
@@ -36,7 +38,7 @@ def killed(run, command, scope):
 
 def test_a_run_verifies_after_every_command(run):
     assert (verified(run).state, verified(run).sentence) == ("whole", "")
-    assert commands(run)[-4:] == ["evaluate", "report", "export", "sign"]
+    assert commands(run)[-6:] == ["audit", "evaluate", "report", "export", "export", "sign"]
     with recorded(run, "report", ("report.html",)):
         (run / "report.html").write_text("another")
     assert verified(run).state == "whole"
@@ -256,3 +258,114 @@ def test_a_file_that_became_unreadable_is_not_recorded_as_gone(run):
         (run / "evaluation" / "base.json").symlink_to(run / "run.json")
     assert "evaluation/base.json" in read_chain(run).files
     assert verified(run).exit_code == 4
+
+
+def test_a_training_does_not_record_what_another_hand_did_meanwhile(run):
+    record = Recording(run, "train", TRAINED)
+    record.begin()
+    (run / "export" / "merged" / "values.json").write_text("edited")
+    (run / "added.txt").write_text("added")
+    RunLog(run / "log.jsonl").append({"step": 4})
+    record.close()
+    assert kinds(run) == {"export/merged/values.json": "truncated", "added.txt": "added"}
+
+
+def test_a_scope_may_leave_names_out(run):
+    record = Recording(run, "train", (*TRAINED, "*", "/export/", "/signature.json"))
+    record.begin()
+    (run / "export" / "merged" / "values.json").write_text("edited")
+    (run / "signature.json").write_text("{}")
+    (run / "steps.csv").write_text("of a plugin")
+    record.close()
+    assert kinds(run) == {"export/merged/values.json": "truncated", "signature.json": "truncated"}
+
+
+def edit(text):
+    return text.replace('"loss":', '"loss":0,"was":', 1)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_lines_of_a_log_that_were_edited_are_not_gone_on_with(run, is_killed):
+    log, mark = run / "log.jsonl", None
+    if is_killed:
+        mark = killed(run, "train", TRAINED)
+        RunLog(log).append({"step": 4, "loss": 1})
+    log.write_text(edit(log.read_text()))
+    before, record = log.read_bytes(), Recording(run, "train", TRAINED)
+    with pytest.raises(DamagedArtifactError, match="lines in it were edited"):
+        record.begin()
+    assert (log.read_bytes(), mark is None or run.joinpath(f".writing-{mark.token}.jsonl").exists()) == (before, True)
+
+
+def test_lines_that_nobody_was_there_to_add_are_not_gone_on_with(run):
+    RunLog(run / "log.jsonl").append({"step": 4, "loss": 0})
+    with pytest.raises(DamagedArtifactError, match="lines in it were edited"):
+        Recording(run, "train", TRAINED).begin()
+    Recording(run, "report", ("report.html",)).begin()
+
+
+def test_a_log_that_was_cut_to_where_training_goes_on_from_is_gone_on_with(run):
+    lines = (run / "log.jsonl").read_text().splitlines(keepends=True)
+    killed(run, "train", TRAINED)
+    (run / "log.jsonl").write_text("".join(lines[:2]))
+    record = Recording(run, "train", TRAINED)
+    record.begin()
+    record.close()
+    assert verified(run).state == "whole"
+
+
+def test_what_nobody_saw_in_a_log_stays_so_until_it_is_cut_off(run):
+    killed(run, "train", TRAINED)
+    log = RunLog(run / "log.jsonl")
+    log.append({"step": 4, "loss": 0})
+    record = Recording(run, "train", TRAINED)
+    record.begin()
+    log = RunLog(run / "log.jsonl")
+    log.append({"step": 5, "loss": 1})
+    record.keep("log.jsonl")
+    assert "log.jsonl" in verified(run).to_json()["unchecked"][0]
+    log.keep_until(3)
+    log.append({"step": 4, "loss": 1})
+    record.close()
+    assert (verified(run).state, verified(run).to_json()["unchecked"]) == ("whole", [])
+
+
+def test_a_run_json_that_no_command_left_so_is_not_gone_on_with(run):
+    RunFolder(run).update(scores={"ner": {"tuned": 1.0}})  # sealed anew, as a forger would
+    with pytest.raises(DamagedArtifactError, match="not as the last command left it"):
+        Recording(run, "train", TRAINED).begin()
+
+
+def test_a_record_that_is_gone_is_not_begun_anew(run):
+    (run / "record.jsonl").unlink()
+    for command, scope in (("train", TRAINED), ("report", ("report.html",))):
+        with (
+            pytest.raises(DamagedArtifactError, match="is missing: the run kept a record"),
+            recorded(run, command, scope),
+        ):
+            raise AssertionError
+        with pytest.raises(DamagedArtifactError, match="is missing: the run kept a record"):
+            Recording(run, command, scope).begin()
+    assert not (run / "record.jsonl").exists()
+
+
+def test_an_audit_that_was_killed_between_two_renames_is_gone_on_with(run):
+    record = RunFolder(run).read()
+    killed(run, "audit", ("adapter/", "evaluation/", "run.json"))
+    RunFolder(run).update(adapter={**record["adapter"], "next_manifest": "0" * 64})
+    (run / "adapter").rename(run / ".replaced-adapter")
+    assert verified(run).state == "interrupted"
+    (run / ".replaced-adapter" / "values.json").write_text("edited")
+    assert verified(run).state == "damaged"
+
+
+def test_notes_beside_a_run_are_nobodys_until_it_is_signed(run, key, public):
+    (run / "notes").mkdir()
+    (run / "notes" / "review.md").write_text("Seen by the board.")
+    found = verified(run)
+    assert (found.state, "nobody vouches for 'notes/review.md'" in found.to_json()["unchecked"][0]) == ("whole", True)
+    sign_run(RunFolder(run), key)
+    assert (verify_all(RunFolder(run), public).state, verified(run).to_json()["unchecked"]) == ("whole", [])
+    (run / "notes" / "review.md").write_text("Seen by nobody.")
+    (run / "notes" / "more.md").symlink_to("review.md")
+    assert kinds(run) == {"notes/review.md": "truncated", "notes/more.md": "added"}

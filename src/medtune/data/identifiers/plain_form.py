@@ -1,5 +1,6 @@
 """A text in the one form that the rules read: letters composed, one kind of space and of hyphen, no marks of HTML."""
 
+import json
 import re
 import unicodedata
 from html import unescape
@@ -9,15 +10,20 @@ __all__ = ["PlainForm", "plain_form"]
 
 _ODD = re.compile(
     "[\u00a0\u00ad\u0300-\u036f\u1680\u2000-\u200f\u2010-\u2013\u2028-\u202f\u205f-\u2064\u2212\u3000\ufb00-\ufb06\ufeff\uff01-\uff5e]"
-    "|&[#A-Za-z]|</?[A-Za-z]"
+    r"|&[#A-Za-z]|</?[A-Za-z]|\\[unrt]"
 )
 """What makes a text worth going through."""
 _PIECE = re.compile(
     r"(?P<entity>&(?:[A-Za-z]{2,8}|#\d{1,7}|#[xX][0-9A-Fa-f]{1,6});)"
     r"|(?P<tag></?(?P<name>[A-Za-z][A-Za-z0-9]{0,12})(?:\s{1,9}[\w:-]{1,40}=(?:\"[^\"<>]{0,300}\"|'[^'<>]{0,300}'|[\w.#:/-]{1,300})){0,9}\s{0,9}/?>)"
-    r"|.[\u0300-\u036f]*",
+    r"|(?P<escape>\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\[nrt\"\\/])"
+    r"(?:[\u0300-\u036f]|\\u03[0-6][0-9A-Fa-f])*|.(?:[\u0300-\u036f]|\\u03[0-6][0-9A-Fa-f])*",
     re.DOTALL,
 )
+_ESCAPED = re.compile(r"(?:\\u[0-9A-Fa-f]{4}){1,2}")
+_JSON = re.compile(r"[\[{]\s{0,9}\"|\"\s{0,9}[}\]]|\"\s{0,9}:")
+"""What JSON text has somewhere, whatever stands around it."""
+_CONTROLS = {"n": "\n", "r": "\n", "t": " "}
 _INLINE = frozenset({"a", "abbr", "b", "em", "font", "i", "mark", "small", "span", "strong", "sub", "sup", "u", "wbr"})
 """Tags that part no words; any other stands for a new line."""
 _HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212"), "-")
@@ -47,26 +53,30 @@ def plain_form(text: str) -> PlainForm:
     """Return a text in plain form: what a reader does not see apart, the rules do not either.
 
     Letters with combining marks are composed, as in German text from PDF files; no-break and narrow spaces are spaces; hyphens of
-    word processors are hyphens; soft hyphens and characters of no width are left out; HTML's entities and tags are read.
+    word processors are hyphens; soft hyphens and characters of no width are left out; HTML's entities and tags and JSON's escapes
+    are read.
 
     >>> plain_form("M&uuml;ller\u00a0born 12.\u202f3.\u202f1950").text
     'Müller born 12. 3. 1950'
     """
     if not _ODD.search(text):
         return PlainForm(text, None)
+    is_json = _JSON.search(text) is not None
     written: list[str] = []
     places: list[tuple[int, int]] = []
     for piece in _PIECE.finditer(text):
-        plain = _plain(piece)
+        plain = _plain(piece, is_json=is_json)
         written.append(plain)
         places += [piece.span()] * len(plain)
     return PlainForm("".join(written), places)
 
 
-def _plain(piece: re.Match[str]) -> str:
+def _plain(piece: re.Match[str], *, is_json: bool) -> str:
     if piece["tag"]:
         return "" if piece["name"].lower() in _INLINE else "\n"
-    found = unescape(piece[0]) if piece["entity"] else unicodedata.normalize("NFC", piece[0])
+    if piece["escape"] and piece["escape"][1] != "u" and len(piece[0]) == len("\\n"):
+        return _CONTROLS.get(piece["escape"][1], piece["escape"][1]) if is_json else piece[0]
+    found = unescape(piece[0]) if piece["entity"] else unicodedata.normalize("NFC", _ESCAPED.sub(_character, piece[0]))
     if len(found) == 1 and unicodedata.category(found) == "Cf":
         return ""
     if len(found) == 1 and unicodedata.category(found) == "Zs":
@@ -74,3 +84,9 @@ def _plain(piece: re.Match[str]) -> str:
     if _COMPATIBLE.search(found):
         found = unicodedata.normalize("NFKC", found)
     return found.translate(_HYPHENS)
+
+
+def _character(escape: re.Match[str]) -> str:
+    """Return what an escape of JSON says; half a character stays as it is written."""
+    found: str = json.loads(f'"{escape[0]}"')
+    return escape[0] if any("\ud800" <= character <= "\udfff" for character in found) else found

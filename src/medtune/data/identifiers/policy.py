@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from medtune.data.identifiers.counts import IdentifierCounts
 from medtune.data.rows import Row
-from medtune.data.shaping import METADATA, reach
+from medtune.data.shaping import METADATA, json_columns, reach
 from medtune.errors import DataError
 from medtune.specs import DataSpec, SourceSpec
 
@@ -39,11 +39,12 @@ def apply_policy(rows: Iterator[Row], spec: DataSpec, member: SourceSpec, accoun
 
 def _applied(rows: Iterator[Row], policy: str, member: SourceSpec, counts: IdentifierCounts) -> Iterator[Row]:
     from medtune.data.identifiers.row_values import (  # word lists and patterns, for who asks only
+        Columns,
         find_in_row,
         masked_row,
     )
 
-    skipped = _skipped(member)
+    skipped, as_json = _skipped(member), json_columns(member.columns)
     kept = before = 0
     for row in rows:
         before += 1
@@ -51,11 +52,12 @@ def _applied(rows: Iterator[Row], policy: str, member: SourceSpec, counts: Ident
             kept += 1
             yield row
             continue
+        columns = Columns(_names_in(row.values, skipped), as_json)
         if policy == "mask":
-            values, found = masked_row(row.values, _names_in(row.values, skipped))
+            values, found = masked_row(row.values, columns)
             row = row._replace(values=values) if found else row  # noqa: PLW2901 - the same row, masked
         else:
-            found = find_in_row(row.values, _names_in(row.values, skipped))
+            found = find_in_row(row.values, columns)
         counts.note(_source_of(row, member), found)
         if policy != "drop" or not found:
             kept += 1

@@ -1,22 +1,29 @@
 """Finds identifiers in the values of a row, column by column, and puts marks in their place."""
 
+import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple, cast
 
+from medtune.data.identifiers.equal_texts import Leaf, found_alike
 from medtune.data.identifiers.finding import find_identifiers
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.names import find_words, name_words
+from medtune.data.shaping import json_columns, parsed_text
+from medtune.specs.bounded import is_utf8
 
-__all__ = ["FoundInRow", "find_in_row", "masked_row"]
+__all__ = ["Columns", "FoundInRow", "find_in_row", "masked_row"]
 
 _TAGGED_LINE = re.compile(r"[^\s]+ : [A-Z][\w-]*")
 _WORD = re.compile(r"\S+")
 _MOST_IN_A_CELL = 80
 """Characters of a value that a column's name alone tells."""
 _MOST_IN_A_TOKEN = 40
+_NUMBERS = range(10**6, 10**19)
+"""Numbers that identify somebody in a column whose name tells nothing; as text they have seven digits or more."""
 _LEAVES = (str, int, float, Decimal, date)
 _COLUMNS: Mapping[str, Kind] = {
     name: kind
@@ -38,6 +45,18 @@ _COLUMNS: Mapping[str, Kind] = {
 """Column, in small letters alone -> what all of its short values are."""
 
 
+class Columns(NamedTuple):
+    """How columns are looked at.
+
+    Attributes:
+        skipped: those that are not.
+        as_json: those whose texts are read as the JSON that they are trained on as.
+    """
+
+    skipped: frozenset[str] = frozenset()
+    as_json: frozenset[str] = json_columns({})
+
+
 class FoundInRow(NamedTuple):
     """What one text of a row holds: its column, with dots and "[]", and where identifiers stand in it."""
 
@@ -45,64 +64,93 @@ class FoundInRow(NamedTuple):
     findings: Sequence[Finding]
 
 
-def find_in_row(values: Mapping[str, Any], skipped: frozenset[str] = frozenset()) -> list[FoundInRow]:
-    """Return the texts of a row that hold identifiers; names found in one column are known in the others.
+def find_in_row(values: Mapping[str, Any], columns: Columns = Columns()) -> list[FoundInRow]:  # noqa: B008 - frozen
+    """Return the texts of a row that hold identifiers; what is one in one column is known in the others.
 
     Args:
-        values: column -> value: texts, numbers in columns that a name tells, lists and objects of such.
-        skipped: columns that are not looked at.
+        values: column -> value: texts, numbers, lists and objects of such.
+        columns: how they are looked at.
     """
-    return [FoundInRow(column, findings) for column, _text, findings in _found(values, skipped) if findings]
+    return [FoundInRow(leaf.column, leaf.findings) for leaf in _found(values, columns) if leaf.findings]
 
 
 def masked_row(
-    values: Mapping[str, Any], skipped: frozenset[str] = frozenset()
+    values: Mapping[str, Any],
+    columns: Columns = Columns(),  # noqa: B008 - frozen
 ) -> tuple[dict[str, Any], list[FoundInRow]]:
-    """Return a row with a mark in the place of each identifier, and what was found.
+    """Return a row with a mark in the place of each identifier, and what was found; equal texts stay equal.
 
     A list of tokens keeps its length, and a row that says ``token : tag`` line by line its number of words: there every
     word of an identifier has a mark of its own. Offsets that other columns hold no longer fit.
     """
-    found = list(_found(values, skipped))
-    told = [FoundInRow(column, findings) for column, _text, findings in found if findings]
+    found = _found(values, columns)
+    told = [FoundInRow(leaf.column, leaf.findings) for leaf in found if leaf.findings]
     if not told:
         return dict(values), told
-    by_word = any(_is_tagged(text) for _column, text, _findings in found)
+    by_word = any(_is_tagged(leaf.value) for leaf in found)
     each = iter(found)
-    changed = {
-        column: value
-        if column in skipped
-        else _mapped(value, column, lambda value: _mask(value, next(each)[2], by_word), skipped)
+    return {
+        column: _mapped(value, column, lambda value, _at: _mask(value, next(each).findings, by_word), columns)
         for column, value in values.items()
-    }
-    return changed, told
+    }, told
 
 
-def _found(values: Mapping[str, Any], skipped: frozenset[str]) -> Iterator[tuple[str, Any, list[Finding]]]:
-    """Yield every text and number of a row with what was found in it."""
+def _found(values: Mapping[str, Any], columns: Columns) -> list[Leaf]:
+    """Return every text and number of a row with what was found in it."""
     leaves: list[tuple[str, Any]] = []
-    for column, value in values.items():
-        if column not in skipped:
-            _mapped(value, column, lambda value, at="": leaves.append((at, value)), skipped, tell=True)
-    found = [(column, value, _find(column, value)) for column, value in leaves]
-    known = {word for _c, value, findings in found for word in name_words(_text_of(value), findings)}
-    for column, value, findings in found:
-        again = find_words(_text_of(value), known, findings) if known and isinstance(value, str | list) else []
-        yield column, value, sorted([*findings, *again], key=lambda finding: finding.start)
 
-
-def _mapped(value: Any, path: str, change: Callable[..., Any], skipped: frozenset[str], *, tell: bool = False) -> Any:
-    """Return a value with each text, number, date and list of tokens changed; ``tell`` passes their column as well."""
-    if path in skipped:
+    def note(value: Any, at: str) -> Any:
+        leaves.append((at, value))
         return value
+
+    for column, value in values.items():
+        _mapped(value, column, note, columns)
+    found = [Leaf(column, value, _text_of(value), _find(column, value)) for column, value in leaves]
+    known = {word for leaf in found for word in name_words(leaf.text, leaf.findings)}
+    if known:
+        found = [_with_names(leaf, known) if isinstance(leaf.value, str | list) else leaf for leaf in found]
+    return found_alike(found)
+
+
+def _with_names(leaf: Leaf, known: set[str]) -> Leaf:
+    again = find_words(leaf.text, known, leaf.findings)
+    return leaf._replace(findings=sorted([*leaf.findings, *again], key=lambda finding: finding.start))
+
+
+def _mapped(value: Any, path: str, change: Callable[[Any, str], Any], columns: Columns) -> Any:
+    """Return a value with each text, number, date and list of tokens changed, which ``change`` gets with its column."""
+    if path in columns.skipped:
+        return value
+    if isinstance(value, str) and (inside := _inside(value, path, columns)) is not None:
+        changed = _mapped(inside, path, change, columns)
+        return value if changed == inside else _as_json(changed)
     if _is_token_list(value) or (isinstance(value, _LEAVES) and not isinstance(value, bool)):
-        return change(value, path) if tell else change(value)
+        return change(value, path)
     if isinstance(value, Mapping):
         inner = cast("Mapping[str, Any]", value)
-        return {key: _mapped(each, f"{path}.{key}", change, skipped, tell=tell) for key, each in inner.items()}
+        return {key: _mapped(each, f"{path}.{key}", change, columns) for key, each in inner.items()}
     if isinstance(value, list | tuple):
-        return [_mapped(each, f"{path}[]", change, skipped, tell=tell) for each in cast("Sequence[Any]", value)]
+        return [_mapped(each, f"{path}[]", change, columns) for each in cast("Sequence[Any]", value)]
     return value
+
+
+def _inside(value: str, path: str, columns: Columns) -> Any:
+    """Return the list or object that a text is trained on as; None for a text, also for one that says a key twice."""
+    if path.replace("[]", "") not in columns.as_json:
+        return None
+    found = parsed_text(value)
+    return None if found is value or _says_twice(value) else found
+
+
+def _says_twice(value: str) -> bool:
+    counts: list[bool] = []
+    json.loads(value, object_pairs_hook=lambda pairs: counts.append(len({key for key, _v in pairs}) < len(pairs)))
+    return any(counts)
+
+
+def _as_json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if is_utf8(text) else json.dumps(value)  # half a character, which only an escape can say
 
 
 def _is_token_list(value: Any) -> bool:
@@ -117,6 +165,12 @@ def _text_of(value: Any) -> str:
     if isinstance(value, str):
         return _line_words(value) if _is_tagged(value) else value
     return " ".join(cast("list[str]", value)) if isinstance(value, list) else str(value)
+
+
+def _digits(value: float | Decimal) -> str:
+    """Return a number as it stands in texts, empty for one that identifies nobody; tables with gaps make 1001.0 of 1001."""
+    in_bounds = math.isfinite(value) and _NUMBERS.start <= value < _NUMBERS.stop
+    return str(int(value)) if in_bounds and value == int(value) else ""
 
 
 def _is_tagged(value: Any) -> bool:
@@ -144,6 +198,7 @@ def _find(column: str, value: Any) -> list[Finding]:
     if isinstance(value, date):  # a day, of a Parquet file or a workbook; datetime is one too
         return [Finding(Kind.DATE, 0, len(str(value)))]
     if isinstance(value, int | float | Decimal):
+        kind = kind or next((each.kind for each in find_identifiers(_digits(value))), None)
         return [Finding(kind, 0, len(str(value)))] if kind else []
     text = _text_of(value)
     if kind and text.strip() and len(text) <= _MOST_IN_A_CELL:
@@ -191,6 +246,9 @@ def _mask_tokens(tokens: list[str], findings: Sequence[Finding]) -> list[str]:
     at = 0
     for token in tokens:
         touching = next((f for f in findings if f.start < at + len(token) and at < f.end), None)
-        masked.append(touching.kind.mark if touching else token)
-        at += len(token) + 1
+        if touching is not None:
+            start, end = max(touching.start - at, 0), touching.end - at
+            token = f"{token[:start]}{touching.kind.mark}{token[end:]}"  # noqa: PLW2901 - the same token, masked
+        masked.append(token)
+        at += len(tokens[len(masked) - 1]) + 1
     return masked

@@ -13,7 +13,7 @@ from medtune.data.identifiers.row_values import FoundInRow, find_in_row, masked_
 from medtune.data.rows import Row, read_rows
 from medtune.data.sources.names import is_plain
 from medtune.errors import DataError, SpecError, StorageError
-from medtune.machine.owner_only import staged_text
+from medtune.machine.owner_only import refuse_in_run, staged_text
 
 __all__ = ["ScanReport", "scan_file"]
 
@@ -129,6 +129,7 @@ def _is_json(values: Mapping[str, Any]) -> bool:
 @contextmanager
 def _written(source: Path, target: Path) -> Iterator[TextIO]:
     """Open a file that takes the target's place when all is written."""
+    refuse_in_run(target)
     if target.is_dir():
         raise SpecError(f"'{target}' is a folder; name a file such as rows.jsonl")
     if target.exists() and source.exists() and (target.samefile(source) or source.is_dir()):

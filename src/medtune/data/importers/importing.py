@@ -14,7 +14,7 @@ from medtune.data.importers.rows import NO_RELATION, ImportedRow, RowMaker
 from medtune.data.importers.survey import survey
 from medtune.data.sources.paths import require_path
 from medtune.errors import DataError, SpecError, StorageError
-from medtune.machine.owner_only import staged_text
+from medtune.machine.owner_only import refuse_in_run, staged_text
 
 __all__ = ["ImportReport", "import_file", "iterate_rows"]
 
@@ -79,6 +79,7 @@ def import_file(source: Input, target: Path, options: ImportOptions | None = Non
     """
     if target.exists() and source.path.exists() and target.samefile(source.path):
         raise SpecError(f"'{target}' would be written over while it is read; choose another --to")
+    refuse_in_run(target)
     if target.is_dir():
         raise SpecError(f"'{target}' is a folder; --to takes a file such as rows.jsonl")
     importing = _Import(source, options or ImportOptions())

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,8 @@ __all__ = ["label_names", "read_arrow", "read_parquet"]
 _BATCH = 1024  # rows turned into Python objects together
 _READ_AHEAD = 2**20  # bytes per column
 _MOST_DECODED = 64 * 2**20  # bytes of the values of a piece
+_LONG_ROW = 64 * 2**10
+"""Bytes of a row beyond which a file counts as what it unpacks to: short texts may well stand for thousands of rows."""
 _FEW_ROWS = 256
 _MANY_ROWS, _ROWS_PER_BYTE = 2**22, 16
 _DAMAGED = "a value is damaged, not UTF-8 text, or of a type that cannot be read"
@@ -31,9 +34,15 @@ def read_parquet(file: Path, reading: Reading | None = None) -> Iterator[FileRow
             # Without these two a whole row group is read ahead, and many files are one row group.
             opened = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_AHEAD)
             _require_bounded(opened.metadata, file)
+            if coded := _coded_in_lists(opened):
+                stream.seek(0)
+                opened = parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_AHEAD, read_dictionary=coded)
             _note_labels(opened.schema_arrow, reading)
-            batches = opened.iter_batches(batch_size=_rows_at_once(opened.metadata), use_threads=False)
-            yield from _from_batches(batches, file)
+            groups = range(opened.metadata.num_row_groups)
+            parts = [[number] for number in groups] if coded else [list(groups)]  # a code is one group's
+            rows = _rows_at_once(opened.metadata)
+            batches = (opened.iter_batches(rows, row_groups=part, use_threads=False) for part in parts)
+            yield from _from_batches(chain.from_iterable(batches), file)
         except (pa.ArrowException, OSError, EOFError, ValueError):  # not chained: pyarrow's sentences may quote values
             raise DataError(f"'{file}' is not a whole Parquet file; fetch or write it again") from None
 
@@ -48,14 +57,30 @@ def _require_bounded(metadata: Any, file: Path) -> None:
         raise DataError(f"'{file}' says that it has {metadata.num_rows:,} rows in {size:,} bytes; write it again")
 
 
+def _coded_in_lists(opened: Any) -> list[str]:
+    """Return the columns within lists whose texts may stand once for many: a single row of them has no bound until it is read.
+
+    They are kept coded until it is known what a row unpacks to.
+    """
+    metadata, schema = opened.metadata, opened.schema
+    return [
+        schema.column(number).path
+        for number in range(metadata.num_columns)
+        if schema.column(number).max_repetition_level
+        and schema.column(number).physical_type == "BYTE_ARRAY"
+        and any(metadata.row_group(g).column(number).has_dictionary_page for g in range(metadata.num_row_groups))
+    ]
+
+
 def _rows_at_once(metadata: Any) -> int:
     """Return how many rows are decoded together: a file of some bytes may hold one long text once for a million rows.
 
-    No value is longer than all of a column's are before they are decoded. Fewer rows at once cost microseconds a row.
+    No row is longer than all values of its columns are before they are decoded. Fewer rows at once cost microseconds a row.
     """
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
-    longest = max((c.total_uncompressed_size for c in columns if c.physical_type == "BYTE_ARRAY"), default=0)
+    columns = [[group.column(number) for number in range(group.num_columns)] for group in groups]
+    texts = [[c.total_uncompressed_size for c in each if c.physical_type == "BYTE_ARRAY"] for each in columns]
+    longest = max(map(sum, texts), default=0)
     return max(1, min(_FEW_ROWS, _MOST_DECODED // max(longest, 1)))
 
 
@@ -106,13 +131,18 @@ def label_names(feature: Any) -> tuple[str, ...]:
 
 
 def _from_batches(batches: Iterator[Any], file: Path) -> Iterator[FileRow]:
-    number = 0
+    number = unpacked = 0
+    most = max(MOST_UNPACKED, MOST_TIMES * file.stat().st_size)
     for batch in batches:
         names: list[str] = batch.schema.names
         if len(set(names)) < len(names):
             raise DataError(f"'{file}' has the same name for two columns")
         for start in range(0, batch.num_rows, _BATCH):
             for piece in _pieces(batch.slice(start, _BATCH)):
+                size = _decoded_bytes(piece)
+                unpacked += size if size > _LONG_ROW * piece.num_rows else 0
+                if unpacked > most:
+                    raise too_much(file)
                 for values, fault in _rows(piece):
                     number += 1
                     yield FileRow(number, values, fault)
@@ -130,23 +160,29 @@ def _pieces(batch: Any) -> Iterator[Any]:
 
 def _decoded_bytes(batch: Any) -> int:
     """Return what the values of a batch take, coded texts as often as they stand; 0 where a damaged one cannot be counted."""
+    return sum(map(_decoded_size, batch.columns))
+
+
+def _decoded_size(column: Any) -> int:
     import pyarrow as pa
     from pyarrow import compute
 
     functions: Any = compute  # made while pyarrow loads
-    found = 0
-    for column in batch.columns:
-        if not pa.types.is_dictionary(column.type):
-            found += column.nbytes
-            continue
-        kind = column.type.value_type
-        if pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind):
-            try:
-                lengths = functions.binary_length(column.dictionary)
-                found += functions.sum(lengths.take(column.indices)).as_py() or 0
-            except (pa.ArrowException, IndexError):  # told row by row, once it is looked into
-                continue
-    return found
+    kind = column.type
+    try:
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+            if not (pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind)):
+                return 0
+            lengths = functions.binary_length(column.dictionary)
+            return functions.sum(lengths.take(column.indices)).as_py() or 0
+        if pa.types.is_struct(kind):
+            return sum(map(_decoded_size, column.flatten()))
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
+            return _decoded_size(column.flatten())
+    except (pa.ArrowException, IndexError):  # told row by row, once it is looked into
+        return 0
+    return int(column.nbytes)
 
 
 def _rows(batch: Any) -> Iterator[tuple[Mapping[str, Any], str]]:

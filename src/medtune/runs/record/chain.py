@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from medtune.errors import DamagedArtifactError, WriteFailedError
-from medtune.machine.owner_only import open_descriptor
+from medtune.machine.owner_only import hide_file, open_descriptor
 from medtune.runs.durable import attempt, sync_directory
-from medtune.runs.record.tree import RECORD, Entry, canonical, regular_bytes, root_of
+from medtune.runs.record.tree import LOG, RECORD, Entry, begins_with, canonical, regular_bytes, root_of
 from medtune.specs.bounded import BoundsError
 
 __all__ = ["Chain", "Change", "Line", "append", "read_chain"]
@@ -165,6 +165,7 @@ def append(folder: Path, run_id: str, change: Change) -> Line | None:
     outside = [name for name in (*change.changed, *change.removed) if name.startswith("/") or ".." in name.split("/")]
     if outside:
         raise WriteFailedError("the record", str(folder), f"'{outside[0]}' lies outside of the run folder")
+    attempt(lambda: hide_file(folder / _APPEND_LOCK), "the record", folder)  # the owner's, whoever writes
     lock = FileLock(folder / _APPEND_LOCK, timeout=_APPEND_WAIT, mode=0o600)
     try:
         attempt(lock.acquire, "the record", folder)
@@ -176,6 +177,8 @@ def append(folder: Path, run_id: str, change: Change) -> Line | None:
         news = _news(chain, change)
         if news.is_empty:
             return None
+        if LOG in news.changed and LOG in chain.unproven and begins_with(folder / LOG, chain.files[LOG]):
+            news = replace(news, unproven=sorted({*news.unproven, LOG}))  # lines that nobody saw still stand in it
         chain.take(news)
         values = _values(chain, news)
         values["digest"] = _digest(values)

@@ -8,7 +8,7 @@ from typing import Any
 from medtune.errors import DamagedArtifactError
 from medtune.runs.record.chain import Chain, read_chain
 from medtune.runs.record.explained import difference
-from medtune.runs.record.tree import RECORD, SIGNATURES, Entry, Files, files_of, measured, unreadable
+from medtune.runs.record.tree import NOTES, RECORD, SIGNATURES, Entry, Files, files_of, measured, unreadable
 from medtune.runs.record.writers import Writer, marks_in
 
 _LOOKS = 3
@@ -112,7 +112,8 @@ def _look(folder: Path, run: Mapping[str, Any]) -> RecordCheck:
     since = difference(folder, chain, marks, files, found.of)
     expected = {name: entry for name, entry in (chain.files | since.changed).items() if name not in since.removed}
     problems = _chain_problems(chain, run, marks) + _odd(files)
-    problems += _differences(expected, found.entries, chain)
+    notes = sorted(name for name in found.entries.keys() - expected.keys() if name.startswith(NOTES))
+    problems += _differences(expected, found.of(found.entries.keys() - set(notes)), chain)
     newer = sorted(since.changed.keys() | since.removed)
     writer = _writer(marks, newer, torn=chain.torn > 0)
     return RecordCheck(
@@ -122,7 +123,7 @@ def _look(folder: Path, run: Mapping[str, Any]) -> RecordCheck:
         writer.command if writer else "",
         writer is not None and writer.is_alive,
         found.entries,
-        [_unproven(chain)] if chain.unproven else [],
+        [*([_unproven(chain)] if chain.unproven else []), *([_unsigned(notes)] if notes else [])],
     )
 
 
@@ -200,6 +201,13 @@ def _writer(marks: Sequence[Writer], newer: Sequence[str], *, torn: bool) -> Wri
 
 
 def _unproven(chain: Chain) -> str:
-    names = sorted(chain.unproven)
-    shown = ", ".join(f"'{name}'" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004 - as shown
+    shown = _shown(sorted(chain.unproven))
     return f"a command was cut short before it recorded {shown}: that this is what it left was seen by nobody"
+
+
+def _unsigned(notes: Sequence[str]) -> str:
+    return f"nobody vouches for {_shown(notes)}, which lies beside the run until it is signed"
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004 - as shown

@@ -10,6 +10,7 @@ from medtune.machine.owner_only import is_staged
 from medtune.runs.durable import attempt
 from medtune.runs.record.chain import Change, append, read_chain
 from medtune.runs.record.explained import difference, left_aside, newest_checkpoint, sealed_folder, sealed_now
+from medtune.runs.record.left import require_as_left, require_not_lost
 from medtune.runs.record.packages import packages
 from medtune.runs.record.tree import RECORD, Files, files_of, measured, regular_bytes
 from medtune.runs.record.writers import EVERYTHING, Mark, Writer, forget, writers_in
@@ -26,7 +27,7 @@ class Recording:
     Args:
         folder: the run folder.
         command: its name.
-        scope: names that it may write, relative to the folder: a file, a folder with "/" behind it, or EVERYTHING.
+        scope: names that it may write, relative to the folder; see ``Writer``.
     """
 
     def __init__(self, folder: Path, command: str, scope: Sequence[str] = (EVERYTHING,)) -> None:
@@ -48,12 +49,16 @@ class Recording:
             run_id: of a run that keeps no record yet; whatever lies in its folder is taken in as it is.
 
         Raises:
-            DamagedArtifactError: the record is not what was appended.
+            DamagedArtifactError: the record is not what was appended, or is gone; or what the command goes on with is not as it was left.
             WriteFailedError: the folder cannot be written to.
         """
         if self._mark is not None:
             return
         chain = read_chain(self.folder) if has_record(self.folder) else None
+        if chain is None:
+            require_not_lost(self.folder)
+        else:
+            require_as_left(self.folder, chain, Writer("", "", self.scope, {}, is_alive=True), writers_in(self.folder))
         self._run_id = chain.run_id if chain else run_id
         self._mark = Mark(self.folder, self.command, self.scope)
         if chain is None:
@@ -189,6 +194,8 @@ def recorded(folder: Path, command: str, scope: Sequence[str]) -> Iterator[Recor
     recording = Recording(folder, command, scope)
     if has_record(folder):
         recording.begin()
+    else:
+        require_not_lost(folder)
     try:
         yield recording
     except BaseException as error:

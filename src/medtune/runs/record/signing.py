@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from medtune.errors import DamagedArtifactError, SpecError, StorageError
 from medtune.runs.durable import replace_file
-from medtune.runs.record.chain import Chain, read_chain
+from medtune.runs.record.chain import Chain, Change, append, read_chain
 from medtune.runs.record.checking import Problem, RecordCheck
 from medtune.runs.record.keys import fingerprint, private_key, public_key
 from medtune.runs.record.recording import recorded
-from medtune.runs.record.tree import RECORD, SIGNATURES, canonical
+from medtune.runs.record.tree import NOTES, RECORD, SIGNATURES, canonical, files_of, measured
 from medtune.specs.bounded import json_file
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ def sign_record(
         WriteFailedError: the signature cannot be written.
     """
     secret = private_key(key, ask)
-    chain = verify() if verify else read_chain(folder)
-    if chain is None:
-        raise SpecError(f"run '{folder}' keeps no record that could be signed; an earlier medtune made it")
+    chain = _with_notes(folder, verify() if verify else read_chain(folder))
     said = {
         "run_id": chain.run_id,
         "number": chain.lines[-1].number,
@@ -87,15 +85,30 @@ def sign_record(
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "key": fingerprint(secret.public_key()),
     }
-    kept = signatures_in(folder)
     signature = {**said, "signature": base64.b64encode(secret.sign(_message(said))).decode()}
-    content = json.dumps({"format": _FORMAT, "signatures": [*kept, signature]}, indent=1, sort_keys=True) + "\n"
+    signatures = [*signatures_in(folder), signature]
+    content = json.dumps({"format": _FORMAT, "signatures": signatures}, indent=1, sort_keys=True) + "\n"
     with recorded(folder, "sign", (SIGNATURES,)):
         now = read_chain(folder)
         if now is None or now.head != chain.head:
             raise StorageError(f"nothing was signed: run '{folder}' was changed while it was verified; sign it again")
         replace_file(folder / SIGNATURES, content.encode(), "the signature")
     return signature
+
+
+def _with_notes(folder: Path, chain: Chain | None) -> Chain:
+    """Take into the record what its user laid beside the run, so that the signature covers it."""
+    if chain is None:
+        raise SpecError(f"run '{folder}' keeps no record that could be signed; an earlier medtune made it")
+    notes = [name for name in files_of(folder).regular if name.startswith(NOTES) and name not in chain.files]
+    if not notes:
+        return chain
+    append(folder, chain.run_id, Change("sign", measured(folder, notes)))
+    now = read_chain(folder)
+    before = [line.digest for line in now.lines[:-1]] if now else []
+    if now is None or before[-1:] != [chain.head]:
+        raise StorageError(f"nothing was signed: run '{folder}' was changed while it was verified; sign it again")
+    return now
 
 
 def signatures_in(folder: Path) -> list[dict[str, Any]]:

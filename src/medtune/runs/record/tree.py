@@ -15,14 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medtune.machine.owner_only import RECORD_FILE
 from medtune.runs.manifest import file_digest
 from medtune.specs.bounded import BoundsError, bounded_bytes
 
 __all__ = [
+    "LOG",
+    "NOTES",
     "RECORD",
     "SIGNATURES",
     "Entry",
     "Files",
+    "begins_with",
     "canonical",
     "files_of",
     "measured",
@@ -31,9 +35,13 @@ __all__ = [
     "unreadable",
 ]
 
-RECORD = "record.jsonl"
+RECORD = RECORD_FILE
 """Name of the record; it states the root, so it is no leaf."""
 SIGNATURES = "signature.json"
+LOG = "log.jsonl"
+"""The one file that a command goes on with instead of writing it whole."""
+NOTES = "notes/"
+"""Folder for what a user lays beside a run: of its files ``verify`` says so until the run is signed, which takes them in."""
 
 _VOLATILE = re.compile(
     r"\.(lock|lock-owner\.json|cancel\.json|record\.lock|writing-[0-9a-f]+\.(jsonl|lock))"
@@ -129,6 +137,17 @@ def measured(folder: Path, names: Iterable[str]) -> dict[str, Entry]:
     with ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(lambda name: _entry(folder / name), wanted)
         return {name: entry for name, entry in zip(wanted, found, strict=True) if entry is not None}
+
+
+def begins_with(path: Path, entry: Entry) -> bool:
+    """Whether a file begins with what an entry is of: it is that file, or one that lines were added to."""
+    try:
+        content = regular_bytes(path)
+    except FileNotFoundError:
+        content = b""
+    except (OSError, BoundsError):
+        return False
+    return hashlib.sha256(content[: entry.bytes]).hexdigest() == entry.sha256
 
 
 def root_of(files: Mapping[str, Entry], facts: Mapping[str, Any]) -> str:

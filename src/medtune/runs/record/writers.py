@@ -19,10 +19,12 @@ from medtune.runs.log import RunLog
 from medtune.runs.record.tree import regular_bytes
 from medtune.specs.bounded import json_value
 
-__all__ = ["EVERYTHING", "Mark", "Writer", "forget", "marks_in", "writers_in"]
+__all__ = ["EVERYTHING", "EXCEPT", "Mark", "Writer", "forget", "marks_in", "writers_in"]
 
 EVERYTHING = "*"
 """A scope that holds every file."""
+EXCEPT = "/"
+"""Before a file, or a folder with "/" behind it, that a scope does not hold; no name in a run folder begins so."""
 _PREFIX = ".writing-"
 _MARK = re.compile(r"\.writing-[0-9a-f]+\.jsonl")
 _PROMISED = re.compile(r"adapter|checkpoints/step-\d+")
@@ -35,7 +37,7 @@ class Writer:
     Attributes:
         token: of the mark.
         command: that writes.
-        scope: names that it may write: a file, a folder with "/" behind it, or EVERYTHING.
+        scope: names that it may write: a file, a folder with "/" behind it, EVERYTHING, or after EXCEPT what it may not.
         promised: sealed folder -> hashes of the manifests with which it may appear, in the order of the promises.
         is_alive: whether its process still holds the lock.
     """
@@ -48,7 +50,8 @@ class Writer:
 
     def may_write(self, name: str) -> bool:
         """Whether a file lies in the scope, or is the staged copy of one that does."""
-        return any(_covers(one, name) for one in self.scope)
+        left_out = [one.removeprefix(EXCEPT) for one in self.scope if one.startswith(EXCEPT)]
+        return any(_covers(one, name) for one in self.scope) and not any(_covers(one, name) for one in left_out)
 
     def may_promise(self, folder: str) -> bool:
         """Whether it may put that sealed folder there: adapter or checkpoint, or as an export what it was asked for."""

@@ -17,6 +17,7 @@ from medtune.export.audit_section import AUDIT_FILE
 from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import AnswerRequest, GenerationRequest
 from medtune.runs.durable import attempt, replace_file
+from medtune.runs.folder import RunFolder
 from medtune.runs.lock import RunLock
 from medtune.runs.record.recording import recorded
 from medtune.workflow.answering import Answering
@@ -25,7 +26,7 @@ from medtune.workflow.audit.request import AuditRequest
 from medtune.workflow.audit.rows import AskedRow, compared_rows
 from medtune.workflow.kept_adapter import keep_card
 
-__all__ = ["AuditRequest", "run_audit"]
+__all__ = ["AuditRequest", "keep_audit", "run_audit"]
 
 _LONGEST = 256
 """Tokens of an answer that a model is let write when copies are looked for."""
@@ -61,7 +62,7 @@ def run_audit(request: AuditRequest) -> dict[str, Any]:
     found["membership"] = _membership(members, outsiders, (tuned[0].losses, base[0].losses), request.spec.seed)
     found |= {"left_out": dict(compared.left_out), "rows_per_source": request.rows_per_source}
     found |= {"tried": TRIED, "findings": findings(found), "limits": LIMITS, "remembers": remembers(found)}
-    return _keep(request, found)
+    return keep_audit(request.folder, found)
 
 
 class _Asked:
@@ -149,9 +150,8 @@ def _figures(members: _Side, outsiders: _Side, seed: int) -> dict[str, Any]:
     }
 
 
-def _keep(request: AuditRequest, found: dict[str, Any]) -> dict[str, Any]:
-    """Write the figures into the run folder, and what was found into the adapter's card."""
-    folder = request.folder
+def keep_audit(folder: RunFolder, found: dict[str, Any]) -> dict[str, Any]:
+    """Write the figures into the run folder, and what was found into the adapter's card; return them as they are read again."""
     with RunLock(folder.path), recorded(folder.path, "audit", ("adapter/", "evaluation/", "run.json")) as record:
         keep_card(folder, found, record.promise_for(folder.adapter_dir.name))
         content = json.dumps(found, indent=1, allow_nan=False).encode()

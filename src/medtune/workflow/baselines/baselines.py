@@ -9,7 +9,7 @@ from typing import Any
 from medtune.evaluation.comparison import compare, unlike_row
 from medtune.evaluation.predictions import read_predictions, write_predictions
 from medtune.evaluation.scoring import Evaluation, score_predictions
-from medtune.machine.owner_only import make_folder
+from medtune.machine.owner_only import make_folder, refuse_in_run
 from medtune.plugins.contracts import Example, Prediction, Task
 from medtune.runs.durable import attempt, replace_file, replace_written
 from medtune.runs.manifest import file_digest
@@ -22,10 +22,11 @@ from medtune.workflow.kept_answers import AnswerFiles
 from medtune.workflow.opening import check_adapter
 from medtune.workflow.scoring import assess
 
-__all__ = ["BASELINES_FILE", "run_baselines"]
+__all__ = ["BASELINES_FILE", "kept_within", "run_baselines"]
 
 BASELINES_FILE = "baselines.json"
 _HOUR = 3600
+_SEALED = ("adapter", "checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,24 @@ def run_baselines(request: BaselineRequest) -> dict[str, Any]:
         SpecError: a baseline cannot be made so.
     """
     check_adapter(request.folder, request.record, request.spec)
-    with recorded(request.folder.path, "baseline", (f"{request.folder.evaluation_dir.name}/",)):
+    scope = (f"{request.folder.evaluation_dir.name}/", *kept_within(request.folder.path, request.keep))
+    with recorded(request.folder.path, "baseline", scope):
         return _scored(request)
+
+
+def kept_within(run: Path, keep: Path | None) -> tuple[str, ...]:
+    """Return the folder of the encoders as the record of a run names it, nothing where they lie elsewhere or are not kept.
+
+    Raises:
+        SpecError: it is the run folder, lies in one of its sealed folders, or in another run.
+    """
+    if keep is None:
+        return ()
+    run, place = run.resolve(), keep.resolve()
+    if run not in place.parents or place.relative_to(run).parts[0] in _SEALED:
+        refuse_in_run(keep)
+        return ()
+    return (f"{place.relative_to(run).as_posix()}/",)
 
 
 def _scored(request: BaselineRequest) -> dict[str, Any]:

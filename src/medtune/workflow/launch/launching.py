@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medtune.errors import SpecError, StorageError, UnknownNameError
-from medtune.machine.owner_only import make_folder, write_text
+from medtune.machine.owner_only import make_folder, refuse_in_run, write_text
 from medtune.plugins.plan import Plan
 from medtune.runs.durable import attempt
 from medtune.specfile import read_spec_file, validate_spec
@@ -105,6 +105,7 @@ def _command(engine: str, folder: Path) -> str:
 
 def _write(folder: Path, texts: Mapping[str, str]) -> None:
     """Write the files, and hold what the disk then has against what was meant."""
+    refuse_in_run(folder)
     attempt(lambda: make_folder(folder), "the folder of the launch", folder)
     for name, text in texts.items():
         path = folder / name

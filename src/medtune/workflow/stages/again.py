@@ -10,6 +10,7 @@ from medtune.errors import DataError, StorageError
 from medtune.evaluation.scoring import contracts_of
 from medtune.plugins.contracts import TrainResult
 from medtune.runs.changes import refuse_changes
+from medtune.runs.store import put_back
 from medtune.workflow.kept_answers import questions_of
 from medtune.workflow.opening import check_adapter, open_adapter
 from medtune.workflow.settled_tasks import settled, still_told
@@ -28,6 +29,7 @@ def again(asked: RunRequest) -> None:
     """
     folder = asked.folder
     record = folder.read()
+    put_back(folder.adapter_dir)  # the run's lock is held
     check_adapter(folder, record, asked.spec)
     try:
         prepared = _prepared(asked, record)

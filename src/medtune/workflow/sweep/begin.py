@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Unpack
 
 from medtune.errors import UnknownKeyError
+from medtune.machine.owner_only import refuse_in_run
 from medtune.plugins.host import PluginHost
 from medtune.specfile import merge
 from medtune.specs import RunSpec
@@ -26,6 +27,7 @@ def begin_sweep(
     if unknown := options.keys() - SweepOptions.__annotations__.keys():
         raise UnknownKeyError(min(unknown), "sweep()", SweepOptions.__annotations__)
     folder = Path(out if out is not None else f"{spec.output_dir}-sweep")
+    refuse_in_run(folder)
     halving = options.get("halving", False)
     by = options.get("by") or ("loss" if halving else "macro")
     values = spec.model_dump(mode="json", exclude_unset=True)
