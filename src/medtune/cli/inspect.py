@@ -86,6 +86,12 @@ def preview(
             "--leak-test", help="Show whether samples in one row see each other, and what training does then."
         ),
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against", metavar="RENDERED.jsonl", help="Name what differs from rows that another program rendered."
+        ),
+    ] = None,
     plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
@@ -95,10 +101,11 @@ def preview(
     from medtune.cli.preview import print_preview
 
     tuner = tuner_of(spec, bundle, sets, None, plugins)
+    if against is not None:
+        from medtune.cli.preview import print_comparison
+
+        return print_comparison(tuner, against, as_json=as_json)
     shown = tuner.inspect(n, leak_test=leak_test)
     if html is not None:
         shown.write_html(html)
-    if as_json:
-        print_json(shown.to_json())
-    else:
-        print_preview(shown)
+    return print_json(shown.to_json()) if as_json else print_preview(shown)

@@ -182,6 +182,8 @@ def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str
 def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None, shape: Shape | None) -> dict[str, Any]:
     """Return the fields of a plan that say how much there is to train on, and how long that takes."""
     steps = None if size is None else total_steps(spec, size.rows)
+    if steps is not None:
+        spec.train.warm_up(steps)  # a warm-up without an end is refused here
     tokens = _tokens(spec, size, steps)
     found: dict[str, Any] = {"steps": steps, "tokens": tokens}
     if size is not None:
