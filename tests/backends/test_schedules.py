@@ -1,11 +1,16 @@
 """Warm-up, the schedule's minimum and AdamW's settings reach the optimizer that runs, on the fast path and without it."""
 
+import dataclasses
+import inspect
 import math
 
 import pytest
 import torch
+from peft import LoraConfig
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from transformers import BitsAndBytesConfig, Trainer, TrainingArguments
 from transformers.training_args import OptimizerNames
+from trl import ModelConfig, ScriptArguments, SFTConfig
 
 from medtune import TrainSpec
 from medtune.backends.peft import PeftAdapter
@@ -15,6 +20,9 @@ from medtune.machine.hardware import seed_all
 from medtune.machine.optimizers import NOT_OFFERED, OFFERED, optimizer_refusal
 from medtune.plugins.contracts import Job
 from medtune.specs import RunSpec
+from medtune.specs.elsewhere.huggingface import TRL
+from medtune.specs.elsewhere.meanings import ABSENT
+from medtune.specs.elsewhere.training import TRAINING_DEFAULTS
 from medtune.testing.tiny import RandomRows, tiny_base
 
 STEPS, PEAK = 8, 1e-3
@@ -44,6 +52,8 @@ def fit(base, tmp_path):
         loaded, seen = PeftAdapter().attach(tiny_base(base), spec.lora), []
 
         def note(optimizer, _args, _kwargs):
+            if not isinstance(optimizer, torch.optim.AdamW):  # of a check that the trainer makes of torch
+                return
             (group,) = {(g["lr"], *g["betas"], g["eps"]) for g in optimizer.param_groups}
             seen.append((type(optimizer), *group))
 
@@ -128,13 +138,53 @@ def test_a_setting_that_an_optimizer_does_not_read_is_refused(optim):
     assert "does not read train.adam_epsilon" in (optimizer_refusal(TrainSpec(optim=optim, adam_epsilon=1e-6)) or "")
 
 
-@pytest.mark.parametrize("name", sorted(name for name, found in OFFERED.items() if not found.module))
-def test_what_an_optimizer_reads_is_what_reaches_it(base, tmp_path, name):
+def test_what_an_optimizer_reads_is_what_reaches_it(tmp_path):
     """Asked of transformers, whose handler of each name takes what it likes."""
-    from transformers import Trainer, TrainingArguments
+    for name, found in OFFERED.items():
+        if found.module not in ("", "bitsandbytes"):
+            continue
+        asked = TrainingArguments(
+            str(tmp_path), optim=name, use_cpu=True, adam_beta1=0.5, adam_beta2=0.6, adam_epsilon=0.7
+        )
+        _kind, settings = Trainer.get_optimizer_cls_and_kwargs(asked)
+        reached = {field for field, value in zip(ADAM, ("0.5", "0.6", "0.7"), strict=True) if value in str(settings)}
+        assert reached == set(found.reads), name
 
-    asked = TrainingArguments(str(tmp_path), optim=name, use_cpu=True, adam_beta1=0.5, adam_beta2=0.6, adam_epsilon=0.7)
-    _kind, settings = Trainer.get_optimizer_cls_and_kwargs(asked)
-    given = str(settings)
-    reached = {field for field, value in zip(ADAM, ("0.5", "0.6", "0.7"), strict=True) if value in given}
-    assert reached == set(OFFERED[name].reads)
+
+def fields_of(kind):
+    return {each.name: each.default for each in dataclasses.fields(kind)}
+
+
+def test_every_argument_of_the_installed_libraries_has_a_meaning():
+    named = {name for kind in (SFTConfig, ModelConfig, ScriptArguments, LoraConfig) for name in fields_of(kind)}
+    named |= inspect.signature(BitsAndBytesConfig.__init__).parameters.keys() - {"self", "kwargs"}
+    assert named - TRL.keys.keys() == set()
+
+
+def test_the_defaults_of_the_installed_libraries_are_those_that_a_spec_is_given():
+    theirs = fields_of(TrainingArguments) | fields_of(SFTConfig) | fields_of(ModelConfig)
+    ours = RunSpec().model_dump()
+    for key, meaning in TRL.keys.items():
+        if key in theirs and meaning.verdict == "same" and meaning.take(theirs[key]) is not ABSENT and meaning.field:
+            part, _dot, name = meaning.field.partition(".")
+            stated = TRL.defaults.get(meaning.field, ours[part][name] if name else ours[part])
+            if key not in UNSET and stated != "auto":
+                assert stated == theirs[key], key
+    assert theirs["warmup_steps"] == TRL.defaults["train.warmup_ratio"] == 0
+    assert TRAINING_DEFAULTS["train.learning_rate"] == fields_of(TrainingArguments)["learning_rate"]
+    assert (theirs["lr_scheduler_type"], theirs["num_train_epochs"]) == (
+        "linear",
+        TRL.defaults["train.num_train_epochs"],
+    )
+
+
+UNSET = {
+    "completion_only_loss",
+    "save_total_limit",
+    "report_to",
+    "output_dir",
+    "lora_target_modules",
+    "dtype",
+    "attn_implementation",
+}
+"""What TRL leaves to the library beneath, or where nothing is trained otherwise."""

@@ -122,8 +122,8 @@ def _text(line: Mapping[str, Any], tokenizer: Any) -> str:
     """Return the text of a line; padding is left out."""
     if isinstance(line.get("text"), str):
         return str(line["text"])
-    known = len(tokenizer)
-    return str(tokenizer.decode([each for each in line["input_ids"] if 0 <= each < known], skip_special_tokens=False))
+    known, ids = len(tokenizer), _without_padding(line, tokenizer)
+    return str(tokenizer.decode([each for each in ids if 0 <= each < known], skip_special_tokens=False))
 
 
 def _nearest(text: str, examples: Sequence[Example]) -> Example | None:
@@ -166,15 +166,15 @@ def _compared(
 def _without_padding(line: Mapping[str, Any], tokenizer: Any) -> list[int]:
     """Return ids without padding at the end: of an attention mask where there is one, else unlabelled pad tokens."""
     ids: list[int] = list(line["input_ids"])
-    mask = line.get("attention_mask")
-    labels = line.get("labels") or [_IGNORED] * len(ids)
-    while ids and (
-        not mask[len(ids) - 1]
-        if _are_ids(mask) and len(mask) >= len(ids)
-        else ids[-1] == tokenizer.pad_token_id
-        and labels[len(ids) - 1] == _IGNORED
-        and ids[-1] != tokenizer.eos_token_id
-    ):
+    mask, labels = line.get("attention_mask"), line.get("labels") or [_IGNORED] * len(ids)
+    pads = tokenizer.pad_token_id if tokenizer.pad_token_id != tokenizer.eos_token_id else None
+    while ids:
+        last = len(ids) - 1
+        is_padding = (
+            not mask[last] if _are_ids(mask) and last < len(mask) else ids[last] == pads and labels[last] == _IGNORED
+        )
+        if not is_padding:
+            break
         ids.pop()
     return ids
 
