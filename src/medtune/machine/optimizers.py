@@ -61,7 +61,13 @@ _INSIDE = "it updates inside of the backward pass, before gradients are clipped 
 _AVERAGES = "it trains other weights than those that it means to save, which a checkpoint does not hold"
 NOT_OFFERED = {
     **dict.fromkeys(("galore_adamw", "galore_adamw_8bit", "galore_adafactor", "apollo_adamw"), _PROJECTS),
-    **dict.fromkeys((*("lomo", "adalomo", "galore_adamw_layerwise", "galore_adamw_8bit_layerwise"), *("galore_adafactor_layerwise", "apollo_adamw_layerwise")), _INSIDE),
+    **dict.fromkeys(
+        (
+            *("lomo", "adalomo", "galore_adamw_layerwise", "galore_adamw_8bit_layerwise"),
+            *("galore_adafactor_layerwise", "apollo_adamw_layerwise"),
+        ),
+        _INSIDE,
+    ),
     **dict.fromkeys(("schedule_free_radam", "schedule_free_adamw", "schedule_free_sgd"), _AVERAGES),
     "adamw_torch_xla": "it is for TPUs",
     "adamw_torch_npu_fused": "it is for Ascend NPUs",

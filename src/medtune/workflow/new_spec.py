@@ -11,8 +11,9 @@ from medtune.data.sources.kinds import reading_with
 from medtune.errors import OutOfMemoryError, SpecError
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine, describe_machine
+from medtune.planning.base_config import model_config
 from medtune.planning.counting import count_rows
-from medtune.planning.make_plan import make_plan, model_config, total_steps
+from medtune.planning.make_plan import make_plan, total_steps
 from medtune.plugins.host import PluginHost, create_host
 from medtune.plugins.plan import DataSize, Plan
 from medtune.specfile import apply_overrides, merge, stated_plugins, validate_spec
