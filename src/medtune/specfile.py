@@ -182,7 +182,7 @@ def validate_spec(values: Mapping[str, Any], file: str | Path | None = None) -> 
     unknown = [_unknown(mistake, path) for mistake in mistakes if mistake.is_unknown]
     if unknown:
         first, *further = unknown
-        raise UnknownKeyError(first.key, first.where, first.known, *further, meant=first.meant)
+        raise UnknownKeyError(*first, further)
     place = list(mistakes[0].location)
     raise InvalidValueError(".".join(place) or "spec", _where(place, path), mistakes[0].reason)
 

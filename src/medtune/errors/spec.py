@@ -51,7 +51,9 @@ class UnknownKey(NamedTuple):
 class UnknownKeyError(SpecError):
     """A spec holds a key that no field has, or several: ``keys`` has all of them, ``key`` the first."""
 
-    def __init__(self, key: str, where: str, known: Iterable[str], *further: UnknownKey, meant: str = "") -> None:
+    def __init__(
+        self, key: str, where: str, known: Iterable[str], meant: str = "", further: Sequence[UnknownKey] = ()
+    ) -> None:
         self.key, self.where, self.known = key, where, sorted(known)
         self.keys = (UnknownKey(key, where, tuple(self.known), meant), *further)
         foreign = sum(bool(each.meant) for each in self.keys)

@@ -1,6 +1,7 @@
 """A configuration of another program becomes a spec, and none of its keys goes without a word."""
 
 import json
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -292,3 +293,15 @@ def test_the_command_ends_with_2_until_what_differs_is_accepted(config, tmp_path
     assert run([*arguments, "--accept"]) == 2  # it is there already
     assert run(["init"]) == 2
     assert run(["init", str(out), "--accept"]) == 2
+
+
+def test_the_page_on_migration_names_what_the_tables_have():
+    page = (Path(__file__).parents[3] / "docs" / "migration.md").read_text()
+    table = page.partition("| here |")[2].partition("\n\n")[0].splitlines()
+    names = [cell.strip() for cell in table[0].strip("|").split("|") if cell.strip()]
+    programs = {program.name: program for program in PROGRAMS.values()}
+    assert set(names) == programs.keys()
+    for line in table[2:]:
+        field, *keys = (cell.strip().strip("`") for cell in line.strip("|").split("|"))
+        for name, key in zip(names, keys, strict=True):
+            assert not key or programs[name].keys[key].field == field, (name, key)
