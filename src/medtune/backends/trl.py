@@ -143,7 +143,7 @@ def sft_config(job: Job, *, recompute: bool) -> Any:
 
 def _schedule(train: TrainSpec, total_steps: int) -> dict[str, Any]:
     """Return the schedule by transformers' names, which has falling ones to a minimum under names of their own."""
-    kind, settings = train.lr_scheduler_type, dict[str, float]()
+    kind, settings = str(train.lr_scheduler_type), dict[str, float]()
     if train.min_lr_rate and kind == "cosine":
         kind, settings = "cosine_with_min_lr", {"min_lr_rate": train.min_lr_rate}
     elif train.min_lr_rate:

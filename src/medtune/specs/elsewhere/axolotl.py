@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from medtune.errors import SpecError
 from medtune.specs.elsewhere.data_sets import COMPARE, axolotl_data, held_out
-from medtune.specs.elsewhere.huggingface import FULL_TUNING, QUANTIZATION, TRAINING, targets
+from medtune.specs.elsewhere.huggingface import FULL_TUNING, QUANTIZATION, targets
 from medtune.specs.elsewhere.meanings import (
     ABSENT,
     CHANGED,
@@ -25,6 +25,7 @@ from medtune.specs.elsewhere.meanings import (
     unneeded,
 )
 from medtune.specs.elsewhere.together import finish_training
+from medtune.specs.elsewhere.training import TRAINING
 
 __all__ = ["AXOLOTL"]
 

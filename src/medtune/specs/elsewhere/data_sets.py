@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from medtune.specs.elsewhere.meanings import CHANGED, REFUSED, SAME, UNKNOWN, Finding, Outcome, is_off
+from medtune.specs.elsewhere.meanings import CHANGED, REFUSED, SAME, UNKNOWN, Finding, Outcome
 
 __all__ = ["COMPARE", "axolotl_data", "held_out", "llama_factory_data", "ms_swift_data"]
 
@@ -169,9 +169,10 @@ def ms_swift_data(given: Mapping[str, Any], values: dict[str, Any]) -> Iterator[
         values |= {f"data.{name}": value for name, value in members[0].items()}
         if members[1:]:
             values["data.mix"] = members[1:]
-    held = given.get("val_dataset")
-    if not is_off(held):
-        values["data.validation"] = held if isinstance(held, str) else held[0]
+    listed = given.get("val_dataset")
+    held = [listed] if isinstance(listed, str) else list(listed or ())
+    if held:
+        values["data.validation"] = held[0]
         values.pop("data.validation_fraction", None)
-        if not isinstance(held, str) and len(held) > 1:
-            yield Finding("val_dataset", held, REFUSED, "data.validation", "only the first one is scored on")
+    if held[1:]:
+        yield Finding("val_dataset", listed, REFUSED, "data.validation", "only the first one is scored on")

@@ -27,14 +27,19 @@ __all__ = ["ADAPTER", "FULL_TUNING", "QUANTIZATION", "TRL", "bits_stored", "targ
 
 FULL_TUNING = "only adapters are trained: full fine-tuning is not offered"
 PEFT_DEFAULT = ["q_proj", "v_proj"]
-_DTYPES = {
-    **dict.fromkeys(("auto", None), "auto"),
+_DTYPES: dict[Any, str] = {
+    "auto": "auto",
     **dict.fromkeys(("bf16", "bfloat16", "torch.bfloat16"), "bf16"),
     **dict.fromkeys(("fp16", "float16", "half", "torch.float16"), "fp16"),
     **dict.fromkeys(("fp32", "float32", "float", "torch.float32"), "fp32"),
 }
-_INITS = {**dict.fromkeys((True, "true", "True", "default"), "default")}
-_INITS |= {name: name for name in ("gaussian", "pissa", "olora", "loftq", "orthogonal")}
+_NAMED_INITS = ("gaussian", "pissa", "olora", "loftq", "orthogonal")
+_INITS: dict[Any, str] = {
+    True: "default",
+    "true": "default",
+    "default": "default",
+    **dict(zip(_NAMED_INITS, _NAMED_INITS, strict=True)),
+}
 
 
 def targets(value: Any) -> Any:

@@ -5,15 +5,7 @@ from typing import Any
 
 from medtune.errors import SpecError
 from medtune.specs.elsewhere.data_sets import held_out, llama_factory_data
-from medtune.specs.elsewhere.huggingface import (
-    ADAPTER,
-    CUT,
-    FULL_TUNING,
-    TRAINING,
-    TRAINING_DEFAULTS,
-    bits_stored,
-    targets,
-)
+from medtune.specs.elsewhere.huggingface import ADAPTER, FULL_TUNING, bits_stored, targets
 from medtune.specs.elsewhere.meanings import (
     ABSENT,
     CHANGED,
@@ -31,6 +23,7 @@ from medtune.specs.elsewhere.meanings import (
     unneeded,
 )
 from medtune.specs.elsewhere.together import finish_training
+from medtune.specs.elsewhere.training import CUT, TRAINING, TRAINING_DEFAULTS
 
 __all__ = ["LLAMA_FACTORY"]
 

@@ -6,14 +6,7 @@ from typing import Any
 
 from medtune.errors import SpecError
 from medtune.specs.elsewhere.data_sets import ms_swift_data
-from medtune.specs.elsewhere.huggingface import (
-    ADAPTER,
-    FULL_TUNING,
-    QUANTIZATION,
-    TRAINING,
-    TRAINING_DEFAULTS,
-    bits_stored,
-)
+from medtune.specs.elsewhere.huggingface import ADAPTER, FULL_TUNING, QUANTIZATION, bits_stored
 from medtune.specs.elsewhere.meanings import (
     ABSENT,
     CHANGED,
@@ -31,6 +24,7 @@ from medtune.specs.elsewhere.meanings import (
     unneeded,
 )
 from medtune.specs.elsewhere.together import finish_training
+from medtune.specs.elsewhere.training import TRAINING, TRAINING_DEFAULTS
 
 __all__ = ["MS_SWIFT"]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from medtune.specs.elsewhere.huggingface import ADAPTER, CUT, FULL_TUNING, QUANTIZATION, TRAINING, TRAINING_DEFAULTS
+from medtune.specs.elsewhere.huggingface import ADAPTER, FULL_TUNING, QUANTIZATION
 from medtune.specs.elsewhere.meanings import (
     REFUSED,
     Finding,
@@ -17,6 +17,7 @@ from medtune.specs.elsewhere.meanings import (
     unneeded,
 )
 from medtune.specs.elsewhere.together import finish_training
+from medtune.specs.elsewhere.training import CUT, TRAINING, TRAINING_DEFAULTS
 
 __all__ = ["UNSLOTH", "UNSLOTH_PLAIN"]
 

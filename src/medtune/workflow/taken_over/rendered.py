@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
 from medtune.data.encode import Encoder
 from medtune.data.examples import training_examples
@@ -59,6 +59,15 @@ class Comparison:
         }
 
 
+class _Line(NamedTuple):
+    """A rendered row: its text, or its ids with labels and attention mask where it has them."""
+
+    text: str | None
+    ids: list[int] | None
+    labels: list[int] | None
+    mask: list[int] | None
+
+
 def compare_rendered(file: Path, spec: RunSpec, host: PluginHost, tokenizer: Any) -> list[Comparison]:
     """Compare rows that another program rendered with medtune's.
 
@@ -82,14 +91,14 @@ def compare_rendered(file: Path, spec: RunSpec, host: PluginHost, tokenizer: Any
     ]
 
 
-def _lines(file: Path) -> list[tuple[int, Mapping[str, Any]]]:
+def _lines(file: Path) -> list[tuple[int, _Line]]:
     try:
         text = bounded_text(file, _LARGEST)
     except OSError as error:
         raise StorageError(f"cannot read '{file}': {error.strerror or type(error).__name__}") from error
     except BoundsError as error:
         raise DataError(f"'{file}' {error}") from error
-    found = list[tuple[int, Mapping[str, Any]]]()
+    found = list[tuple[int, _Line]]()
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             found.append((number, _line(line, f"'{file}', line {number}")))
@@ -98,30 +107,33 @@ def _lines(file: Path) -> list[tuple[int, Mapping[str, Any]]]:
     return found
 
 
-def _line(line: str, place: str) -> Mapping[str, Any]:
+def _line(line: str, place: str) -> _Line:
     try:
         value = json_value(line)
     except ValueError as error:
         raise DataError(f"{place} is no JSON object") from error
-    is_known = isinstance(value, dict) and (isinstance(value.get("text"), str) or _are_ids(value.get("input_ids")))
-    if not is_known:
+    given: Mapping[str, Any] = value if isinstance(value, dict) else {}
+    text, ids, labels, mask = (given.get(name) for name in ("text", "input_ids", "labels", "attention_mask"))
+    if not isinstance(text, str) and not _are_ids(ids):
         raise DataError(f"{place} has neither text nor input_ids")
-    labels = value.get("labels")
-    if labels is not None and (
-        not _are_ids(labels) or not _are_ids(value.get("input_ids")) or len(labels) != len(value["input_ids"])
-    ):
+    if labels is not None and not (_are_ids(ids) and _are_ids(labels) and len(labels) == len(ids)):
         raise DataError(f"{place} has labels that are not one number for each of its input_ids")
-    return value
+    return _Line(
+        text if isinstance(text, str) else None,
+        ids if _are_ids(ids) else None,
+        labels if _are_ids(labels) else None,
+        mask if _are_ids(mask) and _are_ids(ids) and len(mask) == len(ids) else None,
+    )
 
 
-def _are_ids(value: Any) -> bool:
+def _are_ids(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(isinstance(each, int) and not isinstance(each, bool) for each in value)
 
 
-def _text(line: Mapping[str, Any], tokenizer: Any) -> str:
+def _text(line: _Line, tokenizer: Any) -> str:
     """Return the text of a line; padding is left out."""
-    if isinstance(line.get("text"), str):
-        return str(line["text"])
+    if line.text is not None:
+        return line.text
     known, ids = len(tokenizer), _without_padding(line, tokenizer)
     return str(tokenizer.decode([each for each in ids if 0 <= each < known], skip_special_tokens=False))
 
@@ -138,9 +150,7 @@ def _nearest(text: str, examples: Sequence[Example]) -> Example | None:
     return best
 
 
-def _compared(
-    number: int, line: Mapping[str, Any], example: Example | None, encoder: Encoder, tokenizer: Any
-) -> Comparison:
+def _compared(number: int, line: _Line, example: Example | None, encoder: Encoder, tokenizer: Any) -> Comparison:
     theirs = _text(line, tokenizer)
     if example is None:
         return Comparison(number, "", {}, theirs, "", ())
@@ -150,30 +160,28 @@ def _compared(
     found, looked = dict[str, str](), ["text"]
     if told := _text_difference(theirs, ours):
         found["text"] = told
-    if _are_ids(line.get("input_ids")):
+    if line.ids is not None:
         looked.append("ids")
         their_ids = _without_padding(line, tokenizer)
         if told := _ids_difference(their_ids, ids, tokenizer):
             found["ids"] = told
-        if line.get("labels") is not None:
+        if line.labels is not None:
             looked.append("labels")
-            their_loss = [label != _IGNORED for label in line["labels"]][: len(their_ids)]
+            their_loss = [label != _IGNORED for label in line.labels][: len(their_ids)]
             if told := _labels_difference(their_ids, their_loss, ids, [bool(each) for each in supervised], tokenizer):
                 found["labels"] = told
     return Comparison(number, row.row_id or example.row_id or "row", found, theirs, ours, tuple(looked))
 
 
-def _without_padding(line: Mapping[str, Any], tokenizer: Any) -> list[int]:
+def _without_padding(line: _Line, tokenizer: Any) -> list[int]:
     """Return ids without padding at the end: of an attention mask where there is one, else unlabelled pad tokens."""
-    ids: list[int] = list(line["input_ids"])
-    mask, labels = line.get("attention_mask"), line.get("labels") or [_IGNORED] * len(ids)
+    ids = list(line.ids or ())
+    labels = line.labels or [_IGNORED] * len(ids)
     pads = tokenizer.pad_token_id if tokenizer.pad_token_id != tokenizer.eos_token_id else None
     while ids:
         last = len(ids) - 1
-        is_padding = (
-            not mask[last] if _are_ids(mask) and last < len(mask) else ids[last] == pads and labels[last] == _IGNORED
-        )
-        if not is_padding:
+        is_pad = ids[last] == pads and labels[last] == _IGNORED
+        if not (is_pad if line.mask is None else not line.mask[last]):
             break
         ids.pop()
     return ids
