@@ -157,7 +157,7 @@ VERDICTS = {
     },
     "ms-swift": {"output_dir": CHANGED, "NPROC_PER_NODE": CHANGED, "CUDA_VISIBLE_DEVICES": NOT_NEEDED},
     "unsloth": {"train_dataset": CHANGED, "weight_decay": CHANGED, "bf16": SAME, "token": NOT_NEEDED},
-    "trl": {"gradient_checkpointing": NOT_NEEDED, "(loss)": CHANGED, "eval_steps": SAME},
+    "trl": {"(validation)": CHANGED, "gradient_checkpointing": NOT_NEEDED, "(loss)": CHANGED, "eval_steps": SAME},
 }
 
 
@@ -305,3 +305,50 @@ def test_the_page_on_migration_names_what_the_tables_have():
         field, *keys = (cell.strip().strip("`") for cell in line.strip("|").split("|"))
         for name, key in zip(names, keys, strict=True):
             assert not key or programs[name].keys[key].field == field, (name, key)
+
+
+def test_a_script_of_trl_has_the_defaults_of_the_classes_that_it_calls(tmp_path):
+    file = tmp_path / "train.py"
+    file.write_text(
+        dedent("""\
+        base = AutoModelForCausalLM.from_pretrained("org/base", quantization_config=BitsAndBytesConfig(load_in_4bit=True))
+        trainer = SFTTrainer(model=base, train_dataset=rows, peft_config=LoraConfig(target_modules=["q_proj"]),
+                             args=SFTConfig("out", learning_rate=1e-4, save_strategy="best"))
+        """)
+    )
+    taken = take_over(file)
+    assert taken.program.name == "TRL"
+    assert taken.values["quant"] == {"scheme": "fp4", "double_quant": False}
+    assert {name: taken.values["lora"][name] for name in ("r", "alpha", "dropout")} == {
+        "r": 8,
+        "alpha": 8,
+        "dropout": 0.0,
+    }
+    assert (taken.values["model"]["name"], taken.values["output_dir"]) == ("org/base", "out")
+    found = {each.key: each.verdict for each in taken.findings}
+    assert UNKNOWN not in found.values()
+    assert (found["save_strategy"], found["(data set)"]) == (CHANGED, CHANGED)
+
+
+def test_a_base_that_is_not_quantized_there_is_not_here(config):
+    assert take_over(config("trl")).values["quant"]["scheme"] == "nf4"
+    file = config("trl")
+    file.write_text(file.read_text().replace("load_in_4bit: true", "load_in_4bit: false"))
+    assert take_over(file).values["quant"]["scheme"] == "none"
+
+
+def test_a_value_that_no_spec_can_have_is_left_out_and_said(config):
+    taken = take_over(config("axolotl", "logging_steps: 0", "weight_decay: -1"))
+    assert "weight_decay" not in taken.values["train"]
+    refused = {each.key: each for each in taken.findings if each.verdict == REFUSED}
+    assert {"(weight_decay)", "(logging_steps)"} <= refused.keys()
+    assert "greater than or equal to 0" in refused["(weight_decay)"].why
+
+
+def test_a_schedule_that_is_not_offered_is_refused_under_its_own_name(config):
+    file = config("axolotl")
+    file.write_text(
+        file.read_text().replace("lr_scheduler: cosine", "lr_scheduler: rex").replace("cosine_min_lr_ratio: 0.1", "")
+    )
+    found = [each.verdict for each in take_over(file).findings if each.key == "lr_scheduler"]
+    assert found == [REFUSED]

@@ -255,7 +255,9 @@ def _finish(given: Mapping[str, Any], values: dict[str, Any]) -> Iterator[Findin
     named["lr_scheduler_type"] = str(named.get("lr_scheduler_type") or "cosine")
     named["bf16"] = named.get("bf16") not in (None, False, "auto") or named.get("bfloat16")  # "auto" is medtune's too
     named["fp16"] = bool(named.get("fp16") or named.get("float16")) and not named["bf16"]
-    yield from finish_training(named, values)
+    written = {new: old for old, new in renamed.items()}
+    for found in finish_training(named, values):
+        yield found._replace(key=written.get(found.key, found.key))
     if "adapter" not in given:
         yield Finding("(no adapter)", None, REFUSED, "lora", FULL_TUNING)
     if not given.get("load_in_4bit") and not given.get("load_in_8bit"):

@@ -21,7 +21,7 @@ from medtune.specs.elsewhere.meanings import (
     unneeded,
 )
 from medtune.specs.elsewhere.together import finish_training
-from medtune.specs.elsewhere.training import CUT, TRAINING, TRAINING_DEFAULTS
+from medtune.specs.elsewhere.training import CUT, SCRIPT, TRAINING, TRAINING_DEFAULTS
 
 __all__ = ["ADAPTER", "FULL_TUNING", "QUANTIZATION", "TRL", "bits_stored", "targets"]
 
@@ -153,32 +153,30 @@ _DATA: dict[str, Meaning] = {
 
 
 def _finish_trl(given: Mapping[str, Any], values: dict[str, Any]) -> Iterator[Finding]:
-    yield from finish_training(given, values)
-    is_adapter = given.get("use_peft") or given.keys() & {"r", "lora_r", "lora_alpha", "peft_config"}
-    if "use_peft" not in given and not is_adapter:
+    calls = given.get("(calls)", ())
+    own_kind = "fp4" if "BitsAndBytesConfig" in calls else "nf4"  # the class has another default than TRL's command
+    yield from finish_training({"bnb_4bit_quant_type": own_kind, **given}, values)
+    is_adapter = given.get("use_peft") or "LoraConfig" in calls
+    if "use_peft" not in given and not is_adapter and given.keys().isdisjoint({"r", "lora_r", "lora_alpha"}):
         yield Finding("(no adapter)", None, REFUSED, "lora", FULL_TUNING)
-    if "load_in_4bit" not in given and "load_in_8bit" not in given:
-        values.setdefault("quant.scheme", "none")
-    if (
-        "r" in given or "bnb_4bit_use_double_quant" in given
-    ):  # of PEFT's and transformers' own classes, not TRL's command
+    if not given.get("load_in_4bit") and not given.get("load_in_8bit"):
+        values["quant.scheme"] = "none"
+    if given.keys().isdisjoint({"dtype", "torch_dtype", "bnb_4bit_compute_dtype"}):
+        why = "TRL loads the base in float32 where nothing is said; here in bf16 where the GPU has it"
+        yield Finding("(dtype)", None, CHANGED, "quant.compute_dtype", why)
+    if "LoraConfig" in calls:
         own = {"lora.r": 8, "lora.alpha": 8, "lora.dropout": 0.0}
         for name in own.keys() - values.keys():
             values[name] = own[name]
     if "lora.target_modules" not in values:
         values["lora.target_modules"] = PEFT_DEFAULT
-        yield Finding(
-            "(targets)",
-            None,
-            CHANGED,
-            "lora.target_modules",
-            "PEFT's choice for Llama, Mistral and Qwen; it has others for some families",
-        )
+        why = "PEFT's choice for Llama, Mistral and Qwen; it has others for some families"
+        yield Finding("(targets)", None, CHANGED, "lora.target_modules", why)
 
 
 TRL = Program(
     "TRL",
-    {**TRAINING, **ADAPTER, **QUANTIZATION, **_MODEL, **_DATA},
+    {**TRAINING, **SCRIPT, **ADAPTER, **QUANTIZATION, **_MODEL, **_DATA},
     marks=frozenset(
         {
             "use_peft",

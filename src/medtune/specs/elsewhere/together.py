@@ -18,8 +18,17 @@ def finish_training(given: Mapping[str, Any], values: dict[str, Any]) -> Iterato
     yield from _schedule(given, values)
     yield from _length(given, values)
     _scoring(given, values)
-    if given.get("save_strategy") is not None:
-        values["train.save_strategy"] = str(given["save_strategy"])
+    if (when := given.get("save_strategy")) is not None:
+        if when in ("epoch", "steps", "no", False):
+            values["train.save_strategy"] = when or "no"
+        else:
+            yield Finding(
+                "save_strategy",
+                when,
+                CHANGED,
+                "train.save_strategy",
+                "there are epoch, steps and no; see eval.keep_best for the best",
+            )
     if (steps := given.get("save_steps")) is not None and values.get("train.save_strategy", "steps") == "steps":
         if isinstance(steps, float) and steps < 1:
             yield Finding(

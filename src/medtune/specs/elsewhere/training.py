@@ -19,7 +19,7 @@ from medtune.specs.elsewhere.meanings import (
     unneeded,
 )
 
-__all__ = ["CUT", "TRAINING", "TRAINING_DEFAULTS"]
+__all__ = ["CUT", "SCRIPT", "TRAINING", "TRAINING_DEFAULTS"]
 
 CUT = "a row that is too long is dropped and counted, never cut (data.overlong)"
 _TRACKERS = ("tensorboard", "mlflow", "trackio", "wandb")
@@ -222,6 +222,20 @@ TRAINING: dict[str, Meaning] = {
     **unneeded("said by the command", "do_train", "do_eval", "do_predict"),
 }
 """Arguments of transformers' TrainingArguments and TRL's SFTConfig."""
+
+SCRIPT: dict[str, Meaning] = {
+    "train_dataset": changed("", "say where the rows are: data.source"),
+    "eval_dataset": changed("", "say where the rows are: data.validation"),
+    "formatting_func": changed("", "question and answer are told apart: columns are found, or mapped by data.columns"),
+    "instruction_part": changed("", "loss is on answers, whose place is known from the chat template"),
+    "response_part": changed("", "loss is on answers, whose place is known from the chat template"),
+    **unneeded(
+        "a value of the script, whose own settings are read where they are made",
+        *("token", "model", "tokenizer", "processing_class", "args", "data_collator", "callbacks", "peft_config"),
+        *("quantization_config", "cache_dir", "use_fast"),
+    ),
+}
+"""Keywords of SFTTrainer and of loading a model in a script, and of unsloth's train_on_responses_only."""
 
 TRAINING_DEFAULTS: dict[str, Any] = {
     "train.per_device_batch_size": 8,

@@ -17,7 +17,7 @@ from medtune.specs.elsewhere.meanings import (
     unneeded,
 )
 from medtune.specs.elsewhere.together import finish_training
-from medtune.specs.elsewhere.training import CUT, TRAINING, TRAINING_DEFAULTS
+from medtune.specs.elsewhere.training import CUT, SCRIPT, TRAINING, TRAINING_DEFAULTS
 
 __all__ = ["UNSLOTH", "UNSLOTH_PLAIN"]
 
@@ -41,29 +41,15 @@ KEYS: dict[str, Meaning] = {
         "chosen by memory; the same numbers",
         lambda _value: Outcome("not needed", "chosen by memory; the same numbers"),
     ),
-    "train_dataset": changed("", "say where the rows are: data.source"),
-    "eval_dataset": changed("", "say where the rows are: data.validation"),
-    "formatting_func": changed("", "question and answer are told apart: columns are found, or mapped by data.columns"),
+    **SCRIPT,
     "chat_template": changed(
         "", "the model's own chat template, unless model.chat_template names one; compare by medtune preview --against"
     ),
-    "instruction_part": changed("", "loss is on answers, whose place is known from the chat template"),
-    "response_part": changed("", "loss is on answers, whose place is known from the chat template"),
     "embedding_learning_rate": refused("the embedding is not trained"),
     **{name: refused("whole modules are not trained beside the adapter") for name in ("finetune_vision_layers",)},
     **unneeded(
         "of no effect on what is trained",
-        *(
-            "token",
-            "model",
-            "tokenizer",
-            "processing_class",
-            "args",
-            "data_collator",
-            "callbacks",
-            "peft_config",
-            "load_in_16bit",
-        ),
+        *("load_in_16bit",),
         *(
             "fast_inference",
             "gpu_memory_utilization",
@@ -79,7 +65,7 @@ KEYS: dict[str, Meaning] = {
             "unsloth_tiled_mlp",
             "offload_embedding",
         ),
-        *("quantization_config", "unsloth_num_chunks", "unsloth_logit_chunk_multiplier"),
+        *("unsloth_num_chunks", "unsloth_logit_chunk_multiplier"),
     ),
     "rope_scaling": refused("positions are as the base's config.json says"),
 }

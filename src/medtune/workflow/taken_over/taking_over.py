@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medtune.errors import SpecError
+from medtune.errors import InvalidValueError, SpecError
 from medtune.machine.optimizers import NOT_OFFERED, OFFERED
 from medtune.specfile import apply_overrides, validate_spec
 from medtune.specs import RunSpec
@@ -76,7 +76,7 @@ def take_over(file: Path, name: str | None = None, overrides: Sequence[str] = ()
     for key, value in read.values.items():
         if not key.startswith("("):
             findings.append(_found(program, key, value, fields))
-    joint = list(program.finish(known, fields))
+    joint = list(program.finish({**known, "(calls)": read.calls}, fields))
     findings += joint
     findings += _by_default(program, fields)
     findings += _not_offered(fields)
@@ -88,7 +88,7 @@ def take_over(file: Path, name: str | None = None, overrides: Sequence[str] = ()
     values = apply_overrides(_nested(_placed(fields, file)), overrides)
     settled = {text.partition("=")[0].strip() for text in overrides}
     findings = [each for each in findings if each.field not in settled or each.verdict not in ACCEPTED]
-    validate_spec(values)
+    findings += _unusable(values)
     return TakenOver(program, values, tuple(map(_masked, findings)), file)
 
 
@@ -174,13 +174,29 @@ def _default(dotted: str) -> Any:
     return _DEFAULTS[part][name] if name else _DEFAULTS[part]
 
 
+def _unusable(values: dict[str, Any]) -> Iterator[Finding]:
+    """Leave out values that no spec can have, one after the other."""
+    while True:
+        try:
+            validate_spec(values)
+        except InvalidValueError as error:
+            part, _dot, name = error.field.partition(".")
+            if name not in values.get(part, {}):
+                raise
+            yield Finding(f"({name})", values[part].pop(name), REFUSED, error.field, f"cannot be used: {error.reason}")
+        else:
+            return
+
+
 def _unnamed(fields: Mapping[str, Any]) -> Iterator[Finding]:
     """Say of a base or rows that nothing names what stands in their place."""
     for dotted, what in (("model.name", "base"), ("data.source", "data set")):
         if not fields.get(dotted):
-            yield Finding(
-                f"({what})", None, CHANGED, dotted, f"no {what} is named; medtune's default is {_default(dotted)}"
-            )
+            why = f"no {what} is named; medtune's default is {_default(dotted)}"
+            yield Finding(f"({what})", None, CHANGED, dotted, why)
+    if fields.get("data.source") and not fields.get("data.validation") and "data.validation_fraction" not in fields:
+        why = f"{_default('data.validation_fraction'):.0%} of the rows are held out to score on, and not trained on"
+        yield Finding("(validation)", None, CHANGED, "data.validation_fraction", why)
 
 
 def _not_offered(fields: dict[str, Any]) -> Iterator[Finding]:
