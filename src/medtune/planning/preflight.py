@@ -10,7 +10,8 @@ from medtune.accel.model.eligibility import LINEARS
 from medtune.data.base.inspection import QUICK_CHECKS, inspect_base
 from medtune.data.base.model_checks import too_few_positions
 from medtune.data.shipped_templates import chosen_template
-from medtune.data.sources.paths import is_file_name, is_local, local_files
+from medtune.data.sources.paths import is_local, local_files
+from medtune.data.validation_place import validation_place
 from medtune.errors import BaseUnsuitedError, SpecError, StorageError
 from medtune.machine.disk_room import nearest_folder
 from medtune.machine.hardware import Machine, compute_dtype
@@ -125,8 +126,10 @@ def _require_paths(spec: RunSpec, *, has_rows: bool) -> None:
     for member in members:
         if member.source != "rows" and is_local(member.source):
             local_files(member.source, member.split)
-    if not has_rows and spec.data.validation is not None and is_file_name(spec.data.validation):
-        local_files(spec.data.validation)
+    if not has_rows and spec.data.validation is not None:
+        held = validation_place(spec.data)
+        if is_local(held.source):
+            local_files(held.source, held.split)
     place = nearest_folder(Path(spec.output_dir))
     if not place.is_dir():
         raise StorageError(f"output_dir '{spec.output_dir}' cannot be made: '{place}' is no folder; choose another one")
