@@ -184,3 +184,68 @@ def test_an_override_beyond_a_bound_is_one_sentence():
         apply_overrides({}, [".".join("a" * 50_001) + "=1"])
     with pytest.raises(SpecError, match="the value of an override holds the number inf"):
         apply_overrides({}, ["seed=inf"])
+
+
+def test_all_unknown_keys_are_told_at_once_each_with_what_it_means_here(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text(
+        "[train]\neval_steps = 50\ncutoff_len = 512\nmax_lenght = 5\n[lora]\nlora_r = 8\nmodules_to_save = ['x']\n"
+    )
+    with pytest.raises(UnknownKeyError) as caught:
+        validate_spec(read_spec_file(file), file)
+    told = str(caught.value)
+    assert {each.key for each in caught.value.keys} == {
+        "train.eval_steps", "train.cutoff_len", "train.max_lenght", "lora.lora_r", "lora.modules_to_save"
+    }  # fmt: skip
+    for sentence in (
+        "line 2; TRL's eval_steps is eval.every here",
+        "line 3; LLaMA-Factory's cutoff_len is train.max_length here",
+        "line 4; did you mean 'max_length'?",
+        "line 6; TRL's lora_r is lora.r here",
+        "line 7; TRL's modules_to_save is refused here: whole modules are not trained",
+        "medtune init --from",
+    ):
+        assert sentence in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("key", "field"),
+    [
+        ("max_seq_length", "train.max_length"),
+        ("sequence_len", "train.max_length"),
+        ("lora_rank", "lora.r"),
+        ("micro_batch_size", "train.per_device_batch_size"),
+        ("per_device_train_batch_size", "train.per_device_batch_size"),
+        ("load_in_4bit", "quant.scheme"),
+        ("base_model", "model.name"),
+        ("model_name_or_path", "model.name"),
+        ("num_epochs", "train.num_train_epochs"),
+        ("val_set_size", "data.validation_fraction"),
+        ("torch_dtype", "quant.compute_dtype"),
+        ("cosine_min_lr_ratio", "train.min_lr_rate"),
+    ],
+)
+def test_what_other_programs_call_a_field_is_known_in_python_too(key, field):
+    with pytest.raises(SpecError, match=rf"unknown key '{key}' of RunSpec; .*{field} here"):
+        RunSpec.model_validate({key: 1})
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("lora.r=8", "lora.r=16"),
+        ("train.max_steps=5", "train.num_train_epochs=1"),
+        ("train.warmup_steps=5", "train.warmup_ratio=0.1"),
+    ],
+)
+def test_overrides_that_contradict_each_other_are_refused(overrides):
+    with pytest.raises(SpecError, match=r"overrides (contradict|exclude) each other"):
+        apply_overrides({}, overrides)
+
+
+def test_overrides_that_agree_are_taken():
+    assert apply_overrides({}, ["lora.r=8", "lora.r=8", "train.max_steps=5", "train.num_train_epochs=null"]) == {
+        "lora": {"r": 8},
+        "train": {"max_steps": 5, "num_train_epochs": None},
+    }

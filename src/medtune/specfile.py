@@ -8,7 +8,15 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from medtune.errors import InvalidValueError, SpecError, SpecValidationError, StorageError, UnknownKeyError
+from medtune.errors import (
+    InvalidValueError,
+    Mistake,
+    SpecError,
+    SpecValidationError,
+    StorageError,
+    UnknownKey,
+    UnknownKeyError,
+)
 from medtune.specs import RunSpec
 from medtune.specs.bounded import DEEPEST, BoundsError, bounded_text, json_value, toml_value, yaml_value
 
@@ -30,7 +38,12 @@ _PINNED_TO = {
 }
 """Changing the key on the left makes the values on the right, which belong to the old one, meaningless."""
 
-_EXCLUDES = {"train.max_steps": "train.num_train_epochs", "train.num_train_epochs": "train.max_steps"}
+_EXCLUDES = {
+    "train.max_steps": "train.num_train_epochs",
+    "train.num_train_epochs": "train.max_steps",
+    "train.warmup_steps": "train.warmup_ratio",
+    "train.warmup_ratio": "train.warmup_steps",
+}
 """Setting the left one replaces the right one of the spec underneath."""
 
 _LARGEST = 2**20  # bytes; specs have a few thousand
@@ -51,7 +64,7 @@ def read_spec_file(path: str | Path) -> dict[str, Any]:
     except BoundsError as error:
         raise SpecError(f"spec '{file}' {error}; write it as medtune init does") from error
     except ValueError as error:
-        raise SpecError(f"spec '{file}' is not well-formed: {_one_line(error)}") from error
+        raise SpecError(f"spec '{file}' is not well-formed: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise SpecError(f"spec '{file}' must hold tables such as [train], not a {type(values).__name__}")
     return values
@@ -117,7 +130,7 @@ def _by_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """Apply ``key.path=value`` strings; values are TOML literals, anything else is taken as text."""
-    merged = dict(values)
+    merged, given = dict(values), dict[str, str]()
     # A path first: what another override names is what lies there.
     for override in sorted(overrides, key=lambda text: not text.lstrip().startswith("model.path")):
         key, separator, raw = override.partition("=")
@@ -125,11 +138,20 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
             raise SpecError(f"override '{override}' must look like lora.r=32")
         if key.count(".") >= DEEPEST:
             raise SpecError(f"an override names more than {DEEPEST} levels; it must look like lora.r=32")
+        _require_agreement(given, key.strip(), raw.strip())
         nested: Any = _literal(raw.strip())
         for part in reversed(key.strip().split(".")):
             nested = {part: nested}
         merged = merge(merged, nested)
     return merged
+
+
+def _require_agreement(given: dict[str, str], key: str, raw: str) -> None:
+    """Add an override to those given, unless it contradicts one of them."""
+    if given.setdefault(key, raw) != raw:
+        raise SpecError(f"overrides contradict each other: {key}={given[key]} and {key}={raw}; give one of them")
+    if (other := _EXCLUDES.get(key)) in given and not {"null", "None"} & {raw, given[other]}:
+        raise SpecError(f"overrides exclude each other: {other}={given[other]} and {key}={raw}; give one of them")
 
 
 def stated_plugins(
@@ -151,16 +173,25 @@ def _stated(field: str, values: Mapping[str, Any], overrides: Iterable[str], fil
 
 
 def validate_spec(values: Mapping[str, Any], file: str | Path | None = None) -> RunSpec:
-    """Build the spec; the first mistake becomes one error that names its line (or path) and the nearest key."""
+    """Build the spec; all unknown keys become one error that names the line (or path) and the nearest key of each, else the first mistake."""
     try:
         return RunSpec.model_validate(values)
     except SpecValidationError as error:
-        first = error.mistakes[0]
-    location = list(first.location)
-    where = _where(location, Path(file) if file else None)
-    if first.is_unknown:
-        raise UnknownKeyError(".".join(location), where, _fields_beside(location))
-    raise InvalidValueError(".".join(location) or "spec", where, first.reason)
+        mistakes = error.mistakes
+    path = Path(file) if file else None
+    unknown = [_unknown(mistake, path) for mistake in mistakes if mistake.is_unknown]
+    if unknown:
+        first, *further = unknown
+        raise UnknownKeyError(*first, further)
+    place = list(mistakes[0].location)
+    raise InvalidValueError(".".join(place) or "spec", _where(place, path), mistakes[0].reason)
+
+
+def _unknown(mistake: Mistake, file: Path | None) -> UnknownKey:
+    location = list(mistake.location)
+    return UnknownKey(
+        ".".join(location), _where(location, file), tuple(sorted(_fields_beside(location))), mistake.reason
+    )
 
 
 def _parse(suffix: str, text: str, file: Path) -> Any:
@@ -189,8 +220,7 @@ def _where(location: list[str], file: Path | None) -> str:
     dotted = ".".join(location) or "top level"
     if file is None:
         return f"'{dotted}'"
-    line = _line_of(location, file)
-    return f"{file}, line {line}" if line else f"{file}, {dotted}"
+    return f"{file}, line {line}" if (line := _line_of(location, file)) else f"{file}, {dotted}"
 
 
 def _line_of(location: list[str], file: Path) -> int | None:
@@ -268,7 +298,3 @@ def _lay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
             _lay(below[key], value)
         else:
             below[key] = value
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from medtune.data.base.inspection import QUICK_CHECKS, inspect_base
+from medtune.data.base.inspection import inspect_base
 from medtune.data.sources.kinds import with_readers
 from medtune.errors import UnknownKeyError
 from medtune.planning.cluster import Cluster
-from medtune.planning.make_plan import make_plan, planned_machine, require_backends
+from medtune.planning.make_plan import make_plan, planned_machine
+from medtune.planning.preflight import pre_flight
 from medtune.plugins.contracts import EncodedExample, StepRecord
 from medtune.plugins.host import PluginHost, host_of, listed_in
 from medtune.plugins.inline_formatter import InlineFormatter
@@ -132,23 +133,17 @@ class MedTuner:
         return self._host
 
     @with_readers
-    def check(self) -> None:
-        """Check what needs no machine learning library: names of backends, the adapter's settings, a local base's JSON files.
+    def check(self) -> tuple[str, ...]:
+        """Check what needs no machine learning library, and return sentences on settings that hardly anybody means.
+
+        That is: names of backends, optimizer, trackers and figures, the adapter's settings, local paths, a local base's JSON files,
+        what is known of the base's layers and positions. See ``medtune.planning.preflight`` for the errors, all of them before a
+        base is loaded.
 
         Raises:
-            UnknownNameError: a backend or the formatter is not registered.
-            SpecError: the adapter could not be trained or saved as asked, or ``model.chat_template`` is no template.
-            PluginError: a reader has no suffix, or one that medtune reads itself.
-            BaseUnsuitedError: ``model.path`` is no folder, or what lies there is no base for this run.
-            BaseDamagedError: its config.json is damaged.
+            SpecError, DataError, StorageError, BaseDamagedError, PluginError: a run could not be done as asked.
         """
-        from medtune.data.shipped_templates import chosen_template
-
-        require_backends(self.spec, self.host)
-        require_trackers(self.spec.train.report_to, self.host)
-        inspect_base(self.spec, checks=QUICK_CHECKS)
-        if self.spec.model.chat_template is not None:
-            chosen_template(self.spec.model.chat_template)
+        return pre_flight(self.spec, self.host, has_rows=self._rows is not None)
 
     @with_readers
     def plan(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import medtune
-from medtune.errors import DiskFullError, MedtuneError, Mistake, RunInterruptedError, UnknownNameError
+from medtune.errors import DiskFullError, MedtuneError, Mistake, RunInterruptedError, UnknownKey, UnknownNameError
 from medtune.runs.signals import StopNow
 
 HOUSE = Path(medtune.__file__).parent
@@ -50,6 +50,7 @@ FACTS = {
     tuple[str, str]: ("1", "2"),
     Mapping[str, str]: {"a": "b"},
     Sequence[Mistake]: [Mistake(("lora", "r"), False, "must be at least 1")],
+    Sequence[UnknownKey]: [UnknownKey("lora.rank", "run.toml, line 2", ("r",), "it is lora.r here")],
 }
 
 

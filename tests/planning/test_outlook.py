@@ -66,7 +66,7 @@ def test_a_t4_takes_the_plain_path_and_the_plan_says_why():
 def test_a_plan_in_lines_names_machine_length_and_terms():
     lines = planned("h200").lines()
     assert lines[0].startswith("plan: NVIDIA H200")
-    assert any("26,856 steps over 55,000,000 tokens" in line for line in lines)
+    assert any("26,856 updates, over 55,000,000 tokens" in line for line in lines)
     assert sum(line.startswith("terms of ") for line in lines) == 3  # of the base, the rows, and rows under agreements
 
 

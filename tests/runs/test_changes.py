@@ -62,7 +62,12 @@ def test_free_fields_exist():
 
 
 @pytest.mark.parametrize(
-    "schedule", [{"lr_scheduler_type": "constant"}, {"lr_scheduler_type": "constant_with_warmup", "warmup_ratio": 0.0}]
+    "schedule",
+    [
+        {"lr_scheduler_type": "constant"},
+        {"lr_scheduler_type": "constant_with_warmup", "warmup_ratio": 0.0},
+        {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 3},
+    ],
 )
 def test_the_length_may_change_when_the_schedule_ignores_it(schedule):
     check(spec(max_steps=20, **schedule), spec(max_steps=10, **schedule))

@@ -13,7 +13,7 @@ from medtune.accel.model.tolerances import TOLERANCES, WAYS, Tolerance
 from medtune.cli.app import run
 from medtune.errors import SpecError, UnprovenBaseError
 from medtune.machine.libraries import quiet_libraries
-from medtune.plugins.plan import proof_in_words
+from medtune.plugins.plan_in_words import proof_in_words
 from medtune.testing.tiny import tiny_base
 
 NOTHING_PASSES = Tolerance(loss=0.0, gradient=0.0, scale=0.0, leak=-1.0, foresight=1.0)

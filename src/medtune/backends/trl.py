@@ -5,9 +5,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from medtune.errors import SpecError
 from medtune.machine.hardware import world_size
 from medtune.machine.libraries import quiet_libraries
-from medtune.machine.optimizers import runs_as
+from medtune.machine.optimizers import optimizer_refusal, runs_as
 from medtune.plugins.contracts import Job, Loaded, PackedRows, Trainer, TrainResult
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.origin import told_of
@@ -24,6 +25,16 @@ class TrlTrainer:
     def describe(self) -> dict[str, Any]:
         """Return what it works by."""
         return told_of("trl")
+
+    def check(self, spec: TrainSpec) -> None:
+        """Refuse an optimizer that is not known or not installed, and settings that it does not read; loads no library.
+
+        Raises:
+            SpecError: naming the field.
+        """
+        reason = optimizer_refusal(spec)
+        if reason is not None:
+            raise SpecError(reason)
 
     def fit(self, job: Job) -> TrainResult:
         """Train the adapter in place.
@@ -108,9 +119,11 @@ def sft_config(job: Job, *, recompute: bool) -> Any:
         gradient_accumulation_steps=train.gradient_accumulation_steps,
         optim=runs_as(train.optim, trained, on_gpu=not on_cpu),
         learning_rate=train.learning_rate,
-        lr_scheduler_type=train.lr_scheduler_type,
-        warmup_steps=round(train.warmup_ratio * job.total_steps),
+        **_schedule(train, job.total_steps),
         weight_decay=train.weight_decay,
+        adam_beta1=train.adam_beta1,
+        adam_beta2=train.adam_beta2,
+        adam_epsilon=train.adam_epsilon,
         max_grad_norm=train.max_grad_norm,
         max_steps=job.total_steps,
         max_length=None,  # rows arrive prepared; nothing may be cut here
@@ -126,6 +139,20 @@ def sft_config(job: Job, *, recompute: bool) -> Any:
         report_to="none",
         push_to_hub=False,
     )
+
+
+def _schedule(train: TrainSpec, total_steps: int) -> dict[str, Any]:
+    """Return the schedule by transformers' names, which has falling ones to a minimum under names of their own."""
+    kind, settings = str(train.lr_scheduler_type), dict[str, float]()
+    if train.min_lr_rate and kind == "cosine":
+        kind, settings = "cosine_with_min_lr", {"min_lr_rate": train.min_lr_rate}
+    elif train.min_lr_rate:
+        kind, settings = "polynomial", {"lr_end": train.min_lr_rate * train.learning_rate, "power": 1.0}
+    return {
+        "lr_scheduler_type": kind,
+        "lr_scheduler_kwargs": settings,
+        "warmup_steps": train.warm_up(total_steps),
+    }
 
 
 def _records_and_saves(train: TrainSpec) -> dict[str, Any]:

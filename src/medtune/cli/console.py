@@ -13,7 +13,7 @@ from medtune.data.lengths import named_sources
 from medtune.data.preparation_report import lint_sentence
 from medtune.errors.locked_mode import LOCKED_MEANS
 from medtune.errors.masking import masked_values
-from medtune.plugins.plan import cluster_in_words, minutes_in_words, proof_in_words
+from medtune.plugins.plan_in_words import cluster_in_words, minutes_in_words, proof_in_words
 from medtune.workflow.terminal import terminal
 
 if TYPE_CHECKING:
@@ -70,20 +70,28 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         table.add_row("parameters", f"{plan['parameters']:,} base, {plan['trainable_parameters']:,} trainable")
     if plan["steps"] is not None:
         basis = "counted" if plan["size_is_measured"] else "as the bundle states"
-        table.add_row("steps", f"{plan['steps']:,} over {plan['tokens']:,} tokens ({basis})")
+        unpacked = f", {plan['steps_unpacked']:,} unpacked" if plan["steps_unpacked"] else ""
+        table.add_row("steps", f"{plan['steps']:,} updates{unpacked}, over {plan['tokens']:,} tokens ({basis})")
+    else:
+        table.add_row(
+            "steps", "not known: set train.max_steps, or plan where rows and tokenizer are, to have them counted"
+        )
     _add_time(table, plan)
     table.add_row("download", plan["download"])
     if plan["path_reason"]:
         table.add_row("plain path", f"because {plan['path_reason']}")
     if plan["data"]:
         _add_counts(table, plan["data"], micro)
+    else:
+        table.add_row(
+            "rows", "not counted: they or the base's tokenizer are not on this machine, or counting them is not quick"
+        )
     for name, sentences in _told(plan):
         _add_sentences(table, name, sentences)
     console.print(table)
     if plan["data"]:
         print_account(console, plan["data"])
-    verdict = "fits" if plan["fits"] else "does not fit"
-    console.print(f"{verdict}{': ' if plan['advice'] else ''}{plan['advice']}", highlight=False)
+    console.print(f"{plan['verdict']}{': ' if plan['advice'] else ''}{plan['advice']}", highlight=False)
 
 
 def _told(plan: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[str]]]:
@@ -93,6 +101,7 @@ def _told(plan: Mapping[str, Any]) -> Iterator[tuple[str, Iterable[str]]]:
     yield "processes", cluster_in_words(plan["cluster"])
     yield "proof", proof_in_words(plan["proof"])
     yield "base", plan.get("base", {}).get("notes", ())
+    yield "note", plan["notes"]
     yield "terms", plan["licences"]
     yield "canaries", filter(None, [plan["canaries"]])
 
@@ -138,8 +147,9 @@ def _add_time(table: "Table", plan: Mapping[str, Any]) -> None:
     for line in minutes_in_words(plan["minutes"], plan["minutes_basis"]):
         stage, _colon, told = line.partition(": ")
         table.add_row(f"minutes, {stage}", told)
-    if plan["cost"] is not None:
-        table.add_row("cost", f"about {plan['cost']:.2f} at the price given, scoring not included")
+    if plan["cost_basis"]:
+        amount = "" if plan["cost"] is None else f"about {plan['cost']:.2f}; "
+        table.add_row("cost", f"{amount}{plan['cost_basis']}")
 
 
 def print_scores(metrics: Mapping[str, Any]) -> None:

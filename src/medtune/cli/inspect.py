@@ -7,6 +7,7 @@ import typer
 
 from medtune.cli.cluster import Gpus, Net, Nodes, price_of
 from medtune.cli.options import AsJson, BundleName, Out, Plugins, Sets, SpecFile, Traceback, tuner_of
+from medtune.errors import SpecError
 from medtune.workflow.terminal import say
 
 __all__ = ["add_to"]
@@ -27,15 +28,17 @@ def check(
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
-    """Check the spec alone: keys, values, backend names and local paths; loads no machine learning library."""
+    """Check the spec alone: keys, values, names and local paths; loads no machine learning library."""
     from medtune.cli.console import print_json
 
     tuner = tuner_of(spec, bundle, sets, out, plugins)
-    tuner.check()
+    notes = tuner.check()
     if as_json:
-        print_json({"ok": True, "spec": tuner.spec.model_dump(mode="json")})
+        print_json({"ok": True, "spec": tuner.spec.model_dump(mode="json"), "notes": list(notes)})
     else:
-        say("the spec is usable")
+        say("the spec is usable, as far as can be known without loading the base; medtune plan looks at the rest")
+    for note in notes:
+        say(note, err=True)
 
 
 def plan(
@@ -61,6 +64,7 @@ def plan(
             "--prove", help="Also load the base, which must be here, and prove the loss on the first micro-batch."
         ),
     ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 2 where the run does not fit.")] = False,
     plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
@@ -72,6 +76,8 @@ def plan(
     per_hour = price_of(price, gpu_price, gpus * nodes)
     values = (planned if per_hour is None else planned.with_price(per_hour)).to_json()
     (print_json if as_json else print_plan)(values)
+    if strict and not planned.fits:
+        raise typer.Exit(SpecError.exit_code)
 
 
 def preview(
@@ -86,6 +92,12 @@ def preview(
             "--leak-test", help="Show whether samples in one row see each other, and what training does then."
         ),
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against", metavar="RENDERED.jsonl", help="Name what differs from rows that another program rendered."
+        ),
+    ] = None,
     plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
@@ -95,10 +107,11 @@ def preview(
     from medtune.cli.preview import print_preview
 
     tuner = tuner_of(spec, bundle, sets, None, plugins)
+    if against is not None:
+        from medtune.cli.preview import print_comparison
+
+        return print_comparison(tuner, against, as_json=as_json)
     shown = tuner.inspect(n, leak_test=leak_test)
     if html is not None:
         shown.write_html(html)
-    if as_json:
-        print_json(shown.to_json())
-    else:
-        print_preview(shown)
+    return print_json(shown.to_json()) if as_json else print_preview(shown)

@@ -12,9 +12,13 @@ from medtune.plugins.contracts import EncodedExample
 from medtune.workflow.terminal import terminal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
-__all__ = ["print_preview"]
+    from medtune.tuner import MedTuner
+
+__all__ = ["print_comparison", "print_preview"]
 
 _COLUMNS = ("source", "rows", "tokens", "supervised", "95 % need", "99 %", "100 %", "lost rows", "tokens", "overlap")
 
@@ -35,6 +39,22 @@ def print_preview(preview: Preview) -> None:
     _print_leak_test(console, preview.leak_test)
     for row, tokens in zip(preview.rows, preview.tokens, strict=True):
         _print_row(console, row, tokens)
+
+
+def print_comparison(tuner: "MedTuner", rendered: "Path", *, as_json: bool) -> None:
+    """Print what differs between rows that another program rendered and medtune's, each line's first difference."""
+    from medtune.cli.console import print_json
+    from medtune.data.tokenizer import load_tokenizer
+    from medtune.workflow.taken_over.rendered import compare_rendered, told
+    from medtune.workflow.terminal import say
+
+    found = compare_rendered(rendered, tuner.spec, tuner.host, load_tokenizer(tuner.spec.model))
+    if as_json:
+        print_json(
+            {"rows": [each.to_json() for each in found], "differing": sum(bool(each.differences) for each in found)}
+        )
+    for line in told(found) if not as_json else ():
+        say(visible(line))
 
 
 def _print_sources(console: "Console", preview: Preview) -> None:

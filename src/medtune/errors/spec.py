@@ -14,6 +14,7 @@ __all__ = [
     "SpecChangedError",
     "SpecError",
     "SpecValidationError",
+    "UnknownKey",
     "UnknownKeyError",
     "UnknownNameError",
     "UnknownSetError",
@@ -27,12 +28,37 @@ class SpecError(MedtuneError):
     exit_code = 2
 
 
-class UnknownKeyError(SpecError):
-    """A spec holds a key that no field has."""
+class UnknownKey(NamedTuple):
+    """A key that no field has.
 
-    def __init__(self, key: str, where: str, known: Iterable[str]) -> None:
+    Attributes:
+        key: dotted.
+        where: file and line, or its place in the spec.
+        known: keys that may stand there.
+        meant: what the key of another program means here; empty where none is known to have it.
+    """
+
+    key: str
+    where: str
+    known: tuple[str, ...]
+    meant: str = ""
+
+    def told(self) -> str:
+        """Return a sentence on it."""
+        return f"unknown key '{self.key}' at {self.where}; {self.meant or _nearest(self.key.rpartition('.')[2], self.known)}"
+
+
+class UnknownKeyError(SpecError):
+    """A spec holds a key that no field has, or several: ``keys`` has all of them, ``key`` the first."""
+
+    def __init__(
+        self, key: str, where: str, known: Iterable[str], meant: str = "", further: Sequence[UnknownKey] = ()
+    ) -> None:
         self.key, self.where, self.known = key, where, sorted(known)
-        super().__init__(f"unknown key '{key}' at {where}; {_nearest(key.rpartition('.')[2], self.known)}")
+        self.keys = (UnknownKey(key, where, tuple(self.known), meant), *further)
+        foreign = sum(bool(each.meant) for each in self.keys)
+        taken = "; medtune init --from CONFIG makes a spec of another program's configuration" if foreign > 1 else ""
+        super().__init__("; ".join(each.told() for each in self.keys) + taken)
 
 
 class InvalidValueError(SpecError):
@@ -49,7 +75,7 @@ class Mistake(NamedTuple):
     Attributes:
         location: keys from the spec down to the value.
         is_unknown: whether no field has that key.
-        reason: why the value cannot be used.
+        reason: why the value cannot be used; of an unknown key, what another program's key of that name means here, if any has one.
     """
 
     location: tuple[str, ...]
@@ -73,7 +99,7 @@ class SpecValidationError(SpecError, ValueError):
                 else f"{self.spec}: {mistake.reason}"
             )
         known = f"; {_nearest(field, self.known)}" if len(mistake.location) == 1 else ""
-        return f"unknown key '{field}' of {self.spec}{known}"
+        return f"unknown key '{field}' of {self.spec}{f'; {mistake.reason}' if mistake.reason else known}"
 
 
 class UnknownNameError(SpecError):

@@ -4,23 +4,22 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from medtune.data.base.fault import Fault
-from medtune.data.base.folder import folder_of, read_object
 from medtune.data.base.inspection import inspect_base
 from medtune.data.canaries import planted_sentence
 from medtune.data.template_family import told_with_template
-from medtune.errors import BaseDamagedError
 from medtune.errors.locked_mode import is_locked
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine, compute_dtype, describe_machine, world_size
+from medtune.planning.base_config import local_config, model_config
 from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.cluster import Cluster
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
 from medtune.planning.micro_batches import SEVERAL_MAY_SPLIT
 from medtune.planning.minutes import with_minutes
-from medtune.planning.outlook import outlook
+from medtune.planning.outlook import disk_verdict, outlook
 from medtune.planning.parallel import with_parallel
+from medtune.planning.preflight import precision_notes, require_sound, unusual
 from medtune.planning.required import bits_of, require_backends
 from medtune.planning.speed import cpu_speed
 from medtune.planning.spread import spread
@@ -32,7 +31,7 @@ from medtune.plugins.provenance import plugins_in_use
 from medtune.specs import RunSpec
 from medtune.specs.model import QUANT_SCHEMES
 
-__all__ = ["local_config", "make_plan", "planned_machine", "require_backends", "total_steps"]
+__all__ = ["make_plan", "planned_machine", "total_steps"]
 
 _CPU_PARAMETERS = 1_000_000_000
 """A base larger than this is refused on a CPU: one epoch would take months."""
@@ -63,18 +62,24 @@ def make_plan(
     """
     planned, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
     bundles: list[Bundle] = host.all("bundle")
-    shape, size = Shape.of(model_config(spec, bundles)), size or _stated_size(spec, bundles)
+    config = model_config(spec, bundles)
+    require_sound(spec, host, config)
+    shape, size = Shape.of(config), size or _stated_size(spec, bundles)
     choices = None if shape is None else _choices(shape, planned, host, size, spec)
     spec, reason = _with_scheme(spec if cluster else with_parallel(spec, choices), choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     decided = {**_decided(choice, spec, planned), **_sized(spec, size, choice, shape)}
+    ahead = outlook(spec, host, shape, decided.get("path", "plain"), size, planned)
+    judged = _judged(size, choices, choice, spec)
+    if machine is None and judged["fits"]:
+        judged |= disk_verdict(spec, shape, ahead["download_bytes"])
     made = Plan(
         **_made_by(spec, host, planned),
-        **_judged(size, choices, choice, spec) | {"scheme_reason": reason},
+        **judged | {"scheme_reason": reason},
         base=told_with_template(inspected.to_json(), inspected.tokenizer),
         **_stated(spec, shape, planned, bundles),
         **decided,
-        **outlook(spec, host, shape, decided.get("path", "plain"), size, planned),
+        **ahead,
     )
     return with_minutes(spread(made, choices, spec, cluster), spec, size, is_here=machine is None)
 
@@ -94,6 +99,7 @@ def _stated(spec: RunSpec, shape: Shape | None, machine: Machine, bundles: list[
         "parallel": spec.train.parallel,
         "device": machine.accelerator.name if machine.accelerator else "CPU",
         "compute_dtype": compute_dtype(spec.quant.compute_dtype, machine.accelerator),
+        "notes": (*unusual(spec), *precision_notes(spec, machine)),
         "parameters": shape.parameters if shape else None,
         "trainable_parameters": shape.adapter_parameters(spec) if shape else None,
     }
@@ -182,15 +188,24 @@ def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str
 def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None, shape: Shape | None) -> dict[str, Any]:
     """Return the fields of a plan that say how much there is to train on, and how long that takes."""
     steps = None if size is None else total_steps(spec, size.rows)
+    if steps is not None:
+        spec.train.warm_up(steps)  # a warm-up without an end is refused here
     tokens = _tokens(spec, size, steps)
     found: dict[str, Any] = {"steps": steps, "tokens": tokens}
     if size is not None:
+        found["steps_unpacked"] = _steps_unpacked(spec, size)
         found |= {"size_is_measured": size.measured, "data": size.facts}
     estimate = None if choice is None or shape is None else choice.speed or cpu_speed(shape, choice.setting)
     if estimate is not None:
         seconds = None if tokens is None else tokens / estimate.tokens_per_second
         found |= {"tokens_per_second": estimate.tokens_per_second, "speed_basis": estimate.basis, "seconds": seconds}
     return found
+
+
+def _steps_unpacked(spec: RunSpec, size: DataSize) -> int | None:
+    """Return the updates that as many passes would take with a sample to a row; None where packing changes nothing of them."""
+    rows = size.facts.get("rows")
+    return None if not spec.train.packing or spec.train.max_steps or not rows else total_steps(spec, rows)
 
 
 def planned_machine(gpu: str | None) -> Machine | None:
@@ -204,27 +219,6 @@ def total_steps(spec: RunSpec, rows: int) -> int:
         return spec.train.max_steps
     per_epoch = math.ceil(rows / spec.train.update_rows)
     return max(1, math.ceil((spec.train.num_train_epochs or 1.0) * per_epoch))
-
-
-def model_config(spec: RunSpec, bundles: list[Bundle]) -> Mapping[str, Any]:
-    """Return the model's config.json from its folder, the local cache, or what a bundle states; never downloads."""
-    local = local_config(spec)
-    if local is not None or spec.model.path:
-        return local or {}
-    stated = [b.model_config for b in bundles if b.spec.model.name == spec.model.name]
-    return stated[0] if stated else {}
-
-
-def local_config(spec: RunSpec) -> Mapping[str, Any] | None:
-    """Return the model's config.json from its folder or the local cache, None where it is in neither."""
-    folder = folder_of(spec.model)
-    file = None if folder is None else folder / "config.json"
-    if file is None or not file.is_file():
-        return None
-    try:
-        return read_object(file)
-    except Fault as fault:
-        raise BaseDamagedError("config", str(folder), fault.problem, fault.instead) from fault
 
 
 def _judged(size: DataSize | None, choices: Choices | None, choice: Choice | None, spec: RunSpec) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def require_backends(spec: RunSpec, host: PluginHost, device: str | None = None)
     Raises:
         UnknownNameError: one of them is not registered, or the quantizer has no such scheme.
         UnknownKeyError, InvalidValueError: a backend does not take an option, by its path in the spec.
-        SpecError: the adapter's backend refuses what is asked of it.
+        SpecError: the adapter's or the trainer's backend refuses what is asked of it.
     """
     used = {
         "quantizer": spec.quant.quantizer,
@@ -46,6 +46,9 @@ def require_backends(spec: RunSpec, host: PluginHost, device: str | None = None)
     refuse = getattr(found["adapter"], "check", None)
     if refuse is not None:
         refuse(spec.lora, spec.quant.scheme, device)
+    refuse = getattr(found["trainer"], "check", None)
+    if refuse is not None:
+        refuse(spec.train)
     return {"formatter": "auto", **used}
 
 

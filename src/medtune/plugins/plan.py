@@ -5,12 +5,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from medtune.errors import DataError, OutOfMemoryError
+from medtune.plugins.plan_in_words import cluster_in_words, minutes_in_words, proof_in_words, size_in_words
 from medtune.specs import RunSpec
 
-__all__ = ["DataSize", "Plan", "cluster_in_words", "minutes_in_words", "proof_in_words", "size_in_words"]
-
-_ROUND = 10
-"""Minutes from which fractions are not told."""
+__all__ = ["DataSize", "Plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +93,9 @@ class Plan:
         cluster: where it was planned for several processes: ``gpus`` a machine, ``nodes``, ``net``, ``processes``, whether they train
             in "ddp" or "fsdp" and the ``reason``, rows, GiB and bytes of each process, seconds of computing and sending for an
             update, and under ``scaling`` what fewer processes come to; memory, micro-batch and speed above are then theirs.
+        notes: settings that hardly anybody means, in sentences; nothing is refused for them.
+        steps_unpacked: updates that as many passes would take without packing, None where that is unknown or the same.
+        cost_basis: what ``cost`` rests on, or why there is none where a price was given.
     """
 
     backends: Mapping[str, str]
@@ -136,6 +137,16 @@ class Plan:
     canaries: str = ""
     parallel: str = "ddp"
     cluster: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    notes: tuple[str, ...] = ()
+    steps_unpacked: int | None = None
+    cost_basis: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Whether the run can be done: "fits", "does not fit", or "unknown" where memory was not estimated."""
+        if not self.fits:
+            return "does not fit"
+        return "fits" if self.memory_gib else "unknown"
 
     def description(self, kind: str) -> Mapping[str, Any]:
         """Return what the backend of a kind says of itself; empty where it says nothing."""
@@ -148,7 +159,17 @@ class Plan:
 
     def with_price(self, per_hour: float) -> "Plan":
         """Return the plan with the cost of its training at a price per hour; unknown where the time is."""
-        return replace(self, cost=None if self.seconds is None else self.seconds / 3600 * per_hour)
+        if self.seconds is None:
+            return replace(
+                self, cost_basis=f"not known: training time is {self.minutes_basis.get('train', 'not estimated')}"
+            )
+        basis = f"{self.seconds / 3600:,.2f} hours of training at {per_hour:g} an hour, scoring not included"
+        return replace(self, cost=self.seconds / 3600 * per_hour, cost_basis=basis)
+
+    @property
+    def updates(self) -> str:
+        """Updates in words, beside those that they would be without packing."""
+        return f"{self.steps:,} updates" + (f", {self.steps_unpacked:,} unpacked" if self.steps_unpacked else "")
 
     def with_proof(self, outcome: Mapping[str, Any]) -> "Plan":
         """Return the plan with what a trainer proved of its loss here."""
@@ -174,7 +195,7 @@ class Plan:
                 "plan: the layers of the base are sharded over all processes (FSDP2), the adapter is whole on each"
             )
         if self.steps is not None and self.tokens is not None:
-            told.append(f"plan: {self.steps:,} steps over {self.tokens:,} tokens")
+            told.append(f"plan: {self.updates}, over {self.tokens:,} tokens")
         told += [f"plan: {sentence}" for sentence in cluster_in_words(self.cluster)]
         told.append(f"download: {self.download}")
         told += [f"minutes to {line}" for line in minutes_in_words(self.minutes, self.minutes_basis)]
@@ -183,6 +204,7 @@ class Plan:
         told += [f"proof: {sentence}" for sentence in proof_in_words(self.proof)]
         told += [f"terms of {terms}" for terms in self.licences]
         told += [f"canaries: {self.canaries}"] * bool(self.canaries)
+        told += [f"note: {sentence}" for sentence in self.notes]
         if self.advice:
             told.append(f"plan: {'' if self.fits else 'does not fit: '}{self.advice}")
         return told
@@ -222,66 +244,8 @@ class Plan:
         values.pop("allocated_gib")
         values["licences"] = list(self.licences)
         values["plugins"] = list(self.plugins)
+        values["notes"] = list(self.notes)
+        values["verdict"] = self.verdict
         values["download"] = self.download
         values["restored_weights"] = self.dequantized_weights  # the key's former name; keys are added, never renamed
         return values
-
-
-def size_in_words(count: float) -> str:
-    """Return bytes as people write them: in kB, MB or GB of 1,000."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1e3:.0f} kB"
-
-
-def cluster_in_words(cluster: Mapping[str, Any]) -> list[str]:
-    """Return sentences on how a plan is spread over several processes; none where there is one."""
-    if not cluster:
-        return []
-    way = {"ddp": "each with the whole base (DDP)", "fsdp": "each with a share of the base (FSDP2)"}[
-        cluster["parallel"]
-    ]
-    place = f"{cluster['processes']} processes, {cluster['gpus']} on each of {cluster['nodes']} machines"
-    told = [f"{place}, {way}, since {cluster['reason']}; {cluster['rows_per_process']} rows of each update for each"]
-    send, compute = cluster.get("communication_seconds_per_update"), cluster.get("compute_seconds_per_update")
-    if send is not None and compute is not None:
-        share = cluster["share_of_linear"]
-        linear = "" if share is None else f", {share:.0%} of {cluster['processes']} times as fast as one"
-        sent = size_in_words(cluster["bytes_per_update"])
-        told.append(f"each sends {sent} an update; {compute:.3g} s of computing, {send:.2g} s of exchanging{linear}")
-    return told
-
-
-def minutes_in_words(minutes: Mapping[str, float | None], basis: Mapping[str, str]) -> list[str]:
-    """Return a line for each stage up to the score: about how many minutes, or that they are not estimated, and why."""
-    return [f"{name}: {_about(told)}{basis.get(name, 'not estimated')}" for name, told in minutes.items()]
-
-
-def _about(minutes: float | None) -> str:
-    return "" if minutes is None else f"about {minutes:,.{1 if minutes < _ROUND else 0}f}; "
-
-
-def proof_in_words(proof: Mapping[str, Any]) -> list[str]:
-    """Return sentences on what is proved of the loss before training, and on what came of it where it was proved."""
-    if not proof:
-        return []
-    bounds, first = proof["bounds"], proof["ways"][0]
-    told = [
-        f"the {first}, else what is right, beside the model's own forward on the first micro-batch; {_bounds(bounds)}"
-    ]
-    if "route" in proof:
-        told.append(
-            f"{proof['route']}, in {proof['seconds']:.1f} s on {proof['tokens']:,} tokens: loss off by "
-            f"{proof['loss_error']:.2g}, gradients by {proof['gradient_error']:.2g}, other samples by {proof['leak']:.2g}, "
-            f"later tokens by {proof['foresight']:.2g}"
-        )
-        told += [f"passed over: {way}, since {reason}" for way, reason in proof["passed_over"].items()]
-    return told
-
-
-def _bounds(bounds: Mapping[str, float]) -> str:
-    return (
-        f"loss within {bounds['loss']:.2g}, gradients {bounds['gradient']:.2g}, other samples and later tokens "
-        f"{max(bounds['leak'], bounds['foresight']):.2g}"
-    )

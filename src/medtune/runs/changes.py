@@ -111,7 +111,8 @@ def _is_free(name: str, spec: Mapping[str, Any], same_prints: set[str]) -> bool:
 def _ignores_length(train: Mapping[str, Any]) -> bool:
     """Whether the learning rate of a step is the same however many steps follow."""
     kind = train["lr_scheduler_type"]
-    return kind == "constant" or (kind == "constant_with_warmup" and not train["warmup_ratio"])
+    is_fixed = train["warmup_steps"] is not None or not train["warmup_ratio"]  # a share would be of the length
+    return kind == "constant" or (kind == "constant_with_warmup" and is_fixed)
 
 
 def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from medtune.errors import DiskFullError, StorageError, WriteFailedError
+from medtune.machine.disk_room import nearest_folder
 from medtune.machine.owner_only import refuse_link_out, staged_beside
 
 __all__ = [
@@ -122,10 +123,7 @@ def sync_directory(path: Path) -> None:
 
 def require_space(path: Path, needed_bytes: int) -> None:
     """Raise DiskFullError unless the file system of ``path``, or of its nearest parent, has that much room."""
-    existing = path.absolute()
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(nearest_folder(path)).free
     if free < needed_bytes:
         raise DiskFullError(str(path), needed_bytes, free)
 

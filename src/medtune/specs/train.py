@@ -33,9 +33,20 @@ class TrainSpec(Spec):
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     """Shape of the learning rate over the run. Source: the tutorial."""
     warmup_ratio: Fraction = 0.03
-    """Share of the steps that ramp up to the peak. Source: arXiv 2305.14314."""
+    """Share of the steps that ramp up to the peak, where ``warmup_steps`` is None. Source: arXiv 2305.14314."""
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """Updates that ramp up to the peak, instead of ``warmup_ratio``; fewer than the run has."""
+    min_lr_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the peak that the learning rate falls to at the end, of the schedules "cosine" and "linear". Source:
+    transformers' default."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """AdamW's decoupled decay of the adapter. Source: transformers' default."""
+    adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Decay of AdamW's mean of the gradients. Source: transformers' default."""
+    adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay of AdamW's mean of the squared gradients. Source: transformers' default."""
+    adam_epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    """What AdamW adds to the root that it divides by. Source: transformers' default."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Global gradient norm above which gradients are scaled down. Source: transformers' default."""
     num_train_epochs: Annotated[float, Field(gt=0)] | None = None
@@ -101,6 +112,44 @@ class TrainSpec(Spec):
         if self.max_steps is not None and self.num_train_epochs is not None:
             raise ValueError("max_steps and num_train_epochs exclude each other; set one of them")
         return self
+
+    @model_validator(mode="after")
+    def _one_warm_up(self) -> Self:
+        if self.warmup_steps is None:
+            return self
+        if self.warmup_ratio != type(self).model_fields["warmup_ratio"].default:
+            raise ValueError("warmup_steps and warmup_ratio exclude each other; set one of them")
+        if self.lr_scheduler_type == "constant" and self.warmup_steps:
+            raise ValueError('the schedule "constant" has no warm-up; set lr_scheduler_type = "constant_with_warmup"')
+        return self
+
+    @model_validator(mode="after")
+    def _a_minimum_is_of_a_falling_rate(self) -> Self:
+        if self.min_lr_rate and self.lr_scheduler_type not in ("cosine", "linear"):
+            raise ValueError(
+                f'min_lr_rate is for the schedules "cosine" and "linear"; "{self.lr_scheduler_type}" does not fall'
+            )
+        return self
+
+    def warm_up(self, total: int) -> int:
+        """Return the updates that ramp up to the peak in a run of ``total``.
+
+        Raises:
+            SpecError: ``warmup_steps`` is not below the total.
+
+        >>> from medtune import TrainSpec
+        >>> TrainSpec(warmup_ratio=0.1).warm_up(200), TrainSpec(warmup_steps=5).warm_up(200)
+        (20, 5)
+        """
+        if self.warmup_steps is None:
+            steps = round(self.warmup_ratio * total)
+            return min(steps, max(total - 1, 0)) if self.min_lr_rate else steps  # else nothing is left to fall in
+        if self.warmup_steps and self.warmup_steps >= total:
+            raise SpecError(
+                f"train.warmup_steps {self.warmup_steps:,} is not below the {total:,} updates of the run, which would never reach its "
+                "learning rate; set fewer, or train.warmup_ratio"
+            )
+        return self.warmup_steps
 
     @property
     def update_rows(self) -> int:

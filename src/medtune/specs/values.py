@@ -71,13 +71,16 @@ def _as_text(value: Any) -> Any:
 def _refusal(kind: type[BaseModel], error: ValidationError) -> SpecValidationError:
     """Say pydantic's findings without the values, which may be rows."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    mistakes = [
-        Mistake(
-            tuple(map(str, each["loc"])), each["type"] == "extra_forbidden", each["msg"].removeprefix("Value error, ")
-        )
-        for each in found
-    ]
+    mistakes = [_mistake(tuple(map(str, each["loc"])), each["type"], each["msg"]) for each in found]
     return SpecValidationError(kind.__name__, mistakes, kind.model_fields)
+
+
+def _mistake(location: tuple[str, ...], kind: str, message: str) -> Mistake:
+    if kind != "extra_forbidden":
+        return Mistake(location, False, message.removeprefix("Value error, "))
+    from medtune.specs.elsewhere.programs import meant_by
+
+    return Mistake(location, True, meant_by(location[-1]))
 
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import Any
 
 from medtune.errors import SpecError
 from medtune.machine.hardware import seed_all
-from medtune.planning.make_plan import make_plan, model_config
+from medtune.planning.base_config import model_config
+from medtune.planning.make_plan import make_plan
 from medtune.plugins.contracts import Adapter, Job, Loaded, PackedRow, Quantizer, Trainer, TrainResult
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import DataSize, Plan

@@ -19,7 +19,8 @@ from rich.text import Text
 
 from medtune.data.hub.download import Progress as Download
 from medtune.errors.visible import visible
-from medtune.plugins.plan import Plan, size_in_words
+from medtune.plugins.plan import Plan
+from medtune.plugins.plan_in_words import size_in_words
 from medtune.workflow.terminal import terminal
 
 __all__ = ["Narrator"]

@@ -3,23 +3,23 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medtune.data.sources.kinds import reading_with
-from medtune.errors import OutOfMemoryError, SpecError, StorageError
+from medtune.errors import OutOfMemoryError, SpecError
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine, describe_machine
-from medtune.machine.owner_only import open_text, refuse_in_run
+from medtune.planning.base_config import model_config
 from medtune.planning.counting import count_rows
-from medtune.planning.make_plan import make_plan, model_config, total_steps
+from medtune.planning.make_plan import make_plan, total_steps
 from medtune.plugins.host import PluginHost, create_host
 from medtune.plugins.plan import DataSize, Plan
 from medtune.specfile import apply_overrides, merge, stated_plugins, validate_spec
 from medtune.specs import RunSpec
 from medtune.workflow.found_rows import FoundRows, find_rows
+from medtune.workflow.toml import toml_pairs, toml_tables, toml_text, write_new
 
 __all__ = ["NewSpec", "Wish", "new_spec"]
 
@@ -95,7 +95,7 @@ def _new_spec(file: Path, target: Path, wish: Wish, host: PluginHost) -> NewSpec
     values = merge({"train": {"max_length": length, "num_train_epochs": epochs}}, values)
     measured = size is not None and size.measured
     written = NewSpec(target, found, plan, length, measured)
-    _write(target, "\n".join(_lines(values, written)) + "\n")
+    write_new(target, "\n".join(_lines(values, written)) + "\n")
     return written
 
 
@@ -198,14 +198,14 @@ def _lines(values: Mapping[str, Any], written: NewSpec) -> Iterator[str]:
     yield "# `medtune plan` what it needs, `medtune train` trains."
     if "bundle" in values:
         why = "its base trains on a CPU" if values["bundle"] == CPU_BUNDLE else "the public tutorial's values"
-        yield f"bundle = {_toml(values['bundle'])} # {why}; another base: [model] name or path"
-    yield from _pairs({key: value for key, value in values.items() if key != "bundle"})
+        yield f"bundle = {toml_text(values['bundle'])} # {why}; another base: [model] name or path"
+    yield from toml_pairs({key: value for key, value in values.items() if key != "bundle"})
     if "model" in values:
-        yield from ("", "[model]", *_pairs(values["model"]))
-    yield from ("", "[data]", *_about(found), *_pairs(values["data"]))
+        yield from ("", "[model]", *toml_pairs(values["model"]))
+    yield from ("", "[data]", *_about(found), *toml_pairs(values["data"]))
     if "validation_fraction" in values["data"]:
         yield "# no validation rows of their own: this share of the rows is held out to score on"
-    yield from _tables("data", values["data"])
+    yield from toml_tables("data", values["data"])
     yield from ("", "[train]")
     how = (
         "measured with the base's tokenizer" if written.measured else "estimated: the base's tokenizer is not here yet"
@@ -214,12 +214,17 @@ def _lines(values: Mapping[str, Any], written: NewSpec) -> Iterator[str]:
     yield f"max_length = {written.max_length}"
     if "num_train_epochs" in values["train"]:
         yield f"# about {_UPDATES} updates, at least one pass and at most {_MOST_EPOCHS}"
-    yield from _pairs({key: value for key, value in values["train"].items() if key != "max_length"})
+    yield from toml_pairs({key: value for key, value in values["train"].items() if key != "max_length"})
     if "quant" in values:
         peak = "" if plan.peak_gib is None else f", about {plan.peak_gib:.1f} GiB"
-        yield from ("", "[quant]", f"# on {plan.device} this comes to {plan.scheme}{peak}", *_pairs(values["quant"]))
+        yield from (
+            "",
+            "[quant]",
+            f"# on {plan.device} this comes to {plan.scheme}{peak}",
+            *toml_pairs(values["quant"]),
+        )
     for name in values.keys() - {"model", "data", "train", "quant"}:
-        yield from _tables("", {name: values[name]})
+        yield from toml_tables("", {name: values[name]})
 
 
 def _about(found: FoundRows) -> Iterator[str]:
@@ -233,42 +238,3 @@ def _about(found: FoundRows) -> Iterator[str]:
         yield "# rows of one document are held out together"
     for note in (*found.notes, *found.not_read()):
         yield f"# {' '.join(note.split())}"
-
-
-def _tables(name: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the tables inside a table, each with its own."""
-    for key, inner in values.items():
-        if isinstance(inner, dict):
-            place = f"{name}.{_key(key)}" if name else _key(key)
-            pairs = list(_pairs(inner))
-            if pairs:
-                yield from ("", f"[{place}]", *pairs)
-            yield from _tables(place, inner)
-
-
-def _pairs(values: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in values.items():
-        if not isinstance(value, dict) and value is not None:
-            yield f"{_key(name)} = {_toml(value)}"
-
-
-def _key(name: str) -> str:
-    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else _toml(name)
-
-
-def _toml(value: Any) -> str:
-    """Write a value as TOML does; its strings are escaped as JSON's are."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _write(target: Path, text: str) -> None:
-    refuse_in_run(target)
-    try:
-        with open_text(target, "x") as file:
-            file.write(text)
-    except FileExistsError:
-        raise SpecError(f"'{target}' is there already; remove it, or choose another --out") from None
-    except OSError as error:
-        with suppress(OSError):
-            target.unlink(missing_ok=True)
-        raise StorageError(f"cannot write '{target}': {error.strerror}") from error

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 from medtune.errors.visible import html_text as escape
 from medtune.plugins.contracts import StepRecord
-from medtune.plugins.plan import Plan, size_in_words
+from medtune.plugins.plan import Plan
+from medtune.plugins.plan_in_words import size_in_words
 
 if TYPE_CHECKING:
     from medtune.data.hub.download import Progress as Download

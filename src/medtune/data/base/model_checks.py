@@ -28,6 +28,7 @@ __all__ = [
     "targets",
     "tensors",
     "tokenizer",
+    "too_few_positions",
     "types",
     "unused",
     "vocabulary",
@@ -185,13 +186,18 @@ def positions(case: Case) -> Iterator[str]:
     """A row is no longer than the positions that the base knows."""
     from medtune.data.base.architecture import positions_of
 
-    known = positions_of(case.base)
-    if known is not None and known < case.spec.train.max_length:
-        raise Fault(
-            f"knows {known:,} positions, fewer than train.max_length {case.spec.train.max_length:,}",
-            f"set train.max_length to {known} or less",
-        )
+    if fault := too_few_positions(positions_of(case.base), case.spec.train.max_length):
+        raise fault
     yield from ()
+
+
+def too_few_positions(known: object, length: int) -> Fault | None:
+    """Return what is wrong with rows longer than the positions that a base is known to have; None where nothing is."""
+    if not isinstance(known, int) or not 0 < known < length:
+        return None
+    return Fault(
+        f"knows {known:,} positions, fewer than train.max_length {length:,}", f"set train.max_length to {known} or less"
+    )
 
 
 def tokenizer(case: Case) -> Iterator[str]:

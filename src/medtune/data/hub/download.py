@@ -14,7 +14,7 @@ from medtune.data.hub.repository import RepoFile, Repository, readable_by_owner
 from medtune.data.hub.transfer import digest_of, link, transfer
 from medtune.data.hub.watch import Patience, Tell, Watch, watched
 from medtune.errors import DiskFullError, HubUnreachableError
-from medtune.plugins.plan import size_in_words
+from medtune.plugins.plan_in_words import size_in_words
 from medtune.specs.bounded import json_file
 
 __all__ = ["Listener", "Progress", "make_local", "missing_bytes", "require_space"]

@@ -92,7 +92,8 @@ class Adapter(Protocol):
 class Trainer(Protocol):
     """Fits the adapter.
 
-    May also have ``prove(job)``, which returns what ``fit`` would prove of its loss (``TrainResult.proof``) and trains nothing;
+    May also have ``check(spec: TrainSpec)``, called before anything is loaded, which raises ``SpecError`` for what it cannot do;
+    ``prove(job)``, which returns what ``fit`` would prove of its loss (``TrainResult.proof``) and trains nothing;
     `medtune plan --prove` calls it; and ``held_out_losses(loaded, rows, spec)``, which returns source -> (summed loss in nats,
     supervised tokens) of packed rows for the model as it stands, by the loss that it trains with, and changes nothing;
     ``eval.loss`` needs it, and that ``fit`` calls ``job.on_held_out`` with the same before ``job.on_evaluate``. With

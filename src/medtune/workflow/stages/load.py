@@ -7,7 +7,7 @@ from medtune.data.prepare import encoder_of
 from medtune.errors import SpecError
 from medtune.machine.forked import note_threads, refuse_forked
 from medtune.machine.hardware import describe_machine, seed_all, world_size
-from medtune.planning.make_plan import model_config
+from medtune.planning.base_config import model_config
 from medtune.plugins.contracts import Adapter, Loaded, Quantizer
 from medtune.plugins.contracts.loading import told_apart
 from medtune.specs import ModelSpec, QuantSpec

@@ -1,0 +1,1 @@
+"""What the settings of other training programs mean here, key by key."""

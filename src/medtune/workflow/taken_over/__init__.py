@@ -1,0 +1,1 @@
+"""Makes specs of other programs' configurations, and compares their prompts with medtune's."""
