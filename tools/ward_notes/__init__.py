@@ -1,4 +1,4 @@
-"""A second set of synthetic notes, by another hand and of other kinds, to see how far a figure depends on the notes.
+r"""A second set of synthetic notes, by another hand and of other kinds, to see how far a figure depends on the notes.
 
 `notes(language, half, seed, count)` yields what a ward's folders hold: letters, sheets of an emergency room, nurses' lines,
 heads of laboratory reports, dictations, forms, lines of HL7, CSV and JSON, threads of e-mail, in English (American and
@@ -11,7 +11,7 @@ number formats are common). Rules are improved on `dev` alone; `held` says what 
 Lines were written without a look at the rules. In a line, `{p.last}` is the patient's family name (`d`, `e`, `f`, `n` staff, `g` the
 family doctor, `r` relatives; forms in `people.py`), `{d}` a day (`{d=%d.%m.%Y}` in a form, `{dm}` without a year, `{my}` a month, `{dob}` of
 birth), `{old}` an age over 89, `{5..100}` a number, `{mrn=###^}` a number of a kind, `#` a digit, `~` one that is not 0, `^` a letter, `*` a
-hexadecimal digit. `\\n` and `\\t` are what they are elsewhere.
+hexadecimal digit. `\n` and `\t` are what they are elsewhere.
 """
 
 from ward_notes.compose import clean_notes, notes

@@ -7,7 +7,7 @@ from random import Random
 from clinical_notes.note import Piece
 
 _CONFUSED = {"0": "O", "O": "0", "1": "l", "l": "1", "5": "S", "S": "5", "m": "rn", "B": "8", "e": "c"}
-_NOISE = 0.008
+_NOISE, _WIDE, _BROKEN = 0.008, 0.3, 0.08
 _WIDE_SPACES = {" ": "\u00a0", "-": "\u2011"}
 
 Habit = Callable[[Piece, Random], Piece]
@@ -31,12 +31,12 @@ def _capitals(piece: Piece, draw: Random) -> Piece:
 
 def _processed(piece: Piece, draw: Random) -> Piece:
     """Put in the spaces and hyphens that do not break."""
-    return replace(piece, text="".join(_WIDE_SPACES.get(s, s) if draw.random() < 0.3 else s for s in piece.text))
+    return replace(piece, text="".join(_WIDE_SPACES.get(s, s) if draw.random() < _WIDE else s for s in piece.text))
 
 
 def _narrow(piece: Piece, draw: Random) -> Piece:
     """Break lines in places where a word ends."""
-    return replace(piece, text="".join("\n" if s == " " and draw.random() < 0.08 else s for s in piece.text))
+    return replace(piece, text="".join("\n" if s == " " and draw.random() < _BROKEN else s for s in piece.text))
 
 
 HABITS: Mapping[str, tuple[Habit, int]] = {
