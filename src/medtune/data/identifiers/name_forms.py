@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.name_cues import KIN, LABELS
 from medtune.data.identifiers.name_ends import PARTICLES
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import UPPER, Text
 from medtune.data.identifiers.vocabulary import not_names, surnames, words_of
 
 __all__ = ["ONE_NAME", "before_degrees", "in_forms"]
 
-ONE_NAME = r"[A-ZÀ-Þ](?:['’][A-ZÀ-Þ])?[\w]{1,24}(?:[-'’][A-ZÀ-Þa-z][\w]{0,24}){0,3}"
+ONE_NAME = rf"[{UPPER}](?:['’][{UPPER}])?[\w]{{1,24}}(?:[-'’][{UPPER}a-z][\w]{{0,24}}){{0,3}}"
 _WHOLE = rf"(?:(?:von|van|der|de|la|le|di|da|del|du|d['’])[ ]?){{0,2}}{ONE_NAME}(?:[ ](?:(?:y|de|von|del|la|dos)[ ]){{0,2}}{ONE_NAME}){{0,2}}"
 _IN_LIST = re.compile(
     rf"(?:^|\n|\d[.):]?[ ]{{1,3}}|[|:][ ]|\.{{3,}}[ ])[-*•]?[ ]?(?P<name>{_WHOLE},[ ]?{ONE_NAME}(?:[ ][A-Z]\.?(?!\w)|[ ]{ONE_NAME}){{0,2}})(?=[ ]{{2,}}|[ ]?\n[ ]{{2}}|[ ]\(|,?[ ]{{1,2}}\d{{1,3}}[ ]?[a-zA-Z]{{1,5}}\b|[ ]{{0,3}}[*|]|,[ ]\d{{2}}\b)"

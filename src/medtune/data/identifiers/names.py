@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from medtune.data.identifiers.eponyms import is_eponym
 from medtune.data.identifiers.kinds import Finding, Kind
+from medtune.data.identifiers.name_beside import beside_marks
 from medtune.data.identifiers.name_cues import TITLED, behind_cues, behind_titles
 from medtune.data.identifiers.name_ends import GERMAN_NOUN, PARTICLES, name_end
 from medtune.data.identifiers.name_forms import ONE_NAME, before_degrees, in_forms
+from medtune.data.identifiers.name_lists import behind_beds, beside_names, in_lists
 from medtune.data.identifiers.plain_form import plain_form
 from medtune.data.identifiers.text import Text, read_text
 from medtune.data.identifiers.vocabulary import clear_names, given_names, known_names, not_names, surnames, words_of
@@ -27,6 +29,7 @@ def find_names(seen: Text) -> Iterator[Finding]:
     """Yield names, then their parts wherever these stand again."""
     at_start = {start: i for i, start in enumerate(seen.starts)}
     found = [_widened(seen, finding, at_start) for finding in _named(seen)]
+    found += [_widened(seen, finding, at_start) for finding in beside_names(seen, found)]
     spans = sorted({(f.start, f.end) for f in found})
     yield from found
     yield from _again(seen, spans)
@@ -75,6 +78,9 @@ def _named(seen: Text) -> Iterator[Finding]:
     yield from before_degrees(seen)
     yield from _listed(seen)
     yield from in_forms(seen)
+    yield from in_lists(seen)
+    yield from behind_beds(seen)
+    yield from beside_marks(seen)
 
 
 def _listed(seen: Text) -> Iterator[Finding]:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from medtune.data.identifiers.vocabulary import not_names, words_of
 
-__all__ = ["Text", "read_text"]
+__all__ = ["UPPER", "Text", "read_text"]
+
+UPPER = "A-ZÀ-ÖØ-ÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮİĴĶĹĻĽĿŁŃŅŇŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŸŹŻŽȘȚ"
+"""Capitals of the languages that Latin letters write, for a class of a pattern."""
 
 _WORD = re.compile(r"[^\W\d_]+")
 _TELLING = {language: words_of(f"telling {language}") for language in ("de", "en", "fr", "es")}

@@ -1,0 +1,116 @@
+"""Finds names by what touches them: an address of e-mail, a possessive before kin, a record in brackets, a word for saying."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from medtune.data.identifiers.eponyms import is_eponym
+from medtune.data.identifiers.kinds import Finding, Kind
+from medtune.data.identifiers.name_cues import KIN
+from medtune.data.identifiers.name_ends import name_end
+from medtune.data.identifiers.name_forms import ONE_NAME
+from medtune.data.identifiers.text import UPPER, Text
+from medtune.data.identifiers.vocabulary import clear_names, given_names, known_names, not_names, words_of
+
+__all__ = ["beside_marks"]
+
+_PERSON = rf"{ONE_NAME}(?:[ ](?:(?:de|la|del|du|von|van|der|den|los|las|y|le)[ ]){{0,3}}{ONE_NAME}){{0,3}}"
+_MAILER = re.compile(rf"(?P<name>{_PERSON})[ \n](?=[<\[(][\w.+-]{{1,64}}@)")
+_WROTE = re.compile(rf"(?P<name>{_PERSON})[ \n](?=(?:<[^>\n]{{1,80}}>[ ])?(?:wrote|writes|schrieb|schreibt|a écrit|escribió|escribe)\b)")
+_WROTE_AFTER = re.compile(rf"\b(?:schrieb|wrote)[ ](?P<name>{_PERSON})(?=[ ]?[:<])")
+_OF_KIN = re.compile(rf"(?P<name>{ONE_NAME}(?:[ ]{ONE_NAME})?)['’]s[ ](?P<kin>[a-z]{{3,14}})")
+_BEFORE_KIN = re.compile(rf"(?P<name>{ONE_NAME}(?:[ ]{ONE_NAME})?)[ ]\($")
+_INITIALS = re.compile(
+    rf"\b(?P<name>[{UPPER}]{{2,3}})(?=[ ]\((?:MRN|DOB|NHS|ID|Hosp|age|\d{{1,3}}[ ]?(?:y|M|F)))|(?:\b(?:[Hh]andzeichen|[Ii]nitials?|[Kk]ürzel|[Hh]dz\.?|[Ii]nitiales|[Ii]niciales|[Pp]araphe)[ ]?:?[ ])(?P<signed>[{UPPER}][{UPPER}a-z]?\.?[{UPPER}]?)\b"
+)
+_HEAD = re.compile(
+    rf"(?:(?<=\n)|^|(?<=[:|;,])[ ]|[ ]{{2,}}|(?<=[a-z.:])[ ]|(?<=\bLABEL)[ ])(?P<name>[{UPPER}][{UPPER}'’-]{{1,24}}(?:[ ](?:DE|LA|DEL|DU|VON|VAN|EL|LE|LOS)){{0,2}}(?:,?[ ][{UPPER}][{UPPER}'’-]{{1,24}}){{1,3}}(?:[ ][{UPPER}]\.?)?)"
+    r"(?=[ ,;|*(]{1,6}(?:\d{2,4}[-/. ]|\d{5,}|[fFmM][ /]|\(?(?:DOB|MRN|geb|née?|nac|ID)|\d{1,2}[-/.]))"
+)
+_BY_INITIAL = re.compile(
+    rf"\b(?:by|per|with|to|and|from|von|durch|mit|an|par|avec|à|por|con|y|et|und|[Ss]ignature|[Ss]igned|[Ff]irmado|[Ff]do\.?|[Gg]ez\.?|[Ss]igné|w/|&)[ ]?:?[ ](?P<name>[{UPPER}]\.[ ]?(?:[{UPPER}]\.[ ]?)?(?:(?:de|la|del|du|von|van|der|los|d['’])[ ]?){{0,3}}{ONE_NAME}(?:-{ONE_NAME})?)"
+)
+_SPECIES = words_of("species")
+_SPEAKING = words_of("speaking")
+_TO = frozenset({"to", "with", "w", "à", "a", "an", "mit", "con", "avec", "que", "dass", "that", "from"})
+_GENITIVE = 2
+
+
+def beside_marks(seen: Text) -> Iterator[Finding]:
+    """Yield names that a mark beside them tells."""
+    text = seen.text
+    patterns = [_BY_INITIAL, _HEAD, _INITIALS]
+    if "@" in text:
+        patterns.append(_MAILER)
+    if "rote" in text or "schrieb" in text or "écrit" in text or "escribi" in text:
+        patterns += [_WROTE, _WROTE_AFTER]
+    for pattern in patterns:
+        for m in pattern.finditer(text):
+            group = "signed" if pattern is _INITIALS and m["signed"] else "name"
+            if _is_person(seen, m[group], m.start(group), pattern):
+                yield Finding(Kind.NAME, m.start(group), m.end(group))
+    yield from _of_kin(seen)
+    yield from _spoken_to(seen)
+    yield from _given_alone(seen)
+
+
+def _is_person(seen: Text, name: str, start: int, pattern: re.Pattern[str]) -> bool:
+    if pattern is _INITIALS:
+        return True
+    words = [word.casefold() for word in re.findall(r"[^\W\d_]+", name)]
+    if pattern is _HEAD:
+        return not not_names().intersection(word for word in words if len(word) > 1) and _has_small_letters(seen.text, start)
+    i = bisect_left(seen.starts, start)
+    last = i + len(words) - 1
+    if last >= len(seen.words) or words[-1] in not_names() or (pattern is _BY_INITIAL and words[-1] in _SPECIES):
+        return False
+    return words[0] not in not_names() and not is_eponym(seen, i, last)
+
+
+def _has_small_letters(text: str, start: int) -> bool:
+    """Whether capitals are not simply how this part of the text is written."""
+    near = text[max(0, start - 200) : start] + text[start + 40 : start + 240]
+    return sum(map(str.islower, near)) > sum(map(str.isupper, near)) // _GENITIVE or not near.strip()
+
+
+def _of_kin(seen: Text) -> Iterator[Finding]:
+    """Yield who has kin, and who stands before that in brackets: Ash (Corlett's wife)."""
+    if "'s " not in seen.text and "’s " not in seen.text:
+        return
+    for m in _OF_KIN.finditer(seen.text):
+        i = bisect_left(seen.starts, m.start("name"))
+        if m["kin"] not in KIN or seen.folded[i] in not_names():
+            continue
+        yield Finding(Kind.NAME, m.start("name"), m.end("name"))
+        if before := _BEFORE_KIN.search(seen.text, max(0, m.start() - 60), m.start()):
+            yield Finding(Kind.NAME, before.start("name"), before.end("name"))
+
+
+def _spoken_to(seen: Text) -> Iterator[Finding]:
+    """Yield who is asked, told, called or notified."""
+    for i, word in enumerate(seen.folded):
+        if word not in _SPEAKING or i + 1 >= len(seen.words):
+            continue
+        at = i + 1
+        while at < len(seen.words) - 1 and at <= i + _GENITIVE and seen.folded[at] in _TO and seen.words[at].islower():
+            at += 1
+        gap = seen.text[seen.ends[i] : seen.starts[at]]
+        if not seen.words[at][0].isupper() or any(sign in gap for sign in ".;:,()\n?!") or seen.folded[at] in not_names():
+            continue
+        end = name_end(seen, at)
+        if end is None:
+            continue
+        last = bisect_left(seen.starts, end) - 1
+        parts = seen.folded[at : last + 1]
+        known = any(part in known_names() for part in parts)
+        if not is_eponym(seen, at, last) and (known or (seen.language != "de" and not not_names().intersection(parts))):
+            yield Finding(Kind.NAME, seen.starts[at], end)
+
+
+def _given_alone(seen: Text) -> Iterator[Finding]:
+    """Yield given names that are nothing else, where they stand alone."""
+    clear = given_names()[0] & clear_names()
+    for i, word in enumerate(seen.folded):
+        if word in clear and seen.words[i][0].isupper() and len(word) > _GENITIVE and word not in not_names():
+            if not is_eponym(seen, i, i) and "-" not in seen.before(i)[-1:] + seen.between(i)[:1]:
+                yield Finding(Kind.NAME, seen.starts[i], seen.ends[i])

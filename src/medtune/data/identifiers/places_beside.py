@@ -1,0 +1,130 @@
+"""Finds places beside a name, a date or another place, and in lists of places."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+from medtune.data.identifiers.kinds import Finding, Kind
+from medtune.data.identifiers.name_ends import GERMAN_NOUN
+from medtune.data.identifiers.roads import CITY
+from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.vocabulary import known_names, not_names, words_of
+
+__all__ = ["find_places_beside"]
+
+_END = r"(?=[ ]{0,2}(?:[,.;:)(\n|^\"]|$)|[ ](?:and|und|et|y|to|nach|à|a|vom|bis|hasta|jusqu|until|del|du|wegen|with|mit|con|on|le|el|am|at|by|avec|bei|durch|who|after|before|since|seit|depuis|desde|when|for|phone|office|clinic|ende|komma|comma|punkt|point|punto|seen|begleitet)\b)"
+_AFTER_NAME = re.compile(rf"(?:,?[ ](?:from|of|aus|de|in|à|en|at)[ ]|,[ ]|[ ]\()(?P<city>{CITY}){_END}")
+_AFTER_DATE = re.compile(rf"[ ](?:in|en|à|at|nach|aus|from|to)[ ](?:the[ ])?(?P<city>{CITY}){_END}")
+_BEFORE_DATE = re.compile(rf"\b(?:in|en|à|nach|from|to|at|de|aus)[ ](?P<city>{CITY})[ ,]{{1,2}}(?:(?:le|el|del|du|am|vom|on|bis|until|since|seit|hasta|jusqu['’]en|desde|from|in|en)[ ])?$")
+_NEXT = re.compile(rf"(?:,[ ]|[ ](?:and|und|et|y|to|nach|à|a|via|über|/)[ ]|,[ ](?:and|und|et|y)[ ])(?P<city>{CITY}){_END}")
+_LABEL = re.compile(
+    r"(?:\b(?:[Pp]laces?|[Tt]owns?|[Cc]ities|[Ll]ocations?|[Tt]ravel|[Tt]rips?|[Ll]ieux|[Vv]illes?|[Vv]oyages?|[Oo]rte|[Aa]ufenthalte?|[Aa]ufenthaltsorte?|[Rr]eise(?:n|ziele?)?|[Ll]ugares|[Vv]iajes?|[Ee]stancias?|[Cc]iudades)\b[^:\n.]{0,40}:"
+    r"|\b(?:[Ll]ives?|[Ww]orks?|[Bb]orn|[Rr]esides?|[Ll]iving|[Ww]orking|[Rr]aised|[Hh]ome)[ ](?:in|at|town)[ ]?:|\b(?:[Qq]uartier|[Bb]arrio|[Vv]iertel|[Nn]eighbou?rhood|[Dd]istrict|[Dd]istrito|[Mm]unicipio|[Pp]ueblo)[ ]?:)[ ]{0,2}"
+)
+_INSTITUTION = re.compile(
+    rf"\b(?:Amtsgericht|Landgericht|Polizei(?:inspektion|revier)?|Gesundheitsamt|Jobcenter|Standesamt|Feuerwehr|Rathaus|Finanzamt|JVA|Pflegeheim|Seniorenheim|Reha(?:klinik)?|[Tt]ribunal|[Jj]uzgado|[Cc]omisaría|[Aa]yuntamiento|[Cc]entro de [Ss]alud|C\.?S\.?|[Mm]airie|[Cc]ommissariat|[Gg]endarmerie|EHPAD|CPAM|CH[RU]?|SAMU|SMUR|IFSI|[Ee]cole|[Rr]esidencia|[Rr]ésidence|[Pp]refectura|[Pp]réfecture|[Ss]heriff|[Pp]olice|[Cc]ourt)(?:[ ](?:de(?: la| los| las)?|du|des|d['’]|von|in|of|at))?[ ](?P<city>{CITY})"
+)
+_PEOPLE = words_of("people from")
+_MOVES = words_of("moves")
+_FROM = re.compile(rf"(?:[ ][\w'’]{{1,12}}){{0,2}}?[ ](?:from|of|von|aus|de|to|nach|à|a|in|en)[ ](?:the[ ])?(?P<city>{CITY}){_END}")
+_STREET = re.compile(r"\d\w{0,6}$|\d\w{0,4},? |[ ]\d{1,4}\w?\b")
+_BEHIND_STREET = re.compile(rf"(?:,[ ]|\^{{1,3}}|\n)(?P<city>{CITY})(?P<code>,?[ ]\d{{4,5}}(?:-\d{{4}})?\b)?")
+_CODE = re.compile(r",?[ ^]{1,2}(?:[A-Z]{2}[ ^]{1,2})?\d{5}(?:-\d{4})?\b")
+_COMPOUND_ROAD = re.compile(rf"\b\d{{1,4}}[a-z]?,?[ ](?:[NSEW]\.?[ ])?[A-Z][a-z]{{2,14}}(?:way|gate|side|wood|field|hill)\b(?:,[ ][Aa]pt\.?[ ]\w{{1,4}})?(?=[ ]?[,\n;^|(]|$)")
+_NUMBERED_ROAD = re.compile(r"\b\d{1,5}[ ](?:County|State|Farm|Rural)[ ](?:Road|Route|Rd|Rte)[ ]\d{1,4}\b|\b\d{1,5}[ ](?:Hwy|Highway|US|Route|Rte|CR|FM)[ -]\d{1,4}\b")
+_POSTAL = re.compile(r"\bC\.?[ ]?P\.?[ ]?:?[ ]{0,2}(?P<code>\d{5})\b")
+
+
+def find_places_beside(seen: Text, found: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield places that a finding beside them, or a label for several, tells.
+
+    Args:
+        seen: the text.
+        found: names, dates and places that were found already.
+    """
+    text = seen.text
+    more: list[Finding] = []
+    for pattern in (_INSTITUTION, _COMPOUND_ROAD, _NUMBERED_ROAD, _POSTAL):
+        for m in pattern.finditer(text):
+            more += _city(seen, m) if "city" in m.groupdict() else [Finding(Kind.PLACE, m.start("code") if pattern is _POSTAL else m.start(), m.end())]
+    more += _labelled(seen)
+    more += _by_words(seen)
+    for finding in found:
+        more += _beside(seen, finding)
+    for finding in [*more, *(f for f in found if f.kind is Kind.PLACE)]:
+        yield finding
+        yield from _going_on(seen, finding)
+
+
+def _beside(seen: Text, finding: Finding) -> list[Finding]:
+    text = seen.text
+    places: list[Finding] = []
+    if finding.kind is Kind.NAME and (m := _AFTER_NAME.match(text, finding.end)):
+        is_doubtful = m[0].startswith(",") and (seen.language == "de" or seen.folded[_word(seen, m.start("city"))] in known_names())
+        places += [] if is_doubtful and not _is_town(m["city"]) else _city(seen, m)
+    elif finding.kind is Kind.DATE:
+        if m := _AFTER_DATE.match(text, finding.end):
+            places += _city(seen, m)
+        if m := _BEFORE_DATE.search(text, max(0, finding.start - 60), finding.start):
+            places += _city(seen, m)
+    return places
+
+
+def _labelled(seen: Text) -> list[Finding]:
+    places: list[Finding] = []
+    for label in _LABEL.finditer(seen.text):
+        if m := re.compile(rf"(?:the[ ])?(?P<city>(?:el[ ]|la[ ]|[a-z]{{4,14}}[ ](?:de[ ](?:la[ ])?|del[ ]|du[ ])?)?{CITY})").match(seen.text, label.end()):
+            places += _city(seen, m)
+    return places
+
+
+def _by_words(seen: Text) -> list[Finding]:
+    """Return places behind "patient from" and "moved from"."""
+    places: list[Finding] = []
+    for i, word in enumerate(seen.folded):
+        if word in _PEOPLE or word in _MOVES:
+            if m := _FROM.match(seen.text, seen.ends[i]):
+                places += _city(seen, m)
+    return places
+
+
+def _going_on(seen: Text, finding: Finding) -> Iterator[Finding]:
+    """Yield the town behind a street, the code behind a town, and what goes on in a row of towns."""
+    text, at = seen.text, finding.end
+    if _STREET.search(text, finding.start, finding.end) and (m := _BEHIND_STREET.match(text, at)):
+        for town in _city(seen, m):
+            yield Finding(Kind.PLACE, town.start, m.end("code") if m["code"] else town.end)
+            at = m.end()
+    if code := _CODE.match(text, at):
+        yield Finding(Kind.PLACE, code.start(), code.end())
+    for _ in range(12):
+        m = _NEXT.match(text, at)
+        if m is None or not _city(seen, m):
+            return
+        yield Finding(Kind.PLACE, m.start("city"), m.end("city"))
+        at = m.end("city")
+
+
+def _city(seen: Text, m: re.Match[str]) -> list[Finding]:
+    """Return a place if its words may be one."""
+    i = _word(seen, m.start("city"))
+    words = [word.casefold() for word in re.findall(r"[^\W\d_]+", m["city"])]
+    if i >= len(seen.words) or not words or words[0] in not_names() or words[-1] in not_names():
+        return []
+    if m["city"].isupper() and len(m["city"]) < 4:
+        return []
+    if seen.language == "de" and GERMAN_NOUN.search(words[-1]) and not _is_town(m["city"]):
+        return []
+    return [Finding(Kind.PLACE, m.start("city"), m.end("city"))]
+
+
+_TOWN = re.compile(r"(?:burg|berg|dorf|stadt|heim|hausen|furt|hafen|bach|brück|brücken|ingen|kirchen|kirch|münde|walde|feld|büren|hude|stein|thal|tal|au|ow|itz|zell|weiler|rode|leben|sen|ach|lich|um|beck)\b", re.IGNORECASE)
+
+
+def _is_town(name: str) -> bool:
+    """Whether a word ends as German towns do."""
+    return _TOWN.search(name) is not None
+
+
+def _word(seen: Text, at: int) -> int:
+    return min(bisect_left(seen.starts, at), len(seen.starts) - 1)
