@@ -24,7 +24,7 @@ _INITIALS = re.compile(
     rf"\b(?P<name>[{UPPER}]{{2,3}})(?=[ ]\((?:MRN|DOB|NHS|ID|Hosp|age|\d{{1,3}}[ ]?(?:y|M|F)))|(?:\b(?:[Hh]andzeichen|[Ii]nitials?|[Kk]ürzel|[Hh]dz\.?|[Ii]nitiales|[Ii]niciales|[Pp]araphe)[ ]?:?[ ])(?P<signed>[{UPPER}][{UPPER}a-z]?\.?[{UPPER}]?)\b"
 )
 _HEAD = re.compile(
-    rf"(?:(?<=\n)|^|(?<=[:|;,])[ ]|[ ]{{2,}}|(?<=[a-z.:])[ ]|(?<=\bLABEL)[ ])(?P<name>[{UPPER}][{UPPER}'’-]{{1,24}}(?:[ ](?:DE|LA|DEL|DU|VON|VAN|EL|LE|LOS)){{0,2}}(?:,?[ ][{UPPER}][{UPPER}'’-]{{1,24}}){{1,3}}(?:[ ][{UPPER}]\.?)?)"
+    rf"(?:(?<=\n)|^|(?<=[:|;,])[ ]|[ ]{{2,}}|(?<=[a-z.:])[ ]|(?<=\bLABEL)[ ]|(?<=\b[A-Z][a-z][a-z]:)[ ])(?P<name>[{UPPER}][{UPPER}'’-]{{1,24}}(?:[ ](?:DE|LA|DEL|DU|VON|VAN|EL|LE|LOS)){{0,2}}(?:,?[ ][{UPPER}][{UPPER}'’-]{{1,24}}){{1,3}}(?:[ ][{UPPER}]\.?)?)"
     r"(?=[ ,;|*(]{1,6}(?:\d{2,4}[-/. ]|\d{5,}|[fFmM][ /]|\(?(?:DOB|MRN|geb|née?|nac|ID)|\d{1,2}[-/.]))"
 )
 _BY_INITIAL = re.compile(
@@ -64,7 +64,9 @@ def _is_person(seen: Text, name: str, start: int, pattern: re.Pattern[str]) -> b
     last = i + len(words) - 1
     if last >= len(seen.words) or words[-1] in not_names() or (pattern is _BY_INITIAL and words[-1] in _SPECIES):
         return False
-    return words[0] not in not_names() and not is_eponym(seen, i, last)
+    if pattern in (_MAILER, _WROTE):
+        return True
+    return (len(words[0]) == 1 or words[0] not in not_names()) and not is_eponym(seen, i, last)
 
 
 def _has_small_letters(text: str, start: int) -> bool:

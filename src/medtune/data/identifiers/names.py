@@ -20,7 +20,7 @@ __all__ = ["find_names", "find_words", "name_words"]
 _JOINING = words_of("joining")
 """Words inside of names that none begins with."""
 _MORE = re.compile(
-    rf"(?:-[A-ZÀ-Þ][\w]{{1,24}}|['’][A-ZÀ-Þ]?[\w]{{2,24}}|[ ](?:(?:de|del|von|van|y|da|dos|di|du)[ ]|d['’])(?:(?:la|las|los|der|den)[ ])?{ONE_NAME}|[ ]?-[ ]?{ONE_NAME}){{0,3}}"
+    rf"(?:-[^\W\d_]{{2,24}}(?![\w-])|['’][A-ZÀ-Þ]?[\w]{{2,24}}|[ ](?:(?:de|del|von|van|y|da|dos|di|du)[ ]|d['’])(?:(?:la|las|los|der|den)[ ])?{ONE_NAME}|[ ]?-[ ]?{ONE_NAME}){{0,3}}"
 )
 _SENTENCE = re.compile(r"[.!?:]\s+$|\n\s*$|^\s*$|[•*\-–]\s$")
 

@@ -54,9 +54,11 @@ _FORMS = (
     _form(Kind.LICENCE_NUMBER, rf"{_C}[CFGHJKLMNPRTVWXYZ0-9]{{8}}\d{_Z}", checksums.is_personalausweis),
     _form(Kind.HEALTH_PLAN_NUMBER, rf"{_C}[A-Z]{{3}}[ \n-]?\d{{6}}[ -]?\d{{4,10}}{_Z}"),
 )
+_NO_PLATES = frozenset({"MRN", "PCR", "TPM", "RPM", "BPM", "CFM", "MCG", "KCL", "HPF", "CPT", "CDC", "RCP", "LDL", "HDL", "FSH", "TSH"})
 _PLATES = (
     _form(Kind.VEHICLE, rf"{_C}[A-Z]-\d{{3}}-[A-Z]{{2}}{_Z}"),
     _form(Kind.VEHICLE, rf"{_C}[A-Z]{{0,2}}-[A-Z]{{1,2}} \d{{1,4}}[EH]?{_Z}"),
+    _form(Kind.VEHICLE, rf"{_D}\d{{3}}[ -]?[BCDFGHJKLMNPRSTVWXYZ]{{3}}{_Z}", lambda text: text[4:] not in _NO_PLATES),
     _form(Kind.VEHICLE, rf"{_C}[A-Z]\d\d [A-Z]{{3}}{_Z}", lambda text: text[:2] not in ("CD", "CA", "IL", "CK")),
 )
 _IBAN = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z]\d\d(?:[ \n-]?[A-Z0-9]{4}){2,7}+(?:[ \n-]?[A-Z0-9]{1,3})?")

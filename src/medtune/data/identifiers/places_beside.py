@@ -13,25 +13,49 @@ from medtune.data.identifiers.vocabulary import known_names, not_names, words_of
 __all__ = ["find_places_beside"]
 
 _END = r"(?=[ ]{0,2}(?:[,.;:)(\n|^\"]|$)|[ ](?:and|und|et|y|to|nach|à|a|vom|bis|hasta|jusqu|until|del|du|wegen|with|mit|con|on|le|el|am|at|by|avec|bei|durch|who|after|before|since|seit|depuis|desde|when|for|phone|office|clinic|ende|komma|comma|punkt|point|punto|seen|begleitet)\b)"
-_AFTER_NAME = re.compile(rf"(?:,?[ ](?:from|of|aus|de|in|à|en|at)[ ]|,[ ]|[ ]\()(?P<city>{CITY}){_END}")
-_AFTER_DATE = re.compile(rf"[ ](?:in|en|à|at|nach|aus|from|to)[ ](?:the[ ])?(?P<city>{CITY}){_END}")
-_BEFORE_DATE = re.compile(rf"\b(?:in|en|à|nach|from|to|at|de|aus)[ ](?P<city>{CITY})[ ,]{{1,2}}(?:(?:le|el|del|du|am|vom|on|bis|until|since|seit|hasta|jusqu['’]en|desde|from|in|en)[ ])?$")
-_NEXT = re.compile(rf"(?:,[ ]|[ ](?:and|und|et|y|to|nach|à|a|via|über|/)[ ]|,[ ](?:and|und|et|y)[ ])(?P<city>{CITY}){_END}")
+_PREPOSITIONS = {
+    "en": "from|of|in|at|to|near",
+    "de": "aus|in|nach|von|bei",
+    "fr": "de|à|en|d['’]",
+    "es": "de|en|a|desde|hasta",
+}
+_LEADS = r"(?:le|el|del|du|am|vom|on|bis|until|since|seit|hasta|jusqu['’]en|desde|from|in|en|seen|called|born)"
+_SMALL = r"[A-ZÀ-Þ][\w'’-]{3,24}"
+"""A town in a text that was typed without capitals: one word, since the next has a capital too."""
+
+
+class _Patterns:
+    """What towns beside something look like in a language."""
+
+    def __init__(self, prepositions: str, city: str, end: str) -> None:
+        self.after_name = re.compile(rf"(?:,?[ ](?:{prepositions})[ ]?|,[ ]|[ ]\()(?P<city>{city}){end}")
+        self.after_date = re.compile(rf"[ ](?:{prepositions})[ ](?:the[ ])?(?P<city>{city}){end}")
+        self.before_date = re.compile(rf"\b(?:{prepositions})[ ](?P<city>{city})[ ,]{{1,2}}(?:{_LEADS}[ ])?$")
+        self.next = re.compile(
+            rf"(?:,[ ](?:and|und|et|y)[ ]|,[ ]|[ ](?:and|und|et|y|to|nach|à|a|via|über|/)[ ])(?P<city>{city}){end}"
+        )
+        self.of = re.compile(rf"(?:[ ][\w'’]{{1,12}}){{0,2}}?[ ](?:{prepositions})[ ](?:the[ ])?(?P<city>{city}){end}")
+
+
+_FORMS = {
+    (language, small): _Patterns(prepositions, _SMALL if small else CITY, "" if small else _END)
+    for language, prepositions in _PREPOSITIONS.items()
+    for small in (False, True)
+}
 _LABEL = re.compile(
     r"(?:\b(?:[Pp]laces?|[Tt]owns?|[Cc]ities|[Ll]ocations?|[Tt]ravel|[Tt]rips?|[Ll]ieux|[Vv]illes?|[Vv]oyages?|[Oo]rte|[Aa]ufenthalte?|[Aa]ufenthaltsorte?|[Rr]eise(?:n|ziele?)?|[Ll]ugares|[Vv]iajes?|[Ee]stancias?|[Cc]iudades)\b[^:\n.]{0,40}:"
     r"|\b(?:[Ll]ives?|[Ww]orks?|[Bb]orn|[Rr]esides?|[Ll]iving|[Ww]orking|[Rr]aised|[Hh]ome)[ ](?:in|at|town)[ ]?:|\b(?:[Qq]uartier|[Bb]arrio|[Vv]iertel|[Nn]eighbou?rhood|[Dd]istrict|[Dd]istrito|[Mm]unicipio|[Pp]ueblo)[ ]?:)[ ]{0,2}"
 )
 _INSTITUTION = re.compile(
-    rf"\b(?:Amtsgericht|Landgericht|Polizei(?:inspektion|revier)?|Gesundheitsamt|Jobcenter|Standesamt|Feuerwehr|Rathaus|Finanzamt|JVA|Pflegeheim|Seniorenheim|Reha(?:klinik)?|[Tt]ribunal|[Jj]uzgado|[Cc]omisaría|[Aa]yuntamiento|[Cc]entro de [Ss]alud|C\.?S\.?|[Mm]airie|[Cc]ommissariat|[Gg]endarmerie|EHPAD|CPAM|CH[RU]?|SAMU|SMUR|IFSI|[Ee]cole|[Rr]esidencia|[Rr]ésidence|[Pp]refectura|[Pp]réfecture|[Ss]heriff|[Pp]olice|[Cc]ourt)(?:[ ](?:de(?: la| los| las)?|du|des|d['’]|von|in|of|at))?[ ](?P<city>{CITY})"
+    rf"\b(?:Amtsgericht|[Aa]t(?= [A-Z][a-z]+ (?:Memorial|Royal|General|Regional|Mercy))|[Ss]ite|[Zz]entrum|[Ss]tation in|Landgericht|Polizei(?:inspektion|revier)?|Gesundheitsamt|Jobcenter|Standesamt|Feuerwehr|Rathaus|Finanzamt|JVA|Pflegeheim|Seniorenheim|Reha(?:klinik)?|[Tt]ribunal|[Jj]uzgado|[Cc]omisaría|[Aa]yuntamiento|[Cc]entro de [Ss]alud|C\.?S\.?|[Mm]airie|[Cc]ommissariat|[Gg]endarmerie|EHPAD|CPAM|CH[RU]?|SAMU|SMUR|IFSI|[Ee]cole|[Rr]esidencia|[Rr]ésidence|[Pp]refectura|[Pp]réfecture|[Ss]heriff|[Pp]olice|[Cc]ourt)(?:[ ](?:de(?: la| los| las)?|du|des|d['’]|von|in|of|at))?[ ](?P<city>{CITY})"
 )
 _PEOPLE = words_of("people from")
 _MOVES = words_of("moves")
-_FROM = re.compile(rf"(?:[ ][\w'’]{{1,12}}){{0,2}}?[ ](?:from|of|von|aus|de|to|nach|à|a|in|en)[ ](?:the[ ])?(?P<city>{CITY}){_END}")
 _STREET = re.compile(r"\d\w{0,6}$|\d\w{0,4},? |[ ]\d{1,4}\w?\b")
-_BEHIND_STREET = re.compile(rf"(?:,[ ]|\^{{1,3}}|\n)(?P<city>{CITY})(?P<code>,?[ ]\d{{4,5}}(?:-\d{{4}})?\b)?")
+_BEHIND_STREET = re.compile(rf"(?:,[ ]|\^{{1,3}}|\n)(?P<city>{CITY})(?P<code>,?[ ](?:\d{{4,5}}(?:-\d{{4}})?|[A-Z]{{1,2}}\d[A-Z\d]?[ ]?\d[A-Z]{{2}})\b)?")
 _CODE = re.compile(r",?[ ^]{1,2}(?:[A-Z]{2}[ ^]{1,2})?\d{5}(?:-\d{4})?\b")
-_COMPOUND_ROAD = re.compile(rf"\b\d{{1,4}}[a-z]?,?[ ](?:[NSEW]\.?[ ])?[A-Z][a-z]{{2,14}}(?:way|gate|side|wood|field|hill)\b(?:,[ ][Aa]pt\.?[ ]\w{{1,4}})?(?=[ ]?[,\n;^|(]|$)")
-_NUMBERED_ROAD = re.compile(r"\b\d{1,5}[ ](?:County|State|Farm|Rural)[ ](?:Road|Route|Rd|Rte)[ ]\d{1,4}\b|\b\d{1,5}[ ](?:Hwy|Highway|US|Route|Rte|CR|FM)[ -]\d{1,4}\b")
+_COMPOUND_ROAD = re.compile(r"\b\d{1,4}[a-z]?,?[ ](?:[NSEW]\.?[ ])?[A-Z][a-z]{2,14}(?:way|gate|side|wood|field|hill)\b(?:,[ ][Aa]pt\.?[ ]\w{1,4})?(?=[ ]?[,\n;^|(]|$)")
+_NUMBERED_ROAD = re.compile(r"\b\d{1,5}[ ](?:County|State|Farm|Rural)[ ](?:Road|Route|Rd|Rte)[ ]\d{1,4}\b(?:,[ ][Aa]pt\.?[ ]\w{1,4})?|\b\d{1,5}[ ](?:Hwy|Highway|US|Route|Rte|CR|FM)[ -]\d{1,4}\b(?:,[ ][Aa]pt\.?[ ]\w{1,4})?")
 _POSTAL = re.compile(r"\bC\.?[ ]?P\.?[ ]?:?[ ]{0,2}(?P<code>\d{5})\b")
 
 
@@ -57,15 +81,15 @@ def find_places_beside(seen: Text, found: Sequence[Finding]) -> Iterator[Finding
 
 
 def _beside(seen: Text, finding: Finding) -> list[Finding]:
-    text = seen.text
+    text, forms = seen.text, _FORMS[seen.language, seen.is_small]
     places: list[Finding] = []
-    if finding.kind is Kind.NAME and (m := _AFTER_NAME.match(text, finding.end)):
+    if finding.kind is Kind.NAME and (m := forms.after_name.match(text, finding.end)):
         is_doubtful = m[0].startswith(",") and (seen.language == "de" or seen.folded[_word(seen, m.start("city"))] in known_names())
         places += [] if is_doubtful and not _is_town(m["city"]) else _city(seen, m)
     elif finding.kind is Kind.DATE:
-        if m := _AFTER_DATE.match(text, finding.end):
+        if m := forms.after_date.match(text, finding.end):
             places += _city(seen, m)
-        if m := _BEFORE_DATE.search(text, max(0, finding.start - 60), finding.start):
+        if m := forms.before_date.search(text, max(0, finding.start - 60), finding.start):
             places += _city(seen, m)
     return places
 
@@ -81,9 +105,10 @@ def _labelled(seen: Text) -> list[Finding]:
 def _by_words(seen: Text) -> list[Finding]:
     """Return places behind "patient from" and "moved from"."""
     places: list[Finding] = []
+    of = _FORMS[seen.language, seen.is_small].of
     for i, word in enumerate(seen.folded):
-        if word in _PEOPLE or word in _MOVES:
-            if m := _FROM.match(seen.text, seen.ends[i]):
+        if (word in _PEOPLE and not seen.is_small) or word in _MOVES:
+            if m := of.match(seen.text, seen.ends[i]):
                 places += _city(seen, m)
     return places
 
@@ -98,7 +123,7 @@ def _going_on(seen: Text, finding: Finding) -> Iterator[Finding]:
     if code := _CODE.match(text, at):
         yield Finding(Kind.PLACE, code.start(), code.end())
     for _ in range(12):
-        m = _NEXT.match(text, at)
+        m = _FORMS[seen.language, seen.is_small].next.match(text, at)
         if m is None or not _city(seen, m):
             return
         yield Finding(Kind.PLACE, m.start("city"), m.end("city"))
