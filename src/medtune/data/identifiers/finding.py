@@ -7,6 +7,7 @@ from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.labelled import find_labelled
 from medtune.data.identifiers.links import find_links
 from medtune.data.identifiers.machine_lines import find_in_lines
+from medtune.data.identifiers.name_dictated import find_dictated
 from medtune.data.identifiers.names import find_names
 from medtune.data.identifiers.numbers import find_numbers
 from medtune.data.identifiers.places import find_places
@@ -16,7 +17,7 @@ from medtune.data.identifiers.text import read_text
 
 __all__ = ["find_identifiers"]
 
-_RULES = (find_links, find_labelled, find_numbers, find_in_lines, find_dates, find_places, find_names)
+_RULES = (find_links, find_labelled, find_numbers, find_in_lines, find_dates, find_places, find_names, find_dictated)
 """In the order in which the kind of a place is told, where two rules find it."""
 _BESIDE = frozenset({Kind.NAME, Kind.DATE, Kind.PLACE})
 """Kinds beside which a place may stand."""

@@ -46,7 +46,7 @@ _MARK = (
 _BETWEEN = re.compile(
     rf"[\s.'’-]{{0,2}}(?:(?:s|record|medical|plan|policy|security|sociale?|security|insurance|card|carte|de|du|des|d['’]|la|del|et|the|health|clínica|"
     rf"clinique|médico|patient|assuré|permanent|identification|identidad|sanitaria|number's|licen[cs]e|serial|série|serie|registration|policy|"
-    rf"tax|fiscal|bank|bancaire|bancaria|drivers?|account|holder|group|beneficiary|member|seguridad|social|national|interne|hospital)\s{{1,2}}){{0,4}}"
+    rf"tax|fiscal|bank|bancaire|bancaria|drivers?|account|holder|group|beneficiary|member|seguridad|social|national|interne|hospital|otro|autre|other|véhicule|vehículo|vehicle|car|dossier)\s{{1,2}}){{0,4}}"
     rf"(?P<mark>[\s.-]{{0,2}}{_MARK}(?:\s?[/-]?\s?{_MARK})?)?"
     r"(?P<tail>\s{0,2}(?:[:#=.;)(\[|…]|\.{2,}|is|was|ist|lautet|est|es|ending in|ending|endet auf|vorgelegt|reads|with|mit|le|el|:\s?\w{2,4}\s)?[\s:#=(\[|\"'-]{0,4})",
     re.IGNORECASE,

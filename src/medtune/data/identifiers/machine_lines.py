@@ -34,9 +34,9 @@ _XDT_FIELDS = {
     "3106": Kind.PLACE, "3107": Kind.PLACE, "3112": Kind.PLACE, "3113": Kind.PLACE, "3119": Kind.HEALTH_PLAN_NUMBER, "3626": Kind.PHONE,
 }  # fmt: skip
 """Field of xDT, which German practices exchange, -> what it holds."""
-_ROW = re.compile(r"[^\n;,\t|]{0,60}(?:(?P<by>[;,\t|])[^\n;,\t|]{0,60}(?:(?P=by)[^\n;\t|]{0,60}){2,40})(?=\n|$)")
+_ROW = re.compile(r"[^\n;,\t|]{0,60}(?:(?P<by>[;,\t|])[^\n;\t|]{0,60}(?:(?P=by)[^\n;\t|]{0,60}){2,40})(?=\n|$)")
 _DATE_FIELD = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{2,4}|\d{6,12}")
-_WORDED = re.compile(rf"[{UPPER}][\w'’.-]{{1,24}}(?:,? (?:(?:de|la|del|du|von|van|der|el|los) ){{0,2}}[{UPPER}][\w'’.-]{{1,24}}){{0,3}}")
+_WORDED = re.compile(rf"(?:(?:de|la|del|du|von|van|der|los|le|el) ){{0,3}}[{UPPER}][\w'’.-]{{1,24}}(?:,? (?:(?:de|la|del|du|von|van|der|el|los) ){{0,2}}[{UPPER}][\w'’.-]{{1,24}}){{0,3}}")
 _CODE_FIELD = re.compile(r"\d{4,5}(?:-\d{4})?")
 _FIRST = 3
 """Fields at the head of a row, where names stand."""

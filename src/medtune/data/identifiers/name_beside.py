@@ -30,16 +30,26 @@ _HEAD = re.compile(
 _BY_INITIAL = re.compile(
     rf"\b(?:by|per|with|to|and|from|von|durch|mit|an|par|avec|à|por|con|y|et|und|[Ss]ignature|[Ss]igned|[Ff]irmado|[Ff]do\.?|[Gg]ez\.?|[Ss]igné|w/|&)[ ]?:?[ ](?P<name>[{UPPER}]\.[ ]?(?:[{UPPER}]\.[ ]?)?(?:(?:de|la|del|du|von|van|der|los|d['’])[ ]?){{0,3}}{ONE_NAME}(?:-{ONE_NAME})?)"
 )
+_SURNAME_FIRST = re.compile(
+    rf"\b(?:[Pp]t|[Pp]at|[Pp]atient(?:in|e)?|[Pp]aciente)\.?[,:]?[ ](?P<name>{ONE_NAME},[ ]{ONE_NAME}(?:[ ]{ONE_NAME})?)(?=[ ]?[,;(\n]|$)"
+)
+_DEPUTY = re.compile(rf"\b(?:i\.[ ]?[AV]\.|ppa\.|p\.p\.|p\.o\.|P\.O\.|p/o)[ ](?P<name>{_PERSON})")
+_QUOTED = re.compile(rf"[\"„“«](?P<name>{ONE_NAME})[\"”“»][ ]\((?:[^\W\d]{{1,10}}\.?[ ])?(?P<kin>[^\W\d]{{3,16}})\)")
+_SPECIALTY = re.compile(
+    rf"\w{{2,20}}(?:ie|ik|gy|ics|ía|cal|cardio|ortho|neuro|[Cc]hir|OA)[ ]\((?P<name>{_PERSON})(?=[,)])"
+)
 _SPECIES = words_of("species")
 _SPEAKING = words_of("speaking")
-_TO = frozenset({"to", "with", "w", "à", "a", "an", "mit", "con", "avec", "que", "dass", "that", "from"})
+_TO = frozenset({"to", "with", "w", "à", "a", "an", "mit", "con", "avec", "que", "dass", "that", "from", "ihnen", "dir", "euch", "de", "von", "vom", "s"})
 _GENITIVE = 2
 
 
 def beside_marks(seen: Text) -> Iterator[Finding]:
     """Yield names that a mark beside them tells."""
     text = seen.text
-    patterns = [_BY_INITIAL, _HEAD, _INITIALS]
+    patterns = [_BY_INITIAL, _HEAD, _INITIALS, _SURNAME_FIRST, _DEPUTY, _SPECIALTY]
+    if '(' in text and any(sign in text for sign in "\"„“«"):
+        patterns.append(_QUOTED)
     if "@" in text:
         patterns.append(_MAILER)
     if "rote" in text or "schrieb" in text or "écrit" in text or "escribi" in text:
@@ -47,11 +57,22 @@ def beside_marks(seen: Text) -> Iterator[Finding]:
     for pattern in patterns:
         for m in pattern.finditer(text):
             group = "signed" if pattern is _INITIALS and m["signed"] else "name"
-            if _is_person(seen, m[group], m.start(group), pattern):
-                yield Finding(Kind.NAME, m.start(group), m.end(group))
+            start = m.start(group) + (_unlabelled(m[group]) if pattern is _HEAD else 0)
+            if _is_person(seen, text[start : m.end(group)], start, pattern):
+                yield Finding(Kind.NAME, start, m.end(group))
     yield from _of_kin(seen)
     yield from _spoken_to(seen)
     yield from _given_alone(seen)
+
+
+def _unlabelled(name: str) -> int:
+    """Return how long the words of a form are that a line in capitals begins with."""
+    start = 0
+    for word in re.finditer(r"[^\W\d_]+[ ]", name):
+        if word[0].strip().casefold() not in not_names():
+            break
+        start = word.end()
+    return start
 
 
 def _is_person(seen: Text, name: str, start: int, pattern: re.Pattern[str]) -> bool:
@@ -59,13 +80,15 @@ def _is_person(seen: Text, name: str, start: int, pattern: re.Pattern[str]) -> b
         return True
     words = [word.casefold() for word in re.findall(r"[^\W\d_]+", name)]
     if pattern is _HEAD:
-        return not not_names().intersection(word for word in words if len(word) > 1) and _has_small_letters(seen.text, start)
+        return len(words) > 1 and not not_names().intersection(word for word in words if len(word) > 1) and _has_small_letters(seen.text, start)
     i = bisect_left(seen.starts, start)
     last = i + len(words) - 1
     if last >= len(seen.words) or words[-1] in not_names() or (pattern is _BY_INITIAL and words[-1] in _SPECIES):
         return False
     if pattern in (_MAILER, _WROTE):
         return True
+    if pattern is _SPECIALTY and not known_names().intersection(words):
+        return False
     return (len(words[0]) == 1 or words[0] not in not_names()) and not is_eponym(seen, i, last)
 
 
@@ -94,7 +117,7 @@ def _spoken_to(seen: Text) -> Iterator[Finding]:
         if word not in _SPEAKING or i + 1 >= len(seen.words):
             continue
         at = i + 1
-        while at < len(seen.words) - 1 and at <= i + _GENITIVE and seen.folded[at] in _TO and seen.words[at].islower():
+        while at < len(seen.words) - 1 and at <= i + _GENITIVE and seen.folded[at] in _TO and (seen.words[at].islower() or seen.folded[at] == "ihnen"):
             at += 1
         gap = seen.text[seen.ends[i] : seen.starts[at]]
         if not seen.words[at][0].isupper() or any(sign in gap for sign in ".;:,()\n?!") or seen.folded[at] in not_names():
@@ -113,6 +136,6 @@ def _given_alone(seen: Text) -> Iterator[Finding]:
     """Yield given names that are nothing else, where they stand alone."""
     clear = given_names()[0] & clear_names()
     for i, word in enumerate(seen.folded):
-        if word in clear and seen.words[i][0].isupper() and len(word) > _GENITIVE and word not in not_names():
+        if word in clear and seen.words[i].istitle() and len(word) > _GENITIVE and word not in not_names():
             if not is_eponym(seen, i, i) and "-" not in seen.before(i)[-1:] + seen.between(i)[:1]:
                 yield Finding(Kind.NAME, seen.starts[i], seen.ends[i])

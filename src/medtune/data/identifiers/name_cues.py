@@ -30,6 +30,10 @@ KIN = words_of("kin")
 _OFFICES = words_of("offices")
 _GERMAN_ROLES = words_of("german roles")
 _THANKS = words_of("thanks")
+_NAME_LABELS = words_of("name labels")
+"""Labels behind which nothing but a name stands."""
+_STRONG = words_of("person roles")
+_DONE = words_of("done by")
 _WITH = words_of("with")
 _LIVING = words_of("living")
 _FUNCTION_WORDS = words_of("function words")
@@ -41,6 +45,7 @@ _CAPITAL_TITLES = frozenset({"m", "d", "me", "fr", "hr", "mm", "pr", "hon", "sir
 """Titles that are a word in small letters."""
 _DOTTED_TITLES = frozenset({"m", "d", "pat", "pt"})
 _CUES = LABELS | _NAME | _GREETINGS | _CLOSINGS | _CALLED | KIN | _OFFICES | _GERMAN_ROLES | _ROLES
+_FIELD_ENDS = re.compile(r"[ ]{0,3}(?:[;,/|]|\n|$)")
 _COLON = re.compile(
     r"[^\S\n]{0,2}(?:[:=|]|\.{3,}|…|/|\(s\)\s?:)[\s|]{0,4}[*_]{0,2}|\s?:\s{0,12}|[ ]?[.]{2,40}[ :]{0,3}"
 )
@@ -92,7 +97,7 @@ def behind_cues(seen: Text) -> Iterator[Finding]:
             continue
         gap = seen.between(i)
         if word in LABELS and _COLON.fullmatch(gap):
-            yield from _labelled_name(seen, i + 1, known)
+            yield from _labelled_name(seen, i + 1, known, is_sure=word in _NAME_LABELS)
         elif word in _NAME and gap == " " and seen.folded[i + 1] in _IS and seen.between(i + 1) == " ":
             yield from _labelled_name(seen, i + 2, known)
         elif len(gap) <= 6 and _may_begin(seen, i + 1):
@@ -107,7 +112,7 @@ def behind_cues(seen: Text) -> Iterator[Finding]:
             yield from _cued_name(seen, i, gap, known, further=1)
 
 
-def _labelled_name(seen: Text, at: int, known: frozenset[str]) -> Iterator[Finding]:
+def _labelled_name(seen: Text, at: int, known: frozenset[str], *, is_sure: bool = False) -> Iterator[Finding]:
     at = _after_titles(seen, at)
     end = name_end(seen, at, lines=True) if at < len(seen.words) else None
     if end is None:
@@ -116,7 +121,8 @@ def _labelled_name(seen: Text, at: int, known: frozenset[str]) -> Iterator[Findi
             yield Finding(Kind.NAME, seen.starts[at], seen.ends[at + 1 if more else at])
         return
     parts = _parts(seen, at, end)
-    if any(part in known for part in parts) or (len(parts) <= 5 and (seen.language != "de" or len(parts) > 1)):
+    alone = is_sure or (_FIELD_ENDS.match(seen.text, end) is not None and not GERMAN_NOUN.search(parts[-1]))
+    if any(part in known for part in parts) or (len(parts) <= 5 and (seen.language != "de" or len(parts) > 1 or alone)):
         yield Finding(Kind.NAME, seen.starts[at], end)
 
 
@@ -148,7 +154,8 @@ def _closes(seen: Text, gap: str, end: int, listed: bool) -> bool:
 def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], listed: bool) -> bool:
     """Whether what stands behind a cue is a name: the surer the cue, the less must be known of the words."""
     word, german = seen.folded[i], seen.language == "de"
-    if word in _THANKS and gap in (", ", ",\n", " - ") and seen.words[at][0].isupper():
+    closed = seen.text[seen.ends[at + len(parts) - 1] :][:1] in (",", "!", "\n", "")
+    if word in _THANKS and (gap in (", ", ",\n", " - ") or (gap == " " and closed)) and seen.words[at][0].isupper():
         return True
     if word in _WITH and i and seen.folded[i - 1] in _LIVING and gap in (" ", "\n") and not german:
         return True
@@ -164,6 +171,12 @@ def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], list
         return seen.words[at][0].isupper()
     if word in _ROLES and seen.words[i].isupper() and gap in (" ", ": ", ", "):
         return True
+    if not german and word in _OFFICES - _FUNCTION_WORDS and gap == " " and not not_names().intersection(parts):
+        behind = seen.text[seen.ends[at + len(parts) - 1] :][:2]
+        fits = len(parts) > 1 or (word in _STRONG and behind[:1] in " ,.;:)\n" and not behind[1:].isupper())
+        return fits and not is_eponym(seen, at, at + len(parts) - 1)
+    if word in _FUNCTION_WORDS and i and seen.folded[i - 1] in _DONE and gap == " " and not not_names().intersection(parts):
+        return not is_eponym(seen, at, at + len(parts) - 1)
     return word in _GERMAN_ROLES and gap in (" ", "\n", ", ") and not GERMAN_NOUN.search(parts[0])
 
 

@@ -34,7 +34,7 @@ class _Patterns:
         self.next = re.compile(
             rf"(?:,[ ](?:and|und|et|y)[ ]|,[ ]|[ ](?:and|und|et|y|to|nach|à|a|via|über|/)[ ])(?P<city>{city}){end}"
         )
-        self.of = re.compile(rf"(?:[ ][\w'’]{{1,12}}){{0,2}}?[ ](?:{prepositions})[ ](?:the[ ])?(?P<city>{city}){end}")
+        self.of = re.compile(rf"(?:[ ][\w'’]{{1,12}}){{0,2}}?[ ](?:(?:{prepositions})[ ](?:the[ ])?)(?P<city>{city}){end}")
 
 
 _FORMS = {
@@ -51,11 +51,15 @@ _INSTITUTION = re.compile(
 )
 _PEOPLE = words_of("people from")
 _MOVES = words_of("moves")
+_ARTICLES = frozenset({"la", "le", "les", "l", "el", "los", "las", "san", "santa", "saint"})
+_TOWN_ROYAL = re.compile(rf"(?:(?<=, )|(?<=at )|(?<=from )|(?<=the )|(?<=\n))(?P<city>{CITY})(?=[ ](?:Royal|General|Memorial|Infirmary|Regional)(?:[,.;:\n]|$))")
+_GREAT_ROAD = re.compile(r"\bGran Vía(?:[ ]de[ ](?:la[ ]|los[ ])?[A-ZÁÉÍÓÚ]\w{2,20})?,?[ ](?:n[º.]{1,2}[ ]?)?\d{1,4}(?:,[ ]\d{1,2}[º.ª]{1,2}[ ]?[A-Z]?)?")
 _STREET = re.compile(r"\d\w{0,6}$|\d\w{0,4},? |[ ]\d{1,4}\w?\b")
 _BEHIND_STREET = re.compile(rf"(?:,[ ]|\^{{1,3}}|\n)(?P<city>{CITY})(?P<code>,?[ ](?:\d{{4,5}}(?:-\d{{4}})?|[A-Z]{{1,2}}\d[A-Z\d]?[ ]?\d[A-Z]{{2}})\b)?")
 _CODE = re.compile(r",?[ ^]{1,2}(?:[A-Z]{2}[ ^]{1,2})?\d{5}(?:-\d{4})?\b")
 _COMPOUND_ROAD = re.compile(r"\b\d{1,4}[a-z]?,?[ ](?:[NSEW]\.?[ ])?[A-Z][a-z]{2,14}(?:way|gate|side|wood|field|hill)\b(?:,[ ][Aa]pt\.?[ ]\w{1,4})?(?=[ ]?[,\n;^|(]|$)")
 _NUMBERED_ROAD = re.compile(r"\b\d{1,5}[ ](?:County|State|Farm|Rural)[ ](?:Road|Route|Rd|Rte)[ ]\d{1,4}\b(?:,[ ][Aa]pt\.?[ ]\w{1,4})?|\b\d{1,5}[ ](?:Hwy|Highway|US|Route|Rte|CR|FM)[ -]\d{1,4}\b(?:,[ ][Aa]pt\.?[ ]\w{1,4})?")
+_LIVING_AT = re.compile(rf"\bhabiter[ ](?P<city>{CITY})")
 _POSTAL = re.compile(r"\bC\.?[ ]?P\.?[ ]?:?[ ]{0,2}(?P<code>\d{5})\b")
 
 
@@ -68,7 +72,7 @@ def find_places_beside(seen: Text, found: Sequence[Finding]) -> Iterator[Finding
     """
     text = seen.text
     more: list[Finding] = []
-    for pattern in (_INSTITUTION, _COMPOUND_ROAD, _NUMBERED_ROAD, _POSTAL):
+    for pattern in (_INSTITUTION, _COMPOUND_ROAD, _NUMBERED_ROAD, _POSTAL, _TOWN_ROYAL, _GREAT_ROAD, _LIVING_AT):
         for m in pattern.finditer(text):
             more += _city(seen, m) if "city" in m.groupdict() else [Finding(Kind.PLACE, m.start("code") if pattern is _POSTAL else m.start(), m.end())]
     more += _labelled(seen)
@@ -134,6 +138,8 @@ def _city(seen: Text, m: re.Match[str]) -> list[Finding]:
     """Return a place if its words may be one."""
     i = _word(seen, m.start("city"))
     words = [word.casefold() for word in re.findall(r"[^\W\d_]+", m["city"])]
+    if words and words[0] in _ARTICLES:
+        words = words[1:]
     if i >= len(seen.words) or not words or words[0] in not_names() or words[-1] in not_names():
         return []
     if m["city"].isupper() and len(m["city"]) < 4:
