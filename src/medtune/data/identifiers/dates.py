@@ -129,6 +129,7 @@ _OLD_AFTER = re.compile(
     r"\s(?:Jahren?|J\.)(?:\salt\w*)?|\s?ans\b|\s?años\b|\s?a\.(?=\s)|\s?(?:yo)?\s?[MF]\b",
     re.IGNORECASE,
 )
+_AT_AGE = re.compile(r"\b(?:At|Aged?)[ ](?:the age of[ ])?(?P<age>9\d|1[01]\d),?[ ](?=(?:he|she|they|Mr|Mrs|Ms)\b)", re.IGNORECASE)
 _IN_COMMAS = re.compile(r",\s(?:9\d|1[01]\d)(?=,\s[a-z])")
 """An age between commas behind a name: Mrs Ash, 94, is."""
 _GROUP_BEFORE = re.compile(
@@ -190,6 +191,8 @@ def _ages(text: str) -> Iterator[Finding]:
         is_one = _is_free(text, age.start()) and not _GROUP_BEFORE.search(text, max(0, age.start() - 16), age.start())
         if is_one and (after := _OLD_AFTER.match(text, age.end())):
             yield Finding(Kind.AGE_OVER_89, age.start(), after.end())
+    for m in _AT_AGE.finditer(text):
+        yield Finding(Kind.AGE_OVER_89, m.start("age"), m.end("age"))
     for m in _IN_COMMAS.finditer(text):
         if m.start() and text[m.start() - 1].isalpha():
             yield Finding(Kind.AGE_OVER_89, m.start(), m.end())

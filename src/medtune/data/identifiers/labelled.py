@@ -34,7 +34,7 @@ _WEAK: Mapping[Kind, str] = {
     Kind.DEVICE: "device implant model pacemaker pump geräte gerät serien implantat série serie dispositif dispositivo appareil "
     "generator stent prosthesis lead icd prothese prótesis implante",
     Kind.VEHICLE: "vehicle car registration license licence fahrzeug véhicule voiture vehículo coche matriculado matriculada reg",
-    Kind.OTHER_NUMBER: "order sample reference ref study trial subject participant employee staff student badge id claim ticket request lab labor proben probe "
+    Kind.OTHER_NUMBER: "estudio étude studie studien order sample reference ref study trial subject participant employee staff student badge id claim ticket request lab labor proben probe "
     "auftrags auftrag befund vorgangs akten demande prélèvement muestra petición referencia employé empleado dossier examen échantillon "
     "locker key code authorization prescription rx nummer numéro número ticket laborauftrag caso solicitud registro",
 }
@@ -46,7 +46,7 @@ _MARK = (
 _BETWEEN = re.compile(
     rf"[\s.'’-]{{0,2}}(?:(?:s|record|medical|plan|policy|security|sociale?|security|insurance|card|carte|de|du|des|d['’]|la|del|et|the|health|clínica|"
     rf"clinique|médico|patient|assuré|permanent|identification|identidad|sanitaria|number's|licen[cs]e|serial|série|serie|registration|policy|"
-    rf"tax|fiscal|bank|bancaire|bancaria|drivers?|account|holder|group|beneficiary|member|seguridad|social|national|interne|hospital|otro|autre|other|véhicule|vehículo|vehicle|car|dossier)\s{{1,2}}){{0,4}}"
+    rf"tax|fiscal|bank|bancaire|bancaria|drivers?|account|holder|group|beneficiary|member|seguridad|social|national|interne|hospital|otro|autre|other|véhicule|vehículo|vehicle|car|dossier|of)\s{{1,2}}){{0,4}}"
     rf"(?P<mark>[\s.-]{{0,2}}{_MARK}(?:\s?[/-]?\s?{_MARK})?)?"
     r"(?P<tail>\s{0,2}(?:[:#=.;)(\[|…]|\.{2,}|is|was|ist|lautet|est|es|ending in|ending|endet auf|vorgelegt|reads|with|mit|le|el|:\s?\w{2,4}\s)?[\s:#=(\[|\"'-]{0,4})",
     re.IGNORECASE,

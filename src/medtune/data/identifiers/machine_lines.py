@@ -38,9 +38,11 @@ _ROW = re.compile(r"[^\n;,\t|]{0,60}(?:(?P<by>[;,\t|])[^\n;\t|]{0,60}(?:(?P=by)[
 _DATE_FIELD = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{2,4}|\d{6,12}")
 _WORDED = re.compile(rf"(?:(?:de|la|del|du|von|van|der|los|le|el) ){{0,3}}[{UPPER}][\w'’.-]{{1,24}}(?:,? (?:(?:de|la|del|du|von|van|der|el|los) ){{0,2}}[{UPPER}][\w'’.-]{{1,24}}){{0,3}}")
 _CODE_FIELD = re.compile(r"\d{4,5}(?:-\d{4})?")
+_NUMBER = re.compile(r"[A-Z]{0,3}\d{4,12}")
 _FIRST = 3
 """Fields at the head of a row, where names stand."""
 _PLACE_COLUMNS = words_of("places labels")
+_NUMBER_COLUMNS = frozenset({"id", "mrn", "patid", "pid", "nhc", "ipp", "iep", "nip", "fallnr", "patnr", "fallnummer", "recordnumber"})
 _NAME_COLUMNS = words_of("names labels")
 _WORDS = re.compile(r"[^\W\d_]+")
 _LOGIN = re.compile(r"\b(?:user|login|username|by)[ =:]{1,3}(?P<name>[a-z]{2,20}[._][a-z]{2,20})\b")
@@ -114,6 +116,8 @@ def _fields(line: str, by: str) -> list[tuple[int, str]]:
 
 def _column(head: str) -> Kind | None:
     words = {word.casefold() for word in _WORDS.findall(head)}
+    if words & _NUMBER_COLUMNS:
+        return Kind.RECORD_NUMBER
     return Kind.PLACE if words & _PLACE_COLUMNS else Kind.NAME if words & _NAME_COLUMNS else None
 
 
@@ -129,6 +133,8 @@ def _fields_of(fields: list[tuple[int, str]], columns: list[Kind | None], start:
             kind = kind if likely or before is Kind.PLACE or _next_to_code(fields, number) else None
         elif _CODE_FIELD.fullmatch(field) and number >= 2 and _next_to_words(fields, number):
             kind = Kind.PLACE
+        elif kind is Kind.RECORD_NUMBER or (number == 0 and _NUMBER.fullmatch(field)):
+            kind = Kind.RECORD_NUMBER if any(map(str.isdecimal, field)) else None
         elif not worded:
             kind = None
         if kind:

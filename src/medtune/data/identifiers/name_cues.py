@@ -1,6 +1,7 @@
 """Finds names behind a title, a label, a greeting, kin, or an office."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from medtune.data.identifiers.eponyms import is_eponym
@@ -45,6 +46,8 @@ _CAPITAL_TITLES = frozenset({"m", "d", "me", "fr", "hr", "mm", "pr", "hon", "sir
 """Titles that are a word in small letters."""
 _DOTTED_TITLES = frozenset({"m", "d", "pat", "pt"})
 _CUES = LABELS | _NAME | _GREETINGS | _CLOSINGS | _CALLED | KIN | _OFFICES | _GERMAN_ROLES | _ROLES
+_LATER_COLON = re.compile(r"(?:[ ][^\W\d_][\w'’.-]{0,20}){1,4}[ ]?:[ ]{0,3}")
+"""What follows a label of several words up to its colon: médecin du travail :"""
 _FIELD_ENDS = re.compile(r"[ ]{0,3}(?:[;,/|]|\n|$)")
 _COLON = re.compile(
     r"[^\S\n]{0,2}(?:[:=|]|\.{3,}|…|/|\(s\)\s?:)[\s|]{0,4}[*_]{0,2}|\s?:\s{0,12}|[ ]?[.]{2,40}[ :]{0,3}"
@@ -98,6 +101,10 @@ def behind_cues(seen: Text) -> Iterator[Finding]:
         gap = seen.between(i)
         if word in LABELS and _COLON.fullmatch(gap):
             yield from _labelled_name(seen, i + 1, known, is_sure=word in _NAME_LABELS)
+        elif word in LABELS and (later := _LATER_COLON.match(seen.text, seen.ends[i])):
+            at = bisect_left(seen.starts, later.end())
+            if at < len(seen.words) and seen.starts[at] == later.end():
+                yield from _labelled_name(seen, at, known)
         elif word in _NAME and gap == " " and seen.folded[i + 1] in _IS and seen.between(i + 1) == " ":
             yield from _labelled_name(seen, i + 2, known)
         elif len(gap) <= 6 and _may_begin(seen, i + 1):

@@ -38,6 +38,7 @@ _SUBJECT = re.compile(r"(?:^|[.!?]\s|\n[-*•]?\s{0,2})(?P<name>[A-Z]{2})[ ](?=[
 _ABBREVIATIONS = words_of("abbreviations")
 _INITIALS = re.compile(r"(?P<name>[A-Z](?<![\w.][A-Z])\.\s?(?:[A-Z]\.\s?){1,2}(?![\w.])(?<!\s))")
 _NO_INITIALS = words_of("no initials")
+_WARD_ROLE = re.compile(rf"\b(?:RGN|RN|SN|SR|CN|HCA|RMN|ODP|SHO|SpR|DUE|TCAE|IDE|AS|OA|OÄ)[ ](?P<name>[{UPPER}]\.?[ ]{ONE_NAME})")
 _DEGREE_WORDS = words_of("degree words")
 _PATTERNS = (
     _IN_LIST,
@@ -48,6 +49,7 @@ _PATTERNS = (
     _LABELLED_LINE,
     _BARE_LABEL,
     _DOING,
+    _WARD_ROLE,
     _INITIALS,
 )
 _WORDS = re.compile(r"[^\W\d_]+")

@@ -4,6 +4,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
+from medtune.data.identifiers.eponyms import is_eponym
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.name_ends import GERMAN_NOUN
 from medtune.data.identifiers.roads import CITY
@@ -19,6 +20,8 @@ _PREPOSITIONS = {
     "fr": "de|à|en|d['’]",
     "es": "de|en|a|desde|hasta",
 }
+_AMONG = {"en": "in|from|near|at", "de": "in|aus|nach|bei", "fr": "à", "es": "en|desde"}
+"""Prepositions that a town stands behind in a text about people, where a word with a capital is seldom anything else."""
 _LEADS = r"(?:le|el|del|du|am|vom|on|bis|until|since|seit|hasta|jusqu['’]en|desde|from|in|en|seen|called|born)"
 _SMALL = r"[A-ZÀ-Þ][\w'’-]{3,24}"
 """A town in a text that was typed without capitals: one word, since the next has a capital too."""
@@ -27,9 +30,11 @@ _SMALL = r"[A-ZÀ-Þ][\w'’-]{3,24}"
 class _Patterns:
     """What towns beside something look like in a language."""
 
-    def __init__(self, prepositions: str, city: str, end: str) -> None:
+    def __init__(self, language: str, city: str, end: str) -> None:
+        prepositions = _PREPOSITIONS[language]
         self.after_name = re.compile(rf"(?:,?[ ](?:{prepositions})[ ]?|,[ ]|[ ]\()(?P<city>{city}){end}")
-        self.after_date = re.compile(rf"[ ](?:{prepositions})[ ](?:the[ ])?(?P<city>{city}){end}")
+        self.after_date = re.compile(rf"[ ](?:(?:{prepositions})[ ](?:the[ ])?|\()(?P<city>{city}){end}")
+        self.among_people = re.compile(rf"(?<![\w-])(?:{_AMONG[language]})[ ](?P<city>{city}){end}")
         self.before_date = re.compile(rf"\b(?:{prepositions})[ ](?P<city>{city})[ ,]{{1,2}}(?:{_LEADS}[ ])?$")
         self.next = re.compile(
             rf"(?:,[ ](?:and|und|et|y)[ ]|,[ ]|[ ](?:and|und|et|y|to|nach|à|a|via|über|/)[ ])(?P<city>{city}){end}"
@@ -38,8 +43,8 @@ class _Patterns:
 
 
 _FORMS = {
-    (language, small): _Patterns(prepositions, _SMALL if small else CITY, "" if small else _END)
-    for language, prepositions in _PREPOSITIONS.items()
+    (language, small): _Patterns(language, _SMALL if small else CITY, "" if small else _END)
+    for language in _PREPOSITIONS
     for small in (False, True)
 }
 _LABEL = re.compile(
@@ -51,6 +56,7 @@ _INSTITUTION = re.compile(
 )
 _PEOPLE = words_of("people from")
 _MOVES = words_of("moves")
+_TRAILING = re.compile(r"(?:[ ](?:de la|de los|de las|de|la|del|of|upon|on|sur|am|an der|ob der|vor der|y))+$")
 _ARTICLES = frozenset({"la", "le", "les", "l", "el", "los", "las", "san", "santa", "saint"})
 _TOWN_ROYAL = re.compile(rf"(?:(?<=, )|(?<=at )|(?<=from )|(?<=the )|(?<=\n))(?P<city>{CITY})(?=[ ](?:Royal|General|Memorial|Infirmary|Regional)(?:[,.;:\n]|$))")
 _GREAT_ROAD = re.compile(r"\bGran Vía(?:[ ]de[ ](?:la[ ]|los[ ])?[A-ZÁÉÍÓÚ]\w{2,20})?,?[ ](?:n[º.]{1,2}[ ]?)?\d{1,4}(?:,[ ]\d{1,2}[º.ª]{1,2}[ ]?[A-Z]?)?")
@@ -79,6 +85,10 @@ def find_places_beside(seen: Text, found: Sequence[Finding]) -> Iterator[Finding
     more += _by_words(seen)
     for finding in found:
         more += _beside(seen, finding)
+    if any(finding.kind is Kind.NAME for finding in found) and not seen.is_small:
+        for m in _FORMS[seen.language, False].among_people.finditer(text):
+            if not m["city"].isupper() and (seen.language != "de" or _is_town(m["city"])) and not _is_method(seen, m):
+                more += _city(seen, m)
     for finding in [*more, *(f for f in found if f.kind is Kind.PLACE)]:
         yield finding
         yield from _going_on(seen, finding)
@@ -134,10 +144,19 @@ def _going_on(seen: Text, finding: Finding) -> Iterator[Finding]:
         at = m.end("city")
 
 
+def _is_method(seen: Text, m: re.Match[str]) -> bool:
+    """Whether a method, virus or disease bears the name, or it is nothing but a name."""
+    i = bisect_left(seen.starts, m.start("city"))
+    last = bisect_left(seen.starts, m.end("city")) - 1
+    return is_eponym(seen, i, last)
+
+
 def _city(seen: Text, m: re.Match[str]) -> list[Finding]:
     """Return a place if its words may be one."""
     i = _word(seen, m.start("city"))
-    words = [word.casefold() for word in re.findall(r"[^\W\d_]+", m["city"])]
+    trailing = _TRAILING.search(m["city"])
+    end = m.start("city") + trailing.start() if trailing else m.end("city")
+    words = [word.casefold() for word in re.findall(r"[^\W\d_]+", seen.text[m.start("city") : end])]
     if words and words[0] in _ARTICLES:
         words = words[1:]
     if i >= len(seen.words) or not words or words[0] in not_names() or words[-1] in not_names():
@@ -146,10 +165,10 @@ def _city(seen: Text, m: re.Match[str]) -> list[Finding]:
         return []
     if seen.language == "de" and GERMAN_NOUN.search(words[-1]) and not _is_town(m["city"]):
         return []
-    return [Finding(Kind.PLACE, m.start("city"), m.end("city"))]
+    return [Finding(Kind.PLACE, m.start("city"), end)]
 
 
-_TOWN = re.compile(r"(?:burg|berg|dorf|stadt|heim|hausen|furt|hafen|bach|brück|brücken|ingen|kirchen|kirch|münde|walde|feld|büren|hude|stein|thal|tal|au|ow|itz|zell|weiler|rode|leben|sen|ach|lich|um|beck)\b", re.IGNORECASE)
+_TOWN = re.compile(r"(?:burg|berg|dorf|stadt|stedt|heim|hausen|haus|furt|furth|hafen|haven|bach|brück|brücken|ingen|kirchen|kirch|münde|walde|wald|feld|büren|hude|stein|thal|tal|au|ow|itz|itsch|zell|weiler|rode|roda|leben|lich|ich|beck|horst|hagen|scheid|rath|born|bronn|brunn|büttel|stetten|beuren|ried|wil|lar|mar|sund|nau|zig|den|in|ach|um|hof)\b", re.IGNORECASE)
 
 
 def _is_town(name: str) -> bool:
