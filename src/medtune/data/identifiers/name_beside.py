@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from medtune.data.identifiers.eponyms import is_eponym
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.name_cues import KIN
-from medtune.data.identifiers.name_ends import name_end
+from medtune.data.identifiers.name_ends import GERMAN_NOUN, name_end
 from medtune.data.identifiers.name_forms import ONE_NAME
 from medtune.data.identifiers.text import UPPER, Text
 from medtune.data.identifiers.vocabulary import clear_names, given_names, known_names, not_names, words_of
@@ -31,10 +31,11 @@ _BY_INITIAL = re.compile(
     rf"\b(?:by|per|with|to|and|from|von|durch|mit|an|par|avec|à|por|con|y|et|und|[Ss]ignature|[Ss]igned|[Ff]irmado|[Ff]do\.?|[Gg]ez\.?|[Ss]igné|w/|&)[ ]?:?[ ](?P<name>[{UPPER}]\.[ ]?(?:[{UPPER}]\.[ ]?)?(?:(?:de|la|del|du|von|van|der|los|d['’])[ ]?){{0,3}}{ONE_NAME}(?:-{ONE_NAME})?)"
 )
 _SURNAME_FIRST = re.compile(
-    rf"\b(?:[Pp]t|[Pp]at|[Pp]atient(?:in|e)?|[Pp]aciente)\.?[,:]?[ ](?P<name>{ONE_NAME},[ ]{ONE_NAME}(?:[ ]{ONE_NAME})?)(?=[ ]?[,;(\n]|$)"
+    rf"(?:\b(?:[Pp]t|[Pp]at|[Pp]atient(?:in|e)?|[Pp]aciente|años|ans|Jahre|J|y/?o|[Mm]ale|[Ff]emale|[Mm]ann|[Ff]rau))\.?[,:]?[ ](?P<name>{ONE_NAME},[ ]{ONE_NAME}(?:[ ]{ONE_NAME})?)(?=[ ]?[,;(\n]|$)"
 )
 _DEPUTY = re.compile(rf"\b(?:i\.[ ]?[AV]\.|ppa\.|p\.p\.|p\.o\.|P\.O\.|p/o)[ ](?P<name>{_PERSON})")
 _QUOTED = re.compile(rf"[\"„“«](?P<name>{ONE_NAME})[\"”“»][ ]\((?:[^\W\d]{{1,10}}\.?[ ])?(?P<kin>[^\W\d]{{3,16}})\)")
+_ACTED = re.compile(rf"\b(?:durch|von|par|por|by)[ ](?P<name>{_PERSON})[ ](?=(?:am|le|el|on)[ ]\d)")
 _SPECIALTY = re.compile(
     rf"\w{{2,20}}(?:ie|ik|gy|ics|ía|cal|cardio|ortho|neuro|[Cc]hir|OA)[ ]\((?P<name>{_PERSON})(?=[,)])"
 )
@@ -47,7 +48,7 @@ _GENITIVE = 2
 def beside_marks(seen: Text) -> Iterator[Finding]:
     """Yield names that a mark beside them tells."""
     text = seen.text
-    patterns = [_BY_INITIAL, _HEAD, _INITIALS, _SURNAME_FIRST, _DEPUTY, _SPECIALTY]
+    patterns = [_BY_INITIAL, _HEAD, _INITIALS, _SURNAME_FIRST, _DEPUTY, _SPECIALTY, _ACTED]
     if '(' in text and any(sign in text for sign in "\"„“«"):
         patterns.append(_QUOTED)
     if "@" in text:
@@ -87,6 +88,8 @@ def _is_person(seen: Text, name: str, start: int, pattern: re.Pattern[str]) -> b
         return False
     if pattern in (_MAILER, _WROTE):
         return True
+    if pattern is _ACTED and seen.language == "de" and GERMAN_NOUN.search(words[-1]):
+        return False
     if pattern is _SPECIALTY and not known_names().intersection(words):
         return False
     return (len(words[0]) == 1 or words[0] not in not_names()) and not is_eponym(seen, i, last)

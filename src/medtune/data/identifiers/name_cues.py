@@ -42,6 +42,8 @@ _ROLES = words_of("roles")
 """Short names of offices, in capitals."""
 _MOST_TITLES = 8
 """Titles in a row: a limit keeps texts of nothing else from taking their square in time."""
+_OF_ILLNESS = frozenset("has had have with and or is was are were died hat hatte ist war mit und oder a eu est avec tiene tuvo con es".split())
+"""Words between kin and an illness rather than a name."""
 _CAPITAL_TITLES = frozenset({"m", "d", "me", "fr", "hr", "mm", "pr", "hon", "sir"})
 """Titles that are a word in small letters."""
 _DOTTED_TITLES = frozenset({"m", "d", "pat", "pt"})
@@ -50,7 +52,7 @@ _LATER_COLON = re.compile(r"(?:[ ][^\W\d_][\w'’.-]{0,20}){1,4}[ ]?:[ ]{0,3}")
 """What follows a label of several words up to its colon: médecin du travail :"""
 _FIELD_ENDS = re.compile(r"[ ]{0,3}(?:[;,/|]|\n|$)")
 _COLON = re.compile(
-    r"[^\S\n]{0,2}(?:[:=|]|\.{3,}|…|/|\(s\)\s?:)[\s|]{0,4}[*_]{0,2}|\s?:\s{0,12}|[ ]?[.]{2,40}[ :]{0,3}"
+    r"\"\s{0,2}:\s{0,2}\"?|[^\S\n]{0,2}(?:[:=|]|\.{3,}|…|/|\(s\)\s?:)[\s|]{0,4}[*_]{0,2}|\s?:\s{0,12}|[ ]?[.]{2,40}[ :]{0,3}"
 )
 
 
@@ -115,6 +117,7 @@ def behind_cues(seen: Text) -> Iterator[Finding]:
             and seen.words[i + 2][0].isupper()
             and seen.between(i + 1) in (" ", ", ", "; ")
             and gap == " "
+            and seen.folded[i + 1] not in _OF_ILLNESS
         ):
             yield from _cued_name(seen, i, gap, known, further=1)
 
@@ -182,7 +185,7 @@ def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], list
         behind = seen.text[seen.ends[at + len(parts) - 1] :][:2]
         fits = len(parts) > 1 or (word in _STRONG and behind[:1] in " ,.;:)\n" and not behind[1:].isupper())
         return fits and not is_eponym(seen, at, at + len(parts) - 1)
-    if word in _FUNCTION_WORDS and i and seen.folded[i - 1] in _DONE and gap == " " and not not_names().intersection(parts):
+    if word in _FUNCTION_WORDS and i and _DONE.intersection(seen.folded[max(0, i - 9) : i]) and gap == " " and not not_names().intersection(parts):
         return not is_eponym(seen, at, at + len(parts) - 1)
     return word in _GERMAN_ROLES and gap in (" ", "\n", ", ") and not GERMAN_NOUN.search(parts[0])
 

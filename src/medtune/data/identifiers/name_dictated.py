@@ -78,4 +78,7 @@ def _name(seen: Text, at: int, last: int, *, is_sure: bool) -> int:
 
 def _stops(seen: Text, i: int) -> bool:
     """Whether a word is none of a name."""
-    return len(seen.words[i]) == 1 or seen.folded[i] in not_names() or seen.folded[i] in _STOPS
+    word = seen.folded[i]
+    if len(word) == 1 or word in not_names() or word in _STOPS:
+        return True
+    return seen.language == "en" and word.endswith(("ing", "ed")) and word not in known_names()

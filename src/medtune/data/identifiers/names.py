@@ -32,7 +32,7 @@ def find_names(seen: Text) -> Iterator[Finding]:
     found += [_widened(seen, finding, at_start) for finding in beside_names(seen, found)]
     spans = sorted({(f.start, f.end) for f in found})
     yield from found
-    yield from _again(seen, spans)
+    yield from (_widened(seen, finding, at_start) for finding in _again(seen, spans))
 
 
 def _widened(seen: Text, finding: Finding, at_start: Mapping[int, int]) -> Finding:

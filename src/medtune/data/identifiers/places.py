@@ -164,7 +164,7 @@ def _cued(seen: Text, i: int) -> Iterator[Finding]:
     if at >= len(seen.words) or not seen.words[at][0].isupper():
         return
     gap = seen.between(i)
-    is_label = word in _LABELS and gap.strip(" ") in ((":", "") if word in _GERMAN_PARTS else (":",))
+    is_label = word in _LABELS and gap.strip(" \"") in ((":", "") if word in _GERMAN_PARTS else (":",))
     is_cue = (
         word in ("from", "to", "in")
         and seen.language == "en"

@@ -20,7 +20,7 @@ _PREPOSITIONS = {
     "fr": "de|à|en|d['’]",
     "es": "de|en|a|desde|hasta",
 }
-_AMONG = {"en": "in|from|near|at", "de": "in|aus|nach|bei", "fr": "à", "es": "en|desde"}
+_AMONG = {"en": "in|from|near|at", "de": "[Ii]n|[Aa]us|[Nn]ach|[Bb]ei", "fr": "à", "es": "en|desde"}
 """Prepositions that a town stands behind in a text about people, where a word with a capital is seldom anything else."""
 _LEADS = r"(?:le|el|del|du|am|vom|on|bis|until|since|seit|hasta|jusqu['’]en|desde|from|in|en|seen|called|born)"
 _SMALL = r"[A-ZÀ-Þ][\w'’-]{3,24}"
@@ -34,7 +34,8 @@ class _Patterns:
         prepositions = _PREPOSITIONS[language]
         self.after_name = re.compile(rf"(?:,?[ ](?:{prepositions})[ ]?|,[ ]|[ ]\()(?P<city>{city}){end}")
         self.after_date = re.compile(rf"[ ](?:(?:{prepositions})[ ](?:the[ ])?|\()(?P<city>{city}){end}")
-        self.among_people = re.compile(rf"(?<![\w-])(?:{_AMONG[language]})[ ](?P<city>{city}){end}")
+        among = r"(?![\w-])" if language == "de" else end
+        self.among_people = re.compile(rf"(?<![\w-])(?:{_AMONG[language]})[ ](?P<city>{city}){among}")
         self.before_date = re.compile(rf"\b(?:{prepositions})[ ](?P<city>{city})[ ,]{{1,2}}(?:{_LEADS}[ ])?$")
         self.next = re.compile(
             rf"(?:,[ ](?:and|und|et|y)[ ]|,[ ]|[ ](?:and|und|et|y|to|nach|à|a|via|über|/)[ ])(?P<city>{city}){end}"
@@ -58,7 +59,7 @@ _PEOPLE = words_of("people from")
 _MOVES = words_of("moves")
 _TRAILING = re.compile(r"(?:[ ](?:de la|de los|de las|de|la|del|of|upon|on|sur|am|an der|ob der|vor der|y))+$")
 _ARTICLES = frozenset({"la", "le", "les", "l", "el", "los", "las", "san", "santa", "saint"})
-_TOWN_ROYAL = re.compile(rf"(?:(?<=, )|(?<=at )|(?<=from )|(?<=the )|(?<=\n))(?P<city>{CITY})(?=[ ](?:Royal|General|Memorial|Infirmary|Regional)(?:[,.;:\n]|$))")
+_TOWN_ROYAL = re.compile(rf"(?:(?<=, )|(?<=at )|(?<=from )|(?<=to )|(?<=in )|(?<=the )|(?<=\n))(?P<city>{CITY})(?=[ ](?:Royal|General|Memorial|Infirmary|Regional)(?:[,.;:\n]|$)|[ ](?:(?:Manor|Lodge|Grange|Court|House|Hall|Gardens|View|Park)[ ])?(?:[Nn]ursing|[Cc]are|[Rr]esidential|[Rr]est|[Aa]ssisted)[ ](?:[Hh]ome|[Ll]iving))")
 _GREAT_ROAD = re.compile(r"\bGran Vía(?:[ ]de[ ](?:la[ ]|los[ ])?[A-ZÁÉÍÓÚ]\w{2,20})?,?[ ](?:n[º.]{1,2}[ ]?)?\d{1,4}(?:,[ ]\d{1,2}[º.ª]{1,2}[ ]?[A-Z]?)?")
 _STREET = re.compile(r"\d\w{0,6}$|\d\w{0,4},? |[ ]\d{1,4}\w?\b")
 _BEHIND_STREET = re.compile(rf"(?:,[ ]|\^{{1,3}}|\n)(?P<city>{CITY})(?P<code>,?[ ](?:\d{{4,5}}(?:-\d{{4}})?|[A-Z]{{1,2}}\d[A-Z\d]?[ ]?\d[A-Z]{{2}})\b)?")
@@ -81,7 +82,6 @@ def find_places_beside(seen: Text, found: Sequence[Finding]) -> Iterator[Finding
     for pattern in (_INSTITUTION, _COMPOUND_ROAD, _NUMBERED_ROAD, _POSTAL, _TOWN_ROYAL, _GREAT_ROAD, _LIVING_AT):
         for m in pattern.finditer(text):
             more += _city(seen, m) if "city" in m.groupdict() else [Finding(Kind.PLACE, m.start("code") if pattern is _POSTAL else m.start(), m.end())]
-    more += _labelled(seen)
     more += _by_words(seen)
     for finding in found:
         more += _beside(seen, finding)
@@ -89,9 +89,10 @@ def find_places_beside(seen: Text, found: Sequence[Finding]) -> Iterator[Finding
         for m in _FORMS[seen.language, False].among_people.finditer(text):
             if not m["city"].isupper() and (seen.language != "de" or _is_town(m["city"])) and not _is_method(seen, m):
                 more += _city(seen, m)
-    for finding in [*more, *(f for f in found if f.kind is Kind.PLACE)]:
+    listed = _labelled(seen)
+    for finding in [*listed, *more, *(f for f in found if f.kind is Kind.PLACE)]:
         yield finding
-        yield from _going_on(seen, finding)
+        yield from _going_on(seen, finding, is_listed=finding in listed or seen.language != "de")
 
 
 def _beside(seen: Text, finding: Finding) -> list[Finding]:
@@ -127,7 +128,7 @@ def _by_words(seen: Text) -> list[Finding]:
     return places
 
 
-def _going_on(seen: Text, finding: Finding) -> Iterator[Finding]:
+def _going_on(seen: Text, finding: Finding, *, is_listed: bool) -> Iterator[Finding]:
     """Yield the town behind a street, the code behind a town, and what goes on in a row of towns."""
     text, at = seen.text, finding.end
     if _STREET.search(text, finding.start, finding.end) and (m := _BEHIND_STREET.match(text, at)):
@@ -138,7 +139,7 @@ def _going_on(seen: Text, finding: Finding) -> Iterator[Finding]:
         yield Finding(Kind.PLACE, code.start(), code.end())
     for _ in range(12):
         m = _FORMS[seen.language, seen.is_small].next.match(text, at)
-        if m is None or not _city(seen, m):
+        if m is None or not _city(seen, m) or not (is_listed or _is_town(m["city"]) or "," not in m[0]):
             return
         yield Finding(Kind.PLACE, m.start("city"), m.end("city"))
         at = m.end("city")

@@ -20,6 +20,12 @@ _PIECE = re.compile(
 )
 _INLINE = frozenset({"a", "abbr", "b", "em", "font", "i", "mark", "small", "span", "strong", "sub", "sup", "u", "wbr"})
 """Tags that part no words; any other stands for a new line."""
+_BLOCKS = frozenset(
+    "html head body title meta link style script p div br hr h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table thead tbody tfoot tr td th caption pre "
+    "blockquote section article header footer nav main aside form label input select option button img figure figcaption center".split()
+)
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""Where a name such as birthDate has a hump."""
 _HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212"), "-")
 _COMPATIBLE = re.compile("[\ufb00-\ufb06\uff01-\uff5e]")
 """Ligatures and letters of full width."""
@@ -63,9 +69,18 @@ def plain_form(text: str) -> PlainForm:
     return PlainForm("".join(written), places)
 
 
+def _of_tag(tag: str, name: str) -> str:
+    """Return what stands for a tag: a line's end, and a label where it is none of HTML's: <birthDate> is "birth Date: "."""
+    if name.lower() in _INLINE:
+        return ""
+    if name.lower() in _BLOCKS or tag.startswith("</") or tag.endswith("/>"):
+        return "\n"
+    return "\n" + _HUMP.sub(" ", name) + ": "
+
+
 def _plain(piece: re.Match[str]) -> str:
     if piece["tag"]:
-        return "" if piece["name"].lower() in _INLINE else "\n"
+        return _of_tag(piece[0], piece["name"])
     found = unescape(piece[0]) if piece["entity"] else unicodedata.normalize("NFC", piece[0])
     if len(found) == 1 and unicodedata.category(found) == "Cf":
         return ""
