@@ -48,7 +48,7 @@ _BETWEEN = re.compile(
     rf"clinique|médico|patient|assuré|permanent|identification|identidad|sanitaria|number's|licen[cs]e|serial|série|serie|registration|policy|"
     rf"tax|fiscal|bank|bancaire|bancaria|drivers?|account|holder|group|beneficiary|member|seguridad|social|national|interne|hospital|otro|autre|other|véhicule|vehículo|vehicle|car|dossier|of)\s{{1,2}}){{0,4}}"
     rf"(?P<mark>[\s.-]{{0,2}}{_MARK}(?:\s?[/-]?\s?{_MARK})?)?"
-    r"(?P<tail>\s{0,2}(?:[:#=.;)(\[|…]|\.{2,}|is|was|ist|lautet|est|es|ending in|ending|endet auf|vorgelegt|reads|with|mit|le|el|:\s?\w{2,4}\s)?[\s:#=(\[|\"'-]{0,4})",
+    r"(?P<tail>\s{0,2}(?:[:#=.;)(\[|…]|\.{2,}|(?:is|was|ist|lautet|est|es|ending in|ending|endet auf|vorgelegt|reads|with|mit|le|el)(?![\w-])|:\s?\w{2,4}\s)?[\s:#=(\[|\"'-]{0,4})",
     re.IGNORECASE,
 )
 _VALUE = re.compile(

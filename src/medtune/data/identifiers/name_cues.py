@@ -8,7 +8,7 @@ from medtune.data.identifiers.eponyms import is_eponym
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.name_ends import GERMAN_NOUN, PARTICLES, is_near, name_end
 from medtune.data.identifiers.text import Text
-from medtune.data.identifiers.vocabulary import clear_names, known_names, not_names, surnames, words_of
+from medtune.data.identifiers.vocabulary import clear_names, known_names, not_names, plain, surnames, words_of
 
 __all__ = ["KIN", "LABELS", "TITLED", "behind_cues", "behind_titles"]
 
@@ -20,6 +20,7 @@ _SURE_TITLES = words_of("sure titles")
 _DEGREES = words_of("names degrees")
 TITLED = _TITLES | _DEGREES
 LABELS = words_of("names labels")
+LABELS |= {plain(word) for word in LABELS if len(word) > 5}
 """Words that a colon and then a name stand behind, in forms."""
 _NAME = frozenset({"name", "surname", "nachname", "nom", "nombre", "apellido"})
 _IS = frozenset({"is", "was", "ist", "war", "lautet", "est", "es", "era"})
@@ -35,6 +36,7 @@ _NAME_LABELS = words_of("name labels")
 """Labels behind which nothing but a name stands."""
 _STRONG = words_of("person roles")
 _DONE = words_of("done by")
+_ACTING = frozenset({"by", "par", "por", "durch"})
 _WITH = words_of("with")
 _LIVING = words_of("living")
 _FUNCTION_WORDS = words_of("function words")
@@ -185,8 +187,10 @@ def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], list
         behind = seen.text[seen.ends[at + len(parts) - 1] :][:2]
         fits = len(parts) > 1 or (word in _STRONG and behind[:1] in " ,.;:)\n" and not behind[1:].isupper())
         return fits and not is_eponym(seen, at, at + len(parts) - 1)
-    if word in _FUNCTION_WORDS and i and _DONE.intersection(seen.folded[max(0, i - 9) : i]) and gap == " " and not not_names().intersection(parts):
-        return not is_eponym(seen, at, at + len(parts) - 1)
+    if word in _ACTING and gap == " " and not not_names().intersection(parts) and seen.words[at].istitle():
+        near = i > 0 and seen.folded[i - 1] in _DONE
+        done = near or (len(parts) > 1 and _DONE.intersection(seen.folded[max(0, i - 9) : i]) and not german)
+        return bool(done) and not is_eponym(seen, at, at + len(parts) - 1)
     return word in _GERMAN_ROLES and gap in (" ", "\n", ", ") and not GERMAN_NOUN.search(parts[0])
 
 

@@ -31,9 +31,9 @@ def find_dictated(seen: Text) -> Iterator[Finding]:
         first = i
         while i < len(seen.words) and seen.starts[i] < line.end():
             i += 1
-        capitals = sum(word[0].isupper() for word in seen.words[first:i])
+        capitals = 0 if seen.is_small else sum(word[0].isupper() for word in seen.words[first:i])
         is_bare = not _MARKS.search(line[0])
-        if is_bare and i - first >= _FEWEST and capitals * _SHARE <= i - first and not seen.is_small:
+        if is_bare and i - first >= _FEWEST and capitals * _SHARE <= i - first:
             yield from _in_line(seen, first, i)
 
 

@@ -55,6 +55,7 @@ _LABEL = re.compile(
 _INSTITUTION = re.compile(
     rf"\b(?:Amtsgericht|[Aa]t(?= [A-Z][a-z]+ (?:Memorial|Royal|General|Regional|Mercy))|[Ss]ite|[Zz]entrum|[Ss]tation in|Landgericht|Polizei(?:inspektion|revier)?|Gesundheitsamt|Jobcenter|Standesamt|Feuerwehr|Rathaus|Finanzamt|JVA|Pflegeheim|Seniorenheim|Reha(?:klinik)?|[Tt]ribunal|[Jj]uzgado|[Cc]omisaría|[Aa]yuntamiento|[Cc]entro de [Ss]alud|C\.?S\.?|[Mm]airie|[Cc]ommissariat|[Gg]endarmerie|EHPAD|CPAM|CH[RU]?|SAMU|SMUR|IFSI|[Ee]cole|[Rr]esidencia|[Rr]ésidence|[Pp]refectura|[Pp]réfecture|[Ss]heriff|[Pp]olice|[Cc]ourt)(?:[ ](?:de(?: la| los| las)?|du|des|d['’]|von|in|of|at))?[ ](?P<city>{CITY})"
 )
+_GERMAN_NOUNS = words_of("german nouns")
 _PEOPLE = words_of("people from")
 _MOVES = words_of("moves")
 _TRAILING = re.compile(r"(?:[ ](?:de la|de los|de las|de|la|del|of|upon|on|sur|am|an der|ob der|vor der|y))+$")
@@ -87,7 +88,7 @@ def find_places_beside(seen: Text, found: Sequence[Finding]) -> Iterator[Finding
         more += _beside(seen, finding)
     if any(finding.kind is Kind.NAME for finding in found) and not seen.is_small:
         for m in _FORMS[seen.language, False].among_people.finditer(text):
-            if not m["city"].isupper() and (seen.language != "de" or _is_town(m["city"])) and not _is_method(seen, m):
+            if not m["city"].isupper() and (seen.language != "de" or _is_german_town(seen, m)) and not _is_method(seen, m):
                 more += _city(seen, m)
     listed = _labelled(seen)
     for finding in [*listed, *more, *(f for f in found if f.kind is Kind.PLACE)]:
@@ -175,6 +176,14 @@ _TOWN = re.compile(r"(?:burg|berg|dorf|stadt|stedt|heim|hausen|haus|furt|furth|h
 def _is_town(name: str) -> bool:
     """Whether a word ends as German towns do."""
     return _TOWN.search(name) is not None
+
+
+def _is_german_town(seen: Text, m: re.Match[str]) -> bool:
+    """Whether a word behind a preposition is a town rather than one of the nouns that stand there without an article."""
+    if _is_town(m["city"]):
+        return True
+    closed = seen.text[m.end() : m.end() + 1] in ("", ".", ",", ";", ")", "\n")
+    return closed and len(m["city"]) > 3 and m["city"].casefold().split()[0] not in _GERMAN_NOUNS
 
 
 def _word(seen: Text, at: int) -> int:
