@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.spoken_dates import find_spoken_dates
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import Text, cue
 from medtune.data.identifiers.vocabulary import words_of
 
 __all__ = ["find_dates"]
@@ -152,6 +152,7 @@ _SPELT_AGES: Mapping[str, re.Pattern[str]] = {
     ),
     "noventa": re.compile(r"(?: y \w{3,6})?(?=\saños\b)", re.IGNORECASE),
 }
+_AT_DATES = cue(_LANGUAGES_OF.keys() | _DATE_WORDS | _SPELT_AGES.keys() | _AGE_WORDS | _OLD_WORDS, lambda word: "neunzig" in word)
 
 
 def find_dates(seen: Text) -> Iterator[Finding]:
@@ -160,7 +161,8 @@ def find_dates(seen: Text) -> Iterator[Finding]:
     for maybe in _MAYBE.finditer(text):
         if _is_free(text, maybe.start()):
             yield from _with_weekday(text, _in_numbers(text, maybe.start()))
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_DATES):
+        word = seen.folded[i]
         if word in _LANGUAGES_OF:
             yield from _with_weekday(text, _in_words(seen, i))
         elif word in _DATE_WORDS:

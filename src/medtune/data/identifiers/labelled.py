@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.numbers import HELP_LINES, is_code
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import Text, cue
 from medtune.data.identifiers.vocabulary import words_of
 
 __all__ = ["find_labelled"]
@@ -107,11 +107,13 @@ def _by_word(kinds: Mapping[Kind, str]) -> dict[str, Kind]:
 _LABELS: Mapping[str, tuple[Kind, bool]] = {word: (kind, False) for word, kind in _by_word(_WEAK).items()} | {
     word: (kind, True) for word, kind in _by_word(_STRONG).items()
 }
+_AT_LABELS = cue(_PHONE_LABELS | _FAX_LABELS | _MARKS | _ON | _LABELS.keys(), lambda word: word.endswith(_BY_ENDING))
 
 
 def find_labelled(seen: Text) -> Iterator[Finding]:
     """Yield what stands behind a label."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_LABELS):
+        word = seen.folded[i]
         if word in _PHONE_LABELS or word in _FAX_LABELS:
             yield from _phone(seen, i, Kind.FAX if word in _FAX_LABELS else Kind.PHONE)
         if word in _MARKS:

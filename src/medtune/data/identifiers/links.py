@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from medtune.data.identifiers.kinds import Finding, Kind
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import Text, cue
 from medtune.data.identifiers.vocabulary import words_of
 
 __all__ = ["find_links"]
@@ -54,6 +54,8 @@ _CODE = re.compile(
     r"[\s:,(#|-]{1,3}(?:[^\W\d_]{1,14}[\s.:,(#|]{1,3}){0,4}((?=[\w:./-]{0,20}\d)[A-Za-z0-9][\w:./-]{3,64}\w)"
 )
 """What stands for the print or picture, a few words behind the mention."""
+_AT_CUES = cue(_CUES, lambda word: word.startswith(_CUE_BEGINNINGS))
+_AT_ENDS = cue(_PICTURES | _DOMAINS)
 
 
 def find_links(seen: Text) -> Iterator[Finding]:
@@ -70,7 +72,8 @@ def find_links(seen: Text) -> Iterator[Finding]:
     if "data:image/" in text:
         yield from (Finding(Kind.PHOTO, m.start(), m.end()) for m in _EMBEDDED.finditer(text))
     yield from (Finding(Kind.PHOTO, m.start(), m.end()) for m in _BASE64.finditer(text))
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_CUES):
+        word = seen.folded[i]
         if word in _CUES or word.startswith(_CUE_BEGINNINGS):
             first, end = max(0, seen.starts[i] - _AROUND), seen.ends[i] + _AROUND
             for kind, pattern in _MENTIONS.items():
@@ -108,7 +111,8 @@ def _mails(text: str) -> Iterator[Finding]:
 def _after_dots(seen: Text) -> Iterator[Finding]:
     """Yield names of hosts without www, and of picture files, by their last part."""
     text = seen.text
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_ENDS):
+        word = seen.folded[i]
         start = seen.starts[i]
         if start == 0 or text[start - 1] != ".":
             continue

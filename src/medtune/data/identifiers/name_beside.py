@@ -9,7 +9,7 @@ from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.name_cues import KIN
 from medtune.data.identifiers.name_ends import GERMAN_NOUN, name_end
 from medtune.data.identifiers.name_forms import ONE_NAME
-from medtune.data.identifiers.text import UPPER, Text
+from medtune.data.identifiers.text import UPPER, Text, cue
 from medtune.data.identifiers.vocabulary import clear_names, given_names, known_names, not_names, words_of
 
 __all__ = ["beside_marks"]
@@ -20,50 +20,81 @@ _WROTE = re.compile(rf"(?P<name>{_PERSON})[ \n](?=(?:<[^>\n]{{1,80}}>[ ])?(?:wro
 _WROTE_AFTER = re.compile(rf"\b(?:schrieb|wrote)[ ](?P<name>{_PERSON})(?=[ ]?[:<])")
 _OF_KIN = re.compile(rf"(?P<name>{ONE_NAME}(?:[ ]{ONE_NAME})?)['’]s[ ](?P<kin>[a-z]{{3,14}})")
 _BEFORE_KIN = re.compile(rf"(?P<name>{ONE_NAME}(?:[ ]{ONE_NAME})?)[ ]\($")
-_INITIALS = re.compile(
-    rf"\b(?P<name>[{UPPER}]{{2,3}})(?=[ ]\((?:MRN|DOB|NHS|ID|Hosp|age|\d{{1,3}}[ ]?(?:y|M|F)))|(?:\b(?:[Hh]andzeichen|[Ii]nitials?|[Kk]ürzel|[Hh]dz\.?|[Ii]nitiales|[Ii]niciales|[Pp]araphe)[ ]?:?[ ])(?P<signed>[{UPPER}][{UPPER}a-z]?\.?[{UPPER}]?)\b"
-)
+_INITIALS = re.compile(rf"(?P<name>[{UPPER}]{{2,3}})(?=[ ]\((?:MRN|DOB|NHS|ID|Hosp|age|\d{{1,3}}[ ]?(?:y|M|F)))")
+_SIGNED = re.compile(rf"\.?[ ]?:?[ ](?P<name>[{UPPER}][{UPPER}a-z]?\.?[{UPPER}]?)(?!\w)")
 _HEAD = re.compile(
     rf"(?:(?<=\n)|^|(?<=[:|;,])[ ]|[ ]{{2,}}|(?<=[a-z.:])[ ]|(?<=\bLABEL)[ ]|(?<=\b[A-Z][a-z][a-z]:)[ ])(?P<name>[{UPPER}][{UPPER}'’-]{{1,24}}(?:[ ](?:DE|LA|DEL|DU|VON|VAN|EL|LE|LOS)){{0,2}}(?:,?[ ][{UPPER}][{UPPER}'’-]{{1,24}}){{1,3}}(?:[ ][{UPPER}]\.?)?)"
     r"(?=[ ,;|*(]{1,6}(?:\d{2,4}[-/. ]|\d{5,}|[fFmM][ /]|\(?(?:DOB|MRN|geb|née?|nac|ID)|\d{1,2}[-/.]))"
 )
-_BY_INITIAL = re.compile(
-    rf"\b(?:by|per|with|to|and|from|von|durch|mit|an|par|avec|à|por|con|y|et|und|[Ss]ignature|[Ss]igned|[Ff]irmado|[Ff]do\.?|[Gg]ez\.?|[Ss]igné|w/|&)[ ]?:?[ ](?P<name>[{UPPER}]\.[ ]?(?:[{UPPER}]\.[ ]?)?(?:(?:de|la|del|du|von|van|der|los|d['’])[ ]?){{0,3}}{ONE_NAME}(?:-{ONE_NAME})?)"
+_WITH_INITIAL = re.compile(
+    rf"(?<=[ ])(?P<name>[{UPPER}]\.[ ]?(?:[{UPPER}]\.[ ]?)?(?:(?:de|la|del|du|von|van|der|los|d['’])[ ]?){{0,3}}{ONE_NAME}(?:-{ONE_NAME})?)"
+)
+_BEFORE_INITIAL = re.compile(
+    r"(?:(?<!\w)(?:by|per|with|to|and|from|von|durch|mit|an|par|avec|à|por|con|y|et|und|[Ss]ignature|[Ss]igned|[Ff]irmado|[Ff]do\.?|[Gg]ez\.?|[Ss]igné|w/|&))[ ]?:?[ ]$"
 )
 _SURNAME_FIRST = re.compile(
-    rf"(?:\b(?:[Pp]t|[Pp]at|[Pp]atient(?:in|e)?|[Pp]aciente|años|ans|Jahre|J|y/?o|[Mm]ale|[Ff]emale|[Mm]ann|[Ff]rau))\.?[,:]?[ ](?P<name>{ONE_NAME},[ ]{ONE_NAME}(?:[ ]{ONE_NAME})?)(?=[ ]?[,;(\n]|$)"
+    rf"\.?[,:]?[ ](?P<name>{ONE_NAME},[ ]{ONE_NAME}(?:[ ]{ONE_NAME})?)(?=[ ]?[,;(\n]|$)"
 )
+_DEPUTIES = ("i.A", "i. A", "i.V", "i. V", "ppa.", "p.p.", "p.o.", "P.O.", "p/o")
 _DEPUTY = re.compile(rf"\b(?:i\.[ ]?[AV]\.|ppa\.|p\.p\.|p\.o\.|P\.O\.|p/o)[ ](?P<name>{_PERSON})")
 _QUOTED = re.compile(rf"[\"„“«](?P<name>{ONE_NAME})[\"”“»][ ]\((?:[^\W\d]{{1,10}}\.?[ ])?(?P<kin>[^\W\d]{{3,16}})\)")
-_ACTED = re.compile(rf"\b(?:durch|von|par|por|by)[ ](?P<name>{_PERSON})[ ](?=(?:am|le|el|on)[ ]\d)")
-_SPECIALTY = re.compile(
-    rf"\w{{2,20}}(?:ie|ik|gy|ics|ía|cal|cardio|ortho|neuro|[Cc]hir|OA)[ ]\((?P<name>{_PERSON})(?=[,)])"
-)
+_ACTED = re.compile(rf"[ ](?P<name>{_PERSON})[ ](?=(?:am|le|el|on)[ ]\d)")
+_SPECIALTY = re.compile(rf"(?<=[ ]\()(?P<name>{_PERSON})(?=[,)])")
+_BEFORE_SPECIALTY = re.compile(r"\w{2}(?:ie|ik|gy|ics|ía|cal|cardio|ortho|neuro|[Cc]hir)[ ]\($|OA[ ]\($")
+_TWO_CAPITALS = re.compile(rf"[{UPPER}]{{2}},?[ ][{UPPER}]{{2}}")
 _SPECIES = words_of("species")
 _SPEAKING = words_of("speaking")
 _TO = frozenset({"to", "with", "w", "à", "a", "an", "mit", "con", "avec", "que", "dass", "that", "from", "ihnen", "dir", "euch", "de", "von", "vom", "s"})
 _GENITIVE = 2
 
+_AT_PATIENTS = cue(words_of("before surname first"))
+_AT_DOERS = cue({"durch", "von", "par", "por", "by"})
+_AT_SIGNED = cue(words_of("initials of"))
+_AT_SPEAKING = cue(_SPEAKING)
+
+_GIVEN = given_names()[0] & clear_names()
+_AT_GIVEN = cue(_GIVEN)
+
 
 def beside_marks(seen: Text) -> Iterator[Finding]:
     """Yield names that a mark beside them tells."""
-    text = seen.text
-    patterns = [_BY_INITIAL, _HEAD, _INITIALS, _SURNAME_FIRST, _DEPUTY, _SPECIALTY, _ACTED]
-    if '(' in text and any(sign in text for sign in "\"„“«"):
-        patterns.append(_QUOTED)
+    for pattern in _patterns(seen.text):
+        for m in pattern.finditer(seen.text):
+            yield from _marked(seen, m, pattern)
+    for number, pattern in ((_AT_PATIENTS, _SURNAME_FIRST), (_AT_DOERS, _ACTED), (_AT_SIGNED, _SIGNED)):
+        for i in seen.at(number):
+            if m := pattern.match(seen.text, seen.ends[i]):
+                yield from _marked(seen, m, pattern)
+    yield from _of_kin(seen)
+    yield from _spoken_to(seen)
+    yield from _given_alone(seen)
+
+
+def _patterns(text: str) -> list[re.Pattern[str]]:
+    """Return the patterns that a text can hold at all, as cheap signs tell."""
+    patterns = [_WITH_INITIAL]
+    if _TWO_CAPITALS.search(text):
+        patterns.append(_HEAD)
+    if "(" in text:
+        patterns += [_INITIALS, _SPECIALTY]
+        if any(sign in text for sign in '"„“«'):
+            patterns.append(_QUOTED)
+    if any(sign in text for sign in _DEPUTIES):
+        patterns.append(_DEPUTY)
     if "@" in text:
         patterns.append(_MAILER)
     if "rote" in text or "schrieb" in text or "écrit" in text or "escribi" in text:
         patterns += [_WROTE, _WROTE_AFTER]
-    for pattern in patterns:
-        for m in pattern.finditer(text):
-            group = "signed" if pattern is _INITIALS and m["signed"] else "name"
-            start = m.start(group) + (_unlabelled(m[group]) if pattern is _HEAD else 0)
-            if _is_person(seen, text[start : m.end(group)], start, pattern):
-                yield Finding(Kind.NAME, start, m.end(group))
-    yield from _of_kin(seen)
-    yield from _spoken_to(seen)
-    yield from _given_alone(seen)
+    return patterns
+
+
+def _marked(seen: Text, m: re.Match[str], pattern: re.Pattern[str]) -> Iterator[Finding]:
+    before = {_WITH_INITIAL: _BEFORE_INITIAL, _SPECIALTY: _BEFORE_SPECIALTY}.get(pattern)
+    start = m.start("name") + (_unlabelled(m["name"]) if pattern is _HEAD else 0)
+    if before and not before.search(seen.text, max(0, start - 14), start):
+        return
+    if _is_person(seen, seen.text[start : m.end("name")], start, pattern):
+        yield Finding(Kind.NAME, start, m.end("name"))
 
 
 def _unlabelled(name: str) -> int:
@@ -77,14 +108,14 @@ def _unlabelled(name: str) -> int:
 
 
 def _is_person(seen: Text, name: str, start: int, pattern: re.Pattern[str]) -> bool:
-    if pattern is _INITIALS:
+    if pattern in (_INITIALS, _SIGNED):
         return True
     words = [word.casefold() for word in re.findall(r"[^\W\d_]+", name)]
     if pattern is _HEAD:
         return len(words) > 1 and not not_names().intersection(word for word in words if len(word) > 1) and _has_small_letters(seen.text, start)
     i = bisect_left(seen.starts, start)
     last = i + len(words) - 1
-    if last >= len(seen.words) or words[-1] in not_names() or (pattern is _BY_INITIAL and words[-1] in _SPECIES):
+    if last >= len(seen.words) or words[-1] in not_names() or (pattern is _WITH_INITIAL and words[-1] in _SPECIES):
         return False
     if pattern in (_MAILER, _WROTE):
         return True
@@ -116,7 +147,8 @@ def _of_kin(seen: Text) -> Iterator[Finding]:
 
 def _spoken_to(seen: Text) -> Iterator[Finding]:
     """Yield who is asked, told, called or notified."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_SPEAKING):
+        word = seen.folded[i]
         if word not in _SPEAKING or i + 1 >= len(seen.words):
             continue
         at = i + 1
@@ -137,8 +169,8 @@ def _spoken_to(seen: Text) -> Iterator[Finding]:
 
 def _given_alone(seen: Text) -> Iterator[Finding]:
     """Yield given names that are nothing else, where they stand alone."""
-    clear = given_names()[0] & clear_names()
-    for i, word in enumerate(seen.folded):
-        if word in clear and seen.words[i].istitle() and len(word) > _GENITIVE and word not in not_names():
-            if not is_eponym(seen, i, i) and "-" not in seen.before(i)[-1:] + seen.between(i)[:1]:
-                yield Finding(Kind.NAME, seen.starts[i], seen.ends[i])
+    for i in seen.at(_AT_GIVEN):
+        word = seen.folded[i]
+        alone = "-" not in seen.before(i)[-1:] + seen.between(i)[:1]
+        if alone and seen.words[i].istitle() and len(word) > _GENITIVE and word not in not_names() and not is_eponym(seen, i, i):
+            yield Finding(Kind.NAME, seen.starts[i], seen.ends[i])

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from medtune.data.identifiers.eponyms import is_eponym
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.name_ends import GERMAN_NOUN, PARTICLES, is_near, name_end
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import Text, cue
 from medtune.data.identifiers.vocabulary import clear_names, known_names, not_names, plain, surnames, words_of
 
 __all__ = ["KIN", "LABELS", "TITLED", "behind_cues", "behind_titles"]
@@ -44,7 +44,7 @@ _ROLES = words_of("roles")
 """Short names of offices, in capitals."""
 _MOST_TITLES = 8
 """Titles in a row: a limit keeps texts of nothing else from taking their square in time."""
-_OF_ILLNESS = frozenset("has had have with and or is was are were died hat hatte ist war mit und oder a eu est avec tiene tuvo con es".split())
+_OF_ILLNESS = frozenset(["has", "had", "have", "with", "and", "or", "is", "was", "are", "were", "died", "hat", "hatte", "ist", "war", "mit", "und", "oder", "a", "eu", "est", "avec", "tiene", "tuvo", "con", "es"])
 """Words between kin and an illness rather than a name."""
 _CAPITAL_TITLES = frozenset({"m", "d", "me", "fr", "hr", "mm", "pr", "hon", "sir"})
 """Titles that are a word in small letters."""
@@ -56,11 +56,14 @@ _FIELD_ENDS = re.compile(r"[ ]{0,3}(?:[;,/|]|\n|$)")
 _COLON = re.compile(
     r"\"\s{0,2}:\s{0,2}\"?|[^\S\n]{0,2}(?:[:=|]|\.{3,}|…|/|\(s\)\s?:)[\s|]{0,4}[*_]{0,2}|\s?:\s{0,12}|[ ]?[.]{2,40}[ :]{0,3}"
 )
+_AT_TITLES = cue(_TITLES)
+_AT_CUES = cue(_CUES)
 
 
 def behind_titles(seen: Text) -> Iterator[Finding]:
     """Yield what stands behind a title."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_TITLES):
+        word = seen.folded[i]
         if word in _TITLES and _is_title(seen, i):
             yield from _titled(seen, i)
 
@@ -99,7 +102,8 @@ def _titled(seen: Text, i: int) -> Iterator[Finding]:
 def behind_cues(seen: Text) -> Iterator[Finding]:
     """Yield what stands behind a label, a greeting, a closing line, kin or an office."""
     known = known_names()
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_CUES):
+        word = seen.folded[i]
         if word not in _CUES or i + 1 >= len(seen.words):
             continue
         gap = seen.between(i)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.name_cues import KIN, LABELS
 from medtune.data.identifiers.name_ends import PARTICLES
-from medtune.data.identifiers.text import UPPER, Text
+from medtune.data.identifiers.text import UPPER, Text, cue
 from medtune.data.identifiers.vocabulary import not_names, surnames, words_of
 
 __all__ = ["ONE_NAME", "before_degrees", "in_forms"]
@@ -52,14 +52,21 @@ _PATTERNS = (
     _WARD_ROLE,
     _INITIALS,
 )
+_SIGN_OF = {_UNDER_DASHES: "\n", _UNDERSCORES: "__", _IN_LIST: ",", _LABELLED_LINE: ":"}
+"""What a text must hold, so that a pattern is looked for."""
 _WORDS = re.compile(r"[^\W\d_]+")
 _WITHIN = frozenset({" ", "-", ". ", "'", "’"})
 """What may stand between the parts of a name."""
+
+_AT_KIN = cue(KIN)
+_AT_DEGREES = cue({word.casefold() for word in _DEGREE_WORDS})
 
 
 def in_forms(seen: Text) -> Iterator[Finding]:
     """Yield names in lists and forms, initials, and two letters before what only people do."""
     for pattern in _PATTERNS:
+        if (sign := _SIGN_OF.get(pattern)) and sign not in seen.text:
+            continue
         for m in pattern.finditer(seen.text):
             if _is_name(seen, pattern, m):
                 yield Finding(Kind.NAME, m.start("name"), m.end("name"))
@@ -82,7 +89,8 @@ def _is_name(seen: Text, pattern: re.Pattern[str], found: re.Match[str]) -> bool
 
 def _before_kin(seen: Text) -> Iterator[Finding]:
     """Yield words with a capital before kin in brackets: Ash Corlett (wife)."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_KIN):
+        word = seen.folded[i]
         if word not in KIN or i == 0 or seen.before(i) not in (" (", ", (") or seen.between(i)[:1] not in ")/,;":
             continue
         first = _first_capital(seen, i - 1, 4)
@@ -102,8 +110,9 @@ def _first_capital(seen: Text, last: int, most: int) -> int:
 
 def before_degrees(seen: Text) -> Iterator[Finding]:
     """Yield words that begin with a capital before a degree: Ash Corlett, MD."""
-    for i in range(len(seen.words) - 1):
-        if seen.words[i + 1] not in _DEGREE_WORDS or seen.between(i) not in (", ", " "):
+    for behind in seen.at(_AT_DEGREES):
+        i = behind - 1
+        if i < 0 or seen.words[behind] not in _DEGREE_WORDS or seen.between(i) not in (", ", " "):
             continue
         first = _first_capital(seen, i, 3)
         alone = first == i and (seen.words[i].isupper() or seen.between(i) == " ")

@@ -8,7 +8,7 @@ from medtune.data.identifiers.eponyms import is_eponym
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.name_cues import TITLED
 from medtune.data.identifiers.name_ends import GERMAN_NOUN, PARTICLES, name_end
-from medtune.data.identifiers.text import UPPER, Text
+from medtune.data.identifiers.text import UPPER, Text, cue
 from medtune.data.identifiers.vocabulary import known_names, not_names, words_of
 
 __all__ = ["behind_beds", "beside_names", "in_lists"]
@@ -22,34 +22,40 @@ _SEPARATOR = re.compile(
     r"(?:\s?\([^()\n]{1,24}\)?)?(?:[ ]?[,;/|•&+][ ]{0,2}(?:(?:and|und|et|y|e|sowie|cc|bcc)[ :]{1,2})?|\)?,?[ ](?:and|und|et|y|e|sowie|u\.|with|mit|avec|con)[ ])|\)?;?[ ]{0,2}(?:b?cc)[ :]{1,2}"
 )
 _ENDS = re.compile(r"[ ]{0,2}(?:[,;/|.)(\n\]]|$|[-–][ ]|(?:and|und|et|y|&)[ ])")
-_BED = re.compile(
-    r"(?:\b(?:[Rr]oom|[Rr]m\.?|[Bb]ed|[Bb]ay|[Cc]ubicle|[Zz]immer|[Zz]i\.?|[Bb]ett|[Bb]ettplatz|[Cc]hambre|[Cc]h\.?|[Ll]it|[Cc]ama|[Hh]ab(?:itación|\.)?|[Bb]ox|[Pp]latz|R)\s?|\n)#?\d{1,4}[A-Za-z]?(?:/\d{1,2})?\s?[:=–-]\s{1,3}"
-)
+_BED = re.compile(r"\.?\s?#?\d{1,4}[A-Za-z]?(?:/\d{1,2})?\s?[:=-]\s{1,3}")
+_NUMBERED = re.compile(r"\n#?\d{1,4}[A-Za-z]?\s?[:=-]\s{1,3}")
 _AGED = re.compile(
     rf"(?P<name>[{UPPER}][\w'’-]{{1,24}}(?:[ ][{UPPER}][\w'’-]{{1,24}})?)[ ]\(\d{{1,2}}(?:[ ]?(?:yrs?|years?|y|J\.?|Jahre|ans|años|a\.|mo|m))?\)"
 )
 _AGED_BEFORE = re.compile(r"(?:[,;:]|\b(?:und|et|y|and|&))[ ]$|[^\W\d_]+[ ]$")
-_ROUND = re.compile(rf"(?:[:;,\n][ ]?|^)(?P<name>[{UPPER}][\w'’-]{{1,24}}(?:[ ][{UPPER}][\w'’-]{{1,24}})?)[ ][-–][ ](?=[\w])")
+_ROUND = re.compile(rf"(?:[:;,\n][ ]?|^)(?P<name>[{UPPER}][\w'’-]{{1,24}}(?:[ ][{UPPER}][\w'’-]{{1,24}})?)[ ]-[ ](?=[\w])")
+_LINE = re.compile(r"[^\n]+")
 _MOST = 40
 """Names in one list."""
 _PAIR = 2
 
+_AT_BEDS = cue(words_of("beds"))
+_AT_LISTS = cue(_LISTS)
+
 
 def in_lists(seen: Text) -> Iterator[Finding]:
     """Yield names behind words for several people."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_LISTS):
+        word = seen.folded[i]
         if word not in _LISTS or i + 1 >= len(seen.words):
             continue
         gap = seen.between(i)
         if _COLON.fullmatch(gap) or (word in _FAMILY and gap in (" ", "  ", " \n")):
             yield from _row(seen, i + 1, is_sure=True)
-    for aged in _AGED.finditer(seen.text):
+    for aged in _AGED.finditer(seen.text) if "(" in seen.text else ():
         i = bisect_left(seen.starts, aged.start())
         before = _AGED_BEFORE.search(seen.text, max(0, aged.start() - 24), aged.start())
         near = seen.folded[max(0, i - 8) : i]
         if before and seen.folded[i] not in not_names() and (_FAMILY.intersection(near) or seen.folded[i] in known_names()):
             yield Finding(Kind.NAME, aged.start("name"), aged.end("name"))
-    for line in re.finditer(r"[^\n]{0,400}[ ][-–][ ][^\n]{0,400}[ ][-–][ ][^\n]{0,400}", seen.text):
+    for line in _LINE.finditer(seen.text) if seen.text.count(" - ") >= _PAIR else ():
+        if line[0].count(" - ") < _PAIR:
+            continue
         found = [m for m in _ROUND.finditer(line[0]) if _is_likely(seen, line.start() + m.start("name"))]
         if len(found) >= _PAIR:
             yield from (Finding(Kind.NAME, line.start() + m.start("name"), line.start() + m.end("name")) for m in found)
@@ -57,10 +63,12 @@ def in_lists(seen: Text) -> Iterator[Finding]:
 
 def behind_beds(seen: Text) -> Iterator[Finding]:
     """Yield names behind the number of a bed or room."""
-    for bed in _BED.finditer(seen.text):
+    beds = [(bed, True) for i in seen.at(_AT_BEDS) if (bed := _BED.match(seen.text, seen.ends[i]))]
+    beds += [(bed, False) for bed in _NUMBERED.finditer(seen.text)]
+    for bed, is_sure in beds:
         i = bisect_left(seen.starts, bed.end())
         if i < len(seen.words) and seen.starts[i] == bed.end():
-            yield from _row(seen, i, is_sure=bed[0][0] != "\n", most=1, lines=True)
+            yield from _row(seen, i, is_sure=is_sure, most=1, lines=True)
 
 
 def beside_names(seen: Text, found: Sequence[Finding]) -> Iterator[Finding]:

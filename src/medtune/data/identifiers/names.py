@@ -12,7 +12,7 @@ from medtune.data.identifiers.name_ends import GERMAN_NOUN, PARTICLES, name_end
 from medtune.data.identifiers.name_forms import ONE_NAME, before_degrees, in_forms
 from medtune.data.identifiers.name_lists import behind_beds, beside_names, in_lists
 from medtune.data.identifiers.plain_form import plain_form
-from medtune.data.identifiers.text import Text, read_text
+from medtune.data.identifiers.text import Text, cue, read_text
 from medtune.data.identifiers.vocabulary import clear_names, given_names, known_names, not_names, surnames, words_of
 
 __all__ = ["find_names", "find_words", "name_words"]
@@ -23,6 +23,8 @@ _MORE = re.compile(
     rf"(?:-[^\W\d_]{{2,24}}(?![\w-])|['’][A-ZÀ-Þ]?[\w]{{2,24}}|[ ](?:(?:de|del|von|van|y|da|dos|di|du)[ ]|d['’])(?:(?:la|las|los|der|den)[ ])?{ONE_NAME}|[ ]?-[ ]?{ONE_NAME}){{0,3}}"
 )
 _SENTENCE = re.compile(r"[.!?:]\s+$|\n\s*$|^\s*$|[•*\-–]\s$")
+
+_AT_NAMES = cue(known_names())
 
 
 def find_names(seen: Text) -> Iterator[Finding]:
@@ -88,7 +90,8 @@ def _listed(seen: Text) -> Iterator[Finding]:
     words, folded = seen.words, seen.folded
     given, sur, stop = given_names()[1], surnames()[1], not_names()
     taken = -1
-    for i, word in enumerate(folded):
+    for i in seen.at(_AT_NAMES):
+        word = folded[i]
         if (
             i <= taken
             or (word not in given and word not in sur)

@@ -7,7 +7,7 @@ from medtune.data.identifiers.eponyms import METHOD_BEFORE, METHODS
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.regions import HOSPITALS, find_regions
 from medtune.data.identifiers.roads import CAPITALS, CITY, PARTICLE, find_roads
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import Text, cue
 from medtune.data.identifiers.vocabulary import not_names, place_words, words_of
 
 __all__ = ["find_places"]
@@ -83,6 +83,8 @@ _DATELINE = re.compile(
 )
 _IN = {language: words_of(f"in {language}") for language in ("de", "en", "fr", "es")}
 """Words before a place that is a word as well."""
+_AT_WORDS = cue(_CODE_WORDS | _CUES.keys() | _LABELS | _STATE_BEGINNINGS | {code.casefold() for code in _STATE_CODES})
+_AT_PLACES = cue(place_words()[1].keys())
 
 
 def find_places(seen: Text) -> Iterator[Finding]:
@@ -96,7 +98,8 @@ def find_places(seen: Text) -> Iterator[Finding]:
 
 def _by_words(seen: Text) -> Iterator[Finding]:
     """Yield places that a word beside them tells."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_WORDS):
+        word = seen.folded[i]
         if word in _CODE_WORDS:
             yield from _code(seen, i)
         if _is_state(seen, i):
@@ -164,7 +167,7 @@ def _cued(seen: Text, i: int) -> Iterator[Finding]:
     if at >= len(seen.words) or not seen.words[at][0].isupper():
         return
     gap = seen.between(i)
-    is_label = word in _LABELS and gap.strip(" \"") in ((":", "") if word in _GERMAN_PARTS else (":",))
+    is_label = word in _LABELS and gap.strip(' "') in ((":", "") if word in _GERMAN_PARTS else (":",))
     is_cue = (
         word in ("from", "to", "in")
         and seen.language == "en"
@@ -182,7 +185,8 @@ def _listed(seen: Text) -> Iterator[Finding]:
     """Yield places of the list; those that are a word as well only behind a preposition."""
     clear, every = place_words()
     taken = -1
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_PLACES):
+        word = seen.folded[i]
         if i <= taken or word not in every or not seen.words[i][0].isupper():
             continue
         name = next((name for name in every[word] if _stands_at(seen, i, name)), None)

@@ -8,7 +8,7 @@ from medtune.data.identifiers.eponyms import is_eponym
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.name_ends import GERMAN_NOUN
 from medtune.data.identifiers.roads import CITY
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import Text, cue
 from medtune.data.identifiers.vocabulary import known_names, not_names, words_of
 
 __all__ = ["find_places_beside"]
@@ -49,11 +49,11 @@ _FORMS = {
     for small in (False, True)
 }
 _LABEL = re.compile(
-    r"(?:\b(?:[Pp]laces?|[Tt]owns?|[Cc]ities|[Ll]ocations?|[Tt]ravel|[Tt]rips?|[Ll]ieux|[Vv]illes?|[Vv]oyages?|[Oo]rte|[Aa]ufenthalte?|[Aa]ufenthaltsorte?|[Rr]eise(?:n|ziele?)?|[Ll]ugares|[Vv]iajes?|[Ee]stancias?|[Cc]iudades)\b[^:\n.]{0,40}:"
-    r"|\b(?:[Ll]ives?|[Ww]orks?|[Bb]orn|[Rr]esides?|[Ll]iving|[Ww]orking|[Rr]aised|[Hh]ome)[ ](?:in|at|town)[ ]?:|\b(?:[Qq]uartier|[Bb]arrio|[Vv]iertel|[Nn]eighbou?rhood|[Dd]istrict|[Dd]istrito|[Mm]unicipio|[Pp]ueblo)[ ]?:)[ ]{0,2}"
+    r"(?:(?:[Pp]laces?|[Tt]owns?|[Cc]ities|[Ll]ocations?|[Tt]ravel|[Tt]rips?|[Ll]ieux|[Vv]illes?|[Vv]oyages?|[Oo]rte|[Aa]ufenthalte?|[Aa]ufenthaltsorte?|[Rr]eise(?:n|ziele?)?|[Ll]ugares|[Vv]iajes?|[Ee]stancias?|[Cc]iudades)\b[^:\n.]{0,40}:"
+    r"|(?:[Ll]ives?|[Ww]orks?|[Bb]orn|[Rr]esides?|[Ll]iving|[Ww]orking|[Rr]aised|[Hh]ome)[ ](?:in|at|town)[ ]?:|(?:[Qq]uartier|[Bb]arrio|[Vv]iertel|[Nn]eighbou?rhood|[Dd]istrict|[Dd]istrito|[Mm]unicipio|[Pp]ueblo)[ ]?:)[ ]{0,2}"
 )
 _INSTITUTION = re.compile(
-    rf"\b(?:Amtsgericht|[Aa]t(?= [A-Z][a-z]+ (?:Memorial|Royal|General|Regional|Mercy))|[Ss]ite|[Zz]entrum|[Ss]tation in|Landgericht|Polizei(?:inspektion|revier)?|Gesundheitsamt|Jobcenter|Standesamt|Feuerwehr|Rathaus|Finanzamt|JVA|Pflegeheim|Seniorenheim|Reha(?:klinik)?|[Tt]ribunal|[Jj]uzgado|[Cc]omisaría|[Aa]yuntamiento|[Cc]entro de [Ss]alud|C\.?S\.?|[Mm]airie|[Cc]ommissariat|[Gg]endarmerie|EHPAD|CPAM|CH[RU]?|SAMU|SMUR|IFSI|[Ee]cole|[Rr]esidencia|[Rr]ésidence|[Pp]refectura|[Pp]réfecture|[Ss]heriff|[Pp]olice|[Cc]ourt)(?:[ ](?:de(?: la| los| las)?|du|des|d['’]|von|in|of|at))?[ ](?P<city>{CITY})"
+    rf"(?:Amtsgericht|[Aa]t(?= [A-Z][a-z]+ (?:Memorial|Royal|General|Regional|Mercy))|[Ss]ite|[Zz]entrum|[Ss]tation in|Landgericht|Polizei(?:inspektion|revier)?|Gesundheitsamt|Jobcenter|Standesamt|Feuerwehr|Rathaus|Finanzamt|JVA|Pflegeheim|Seniorenheim|Reha(?:klinik)?|[Tt]ribunal|[Jj]uzgado|[Cc]omisaría|[Aa]yuntamiento|[Cc]entro de [Ss]alud|C\.?S\.?|[Mm]airie|[Cc]ommissariat|[Gg]endarmerie|EHPAD|CPAM|CH[RU]?|SAMU|SMUR|IFSI|[Ee]cole|[Rr]esidencia|[Rr]ésidence|[Pp]refectura|[Pp]réfecture|[Ss]heriff|[Pp]olice|[Cc]ourt)(?:[ ](?:de(?: la| los| las)?|du|des|d['’]|von|in|of|at))?[ ](?P<city>{CITY})"
 )
 _GERMAN_NOUNS = words_of("german nouns")
 _PEOPLE = words_of("people from")
@@ -70,6 +70,15 @@ _NUMBERED_ROAD = re.compile(r"\b\d{1,5}[ ](?:County|State|Farm|Rural)[ ](?:Road|
 _LIVING_AT = re.compile(rf"\bhabiter[ ](?P<city>{CITY})")
 _POSTAL = re.compile(r"\bC\.?[ ]?P\.?[ ]?:?[ ]{0,2}(?P<code>\d{5})\b")
 
+_AFTER_LABEL = re.compile(rf"(?:the[ ])?(?P<city>(?:el[ ]|la[ ]|[a-z]{{4,14}}[ ](?:de[ ](?:la[ ])?|del[ ]|du[ ])?)?{CITY})")
+_AT_LABELS = cue(words_of("town labels"))
+_AT_INSTITUTIONS = cue(words_of("institutions"))
+_AT_AMONG = cue({"in", "from", "near", "at", "aus", "nach", "bei", "à", "en", "desde"})
+_AT_COMPOUNDS = cue((), lambda word: word.endswith(("way", "gate", "side", "wood", "field", "hill")))
+_AT_NUMBERED = cue({"county", "state", "farm", "rural", "hwy", "highway", "us", "route", "rte", "cr", "fm"})
+_AT_ROYAL = cue({"royal", "general", "memorial", "infirmary", "regional", "nursing", "care", "residential", "rest", "assisted"})
+_AT_PEOPLE = cue(_PEOPLE | _MOVES)
+
 
 def find_places_beside(seen: Text, found: Sequence[Finding]) -> Iterator[Finding]:
     """Yield places that a finding beside them, or a label for several, tells.
@@ -80,20 +89,39 @@ def find_places_beside(seen: Text, found: Sequence[Finding]) -> Iterator[Finding
     """
     text = seen.text
     more: list[Finding] = []
-    for pattern in (_INSTITUTION, _COMPOUND_ROAD, _NUMBERED_ROAD, _POSTAL, _TOWN_ROYAL, _GREAT_ROAD, _LIVING_AT):
+    for pattern in _patterns(seen):
         for m in pattern.finditer(text):
-            more += _city(seen, m) if "city" in m.groupdict() else [Finding(Kind.PLACE, m.start("code") if pattern is _POSTAL else m.start(), m.end())]
+            named = pattern in (_TOWN_ROYAL, _LIVING_AT)
+            start = m.start("code") if pattern is _POSTAL else m.start()
+            more += _city(seen, m) if named else [Finding(Kind.PLACE, start, m.end())]
     more += _by_words(seen)
     for finding in found:
         more += _beside(seen, finding)
     if any(finding.kind is Kind.NAME for finding in found) and not seen.is_small:
-        for m in _FORMS[seen.language, False].among_people.finditer(text):
+        among = _FORMS[seen.language, False].among_people
+        for m in filter(None, (among.match(text, seen.starts[i]) for i in seen.at(_AT_AMONG))):
             if not m["city"].isupper() and (seen.language != "de" or _is_german_town(seen, m)) and not _is_method(seen, m):
                 more += _city(seen, m)
     listed = _labelled(seen)
     for finding in [*listed, *more, *(f for f in found if f.kind is Kind.PLACE)]:
         yield finding
         yield from _going_on(seen, finding, is_listed=finding in listed or seen.language != "de")
+
+
+def _patterns(seen: Text) -> list[re.Pattern[str]]:
+    """Return the patterns that a text can hold at all, as its words tell."""
+    patterns = [
+        pattern
+        for number, pattern in ((_AT_COMPOUNDS, _COMPOUND_ROAD), (_AT_NUMBERED, _NUMBERED_ROAD), (_AT_ROYAL, _TOWN_ROYAL))
+        if seen.at(number)
+    ]
+    if "CP" in seen.text or "C.P" in seen.text or "C. P" in seen.text:
+        patterns.append(_POSTAL)
+    if "Gran Vía" in seen.text:
+        patterns.append(_GREAT_ROAD)
+    if "habiter" in seen.text:
+        patterns.append(_LIVING_AT)
+    return patterns
 
 
 def _beside(seen: Text, finding: Finding) -> list[Finding]:
@@ -112,8 +140,11 @@ def _beside(seen: Text, finding: Finding) -> list[Finding]:
 
 def _labelled(seen: Text) -> list[Finding]:
     places: list[Finding] = []
-    for label in _LABEL.finditer(seen.text):
-        if m := re.compile(rf"(?:the[ ])?(?P<city>(?:el[ ]|la[ ]|[a-z]{{4,14}}[ ](?:de[ ](?:la[ ])?|del[ ]|du[ ])?)?{CITY})").match(seen.text, label.end()):
+    if ":" not in seen.text:
+        return places
+    for i in seen.at(_AT_LABELS):
+        label = _LABEL.match(seen.text, seen.starts[i])
+        if label and (m := _AFTER_LABEL.match(seen.text, label.end())):
             places += _city(seen, m)
     return places
 
@@ -121,11 +152,15 @@ def _labelled(seen: Text) -> list[Finding]:
 def _by_words(seen: Text) -> list[Finding]:
     """Return places behind "patient from" and "moved from"."""
     places: list[Finding] = []
+    for i in seen.at(_AT_INSTITUTIONS):
+        if m := _INSTITUTION.match(seen.text, seen.starts[i]):
+            places += _city(seen, m)
     of = _FORMS[seen.language, seen.is_small].of
-    for i, word in enumerate(seen.folded):
-        if (word in _PEOPLE and not seen.is_small) or word in _MOVES:
-            if m := of.match(seen.text, seen.ends[i]):
-                places += _city(seen, m)
+    for i in seen.at(_AT_PEOPLE):
+        word = seen.folded[i]
+        is_meant = word in _MOVES or not seen.is_small
+        if is_meant and (m := of.match(seen.text, seen.ends[i])):
+            places += _city(seen, m)
     return places
 
 

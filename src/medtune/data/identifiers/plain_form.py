@@ -13,6 +13,7 @@ _ODD = re.compile(
 )
 """What makes a text worth going through."""
 _PIECE = re.compile(
+    r"(?P<run>[\n\t\x20-\x25\x27-\x3b\x3d-\x7e\u00a1-\u00ac\u00ae-\u02ff]+(?![\u0300-\u036f]))|"
     r"(?P<entity>&(?:[A-Za-z]{2,8}|#\d{1,7}|#[xX][0-9A-Fa-f]{1,6});)"
     r"|(?P<tag></?(?P<name>[A-Za-z][A-Za-z0-9]{0,12})(?:\s{1,9}[\w:-]{1,40}=(?:\"[^\"<>]{0,300}\"|'[^'<>]{0,300}'|[\w.#:/-]{1,300})){0,9}\s{0,9}/?>)"
     r"|.[\u0300-\u036f]*",
@@ -21,8 +22,7 @@ _PIECE = re.compile(
 _INLINE = frozenset({"a", "abbr", "b", "em", "font", "i", "mark", "small", "span", "strong", "sub", "sup", "u", "wbr"})
 """Tags that part no words; any other stands for a new line."""
 _BLOCKS = frozenset(
-    "html head body title meta link style script p div br hr h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table thead tbody tfoot tr td th caption pre "
-    "blockquote section article header footer nav main aside form label input select option button img figure figcaption center".split()
+    ["html", "head", "body", "title", "meta", "link", "style", "script", "p", "div", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "dl", "dt", "dd", "table", "thead", "tbody", "tfoot", "tr", "td", "th", "caption", "pre", "blockquote", "section", "article", "header", "footer", "nav", "main", "aside", "form", "label", "input", "select", "option", "button", "img", "figure", "figcaption", "center"]
 )
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 """Where a name such as birthDate has a hump."""
@@ -63,6 +63,10 @@ def plain_form(text: str) -> PlainForm:
     written: list[str] = []
     places: list[tuple[int, int]] = []
     for piece in _PIECE.finditer(text):
+        if piece["run"]:
+            written.append(piece[0])
+            places += [(at, at + 1) for at in range(piece.start(), piece.end())]
+            continue
         plain = _plain(piece)
         written.append(plain)
         places += [piece.span()] * len(plain)

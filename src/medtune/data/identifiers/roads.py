@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from medtune.data.identifiers.kinds import Finding, Kind
-from medtune.data.identifiers.text import UPPER, Text
+from medtune.data.identifiers.text import UPPER, Text, cue
 from medtune.data.identifiers.vocabulary import words_of
 
 __all__ = ["CAPITALS", "CITY", "PARTICLE", "find_roads"]
@@ -60,11 +60,13 @@ _SPANISH_ROAD = re.compile(
 )
 _SPANISH_WORDS = words_of("spanish words")
 _ROAD_WORDS = _ROADS | _FRENCH_WORDS | _SPANISH_WORDS
+_AT_ROADS = cue(_ROAD_WORDS | _GERMAN_PREPOSITIONS, lambda word: word.endswith(_GERMAN_ROADS))
 
 
 def find_roads(seen: Text) -> Iterator[Finding]:
     """Yield streets."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_ROADS):
+        word = seen.folded[i]
         if word in _ROAD_WORDS or word.endswith(_GERMAN_ROADS):
             yield from _roads(seen, i)
         if (

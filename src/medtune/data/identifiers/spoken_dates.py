@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 
 from medtune.data.identifiers.kinds import Finding, Kind
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import Text, cue
 
 __all__ = ["find_spoken_dates"]
 
-_MONTHS = frozenset("january february march april may june july august september october november december".split())
+_MONTHS = frozenset(["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"])
 _ORDINAL = (
     r"(?:twenty|thirty)(?:[- ](?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth))|first|second|third|fourth|fifth|sixth|seventh|"
     r"eighth|ninth|tenth|eleventh|twelfth|thirteenth|fourteenth|fifteenth|sixteenth|seventeenth|eighteenth|nineteenth|twentieth|thirtieth"
@@ -25,14 +25,15 @@ _YEAR_BEHIND = re.compile(rf",? (?:{_YEAR})(?!\w)", re.IGNORECASE)
 _WEAK = frozenset({"may", "march", "august"})
 """Months that are another word as well."""
 
+_AT_MONTHS = cue(_MONTHS)
+
 
 def find_spoken_dates(seen: Text) -> Iterator[Finding]:
     """Yield days of a month in words, with the year in words behind them."""
     if seen.language != "en":
         return
-    for i, word in enumerate(seen.folded):
-        if word not in _MONTHS:
-            continue
+    for i in seen.at(_AT_MONTHS):
+        word = seen.folded[i]
         start, end = seen.starts[i], seen.ends[i]
         if (day := _DAY_AND_YEAR.match(seen.text, end)) and (word not in _WEAK or len(day[0].split()) > 1):
             yield Finding(Kind.DATE, start, day.end())
