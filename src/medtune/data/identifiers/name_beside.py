@@ -27,7 +27,7 @@ _HEAD = re.compile(
     r"(?=[ ,;|*(]{1,6}(?:\d{2,4}[-/. ]|\d{5,}|[fFmM][ /]|\(?(?:DOB|MRN|geb|née?|nac|ID)|\d{1,2}[-/.]))"
 )
 _WITH_INITIAL = re.compile(
-    rf"(?<=[ ])(?P<name>[{UPPER}]\.[ ]?(?:[{UPPER}]\.[ ]?)?(?:(?:de|la|del|du|von|van|der|los|d['’])[ ]?){{0,3}}{ONE_NAME}(?:-{ONE_NAME})?)"
+    rf"(?P<name>[{UPPER}](?<=[ ].)\.[ ]?(?:[{UPPER}]\.[ ]?)?(?:(?:de|la|del|du|von|van|der|los|d['’])[ ]?){{0,3}}{ONE_NAME}(?:-{ONE_NAME})?)"
 )
 _BEFORE_INITIAL = re.compile(
     r"(?:(?<!\w)(?:by|per|with|to|and|from|von|durch|mit|an|par|avec|à|por|con|y|et|und|[Ss]ignature|[Ss]igned|[Ff]irmado|[Ff]do\.?|[Gg]ez\.?|[Ss]igné|w/|&))[ ]?:?[ ]$"

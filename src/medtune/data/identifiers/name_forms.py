@@ -38,38 +38,55 @@ _SUBJECT = re.compile(r"(?:^|[.!?]\s|\n[-*•]?\s{0,2})(?P<name>[A-Z]{2})[ ](?=[
 _ABBREVIATIONS = words_of("abbreviations")
 _INITIALS = re.compile(r"(?P<name>[A-Z](?<![\w.][A-Z])\.\s?(?:[A-Z]\.\s?){1,2}(?![\w.])(?<!\s))")
 _NO_INITIALS = words_of("no initials")
-_WARD_ROLE = re.compile(rf"\b(?:RGN|RN|SN|SR|CN|HCA|RMN|ODP|SHO|SpR|DUE|TCAE|IDE|AS|OA|OÄ)[ ](?P<name>[{UPPER}]\.?[ ]{ONE_NAME})")
+_WARD_ROLE = re.compile(rf"(?:RGN|RN|SN|SR|CN|HCA|RMN|ODP|SHO|SpR|DUE|TCAE|IDE|AS|OA|OÄ)[ ](?P<name>[{UPPER}]\.?[ ]{ONE_NAME})")
 _DEGREE_WORDS = words_of("degree words")
 _PATTERNS = (
     _IN_LIST,
     _UNDER_DASHES,
-    _SUBJECT,
     _UNDERSCORES,
     _INITIAL_LINE,
     _LABELLED_LINE,
     _BARE_LABEL,
-    _DOING,
-    _WARD_ROLE,
     _INITIALS,
 )
-_SIGN_OF = {_UNDER_DASHES: "\n", _UNDERSCORES: "__", _IN_LIST: ",", _LABELLED_LINE: ":"}
+_SIGN_OF = {
+    _UNDERSCORES: ("__",),
+    _UNDER_DASHES: ("--", "__"),
+    _IN_LIST: (",",),
+    _LABELLED_LINE: (": ", ":\n"),
+    _INITIALS: (".",),
+}
 """What a text must hold, so that a pattern is looked for."""
 _WORDS = re.compile(r"[^\W\d_]+")
 _WITHIN = frozenset({" ", "-", ". ", "'", "’"})
 """What may stand between the parts of a name."""
 
 _AT_KIN = cue(KIN)
+_AT_PAIRS = cue((), lambda word: len(word) == 2)
+_AT_ROLES = cue("rgn rn sn sr cn hca rmn odp sho spr due tcae ide as oa oä".split())
 _AT_DEGREES = cue({word.casefold() for word in _DEGREE_WORDS})
 
 
 def in_forms(seen: Text) -> Iterator[Finding]:
     """Yield names in lists and forms, initials, and two letters before what only people do."""
     for pattern in _PATTERNS:
-        if (sign := _SIGN_OF.get(pattern)) and sign not in seen.text:
+        if (signs := _SIGN_OF.get(pattern)) and not any(sign in seen.text for sign in signs):
             continue
         for m in pattern.finditer(seen.text):
             if _is_name(seen, pattern, m):
                 yield Finding(Kind.NAME, m.start("name"), m.end("name"))
+    for i in seen.at(_AT_PAIRS):
+        if not seen.words[i].isupper():
+            continue
+        start = seen.starts[i]
+        for pattern in (_DOING, _SUBJECT):
+            m = pattern.search(seen.text, max(0, start - 5), seen.ends[i] + 16)
+            if m and m.start("name") == start and _is_name(seen, pattern, m):
+                yield Finding(Kind.NAME, m.start("name"), m.end("name"))
+    for i in seen.at(_AT_ROLES):
+        m = _WARD_ROLE.match(seen.text, seen.starts[i])
+        if m and _is_name(seen, _WARD_ROLE, m):
+            yield Finding(Kind.NAME, m.start("name"), m.end("name"))
     yield from _before_kin(seen)
 
 

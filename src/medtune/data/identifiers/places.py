@@ -81,6 +81,7 @@ _BEFORE_CODE = re.compile(rf"{CITY}(?:,?\s{{1,2}}|,\s{{0,2}})$")
 _DATELINE = re.compile(
     rf"(?:^|\n|\s\s|\.\s)\s{{0,8}}(?P<city>{CITY}),\s(?=(?:den|le|a|am|el)\s(?:\d{{1,2}}|\w{{4,10}},?\s(?:den\s)?\d))"
 )
+_DATELINE_SIGNS = (", den ", ", le ", ", a ", ", am ", ", el ")
 _IN = {language: words_of(f"in {language}") for language in ("de", "en", "fr", "es")}
 """Words before a place that is a word as well."""
 _AT_WORDS = cue(_CODE_WORDS | _CUES.keys() | _LABELS | _STATE_BEGINNINGS | {code.casefold() for code in _STATE_CODES})
@@ -146,7 +147,7 @@ def _codes(seen: Text) -> Iterator[Finding]:
         if _UK_AREA.match(m[0].upper()):
             town = _BEFORE_CODE.search(text, max(0, m.start() - 60), m.start())
             yield Finding(Kind.PLACE, town.start() if town else m.start(), m.end())
-    for m in _DATELINE.finditer(text):
+    for m in _DATELINE.finditer(text) if any(sign in text for sign in _DATELINE_SIGNS) else ():
         yield Finding(Kind.PLACE, m.start("city"), m.end("city"))
     for m in _CODE_CITY.finditer(text):
         framed = _LINE_START.search(text, max(0, m.start() - 6), m.start()) and _LINE_END.match(text, m.end())
