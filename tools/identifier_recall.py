@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from clinical_notes import clean_notes, notes
+import clinical_notes
+import ward_notes
 from medtune.data.identifiers.finding import find_identifiers
 
-__all__ = ["Measured", "measure"]
+__all__ = ["Measured", "measure", "measure_ward"]
 
 _SENTENCE = re.compile(r"[^\n.!?]+(?:[.!?](?!\s)[^\n.!?]*)*[.!?]?")
 _TOKEN = re.compile(r"\S+")
@@ -19,12 +20,15 @@ class Measured:
     """Counts over notes with identifiers and over clean ones.
 
     An identifier is found when findings cover each of its letters and digits; ``touched`` when they cover one.
+    ``there_in`` and ``found_in`` count by genre.
     """
 
     there: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
     touched: Counter[str] = field(default_factory=Counter)
     named: Counter[str] = field(default_factory=Counter)
+    there_in: Counter[str] = field(default_factory=Counter)
+    found_in: Counter[str] = field(default_factory=Counter)
     notes: int = 0
     flagged_notes: int = 0
     sentences: int = 0
@@ -44,7 +48,7 @@ class Measured:
         """Share of the sentences of clean notes in which something is flagged."""
         return self.flagged_sentences / max(1, self.sentences)
 
-    def take(self, text: str, identifiers: Iterable[tuple[str, int, int]]) -> None:
+    def take(self, text: str, identifiers: Iterable[tuple[str, int, int]], genre: str = "") -> None:
         """Count what is found of the identifiers of a note."""
         findings = find_identifiers(text)
         covered = _covered(text, findings)
@@ -52,8 +56,11 @@ class Measured:
         for kind, start, end in identifiers:
             inside[start:end] = b"\1" * (end - start)
             places = [at for at in range(start, end) if text[at].isalnum()]
+            whole = all(covered[at] for at in places)
             self.there[kind] += 1
-            self.found[kind] += all(covered[at] for at in places)
+            self.found[kind] += whole
+            self.there_in[genre] += 1
+            self.found_in[genre] += whole
             self.touched[kind] += any(covered[at] for at in places)
             self.named[kind] += any(f.kind == kind and f.start < end and start < f.end for f in findings)
         for token in _TOKEN.finditer(text):
@@ -80,9 +87,21 @@ def measure(languages: Iterable[str], seeds: Iterable[int], count: int) -> Measu
     measured = Measured()
     for language in languages:
         for seed in seeds:
-            for note in notes(language, seed, count):
+            for note in clinical_notes.notes(language, seed, count):
                 measured.take(note.text, [(i.kind, i.start, i.end) for i in note.identifiers])
-            for note in clean_notes(language, seed, count):
+            for note in clinical_notes.clean_notes(language, seed, count):
+                measured.take_clean(note.text)
+    return measured
+
+
+def measure_ward(languages: Iterable[str], half: str, seeds: Iterable[int], count: int) -> Measured:
+    """Return the same of one half of the second set of notes."""
+    measured = Measured()
+    for language in languages:
+        for seed in seeds:
+            for genre, note in ward_notes.notes(language, half, seed, count):
+                measured.take(note.text, [(i.kind, i.start, i.end) for i in note.identifiers], genre)
+            for note in ward_notes.clean_notes(language, half, seed, count):
                 measured.take_clean(note.text)
     return measured
 

@@ -51,8 +51,8 @@ def write_new(target: Path, text: str) -> None:
     """Write a file that is not there yet.
 
     Raises:
-        SpecError: it is there already.
-        StorageError: it cannot be written, or lies in a run folder.
+        SpecError: it is there already, or would lie in a run folder.
+        StorageError: it cannot be written.
     """
     refuse_in_run(target)
     try:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from medtune.data.identifiers.kinds import Finding, Kind
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.spoken_dates import find_spoken_dates
+from medtune.data.identifiers.text import Text, cue
 from medtune.data.identifiers.vocabulary import words_of
 
 __all__ = ["find_dates"]
@@ -15,7 +16,7 @@ _END = rf"(?!\d|[./-]\d){_UNIT}"
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _MONTH = r"(?:0?[1-9]|1[0-2])"
 _GAP = r"\s{0,2}"
-_MAYBE = re.compile(r"\d{1,4}(?:[ \n]?[./-]|[ ])[ \n]?\d{1,2}|\d{8}(?!\d)")
+_MAYBE = re.compile(r"\d(?<!\d\d)(?:\d{0,3}(?=(?:[ \n]?[./-]|[ ])[ \n]?[\dIVX])|\d{7}(?!\d))")
 """What a date in numbers begins like, also many a measure."""
 _NUMERIC = tuple(
     re.compile(pattern)
@@ -23,12 +24,15 @@ _NUMERIC = tuple(
         rf"{_YEAR}([-/.]){_MONTH}\1{_DAY}(?:[T ]\d\d:\d\d(?::\d\d)?Z?)?(?!\d|[-/]\d)",
         rf"(?:{_DAY}{_GAP}([./-]){_GAP}{_MONTH}|{_MONTH}{_GAP}([./-]){_GAP}{_DAY}){_GAP}(?:\1|\2){_GAP}(?:{_YEAR}|['’]?\d\d){_END}",
         rf"{_DAY} {_MONTH} {_YEAR}(?![\w/]){_UNIT}",
+        rf"{_DAY}{_GAP}([./-]){_GAP}(?:I{{1,3}}|I?V|VI{{1,3}}|I?X|XI{{1,2}}){_GAP}\1{_GAP}(?:{_YEAR}|['’]?\d\d){_END}",
         rf"{_MONTH}{_GAP}[./-]{_GAP}{_YEAR}(?![\w/]|[.-]\d){_UNIT}",
         rf"{_YEAR}[-/](?:0[1-9]|1[0-2])(?![\w/]|[-.]\d){_UNIT}",
         rf"{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[T_-]?\d{{4,6}})?(?!\d)",
     )
 )
-_SHORT = re.compile(rf"({_DAY})([./])({_MONTH}|{_DAY})(\.?)(?![\d/]|[.,-]\d){_UNIT}")
+_SHORT = re.compile(rf"({_DAY})([./-])({_MONTH}|{_DAY})(\.?)(?![\d/-]|[.,-]\d){_UNIT}")
+_BEFORE_DASHED = frozenset({"el", "del", "al", "le", "du", "au", "día"})
+"""Words before a day and month with a dash between."""
 """Day and month without a year, which a fraction or value looks like."""
 _BEFORE_SHORT = words_of("before short")
 _WORD_BEFORE = re.compile(r"([^\W\d_]+)[.,:]?\s{1,3}$")
@@ -102,7 +106,7 @@ _WEAK = frozenset({"may", "march", "mar", "mars", "ago", "sept", "mai", "jan", "
 """Months that are another word as well: a day or a year must stand by, and in small letters both, or the right language."""
 _ORDINAL = words_of("ordinals")
 _DAY_BEFORE = re.compile(
-    rf"(?<![\d.,/])(?:{_DAY}\.?\s?(?:-|–|/|&|to|bis|und|and|al|au|et|y|u\.|,)\s?(?:el |le |the )?)?"
+    rf"(?<![\d.,/:])(?:{_DAY}\.?\s?(?:-|–|/|&|to|bis|und|and|al|au|et|y|u\.|,)\s?(?:el |le |the )?)?"
     rf"(?:{_DAY}(?:st|nd|rd|th|er|ro|\.|º|°|ª)?|(?:{'|'.join(sorted(_ORDINAL, key=len, reverse=True))}))"
     r"[\s./,-]{0,3}(?:of\s{1,2}|de\s{1,2}|día de\s)?$",
     re.IGNORECASE,
@@ -125,6 +129,7 @@ _OLD_AFTER = re.compile(
     r"\s(?:Jahren?|J\.)(?:\salt\w*)?|\s?ans\b|\s?años\b|\s?a\.(?=\s)|\s?(?:yo)?\s?[MF]\b",
     re.IGNORECASE,
 )
+_AT_AGE = re.compile(r"\b(?:At|Aged?)[ ](?:the age of[ ])?(?P<age>9\d|1[01]\d),?[ ](?=(?:he|she|they|Mr|Mrs|Ms)\b)", re.IGNORECASE)
 _IN_COMMAS = re.compile(r",\s(?:9\d|1[01]\d)(?=,\s[a-z])")
 """An age between commas behind a name: Mrs Ash, 94, is."""
 _GROUP_BEFORE = re.compile(
@@ -147,6 +152,7 @@ _SPELT_AGES: Mapping[str, re.Pattern[str]] = {
     ),
     "noventa": re.compile(r"(?: y \w{3,6})?(?=\saños\b)", re.IGNORECASE),
 }
+_AT_DATES = cue(_LANGUAGES_OF.keys() | _DATE_WORDS | _SPELT_AGES.keys() | _AGE_WORDS | _OLD_WORDS, lambda word: "neunzig" in word)
 
 
 def find_dates(seen: Text) -> Iterator[Finding]:
@@ -155,7 +161,8 @@ def find_dates(seen: Text) -> Iterator[Finding]:
     for maybe in _MAYBE.finditer(text):
         if _is_free(text, maybe.start()):
             yield from _with_weekday(text, _in_numbers(text, maybe.start()))
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_DATES):
+        word = seen.folded[i]
         if word in _LANGUAGES_OF:
             yield from _with_weekday(text, _in_words(seen, i))
         elif word in _DATE_WORDS:
@@ -166,6 +173,7 @@ def find_dates(seen: Text) -> Iterator[Finding]:
         elif word in _OLD_WORDS or "neunzig" in word:
             yield Finding(Kind.AGE_OVER_89, seen.starts[i], seen.ends[i])
     yield from _ages(text)
+    yield from find_spoken_dates(seen)
 
 
 def _day_or_year(seen: Text, i: int) -> Iterator[Finding]:
@@ -185,6 +193,8 @@ def _ages(text: str) -> Iterator[Finding]:
         is_one = _is_free(text, age.start()) and not _GROUP_BEFORE.search(text, max(0, age.start() - 16), age.start())
         if is_one and (after := _OLD_AFTER.match(text, age.end())):
             yield Finding(Kind.AGE_OVER_89, age.start(), after.end())
+    for m in _AT_AGE.finditer(text):
+        yield Finding(Kind.AGE_OVER_89, m.start("age"), m.end("age"))
     for m in _IN_COMMAS.finditer(text):
         if m.start() and text[m.start() - 1].isalpha():
             yield Finding(Kind.AGE_OVER_89, m.start(), m.end())
@@ -219,7 +229,8 @@ def _in_numbers(text: str, start: int) -> Iterator[Finding]:
         dotted = m[2] == "." and m[4] == "." and len(m[1] + m[3]) == 4 and text[m.end() : m.end() + 1] in " -–)"
         ends = not text[m.end() : m.end() + 2].strip() or text[m.end() + 1 : m.end() + 2].isupper()
         timed = m[2] == "/" and _TIME.match(text, m.end()) is not None
-        if timed or (cued and (m[2] == "/" or m[4])) or (dotted and not ends):
+        dashed = m[2] == "-" and before is not None and before[1].casefold() in _BEFORE_DASHED
+        if timed or dashed or (cued and (m[2] == "/" or m[4])) or (dotted and not ends):
             yield Finding(Kind.DATE, start, m.end())
 
 

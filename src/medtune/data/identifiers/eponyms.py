@@ -3,7 +3,7 @@
 import re
 
 from medtune.data.identifiers.text import Text
-from medtune.data.identifiers.vocabulary import words_of
+from medtune.data.identifiers.vocabulary import given_names, words_of
 
 __all__ = ["METHODS", "METHOD_BEFORE", "is_eponym"]
 
@@ -15,7 +15,7 @@ _BEFORE = words_of("eponym before")
 _BETWEEN = words_of("eponym between")
 """Words that may stand between a name and what bears it."""
 _JOINS = frozenset({"de", "d", "du", "des", "von", "of", "la", "del", "le"})
-_SCALE = re.compile(r"\s(?:\d|[A-C]\d?\b|[IV]{1,3}\b|≥|>|=|<)|-[A-Z]?\d")
+_SCALE = re.compile(r"\s(?:\d{1,2}(?![\d./-])|[A-C]\d?\b|[IV]{1,3}\b|≥|>|=|<)|-[A-Z]?\d")
 """A grade or score behind a name, which then is a scale's."""
 _ET_AL = re.compile(r",?\s(?:et al|et\scoll|u\. ?a\.|y cols?|und Mitarb)|\s(?:[A-Z]{1,2},\s)+|,?\s\(?(?:19|20)\d\d")
 _NEAR = 2
@@ -26,7 +26,8 @@ def is_eponym(seen: Text, first: int, last: int) -> bool:
     """Whether something bears the name of words ``first`` to ``last``."""
     text, behind = seen.text, seen.text[seen.ends[last] : seen.ends[last] + 5]
     graded = first != last and len(seen.words[last]) == 1 and behind[:1].isdecimal()  # Child-Pugh A6
-    if graded or _SCALE.match(behind) or _ET_AL.match(text, seen.ends[last]):
+    whole = first != last and seen.folded[first] in given_names()[0] and seen.between(first) == " "
+    if graded or (not whole and (_SCALE.match(behind) or _ET_AL.match(text, seen.ends[last]))):
         return True
     if first and seen.folded[first - 1] == "st" and behind.startswith(("'s", "’s")):  # St. John's wort
         return True

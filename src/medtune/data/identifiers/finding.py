@@ -6,16 +6,21 @@ from medtune.data.identifiers.dates import find_dates
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.labelled import find_labelled
 from medtune.data.identifiers.links import find_links
+from medtune.data.identifiers.machine_lines import find_in_lines
+from medtune.data.identifiers.name_dictated import find_dictated
 from medtune.data.identifiers.names import find_names
 from medtune.data.identifiers.numbers import find_numbers
 from medtune.data.identifiers.places import find_places
+from medtune.data.identifiers.places_beside import find_places_beside
 from medtune.data.identifiers.plain_form import plain_form
 from medtune.data.identifiers.text import read_text
 
 __all__ = ["find_identifiers"]
 
-_RULES = (find_links, find_labelled, find_numbers, find_dates, find_places, find_names)
+_RULES = (find_links, find_labelled, find_numbers, find_in_lines, find_dates, find_places, find_names, find_dictated)
 """In the order in which the kind of a place is told, where two rules find it."""
+_BESIDE = frozenset({Kind.NAME, Kind.DATE, Kind.PLACE})
+"""Kinds beside which a place may stand."""
 _LAST = frozenset({Kind.OTHER_NUMBER})
 """Kinds that any other one goes before."""
 
@@ -30,8 +35,9 @@ def find_identifiers(text: str) -> list[Finding]:
         return []
     plain = plain_form(text)
     seen = read_text(plain.text)
-    found = _apart(finding for rule in _RULES for finding in rule(seen))
-    return [Finding(each.kind, *plain.original(each.start, each.end)) for each in found]
+    found = [finding for rule in _RULES for finding in rule(seen)]
+    found += find_places_beside(seen, [each for each in found if each.kind in _BESIDE])
+    return [Finding(each.kind, *plain.original(each.start, each.end)) for each in _apart(found)]
 
 
 def _apart(found: Iterable[Finding]) -> Iterator[Finding]:

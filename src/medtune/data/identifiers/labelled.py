@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.numbers import HELP_LINES, is_code
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import Text, cue
 from medtune.data.identifiers.vocabulary import words_of
 
 __all__ = ["find_labelled"]
 
 _STRONG: Mapping[Kind, str] = {
-    Kind.RECORD_NUMBER: "mrn mr# urn ur emr ehr hn uhid umrn crn csn fin fallnr fallnummer patientennr patnr pid ipp nip nda iep nhc patid",
+    Kind.RECORD_NUMBER: "mrn mr# hª urn ur emr hist ehr hn uhid umrn crn csn fin fallnr fallnummer patientennr patnr pid ipp nip nda iep nhc patid",
     Kind.HEALTH_PLAN_NUMBER: "nhs chi mbi hicn medicare medicaid kvnr vnr versichertennr egk cip cipa sip tsi cmu ame nass adhérent tarjeta hcn subscriber",
     Kind.ACCOUNT_NUMBER: "acct iban rib ccc kto sortcode",
     Kind.LICENCE_NUMBER: "dea npi gmc nmc lanr bsnr rpps adeli colegiado colegiada passport reisepass pasaporte passeport personalausweis "
@@ -19,7 +19,7 @@ _STRONG: Mapping[Kind, str] = {
     Kind.SSN: "ssn nino dni nie nif nir ins nuss naf steuer steuerid idnr rvnr svnr rentenversicherungsnr",
     Kind.DEVICE: "sn udi serial seriennr imei",
     Kind.VEHICLE: "vin kennzeichen plate plates kfz immatriculation immatriculé immatriculée matrícula tag numberplate bastidor",
-    Kind.OTHER_NUMBER: "participant participants proband probandin probanden participante sujeto sujet participación accession specimen barcode aktenzeichen vorgangsnr auftragsnr",
+    Kind.OTHER_NUMBER: "participant participants az proband probandin probanden participante diligencias atestado badge tip autos expte nig rg pv cad incident einsatznr shoulder sujeto sujet participación accession specimen barcode aktenzeichen vorgangsnr auftragsnr",
 }
 """Labels before which a number is enough."""
 _WEAK: Mapping[Kind, str] = {
@@ -34,7 +34,7 @@ _WEAK: Mapping[Kind, str] = {
     Kind.DEVICE: "device implant model pacemaker pump geräte gerät serien implantat série serie dispositif dispositivo appareil "
     "generator stent prosthesis lead icd prothese prótesis implante",
     Kind.VEHICLE: "vehicle car registration license licence fahrzeug véhicule voiture vehículo coche matriculado matriculada reg",
-    Kind.OTHER_NUMBER: "order sample reference ref study trial subject participant employee staff student badge id claim ticket request lab labor proben probe "
+    Kind.OTHER_NUMBER: "estudio étude studie studien order sample reference ref study trial subject participant employee staff student badge id claim ticket request lab labor proben probe "
     "auftrags auftrag befund vorgangs akten demande prélèvement muestra petición referencia employé empleado dossier examen échantillon "
     "locker key code authorization prescription rx nummer numéro número ticket laborauftrag caso solicitud registro",
 }
@@ -46,9 +46,9 @@ _MARK = (
 _BETWEEN = re.compile(
     rf"[\s.'’-]{{0,2}}(?:(?:s|record|medical|plan|policy|security|sociale?|security|insurance|card|carte|de|du|des|d['’]|la|del|et|the|health|clínica|"
     rf"clinique|médico|patient|assuré|permanent|identification|identidad|sanitaria|number's|licen[cs]e|serial|série|serie|registration|policy|"
-    rf"tax|fiscal|bank|bancaire|bancaria|drivers?|account|holder|group|beneficiary|member|seguridad|social|national|interne|hospital)\s{{1,2}}){{0,4}}"
+    rf"tax|fiscal|bank|bancaire|bancaria|drivers?|account|holder|group|beneficiary|member|seguridad|social|national|interne|hospital|otro|autre|other|véhicule|vehículo|vehicle|car|dossier|of)\s{{1,2}}){{0,4}}"
     rf"(?P<mark>[\s.-]{{0,2}}{_MARK}(?:\s?[/-]?\s?{_MARK})?)?"
-    r"(?P<tail>\s{0,2}(?:[:#=.;)(\[|…]|\.{2,}|is|was|ist|lautet|est|es|ending in|ending|endet auf|vorgelegt|reads|with|mit|le|el|:\s?\w{2,4}\s)?[\s:#=(\[|\"'-]{0,4})",
+    r"(?P<tail>\s{0,2}(?:[:#=.;)(\[|…]|\.{2,}|(?:is|was|ist|lautet|est|es|ending in|ending|endet auf|vorgelegt|reads|with|mit|le|el)(?![\w-])|:\s?\w{2,4}\s)?[\s:#=(\[|\"'-]{0,4})",
     re.IGNORECASE,
 )
 _VALUE = re.compile(
@@ -62,6 +62,8 @@ _MARKED = re.compile(
     re.IGNORECASE,
 )
 _DOCUMENT = re.compile(r"(?=[A-Z0-9]{0,9}[A-Z])[A-Z0-9]{9,10}(?!\w)")
+_FILE = re.compile(r"\d{1,4} [A-Z]{1,5} \d{1,6}/\d{2,4}(?!\d)")
+"""A file of a court or the police: 12 XVII 345/20."""
 _PLATE = re.compile(r"[A-ZÄÖÜ0-9]{1,4}(?:[- ·][A-ZÄÖÜ0-9]{1,4}){0,3}(?!\w)")
 _MEASURE = re.compile(
     r"\s?(?:mg|ml|g|kg|mmol|µg|mcg|%|mm|cm|bpm|mmhg|years?|days?|weeks?|months?|jahre|tage|ans|años|h|min|std|°|french|fr\b|x\b)(?!\w)",
@@ -78,7 +80,7 @@ _PHONE_GAP = re.compile(
     r"is|au|al|unter|ist|under|ext|extension|\(?[hwmcHWMC]\)?|/)(?![a-z])[\s.:]{0,3}){0,3}[\s:.=(#|-]{0,5}",
     re.IGNORECASE,
 )
-_PHONE = re.compile(r"(?:[A-Z]{1,4} )?\+?\(?\d(?:[\s()./-]{0,2}\d){3,15}(?!\w)(?![.,]\d)")
+_PHONE = re.compile(r"(?:[A-Z]{1,4} )?\(?\+?\(?\d(?:[\s()./-]{0,3}\d){3,15}(?!\w)(?![.,]\d)")
 _SHORT_PHONE = re.compile(r"(?:[A-Z]{1,4} )?(?:\d-)?\d{3,5}(?![\w.,/%-]\d?\w)")
 _MARKS = words_of("marks")
 _AFTER_MARK = re.compile(r"(?:\.|°|\.º|\.°|/n)?\s?[:#|]?\s{0,2}", re.IGNORECASE)
@@ -105,11 +107,13 @@ def _by_word(kinds: Mapping[Kind, str]) -> dict[str, Kind]:
 _LABELS: Mapping[str, tuple[Kind, bool]] = {word: (kind, False) for word, kind in _by_word(_WEAK).items()} | {
     word: (kind, True) for word, kind in _by_word(_STRONG).items()
 }
+_AT_LABELS = cue(_PHONE_LABELS | _FAX_LABELS | _MARKS | _ON | _LABELS.keys(), lambda word: word.endswith(_BY_ENDING))
 
 
 def find_labelled(seen: Text) -> Iterator[Finding]:
     """Yield what stands behind a label."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_LABELS):
+        word = seen.folded[i]
         if word in _PHONE_LABELS or word in _FAX_LABELS:
             yield from _phone(seen, i, Kind.FAX if word in _FAX_LABELS else Kind.PHONE)
         if word in _MARKS:
@@ -152,6 +156,9 @@ def _value(text: str, end: int, kind: Kind, is_strong: bool) -> Iterator[Finding
         return
     at = between.end()
     kind = Kind.VEHICLE if "plate" in between[0].casefold() else kind
+    if kind is Kind.OTHER_NUMBER and (file := _FILE.match(text, at)):
+        yield Finding(kind, file.start(), file.end())
+        return
     value = _VALUE.match(text, at)
     marked = (
         is_strong or between["mark"] or "#" in between[0] or _MARKED.search(text, max(0, end - 40), end) is not None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from medtune.data.identifiers.kinds import Finding, Kind
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import Text, cue
 from medtune.data.identifiers.vocabulary import words_of
 
 __all__ = ["find_links"]
@@ -15,6 +15,7 @@ _SPELT = re.compile(
     r"[\w.+-]{1,64}\s?[(\[]\s?(?:at|ät|arobase|arroba)\s?[)\]]\s?[\w-]{1,63}(?:\s?(?:\.|[(\[]\s?(?:dot|punkt|point|punto)\s?[)\]])\s?[\w-]{1,63}){1,4}",
     re.IGNORECASE,
 )
+_SPELT_SIGNS = ("at)", "at]", "at )", "at ]", "ät)", "ät]", "AT)", "AT]", "robase", "rroba")
 _URL = re.compile(r"(?:(?:https?|ftps?|sftp|file)://|www\.)[^\s<>\"']{3,500}", re.IGNORECASE)
 _PATH = re.compile(r"(?:[:/?#][^\s<>\"']{0,300})?")
 _DOMAINS = words_of("domains")
@@ -27,6 +28,7 @@ _PICTURES = words_of("pictures")
 _FILE = re.compile(r"[^\s<>\"'|]{1,200}\.$")
 _EMBEDDED = re.compile(r"data:image/[\w.+-]{1,20}(?:;[\w=-]{1,20}){0,3},[A-Za-z0-9+/=%_-]{8,}")
 _BASE64 = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk[0-9])[A-Za-z0-9+/]{24,}={0,2}")
+_BASE64_SIGNS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "Qk")
 _MENTIONS = {
     Kind.BIOMETRIC: re.compile(
         r"\b(?:finger[- ]?prints?(?!ing)|thumb[- ]?prints?|palm[- ]?(?:prints?|vein scans?)|(?:retina|iris|retinal|hand|palm|facial|face)[- ](?:scan|geometry|recognition|template|pattern|print)s?"
@@ -54,6 +56,8 @@ _CODE = re.compile(
     r"[\s:,(#|-]{1,3}(?:[^\W\d_]{1,14}[\s.:,(#|]{1,3}){0,4}((?=[\w:./-]{0,20}\d)[A-Za-z0-9][\w:./-]{3,64}\w)"
 )
 """What stands for the print or picture, a few words behind the mention."""
+_AT_CUES = cue(_CUES, lambda word: word.startswith(_CUE_BEGINNINGS))
+_AT_ENDS = cue(_PICTURES | _DOMAINS)
 
 
 def find_links(seen: Text) -> Iterator[Finding]:
@@ -61,16 +65,18 @@ def find_links(seen: Text) -> Iterator[Finding]:
     text = seen.text
     yield from _mails(text)
     yield from _urls(text)
-    for m in _IPV4.finditer(text):
+    for m in _IPV4.finditer(text) if text.count(".") >= 3 else ():
         if all(int(part) < 256 for part in re.findall(r"\d+", m[0])[:4]):
             yield Finding(Kind.IP_ADDRESS, m.start(), m.end())
-    if ":" in text:
+    if "::" in text or text.count(":") >= 7:
         yield from (Finding(Kind.IP_ADDRESS, m.start(), m.end()) for m in _IPV6.finditer(text))
     yield from _after_dots(seen)
     if "data:image/" in text:
         yield from (Finding(Kind.PHOTO, m.start(), m.end()) for m in _EMBEDDED.finditer(text))
-    yield from (Finding(Kind.PHOTO, m.start(), m.end()) for m in _BASE64.finditer(text))
-    for i, word in enumerate(seen.folded):
+    if any(sign in text for sign in _BASE64_SIGNS):
+        yield from (Finding(Kind.PHOTO, m.start(), m.end()) for m in _BASE64.finditer(text))
+    for i in seen.at(_AT_CUES):
+        word = seen.folded[i]
         if word in _CUES or word.startswith(_CUE_BEGINNINGS):
             first, end = max(0, seen.starts[i] - _AROUND), seen.ends[i] + _AROUND
             for kind, pattern in _MENTIONS.items():
@@ -101,14 +107,15 @@ def _mails(text: str) -> Iterator[Finding]:
         elif local is None and (handle := re.compile(r"[A-Za-z]\w{3,30}").match(text, at + 1)):
             yield Finding(Kind.OTHER_NUMBER, at, handle.end())
         at = text.find("@", at + 1)
-    if "(" in text or "[" in text:
+    if any(sign in text for sign in _SPELT_SIGNS):
         yield from (Finding(Kind.EMAIL, m.start(), m.end()) for m in _SPELT.finditer(text))
 
 
 def _after_dots(seen: Text) -> Iterator[Finding]:
     """Yield names of hosts without www, and of picture files, by their last part."""
     text = seen.text
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_ENDS):
+        word = seen.folded[i]
         start = seen.starts[i]
         if start == 0 or text[start - 1] != ".":
             continue

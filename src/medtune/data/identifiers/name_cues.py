@@ -1,13 +1,14 @@
 """Finds names behind a title, a label, a greeting, kin, or an office."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from medtune.data.identifiers.eponyms import is_eponym
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.name_ends import GERMAN_NOUN, PARTICLES, is_near, name_end
-from medtune.data.identifiers.text import Text
-from medtune.data.identifiers.vocabulary import clear_names, known_names, not_names, surnames, words_of
+from medtune.data.identifiers.text import Text, cue
+from medtune.data.identifiers.vocabulary import clear_names, known_names, not_names, plain, surnames, words_of
 
 __all__ = ["KIN", "LABELS", "TITLED", "behind_cues", "behind_titles"]
 
@@ -19,6 +20,7 @@ _SURE_TITLES = words_of("sure titles")
 _DEGREES = words_of("names degrees")
 TITLED = _TITLES | _DEGREES
 LABELS = words_of("names labels")
+LABELS |= {plain(word) for word in LABELS if len(word) > 5}
 """Words that a colon and then a name stand behind, in forms."""
 _NAME = frozenset({"name", "surname", "nachname", "nom", "nombre", "apellido"})
 _IS = frozenset({"is", "was", "ist", "war", "lautet", "est", "es", "era"})
@@ -30,6 +32,11 @@ KIN = words_of("kin")
 _OFFICES = words_of("offices")
 _GERMAN_ROLES = words_of("german roles")
 _THANKS = words_of("thanks")
+_NAME_LABELS = words_of("name labels")
+"""Labels behind which nothing but a name stands."""
+_STRONG = words_of("person roles")
+_DONE = words_of("done by")
+_ACTING = frozenset({"by", "par", "por", "durch"})
 _WITH = words_of("with")
 _LIVING = words_of("living")
 _FUNCTION_WORDS = words_of("function words")
@@ -37,18 +44,26 @@ _ROLES = words_of("roles")
 """Short names of offices, in capitals."""
 _MOST_TITLES = 8
 """Titles in a row: a limit keeps texts of nothing else from taking their square in time."""
+_OF_ILLNESS = frozenset(["has", "had", "have", "with", "and", "or", "is", "was", "are", "were", "died", "hat", "hatte", "ist", "war", "mit", "und", "oder", "a", "eu", "est", "avec", "tiene", "tuvo", "con", "es"])
+"""Words between kin and an illness rather than a name."""
 _CAPITAL_TITLES = frozenset({"m", "d", "me", "fr", "hr", "mm", "pr", "hon", "sir"})
 """Titles that are a word in small letters."""
 _DOTTED_TITLES = frozenset({"m", "d", "pat", "pt"})
 _CUES = LABELS | _NAME | _GREETINGS | _CLOSINGS | _CALLED | KIN | _OFFICES | _GERMAN_ROLES | _ROLES
+_LATER_COLON = re.compile(r"(?:[ ][^\W\d_][\w'’.-]{0,20}){1,4}[ ]?:[ ]{0,3}")
+"""What follows a label of several words up to its colon: médecin du travail :"""
+_FIELD_ENDS = re.compile(r"[ ]{0,3}(?:[;,/|]|\n|$)")
 _COLON = re.compile(
-    r"[^\S\n]{0,2}(?:[:=|]|\.{3,}|…|/|\(s\)\s?:)[\s|]{0,4}[*_]{0,2}|\s?:\s{0,12}|[ ]?[.]{2,40}[ :]{0,3}"
+    r"\"\s{0,2}:\s{0,2}\"?|[^\S\n]{0,2}(?:[:=|]|\.{3,}|…|/|\(s\)\s?:)[\s|]{0,4}[*_]{0,2}|\s?:\s{0,12}|[ ]?[.]{2,40}[ :]{0,3}"
 )
+_AT_TITLES = cue(_TITLES)
+_AT_CUES = cue(_CUES)
 
 
 def behind_titles(seen: Text) -> Iterator[Finding]:
     """Yield what stands behind a title."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_TITLES):
+        word = seen.folded[i]
         if word in _TITLES and _is_title(seen, i):
             yield from _titled(seen, i)
 
@@ -87,12 +102,17 @@ def _titled(seen: Text, i: int) -> Iterator[Finding]:
 def behind_cues(seen: Text) -> Iterator[Finding]:
     """Yield what stands behind a label, a greeting, a closing line, kin or an office."""
     known = known_names()
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_CUES):
+        word = seen.folded[i]
         if word not in _CUES or i + 1 >= len(seen.words):
             continue
         gap = seen.between(i)
         if word in LABELS and _COLON.fullmatch(gap):
-            yield from _labelled_name(seen, i + 1, known)
+            yield from _labelled_name(seen, i + 1, known, is_sure=word in _NAME_LABELS)
+        elif word in LABELS and (later := _LATER_COLON.match(seen.text, seen.ends[i])):
+            at = bisect_left(seen.starts, later.end())
+            if at < len(seen.words) and seen.starts[at] == later.end():
+                yield from _labelled_name(seen, at, known)
         elif word in _NAME and gap == " " and seen.folded[i + 1] in _IS and seen.between(i + 1) == " ":
             yield from _labelled_name(seen, i + 2, known)
         elif len(gap) <= 6 and _may_begin(seen, i + 1):
@@ -103,11 +123,12 @@ def behind_cues(seen: Text) -> Iterator[Finding]:
             and seen.words[i + 2][0].isupper()
             and seen.between(i + 1) in (" ", ", ", "; ")
             and gap == " "
+            and seen.folded[i + 1] not in _OF_ILLNESS
         ):
             yield from _cued_name(seen, i, gap, known, further=1)
 
 
-def _labelled_name(seen: Text, at: int, known: frozenset[str]) -> Iterator[Finding]:
+def _labelled_name(seen: Text, at: int, known: frozenset[str], *, is_sure: bool = False) -> Iterator[Finding]:
     at = _after_titles(seen, at)
     end = name_end(seen, at, lines=True) if at < len(seen.words) else None
     if end is None:
@@ -116,7 +137,8 @@ def _labelled_name(seen: Text, at: int, known: frozenset[str]) -> Iterator[Findi
             yield Finding(Kind.NAME, seen.starts[at], seen.ends[at + 1 if more else at])
         return
     parts = _parts(seen, at, end)
-    if any(part in known for part in parts) or (len(parts) <= 5 and (seen.language != "de" or len(parts) > 1)):
+    alone = is_sure or (_FIELD_ENDS.match(seen.text, end) is not None and not GERMAN_NOUN.search(parts[-1]))
+    if any(part in known for part in parts) or (len(parts) <= 5 and (seen.language != "de" or len(parts) > 1 or alone)):
         yield Finding(Kind.NAME, seen.starts[at], end)
 
 
@@ -148,7 +170,8 @@ def _closes(seen: Text, gap: str, end: int, listed: bool) -> bool:
 def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], listed: bool) -> bool:
     """Whether what stands behind a cue is a name: the surer the cue, the less must be known of the words."""
     word, german = seen.folded[i], seen.language == "de"
-    if word in _THANKS and gap in (", ", ",\n", " - ") and seen.words[at][0].isupper():
+    closed = seen.text[seen.ends[at + len(parts) - 1] :][:1] in (",", "!", "\n", "")
+    if word in _THANKS and (gap in (", ", ",\n", " - ") or (gap == " " and closed)) and seen.words[at][0].isupper():
         return True
     if word in _WITH and i and seen.folded[i - 1] in _LIVING and gap in (" ", "\n") and not german:
         return True
@@ -164,6 +187,14 @@ def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], list
         return seen.words[at][0].isupper()
     if word in _ROLES and seen.words[i].isupper() and gap in (" ", ": ", ", "):
         return True
+    if not german and word in _OFFICES - _FUNCTION_WORDS and gap == " " and not not_names().intersection(parts):
+        behind = seen.text[seen.ends[at + len(parts) - 1] :][:2]
+        fits = len(parts) > 1 or (word in _STRONG and behind[:1] in " ,.;:)\n" and not behind[1:].isupper())
+        return fits and not is_eponym(seen, at, at + len(parts) - 1)
+    if word in _ACTING and gap == " " and not not_names().intersection(parts) and seen.words[at].istitle():
+        near = i > 0 and seen.folded[i - 1] in _DONE
+        done = near or (len(parts) > 1 and _DONE.intersection(seen.folded[max(0, i - 9) : i]) and not german)
+        return bool(done) and not is_eponym(seen, at, at + len(parts) - 1)
     return word in _GERMAN_ROLES and gap in (" ", "\n", ", ") and not GERMAN_NOUN.search(parts[0])
 
 

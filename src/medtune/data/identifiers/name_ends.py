@@ -64,6 +64,8 @@ def name_end(seen: Text, first: int, *, lines: bool = False) -> int | None:
 def _is_part(seen: Text, at: int, last: int | None) -> bool:
     """Whether a word with a capital may be a part of a name."""
     word = seen.folded[at]
+    if last is not None and seen.between(at - 1) == "-" and len(word) > 1:
+        return True  # Ji-yeon
     if not seen.words[at][0].isupper() or (word in not_names() and word not in surnames()[1]):
         return False
     further = seen.language == "de" and last is not None and word not in known_names()
@@ -88,5 +90,7 @@ def _goes_on(seen: Text, first: int, last: int | None, at: int, lines: bool) -> 
 def _is_doubtful(seen: Text, at: int, gap: str) -> bool:
     """Whether a word of a text without capitals is rather the next word than a part of the name."""
     if len(seen.words[at]) == 1 or seen.folded[at] in known_names() or gap == "-":
+        return False
+    if at + 1 < len(seen.words) and seen.folded[at + 1] in not_names() and seen.between(at) == " ":
         return False
     return seen.folded[at - 1] not in PARTICLES and not _ENDS.match(seen.text, seen.ends[at])

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.name_cues import KIN, LABELS
 from medtune.data.identifiers.name_ends import PARTICLES
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import UPPER, Text, cue
 from medtune.data.identifiers.vocabulary import not_names, surnames, words_of
 
 __all__ = ["ONE_NAME", "before_degrees", "in_forms"]
 
-ONE_NAME = r"[A-ZÀ-Þ](?:['’][A-ZÀ-Þ])?[\w]{1,24}(?:[-'’][A-ZÀ-Þa-z][\w]{0,24}){0,3}"
+ONE_NAME = rf"[{UPPER}](?:['’][{UPPER}])?[\w]{{1,24}}(?:[-'’][{UPPER}a-z][\w]{{0,24}}){{0,3}}"
 _WHOLE = rf"(?:(?:von|van|der|de|la|le|di|da|del|du|d['’])[ ]?){{0,2}}{ONE_NAME}(?:[ ](?:(?:y|de|von|del|la|dos)[ ]){{0,2}}{ONE_NAME}){{0,2}}"
 _IN_LIST = re.compile(
     rf"(?:^|\n|\d[.):]?[ ]{{1,3}}|[|:][ ]|\.{{3,}}[ ])[-*•]?[ ]?(?P<name>{_WHOLE},[ ]?{ONE_NAME}(?:[ ][A-Z]\.?(?!\w)|[ ]{ONE_NAME}){{0,2}})(?=[ ]{{2,}}|[ ]?\n[ ]{{2}}|[ ]\(|,?[ ]{{1,2}}\d{{1,3}}[ ]?[a-zA-Z]{{1,5}}\b|[ ]{{0,3}}[*|]|,[ ]\d{{2}}\b)"
@@ -38,29 +38,55 @@ _SUBJECT = re.compile(r"(?:^|[.!?]\s|\n[-*•]?\s{0,2})(?P<name>[A-Z]{2})[ ](?=[
 _ABBREVIATIONS = words_of("abbreviations")
 _INITIALS = re.compile(r"(?P<name>[A-Z](?<![\w.][A-Z])\.\s?(?:[A-Z]\.\s?){1,2}(?![\w.])(?<!\s))")
 _NO_INITIALS = words_of("no initials")
+_WARD_ROLE = re.compile(rf"(?:RGN|RN|SN|SR|CN|HCA|RMN|ODP|SHO|SpR|DUE|TCAE|IDE|AS|OA|OÄ)[ ](?P<name>[{UPPER}]\.?[ ]{ONE_NAME})")
 _DEGREE_WORDS = words_of("degree words")
 _PATTERNS = (
     _IN_LIST,
     _UNDER_DASHES,
-    _SUBJECT,
     _UNDERSCORES,
     _INITIAL_LINE,
     _LABELLED_LINE,
     _BARE_LABEL,
-    _DOING,
     _INITIALS,
 )
+_SIGN_OF = {
+    _UNDERSCORES: ("__",),
+    _UNDER_DASHES: ("--", "__"),
+    _IN_LIST: (",",),
+    _LABELLED_LINE: (": ", ":\n"),
+    _INITIALS: (".",),
+}
+"""What a text must hold, so that a pattern is looked for."""
 _WORDS = re.compile(r"[^\W\d_]+")
 _WITHIN = frozenset({" ", "-", ". ", "'", "’"})
 """What may stand between the parts of a name."""
+
+_AT_KIN = cue(KIN)
+_AT_PAIRS = cue((), lambda word: len(word) == 2)
+_AT_ROLES = cue("rgn rn sn sr cn hca rmn odp sho spr due tcae ide as oa oä".split())
+_AT_DEGREES = cue({word.casefold() for word in _DEGREE_WORDS})
 
 
 def in_forms(seen: Text) -> Iterator[Finding]:
     """Yield names in lists and forms, initials, and two letters before what only people do."""
     for pattern in _PATTERNS:
+        if (signs := _SIGN_OF.get(pattern)) and not any(sign in seen.text for sign in signs):
+            continue
         for m in pattern.finditer(seen.text):
             if _is_name(seen, pattern, m):
                 yield Finding(Kind.NAME, m.start("name"), m.end("name"))
+    for i in seen.at(_AT_PAIRS):
+        if not seen.words[i].isupper():
+            continue
+        start = seen.starts[i]
+        for pattern in (_DOING, _SUBJECT):
+            m = pattern.search(seen.text, max(0, start - 5), seen.ends[i] + 16)
+            if m and m.start("name") == start and _is_name(seen, pattern, m):
+                yield Finding(Kind.NAME, m.start("name"), m.end("name"))
+    for i in seen.at(_AT_ROLES):
+        m = _WARD_ROLE.match(seen.text, seen.starts[i])
+        if m and _is_name(seen, _WARD_ROLE, m):
+            yield Finding(Kind.NAME, m.start("name"), m.end("name"))
     yield from _before_kin(seen)
 
 
@@ -80,7 +106,8 @@ def _is_name(seen: Text, pattern: re.Pattern[str], found: re.Match[str]) -> bool
 
 def _before_kin(seen: Text) -> Iterator[Finding]:
     """Yield words with a capital before kin in brackets: Ash Corlett (wife)."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_KIN):
+        word = seen.folded[i]
         if word not in KIN or i == 0 or seen.before(i) not in (" (", ", (") or seen.between(i)[:1] not in ")/,;":
             continue
         first = _first_capital(seen, i - 1, 4)
@@ -100,8 +127,9 @@ def _first_capital(seen: Text, last: int, most: int) -> int:
 
 def before_degrees(seen: Text) -> Iterator[Finding]:
     """Yield words that begin with a capital before a degree: Ash Corlett, MD."""
-    for i in range(len(seen.words) - 1):
-        if seen.words[i + 1] not in _DEGREE_WORDS or seen.between(i) not in (", ", " "):
+    for behind in seen.at(_AT_DEGREES):
+        i = behind - 1
+        if i < 0 or seen.words[behind] not in _DEGREE_WORDS or seen.between(i) not in (", ", " "):
             continue
         first = _first_capital(seen, i, 3)
         alone = first == i and (seen.words[i].isupper() or seen.between(i) == " ")

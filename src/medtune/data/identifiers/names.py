@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from medtune.data.identifiers.eponyms import is_eponym
 from medtune.data.identifiers.kinds import Finding, Kind
+from medtune.data.identifiers.name_beside import beside_marks
 from medtune.data.identifiers.name_cues import TITLED, behind_cues, behind_titles
 from medtune.data.identifiers.name_ends import GERMAN_NOUN, PARTICLES, name_end
 from medtune.data.identifiers.name_forms import ONE_NAME, before_degrees, in_forms
+from medtune.data.identifiers.name_lists import behind_beds, beside_names, in_lists
 from medtune.data.identifiers.plain_form import plain_form
-from medtune.data.identifiers.text import Text, read_text
+from medtune.data.identifiers.text import Text, cue, read_text
 from medtune.data.identifiers.vocabulary import clear_names, given_names, known_names, not_names, surnames, words_of
 
 __all__ = ["find_names", "find_words", "name_words"]
@@ -18,18 +20,21 @@ __all__ = ["find_names", "find_words", "name_words"]
 _JOINING = words_of("joining")
 """Words inside of names that none begins with."""
 _MORE = re.compile(
-    rf"(?:-[A-ZÀ-Þ][\w]{{1,24}}|['’][A-ZÀ-Þ]?[\w]{{2,24}}|[ ](?:(?:de|del|von|van|y|da|dos|di|du)[ ]|d['’])(?:(?:la|las|los|der|den)[ ])?{ONE_NAME}|[ ]?-[ ]?{ONE_NAME}){{0,3}}"
+    rf"(?:-[^\W\d_]{{2,24}}(?![\w-])|['’][A-ZÀ-Þ]?[\w]{{2,24}}|[ ](?:(?:de|del|von|van|y|da|dos|di|du)[ ]|d['’])(?:(?:la|las|los|der|den)[ ])?{ONE_NAME}|[ ]?-[ ]?{ONE_NAME}){{0,3}}"
 )
 _SENTENCE = re.compile(r"[.!?:]\s+$|\n\s*$|^\s*$|[•*\-–]\s$")
+
+_AT_NAMES = cue(known_names())
 
 
 def find_names(seen: Text) -> Iterator[Finding]:
     """Yield names, then their parts wherever these stand again."""
     at_start = {start: i for i, start in enumerate(seen.starts)}
     found = [_widened(seen, finding, at_start) for finding in _named(seen)]
+    found += [_widened(seen, finding, at_start) for finding in beside_names(seen, found)]
     spans = sorted({(f.start, f.end) for f in found})
     yield from found
-    yield from _again(seen, spans)
+    yield from (_widened(seen, finding, at_start) for finding in _again(seen, spans))
 
 
 def _widened(seen: Text, finding: Finding, at_start: Mapping[int, int]) -> Finding:
@@ -75,6 +80,9 @@ def _named(seen: Text) -> Iterator[Finding]:
     yield from before_degrees(seen)
     yield from _listed(seen)
     yield from in_forms(seen)
+    yield from in_lists(seen)
+    yield from behind_beds(seen)
+    yield from beside_marks(seen)
 
 
 def _listed(seen: Text) -> Iterator[Finding]:
@@ -82,7 +90,8 @@ def _listed(seen: Text) -> Iterator[Finding]:
     words, folded = seen.words, seen.folded
     given, sur, stop = given_names()[1], surnames()[1], not_names()
     taken = -1
-    for i, word in enumerate(folded):
+    for i in seen.at(_AT_NAMES):
+        word = folded[i]
         if (
             i <= taken
             or (word not in given and word not in sur)

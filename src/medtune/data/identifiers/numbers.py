@@ -13,11 +13,12 @@ __all__ = ["HELP_LINES", "find_numbers", "is_code"]
 
 
 class _Form(NamedTuple):
-    """A form of number; ``check`` gets it in capitals without separators."""
+    """A form of number; ``check`` gets it in capitals without separators; ``least`` is how many digits it has at least."""
 
     kind: Kind
     pattern: re.Pattern[str]
     check: Callable[[str], bool] | None = None
+    least: int = 0
 
 
 _RUN = re.compile(r"[A-Z0-9(+](?<!\w.)(?:[ \t\n\u00a0,./():_-]{0,3}[A-Z0-9]){3,80}+")
@@ -27,36 +28,39 @@ _D = r"\d(?<![\w.,+]\d)"
 _C = r"[A-Z](?<!\w[A-Z])"
 _Z = r"(?!\w)"
 _S = r"[ \u00a0.-]?"
+_SHORTEST_IBAN, _VIN_LENGTH, _SHORTEST_PHONE = 8, 17, 6
 _SHORTEST = 5
 """Digits of a number that is no plate and no postcode."""
 
 
-def _form(kind: Kind, pattern: str, check: Callable[[str], bool] | None = None) -> _Form:
-    return _Form(kind, re.compile(pattern), check)
+def _form(kind: Kind, pattern: str, check: Callable[[str], bool] | None = None, least: int = 0) -> _Form:
+    return _Form(kind, re.compile(pattern), check, least)
 
 
 _FORMS = (
-    _form(Kind.SSN, rf"{_D}\d\d([- ])\d\d\1\d{{4}}{_Z}(?!-\d)"),
-    _form(Kind.HEALTH_PLAN_NUMBER, rf"{_D}\d\d[ -]?\d{{3}}[ -]?\d{{4}}{_Z}", checksums.is_nhs),
-    _form(Kind.SSN, rf"{_D}\d ?\d{{3}} ?\d{{3}} ?\d{{3}}{_Z}", checksums.is_steuer_id),
-    _form(Kind.SSN, rf"{_D}(?<=[12378]){_S}\d\d{_S}\d\d{_S}(?:\d\d|2[AB]){_S}\d{{3}}{_S}\d{{3}}(?:{_S}\d\d)?{_Z}"),
-    _form(Kind.SSN, rf"{_D}(?:\d{{7}}|\d\.\d{{3}}\.\d{{3}})[- ]?[A-Z]{_Z}", checksums.is_dni),
-    _form(Kind.SSN, rf"{_D}\d ?\d{{6}} ?[A-Z] ?\d{{3}}{_Z}", checksums.is_rentennummer),
-    _form(Kind.SSN, rf"{_D}\d[ /-]?\d{{8}}[ /-]?\d\d{_Z}", checksums.is_nuss),
-    _form(Kind.ACCOUNT_NUMBER, rf"{_D}\d{{3}}([ -]?)\d{{4}}\1\d{{4}}\1\d{{1,7}}{_Z}", checksums.is_card),
+    _form(Kind.SSN, rf"{_D}\d\d([- ])\d\d\1\d{{4}}{_Z}(?!-\d)", least=9),
+    _form(Kind.HEALTH_PLAN_NUMBER, rf"{_D}\d\d[ -]?\d{{3}}[ -]?\d{{4}}{_Z}", checksums.is_nhs, least=10),
+    _form(Kind.SSN, rf"{_D}\d ?\d{{3}} ?\d{{3}} ?\d{{3}}{_Z}", checksums.is_steuer_id, least=11),
+    _form(Kind.SSN, rf"{_D}(?<=[12378]){_S}\d\d{_S}\d\d{_S}(?:\d\d|2[AB]){_S}\d{{3}}{_S}\d{{3}}(?:{_S}\d\d)?{_Z}", least=12),
+    _form(Kind.SSN, rf"{_D}(?:\d{{7}}|\d\.\d{{3}}\.\d{{3}})[- ]?[A-Z]{_Z}", checksums.is_dni, least=8),
+    _form(Kind.SSN, rf"{_D}\d ?\d{{6}} ?[A-Z] ?\d{{3}}{_Z}", checksums.is_rentennummer, least=11),
+    _form(Kind.SSN, rf"{_D}\d[ /-]?\d{{8}}[ /-]?\d\d{_Z}", checksums.is_nuss, least=12),
+    _form(Kind.ACCOUNT_NUMBER, rf"{_D}\d{{3}}([ -]?)\d{{4}}\1\d{{4}}\1\d{{1,7}}{_Z}", checksums.is_card, least=13),
     _form(Kind.HEALTH_PLAN_NUMBER, rf"{_D}[A-Z][A-Z0-9]\d-?[A-Z][A-Z0-9]\d-?[A-Z]{{2}}\d\d{_Z}"),
     _form(Kind.DEVICE, rf"[0-9A-F](?<!\w.)[0-9A-F](?:[:-][0-9A-F]{{2}}){{5}}{_Z}"),
-    _form(Kind.DEVICE, r"\(01\)\s?\d{14}(?:\s?\(\d\d\)\s?[A-Z0-9/-]{1,20}){0,4}"),
-    _form(Kind.SSN, rf"{_C}(?<=[A-CEGHJ-PR-TW-Z])[A-CEGHJ-NPR-TW-Z][ -]?\d\d[ -]?\d\d[ -]?\d\d[ -]?[A-D]{_Z}"),
-    _form(Kind.SSN, rf"{_C}(?<=[XYZ])[- ]?\d{{7}}[- ]?[A-Z]{_Z}", checksums.is_dni),
-    _form(Kind.HEALTH_PLAN_NUMBER, rf"{_C} ?\d{{3}} ?\d{{3}} ?\d{{3}}{_Z}", checksums.is_kvnr),
-    _form(Kind.LICENCE_NUMBER, rf"{_C}[A-Z9]\d{{7}}{_Z}", checksums.is_dea),
+    _form(Kind.DEVICE, r"\(01\)\s?\d{14}(?:\s?\(\d\d\)\s?[A-Z0-9/-]{1,20}){0,4}", least=16),
+    _form(Kind.SSN, rf"{_C}(?<=[A-CEGHJ-PR-TW-Z])[A-CEGHJ-NPR-TW-Z][ -]?\d\d[ -]?\d\d[ -]?\d\d[ -]?[A-D]{_Z}", least=6),
+    _form(Kind.SSN, rf"{_C}(?<=[XYZ])[- ]?\d{{7}}[- ]?[A-Z]{_Z}", checksums.is_dni, least=7),
+    _form(Kind.HEALTH_PLAN_NUMBER, rf"{_C} ?\d{{3}} ?\d{{3}} ?\d{{3}}{_Z}", checksums.is_kvnr, least=9),
+    _form(Kind.LICENCE_NUMBER, rf"{_C}[A-Z9]\d{{7}}{_Z}", checksums.is_dea, least=7),
     _form(Kind.LICENCE_NUMBER, rf"{_C}[CFGHJKLMNPRTVWXYZ0-9]{{8}}\d{_Z}", checksums.is_personalausweis),
-    _form(Kind.HEALTH_PLAN_NUMBER, rf"{_C}[A-Z]{{3}}[ \n-]?\d{{6}}[ -]?\d{{4,10}}{_Z}"),
+    _form(Kind.HEALTH_PLAN_NUMBER, rf"{_C}[A-Z]{{3}}[ \n-]?\d{{6}}[ -]?\d{{4,10}}{_Z}", least=10),
 )
+_NO_PLATES = frozenset({"MRN", "PCR", "TPM", "RPM", "BPM", "CFM", "MCG", "KCL", "HPF", "CPT", "CDC", "RCP", "LDL", "HDL", "FSH", "TSH"})
 _PLATES = (
     _form(Kind.VEHICLE, rf"{_C}[A-Z]-\d{{3}}-[A-Z]{{2}}{_Z}"),
     _form(Kind.VEHICLE, rf"{_C}[A-Z]{{0,2}}-[A-Z]{{1,2}} \d{{1,4}}[EH]?{_Z}"),
+    _form(Kind.VEHICLE, rf"{_D}\d{{3}}[ -]?[BCDFGHJKLMNPRSTVWXYZ]{{3}}{_Z}", lambda text: text[4:] not in _NO_PLATES),
     _form(Kind.VEHICLE, rf"{_C}[A-Z]\d\d [A-Z]{{3}}{_Z}", lambda text: text[:2] not in ("CD", "CA", "IL", "CK")),
 )
 _IBAN = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z]\d\d(?:[ \n-]?[A-Z0-9]{4}){2,7}+(?:[ \n-]?[A-Z0-9]{1,3})?")
@@ -71,7 +75,7 @@ _TWO_LETTERS = re.compile(r"[A-Z]{2}\d{4}-[A-Z]{2}|[A-Z]{2,4}-\d{4}-[A-Z]{1,3}|\
 _GROUPED = re.compile(r"\d(?<![\w.,+;:]\d)\d{1,5}(?:[-/]\d{1,8}){1,4}+(?![\w%])(?![.,]\d)")
 
 _PHONE = (
-    re.compile(r"\+\d{1,3}[\s./-]{0,2}(?:\(0?\d{0,4}\)[\s./-]{0,2})?\d(?:[\s./-]{0,2}\d){6,12}(?!\d)"),
+    re.compile(r"\+\d{1,3}\)?[\s./-]{0,2}(?:\(0?\d{0,4}\)[\s./-]{0,2})?\d(?:[\s./-]{0,2}\d){6,12}(?!\d)"),
     re.compile(r"\(\+?\d{2,5}\)[ ./-]{0,2}\d{2,4}(?:[ ./-]?\d{2,5}){1,3}(?!\w)"),
     re.compile(rf"\d(?<![\w.,+;:]\d)(?:[-. ]\d\d\d|\d\d)[-. ]\d{{3}}[-. ]\d{{4}}{_Z}(?![-.]\d)"),
     re.compile(r"0(?<![\w.,+]0)\d{2,5}[ ./-]{1,3}\d{2,4}(?:[ ./-]?\d{2,5}){1,4}(?!\w)(?!,\d)"),
@@ -87,6 +91,8 @@ HELP_LINES = words_of("help lines")
 _HEX = re.compile(
     r"[A-Za-z]{2,6}[:_-](?=[0-9a-fA-F-]{0,24}\d)(?:[0-9a-f]{4}(?:-[0-9a-f]{4}){2,7}|[0-9A-F]{4}(?:-[0-9A-F]{4}){2,7}|[0-9a-fA-F]{10,64})(?!\w)"
 )
+_HEX_SIGN = re.compile(r"[:_-](?:[0-9a-fA-F]{10}|[0-9a-fA-F]{4}-[0-9a-fA-F]{4})")
+"""What every such code holds."""
 _UUID = re.compile(r"[0-9a-fA-F](?<!\w.)[0-9a-fA-F]{7}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?!\w)")
 _CODES = words_of("codes")
 """Words before a number that is a code of a terminology, a study or a publication."""
@@ -114,7 +120,7 @@ def find_numbers(seen: Text) -> Iterator[Finding]:
             yield from _plates(text, start, end)
             if digits >= 4:
                 yield from _in_run(text, start, end, digits)
-    for pattern in (_HEX, _UUID):
+    for pattern in (_HEX, _UUID) if _HEX_SIGN.search(text) else ():
         yield from (Finding(Kind.OTHER_NUMBER, m.start(), m.end()) for m in pattern.finditer(text))
 
 
@@ -134,16 +140,19 @@ def _plates(text: str, start: int, end: int) -> Iterator[Finding]:
 def _in_run(text: str, start: int, end: int, digits: int) -> Iterator[Finding]:
     if digits >= _SHORTEST:
         for form in _FORMS:
+            if digits < form.least:
+                continue
             for m in form.pattern.finditer(text, start, end):
                 if (form.check is None or form.check(_bare(m[0]))) and not is_code(text, m.start()):
                     yield Finding(form.kind, m.start(), m.end())
-        for m in _IBAN.finditer(text, start, end):
+        for m in _IBAN.finditer(text, start, end) if digits >= _SHORTEST_IBAN else ():
             if length := _iban_length(m[0]):
                 yield Finding(Kind.ACCOUNT_NUMBER, m.start(), m.start() + length)
-        for m in _VIN.finditer(text, start, end):
+        for m in _VIN.finditer(text, start, end) if end - start >= _VIN_LENGTH else ():
             if sum(map(str.isdecimal, m[0])) >= 4 and not m[0].isdecimal():
                 yield Finding(Kind.VEHICLE, m.start(), m.end())
-        yield from _phones(text, start, end)
+        if digits >= _SHORTEST_PHONE:
+            yield from _phones(text, start, end)
     yield from _nameless(text, start, end)
 
 

@@ -7,7 +7,7 @@ from medtune.data.identifiers.eponyms import METHOD_BEFORE, METHODS
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.regions import HOSPITALS, find_regions
 from medtune.data.identifiers.roads import CAPITALS, CITY, PARTICLE, find_roads
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import Text, cue
 from medtune.data.identifiers.vocabulary import not_names, place_words, words_of
 
 __all__ = ["find_places"]
@@ -81,8 +81,11 @@ _BEFORE_CODE = re.compile(rf"{CITY}(?:,?\s{{1,2}}|,\s{{0,2}})$")
 _DATELINE = re.compile(
     rf"(?:^|\n|\s\s|\.\s)\s{{0,8}}(?P<city>{CITY}),\s(?=(?:den|le|a|am|el)\s(?:\d{{1,2}}|\w{{4,10}},?\s(?:den\s)?\d))"
 )
+_DATELINE_SIGNS = (", den ", ", le ", ", a ", ", am ", ", el ")
 _IN = {language: words_of(f"in {language}") for language in ("de", "en", "fr", "es")}
 """Words before a place that is a word as well."""
+_AT_WORDS = cue(_CODE_WORDS | _CUES.keys() | _LABELS | _STATE_BEGINNINGS | {code.casefold() for code in _STATE_CODES})
+_AT_PLACES = cue(place_words()[1].keys())
 
 
 def find_places(seen: Text) -> Iterator[Finding]:
@@ -96,7 +99,8 @@ def find_places(seen: Text) -> Iterator[Finding]:
 
 def _by_words(seen: Text) -> Iterator[Finding]:
     """Yield places that a word beside them tells."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_WORDS):
+        word = seen.folded[i]
         if word in _CODE_WORDS:
             yield from _code(seen, i)
         if _is_state(seen, i):
@@ -143,7 +147,7 @@ def _codes(seen: Text) -> Iterator[Finding]:
         if _UK_AREA.match(m[0].upper()):
             town = _BEFORE_CODE.search(text, max(0, m.start() - 60), m.start())
             yield Finding(Kind.PLACE, town.start() if town else m.start(), m.end())
-    for m in _DATELINE.finditer(text):
+    for m in _DATELINE.finditer(text) if any(sign in text for sign in _DATELINE_SIGNS) else ():
         yield Finding(Kind.PLACE, m.start("city"), m.end("city"))
     for m in _CODE_CITY.finditer(text):
         framed = _LINE_START.search(text, max(0, m.start() - 6), m.start()) and _LINE_END.match(text, m.end())
@@ -164,7 +168,7 @@ def _cued(seen: Text, i: int) -> Iterator[Finding]:
     if at >= len(seen.words) or not seen.words[at][0].isupper():
         return
     gap = seen.between(i)
-    is_label = word in _LABELS and gap.strip(" ") in ((":", "") if word in _GERMAN_PARTS else (":",))
+    is_label = word in _LABELS and gap.strip(' "') in ((":", "") if word in _GERMAN_PARTS else (":",))
     is_cue = (
         word in ("from", "to", "in")
         and seen.language == "en"
@@ -182,7 +186,8 @@ def _listed(seen: Text) -> Iterator[Finding]:
     """Yield places of the list; those that are a word as well only behind a preposition."""
     clear, every = place_words()
     taken = -1
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_PLACES):
+        word = seen.folded[i]
         if i <= taken or word not in every or not seen.words[i][0].isupper():
             continue
         name = next((name for name in every[word] if _stands_at(seen, i, name)), None)

@@ -14,6 +14,7 @@ _ODD = re.compile(
 )
 """What makes a text worth going through."""
 _PIECE = re.compile(
+    r"(?P<run>[\n\t\x20-\x25\x27-\x3b\x3d-\x5b\x5d-\x7e\u00a1-\u00ac\u00ae-\u02ff]+(?![\u0300-\u036f]|\\u03[0-6]))|"
     r"(?P<entity>&(?:[A-Za-z]{2,8}|#\d{1,7}|#[xX][0-9A-Fa-f]{1,6});)"
     r"|(?P<tag></?(?P<name>[A-Za-z][A-Za-z0-9]{0,12})(?:\s{1,9}[\w:-]{1,40}=(?:\"[^\"<>]{0,300}\"|'[^'<>]{0,300}'|[\w.#:/-]{1,300})){0,9}\s{0,9}/?>)"
     r"|(?P<escape>\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\[nrt\"\\/])"
@@ -26,6 +27,11 @@ _JSON = re.compile(r"[\[{]\s{0,9}\"|\"\s{0,9}[}\]]|\"\s{0,9}:")
 _CONTROLS = {"n": "\n", "r": "\n", "t": " "}
 _INLINE = frozenset({"a", "abbr", "b", "em", "font", "i", "mark", "small", "span", "strong", "sub", "sup", "u", "wbr"})
 """Tags that part no words; any other stands for a new line."""
+_BLOCKS = frozenset(
+    ["html", "head", "body", "title", "meta", "link", "style", "script", "p", "div", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "dl", "dt", "dd", "table", "thead", "tbody", "tfoot", "tr", "td", "th", "caption", "pre", "blockquote", "section", "article", "header", "footer", "nav", "main", "aside", "form", "label", "input", "select", "option", "button", "img", "figure", "figcaption", "center"]
+)
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""Where a name such as birthDate has a hump."""
 _HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212"), "-")
 _COMPATIBLE = re.compile("[\ufb00-\ufb06\uff01-\uff5e]")
 """Ligatures and letters of full width."""
@@ -65,15 +71,28 @@ def plain_form(text: str) -> PlainForm:
     written: list[str] = []
     places: list[tuple[int, int]] = []
     for piece in _PIECE.finditer(text):
+        if piece["run"]:
+            written.append(piece[0])
+            places += [(at, at + 1) for at in range(piece.start(), piece.end())]
+            continue
         plain = _plain(piece, is_json=is_json)
         written.append(plain)
         places += [piece.span()] * len(plain)
     return PlainForm("".join(written), places)
 
 
+def _of_tag(tag: str, name: str) -> str:
+    """Return what stands for a tag: a line's end, and a label where it is none of HTML's: <birthDate> is "birth Date: "."""
+    if name.lower() in _INLINE:
+        return ""
+    if name.lower() in _BLOCKS or tag.startswith("</") or tag.endswith("/>"):
+        return "\n"
+    return "\n" + _HUMP.sub(" ", name) + ": "
+
+
 def _plain(piece: re.Match[str], *, is_json: bool) -> str:
     if piece["tag"]:
-        return "" if piece["name"].lower() in _INLINE else "\n"
+        return _of_tag(piece[0], piece["name"])
     if piece["escape"] and piece["escape"][1] != "u" and len(piece[0]) == len("\\n"):
         return _CONTROLS.get(piece["escape"][1], piece["escape"][1]) if is_json else piece[0]
     found = unescape(piece[0]) if piece["entity"] else unicodedata.normalize("NFC", _ESCAPED.sub(_character, piece[0]))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from medtune.data.identifiers.kinds import Finding, Kind
 from medtune.data.identifiers.roads import CAPITALS, CITY, PARTICLE
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import Text, cue
 from medtune.data.identifiers.vocabulary import not_names, words_of
 
 __all__ = ["HOSPITALS", "find_regions"]
@@ -36,11 +36,13 @@ _REGION = re.compile(
 )
 _COUNTIES = frozenset({"county", "parish", "borough", "township"})
 _BEFORE_COUNTY = re.compile(r"(?:[A-Z][\w'’-]{1,20}\s){1,3}$")
+_AT_REGIONS = cue(_COUNTIES | _REGION_BEFORE | HOSPITALS, lambda word: word.endswith(("shire", *_GERMAN_HOSPITALS)))
 
 
 def find_regions(seen: Text) -> Iterator[Finding]:
     """Yield counties, provinces and the like, and the towns of hospitals."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_REGIONS):
+        word = seen.folded[i]
         if word in _COUNTIES:
             yield from _county(seen, i)
         elif word in _REGION_BEFORE:

@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterator
 
 from medtune.data.identifiers.kinds import Finding, Kind
-from medtune.data.identifiers.text import Text
+from medtune.data.identifiers.text import UPPER, Text, cue
 from medtune.data.identifiers.vocabulary import words_of
 
 __all__ = ["CAPITALS", "CITY", "PARTICLE", "find_roads"]
 
-CAPITALS = r"[A-ZÀ-ÖØ-Þ][\w'’.]{0,24}(?:-[A-ZÀ-ÖØ-Þa-z][\w'’]{0,24}){0,5}"
+CAPITALS = rf"[{UPPER}][\w'’.]{{0,24}}(?:-[{UPPER}a-z][\w'’]{{0,24}}){{0,5}}"
 PARTICLE = r"(?:de|la|le|les|los|las|del|du|des|d['’]|l['’]|el|und|et|y|an|am|der|dem|den|von|vom|zur|zum|im|in|auf|upon|of|the|on|en|sur|sous|saint|sainte|san|santa|st\.?|i|bei|a|à)"
-CITY = r"(?:St\.\s)?[A-ZÀ-Þ][\w'’-]{1,24}(?:[ ](?:de la|de|la|del|of|upon|on|sur|am|an der|ob der|vor der|y|d['’][A-ZÀ-Þ][\w'’-]{1,24}|[A-ZÀ-Þ][\w'’-]{1,24})){0,3}"
+CITY = rf"(?:St\.\s)?(?:(?:La|Le|Les|El|Los|Las)[ ]|L['’])?[{UPPER}][\w'’-]{{1,24}}(?:[ ](?:de la|de los|de las|de|la|del|of|upon|on|sur|am|an der|ob der|vor der|y|d['’][{UPPER}][\w'’-]{{1,24}}|[{UPPER}][\w'’-]{{1,24}})){{0,4}}"
 _ROAD = (
     "street|avenue|ave|road|rd|lane|ln|drive|boulevard|blvd|court|ct|place|pl|terrace|close|crescent|gardens|square|highway|hwy|"
     "parkway|pkwy|circle|cir|trail|trl|mews|row|grove|walk|rise|hill|green|park|st|dr|way|view|drove|gate|wharf|quay|common|parade|wynd|brae|vale|chase|meadow|meadows|heights|fields|fold|bank|cottages|esplanade|embankment|loop|pike|turnpike|alley|plaza|path|run|crossing|ridge|landing|bend|yard|mead|croft|villas|broadway|causeway|bypass"
@@ -60,11 +60,13 @@ _SPANISH_ROAD = re.compile(
 )
 _SPANISH_WORDS = words_of("spanish words")
 _ROAD_WORDS = _ROADS | _FRENCH_WORDS | _SPANISH_WORDS
+_AT_ROADS = cue(_ROAD_WORDS | _GERMAN_PREPOSITIONS, lambda word: word.endswith(_GERMAN_ROADS))
 
 
 def find_roads(seen: Text) -> Iterator[Finding]:
     """Yield streets."""
-    for i, word in enumerate(seen.folded):
+    for i in seen.at(_AT_ROADS):
+        word = seen.folded[i]
         if word in _ROAD_WORDS or word.endswith(_GERMAN_ROADS):
             yield from _roads(seen, i)
         if (

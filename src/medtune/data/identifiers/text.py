@@ -2,11 +2,15 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from medtune.data.identifiers.vocabulary import not_names, words_of
 
-__all__ = ["Text", "read_text"]
+__all__ = ["UPPER", "Text", "cue", "read_text"]
+
+UPPER = "A-ZÀ-ÖØ-ÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮİĴĶĹĻĽĿŁŃŅŇŌŎŐŒŔŖŘŚŜŞŠŢŤŦŨŪŬŮŰŲŴŶŸŹŻŽȘȚ"
+"""Capitals of the languages that Latin letters write, for a class of a pattern."""
 
 _WORD = re.compile(r"[^\W\d_]+")
 _TELLING = {language: words_of(f"telling {language}") for language in ("de", "en", "fr", "es")}
@@ -16,6 +20,31 @@ _READ = 400
 _FEW, _CAPITALS = 5, 0.03
 """Words that tell whether a text has capitals, and the share of them that begin with one in a text without."""
 _TOKEN = re.compile(r"\w+")
+_MOST_KNOWN = 100_000
+_CUES: list[tuple[Collection[str], Callable[[str], bool] | None]] = []
+_CUES_OF: dict[str, tuple[int, ...]] = {}
+"""Word -> the cues that it is one of, of the words seen so far."""
+
+
+def cue(words: Collection[str], more: Callable[[str], bool] | None = None) -> int:
+    """Return a number by which ``Text.at`` tells where such words stand: texts are gone through once for all rules.
+
+    Args:
+        words: in small letters.
+        more: tells of a word that is none of these whether it is meant too.
+    """
+    _CUES.append((words, more))
+    _CUES_OF.clear()
+    return len(_CUES) - 1
+
+
+def _cues_of(word: str) -> tuple[int, ...]:
+    if len(_CUES_OF) > _MOST_KNOWN:
+        _CUES_OF.clear()
+    found = tuple(n for n, (words, more) in enumerate(_CUES) if word in words or (more is not None and more(word)))
+    _CUES_OF[word] = found
+    return found
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +59,7 @@ class Text:
         ends: where each ends.
         language: "de", "en", "fr" or "es", as its first words tell.
         is_small: whether it was typed without capitals; then words that can be names are given one, in ``text`` too.
+        places: cue -> numbers of its words.
     """
 
     text: str
@@ -39,6 +69,11 @@ class Text:
     ends: list[int]
     language: str
     is_small: bool = False
+    places: tuple[list[int], ...] = ()
+
+    def at(self, number: int) -> list[int]:
+        """Return the numbers of the words that are a cue's, in order."""
+        return self.places[number]
 
     def between(self, i: int) -> str:
         """Return what stands between word ``i`` and the next."""
@@ -61,7 +96,13 @@ def read_text(text: str) -> Text:
     counts = Counter(folded[:_READ])
     score = {language: sum(counts[w] for w in telling) for language, telling in _TELLING.items()}
     language = max(score, key=score.__getitem__) if any(score.values()) else "en"
-    return Text(text, words, folded, [m.start() for m in found], [m.end() for m in found], language, is_small)
+    places: tuple[list[int], ...] = tuple([] for _ in _CUES)
+    for i, word in enumerate(folded):
+        numbers = _CUES_OF.get(word)
+        for number in _cues_of(word) if numbers is None else numbers:
+            places[number].append(i)
+    starts, ends = [m.start() for m in found], [m.end() for m in found]
+    return Text(text, words, folded, starts, ends, language, is_small, places)
 
 
 def _is_small(words: list[re.Match[str]]) -> bool:
