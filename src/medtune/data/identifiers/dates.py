@@ -129,7 +129,9 @@ _OLD_AFTER = re.compile(
     r"\s(?:Jahren?|J\.)(?:\salt\w*)?|\s?ans\b|\s?años\b|\s?a\.(?=\s)|\s?(?:yo)?\s?[MF]\b",
     re.IGNORECASE,
 )
-_AT_AGE = re.compile(r"\b(?:At|Aged?)[ ](?:the age of[ ])?(?P<age>9\d|1[01]\d),?[ ](?=(?:he|she|they|Mr|Mrs|Ms)\b)", re.IGNORECASE)
+_AT_AGE = re.compile(
+    r"\b(?:At|Aged?)[ ](?:the age of[ ])?(?P<age>9\d|1[01]\d),?[ ](?=(?:he|she|they|Mr|Mrs|Ms)\b)", re.IGNORECASE
+)
 _IN_COMMAS = re.compile(r",\s(?:9\d|1[01]\d)(?=,\s[a-z])")
 """An age between commas behind a name: Mrs Ash, 94, is."""
 _GROUP_BEFORE = re.compile(
@@ -152,7 +154,9 @@ _SPELT_AGES: Mapping[str, re.Pattern[str]] = {
     ),
     "noventa": re.compile(r"(?: y \w{3,6})?(?=\saños\b)", re.IGNORECASE),
 }
-_AT_DATES = cue(_LANGUAGES_OF.keys() | _DATE_WORDS | _SPELT_AGES.keys() | _AGE_WORDS | _OLD_WORDS, lambda word: "neunzig" in word)
+_AT_DATES = cue(
+    _LANGUAGES_OF.keys() | _DATE_WORDS | _SPELT_AGES.keys() | _AGE_WORDS | _OLD_WORDS, lambda word: "neunzig" in word
+)
 
 
 def find_dates(seen: Text) -> Iterator[Finding]:

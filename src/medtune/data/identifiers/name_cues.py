@@ -44,7 +44,36 @@ _ROLES = words_of("roles")
 """Short names of offices, in capitals."""
 _MOST_TITLES = 8
 """Titles in a row: a limit keeps texts of nothing else from taking their square in time."""
-_OF_ILLNESS = frozenset(["has", "had", "have", "with", "and", "or", "is", "was", "are", "were", "died", "hat", "hatte", "ist", "war", "mit", "und", "oder", "a", "eu", "est", "avec", "tiene", "tuvo", "con", "es"])
+_OF_ILLNESS = frozenset(
+    [
+        "has",
+        "had",
+        "have",
+        "with",
+        "and",
+        "or",
+        "is",
+        "was",
+        "are",
+        "were",
+        "died",
+        "hat",
+        "hatte",
+        "ist",
+        "war",
+        "mit",
+        "und",
+        "oder",
+        "a",
+        "eu",
+        "est",
+        "avec",
+        "tiene",
+        "tuvo",
+        "con",
+        "es",
+    ]
+)
 """Words between kin and an illness rather than a name."""
 _CAPITAL_TITLES = frozenset({"m", "d", "me", "fr", "hr", "mm", "pr", "hon", "sir"})
 """Titles that are a word in small letters."""

@@ -41,7 +41,11 @@ _FORMS = (
     _form(Kind.SSN, rf"{_D}\d\d([- ])\d\d\1\d{{4}}{_Z}(?!-\d)", least=9),
     _form(Kind.HEALTH_PLAN_NUMBER, rf"{_D}\d\d[ -]?\d{{3}}[ -]?\d{{4}}{_Z}", checksums.is_nhs, least=10),
     _form(Kind.SSN, rf"{_D}\d ?\d{{3}} ?\d{{3}} ?\d{{3}}{_Z}", checksums.is_steuer_id, least=11),
-    _form(Kind.SSN, rf"{_D}(?<=[12378]){_S}\d\d{_S}\d\d{_S}(?:\d\d|2[AB]){_S}\d{{3}}{_S}\d{{3}}(?:{_S}\d\d)?{_Z}", least=12),
+    _form(
+        Kind.SSN,
+        rf"{_D}(?<=[12378]){_S}\d\d{_S}\d\d{_S}(?:\d\d|2[AB]){_S}\d{{3}}{_S}\d{{3}}(?:{_S}\d\d)?{_Z}",
+        least=12,
+    ),
     _form(Kind.SSN, rf"{_D}(?:\d{{7}}|\d\.\d{{3}}\.\d{{3}})[- ]?[A-Z]{_Z}", checksums.is_dni, least=8),
     _form(Kind.SSN, rf"{_D}\d ?\d{{6}} ?[A-Z] ?\d{{3}}{_Z}", checksums.is_rentennummer, least=11),
     _form(Kind.SSN, rf"{_D}\d[ /-]?\d{{8}}[ /-]?\d\d{_Z}", checksums.is_nuss, least=12),
@@ -56,7 +60,9 @@ _FORMS = (
     _form(Kind.LICENCE_NUMBER, rf"{_C}[CFGHJKLMNPRTVWXYZ0-9]{{8}}\d{_Z}", checksums.is_personalausweis),
     _form(Kind.HEALTH_PLAN_NUMBER, rf"{_C}[A-Z]{{3}}[ \n-]?\d{{6}}[ -]?\d{{4,10}}{_Z}", least=10),
 )
-_NO_PLATES = frozenset({"MRN", "PCR", "TPM", "RPM", "BPM", "CFM", "MCG", "KCL", "HPF", "CPT", "CDC", "RCP", "LDL", "HDL", "FSH", "TSH"})
+_NO_PLATES = frozenset(
+    {"MRN", "PCR", "TPM", "RPM", "BPM", "CFM", "MCG", "KCL", "HPF", "CPT", "CDC", "RCP", "LDL", "HDL", "FSH", "TSH"}
+)
 _PLATES = (
     _form(Kind.VEHICLE, rf"{_C}[A-Z]-\d{{3}}-[A-Z]{{2}}{_Z}"),
     _form(Kind.VEHICLE, rf"{_C}[A-Z]{{0,2}}-[A-Z]{{1,2}} \d{{1,4}}[EH]?{_Z}"),
