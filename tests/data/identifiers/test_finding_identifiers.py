@@ -91,7 +91,24 @@ def test_findings_stand_in_order_and_apart():
 
 
 @pytest.mark.parametrize(
-    "part", ["A1-", "1 ", "12/3", "Ab ", "a@", "de la ", "(", "Dr. ", "+1 ", "x" * 40, "É-", "\n| "]
+    "part",
+    [
+        "A1-",
+        "1 ",
+        "12/3",
+        "Ab ",
+        "a@",
+        "de la ",
+        "(",
+        "Dr. ",
+        "+1 ",
+        "x" * 40,
+        "É-",
+        "\n| ",
+        "a" + " " * 9,
+        "_ _" + "_" * 7,
+    ]
+    + ["Aa ....", "AA BB ", "Dr. Aa, Bb; ", "a;1;", "\nPID|1^", "Aa (12) ", "in Aa ", "Aa - ", "by A. Aa "],
 )
 def test_no_text_takes_longer_than_its_length_asks_for(part):
     def seconds(count):

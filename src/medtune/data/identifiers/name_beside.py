@@ -87,8 +87,8 @@ def beside_marks(seen: Text) -> Iterator[Finding]:
     yield from _in_capitals(seen)
     for number, pattern in ((_AT_PATIENTS, _SURNAME_FIRST), (_AT_DOERS, _ACTED), (_AT_SIGNED, _SIGNED)):
         for i in seen.at(number):
-            if m := pattern.match(seen.text, seen.ends[i]):
-                yield from _marked(seen, m, pattern)
+            if behind := pattern.match(seen.text, seen.ends[i]):
+                yield from _marked(seen, behind, pattern)
     yield from _of_kin(seen)
     yield from _spoken_to(seen)
     yield from _given_alone(seen)

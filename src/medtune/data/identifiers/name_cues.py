@@ -199,7 +199,8 @@ def _closes(seen: Text, gap: str, end: int, listed: bool) -> bool:
 def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], listed: bool) -> bool:
     """Whether what stands behind a cue is a name: the surer the cue, the less must be known of the words."""
     word, german = seen.folded[i], seen.language == "de"
-    closed = seen.text[seen.ends[at + len(parts) - 1] :][:1] in (",", "!", "\n", "")
+    end = seen.ends[at + len(parts) - 1]
+    closed = seen.text[end : end + 1] in (",", "!", "\n", "")
     if word in _THANKS and (gap in (", ", ",\n", " - ") or (gap == " " and closed)) and seen.words[at][0].isupper():
         return True
     if word in _WITH and i and seen.folded[i - 1] in _LIVING and gap in (" ", "\n") and not german:
@@ -210,14 +211,21 @@ def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], list
         return not is_eponym(seen, at, at)
     if word in KIN and gap in (" ", ", ", " (", ": ", "; ", ",\n", "\n") and (listed or not german):
         return not is_eponym(seen, at, at)
-    if word in _OFFICES and gap in (" ", "\n") and listed and _by_name(seen, at, parts):
-        return True
+    return _is_by_role(seen, i, at, gap, parts) or (
+        word in _OFFICES and gap in (" ", "\n") and listed and _by_name(seen, at, parts)
+    )
+
+
+def _is_by_role(seen: Text, i: int, at: int, gap: str, parts: Sequence[str]) -> bool:
+    """Whether a name stands behind an office, or behind who did something."""
+    word, german = seen.folded[i], seen.language == "de"
     if word in _OFFICES - _FUNCTION_WORDS and gap == " " and len(parts) > 1 and len(parts[0]) == 1:
         return seen.words[at][0].isupper()
     if word in _ROLES and seen.words[i].isupper() and gap in (" ", ": ", ", "):
         return True
     if not german and word in _OFFICES - _FUNCTION_WORDS and gap == " " and not not_names().intersection(parts):
-        behind = seen.text[seen.ends[at + len(parts) - 1] :][:2]
+        end = seen.ends[at + len(parts) - 1]
+        behind = seen.text[end : end + 2]
         fits = len(parts) > 1 or (word in _STRONG and behind[:1] in " ,.;:)\n" and not behind[1:].isupper())
         return fits and not is_eponym(seen, at, at + len(parts) - 1)
     if word in _ACTING and gap == " " and not not_names().intersection(parts) and seen.words[at].istitle():

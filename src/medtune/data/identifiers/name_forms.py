@@ -65,7 +65,9 @@ _WITHIN = frozenset({" ", "-", ". ", "'", "’"})
 
 _AT_KIN = cue(KIN)
 _AT_PAIRS = cue((), lambda word: len(word) == 2)
-_AT_ROLES = cue(["rgn", "rn", "sn", "sr", "cn", "hca", "rmn", "odp", "sho", "spr", "due", "tcae", "ide", "as", "oa", "oä"])
+_AT_ROLES = cue(
+    ["rgn", "rn", "sn", "sr", "cn", "hca", "rmn", "odp", "sho", "spr", "due", "tcae", "ide", "as", "oa", "oä"]
+)
 _AT_DEGREES = cue({word.casefold() for word in _DEGREE_WORDS})
 
 
@@ -77,19 +79,24 @@ def in_forms(seen: Text) -> Iterator[Finding]:
         for m in pattern.finditer(seen.text):
             if _is_name(seen, pattern, m):
                 yield Finding(Kind.NAME, m.start("name"), m.end("name"))
+    yield from _by_words(seen)
+    yield from _before_kin(seen)
+
+
+def _by_words(seen: Text) -> Iterator[Finding]:
+    """Yield two letters before what only people do, and an initial and a name behind an office in capitals."""
     for i in seen.at(_AT_PAIRS):
         if not seen.words[i].isupper():
             continue
         start = seen.starts[i]
         for pattern in (_DOING, _SUBJECT):
-            m = pattern.search(seen.text, max(0, start - 5), seen.ends[i] + 16)
-            if m and m.start("name") == start and _is_name(seen, pattern, m):
-                yield Finding(Kind.NAME, m.start("name"), m.end("name"))
+            doing = pattern.search(seen.text, max(0, start - 5), seen.ends[i] + 16)
+            if doing and doing.start("name") == start and _is_name(seen, pattern, doing):
+                yield Finding(Kind.NAME, start, doing.end("name"))
     for i in seen.at(_AT_ROLES):
         m = _WARD_ROLE.match(seen.text, seen.starts[i])
         if m and _is_name(seen, _WARD_ROLE, m):
             yield Finding(Kind.NAME, m.start("name"), m.end("name"))
-    yield from _before_kin(seen)
 
 
 def _is_name(seen: Text, pattern: re.Pattern[str], found: re.Match[str]) -> bool:

@@ -145,12 +145,7 @@ def _plates(text: str, start: int, end: int) -> Iterator[Finding]:
 
 def _in_run(text: str, start: int, end: int, digits: int) -> Iterator[Finding]:
     if digits >= _SHORTEST:
-        for form in _FORMS:
-            if digits < form.least:
-                continue
-            for m in form.pattern.finditer(text, start, end):
-                if (form.check is None or form.check(_bare(m[0]))) and not is_code(text, m.start()):
-                    yield Finding(form.kind, m.start(), m.end())
+        yield from _formed(text, start, end, digits)
         for m in _IBAN.finditer(text, start, end) if digits >= _SHORTEST_IBAN else ():
             if length := _iban_length(m[0]):
                 yield Finding(Kind.ACCOUNT_NUMBER, m.start(), m.start() + length)
@@ -160,6 +155,15 @@ def _in_run(text: str, start: int, end: int, digits: int) -> Iterator[Finding]:
         if digits >= _SHORTEST_PHONE:
             yield from _phones(text, start, end)
     yield from _nameless(text, start, end)
+
+
+def _formed(text: str, start: int, end: int, digits: int) -> Iterator[Finding]:
+    for form in _FORMS:
+        if digits < form.least:
+            continue
+        for m in form.pattern.finditer(text, start, end):
+            if (form.check is None or form.check(_bare(m[0]))) and not is_code(text, m.start()):
+                yield Finding(form.kind, m.start(), m.end())
 
 
 def _bare(number: str) -> str:
