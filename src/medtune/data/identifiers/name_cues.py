@@ -19,8 +19,7 @@ _SURE_TITLES = words_of("sure titles")
 """Titles behind which a name may stand in small letters."""
 _DEGREES = words_of("names degrees")
 TITLED = _TITLES | _DEGREES
-LABELS = words_of("names labels")
-LABELS |= {plain(word) for word in LABELS if len(word) > 5}
+LABELS = words_of("names labels") | {plain(word) for word in words_of("names labels") if len(word) > 5}
 """Words that a colon and then a name stand behind, in forms."""
 _NAME = frozenset({"name", "surname", "nachname", "nom", "nombre", "apellido"})
 _IS = frozenset({"is", "was", "ist", "war", "lautet", "est", "es", "era"})
