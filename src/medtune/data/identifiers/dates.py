@@ -18,16 +18,17 @@ _MONTH = r"(?:0?[1-9]|1[0-2])"
 _GAP = r"\s{0,2}"
 _MAYBE = re.compile(r"\d(?<!\d\d)(?:\d{0,3}(?=(?:[ \n]?[./-]|[ ])[ \n]?[\dIVX])|\d{7}(?!\d))")
 """What a date in numbers begins like, also many a measure."""
-_NUMERIC = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rf"{_YEAR}([-/.]){_MONTH}\1{_DAY}(?:[T ]\d\d:\d\d(?::\d\d)?Z?)?(?!\d|[-/]\d)",
-        rf"(?:{_DAY}{_GAP}([./-]){_GAP}{_MONTH}|{_MONTH}{_GAP}([./-]){_GAP}{_DAY}){_GAP}(?:\1|\2){_GAP}(?:{_YEAR}|['’]?\d\d){_END}",
-        rf"{_DAY} {_MONTH} {_YEAR}(?![\w/]){_UNIT}",
-        rf"{_DAY}{_GAP}([./-]){_GAP}(?:I{{1,3}}|I?V|VI{{1,3}}|I?X|XI{{1,2}}){_GAP}\1{_GAP}(?:{_YEAR}|['’]?\d\d){_END}",
-        rf"{_MONTH}{_GAP}[./-]{_GAP}{_YEAR}(?![\w/]|[.-]\d){_UNIT}",
-        rf"{_YEAR}[-/](?:0[1-9]|1[0-2])(?![\w/]|[-.]\d){_UNIT}",
-        rf"{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[T_-]?\d{{4,6}})?(?!\d)",
+_NUMERIC = re.compile(
+    "|".join(
+        (
+            rf"{_YEAR}(?P<a>[-/.]){_MONTH}(?P=a){_DAY}(?:[T ]\d\d:\d\d(?::\d\d)?Z?)?(?!\d|[-/]\d)",
+            rf"(?:{_DAY}{_GAP}(?P<b>[./-]){_GAP}{_MONTH}|{_MONTH}{_GAP}(?P<c>[./-]){_GAP}{_DAY}){_GAP}(?:(?P=b)|(?P=c)){_GAP}(?:{_YEAR}|['’]?\d\d){_END}",
+            rf"{_DAY} {_MONTH} {_YEAR}(?![\w/]){_UNIT}",
+            rf"{_DAY}{_GAP}(?P<d>[./-]){_GAP}(?:I{{1,3}}|I?V|VI{{1,3}}|I?X|XI{{1,2}}){_GAP}(?P=d){_GAP}(?:{_YEAR}|['’]?\d\d){_END}",
+            rf"{_MONTH}{_GAP}[./-]{_GAP}{_YEAR}(?![\w/]|[.-]\d){_UNIT}",
+            rf"{_YEAR}[-/](?:0[1-9]|1[0-2])(?![\w/]|[-.]\d){_UNIT}",
+            rf"{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[T_-]?\d{{4,6}})?(?!\d)",
+        )
     )
 )
 _SHORT = re.compile(rf"({_DAY})([./-])({_MONTH}|{_DAY})(\.?)(?![\d/-]|[.,-]\d){_UNIT}")
@@ -224,10 +225,9 @@ def _in_numbers(text: str, start: int) -> Iterator[Finding]:
     before = _WORD_BEFORE.search(text, max(0, start - 20), start)
     if before is not None and before[1].casefold() in _NO_DATE_BEFORE:
         return
-    for pattern in _NUMERIC:
-        if m := pattern.match(text, start):
-            yield Finding(Kind.DATE, start, m.end())
-            return
+    if m := _NUMERIC.match(text, start):
+        yield Finding(Kind.DATE, start, m.end())
+        return
     if m := _SHORT.match(text, start):
         cued = before is not None and before[1].casefold() in _BEFORE_SHORT
         dotted = m[2] == "." and m[4] == "." and len(m[1] + m[3]) == 4 and text[m.end() : m.end() + 1] in " -–)"

@@ -28,6 +28,7 @@ _D = r"\d(?<![\w.,+]\d)"
 _C = r"[A-Z](?<!\w[A-Z])"
 _Z = r"(?!\w)"
 _S = r"[ \u00a0.-]?"
+_SHORTEST_LONG, _SHORTEST_GROUPED = 7, 8
 _SHORTEST_IBAN, _VIN_LENGTH, _SHORTEST_PHONE = 8, 17, 6
 _SHORTEST = 5
 """Digits of a number that is no plate and no postcode."""
@@ -123,7 +124,8 @@ def find_numbers(seen: Text) -> Iterator[Finding]:
         digits = sum(map(str.isdecimal, run[0]))
         if digits >= 2:
             start, end = run.start(), min(run.end() + 24, len(text))
-            yield from _plates(text, start, end)
+            if run[0] != run[0].lower():
+                yield from _plates(text, start, end)
             if digits >= 4:
                 yield from _in_run(text, start, end, digits)
     for pattern in (_HEX, _UUID) if _HEX_SIGN.search(text) else ():
@@ -154,7 +156,7 @@ def _in_run(text: str, start: int, end: int, digits: int) -> Iterator[Finding]:
                 yield Finding(Kind.VEHICLE, m.start(), m.end())
         if digits >= _SHORTEST_PHONE:
             yield from _phones(text, start, end)
-    yield from _nameless(text, start, end)
+    yield from _nameless(text, start, end, digits)
 
 
 def _formed(text: str, start: int, end: int, digits: int) -> Iterator[Finding]:
@@ -189,11 +191,21 @@ def _phones(text: str, start: int, end: int) -> Iterator[Finding]:
             yield Finding(Kind.FAX if is_fax else Kind.PHONE, m.start(), more.end() if more else m.end())
 
 
-def _nameless(text: str, start: int, end: int) -> Iterator[Finding]:
+def _nameless(text: str, start: int, end: int, digits: int) -> Iterator[Finding]:
     """Yield long numbers, and such with letters, that are no measure and no public code."""
-    for m in _LONG.finditer(text, start, end):
+    for m in _LONG.finditer(text, start, end) if digits >= _SHORTEST_LONG else ():
         if not m[0].endswith("000") and not _COUNTED.match(text, m.end()) and not is_code(text, m.start()):
             yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
+    if text[start:end] != text[start:end].lower():
+        yield from _mixed(text, start, end)
+    for m in _GROUPED.finditer(text, start, end) if digits >= _SHORTEST_GROUPED else ():
+        enough = sum(map(str.isdecimal, m[0])) >= 8
+        if enough and not is_code(text, m.start()) and not _COUNTED.match(text, m.end()):
+            yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
+
+
+def _mixed(text: str, start: int, end: int) -> Iterator[Finding]:
+    """Yield codes of digits and capitals."""
     for m in _MIXED.finditer(text, start, end):
         count = sum(map(str.isdecimal, m[0]))
         enough = count >= 5 or (count == 4 and _TWO_LETTERS.fullmatch(m[0]) is not None)
@@ -203,7 +215,3 @@ def _nameless(text: str, start: int, end: int) -> Iterator[Finding]:
         for m in pattern.finditer(text, start, end):
             if sum(map(str.isdecimal, m[0])) >= 6 and not is_code(text, m.start()):
                 yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
-    for m in _GROUPED.finditer(text, start, end):
-        enough = sum(map(str.isdecimal, m[0])) >= 8
-        if enough and not is_code(text, m.start()) and not _COUNTED.match(text, m.end()):
-            yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
