@@ -130,9 +130,8 @@ _OLD_AFTER = re.compile(
     r"\s(?:Jahren?|J\.)(?:\salt\w*)?|\s?ans\b|\s?años\b|\s?a\.(?=\s)|\s?(?:yo)?\s?[MF]\b",
     re.IGNORECASE,
 )
-_AT_AGE = re.compile(
-    r"\b(?:At|Aged?)[ ](?:the age of[ ])?(?P<age>9\d|1[01]\d),?[ ](?=(?:he|she|they|Mr|Mrs|Ms)\b)", re.IGNORECASE
-)
+_AT_AGES = cue({"at", "aged", "age"})
+_AT_AGE = re.compile(r"[ ](?:the age of[ ])?(?P<age>9\d|1[01]\d),?[ ](?=(?:he|she|they|Mr|Mrs|Ms)\b)", re.IGNORECASE)
 _IN_COMMAS = re.compile(r",\s(?:9\d|1[01]\d)(?=,\s[a-z])")
 """An age between commas behind a name: Mrs Ash, 94, is."""
 _GROUP_BEFORE = re.compile(
@@ -177,7 +176,7 @@ def find_dates(seen: Text) -> Iterator[Finding]:
                 yield Finding(Kind.AGE_OVER_89, seen.starts[i], age.end())
         elif word in _OLD_WORDS or "neunzig" in word:
             yield Finding(Kind.AGE_OVER_89, seen.starts[i], seen.ends[i])
-    yield from _ages(text)
+    yield from _ages(seen)
     yield from find_spoken_dates(seen)
 
 
@@ -193,13 +192,15 @@ def _day_or_year(seen: Text, i: int) -> Iterator[Finding]:
             yield Finding(Kind.DATE, seen.starts[i], day.end())
 
 
-def _ages(text: str) -> Iterator[Finding]:
+def _ages(seen: Text) -> Iterator[Finding]:
+    text = seen.text
+    for i in seen.at(_AT_AGES):
+        if at_age := _AT_AGE.match(text, seen.ends[i]):
+            yield Finding(Kind.AGE_OVER_89, at_age.start("age"), at_age.end("age"))
     for age in _OLD.finditer(text):
         is_one = _is_free(text, age.start()) and not _GROUP_BEFORE.search(text, max(0, age.start() - 16), age.start())
         if is_one and (after := _OLD_AFTER.match(text, age.end())):
             yield Finding(Kind.AGE_OVER_89, age.start(), after.end())
-    for m in _AT_AGE.finditer(text):
-        yield Finding(Kind.AGE_OVER_89, m.start("age"), m.end("age"))
     for m in _IN_COMMAS.finditer(text):
         if m.start() and text[m.start() - 1].isalpha():
             yield Finding(Kind.AGE_OVER_89, m.start(), m.end())

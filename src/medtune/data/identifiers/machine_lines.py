@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from medtune.data.identifiers.kinds import Finding, Kind
-from medtune.data.identifiers.text import UPPER, Text
+from medtune.data.identifiers.text import UPPER, Text, cue
 from medtune.data.identifiers.vocabulary import known_names, not_names, words_of
 
 __all__ = ["find_in_lines"]
@@ -57,7 +57,8 @@ _NUMBER_COLUMNS = frozenset(
 )
 _NAME_COLUMNS = words_of("names labels")
 _WORDS = re.compile(r"[^\W\d_]+")
-_LOGIN = re.compile(r"\b(?:user|login|username|by)[ =:]{1,3}(?P<name>[a-z]{2,20}[._][a-z]{2,20})\b")
+_AT_LOGINS = cue({"user", "login", "username", "by"})
+_LOGIN = re.compile(r"[ =:]{1,3}(?P<name>[a-z]{2,20}[._][a-z]{2,20})\b")
 
 
 def find_in_lines(seen: Text) -> Iterator[Finding]:
@@ -70,8 +71,9 @@ def find_in_lines(seen: Text) -> Iterator[Finding]:
         yield from _xdt(text)
     if any(map(str.isdecimal, text)) and any(by in text for by in ";\t,|"):
         yield from _rows(text)
-    for login in _LOGIN.finditer(text):
-        yield Finding(Kind.NAME, login.start("name"), login.end("name"))
+    for i in seen.at(_AT_LOGINS):
+        if login := _LOGIN.match(text, seen.ends[i]):
+            yield Finding(Kind.NAME, login.start("name"), login.end("name"))
 
 
 def _segment(segment: str, start: int) -> Iterator[Finding]:
