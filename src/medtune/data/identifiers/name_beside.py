@@ -32,7 +32,7 @@ _WITH_INITIAL = re.compile(
     rf"(?P<name>[{UPPER}](?<=[ ].)\.[ ]?(?:[{UPPER}]\.[ ]?)?(?:(?:de|la|del|du|von|van|der|los|d['’])[ ]?){{0,3}}{ONE_NAME}(?:-{ONE_NAME})?)"
 )
 _BEFORE_INITIAL = re.compile(
-    r"(?:(?<!\w)(?:by|per|with|to|and|from|von|durch|mit|an|par|avec|à|por|con|y|et|und|[Ss]ignature|[Ss]igned|[Ff]irmado|[Ff]do\.?|[Gg]ez\.?|[Ss]igné|w/|&))[ ]?:?[ ]$"
+    r"(?:(?<!\w)(?:by|per|with|to|and|from|is|ist|est|es|von|durch|mit|an|par|avec|à|por|con|y|et|und|[Ss]ignature|[Ss]igned|[Ff]irmado|[Ff]do\.?|[Gg]ez\.?|[Ss]igné|w/|&))[ ]?:?[ ]$"
 )
 _SURNAME_FIRST = re.compile(rf"\.?[,:]?[ ](?P<name>{ONE_NAME},[ ]{ONE_NAME}(?:[ ]{ONE_NAME})?)(?=[ ]?[,;(\n]|$)")
 _DEPUTIES = ("i.A", "i. A", "i.V", "i. V", "ppa.", "p.p.", "p.o.", "P.O.", "p/o")
