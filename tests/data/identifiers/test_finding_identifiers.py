@@ -90,9 +90,27 @@ def test_findings_stand_in_order_and_apart():
     assert all(0 <= f.start < f.end <= len(text) for f in found)
 
 
-@pytest.mark.parametrize(
-    "part", ["A1-", "1 ", "12/3", "Ab ", "a@", "de la ", "(", "Dr. ", "+1 ", "x" * 40, "É-", "\n| "]
-)
+PARTS = [
+    "A1-",
+    "1 ",
+    "12/3",
+    "Ab ",
+    "a@",
+    "de la ",
+    "(",
+    "Dr. ",
+    "+1 ",
+    "x" * 40,
+    "É-",
+    "\n| ",
+    "AA BB ",
+    "Dr. Aa, Bb; ",
+    "a;1;",
+]
+PARTS += ["\nPID|1^", "Aa (12) ", "in Aa ", "Aa - ", "by A. Aa "]
+
+
+@pytest.mark.parametrize("part", PARTS)
 def test_no_text_takes_longer_than_its_length_asks_for(part):
     def seconds(count):
         began = time.process_time()
@@ -101,3 +119,10 @@ def test_no_text_takes_longer_than_its_length_asks_for(part):
 
     small, large = max(seconds(1_000), 0.03), seconds(8_000)
     assert large < 8 * small * 6, "eight times the text takes far more than eight times as long"
+
+
+@pytest.mark.parametrize("blank", [" ", "_", ".", "-", "\t"])
+def test_a_long_run_of_one_sign_takes_no_longer(blank):
+    began = time.process_time()
+    find_identifiers("Dr. Harrow" + blank * 30_000)
+    assert time.process_time() - began < 2, "the square of the run's length takes ten seconds"

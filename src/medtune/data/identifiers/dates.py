@@ -18,16 +18,17 @@ _MONTH = r"(?:0?[1-9]|1[0-2])"
 _GAP = r"\s{0,2}"
 _MAYBE = re.compile(r"\d(?<!\d\d)(?:\d{0,3}(?=(?:[ \n]?[./-]|[ ])[ \n]?[\dIVX])|\d{7}(?!\d))")
 """What a date in numbers begins like, also many a measure."""
-_NUMERIC = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rf"{_YEAR}([-/.]){_MONTH}\1{_DAY}(?:[T ]\d\d:\d\d(?::\d\d)?Z?)?(?!\d|[-/]\d)",
-        rf"(?:{_DAY}{_GAP}([./-]){_GAP}{_MONTH}|{_MONTH}{_GAP}([./-]){_GAP}{_DAY}){_GAP}(?:\1|\2){_GAP}(?:{_YEAR}|['’]?\d\d){_END}",
-        rf"{_DAY} {_MONTH} {_YEAR}(?![\w/]){_UNIT}",
-        rf"{_DAY}{_GAP}([./-]){_GAP}(?:I{{1,3}}|I?V|VI{{1,3}}|I?X|XI{{1,2}}){_GAP}\1{_GAP}(?:{_YEAR}|['’]?\d\d){_END}",
-        rf"{_MONTH}{_GAP}[./-]{_GAP}{_YEAR}(?![\w/]|[.-]\d){_UNIT}",
-        rf"{_YEAR}[-/](?:0[1-9]|1[0-2])(?![\w/]|[-.]\d){_UNIT}",
-        rf"{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[T_-]?\d{{4,6}})?(?!\d)",
+_NUMERIC = re.compile(
+    "|".join(
+        (
+            rf"{_YEAR}(?P<a>[-/.]){_MONTH}(?P=a){_DAY}(?:[T ]\d\d:\d\d(?::\d\d)?Z?)?(?!\d|[-/]\d)",
+            rf"(?:{_DAY}{_GAP}(?P<b>[./-]){_GAP}{_MONTH}|{_MONTH}{_GAP}(?P<c>[./-]){_GAP}{_DAY}){_GAP}(?:(?P=b)|(?P=c)){_GAP}(?:{_YEAR}|['’]?\d\d){_END}",
+            rf"{_DAY} {_MONTH} {_YEAR}(?![\w/]){_UNIT}",
+            rf"{_DAY}{_GAP}(?P<d>[./-]){_GAP}(?:I{{1,3}}|I?V|VI{{1,3}}|I?X|XI{{1,2}}){_GAP}(?P=d){_GAP}(?:{_YEAR}|['’]?\d\d){_END}",
+            rf"{_MONTH}{_GAP}[./-]{_GAP}{_YEAR}(?![\w/]|[.-]\d){_UNIT}",
+            rf"{_YEAR}[-/](?:0[1-9]|1[0-2])(?![\w/]|[-.]\d){_UNIT}",
+            rf"{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[T_-]?\d{{4,6}})?(?!\d)",
+        )
     )
 )
 _SHORT = re.compile(rf"({_DAY})([./-])({_MONTH}|{_DAY})(\.?)(?![\d/-]|[.,-]\d){_UNIT}")
@@ -129,7 +130,8 @@ _OLD_AFTER = re.compile(
     r"\s(?:Jahren?|J\.)(?:\salt\w*)?|\s?ans\b|\s?años\b|\s?a\.(?=\s)|\s?(?:yo)?\s?[MF]\b",
     re.IGNORECASE,
 )
-_AT_AGE = re.compile(r"\b(?:At|Aged?)[ ](?:the age of[ ])?(?P<age>9\d|1[01]\d),?[ ](?=(?:he|she|they|Mr|Mrs|Ms)\b)", re.IGNORECASE)
+_AT_AGES = cue({"at", "aged", "age"})
+_AT_AGE = re.compile(r"[ ](?:the age of[ ])?(?P<age>9\d|1[01]\d),?[ ](?=(?:he|she|they|Mr|Mrs|Ms)\b)", re.IGNORECASE)
 _IN_COMMAS = re.compile(r",\s(?:9\d|1[01]\d)(?=,\s[a-z])")
 """An age between commas behind a name: Mrs Ash, 94, is."""
 _GROUP_BEFORE = re.compile(
@@ -152,7 +154,9 @@ _SPELT_AGES: Mapping[str, re.Pattern[str]] = {
     ),
     "noventa": re.compile(r"(?: y \w{3,6})?(?=\saños\b)", re.IGNORECASE),
 }
-_AT_DATES = cue(_LANGUAGES_OF.keys() | _DATE_WORDS | _SPELT_AGES.keys() | _AGE_WORDS | _OLD_WORDS, lambda word: "neunzig" in word)
+_AT_DATES = cue(
+    _LANGUAGES_OF.keys() | _DATE_WORDS | _SPELT_AGES.keys() | _AGE_WORDS | _OLD_WORDS, lambda word: "neunzig" in word
+)
 
 
 def find_dates(seen: Text) -> Iterator[Finding]:
@@ -172,7 +176,7 @@ def find_dates(seen: Text) -> Iterator[Finding]:
                 yield Finding(Kind.AGE_OVER_89, seen.starts[i], age.end())
         elif word in _OLD_WORDS or "neunzig" in word:
             yield Finding(Kind.AGE_OVER_89, seen.starts[i], seen.ends[i])
-    yield from _ages(text)
+    yield from _ages(seen)
     yield from find_spoken_dates(seen)
 
 
@@ -188,13 +192,15 @@ def _day_or_year(seen: Text, i: int) -> Iterator[Finding]:
             yield Finding(Kind.DATE, seen.starts[i], day.end())
 
 
-def _ages(text: str) -> Iterator[Finding]:
+def _ages(seen: Text) -> Iterator[Finding]:
+    text = seen.text
+    for i in seen.at(_AT_AGES):
+        if at_age := _AT_AGE.match(text, seen.ends[i]):
+            yield Finding(Kind.AGE_OVER_89, at_age.start("age"), at_age.end("age"))
     for age in _OLD.finditer(text):
         is_one = _is_free(text, age.start()) and not _GROUP_BEFORE.search(text, max(0, age.start() - 16), age.start())
         if is_one and (after := _OLD_AFTER.match(text, age.end())):
             yield Finding(Kind.AGE_OVER_89, age.start(), after.end())
-    for m in _AT_AGE.finditer(text):
-        yield Finding(Kind.AGE_OVER_89, m.start("age"), m.end("age"))
     for m in _IN_COMMAS.finditer(text):
         if m.start() and text[m.start() - 1].isalpha():
             yield Finding(Kind.AGE_OVER_89, m.start(), m.end())
@@ -220,10 +226,9 @@ def _in_numbers(text: str, start: int) -> Iterator[Finding]:
     before = _WORD_BEFORE.search(text, max(0, start - 20), start)
     if before is not None and before[1].casefold() in _NO_DATE_BEFORE:
         return
-    for pattern in _NUMERIC:
-        if m := pattern.match(text, start):
-            yield Finding(Kind.DATE, start, m.end())
-            return
+    if m := _NUMERIC.match(text, start):
+        yield Finding(Kind.DATE, start, m.end())
+        return
     if m := _SHORT.match(text, start):
         cued = before is not None and before[1].casefold() in _BEFORE_SHORT
         dotted = m[2] == "." and m[4] == "." and len(m[1] + m[3]) == 4 and text[m.end() : m.end() + 1] in " -–)"

@@ -1,6 +1,7 @@
 """Finds the identifiers in a text, by rules and word lists alone."""
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from medtune.data.identifiers.dates import find_dates
 from medtune.data.identifiers.kinds import Finding, Kind
@@ -21,6 +22,8 @@ _RULES = (find_links, find_labelled, find_numbers, find_in_lines, find_dates, fi
 """In the order in which the kind of a place is told, where two rules find it."""
 _BESIDE = frozenset({Kind.NAME, Kind.DATE, Kind.PLACE})
 """Kinds beside which a place may stand."""
+_SHORT = 400
+"""Characters of a text that may come again."""
 _LAST = frozenset({Kind.OTHER_NUMBER})
 """Kinds that any other one goes before."""
 
@@ -33,6 +36,18 @@ def find_identifiers(text: str) -> list[Finding]:
     """
     if not text or text.isspace():
         return []
+    if len(text) <= _SHORT:
+        return list(_of_short(text))
+    return _found(text)
+
+
+@lru_cache(maxsize=2048)
+def _of_short(text: str) -> tuple[Finding, ...]:
+    """Return the same of a short text; an instruction that every row repeats is looked at once."""
+    return tuple(_found(text))
+
+
+def _found(text: str) -> list[Finding]:
     plain = plain_form(text)
     seen = read_text(plain.text)
     found = [finding for rule in _RULES for finding in rule(seen)]

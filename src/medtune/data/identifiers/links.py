@@ -65,11 +65,7 @@ def find_links(seen: Text) -> Iterator[Finding]:
     text = seen.text
     yield from _mails(text)
     yield from _urls(text)
-    for m in _IPV4.finditer(text) if text.count(".") >= 3 else ():
-        if all(int(part) < 256 for part in re.findall(r"\d+", m[0])[:4]):
-            yield Finding(Kind.IP_ADDRESS, m.start(), m.end())
-    if "::" in text or text.count(":") >= 7:
-        yield from (Finding(Kind.IP_ADDRESS, m.start(), m.end()) for m in _IPV6.finditer(text))
+    yield from _hosts(text)
     yield from _after_dots(seen)
     if "data:image/" in text:
         yield from (Finding(Kind.PHOTO, m.start(), m.end()) for m in _EMBEDDED.finditer(text))
@@ -84,6 +80,15 @@ def find_links(seen: Text) -> Iterator[Finding]:
                     yield Finding(kind, m.start(), m.end())
                     if code := _CODE.match(text, m.end()):
                         yield Finding(kind, code.start(1), code.end())
+
+
+def _hosts(text: str) -> Iterator[Finding]:
+    """Yield IP addresses."""
+    for m in _IPV4.finditer(text) if text.count(".") >= 3 else ():
+        if all(int(part) < 256 for part in re.findall(r"\d+", m[0])[:4]):
+            yield Finding(Kind.IP_ADDRESS, m.start(), m.end())
+    if "::" in text or text.count(":") >= 7:
+        yield from (Finding(Kind.IP_ADDRESS, m.start(), m.end()) for m in _IPV6.finditer(text))
 
 
 def _urls(text: str) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from medtune.data.identifiers.kinds import Finding, Kind
-from medtune.data.identifiers.text import UPPER, Text
+from medtune.data.identifiers.text import UPPER, Text, cue
 from medtune.data.identifiers.vocabulary import known_names, not_names, words_of
 
 __all__ = ["find_in_lines"]
@@ -23,7 +23,14 @@ _FIELDS: Mapping[str, Mapping[int, Kind]] = {
     "ORC": {2: Kind.OTHER_NUMBER, 3: Kind.OTHER_NUMBER, 14: Kind.PHONE},
 }  # fmt: skip
 """Segment of HL7 version 2 -> field -> what it holds."""
-_CODED = {"OBR": (4, 13, 15, 31, 44), "PV1": (3, 4, 6, 10), "ORC": (16,), "IN1": (2,), "PID": (10, 15, 16, 17, 22), "NK1": (3, 7)}
+_CODED = {
+    "OBR": (4, 13, 15, 31, 44),
+    "PV1": (3, 4, 6, 10),
+    "ORC": (16,),
+    "IN1": (2,),
+    "PID": (10, 15, 16, 17, 22),
+    "NK1": (3, 7),
+}
 """Fields of a code and its words, which are written as a name is."""
 _CODED_NAME = re.compile(rf"(?:(?P<id>\w{{2,20}})\^)?(?P<name>[{UPPER}][\w'’ .-]{{1,40}}\^[{UPPER}][\w'’ .-]{{0,30}})")
 _LETTERS_OR_DIGITS = re.compile(r"[^\W_](?:[^|]{0,300}[^\W_])?")
@@ -34,18 +41,24 @@ _XDT_FIELDS = {
     "3106": Kind.PLACE, "3107": Kind.PLACE, "3112": Kind.PLACE, "3113": Kind.PLACE, "3119": Kind.HEALTH_PLAN_NUMBER, "3626": Kind.PHONE,
 }  # fmt: skip
 """Field of xDT, which German practices exchange, -> what it holds."""
-_ROW = re.compile(r"[^\n;,\t|]{0,60}(?:(?P<by>[;,\t|])[^\n;\t|]{0,60}(?:(?P=by)[^\n;\t|]{0,60}){2,40})(?=\n|$)")
+_SEPARATORS = ";\t|,"
+_FEWEST_FIELDS, _MOST_FIELDS, _WIDEST_FIELD = 3, 41, 60
 _DATE_FIELD = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{2,4}|\d{6,12}")
-_WORDED = re.compile(rf"(?:(?:de|la|del|du|von|van|der|los|le|el) ){{0,3}}[{UPPER}][\w'’.-]{{1,24}}(?:,? (?:(?:de|la|del|du|von|van|der|el|los) ){{0,2}}[{UPPER}][\w'’.-]{{1,24}}){{0,3}}")
+_WORDED = re.compile(
+    rf"(?:(?:de|la|del|du|von|van|der|los|le|el) ){{0,3}}[{UPPER}][\w'’.-]{{1,24}}(?:,? (?:(?:de|la|del|du|von|van|der|el|los) ){{0,2}}[{UPPER}][\w'’.-]{{1,24}}){{0,3}}"
+)
 _CODE_FIELD = re.compile(r"\d{4,5}(?:-\d{4})?")
 _NUMBER = re.compile(r"[A-Z]{0,3}\d{4,12}")
 _FIRST = 3
 """Fields at the head of a row, where names stand."""
 _PLACE_COLUMNS = words_of("places labels")
-_NUMBER_COLUMNS = frozenset({"id", "mrn", "patid", "pid", "nhc", "ipp", "iep", "nip", "fallnr", "patnr", "fallnummer", "recordnumber"})
+_NUMBER_COLUMNS = frozenset(
+    {"id", "mrn", "patid", "pid", "nhc", "ipp", "iep", "nip", "fallnr", "patnr", "fallnummer", "recordnumber"}
+)
 _NAME_COLUMNS = words_of("names labels")
 _WORDS = re.compile(r"[^\W\d_]+")
-_LOGIN = re.compile(r"\b(?:user|login|username|by)[ =:]{1,3}(?P<name>[a-z]{2,20}[._][a-z]{2,20})\b")
+_AT_LOGINS = cue({"user", "login", "username", "by"})
+_LOGIN = re.compile(r"[ =:]{1,3}(?P<name>[a-z]{2,20}[._][a-z]{2,20})\b")
 
 
 def find_in_lines(seen: Text) -> Iterator[Finding]:
@@ -58,8 +71,9 @@ def find_in_lines(seen: Text) -> Iterator[Finding]:
         yield from _xdt(text)
     if any(map(str.isdecimal, text)) and any(by in text for by in ";\t,|"):
         yield from _rows(text)
-    for login in _LOGIN.finditer(text):
-        yield Finding(Kind.NAME, login.start("name"), login.end("name"))
+    for i in seen.at(_AT_LOGINS):
+        if login := _LOGIN.match(text, seen.ends[i]):
+            yield Finding(Kind.NAME, login.start("name"), login.end("name"))
 
 
 def _segment(segment: str, start: int) -> Iterator[Finding]:
@@ -88,15 +102,14 @@ def _rows(text: str) -> Iterator[Finding]:
     columns: list[Kind | None] = []
     at = 0
     for line in text.split("\n"):
-        row = _ROW.fullmatch(line)
-        if row is None:
+        by = next((by for by in _SEPARATORS if _FEWEST_FIELDS <= line.count(by) + 1 <= _MOST_FIELDS), "")
+        fields = _fields(line, by) if by else []
+        if len(fields) < _FEWEST_FIELDS or any(len(field) > _WIDEST_FIELD for _, field in fields):
             columns = []
-        else:
-            fields = _fields(line, row["by"])
-            if not any(map(str.isdecimal, line)):
-                columns = [_column(field) for _, field in fields]
-            elif any(_DATE_FIELD.fullmatch(field.strip()) for _, field in fields):
-                yield from _fields_of(fields, columns, at)
+        elif not any(map(str.isdecimal, line)):
+            columns = [_column(field) for _, field in fields]
+        elif any(_DATE_FIELD.fullmatch(field.strip()) for _, field in fields):
+            yield from _fields_of(fields, columns, at)
         at += len(line) + 1
 
 

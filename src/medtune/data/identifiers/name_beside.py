@@ -16,25 +16,25 @@ __all__ = ["beside_marks"]
 
 _PERSON = rf"{ONE_NAME}(?:[ ](?:(?:de|la|del|du|von|van|der|den|los|las|y|le)[ ]){{0,3}}{ONE_NAME}){{0,3}}"
 _MAILER = re.compile(rf"(?P<name>{_PERSON})[ \n](?=[<\[(][\w.+-]{{1,64}}@)")
-_WROTE = re.compile(rf"(?P<name>{_PERSON})[ \n](?=(?:<[^>\n]{{1,80}}>[ ])?(?:wrote|writes|schrieb|schreibt|a écrit|escribió|escribe)\b)")
+_WROTE = re.compile(
+    rf"(?P<name>{_PERSON})[ \n](?=(?:<[^>\n]{{1,80}}>[ ])?(?:wrote|writes|schrieb|schreibt|a écrit|escribió|escribe)\b)"
+)
 _WROTE_AFTER = re.compile(rf"\b(?:schrieb|wrote)[ ](?P<name>{_PERSON})(?=[ ]?[:<])")
 _OF_KIN = re.compile(rf"(?P<name>{ONE_NAME}(?:[ ]{ONE_NAME})?)['’]s[ ](?P<kin>[a-z]{{3,14}})")
 _BEFORE_KIN = re.compile(rf"(?P<name>{ONE_NAME}(?:[ ]{ONE_NAME})?)[ ]\($")
 _INITIALS = re.compile(rf"(?P<name>[{UPPER}]{{2,3}})(?=[ ]\((?:MRN|DOB|NHS|ID|Hosp|age|\d{{1,3}}[ ]?(?:y|M|F)))")
 _SIGNED = re.compile(rf"\.?[ ]?:?[ ](?P<name>[{UPPER}][{UPPER}a-z]?\.?[{UPPER}]?)(?!\w)")
 _HEAD = re.compile(
-    rf"(?:(?<=\n)|^|(?<=[:|;,])[ ]|[ ]{{2,}}|(?<=[a-z.:])[ ]|(?<=\bLABEL)[ ]|(?<=\b[A-Z][a-z][a-z]:)[ ])(?P<name>[{UPPER}][{UPPER}'’-]{{1,24}}(?:[ ](?:DE|LA|DEL|DU|VON|VAN|EL|LE|LOS)){{0,2}}(?:,?[ ][{UPPER}][{UPPER}'’-]{{1,24}}){{1,3}}(?:[ ][{UPPER}]\.?)?)"
+    rf"(?P<name>[{UPPER}][{UPPER}'’-]{{1,24}}(?:[ ](?:DE|LA|DEL|DU|VON|VAN|EL|LE|LOS)){{0,2}}(?:,?[ ][{UPPER}][{UPPER}'’-]{{1,24}}){{1,3}}(?:[ ][{UPPER}]\.?)?)"
     r"(?=[ ,;|*(]{1,6}(?:\d{2,4}[-/. ]|\d{5,}|[fFmM][ /]|\(?(?:DOB|MRN|geb|née?|nac|ID)|\d{1,2}[-/.]))"
 )
 _WITH_INITIAL = re.compile(
     rf"(?P<name>[{UPPER}](?<=[ ].)\.[ ]?(?:[{UPPER}]\.[ ]?)?(?:(?:de|la|del|du|von|van|der|los|d['’])[ ]?){{0,3}}{ONE_NAME}(?:-{ONE_NAME})?)"
 )
 _BEFORE_INITIAL = re.compile(
-    r"(?:(?<!\w)(?:by|per|with|to|and|from|von|durch|mit|an|par|avec|à|por|con|y|et|und|[Ss]ignature|[Ss]igned|[Ff]irmado|[Ff]do\.?|[Gg]ez\.?|[Ss]igné|w/|&))[ ]?:?[ ]$"
+    r"(?:(?<!\w)(?:by|per|with|to|and|from|is|ist|est|es|von|durch|mit|an|par|avec|à|por|con|y|et|und|[Ss]ignature|[Ss]igned|[Ff]irmado|[Ff]do\.?|[Gg]ez\.?|[Ss]igné|w/|&))[ ]?:?[ ]$"
 )
-_SURNAME_FIRST = re.compile(
-    rf"\.?[,:]?[ ](?P<name>{ONE_NAME},[ ]{ONE_NAME}(?:[ ]{ONE_NAME})?)(?=[ ]?[,;(\n]|$)"
-)
+_SURNAME_FIRST = re.compile(rf"\.?[,:]?[ ](?P<name>{ONE_NAME},[ ]{ONE_NAME}(?:[ ]{ONE_NAME})?)(?=[ ]?[,;(\n]|$)")
 _DEPUTIES = ("i.A", "i. A", "i.V", "i. V", "ppa.", "p.p.", "p.o.", "P.O.", "p/o")
 _DEPUTY = re.compile(rf"\b(?:i\.[ ]?[AV]\.|ppa\.|p\.p\.|p\.o\.|P\.O\.|p/o)[ ](?P<name>{_PERSON})")
 _QUOTED = re.compile(rf"[\"„“«](?P<name>{ONE_NAME})[\"”“»][ ]\((?:[^\W\d]{{1,10}}\.?[ ])?(?P<kin>[^\W\d]{{3,16}})\)")
@@ -44,7 +44,30 @@ _BEFORE_SPECIALTY = re.compile(r"\w{2}(?:ie|ik|gy|ics|ía|cal|cardio|ortho|neuro
 _TWO_CAPITALS = re.compile(rf"[{UPPER}]{{2}},?[ ][{UPPER}]{{2}}")
 _SPECIES = words_of("species")
 _SPEAKING = words_of("speaking")
-_TO = frozenset({"to", "with", "w", "à", "a", "an", "mit", "con", "avec", "que", "dass", "that", "from", "ihnen", "dir", "euch", "de", "von", "vom", "s"})
+_TO = frozenset(
+    {
+        "to",
+        "with",
+        "w",
+        "à",
+        "a",
+        "an",
+        "mit",
+        "con",
+        "avec",
+        "que",
+        "dass",
+        "that",
+        "from",
+        "ihnen",
+        "dir",
+        "euch",
+        "de",
+        "von",
+        "vom",
+        "s",
+    }
+)
 _GENITIVE = 2
 
 _AT_PATIENTS = cue(words_of("before surname first"))
@@ -61,20 +84,31 @@ def beside_marks(seen: Text) -> Iterator[Finding]:
     for pattern in _patterns(seen.text):
         for m in pattern.finditer(seen.text):
             yield from _marked(seen, m, pattern)
+    yield from _in_capitals(seen)
     for number, pattern in ((_AT_PATIENTS, _SURNAME_FIRST), (_AT_DOERS, _ACTED), (_AT_SIGNED, _SIGNED)):
         for i in seen.at(number):
-            if m := pattern.match(seen.text, seen.ends[i]):
-                yield from _marked(seen, m, pattern)
+            if behind := pattern.match(seen.text, seen.ends[i]):
+                yield from _marked(seen, behind, pattern)
     yield from _of_kin(seen)
     yield from _spoken_to(seen)
     yield from _given_alone(seen)
 
 
+def _in_capitals(seen: Text) -> Iterator[Finding]:
+    """Yield words in capitals before a date or a number, as heads of sheets and labels have them."""
+    text, done = seen.text, 0
+    for pair in _TWO_CAPITALS.finditer(text):
+        start = pair.start()
+        while start and (text[start - 1].isupper() or text[start - 1] in "'’-"):
+            start -= 1
+        if start >= done and (start == 0 or text[start - 1] in " \n") and (m := _HEAD.match(text, start)):
+            done = m.end()
+            yield from _marked(seen, m, _HEAD)
+
+
 def _patterns(text: str) -> list[re.Pattern[str]]:
     """Return the patterns that a text can hold at all, as cheap signs tell."""
     patterns = [_WITH_INITIAL]
-    if _TWO_CAPITALS.search(text):
-        patterns.append(_HEAD)
     if "(" in text:
         patterns += [_INITIALS, _SPECIALTY]
         if any(sign in text for sign in '"„“«'):
@@ -112,7 +146,11 @@ def _is_person(seen: Text, name: str, start: int, pattern: re.Pattern[str]) -> b
         return True
     words = [word.casefold() for word in re.findall(r"[^\W\d_]+", name)]
     if pattern is _HEAD:
-        return len(words) > 1 and not not_names().intersection(word for word in words if len(word) > 1) and _has_small_letters(seen.text, start)
+        return (
+            len(words) > 1
+            and not not_names().intersection(word for word in words if len(word) > 1)
+            and _has_small_letters(seen.text, start)
+        )
     i = bisect_left(seen.starts, start)
     last = i + len(words) - 1
     if last >= len(seen.words) or words[-1] in not_names() or (pattern is _WITH_INITIAL and words[-1] in _SPECIES):
@@ -152,10 +190,19 @@ def _spoken_to(seen: Text) -> Iterator[Finding]:
         if word not in _SPEAKING or i + 1 >= len(seen.words):
             continue
         at = i + 1
-        while at < len(seen.words) - 1 and at <= i + _GENITIVE and seen.folded[at] in _TO and (seen.words[at].islower() or seen.folded[at] == "ihnen"):
+        while (
+            at < len(seen.words) - 1
+            and at <= i + _GENITIVE
+            and seen.folded[at] in _TO
+            and (seen.words[at].islower() or seen.folded[at] == "ihnen")
+        ):
             at += 1
         gap = seen.text[seen.ends[i] : seen.starts[at]]
-        if not seen.words[at][0].isupper() or any(sign in gap for sign in ".;:,()\n?!") or seen.folded[at] in not_names():
+        if (
+            not seen.words[at][0].isupper()
+            or any(sign in gap for sign in ".;:,()\n?!")
+            or seen.folded[at] in not_names()
+        ):
             continue
         end = name_end(seen, at)
         if end is None:
@@ -172,5 +219,11 @@ def _given_alone(seen: Text) -> Iterator[Finding]:
     for i in seen.at(_AT_GIVEN):
         word = seen.folded[i]
         alone = "-" not in seen.before(i)[-1:] + seen.between(i)[:1]
-        if alone and seen.words[i].istitle() and len(word) > _GENITIVE and word not in not_names() and not is_eponym(seen, i, i):
+        if (
+            alone
+            and seen.words[i].istitle()
+            and len(word) > _GENITIVE
+            and word not in not_names()
+            and not is_eponym(seen, i, i)
+        ):
             yield Finding(Kind.NAME, seen.starts[i], seen.ends[i])

@@ -19,8 +19,7 @@ _SURE_TITLES = words_of("sure titles")
 """Titles behind which a name may stand in small letters."""
 _DEGREES = words_of("names degrees")
 TITLED = _TITLES | _DEGREES
-LABELS = words_of("names labels")
-LABELS |= {plain(word) for word in LABELS if len(word) > 5}
+LABELS = words_of("names labels") | {plain(word) for word in words_of("names labels") if len(word) > 5}
 """Words that a colon and then a name stand behind, in forms."""
 _NAME = frozenset({"name", "surname", "nachname", "nom", "nombre", "apellido"})
 _IS = frozenset({"is", "was", "ist", "war", "lautet", "est", "es", "era"})
@@ -44,7 +43,36 @@ _ROLES = words_of("roles")
 """Short names of offices, in capitals."""
 _MOST_TITLES = 8
 """Titles in a row: a limit keeps texts of nothing else from taking their square in time."""
-_OF_ILLNESS = frozenset(["has", "had", "have", "with", "and", "or", "is", "was", "are", "were", "died", "hat", "hatte", "ist", "war", "mit", "und", "oder", "a", "eu", "est", "avec", "tiene", "tuvo", "con", "es"])
+_OF_ILLNESS = frozenset(
+    [
+        "has",
+        "had",
+        "have",
+        "with",
+        "and",
+        "or",
+        "is",
+        "was",
+        "are",
+        "were",
+        "died",
+        "hat",
+        "hatte",
+        "ist",
+        "war",
+        "mit",
+        "und",
+        "oder",
+        "a",
+        "eu",
+        "est",
+        "avec",
+        "tiene",
+        "tuvo",
+        "con",
+        "es",
+    ]
+)
 """Words between kin and an illness rather than a name."""
 _CAPITAL_TITLES = frozenset({"m", "d", "me", "fr", "hr", "mm", "pr", "hon", "sir"})
 """Titles that are a word in small letters."""
@@ -170,7 +198,8 @@ def _closes(seen: Text, gap: str, end: int, listed: bool) -> bool:
 def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], listed: bool) -> bool:
     """Whether what stands behind a cue is a name: the surer the cue, the less must be known of the words."""
     word, german = seen.folded[i], seen.language == "de"
-    closed = seen.text[seen.ends[at + len(parts) - 1] :][:1] in (",", "!", "\n", "")
+    end = seen.ends[at + len(parts) - 1]
+    closed = seen.text[end : end + 1] in (",", "!", "\n", "")
     if word in _THANKS and (gap in (", ", ",\n", " - ") or (gap == " " and closed)) and seen.words[at][0].isupper():
         return True
     if word in _WITH and i and seen.folded[i - 1] in _LIVING and gap in (" ", "\n") and not german:
@@ -181,14 +210,21 @@ def _is_person(seen: Text, i: int, at: int, gap: str, parts: Sequence[str], list
         return not is_eponym(seen, at, at)
     if word in KIN and gap in (" ", ", ", " (", ": ", "; ", ",\n", "\n") and (listed or not german):
         return not is_eponym(seen, at, at)
-    if word in _OFFICES and gap in (" ", "\n") and listed and _by_name(seen, at, parts):
-        return True
+    return _is_by_role(seen, i, at, gap, parts) or (
+        word in _OFFICES and gap in (" ", "\n") and listed and _by_name(seen, at, parts)
+    )
+
+
+def _is_by_role(seen: Text, i: int, at: int, gap: str, parts: Sequence[str]) -> bool:
+    """Whether a name stands behind an office, or behind who did something."""
+    word, german = seen.folded[i], seen.language == "de"
     if word in _OFFICES - _FUNCTION_WORDS and gap == " " and len(parts) > 1 and len(parts[0]) == 1:
         return seen.words[at][0].isupper()
     if word in _ROLES and seen.words[i].isupper() and gap in (" ", ": ", ", "):
         return True
     if not german and word in _OFFICES - _FUNCTION_WORDS and gap == " " and not not_names().intersection(parts):
-        behind = seen.text[seen.ends[at + len(parts) - 1] :][:2]
+        end = seen.ends[at + len(parts) - 1]
+        behind = seen.text[end : end + 2]
         fits = len(parts) > 1 or (word in _STRONG and behind[:1] in " ,.;:)\n" and not behind[1:].isupper())
         return fits and not is_eponym(seen, at, at + len(parts) - 1)
     if word in _ACTING and gap == " " and not not_names().intersection(parts) and seen.words[at].istitle():

@@ -14,17 +14,17 @@ __all__ = ["ONE_NAME", "before_degrees", "in_forms"]
 ONE_NAME = rf"[{UPPER}](?:['’][{UPPER}])?[\w]{{1,24}}(?:[-'’][{UPPER}a-z][\w]{{0,24}}){{0,3}}"
 _WHOLE = rf"(?:(?:von|van|der|de|la|le|di|da|del|du|d['’])[ ]?){{0,2}}{ONE_NAME}(?:[ ](?:(?:y|de|von|del|la|dos)[ ]){{0,2}}{ONE_NAME}){{0,2}}"
 _IN_LIST = re.compile(
-    rf"(?:^|\n|\d[.):]?[ ]{{1,3}}|[|:][ ]|\.{{3,}}[ ])[-*•]?[ ]?(?P<name>{_WHOLE},[ ]?{ONE_NAME}(?:[ ][A-Z]\.?(?!\w)|[ ]{ONE_NAME}){{0,2}})(?=[ ]{{2,}}|[ ]?\n[ ]{{2}}|[ ]\(|,?[ ]{{1,2}}\d{{1,3}}[ ]?[a-zA-Z]{{1,5}}\b|[ ]{{0,3}}[*|]|,[ ]\d{{2}}\b)"
+    rf"(?:^|\n|\d[.):]?[ ]{{1,3}}|[|:][ ]|(?<=\.\.)\.[ ])[-*•]?[ ]?(?P<name>{_WHOLE},[ ]?{ONE_NAME}(?:[ ][A-Z]\.?(?!\w)|[ ]{ONE_NAME}){{0,2}})(?=[ ]{{2}}|[ ]?\n[ ]{{2}}|[ ]\(|,?[ ]{{1,2}}\d{{1,3}}[ ]?[a-zA-Z]{{1,5}}\b|[ ]{{0,3}}[*|]|,[ ]\d{{2}}\b)"
 )
 _UNDER_DASHES = re.compile(
     rf"(?:^|\n)[-–_]{{2,}}[ ]?\n[ ]{{0,4}}(?:Dr\.?[ ]|Prof\.?[ ])?(?P<name>{_WHOLE})(?=[ ]?(?:\n|,|\||$|\())"
 )
-_UNDERSCORES = re.compile(rf"_{{2,}}[ ]?(?P<name>[A-Z]\.?[ ]{_WHOLE}|{_WHOLE})(?=[ ]?_{{2,}})")
+_UNDERSCORES = re.compile(rf"(?<=__)[ ]?(?P<name>[A-Z]\.?[ ]{_WHOLE}|{_WHOLE})(?=[ ]?__)")
 _INITIAL_LINE = re.compile(
-    r"(?:(?:^|\n)[-*• ]{0,3}|:[ ]{1,4}|[ ]{2,}|\|[ ])(?P<name>[A-Z]\.?[ ](?:[A-Z]\.?[ ])?(?:(?:von|van|de|der|del|di|la|le|d['’])[ ]?){0,2}[A-ZÀ-Þ](?:['’][A-ZÀ-Þ])?\w{2,24}(?:[-'’ ][A-ZÀ-Þ]\w{1,24}){0,2})(?=[ ]{0,2}(?:\n|,|$|\||[ ]{2}))"
+    r"(?:(?:^|\n)[-*• ]{0,3}|:[ ]{1,4}|[ ]{2}|\|[ ])(?P<name>[A-Z]\.?[ ](?:[A-Z]\.?[ ])?(?:(?:von|van|de|der|del|di|la|le|d['’])[ ]?){0,2}[A-ZÀ-Þ](?:['’][A-ZÀ-Þ])?\w{2,24}(?:[-'’ ][A-ZÀ-Þ]\w{1,24}){0,2})(?=[ ]{0,2}(?:\n|,|$|\||[ ]{2}))"
 )
 _LABELLED_LINE = re.compile(
-    rf"(?:(?:^|\n)[ ]{{0,4}}|[ ]{{2,}})(?P<label>[A-ZÀ-Þ][\w]{{2,20}})[ ]?:[ ]{{1,4}}(?P<name>{ONE_NAME}[ ](?:[A-Z]\.[ ]|(?:y|de|von|del|la|dos)[ ]){{0,2}}{ONE_NAME}(?:[ ]{ONE_NAME})?)(?=[ ]{{0,2}}(?:\n|,|$|\||[ ]{{2}}|\())"
+    rf"(?:(?:^|\n)[ ]{{0,4}}|[ ]{{2}})(?P<label>[A-ZÀ-Þ][\w]{{2,20}})[ ]?:[ ]{{1,4}}(?P<name>{ONE_NAME}[ ](?:[A-Z]\.[ ]|(?:y|de|von|del|la|dos)[ ]){{0,2}}{ONE_NAME}(?:[ ]{ONE_NAME})?)(?=[ ]{{0,2}}(?:\n|,|$|\||[ ]{{2}}|\())"
 )
 _BARE_LABEL = re.compile(
     rf"(?:^|\n)[-*• ]{{0,3}}(?:Name|Patient|Patientin|Nom|Nombre|Paciente|Surname|Nachname|NAME|PATIENT|NOM|PACIENTE)[ ]{{1,6}}(?P<name>{_WHOLE}(?:,[ ]?{_WHOLE})?)(?=[ ]{{0,2}}(?:\n|$|[ ]{{2}}))"
@@ -38,7 +38,9 @@ _SUBJECT = re.compile(r"(?:^|[.!?]\s|\n[-*•]?\s{0,2})(?P<name>[A-Z]{2})[ ](?=[
 _ABBREVIATIONS = words_of("abbreviations")
 _INITIALS = re.compile(r"(?P<name>[A-Z](?<![\w.][A-Z])\.\s?(?:[A-Z]\.\s?){1,2}(?![\w.])(?<!\s))")
 _NO_INITIALS = words_of("no initials")
-_WARD_ROLE = re.compile(rf"(?:RGN|RN|SN|SR|CN|HCA|RMN|ODP|SHO|SpR|DUE|TCAE|IDE|AS|OA|OÄ)[ ](?P<name>[{UPPER}]\.?[ ]{ONE_NAME})")
+_WARD_ROLE = re.compile(
+    rf"(?:RGN|RN|SN|SR|CN|HCA|RMN|ODP|SHO|SpR|DUE|TCAE|IDE|AS|OA|OÄ)[ ](?P<name>[{UPPER}]\.?[ ]{ONE_NAME})"
+)
 _DEGREE_WORDS = words_of("degree words")
 _PATTERNS = (
     _IN_LIST,
@@ -63,7 +65,9 @@ _WITHIN = frozenset({" ", "-", ". ", "'", "’"})
 
 _AT_KIN = cue(KIN)
 _AT_PAIRS = cue((), lambda word: len(word) == 2)
-_AT_ROLES = cue("rgn rn sn sr cn hca rmn odp sho spr due tcae ide as oa oä".split())
+_AT_ROLES = cue(
+    ["rgn", "rn", "sn", "sr", "cn", "hca", "rmn", "odp", "sho", "spr", "due", "tcae", "ide", "as", "oa", "oä"]
+)
 _AT_DEGREES = cue({word.casefold() for word in _DEGREE_WORDS})
 
 
@@ -75,19 +79,24 @@ def in_forms(seen: Text) -> Iterator[Finding]:
         for m in pattern.finditer(seen.text):
             if _is_name(seen, pattern, m):
                 yield Finding(Kind.NAME, m.start("name"), m.end("name"))
+    yield from _by_words(seen)
+    yield from _before_kin(seen)
+
+
+def _by_words(seen: Text) -> Iterator[Finding]:
+    """Yield two letters before what only people do, and an initial and a name behind an office in capitals."""
     for i in seen.at(_AT_PAIRS):
         if not seen.words[i].isupper():
             continue
         start = seen.starts[i]
         for pattern in (_DOING, _SUBJECT):
-            m = pattern.search(seen.text, max(0, start - 5), seen.ends[i] + 16)
-            if m and m.start("name") == start and _is_name(seen, pattern, m):
-                yield Finding(Kind.NAME, m.start("name"), m.end("name"))
+            doing = pattern.search(seen.text, max(0, start - 5), seen.ends[i] + 16)
+            if doing and doing.start("name") == start and _is_name(seen, pattern, doing):
+                yield Finding(Kind.NAME, start, doing.end("name"))
     for i in seen.at(_AT_ROLES):
         m = _WARD_ROLE.match(seen.text, seen.starts[i])
         if m and _is_name(seen, _WARD_ROLE, m):
             yield Finding(Kind.NAME, m.start("name"), m.end("name"))
-    yield from _before_kin(seen)
 
 
 def _is_name(seen: Text, pattern: re.Pattern[str], found: re.Match[str]) -> bool:

@@ -28,7 +28,9 @@ _AGED = re.compile(
     rf"(?P<name>[{UPPER}][\w'’-]{{1,24}}(?:[ ][{UPPER}][\w'’-]{{1,24}})?)[ ]\(\d{{1,2}}(?:[ ]?(?:yrs?|years?|y|J\.?|Jahre|ans|años|a\.|mo|m))?\)"
 )
 _AGED_BEFORE = re.compile(r"(?:[,;:]|\b(?:und|et|y|and|&))[ ]$|[^\W\d_]+[ ]$")
-_ROUND = re.compile(rf"(?:[:;,\n][ ]?|^)(?P<name>[{UPPER}][\w'’-]{{1,24}}(?:[ ][{UPPER}][\w'’-]{{1,24}})?)[ ]-[ ](?=[\w])")
+_ROUND = re.compile(
+    rf"(?:[:;,\n][ ]?|^)(?P<name>[{UPPER}][\w'’-]{{1,24}}(?:[ ][{UPPER}][\w'’-]{{1,24}})?)[ ]-[ ](?=[\w])"
+)
 _LINE = re.compile(r"[^\n]+")
 _MOST = 40
 """Names in one list."""
@@ -51,7 +53,11 @@ def in_lists(seen: Text) -> Iterator[Finding]:
         i = bisect_left(seen.starts, aged.start())
         before = _AGED_BEFORE.search(seen.text, max(0, aged.start() - 24), aged.start())
         near = seen.folded[max(0, i - 8) : i]
-        if before and seen.folded[i] not in not_names() and (_FAMILY.intersection(near) or seen.folded[i] in known_names()):
+        if (
+            before
+            and seen.folded[i] not in not_names()
+            and (_FAMILY.intersection(near) or seen.folded[i] in known_names())
+        ):
             yield Finding(Kind.NAME, aged.start("name"), aged.end("name"))
     for line in _LINE.finditer(seen.text) if seen.text.count(" - ") >= _PAIR else ():
         if line[0].count(" - ") < _PAIR:
@@ -73,13 +79,16 @@ def behind_beds(seen: Text) -> Iterator[Finding]:
 
 def beside_names(seen: Text, found: Sequence[Finding]) -> Iterator[Finding]:
     """Yield names that go on in a row from one that was found."""
-    for finding in found:
-        separator = _SEPARATOR.match(seen.text, finding.end)
+    reached = 0
+    for finding in sorted(found, key=lambda each: each.start):
+        separator = _SEPARATOR.match(seen.text, finding.end) if finding.end >= reached else None
         if separator is None:
             continue
         i = bisect_left(seen.starts, separator.end())
         if i < len(seen.words) and seen.starts[i] == separator.end():
-            yield from _row(seen, i, is_sure=False)
+            for further in _row(seen, i, is_sure=False):
+                yield further
+                reached = further.end
 
 
 def _row(seen: Text, i: int, *, is_sure: bool, most: int = _MOST, lines: bool = False) -> Iterator[Finding]:

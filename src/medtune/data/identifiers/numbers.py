@@ -28,6 +28,7 @@ _D = r"\d(?<![\w.,+]\d)"
 _C = r"[A-Z](?<!\w[A-Z])"
 _Z = r"(?!\w)"
 _S = r"[ \u00a0.-]?"
+_SHORTEST_LONG, _SHORTEST_GROUPED = 7, 8
 _SHORTEST_IBAN, _VIN_LENGTH, _SHORTEST_PHONE = 8, 17, 6
 _SHORTEST = 5
 """Digits of a number that is no plate and no postcode."""
@@ -41,7 +42,11 @@ _FORMS = (
     _form(Kind.SSN, rf"{_D}\d\d([- ])\d\d\1\d{{4}}{_Z}(?!-\d)", least=9),
     _form(Kind.HEALTH_PLAN_NUMBER, rf"{_D}\d\d[ -]?\d{{3}}[ -]?\d{{4}}{_Z}", checksums.is_nhs, least=10),
     _form(Kind.SSN, rf"{_D}\d ?\d{{3}} ?\d{{3}} ?\d{{3}}{_Z}", checksums.is_steuer_id, least=11),
-    _form(Kind.SSN, rf"{_D}(?<=[12378]){_S}\d\d{_S}\d\d{_S}(?:\d\d|2[AB]){_S}\d{{3}}{_S}\d{{3}}(?:{_S}\d\d)?{_Z}", least=12),
+    _form(
+        Kind.SSN,
+        rf"{_D}(?<=[12378]){_S}\d\d{_S}\d\d{_S}(?:\d\d|2[AB]){_S}\d{{3}}{_S}\d{{3}}(?:{_S}\d\d)?{_Z}",
+        least=12,
+    ),
     _form(Kind.SSN, rf"{_D}(?:\d{{7}}|\d\.\d{{3}}\.\d{{3}})[- ]?[A-Z]{_Z}", checksums.is_dni, least=8),
     _form(Kind.SSN, rf"{_D}\d ?\d{{6}} ?[A-Z] ?\d{{3}}{_Z}", checksums.is_rentennummer, least=11),
     _form(Kind.SSN, rf"{_D}\d[ /-]?\d{{8}}[ /-]?\d\d{_Z}", checksums.is_nuss, least=12),
@@ -56,7 +61,9 @@ _FORMS = (
     _form(Kind.LICENCE_NUMBER, rf"{_C}[CFGHJKLMNPRTVWXYZ0-9]{{8}}\d{_Z}", checksums.is_personalausweis),
     _form(Kind.HEALTH_PLAN_NUMBER, rf"{_C}[A-Z]{{3}}[ \n-]?\d{{6}}[ -]?\d{{4,10}}{_Z}", least=10),
 )
-_NO_PLATES = frozenset({"MRN", "PCR", "TPM", "RPM", "BPM", "CFM", "MCG", "KCL", "HPF", "CPT", "CDC", "RCP", "LDL", "HDL", "FSH", "TSH"})
+_NO_PLATES = frozenset(
+    {"MRN", "PCR", "TPM", "RPM", "BPM", "CFM", "MCG", "KCL", "HPF", "CPT", "CDC", "RCP", "LDL", "HDL", "FSH", "TSH"}
+)
 _PLATES = (
     _form(Kind.VEHICLE, rf"{_C}[A-Z]-\d{{3}}-[A-Z]{{2}}{_Z}"),
     _form(Kind.VEHICLE, rf"{_C}[A-Z]{{0,2}}-[A-Z]{{1,2}} \d{{1,4}}[EH]?{_Z}"),
@@ -117,7 +124,8 @@ def find_numbers(seen: Text) -> Iterator[Finding]:
         digits = sum(map(str.isdecimal, run[0]))
         if digits >= 2:
             start, end = run.start(), min(run.end() + 24, len(text))
-            yield from _plates(text, start, end)
+            if run[0] != run[0].lower():
+                yield from _plates(text, start, end)
             if digits >= 4:
                 yield from _in_run(text, start, end, digits)
     for pattern in (_HEX, _UUID) if _HEX_SIGN.search(text) else ():
@@ -139,12 +147,7 @@ def _plates(text: str, start: int, end: int) -> Iterator[Finding]:
 
 def _in_run(text: str, start: int, end: int, digits: int) -> Iterator[Finding]:
     if digits >= _SHORTEST:
-        for form in _FORMS:
-            if digits < form.least:
-                continue
-            for m in form.pattern.finditer(text, start, end):
-                if (form.check is None or form.check(_bare(m[0]))) and not is_code(text, m.start()):
-                    yield Finding(form.kind, m.start(), m.end())
+        yield from _formed(text, start, end, digits)
         for m in _IBAN.finditer(text, start, end) if digits >= _SHORTEST_IBAN else ():
             if length := _iban_length(m[0]):
                 yield Finding(Kind.ACCOUNT_NUMBER, m.start(), m.start() + length)
@@ -153,7 +156,16 @@ def _in_run(text: str, start: int, end: int, digits: int) -> Iterator[Finding]:
                 yield Finding(Kind.VEHICLE, m.start(), m.end())
         if digits >= _SHORTEST_PHONE:
             yield from _phones(text, start, end)
-    yield from _nameless(text, start, end)
+    yield from _nameless(text, start, end, digits)
+
+
+def _formed(text: str, start: int, end: int, digits: int) -> Iterator[Finding]:
+    for form in _FORMS:
+        if digits < form.least:
+            continue
+        for m in form.pattern.finditer(text, start, end):
+            if (form.check is None or form.check(_bare(m[0]))) and not is_code(text, m.start()):
+                yield Finding(form.kind, m.start(), m.end())
 
 
 def _bare(number: str) -> str:
@@ -179,11 +191,21 @@ def _phones(text: str, start: int, end: int) -> Iterator[Finding]:
             yield Finding(Kind.FAX if is_fax else Kind.PHONE, m.start(), more.end() if more else m.end())
 
 
-def _nameless(text: str, start: int, end: int) -> Iterator[Finding]:
+def _nameless(text: str, start: int, end: int, digits: int) -> Iterator[Finding]:
     """Yield long numbers, and such with letters, that are no measure and no public code."""
-    for m in _LONG.finditer(text, start, end):
+    for m in _LONG.finditer(text, start, end) if digits >= _SHORTEST_LONG else ():
         if not m[0].endswith("000") and not _COUNTED.match(text, m.end()) and not is_code(text, m.start()):
             yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
+    if text[start:end] != text[start:end].lower():
+        yield from _mixed(text, start, end)
+    for m in _GROUPED.finditer(text, start, end) if digits >= _SHORTEST_GROUPED else ():
+        enough = sum(map(str.isdecimal, m[0])) >= 8
+        if enough and not is_code(text, m.start()) and not _COUNTED.match(text, m.end()):
+            yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
+
+
+def _mixed(text: str, start: int, end: int) -> Iterator[Finding]:
+    """Yield codes of digits and capitals."""
     for m in _MIXED.finditer(text, start, end):
         count = sum(map(str.isdecimal, m[0]))
         enough = count >= 5 or (count == 4 and _TWO_LETTERS.fullmatch(m[0]) is not None)
@@ -193,7 +215,3 @@ def _nameless(text: str, start: int, end: int) -> Iterator[Finding]:
         for m in pattern.finditer(text, start, end):
             if sum(map(str.isdecimal, m[0])) >= 6 and not is_code(text, m.start()):
                 yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())
-    for m in _GROUPED.finditer(text, start, end):
-        enough = sum(map(str.isdecimal, m[0])) >= 8
-        if enough and not is_code(text, m.start()) and not _COUNTED.match(text, m.end()):
-            yield Finding(Kind.OTHER_NUMBER, m.start(), m.end())

@@ -40,7 +40,9 @@ class _Patterns:
         self.next = re.compile(
             rf"(?:,[ ](?:and|und|et|y)[ ]|,[ ]|[ ](?:and|und|et|y|to|nach|à|a|via|über|/)[ ])(?P<city>{city}){end}"
         )
-        self.of = re.compile(rf"(?:[ ][\w'’]{{1,12}}){{0,2}}?[ ](?:(?:{prepositions})[ ](?:the[ ])?)(?P<city>{city}){end}")
+        self.of = re.compile(
+            rf"(?:[ ][\w'’]{{1,12}}){{0,2}}?[ ](?:(?:{prepositions})[ ](?:the[ ])?)(?P<city>{city}){end}"
+        )
 
 
 _FORMS = {
@@ -60,23 +62,37 @@ _PEOPLE = words_of("people from")
 _MOVES = words_of("moves")
 _TRAILING = re.compile(r"(?:[ ](?:de la|de los|de las|de|la|del|of|upon|on|sur|am|an der|ob der|vor der|y))+$")
 _ARTICLES = frozenset({"la", "le", "les", "l", "el", "los", "las", "san", "santa", "saint"})
-_TOWN_ROYAL = re.compile(rf"(?:(?<=, )|(?<=at )|(?<=from )|(?<=to )|(?<=in )|(?<=the )|(?<=\n))(?P<city>{CITY})(?=[ ](?:Royal|General|Memorial|Infirmary|Regional)(?:[,.;:\n]|$)|[ ](?:(?:Manor|Lodge|Grange|Court|House|Hall|Gardens|View|Park)[ ])?(?:[Nn]ursing|[Cc]are|[Rr]esidential|[Rr]est|[Aa]ssisted)[ ](?:[Hh]ome|[Ll]iving))")
-_GREAT_ROAD = re.compile(r"\bGran Vía(?:[ ]de[ ](?:la[ ]|los[ ])?[A-ZÁÉÍÓÚ]\w{2,20})?,?[ ](?:n[º.]{1,2}[ ]?)?\d{1,4}(?:,[ ]\d{1,2}[º.ª]{1,2}[ ]?[A-Z]?)?")
+_TOWN_ROYAL = re.compile(
+    rf"(?:(?<=, )|(?<=at )|(?<=from )|(?<=to )|(?<=in )|(?<=the )|(?<=\n))(?P<city>{CITY})(?=[ ](?:Royal|General|Memorial|Infirmary|Regional)(?:[,.;:\n]|$)|[ ](?:(?:Manor|Lodge|Grange|Court|House|Hall|Gardens|View|Park)[ ])?(?:[Nn]ursing|[Cc]are|[Rr]esidential|[Rr]est|[Aa]ssisted)[ ](?:[Hh]ome|[Ll]iving))"
+)
+_GREAT_ROAD = re.compile(
+    r"\bGran Vía(?:[ ]de[ ](?:la[ ]|los[ ])?[A-ZÁÉÍÓÚ]\w{2,20})?,?[ ](?:n[º.]{1,2}[ ]?)?\d{1,4}(?:,[ ]\d{1,2}[º.ª]{1,2}[ ]?[A-Z]?)?"
+)
 _STREET = re.compile(r"\d\w{0,6}$|\d\w{0,4},? |[ ]\d{1,4}\w?\b")
-_BEHIND_STREET = re.compile(rf"(?:,[ ]|\^{{1,3}}|\n)(?P<city>{CITY})(?P<code>,?[ ](?:\d{{4,5}}(?:-\d{{4}})?|[A-Z]{{1,2}}\d[A-Z\d]?[ ]?\d[A-Z]{{2}})\b)?")
+_BEHIND_STREET = re.compile(
+    rf"(?:,[ ]|\^{{1,3}}|\n)(?P<city>{CITY})(?P<code>,?[ ](?:\d{{4,5}}(?:-\d{{4}})?|[A-Z]{{1,2}}\d[A-Z\d]?[ ]?\d[A-Z]{{2}})\b)?"
+)
 _CODE = re.compile(r",?[ ^]{1,2}(?:[A-Z]{2}[ ^]{1,2})?\d{5}(?:-\d{4})?\b")
-_COMPOUND_ROAD = re.compile(r"\b\d{1,4}[a-z]?,?[ ](?:[NSEW]\.?[ ])?[A-Z][a-z]{2,14}(?:way|gate|side|wood|field|hill)\b(?:,[ ][Aa]pt\.?[ ]\w{1,4})?(?=[ ]?[,\n;^|(]|$)")
-_NUMBERED_ROAD = re.compile(r"\b\d{1,5}[ ](?:County|State|Farm|Rural)[ ](?:Road|Route|Rd|Rte)[ ]\d{1,4}\b(?:,[ ][Aa]pt\.?[ ]\w{1,4})?|\b\d{1,5}[ ](?:Hwy|Highway|US|Route|Rte|CR|FM)[ -]\d{1,4}\b(?:,[ ][Aa]pt\.?[ ]\w{1,4})?")
+_COMPOUND_ROAD = re.compile(
+    r"\b\d{1,4}[a-z]?,?[ ](?:[NSEW]\.?[ ])?[A-Z][a-z]{2,14}(?:way|gate|side|wood|field|hill)\b(?:,[ ][Aa]pt\.?[ ]\w{1,4})?(?=[ ]?[,\n;^|(]|$)"
+)
+_NUMBERED_ROAD = re.compile(
+    r"\b\d{1,5}[ ](?:County|State|Farm|Rural)[ ](?:Road|Route|Rd|Rte)[ ]\d{1,4}\b(?:,[ ][Aa]pt\.?[ ]\w{1,4})?|\b\d{1,5}[ ](?:Hwy|Highway|US|Route|Rte|CR|FM)[ -]\d{1,4}\b(?:,[ ][Aa]pt\.?[ ]\w{1,4})?"
+)
 _LIVING_AT = re.compile(rf"\bhabiter[ ](?P<city>{CITY})")
 _POSTAL = re.compile(r"\bC\.?[ ]?P\.?[ ]?:?[ ]{0,2}(?P<code>\d{5})\b")
 
-_AFTER_LABEL = re.compile(rf"(?:the[ ])?(?P<city>(?:el[ ]|la[ ]|[a-z]{{4,14}}[ ](?:de[ ](?:la[ ])?|del[ ]|du[ ])?)?{CITY})")
+_AFTER_LABEL = re.compile(
+    rf"(?:the[ ])?(?P<city>(?:el[ ]|la[ ]|[a-z]{{4,14}}[ ](?:de[ ](?:la[ ])?|del[ ]|du[ ])?)?{CITY})"
+)
 _AT_LABELS = cue(words_of("town labels"))
 _AT_INSTITUTIONS = cue(words_of("institutions"))
 _AT_AMONG = cue({"in", "from", "near", "at", "aus", "nach", "bei", "à", "en", "desde"})
 _AT_COMPOUNDS = cue((), lambda word: word.endswith(("way", "gate", "side", "wood", "field", "hill")))
 _AT_NUMBERED = cue({"county", "state", "farm", "rural", "hwy", "highway", "us", "route", "rte", "cr", "fm"})
-_AT_ROYAL = cue({"royal", "general", "memorial", "infirmary", "regional", "nursing", "care", "residential", "rest", "assisted"})
+_AT_ROYAL = cue(
+    {"royal", "general", "memorial", "infirmary", "regional", "nursing", "care", "residential", "rest", "assisted"}
+)
 _AT_PEOPLE = cue(_PEOPLE | _MOVES)
 
 
@@ -100,7 +116,11 @@ def find_places_beside(seen: Text, found: Sequence[Finding]) -> Iterator[Finding
     if any(finding.kind is Kind.NAME for finding in found) and not seen.is_small:
         among = _FORMS[seen.language, False].among_people
         for m in filter(None, (among.match(text, seen.starts[i]) for i in seen.at(_AT_AMONG))):
-            if not m["city"].isupper() and (seen.language != "de" or _is_german_town(seen, m)) and not _is_method(seen, m):
+            if (
+                not m["city"].isupper()
+                and (seen.language != "de" or _is_german_town(seen, m))
+                and not _is_method(seen, m)
+            ):
                 more += _city(seen, m)
     listed = _labelled(seen)
     for finding in [*listed, *more, *(f for f in found if f.kind is Kind.PLACE)]:
@@ -112,7 +132,11 @@ def _patterns(seen: Text) -> list[re.Pattern[str]]:
     """Return the patterns that a text can hold at all, as its words tell."""
     patterns = [
         pattern
-        for number, pattern in ((_AT_COMPOUNDS, _COMPOUND_ROAD), (_AT_NUMBERED, _NUMBERED_ROAD), (_AT_ROYAL, _TOWN_ROYAL))
+        for number, pattern in (
+            (_AT_COMPOUNDS, _COMPOUND_ROAD),
+            (_AT_NUMBERED, _NUMBERED_ROAD),
+            (_AT_ROYAL, _TOWN_ROYAL),
+        )
         if seen.at(number)
     ]
     if "CP" in seen.text or "C.P" in seen.text or "C. P" in seen.text:
@@ -128,7 +152,9 @@ def _beside(seen: Text, finding: Finding) -> list[Finding]:
     text, forms = seen.text, _FORMS[seen.language, seen.is_small]
     places: list[Finding] = []
     if finding.kind is Kind.NAME and (m := forms.after_name.match(text, finding.end)):
-        is_doubtful = m[0].startswith(",") and (seen.language == "de" or seen.folded[_word(seen, m.start("city"))] in known_names())
+        is_doubtful = m[0].startswith(",") and (
+            seen.language == "de" or seen.folded[_word(seen, m.start("city"))] in known_names()
+        )
         places += [] if is_doubtful and not _is_town(m["city"]) else _city(seen, m)
     elif finding.kind is Kind.DATE:
         if m := forms.after_date.match(text, finding.end):
@@ -205,7 +231,10 @@ def _city(seen: Text, m: re.Match[str]) -> list[Finding]:
     return [Finding(Kind.PLACE, m.start("city"), end)]
 
 
-_TOWN = re.compile(r"(?:burg|berg|dorf|stadt|stedt|heim|hausen|haus|furt|furth|hafen|haven|bach|brück|brücken|ingen|kirchen|kirch|münde|walde|wald|feld|büren|hude|stein|thal|tal|au|ow|itz|itsch|zell|weiler|rode|roda|leben|lich|ich|beck|horst|hagen|scheid|rath|born|bronn|brunn|büttel|stetten|beuren|ried|wil|lar|mar|sund|nau|zig|den|in|ach|um|hof)\b", re.IGNORECASE)
+_TOWN = re.compile(
+    r"(?:burg|berg|dorf|stadt|stedt|heim|hausen|haus|furt|furth|hafen|haven|bach|brück|brücken|ingen|kirchen|kirch|münde|walde|wald|feld|büren|hude|stein|thal|tal|au|ow|itz|itsch|zell|weiler|rode|roda|leben|lich|ich|beck|horst|hagen|scheid|rath|born|bronn|brunn|büttel|stetten|beuren|ried|wil|lar|mar|sund|nau|zig|den|in|ach|um|hof)\b",
+    re.IGNORECASE,
+)
 
 
 def _is_town(name: str) -> bool:

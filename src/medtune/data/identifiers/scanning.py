@@ -63,15 +63,15 @@ def scan_file(source: str, policy: Policy = "count", target: Path | None = None)
     counts, tally = IdentifierCounts(), _Tally()
     counts.policy = policy
     if target is None:
-        for row in _rows(source, tally):
+        for row, _line in _rows(source, tally):
             tally.note(row, counts, find_in_row(row.values))
     else:
         with _written(Path(source), target) as file:
-            for row in _rows(source, tally):
+            for row, line in _rows(source, tally):
                 values, found = masked_row(row.values) if policy == "mask" else (row.values, find_in_row(row.values))
                 tally.note(row, counts, found)
                 if policy == "mask" or not found:
-                    file.write(json.dumps(values, ensure_ascii=False, default=str) + "\n")
+                    file.write((_json(values) if found else line) + "\n")
                     tally.written += 1
     if not counts.rows:
         raise DataError(f"there is no row in '{source}' that can be read; check the path")
@@ -110,20 +110,22 @@ class _Tally:
             )
 
 
-def _rows(source: str, tally: _Tally) -> Iterator[Row]:
+def _rows(source: str, tally: _Tally) -> Iterator[tuple[Row, str]]:
+    """Yield the rows that can be written as JSON in UTF-8, as such: no half of a character, no number that is not finite."""
     for row in read_rows(source):
-        if row.fault or not _is_json(row.values):
-            tally.unreadable += 1
+        try:
+            line = "" if row.fault else _json(row.values)
+            line.encode()
+        except ValueError:  # UnicodeEncodeError is one
+            line = ""
+        if line:
+            yield row, line
         else:
-            yield row
+            tally.unreadable += 1
 
 
-def _is_json(values: Mapping[str, Any]) -> bool:
-    """Whether a row can be written as JSON in UTF-8: it holds no half of a character and no number that is not finite."""
-    try:
-        return bool(json.dumps(values, ensure_ascii=False, default=str, allow_nan=False).encode())
-    except ValueError:  # UnicodeEncodeError is one
-        return False
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, default=str, allow_nan=False)
 
 
 @contextmanager

@@ -8,7 +8,22 @@ from medtune.data.identifiers.text import Text, cue
 
 __all__ = ["find_spoken_dates"]
 
-_MONTHS = frozenset(["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"])
+_MONTHS = frozenset(
+    [
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ]
+)
 _ORDINAL = (
     r"(?:twenty|thirty)(?:[- ](?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth))|first|second|third|fourth|fifth|sixth|seventh|"
     r"eighth|ninth|tenth|eleventh|twelfth|thirteenth|fourteenth|fifteenth|sixteenth|seventeenth|eighteenth|nineteenth|twentieth|thirtieth"
@@ -19,7 +34,9 @@ _YEAR = (
     rf"(?:nineteen|twenty)[- ](?:hundred|(?:oh|o)[- ]{_ONE}|{_TEEN}|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[- ]{_ONE})?)"
     rf"|two thousand(?:(?: and)? (?:{_TEEN}|twenty(?:[- ]{_ONE})?|{_ONE}))?|(?:19|20)\d\d"
 )
-_DAY_AND_YEAR = re.compile(rf" (?:the )?(?:{_ORDINAL}|\d{{1,2}}(?:st|nd|rd|th)?)(?!\w)(?:,? (?:{_YEAR})(?!\w))?", re.IGNORECASE)
+_DAY_AND_YEAR = re.compile(
+    rf" (?:the )?(?:{_ORDINAL}|\d{{1,2}}(?:st|nd|rd|th)?)(?!\w)(?:,? (?:{_YEAR})(?!\w))?", re.IGNORECASE
+)
 _DAY_BEFORE = re.compile(rf"(?<!\w)(?:the )?(?:{_ORDINAL}) of $", re.IGNORECASE)
 _YEAR_BEHIND = re.compile(rf",? (?:{_YEAR})(?!\w)", re.IGNORECASE)
 _WEAK = frozenset({"may", "march", "august"})

@@ -46,7 +46,6 @@ def _cues_of(word: str) -> tuple[int, ...]:
     return found
 
 
-
 @dataclass(frozen=True, slots=True)
 class Text:
     """A text and its words.
