@@ -121,7 +121,10 @@ def _norm_backward(
 
 
 @triton.jit
-def _cross_entropy(logits_ptr, target_ptr, loss_ptr, width, stride, LOWEST: tl.constexpr, BLOCK: tl.constexpr):
+def _cross_entropy(
+    logits_ptr, target_ptr, loss_ptr, factor_ptr, width, stride,
+    SCALED: tl.constexpr, LOWEST: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     logits_ptr += row * stride
     target = tl.load(target_ptr + row)
@@ -139,6 +142,8 @@ def _cross_entropy(logits_ptr, target_ptr, loss_ptr, width, stride, LOWEST: tl.c
     top = tl.max(highest, 0)
     log_total = top + tl.log(tl.sum(total * tl.exp(highest - top), 0))
     tl.store(loss_ptr + row, (log_total - chosen) * counts)
+    if SCALED:
+        counts *= tl.load(factor_ptr)
     for start in range(0, width, BLOCK):
         column = start + tl.arange(0, BLOCK)
         value = tl.load(logits_ptr + column, mask=column < width, other=float("-inf"))
@@ -214,14 +219,15 @@ def norm_backward(
     return out
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, targets: Tensor, scale: Tensor | None = None) -> Tensor:
     """As ``reference.cross_entropy``."""
     rows, width = logits.shape
     losses = torch.empty(rows, dtype=torch.float32, device=logits.device)
     block = min(4096, triton.next_power_of_2(width))
     launch(_cross_entropy, (rows,))(
-        logits, targets, losses, width, logits.stride(0), LOWEST=_LOWEST, BLOCK=block, num_warps=8
-    )
+        logits, targets, losses, losses if scale is None else scale, width, logits.stride(0),
+        SCALED=scale is not None, LOWEST=_LOWEST, BLOCK=block, num_warps=8,
+    )  # fmt: skip
     return losses
 
 
