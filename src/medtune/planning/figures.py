@@ -64,7 +64,9 @@ class Figure:
             keeps_dequantized=settings["dequantized_weights"] == "keep",
         )
         capability = tuple(card["capability"])
-        accelerator = Accelerator(str(card["name"]), float(card["memory_gib"]), (int(capability[0]), int(capability[1])))
+        accelerator = Accelerator(
+            str(card["name"]), float(card["memory_gib"]), (int(capability[0]), int(capability[1]))
+        )
         return cls(accelerator, shape, setting, float(told["measured"]["tokens_per_second"]))
 
     @property

@@ -167,7 +167,9 @@ def bench(spec: RunSpec, host: PluginHost, steps: int = 20, on_stage: Tell | Non
     with TemporaryDirectory(prefix="medtune-bench-") as folder:
         settled = _for_bench(plan.settle(spec), steps, folder)
         result, speeds = _train(settled, host, rows, config, tell)
-    return replace(_report(plan, settled, result, speeds), shape=_dimensions(config), work=_work(settled, facts, tokens))
+    return replace(
+        _report(plan, settled, result, speeds), shape=_dimensions(config), work=_work(settled, facts, tokens)
+    )
 
 
 def _dimensions(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from tiny_models import DEVICE, gradients, largest_error, plain_loss
 from medtune.accel import train as kernels
 
 
-
 def enabled(model, **options):
     path = kernels.enable(model, **options)
     assert isinstance(path, kernels.FastPath), str(path)

@@ -109,7 +109,14 @@ def of_rows(shape, kind, capability, every):
     inner = SimpleNamespace(code=scale, absmax=scale, blocksize=256)
     for nested in (False, True)[not every :]:
         absmax = empty(shape.width, dtype=torch.uint8 if nested else torch.float32)
-        state = {"blocksize": 64, "nested": nested, "state2": inner, "absmax": absmax, "code": scale, "offset": scale[:1]}
+        state = {
+            "blocksize": 64,
+            "nested": nested,
+            "state2": inner,
+            "absmax": absmax,
+            "code": scale,
+            "offset": scale[:1],
+        }
         four_bit.dequantize(packed, SimpleNamespace(**state), empty(64, shape.width, dtype=kind))
 
 
@@ -141,7 +148,11 @@ def of_adapters(shape, kind, rank, drops):
     low, up = empty(TOKENS, rank, dtype=kind), empty(rank, shape.width, dtype=kind)
     rows.norm(x, x, (low, up), weight, 1e-5)
     for members in (2, 3):
-        through = empty(TOKENS, members * rank, dtype=kind), empty(members * rank, shape.width, dtype=kind), dropout(members)
+        through = (
+            empty(TOKENS, members * rank, dtype=kind),
+            empty(members * rank, shape.width, dtype=kind),
+            dropout(members),
+        )
         rows.norm_backward(x, through, x, (scale, weight), x)
     rotated = empty(TOKENS, 3 * rank, dtype=kind), empty(rank, shape.heads.total, dtype=kind)
     rotary.rotate(empty(TOKENS, shape.heads.total, dtype=kind), rotated, angles_of(shape), shape.heads, None)

@@ -47,7 +47,9 @@ def found_kernels():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if is_jitted(node):
                 jitted.add((path.stem, node.name))
-                called |= {c.func.id for c in ast.walk(node) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)}
+                called |= {
+                    c.func.id for c in ast.walk(node) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)
+                }
     return {f"{stem}.{name}" for stem, name in jitted if name not in called}
 
 

@@ -175,6 +175,7 @@ def _efficient_backward(
     dk, dv = (part[0].view(shared).float().sum(2).to(k.dtype) for part in (dk, dv))
     return dq[0], dk, dv
 
+
 def _tokens_back(batch: PackedBatch, window: Window) -> int:
     """Return how many earlier tokens are seen, -1 for all."""
     return -1 if window.tokens is None or window.tokens >= batch.longest else window.tokens - 1
