@@ -179,11 +179,9 @@ class Examination:
     def _gradients(self, total: Tensor) -> list[Tensor]:
         if not self._trained:
             return []
-        found: Any = torch.autograd.grad(
-            total * self._scale, self._trained, allow_unused=True
-        )  # None where one has no part
-        pairs = zip(found, self._trained, strict=True)
-        return [torch.zeros_like(p) if grad is None else grad.detach() / self._scale for grad, p in pairs]
+        found: Any = torch.autograd.grad(total * self._scale, self._trained, allow_unused=True)
+        pairs = zip(found, self._trained, strict=True)  # None where a tensor has no part
+        return [torch.zeros_like(p) if part is None else part.detach() / self._scale for part, p in pairs]
 
     def _leak(self, loss: TrainingLoss) -> float:
         """Change every other sample, and look at the losses of those between; all tokens carry loss for that.
