@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from medtune import ModelSpec, QuantSpec, RunSpec, TrainSpec
-from medtune.errors import SpecError
+from medtune.errors import WriteFailedError
 from medtune.planning.figures import Figure, known_figures
 from medtune.plugins.host import create_host
 from medtune.workflow.bench import bench
@@ -77,7 +77,7 @@ def test_a_figure_is_read_again_as_those_that_come_with_medtune(report, tmp_path
 
 
 def test_a_figure_that_cannot_be_written_is_refused_by_its_file(report, tmp_path):
-    with pytest.raises(SpecError, match="nowhere"):
+    with pytest.raises(WriteFailedError, match="nowhere"):
         share_figure(report, tmp_path / "nowhere" / "figure.json")
 
 

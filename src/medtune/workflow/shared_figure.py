@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from medtune.accel.model.tolerances import WAYS
-from medtune.errors import SpecError
 from medtune.machine.hardware import describe_machine
-from medtune.machine.owner_only import write_text
 from medtune.planning.figures import FORMAT
+from medtune.runs.durable import replace_file
 from medtune.workflow.bench import BenchReport
 
 __all__ = ["share_figure", "shared_figure"]
@@ -48,13 +47,11 @@ def share_figure(report: BenchReport, file: Path) -> Mapping[str, Any]:
     """Write the figure of a bench to a file, and return it.
 
     Raises:
-        SpecError: the file cannot be written.
+        WriteFailedError: the system refused the write.
     """
     figure = shared_figure(report)
-    try:
-        write_text(file, json.dumps(figure, indent=1, allow_nan=False) + "\n")
-    except OSError as error:
-        raise SpecError(f"the figure cannot be written to '{file}': {error.strerror}; name another file") from error
+    content = json.dumps(figure, indent=1, allow_nan=False) + "\n"
+    replace_file(file, content.encode(), "the figure")
     return figure
 
 

@@ -24,7 +24,7 @@ _GRADIENT = {"ROWS": 64, "COLUMNS": 128, "num_warps": 8, "num_stages": 3}
 _ADD = {"ROWS": 32, "COLUMNS": 128, "num_warps": 4}
 _SLOW_PROJECT = {"ROWS": 16, "COLUMNS": 32, "num_warps": 4, "num_stages": 2}
 _SLOW_GRADIENT = {"ROWS": 16, "COLUMNS": 128, "num_warps": 8, "num_stages": 2}
-_SLOW_ADD = {"ROWS": 32, "COLUMNS": 64, "num_warps": 4}
+_SLOW_ADD = {"ROWS": 16, "COLUMNS": 32, "num_warps": 4}
 """Without fast dots: the widest of a few that spill nothing."""
 _ROWS_PER_SPLIT = 512
 _TOGETHER, _PORTION = 32, 64

@@ -26,7 +26,7 @@ _FORWARD = {"ROWS": 64, "COLUMNS": 64, "num_warps": 4}
 _BACKWARD = {"ROWS": 16, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
 _BACKWARD_HALF = {"ROWS": 64, "COLUMNS": 32, "STAGES": 2, "num_warps": 4}
 """In half precision elsewhere than on Hopper, where lower tiles would let all warps compute the same."""
-_SLOW_FORWARD = {"ROWS": 32, "COLUMNS": 32, "num_warps": 4}
+_SLOW_FORWARD = {"ROWS": 16, "COLUMNS": 32, "num_warps": 4}
 _SLOW_BACKWARD = {"ROWS": 16, "COLUMNS": 32, "STAGES": 2, "num_warps": 4}
 """Without fast dots: they spill nothing."""
 _FORWARD_REGISTERS = {32: 168}
