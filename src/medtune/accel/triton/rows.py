@@ -24,7 +24,8 @@ _NORM = {"VALUES": 4096, "num_warps": 4}  # tiles here and in the other rooms: t
 _NORM_BACK = {"VALUES": 8192, "num_warps": 8}
 _NORM_BACK_REGISTERS = 80
 """As many as let three programs of the gradient of a norm with adapters share a processor, each thread with 32 values."""
-_BOUND_BLOCKS = (2048, 4096, 8192)
+_BOUND_BLOCKS, _BOUND_FACTORS = (2048, 4096, 8192), 48 * 4096
+"""Widths of a row for which that holds, and most values of the adapters' factor: with more, as compiled, a thread spills 3 KB."""
 _WIDE_ROW = 4096
 _FUSED, _FUSED_BACK = 16, 48
 """Highest ranks (sums of ranks) up to which adapters are added inside a norm; above, a product of their own is faster."""
@@ -208,7 +209,7 @@ def norm_backward(
     shape = _launch_shape(width, _NORM_BACK if through else None)
     if dropout is not None:  # masks take registers: half the values a thread
         shape["num_warps"] = min(32, 2 * shape["num_warps"])
-    elif through is not None and shape["BLOCK"] in _BOUND_BLOCKS:
+    elif through is not None and shape["BLOCK"] in _BOUND_BLOCKS and down.shape[0] * shape["BLOCK"] <= _BOUND_FACTORS:
         shape |= register_bound(x, _NORM_BACK_REGISTERS)
     launch(_norm_backward, (triton.cdiv(rows, shape["ROWS"]),))(
         gradient, low, down, x, *normed, gradient if residual is None else residual, out, rows,
