@@ -5,6 +5,7 @@ import torch
 from tiny_models import DEVICE, gradients, largest_error, plain_loss
 
 from medtune.accel import train as kernels
+from medtune.backends.losses import describe
 
 
 def enabled(model, **options):
@@ -83,6 +84,17 @@ def test_an_overflow_leaves_the_update_out_and_the_scale_is_found(build, batch):
     assert scaler.get_scale() == 2.0 ** (22 - seen.count(False))
 
 
+def test_an_activation_beyond_fp16_is_seen_in_the_loss_as_in_the_model_s_own(build, batch):
+    model = build(dtype=torch.float16)
+    path = enabled(model)
+    assert torch.isfinite(path.loss_sum(*batch))
+    for layer in model.get_base_model().model.layers:
+        for part in (layer.mlp.gate_proj, layer.mlp.up_proj):
+            part.base_layer.weight.data *= 2.0**13  # each is finite, their product is not
+    assert not torch.isfinite(plain_loss(model, *batch))
+    assert not torch.isfinite(path.loss_sum(*batch))
+
+
 def test_a_step_with_a_scaler_is_that_of_fp32(build, batch):
     exact, model = build(), build(dtype=torch.float16)
     begun, optimizer = (values(exact), values(model)), optimizer_of(exact)
@@ -117,6 +129,8 @@ def test_other_types_have_no_scale(build, batch):
     path.scale_gradients(torch.tensor(1000.0))
     _loss, found = gradients(model, path.loss_sum(*batch))
     assert path.scale is None
+    assert "loss scaling" not in describe(path)
+    assert "loss scaling" in describe(enabled(build(dtype=torch.float16)))
     assert all(torch.equal(found[name], gradient) for name, gradient in wanted.items())
 
 
