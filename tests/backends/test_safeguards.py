@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medtune.backends.peft import PeftAdapter
-from medtune.backends.safeguards import MicroBatchSplitter
+from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter
 from medtune.backends.trl import TrlTrainer
 from medtune.errors import NonFiniteLossError, OutOfMemoryError
 from medtune.machine.hardware import seed_all
@@ -92,6 +92,22 @@ def test_a_nan_gradient_with_a_finite_loss_stops_too(job_of):
     with pytest.raises(NonFiniteLossError, match="gradient norm is not finite at step 1") as caught:
         TrlTrainer().fit(job)
     assert len(caught.value.row_ids) == 6  # both micro-batches
+
+
+@pytest.mark.parametrize("norm", [float("inf"), float("nan")])
+def test_gradients_beyond_fp16_are_told_while_a_smaller_scale_is_left_and_then_stop(job_of, norm):
+    job, logs = job_of()
+    guard = FiniteGuard(job, 1)
+    guard.begin_update([[0], [1]], torch.zeros(()))
+    guard.note_loss(torch.ones(()))
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    assert guard.accepts(4, torch.tensor(norm), scaler)
+    told = {"step": 4, "event": "skipped update", "not_finite": "gradient norm", "row_ids": [], "loss_scale": 1024.0}
+    assert logs == [told]
+    assert guard.accepts(5, torch.tensor(2.0), scaler)
+    assert (logs, guard.skipped) == ([told], 0)
+    with pytest.raises(NonFiniteLossError, match="gradient norm"):
+        guard.accepts(6, torch.tensor(norm), torch.amp.GradScaler("cpu", init_scale=0.5))
 
 
 def test_skipping_leaves_the_update_out_and_keeps_the_figures_honest(job_of):

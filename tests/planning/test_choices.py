@@ -229,7 +229,7 @@ def test_the_fast_path_is_expected_only_where_it_applies():
     assert path(machine_with("h200"), stored("int8")) == "plain"
     assert path(machine_with("h200"), stored("nf4", fast_path="off")) == "plain"
     assert path(machine_with("h200"), RunSpec(lora=LoraSpec(use_dora=True))) == "plain"
-    assert path(machine_with("t4"), stored("nf4")) == "plain"
+    assert path(machine_with("t4"), stored("nf4")) == "fast"
     assert path(Machine(4, 64, ()), stored("none")) == "fast"
 
 

@@ -110,7 +110,7 @@ PLAIN = {
     "int8": RunSpec(quant=QuantSpec(scheme="int8")),
     "DoRA": RunSpec(lora=LoraSpec(use_dora=True)),
     "biases": RunSpec(lora=LoraSpec(bias="all")),
-    "half precision": RunSpec(quant=QuantSpec(compute_dtype="fp16")),
+    "fp8 in fp16": RunSpec(quant=QuantSpec(scheme="fp8", compute_dtype="fp16")),
 }
 
 

@@ -55,10 +55,15 @@ def test_scoring_takes_time_by_rows_and_none_where_nothing_is_scored():
     assert planned("h200", eval={"enabled": False}).scoring_seconds is None
 
 
-def test_a_t4_takes_the_plain_path_and_the_plan_says_why():
+def test_a_t4_takes_the_fast_path_in_fp16():
     plan = planned("t4")
+    assert (plan.path, plan.compute_dtype, plan.path_reason) == ("fast", "fp16", "")
+
+
+def test_a_plan_for_the_plain_path_says_why():
+    plan = planned("t4", quant={"scheme": "int8"})
     assert plan.path == "plain"
-    assert "fp16" in plan.path_reason
+    assert "int8" in plan.path_reason
     assert f"plan: the plain path, because {plan.path_reason}" in plan.lines()
     assert planned("h200").path_reason == ""
 

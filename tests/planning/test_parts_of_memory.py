@@ -266,7 +266,9 @@ def test_a_short_micro_batch_of_the_plain_path_waits_for_python():
     fast = replace(GPU, tflops=1.0, bandwidth_gbs=1000.0)
     short = estimate_speed(SMALL, setting(), fast)
     assert short.tokens_per_second == pytest.approx(TOKENS / (2 * 0.009))
-    assert short.basis.endswith("of which the plain path reaches 33%, held up by Python's starting of kernels")
+    assert short.basis.endswith(
+        "of which the plain path reaches 33% on an H200, held up by Python's starting of kernels"
+    )
     again = estimate_speed(SMALL, setting(recompute="all"), fast)
     assert again.tokens_per_second == pytest.approx(TOKENS / (2 * 0.009 * 1.6))
     assert estimate_speed(SMALL, setting(), replace(GPU, tflops=0.0)) is None

@@ -39,7 +39,8 @@ def describe(route: FastPath | Refusal) -> str:
     """Return the line about the fast path that a run's log and record hold."""
     if isinstance(route, Refusal):
         return str(route)
-    return f"the fast path is on ({route.steps} form{', common prefixes once' if route.shares else ''})"
+    told = [f"{route.steps} form", *["common prefixes once"] * route.shares, *["loss scaling"] * (route.scale is not None)]
+    return f"the fast path is on ({', '.join(told)})"
 
 
 def fast_loss(path: FastPath) -> Loss:

@@ -27,6 +27,9 @@ _FAST = WAYS[0]
 _MOST_TOKENS = 1024
 """Tokens of the proof's micro-batch: enough to see what differs far from a sample's begin, a second or two on 7B."""
 
+_SCALES = (256.0, 16.0, 1.0)
+"""Of the loss in the proof, the first that no gradient exceeds; a gradient scaler finds its own in training."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -92,7 +95,7 @@ def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float, 
             raise UnprovenBaseError(_name(job), [f"its own forward: {foresight}"])
         if not foresight <= allowed.foresight:
             raise UnprovenBaseError(_name(job), [_cause(foresight)])
-        if odd := examination.not_finite(as_trained=isinstance(path, FastPath)):
+        if odd := _odd(examination, path, precision):
             raise NonFiniteLossError(0, odd, [job.rows.row_id(sample) for row in rows for sample in row.samples])
         for name, loss in _ways(path):
             figures = _tried(partial(examination.figures, _bound(loss, base), as_trained=name == _FAST))
@@ -105,6 +108,19 @@ def _proved(job: Job, path: FastPath | Refusal, most_tokens: int, began: float, 
             if isinstance(path, FastPath) and name == _FAST:
                 path.disable()
     raise UnprovenBaseError(_name(job), [f"{name}: {reason}" for name, reason in passed_over.items()])
+
+
+def _odd(examination: Examination, path: FastPath | Refusal, precision: str) -> str:
+    """Return what of the model's own forward is no number, with the largest scale of the loss that gradients in fp16 stand."""
+    odd = ""
+    for scale in _SCALES if precision == "fp16" else _SCALES[-1:]:
+        examination.rescale(scale)
+        if isinstance(path, FastPath):
+            path.scale_gradients(torch.tensor(scale))
+        odd = examination.not_finite(as_trained=isinstance(path, FastPath))
+        if odd != "gradient":
+            break
+    return odd
 
 
 def _cause(foresight: float) -> str:

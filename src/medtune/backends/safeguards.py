@@ -14,6 +14,8 @@ from medtune.specs import TrainSpec
 __all__ = ["FiniteGuard", "MicroBatchSplitter", "average_gradients"]
 
 
+_SMALLEST_SCALE = 1.0
+"""Of the loss in fp16: gradients that exceed fp16 even so are no matter of the scale."""
 Pass = Callable[[Mapping[str, Any]], Any]
 
 
@@ -59,7 +61,8 @@ class FiniteGuard:
     def accepts(self, step: int, grad_norm: Any, scaler: Any) -> bool:
         """Say whether the update may be applied; waits for the device once per update.
 
-        With a gradient scaler infinite gradients are part of its search for a scale, so only the loss counts then.
+        With a gradient scaler infinite gradients are part of its search for a scale, so only the loss counts then; such an
+        update, which the scaler leaves out, is told, and counts once no smaller scale is left to try.
 
         Raises:
             NonFiniteLossError: it may not, and the job's policy is to stop or has skipped too often.
@@ -68,10 +71,21 @@ class FiniteGuard:
         finite = torch.isfinite(torch.as_tensor(value)).float()
         if scaler and self._world_size > 1:
             torch.distributed.all_reduce(finite, op=torch.distributed.ReduceOp.MIN)
-        if finite.item():
+        if finite.item() and (scaler is None or self._is_in_reach(step, grad_norm, scaler)):
             return True
         self._refuse(step, quantity, self._losses, self._samples)
         return False
+
+    def _is_in_reach(self, step: int, grad_norm: Any, scaler: Any) -> bool:
+        """Say whether gradients are finite, or may be with a smaller scale of the loss; tell of an update left out for that."""
+        if torch.isfinite(torch.as_tensor(grad_norm)):
+            return True
+        scale = float(scaler.get_scale())
+        if scale < _SMALLEST_SCALE:
+            return False
+        told = {"event": "skipped update", "not_finite": "gradient norm", "row_ids": [], "loss_scale": scale}
+        self._job.on_log({"step": step, **told})
+        return True
 
     def watch(self, step: int, bad: Any, total: Any, undo: Callable[[], None]) -> None:
         """Note an update that the device applies or leaves out by itself; ``settle`` asks it later.

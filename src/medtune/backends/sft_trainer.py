@@ -206,15 +206,17 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         if return_outputs:
             raise TypeError("PackedSFTTrainer computes losses only; logits come from the generators")
         given = {name: value for name, value in inputs.items() if name not in _BESIDE}
+        share = 1.0 if num_items_in_batch is None else self.args.world_size / num_items_in_batch
+        if self.accelerator.scaler is not None and isinstance(self._path, FastPath):
+            # its gradient is computed with the loss: so the factor that the scaler puts on the loss has to be known before
+            self._path.scale_gradients(self.accelerator.scaler.scale(torch.ones((), device=self.args.device) * share))
         output = model(**given)
         loss, sources = output["loss_sum"], source_numbers(inputs)
         if "blank" in inputs:  # passed with the others, so that none of them waits, and counts for nothing
             loss, sources = loss * 0, sources[:0]
         self._by_source.note(output["token_losses"], sources, len(inputs["input_ids"]))
-        if num_items_in_batch is not None:
-            # DDP averages gradients over ranks, while the count already spans them.
-            loss = loss * self.args.world_size / num_items_in_batch
-        return loss
+        # DDP averages gradients over ranks, while the count already spans them.
+        return loss if num_items_in_batch is None else loss * self.args.world_size / num_items_in_batch
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Turn a log of transformers into a record."""

@@ -1,6 +1,7 @@
 """``medtune bench``: how fast a spec trains on this machine, and what memory it takes."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,10 @@ def bench(
     bundle: BundleName = None,
     sets: Sets = None,
     steps: Annotated[int, typer.Option(min=3, help="Updates; the first two are not timed.")] = 20,
+    share: Annotated[
+        Path | None,
+        typer.Option(help="Write the figure to FILE, to send in: GPU, versions, shape, settings, speed; nothing else."),
+    ] = None,
     plugins: Plugins = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
@@ -32,7 +37,12 @@ def bench(
 
     tuner = tuner_of(spec, bundle, sets, None, plugins)
     with Narrator() as narrator:
-        report = measure(tuner.spec, tuner.host, steps, on_stage=narrator.stage).to_json()
+        measured = measure(tuner.spec, tuner.host, steps, on_stage=narrator.stage)
+    report = measured.to_json()
+    if share is not None:
+        from medtune.workflow.shared_figure import share_figure
+
+        share_figure(measured, share)
     if as_json:
         print_json(report)
     else:

@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -12,7 +12,7 @@ from typing import Any
 from medtune.errors import SpecError
 from medtune.machine.hardware import Accelerator, Machine
 
-__all__ = ["Gpu", "gpu_of", "known_gpus", "machine_with"]
+__all__ = ["Gpu", "gpu_of", "known_gpus", "machine_with", "sheet_of"]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*gi?b", re.IGNORECASE)
 _FP8_CAPABILITY = (8, 9)
@@ -33,6 +33,8 @@ class Gpu:
         fp8_tflops: the same in fp8; 0 without fp8.
         bandwidth_gbs: memory bandwidth in 10^9 bytes per second; 0 when unknown.
         link_gbs: 10^9 bytes per second, each way, to the other GPUs of its machine; 0 when unknown.
+        shared_kib: KiB of shared memory that a program of a kernel may take; 0 when unknown.
+        source: document that the figures are from, with its address; empty when they are unknown.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Gpu:
     fp8_tflops: float = 0.0
     bandwidth_gbs: float = 0.0
     link_gbs: float = 0.0
+    shared_kib: int = 0
+    source: str = ""
 
     @property
     def has_fp8(self) -> bool:
@@ -60,15 +64,22 @@ def gpu_of(accelerator: Accelerator | None) -> Gpu | None:
     """Return what is known of a GPU by its name; an unknown one has its own memory and no speeds."""
     if accelerator is None:
         return None
+    sheet = sheet_of(accelerator)
+    if sheet is None:
+        return Gpu(accelerator.name, accelerator.memory_gib, accelerator.capability)
+    return replace(known_gpus()[sheet], name=accelerator.name, memory_gib=accelerator.memory_gib)
+
+
+def sheet_of(accelerator: Accelerator) -> str | None:
+    """Return the short name of the known GPU that a GPU is by its name, capability and memory, None for none."""
     words = _words(accelerator.name)
     alike = [
-        c
+        (key, c)
         for key, c in known_gpus().items()
         if key.partition("-")[0] in words and c.capability == accelerator.capability
     ]
-    near = min(alike, key=lambda c: abs(c.memory_gib - accelerator.memory_gib), default=None)
-    speeds = (near.tflops, near.fp8_tflops, near.bandwidth_gbs, near.link_gbs) if near else (0.0,) * 4
-    return Gpu(accelerator.name, accelerator.memory_gib, accelerator.capability, *speeds)
+    near = min(alike, key=lambda pair: abs(pair[1].memory_gib - accelerator.memory_gib), default=None)
+    return None if near is None else near[0]
 
 
 def machine_with(gpu: str) -> Machine:

@@ -13,6 +13,7 @@ from medtune.machine.hardware import Machine, compute_dtype, describe_machine, w
 from medtune.planning.base_config import local_config, model_config
 from medtune.planning.choices import Choice, Choices, available_gib
 from medtune.planning.cluster import Cluster
+from medtune.planning.figures import measured_speed
 from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
 from medtune.planning.micro_batches import SEVERAL_MAY_SPLIT
@@ -68,7 +69,7 @@ def make_plan(
     choices = None if shape is None else _choices(shape, planned, host, size, spec)
     spec, reason = _with_scheme(spec if cluster else with_parallel(spec, choices), choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
-    decided = {**_decided(choice, spec, planned), **_sized(spec, size, choice, shape)}
+    decided = {**_decided(choice, spec, planned), **_sized(spec, size, choice, shape, planned)}
     ahead = outlook(spec, host, shape, decided.get("path", "plain"), size, planned)
     judged = _judged(size, choices, choice, spec)
     if machine is None and judged["fits"]:
@@ -185,7 +186,9 @@ def _decided(choice: Choice | None, spec: RunSpec, machine: Machine) -> dict[str
     }
 
 
-def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None, shape: Shape | None) -> dict[str, Any]:
+def _sized(
+    spec: RunSpec, size: DataSize | None, choice: Choice | None, shape: Shape | None, machine: Machine
+) -> dict[str, Any]:
     """Return the fields of a plan that say how much there is to train on, and how long that takes."""
     steps = None if size is None else total_steps(spec, size.rows)
     if steps is not None:
@@ -196,6 +199,8 @@ def _sized(spec: RunSpec, size: DataSize | None, choice: Choice | None, shape: S
         found["steps_unpacked"] = _steps_unpacked(spec, size)
         found |= {"size_is_measured": size.measured, "data": size.facts}
     estimate = None if choice is None or shape is None else choice.speed or cpu_speed(shape, choice.setting)
+    if estimate is not None and choice is not None and shape is not None and machine.accelerator is not None:
+        estimate = measured_speed(shape, choice.setting, estimate, machine.accelerator)
     if estimate is not None:
         seconds = None if tokens is None else tokens / estimate.tokens_per_second
         found |= {"tokens_per_second": estimate.tokens_per_second, "speed_basis": estimate.basis, "seconds": seconds}

@@ -80,7 +80,7 @@ def estimate_speed(shape: Shape, setting: Setting, gpu: Gpu | None) -> Speed | N
     bound = "" if seconds >= least else f", held up by {_HELD_UP[setting.path]}"
     basis = (
         f"{work / 1e9:.1f} GFLOP of useful work per token, {peak:g} TFLOP/s dense by the data sheet, "
-        f"of which the {setting.path} path reaches {share:.0%}{once}{bound}"
+        f"of which the {setting.path} path reaches {share:.0%} on an H200{once}{bound}"
     )
     return Speed(setting.tokens / max(seconds, least), basis)
 

@@ -3,7 +3,7 @@
 import random
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,18 @@ _RECORDS, _MOST_BETWEEN = 3, 10
 _LOG_MEAN, _LOG_SPREAD, _SHORTEST = 5.6, 0.55, 40
 """Lengths of samples: log-normal like those of instruction rows."""
 _SUPERVISED = 0.45
+
+_SHAPE = (
+    "model_type",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "intermediate_size",
+    "vocab_size",
+    "tie_word_embeddings",
+)
 
 Tell = Callable[[str], None]
 _LoadRandom = Callable[[Mapping[str, Any], ModelSpec, QuantSpec], Loaded]
@@ -104,6 +116,8 @@ class BenchReport:
         measured: ``peak_gib`` (on a CPU the peak resident set), ``tokens_per_second``, ``step_seconds``.
         peak_error: predicted over measured peak, less 1; None on a CPU, where all of the process is counted.
         proof: what the trainer proved of its loss before, as in a run's record.
+        shape: dimensions of the base, as in its config.json.
+        work: of the adapter and the rows: ``r``, ``dropout``, ``supervised`` share, ``sample_tokens``.
     """
 
     device: str
@@ -114,6 +128,8 @@ class BenchReport:
     measured: Mapping[str, float]
     peak_error: float | None
     proof: Mapping[str, Any]
+    shape: Mapping[str, Any]
+    work: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -152,7 +168,22 @@ def bench(spec: RunSpec, host: PluginHost, steps: int = 20, on_stage: Tell | Non
     with TemporaryDirectory(prefix="medtune-bench-") as folder:
         settled = _for_bench(plan.settle(spec), steps, folder)
         result, speeds = _train(settled, host, rows, config, tell)
-    return _report(plan, settled, result, speeds)
+    return replace(
+        _report(plan, settled, result, speeds), shape=_dimensions(config), work=_work(settled, facts, tokens)
+    )
+
+
+def _dimensions(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: config[name] for name in _SHAPE if config.get(name) is not None}
+
+
+def _work(spec: RunSpec, facts: Mapping[str, float], tokens: int) -> dict[str, Any]:
+    return {
+        "r": spec.lora.r,
+        "dropout": spec.lora.dropout,
+        "supervised": round(facts["supervised_tokens"] / tokens, 4),
+        "sample_tokens": round(facts["sample_tokens"], 1),
+    }
 
 
 def _for_bench(spec: RunSpec, steps: int, folder: str) -> RunSpec:
@@ -235,6 +266,8 @@ def _report(plan: Plan, spec: RunSpec, result: TrainResult, speeds: list[float])
         measured={"peak_gib": peak, "tokens_per_second": speed, "step_seconds": per_step / speed},
         peak_error=None if expected is None or not on_gpu else expected / peak - 1,
         proof=result.proof,
+        shape={},
+        work={},
     )
 
 

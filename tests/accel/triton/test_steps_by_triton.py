@@ -81,11 +81,13 @@ def test_gradient_of_norm_takes_in_that_of_adapters(draw, assert_close, with_res
         assert [copies[0].data_ptr(), copies[1].data_ptr()] == [found.data_ptr(), wanted.data_ptr()]
 
 
-def test_loss_over_a_vocabulary_wider_than_a_block(draw, assert_close):
+@pytest.mark.parametrize("scale", [None, 37.5])
+def test_loss_over_a_vocabulary_wider_than_a_block(draw, assert_close, scale):
     logits = draw(4, 4999) * 5
+    factor = None if scale is None else torch.tensor([scale], device=DEVICE)
     targets = torch.tensor([0, 4998, -1, 4097], device=DEVICE)
     other = logits.clone()
-    found, wanted = rows.cross_entropy(logits, targets), reference.cross_entropy(other, targets)
+    found, wanted = (m.cross_entropy(x, targets, factor) for m, x in ((rows, logits), (reference, other)))
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
     assert_close(logits, other)
     assert not logits[2].any()

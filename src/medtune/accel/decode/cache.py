@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from medtune.accel.decode.plan import SlotSize
 from medtune.accel.model.heads import Heads, Window
+from medtune.accel.triton.device import has_fast_dots
 from medtune.accel.triton.use import has_triton
 
 __all__ = ["Block", "SlotCache", "bytes_per_token"]
@@ -63,7 +64,7 @@ class SlotCache:
             layers, 2, size.slots, heads.keys, size.capacity, heads.width, dtype=dtype, device=device
         )
         power_of_two = heads.width & (heads.width - 1) == 0 and heads.width >= 16  # noqa: PLR2004 - smallest dot
-        self._fused = device.type == "cuda" and power_of_two and has_triton()
+        self._fused = device.type == "cuda" and power_of_two and has_triton() and has_fast_dots(device)
 
     def fill(self, layer: int, kept: tuple[Tensor, Tensor], slots: Tensor, places: Tensor) -> None:
         """Keep keys and values of prompt tokens.

@@ -80,6 +80,7 @@ class Examination:
         embedding = self._base.get_input_embeddings().weight
         self._device, self._vocabulary, self._precision = embedding.device, len(embedding), precision
         self._references: dict[bool, _Answer] = {}
+        self._scale = 1.0
 
     @contextmanager
     def open(self) -> Iterator["Examination"]:
@@ -87,6 +88,10 @@ class Examination:
         with untouched(self._model, self._device), _seeded(self._trained):
             yield self
         self._references.clear()
+
+    def rescale(self, scale: float) -> None:
+        """Have losses multiplied before their gradients are computed, and these divided, as fp16 needs."""
+        self._scale, self._references = scale, {}
 
     def foresight(self) -> float:
         """Return how much an earlier logit moves as later tokens change, as a share of what moves there; NaN where one is NaN."""
@@ -127,8 +132,7 @@ class Examination:
     def unsteadiness(self, *, as_trained: bool) -> Figures:
         """Return how far the model's own loss and gradients move when the last bit of what enters its first layer does.
 
-        A right loss that rounds in another order is off by a few times that: next to nothing in a small random model, more than
-        a fixed bound in a deep trained one.
+        A right loss that rounds in another order is off by a few times that: more than a fixed bound in a deep trained model.
         """
         wanted, draw = self._reference(training=as_trained), torch.Generator(self._device).manual_seed(0)
 
@@ -175,15 +179,14 @@ class Examination:
     def _gradients(self, total: Tensor) -> list[Tensor]:
         if not self._trained:
             return []
-        found: Any = torch.autograd.grad(total, self._trained, allow_unused=True)  # None where a tensor has no part
-        pairs = zip(found, self._trained, strict=True)
-        return [torch.zeros_like(p) if gradient is None else gradient.detach() for gradient, p in pairs]
+        found: Any = torch.autograd.grad(total * self._scale, self._trained, allow_unused=True)
+        pairs = zip(found, self._trained, strict=True)  # None where a tensor has no part
+        return [torch.zeros_like(p) if part is None else part.detach() / self._scale for part, p in pairs]
 
     def _leak(self, loss: TrainingLoss) -> float:
         """Change every other sample, and look at the losses of those between; all tokens carry loss for that.
 
-        A pass that does not repeat itself, such as one that adds up in any order, is no leak: what moves is then compared with
-        what moves without a change.
+        A pass that does not repeat itself is no leak: what moves is then compared with what moves without a change.
         """
         rows = [_all_marked(row) for row in self._rows]
         owners = _owners(rows, self._device)

@@ -133,13 +133,12 @@ def decoding_refusal(base: BaseTraits) -> str | None:
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def training_refusal(base: BaseTraits, lora: Mapping[str, Any], dtype: str) -> str | None:
+def training_refusal(base: BaseTraits, lora: Mapping[str, Any]) -> str | None:
     """Return why the fast path cannot train a model, as the end of a sentence about it; None where it can.
 
     Args:
         base: its traits.
         lora: the adapter's fields under peft's names; those that are absent are as peft sets them.
-        dtype: compute type, "bf16", "fp16" or "fp32".
     """
     reason = decoding_refusal(base)
     if reason is not None:
@@ -149,8 +148,6 @@ def training_refusal(base: BaseTraits, lora: Mapping[str, Any], dtype: str) -> s
     refusal = bias_refusal(base.biased)
     if refusal is not None:
         return refusal
-    if dtype == "fp16":
-        return "it computes in fp16, whose gradients need the scaler's scale from the loss on"
     if lora.get("bias", "none") != "none":
         return "its adapter has trained biases"
     return next((reason for field, reason in _LORA.items() if lora.get(field)), _untargeted(lora))
@@ -168,9 +165,9 @@ def run_refusal(base: BaseTraits, spec: RunSpec, dtype: str) -> str | None:
     Args:
         base: traits of the base.
         spec: of the run, its scheme decided.
-        dtype: compute type, as in ``training_refusal``.
+        dtype: compute type, "bf16", "fp16" or "fp32".
     """
-    return spec_refusal(spec, spec.quant.scheme, dtype) or training_refusal(base, spec.lora.model_dump(), dtype)
+    return spec_refusal(spec, spec.quant.scheme, dtype) or training_refusal(base, spec.lora.model_dump())
 
 
 def spec_refusal(spec: RunSpec, scheme: str, dtype: str) -> str | None:
@@ -179,7 +176,7 @@ def spec_refusal(spec: RunSpec, scheme: str, dtype: str) -> str | None:
     Args:
         spec: of the run.
         scheme: how the base is stored; the spec may leave that open.
-        dtype: compute type, as in ``training_refusal``.
+        dtype: compute type, as in ``run_refusal``.
     """
     train, lora = spec.train, spec.lora
     reasons = {
@@ -190,6 +187,7 @@ def spec_refusal(spec: RunSpec, scheme: str, dtype: str) -> str | None:
         f"train.precision is {train.precision} and the base computes in {dtype}": train.precision
         not in ("auto", dtype),
         f"quant.scheme is {scheme}": scheme not in _SCHEMES,
+        "fp8 products give bf16, and it computes in fp16": scheme == "fp8" and dtype == "fp16",
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 

@@ -122,7 +122,7 @@ def weight_gradient(x: Tensor, low: Tensor, dropout: Dropout | None, normed: _Pa
         x = _normed(x, *normed)
     members = 1 if dropout is None else dropout.members
     for m, (part, target) in enumerate(zip(low.chunk(members, 1), into.chunk(members), strict=True)):
-        target.add_(part.t() @ (x if dropout is None else _dropped(x, dropout, m)))
+        target.add_(_over_tokens(part.t(), x if dropout is None else _dropped(x, dropout, m)))
 
 
 def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...], alpha: float, into: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...],
         into: fp32 [width, r].
     """
     for (begin, end), part in zip(pairwise(bounds), low.chunk(len(bounds) - 1, 1), strict=True):
-        into[begin:end] += x[:, begin:end].t() @ part
+        into[begin:end] += _over_tokens(x[:, begin:end].t(), part)
     return torch.cat([x[:, a:b] @ up[:, a:b].t() for a, b in pairwise(bounds)], 1) * alpha
 
 
@@ -200,12 +200,13 @@ def rotate_backward(
     return result
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, targets: Tensor, scale: Tensor | None = None) -> Tensor:
     """Return the loss of every row in nats, fp32 [rows], and turn ``logits`` into their gradient, in place.
 
     Args:
         logits: [rows, vocabulary]; rows may lie apart.
         targets: [rows] int64; a negative one carries neither loss nor gradient.
+        scale: factor on the gradient, fp32 [1], before it is rounded to the type of ``logits``; None for none.
     """
     wide = logits.float()
     total = torch.logsumexp(wide, -1)
@@ -214,7 +215,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     losses = (total - wide.gather(1, place).squeeze(1)) * counts
     gradient = torch.exp(wide - total[:, None])
     gradient.scatter_add_(1, place, torch.full_like(gradient[:, :1], -1.0))
-    logits.copy_(gradient * counts[:, None])
+    logits.copy_(gradient * (counts if scale is None else counts * scale)[:, None])
     return losses
 
 
@@ -242,6 +243,13 @@ def dequantize(packed: Tensor, state: Any, out: Tensor) -> bool:  # noqa: ARG001
         out: of the weight's shape.
     """
     return False
+
+
+def _over_tokens(left: Tensor, right: Tensor) -> Tensor:
+    """Return a product that is summed over tokens, in fp32 where fp16 might not hold it."""
+    if left.dtype != torch.float16:
+        return left @ right
+    return torch.mm(left, right, out_dtype=torch.float32) if left.is_cuda else left.float() @ right.float()
 
 
 def _normed(x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:

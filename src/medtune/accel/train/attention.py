@@ -1,6 +1,7 @@
-"""Attention within the samples of a packed batch, causal, by one of three forms.
+"""Attention within the samples of a packed batch, causal, by one of four forms.
 
-Triton kernels of our own, the flash kernels that come with PyTorch, or reference attention over padded samples.
+Triton kernels of our own, the flash kernels that come with PyTorch, its memory-efficient ones for the GPUs before Ampere, or
+reference attention over padded samples.
 """
 
 from dataclasses import dataclass
@@ -17,11 +18,13 @@ from medtune.accel.triton.use import has_triton
 
 __all__ = ["Attended", "attend", "attend_backward", "attend_backward_turned", "may_share"]
 
-_HALF_CAPABILITY = (8, 0)
+_FLASH_CAPABILITY = (8, 0)
 _FLASH_WIDTH = 256
 
 
-Form = Literal["triton", "flash", "padded"]
+_CAUSAL = 1
+"""Number of the mask that hides later tokens, counted from each sample's begin."""
+Form = Literal["triton", "flash", "efficient", "padded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) 
         window: scale and sliding window.
     """
     form, back = _form_of(q, k), _tokens_back(batch, window)
-    if batch.shares and (form == "flash" or back >= 0):
+    if batch.shares and (form != "triton" or back >= 0):
         form = "padded"
     if form == "padded":
         q, k, v = (t.detach().requires_grad_() for t in (q, k, v))
@@ -62,6 +65,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) 
 
         seen = window.scale, None if back < 0 else back
         return Attended(q, k, v, *triton_attention.attend(q, k, v, (batch.offsets, batch.shared), seen), form)
+    if form == "efficient":
+        return _efficient(q, k, v, batch, window)
     out, log_sum, *_rest = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - varlen_attn lacks shared heads in 2.11
         q, k, v, batch.offsets, batch.offsets, batch.longest, batch.longest, 0.0, back < 0, return_debug_mask=False,
         scale=window.scale, window_size_left=back, window_size_right=0,
@@ -81,6 +86,8 @@ def attend_backward(
     if done.form == "triton":
         heads = Heads(q.shape[1], k.shape[1], q.shape[2])
         return heads.split(_by_triton(gradient, done, batch, window, None))
+    if done.form == "efficient":
+        return _efficient_backward(gradient, done, done.log_sum, batch, window)
     unused = torch.zeros(2, dtype=torch.uint64, device=q.device)  # state of a dropout that is not used
     dq, dk, dv = torch.ops.aten._flash_attention_backward(  # noqa: SLF001 - as above
         gradient, q, k, v, done.out, done.log_sum, batch.offsets, batch.offsets, batch.longest, batch.longest, 0.0,
@@ -123,18 +130,50 @@ def _by_triton(
 def may_share(heads: Heads, like: Tensor) -> bool:
     """Say whether attention of such heads, where ``like`` lies and of its type, gains by prefixes that samples share."""
     queries, keys, _values = heads.split(like.new_empty(1, heads.total))
-    return _form_of(queries, keys) != "flash"
+    return _form_of(queries, keys) in ("triton", "padded")
 
 
 def _form_of(q: Tensor, k: Tensor) -> Form:
-    if not q.is_cuda or q.dtype == torch.float32 or torch.cuda.get_device_capability(q.device) < _HALF_CAPABILITY:
+    if not q.is_cuda or q.dtype == torch.float32:
         return "padded"
     if has_triton():
         from medtune.accel.triton import attention as triton_attention
 
         if triton_attention.is_fit(q, k):
             return "triton"
-    return "flash" if q.shape[-1] <= _FLASH_WIDTH and q.shape[-1] % 8 == 0 else "padded"
+    if q.shape[-1] > _FLASH_WIDTH or q.shape[-1] % 8:
+        return "padded"
+    return "flash" if torch.cuda.get_device_capability(q.device) >= _FLASH_CAPABILITY else "efficient"
+
+
+def _repeated(heads: Tensor, queries: int) -> Tensor:
+    """Return keys or values [1, tokens, queries, width], each head as often as query heads share it."""
+    return heads.repeat_interleave(queries // heads.shape[1], 1)[None]
+
+
+def _efficient(q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, window: Window) -> Attended:
+    offsets, longest, back = batch.offsets, batch.longest, _tokens_back(batch, window)
+    out, log_sum, *_rest = torch.ops.aten._efficient_attention_forward(  # noqa: SLF001 - has no public name
+        q[None], _repeated(k, q.shape[1]), _repeated(v, q.shape[1]), None, offsets, offsets, longest, longest, 0.0, _CAUSAL,
+        True, scale=window.scale, window_size=None if back < 0 else back + 1,
+    )  # fmt: skip
+    return Attended(q, k, v, out[0], log_sum, "efficient")
+
+
+def _efficient_backward(
+    gradient: Tensor, done: Attended, log_sum: Tensor, batch: PackedBatch, window: Window
+) -> tuple[Tensor, Tensor, Tensor]:
+    q, k, v = done.q, done.k, done.v
+    offsets, longest, back = batch.offsets, batch.longest, _tokens_back(batch, window)
+    unused = torch.zeros((), dtype=torch.int64, device=q.device)  # state of a dropout that is not used
+    dq, dk, dv, _none = torch.ops.aten._efficient_attention_backward(  # noqa: SLF001 - as above
+        gradient[None].contiguous(), q[None], _repeated(k, q.shape[1]), _repeated(v, q.shape[1]), None, done.out[None],
+        offsets, offsets, longest, longest, log_sum, 0.0, unused, unused, _CAUSAL, False, scale=window.scale,
+        num_splits_key=1, window_size=None if back < 0 else back + 1,
+    )  # fmt: skip
+    shared = k.shape[0], k.shape[1], -1, k.shape[2]
+    dk, dv = (part[0].view(shared).float().sum(2).to(k.dtype) for part in (dk, dv))
+    return dq[0], dk, dv
 
 
 def _tokens_back(batch: PackedBatch, window: Window) -> int:

@@ -82,6 +82,16 @@ class FastPath:
         """
         return self.loss_of(self.lay_out(input_ids, position_ids, labels))
 
+    def scale_gradients(self, scale: Tensor) -> None:
+        """Have the passes to come compute gradients ``scale`` times as large, fp32 []: what fp16 could not hold otherwise.
+
+        The gradients that arrive are not changed by that, unless they exceed fp16 on their way: then they are not finite. A
+        gradient scaler's own factor is meant. Types that span enough leave it.
+        """
+        own = self._stack.network.scale
+        if own is not None:
+            own.copy_(scale.detach())
+
     def lay_out(self, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> PackedBatch:
         """Lay out rows as in ``loss_sum``, for ``loss_of``: with prefixes that samples share there once, if that is on."""
         return lay_out(input_ids, position_ids, labels, self._longest_shared)
@@ -99,7 +109,7 @@ class FastPath:
             return loss
 
     def loss_and_gradients(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
-        """Return the loss of every token and their sum's gradient for all adapters in flat memory, fp32."""
+        """Return the loss of every token and their sum's gradient for all adapters in flat memory, fp32, times ``scale``."""
         net = self._stack.network
         seed: Tensor | None = None
         if net.dropout > 0 and net.is_training():
@@ -121,6 +131,12 @@ class FastPath:
             return found
         self._go_on_without_triton(failure)  # outside the handler, whose error holds the failed pass's memory
         return self._pass(batch, seed)
+
+    @property
+    def scale(self) -> Tensor | None:
+        """A copy of the factor that the last pass left on its gradients, None for none."""
+        own = self._stack.network.scale
+        return None if own is None else own.clone()
 
     def _compile(self, batch: PackedBatch, seed: Tensor | None) -> None:
         """Have the kernels of a first pass compiled side by side: one after the other they take seconds."""
@@ -177,7 +193,7 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, path: FastPath, batch: PackedBatch, *parameters: Tensor) -> Tensor:
         path.token_losses, ctx.gradient = path.loss_and_gradients(batch)
-        ctx.path, ctx.types = path, [parameter.dtype for parameter in parameters]
+        ctx.path, ctx.scale, ctx.types = path, path.scale, [parameter.dtype for parameter in parameters]
         return path.token_losses.sum()
 
     @staticmethod
@@ -186,7 +202,7 @@ class _Loss(torch.autograd.Function):
         flat, ctx.gradient = ctx.gradient, None  # scaled in place: it is large
         if flat is None:
             raise RuntimeError("the fast path's backward pass can run only once")
-        parts = ctx.path.divide(flat.mul_(gradient))
+        parts = ctx.path.divide(flat.mul_(gradient if ctx.scale is None else gradient / ctx.scale))
         return None, None, *(part.to(kind) for part, kind in zip(parts, ctx.types, strict=True))
 
 

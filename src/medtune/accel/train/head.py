@@ -10,7 +10,9 @@ from medtune.accel.train.steps import Steps
 __all__ = ["head_loss"]
 
 
-def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, with_gradient: bool) -> Tensor:
+def head_loss(
+    hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, with_gradient: bool, scale: Tensor | None = None
+) -> Tensor:
     """Return the cross entropy of every token in nats, fp32 [supervised].
 
     Args:
@@ -19,6 +21,7 @@ def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, 
         targets: [supervised] int64.
         steps: the form of the fused steps.
         with_gradient: whether ``hidden`` turns into the gradient of the sum.
+        scale: factor on that gradient, fp32 [1], None for none.
     """
     vocabulary = weight.shape[0]
     rows = min(rows_at_once(vocabulary), hidden.shape[0])
@@ -28,7 +31,7 @@ def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, steps: Steps, *, 
         part = hidden[start : start + rows]
         logits = memory[: part.shape[0]]
         write_logits(part, weight, logits)
-        losses[start : start + rows] = steps.cross_entropy(logits, targets[start : start + rows])
+        losses[start : start + rows] = steps.cross_entropy(logits, targets[start : start + rows], scale)
         if with_gradient:
             multiply_back(logits, weight, part)
     return losses

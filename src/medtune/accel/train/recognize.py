@@ -21,8 +21,6 @@ from medtune.accel.train.steps import Steps, choose_steps
 
 __all__ = ["recognize"]
 
-_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
-
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
@@ -48,7 +46,7 @@ def recognize(model: Any, dtype: torch.dtype | None, *, keep_dequantized: bool =
         name, lora = _only_adapter(model)
         base = model.get_base_model()
         kind: torch.dtype = dtype or base.get_input_embeddings().weight.dtype
-        refusal = training_refusal(traits_of(base), lora, _NAMES.get(kind, str(kind)))
+        refusal = training_refusal(traits_of(base), lora)
         if refusal is not None:
             raise UnsupportedError(refusal)
         parts = read_parts(base)
@@ -72,6 +70,7 @@ def _network(model: Any, parts: BaseParts, build: "_Builder") -> Network:
         steps=build.steps,
         dtype=build.dtype,
         scratches=tuple(build.scratches),
+        scale=torch.ones(1, device=parts.embedding.device) if build.dtype == torch.float16 else None,
         is_training=lambda: model.training,
     )
 

@@ -48,6 +48,7 @@ class Network:
         steps: the form of the fused steps.
         dtype: compute type.
         scratches: where 4-bit weights are dequantized: shared, or one for each product, which keeps them.
+        scale: factor that gradients have on their way, fp32 [1], read anew by every pass; None where the type spans enough.
         is_training: says whether inputs are dropped now.
     """
 
@@ -61,6 +62,7 @@ class Network:
     steps: Steps
     dtype: torch.dtype
     scratches: tuple[Scratch, ...]
+    scale: Tensor | None
     is_training: Callable[[], bool]
 
 
@@ -97,7 +99,7 @@ class Stack:
         return head_loss(hidden, net.head, batch.targets, net.steps, with_gradient=False)
 
     def loss_and_gradient(self, batch: PackedBatch, seed: Tensor | None, flat: Tensor) -> Tensor:
-        """Return the loss of every supervised token, fp32 [supervised]; leave their sum's gradient in ``flat``.
+        """Return the loss of every supervised token, fp32 [supervised]; leave their sum's gradient in ``flat``, times the scale.
 
         Args:
             batch: the tokens.
@@ -111,7 +113,7 @@ class Stack:
         x, pending, traces = self._forward(x, step)
         x, hidden, scale = step.normalise(x, pending, net.norm)
         del pending
-        loss = head_loss(hidden, net.head, batch.targets, net.steps, with_gradient=True)
+        loss = head_loss(hidden, net.head, batch.targets, net.steps, with_gradient=True, scale=net.scale)
         gradient = net.steps.norm_backward(hidden, None, x, (scale, net.norm.weight), None)
         del x, hidden, scale
         self._backward(gradient, traces, step)

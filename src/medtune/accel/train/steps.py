@@ -11,6 +11,7 @@ from medtune.accel.model.heads import HeadNorms, Heads
 from medtune.accel.steps import reference, reference_gate
 from medtune.accel.steps.dropout import Dropout
 from medtune.accel.steps.gate import AfterGate, BeforeGate
+from medtune.accel.triton.device import shared_memory
 from medtune.accel.triton.use import has_triton
 
 __all__ = ["Steps", "choose_steps", "highest_rank", "reference_steps", "triton_steps"]
@@ -37,7 +38,7 @@ class Steps:
     rotate_backward: Callable[[tuple[Tensor, Tensor, Tensor], _Pair, Heads, tuple[Tensor, HeadNorms] | None], Tensor]
     swiglu: Callable[[Tensor, BeforeGate | None, AfterGate | None], tuple[Tensor, Tensor | None]]
     swiglu_backward: Callable[[Tensor, Tensor, BeforeGate | None, AfterGate | None], Tensor | None]
-    cross_entropy: Callable[[Tensor, Tensor], Tensor]
+    cross_entropy: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     quantize_rows: Callable[[Tensor, Tensor | None], _Pair]
     dequantize: Callable[[Tensor, Any, Tensor], bool]
 
@@ -46,8 +47,7 @@ def choose_steps(device: torch.device, r: int, dtype: torch.dtype) -> Steps:
     """Return the fastest form that runs on ``device`` with adapters of rank ``r``, computing in ``dtype``."""
     if device.type != "cuda" or not has_triton():
         return reference_steps()
-    memory: int = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
-    return triton_steps() if r <= highest_rank(memory, dtype) else reference_steps()
+    return triton_steps() if r <= highest_rank(shared_memory(device) or 0, dtype) else reference_steps()
 
 
 def highest_rank(memory: int, dtype: torch.dtype) -> int:

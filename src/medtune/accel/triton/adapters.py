@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medtune.accel.steps.dropout import Dropout
 from medtune.accel.triton.blocks import add_sum
+from medtune.accel.triton.device import has_fast_dots
 from medtune.accel.triton.dots import SMALLEST_DOT, padded_rank, precision
 from medtune.accel.triton.dropout import draw_words, dropout_arguments, kept
 from medtune.accel.triton.use import launch
@@ -21,6 +22,10 @@ __all__ = ["add_projected", "project", "weight_gradient"]
 _PROJECT = {"ROWS": 16, "COLUMNS": 128, "num_warps": 2, "num_stages": 5}
 _GRADIENT = {"ROWS": 64, "COLUMNS": 128, "num_warps": 8, "num_stages": 3}
 _ADD = {"ROWS": 32, "COLUMNS": 128, "num_warps": 4}
+_SLOW_PROJECT = {"ROWS": 16, "COLUMNS": 32, "num_warps": 4, "num_stages": 2}
+_SLOW_GRADIENT = {"ROWS": 16, "COLUMNS": 128, "num_warps": 8, "num_stages": 2}
+_SLOW_ADD = {"ROWS": 16, "COLUMNS": 32, "num_warps": 4}
+"""Without fast dots: the widest of a few that spill nothing."""
 _ROWS_PER_SPLIT = 512
 _TOGETHER, _PORTION = 32, 64
 """Most ranks in one pass, with dropout and without."""
@@ -120,12 +125,13 @@ def project(x: Tensor, down: Tensor, alpha: float, dropout: Dropout | None) -> T
     """As ``reference.project``."""
     rows, width = x.shape
     out = torch.empty(rows, down.shape[0], dtype=x.dtype, device=x.device)
+    tile = _PROJECT if has_fast_dots(x.device) else _SLOW_PROJECT
     for first, members, begin, end in _parts(down.shape[0], dropout):
         rank, part = end - begin, out[:, begin:]
-        launch(_project, (triton.cdiv(rows, _PROJECT["ROWS"]),))(
+        launch(_project, (triton.cdiv(rows, tile["ROWS"]),))(
             x, down[begin:end], part, rows, width, x.stride(0), out.stride(0), alpha, *dropout_arguments(dropout, x),
             RANK=rank, PADDED=padded_rank(rank), FIRST=first, MEMBERS=members, PRECISION=precision(x),
-            **_staged(_PROJECT, rank),
+            **_staged(tile, rank),
         )  # fmt: skip
     return out
 
@@ -138,9 +144,10 @@ def add_projected(y: Tensor, low: Tensor, down: Tensor, dropout: Dropout | None)
     if dropout is None and rank > SMALLEST_DOT:
         y.addmm_(low, down)
         return
-    launch(_add_projected, (triton.cdiv(width, _ADD["COLUMNS"]), triton.cdiv(rows, _ADD["ROWS"])))(
+    tile = _ADD if has_fast_dots(y.device) else _SLOW_ADD
+    launch(_add_projected, (triton.cdiv(width, tile["COLUMNS"]), triton.cdiv(rows, tile["ROWS"])))(
         y, low, down, rows, width, low.stride(0), *dropout_arguments(dropout, y),
-        RANK=rank, PADDED=padded_rank(rank), MEMBERS=members, DROP=dropout is not None, PRECISION=precision(y), **_ADD,
+        RANK=rank, PADDED=padded_rank(rank), MEMBERS=members, DROP=dropout is not None, PRECISION=precision(y), **tile,
     )  # fmt: skip
 
 
@@ -150,13 +157,14 @@ def weight_gradient(
     """As ``reference.weight_gradient``."""
     rows, width = x.shape
     splits, scale_weight = triton.cdiv(rows, _ROWS_PER_SPLIT), normed or (x, x)
+    tile = _GRADIENT if has_fast_dots(x.device) else _SLOW_GRADIENT
     for first, members, begin, end in _parts(low.shape[1], dropout):
         rank = end - begin
         out = torch.empty(splits, rank, width, dtype=torch.float32, device=x.device)
-        launch(_weight_gradient, (triton.cdiv(width, _GRADIENT["COLUMNS"]), splits))(
+        launch(_weight_gradient, (triton.cdiv(width, tile["COLUMNS"]), splits))(
             x, low[:, begin:], *scale_weight, out, rows, width, x.stride(0), low.stride(0), *dropout_arguments(dropout, x),
             RANK=rank, PADDED=padded_rank(rank), FIRST=first, MEMBERS=members, NORM=normed is not None,
-            PRECISION=precision(x), SPLIT=_ROWS_PER_SPLIT, **_staged(_GRADIENT, rank),
+            PRECISION=precision(x), SPLIT=_ROWS_PER_SPLIT, **_staged(tile, rank),
         )  # fmt: skip
         add_sum(out, into[begin:end])
 

@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from medtune.accel.triton.device import has_fast_dots
 from medtune.accel.triton.tiles import (
     LOG2,
     compiled_for,
@@ -101,7 +102,8 @@ def _attend(
 
 def is_fit(q: Tensor, k: Tensor) -> bool:
     """Say whether the kernels take these heads, each [tokens, heads, width]."""
-    return q.dtype != torch.float32 and q.shape[-1] in _WIDTHS and q.shape[1] % k.shape[1] == 0
+    is_known = q.dtype != torch.float32 and q.shape[-1] in _WIDTHS and q.shape[1] % k.shape[1] == 0
+    return is_known and has_fast_dots(q.device)
 
 
 def attend(

@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from medtune.accel.steps import reference
-from medtune.accel.triton.device import is_half_on_hopper
+from medtune.accel.triton.device import has_fast_dots, is_half_on_hopper
 from medtune.accel.triton.dots import SMALLEST_DOT, padded_rank, precision
 from medtune.accel.triton.use import launch
 
@@ -21,6 +21,8 @@ _TILE = {"ROWS": 64, "COLUMNS": 128, "STAGES": 3, "num_warps": 4}
 _HOPPER_TILE = {"ROWS": 64, "COLUMNS": 128, "STAGES": 4, "num_warps": 4}
 _HOPPER_TILE_OF_ONE = {"ROWS": 128, "COLUMNS": 128, "STAGES": 3, "num_warps": 8}
 """For one layer alone, which is narrow."""
+_SLOW_TILE = {"ROWS": 16, "COLUMNS": 32, "STAGES": 2, "num_warps": 4}
+"""Without fast dots: it spills nothing."""
 _SPLIT = 1024
 """Rows that one program goes through."""
 _SUM = {"COUNT": 8, "BLOCK": 256, "num_warps": 4}
@@ -124,6 +126,8 @@ def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...],
 
 
 def _tile(x: Tensor, members: int) -> dict[str, int]:
+    if not has_fast_dots(x.device):
+        return _SLOW_TILE
     if not is_half_on_hopper(x):
         return _TILE
     return _HOPPER_TILE_OF_ONE if members == 1 else _HOPPER_TILE

@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from medtune.accel.model.heads import Heads, Window
+from medtune.accel.triton.device import shared_memory
 from medtune.accel.triton.use import launch
 
 __all__ = ["attend"]
@@ -24,7 +25,6 @@ _PROGRAMS = 528
 """Programs that fill a large GPU four times over; fewer sequences are split to get there."""
 _MOST_SPLITS = 16
 _MOST_STAGES = 3
-_LEAST_SHARED = 48 * 1024
 _KEPT_SHARED = 8 * 1024
 
 
@@ -139,10 +139,9 @@ def _combine(parts_ptr, weights_ptr, out_ptr, WIDTH: tl.constexpr, SPLITS: tl.co
 
 def _stages(qkv: Tensor, width: int, queries: int) -> int:
     """Return how many blocks of keys and values may be under way at once, by the chip's shared memory."""
-    if not qkv.is_cuda:
+    memory = shared_memory(qkv.device)
+    if memory is None:
         return _MOST_STAGES
-    chip = torch.cuda.get_device_properties(qkv.device)
-    memory = getattr(chip, "shared_memory_per_block_optin", _LEAST_SHARED)
     block = 2 * _BLOCK * width * qkv.itemsize
     kept = max(_KEPT_SHARED, 2 * queries * width * qkv.itemsize)
     return max(1, min(_MOST_STAGES, (memory - kept) // block))

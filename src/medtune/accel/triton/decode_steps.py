@@ -10,13 +10,15 @@ import triton.language as tl
 from torch import Tensor
 
 from medtune.accel.model.heads import HeadNorms, Heads, Norm
+from medtune.accel.triton.device import has_fast_dots
 from medtune.accel.triton.use import launch
 
 __all__ = ["gate", "norm", "rotate"]
 
 _SMALLEST_DOT = 16
-_LARGEST_RANK = 64
-"""Adapters of a higher rank are added by matrix products instead: their tiles would not fit beside the others."""
+_LARGEST_RANK, _LARGEST_SLOW_RANK = 64, 16
+"""Adapters of a higher rank are added by matrix products instead: their tiles would not fit beside the others; the second where
+dots are not fast."""
 _WIDE_ROW = 4096
 _GATE_ROWS, _GATE_COLUMNS = 32, 64
 _ROTATED_ROWS = 8
@@ -125,7 +127,7 @@ def gate(gate_up: Tensor, adapters: tuple[Tensor, Tensor] | None) -> Tensor:
     out = torch.empty(rows, width, dtype=gate_up.dtype, device=gate_up.device)
     low, second = adapters or (gate_up, gate_up)
     rank = second.shape[1] if adapters else 0
-    if adapters and rank > _LARGEST_RANK:
+    if adapters and rank > (_LARGEST_RANK if has_fast_dots(out.device) else _LARGEST_SLOW_RANK):
         for part, low_part, second_part in zip(gate_up.chunk(2, 1), low.chunk(2, 1), second.chunk(2), strict=True):
             part.addmm_(low_part, second_part.t())
         rank = 0

@@ -14,7 +14,7 @@ from triton.language.extra import libdevice
 
 from medtune.accel.steps.gate import AfterGate, BeforeGate
 from medtune.accel.triton.blocks import add_sum, block_gradients, summed
-from medtune.accel.triton.device import HALF, HOPPER, is_half_on_hopper, register_bound
+from medtune.accel.triton.device import HALF, HOPPER, has_fast_dots, is_half_on_hopper, register_bound
 from medtune.accel.triton.dots import padded_rank, precision
 from medtune.accel.triton.dropout import draw_words, dropout_arguments, kept
 from medtune.accel.triton.use import launch
@@ -26,6 +26,9 @@ _FORWARD = {"ROWS": 64, "COLUMNS": 64, "num_warps": 4}
 _BACKWARD = {"ROWS": 16, "COLUMNS": 64, "STAGES": 2, "num_warps": 4}
 _BACKWARD_HALF = {"ROWS": 64, "COLUMNS": 32, "STAGES": 2, "num_warps": 4}
 """In half precision elsewhere than on Hopper, where lower tiles would let all warps compute the same."""
+_SLOW_FORWARD = {"ROWS": 16, "COLUMNS": 32, "num_warps": 4}
+_SLOW_BACKWARD = {"ROWS": 16, "COLUMNS": 32, "STAGES": 2, "num_warps": 4}
+"""Without fast dots: they spill nothing."""
 _FORWARD_REGISTERS = {32: 168}
 _BACKWARD_REGISTERS = {16: 72, 64: 128}
 """By padded rank: without a bound the fast logistic function would cost one of the programs that share a processor."""
@@ -162,11 +165,12 @@ def swiglu(gate_up: Tensor, before: BeforeGate | None, after: AfterGate | None) 
     spans, padded = triton.cdiv(width, _FORWARD_COLUMNS), padded_rank(max(rank, down_rank))
     part = torch.empty(spans, rows, down_rank, dtype=torch.float32, device=gate_up.device)
     dropout = after.dropout if after else None
-    launch(_swiglu, (spans, triton.cdiv(rows, _FORWARD["ROWS"])))(
+    tile = _FORWARD if has_fast_dots(out.device) else _SLOW_FORWARD
+    launch(_swiglu, (spans, triton.cdiv(rows, tile["ROWS"])))(
         gate_up, low, up, after.down if after else gate_up, out, part, rows, width, _FORWARD_COLUMNS,
         *dropout_arguments(dropout, gate_up),
         RANK=rank, DOWN_RANK=down_rank, PADDED=padded, DROP=dropout is not None,
-        PRECISION=precision(gate_up), FAST=_FAST, **_FORWARD, STAGES=3 if is_half_on_hopper(out) else 2,
+        PRECISION=precision(gate_up), FAST=_FAST, **tile, STAGES=3 if is_half_on_hopper(out) else 2,
         **register_bound(out, _FORWARD_REGISTERS.get(padded) if rank and down_rank else None),
     )  # fmt: skip
     if after is None:
@@ -183,8 +187,7 @@ def swiglu_backward(
     rank, down_rank = up.shape[0] if before else 0, after.down.shape[0] if after else 0
     back = after.back if after and after.back is not None else gate_up
     dropout = after.dropout if after else None
-    is_other = gradient.element_size() == HALF and not is_half_on_hopper(gradient)
-    tile = _tile(_BACKWARD_HALF if is_other else _BACKWARD, max(rank, down_rank))
+    tile = _tile(gradient, max(rank, down_rank))
     padded = padded_rank(max(2 * rank, down_rank))
     blocks, splits = triton.cdiv(width, tile["COLUMNS"]), triton.cdiv(rows, _BACKWARD_ROWS)
     d_down = torch.empty(splits, down_rank, width, dtype=torch.float32, device=gate_up.device)
@@ -205,6 +208,10 @@ def swiglu_backward(
     return block_gradients(gate_up, before.up, before.low, (0, width, 2 * width), before.alpha, before.up_gradient)
 
 
-def _tile(tile: dict[str, int], rank: int) -> dict[str, int]:
-    """Return the tile, lower where accumulators of a high rank would fill the registers."""
+def _tile(gradient: Tensor, rank: int) -> dict[str, int]:
+    """Return the tile of the backward kernel, lower where accumulators of a high rank would fill the registers."""
+    if not has_fast_dots(gradient.device):
+        return _SLOW_BACKWARD
+    is_other = gradient.element_size() == HALF and not is_half_on_hopper(gradient)
+    tile = _BACKWARD_HALF if is_other else _BACKWARD
     return tile if rank <= 32 else {**tile, "ROWS": 16}  # noqa: PLR2004 - measured up to 32

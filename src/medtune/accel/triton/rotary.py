@@ -11,14 +11,15 @@ import triton.language as tl
 from torch import Tensor
 
 from medtune.accel.model.heads import HeadNorms, Heads
+from medtune.accel.triton.device import has_fast_dots
 from medtune.accel.triton.dots import SMALLEST_DOT, padded_rank, precision
 from medtune.accel.triton.use import launch
 
 __all__ = ["rotate", "rotate_backward"]
 
 _ROTATE_ROWS = 64
-_FUSED = 64
-"""Highest rank up to which adapters are added inside the rotation."""
+_FUSED, _SLOW_FUSED = 64, 16
+"""Highest ranks up to which adapters are added inside the rotation; the second without fast dots, where higher ones spill."""
 
 _Pair = tuple[Tensor, Tensor]
 
@@ -114,7 +115,8 @@ def _rotate_backward(
 def rotate(qkv: Tensor, adapter: _Pair | None, angles: _Pair, heads: Heads, norms: HeadNorms | None) -> Tensor:
     """As ``reference.rotate``."""
     rows, half = qkv.shape[0], heads.width // 2
-    if adapter is not None and (norms is not None or adapter[1].shape[0] > _FUSED):
+    most = _FUSED if has_fast_dots(qkv.device) else _SLOW_FUSED
+    if adapter is not None and (norms is not None or adapter[1].shape[0] > most):
         for low, begin, end in zip(adapter[0].chunk(3, 1), heads.bounds[:-1], heads.bounds[1:], strict=True):
             qkv[:, begin:end].addmm_(low, adapter[1][:, begin:end])
         adapter = None

@@ -24,7 +24,8 @@ _NORM = {"VALUES": 4096, "num_warps": 4}  # tiles here and in the other rooms: t
 _NORM_BACK = {"VALUES": 8192, "num_warps": 8}
 _NORM_BACK_REGISTERS = 80
 """As many as let three programs of the gradient of a norm with adapters share a processor, each thread with 32 values."""
-_BOUND_BLOCKS = (2048, 4096, 8192)
+_BOUND_BLOCKS, _BOUND_FACTORS = (2048, 4096, 8192), 48 * 4096
+"""Widths of a row for which that holds, and most values of the adapters' factor: with more, as compiled, a thread spills 3 KB."""
 _WIDE_ROW = 4096
 _FUSED, _FUSED_BACK = 16, 48
 """Highest ranks (sums of ranks) up to which adapters are added inside a norm; above, a product of their own is faster."""
@@ -121,7 +122,10 @@ def _norm_backward(
 
 
 @triton.jit
-def _cross_entropy(logits_ptr, target_ptr, loss_ptr, width, stride, LOWEST: tl.constexpr, BLOCK: tl.constexpr):
+def _cross_entropy(
+    logits_ptr, target_ptr, loss_ptr, factor_ptr, width, stride,
+    SCALED: tl.constexpr, LOWEST: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     logits_ptr += row * stride
     target = tl.load(target_ptr + row)
@@ -139,6 +143,8 @@ def _cross_entropy(logits_ptr, target_ptr, loss_ptr, width, stride, LOWEST: tl.c
     top = tl.max(highest, 0)
     log_total = top + tl.log(tl.sum(total * tl.exp(highest - top), 0))
     tl.store(loss_ptr + row, (log_total - chosen) * counts)
+    if SCALED:
+        counts *= tl.load(factor_ptr)
     for start in range(0, width, BLOCK):
         column = start + tl.arange(0, BLOCK)
         value = tl.load(logits_ptr + column, mask=column < width, other=float("-inf"))
@@ -203,7 +209,7 @@ def norm_backward(
     shape = _launch_shape(width, _NORM_BACK if through else None)
     if dropout is not None:  # masks take registers: half the values a thread
         shape["num_warps"] = min(32, 2 * shape["num_warps"])
-    elif through is not None and shape["BLOCK"] in _BOUND_BLOCKS:
+    elif through is not None and shape["BLOCK"] in _BOUND_BLOCKS and down.shape[0] * shape["BLOCK"] <= _BOUND_FACTORS:
         shape |= register_bound(x, _NORM_BACK_REGISTERS)
     launch(_norm_backward, (triton.cdiv(rows, shape["ROWS"]),))(
         gradient, low, down, x, *normed, gradient if residual is None else residual, out, rows,
@@ -214,14 +220,15 @@ def norm_backward(
     return out
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, targets: Tensor, scale: Tensor | None = None) -> Tensor:
     """As ``reference.cross_entropy``."""
     rows, width = logits.shape
     losses = torch.empty(rows, dtype=torch.float32, device=logits.device)
     block = min(4096, triton.next_power_of_2(width))
     launch(_cross_entropy, (rows,))(
-        logits, targets, losses, width, logits.stride(0), LOWEST=_LOWEST, BLOCK=block, num_warps=8
-    )
+        logits, targets, losses, losses if scale is None else scale, width, logits.stride(0),
+        SCALED=scale is not None, LOWEST=_LOWEST, BLOCK=block, num_warps=8,
+    )  # fmt: skip
     return losses
 
 

@@ -6,10 +6,11 @@
 
 import math
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from medtune.accel.triton.device import shared_memory
 
 __all__ = [
     "LOG2",
@@ -118,8 +119,8 @@ def packed_heads(q: Tensor, k: Tensor) -> int:
 
 def tile_of(wanted: dict[str, int], q: Tensor, pack: int) -> dict[str, int]:
     """Return the tile as kernels take it."""
-    chip = torch.cuda.get_device_properties(q.device) if q.is_cuda else None
-    is_small = chip is not None and getattr(chip, "shared_memory_per_block_optin", 0) < _SHARED
+    memory = shared_memory(q.device)
+    is_small = memory is not None and memory < _SHARED
     tile = dict(_SMALL if is_small else wanted)
     return {"POSITIONS": tile.pop("ROWS") // pack, **tile}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,11 +14,20 @@ __all__ = ["compiled_together", "give_up_triton", "has_triton", "launch"]
 _only_compiles: ContextVar[bool] = ContextVar("only_compiles", default=False)
 """Whether launches of this thread are compiled and not run; a thread that begins meanwhile does not inherit it."""
 _failures: list[str] = []
+_OLDEST = (7, 5)
+"""Turing: of Volta's generation Triton compiles no products any more."""
 
 
 def has_triton() -> bool:
-    """Say whether Triton is installed and none of its kernels has failed."""
-    return not _failures and find_spec("triton") is not None
+    """Say whether Triton is installed, compiles for this GPU, and none of its kernels has failed."""
+    return not _failures and find_spec("triton") is not None and _is_compiled_for()
+
+
+@cache
+def _is_compiled_for() -> bool:
+    import torch
+
+    return not torch.cuda.is_available() or torch.cuda.get_device_capability() >= _OLDEST
 
 
 def give_up_triton(reason: str) -> None:
