@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
-from transformers import TrainerState
 
 from medtune.backends.callback import UpdateCallback
 from medtune.backends.exact_state import (
@@ -25,11 +24,16 @@ from medtune.backends.exact_state import (
 from medtune.backends.interim import InterimScores, undisturbed
 from medtune.backends.parallel.lost import Roll
 from medtune.backends.parallel.order import shared_loader
-from medtune.backends.parallel.resumed import mean_loss, mean_of_processes, own_part
+from medtune.backends.parallel.resumed import (
+    mean_loss,
+    mean_of_processes,
+    own_part,
+    require_same_updates,
+    trainer_state,
+)
 from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
 from medtune.backends.sharded.training import leave_unwrapped
 from medtune.backends.trainer_internals import TrainerInternals
-from medtune.errors import DamagedArtifactError
 from medtune.machine.disk_room import bytes_to_keep, expected_bytes
 from medtune.machine.hardware import is_first_rank
 from medtune.machine.owner_only import make_folder
@@ -59,6 +63,7 @@ class ResumableSFTTrainer(TrainerInternals):
             job = replace(job, on_log=_ignore, on_step=_ignore)
         self.job = job
         world = self.args.world_size
+        self._update_rows = job.spec.train.update_rows * world
         self.guard, self.splitter = FiniteGuard(job, world), MicroBatchSplitter(job)
         self._is_wrapped = world > 1 and not leave_unwrapped(self)
         self._averages_late = world > 1 and (not self._is_wrapped or job.spec.train.on_oom == "halve")
@@ -93,8 +98,9 @@ class ResumableSFTTrainer(TrainerInternals):
             keep = self.job.spec.train.save_total_limit + self.scores.keeps_best
             require_space(Path(self.job.run_dir), bytes_to_keep(self._trainable, keep, resuming=resume is not None))
         if resume is not None:
-            done = _trainer_state(resume)
+            done = trainer_state(resume, _TRAINER_STATE)
             saved = read_tree(resume, _STATE)
+            require_same_updates(saved, self._update_rows, self.job.run_dir)
             progress: dict[str, Any] = {**saved["progress"], "running_loss": mean_loss(saved["random"])}
             self.scores.restore(progress["scores"])
             if done.global_step >= self.job.total_steps or self.scores.is_exhausted:  # only what follows is left
@@ -254,7 +260,7 @@ class ResumableSFTTrainer(TrainerInternals):
             "scheduler": self.lr_scheduler.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "random": all_random_states,
-            "progress": self.progress(),
+            "progress": {**self.progress(), "update_rows": self._update_rows},
         }
         write_tree(folder, _STATE, tree)
         self.state.save_to_json(str(folder / _TRAINER_STATE))
@@ -287,14 +293,3 @@ class ResumableSFTTrainer(TrainerInternals):
 
 def _ignore(_told: Any) -> None:
     """Take what only the first rank passes on."""
-
-
-def _trainer_state(checkpoint: Path) -> TrainerState:
-    """Return the state that transformers keeps beside medtune's own; sealed files may still be of another shape."""
-    try:
-        found = TrainerState.load_from_json(str(checkpoint / _TRAINER_STATE))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        found = None
-    if found is None or type(found.global_step) is not int or type(found.log_history) is not list:
-        raise DamagedArtifactError(str(checkpoint), _TRAINER_STATE, "holds no state of a trainer")
-    return found

@@ -4,6 +4,7 @@ import shutil
 import sys
 
 import pytest
+from safetensors.torch import load_file
 
 from medtune.testing.faults import Fault, FaultLab
 from medtune.testing.tiny import tiny_base
@@ -38,7 +39,7 @@ def train(lab, base, tmp_path):
         folder.mkdir(exist_ok=True)
         options = {
             "base": str(base),
-            "lora": {"dropout": 0},
+            "lora": {"dropout": 0.1},
             "rows": {"packed": packed, "count": count},
             **{key: train.pop(key) for key in ("stop_after", "die", "patience") if key in train},
         }
@@ -53,6 +54,13 @@ def records(outcome):
     return [record for record in outcome.result["log"] if "loss" in record]
 
 
+def adapter_gap(one, other):
+    """Return by how much values of the adapters of two runs differ at most."""
+    found, wanted = (load_file(folder / "run" / "adapter" / "adapter_model.safetensors") for folder in (one, other))
+    assert found.keys() == wanted.keys()
+    return max(float((found[name] - wanted[name]).abs().max()) for name in wanted)
+
+
 def assert_equal(found, wanted):
     assert len(found) == len(wanted) > 1
     for one, other in zip(found, wanted, strict=True):
@@ -64,27 +72,30 @@ def assert_equal(found, wanted):
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_two_and_three_processes_train_what_one_does(train, packed):
+def test_two_and_three_processes_train_what_one_does(train, tmp_path, packed):
     """Micro-batches of two rows that two processes have to take apart, and a last update of one row, which one of them has."""
     sizes = {"per_device_batch_size": 2, "gradient_accumulation_steps": 3}
+    sizes["fast_path"] = "auto" if packed else "off"  # by the fast path, and by the model's own layers
     wanted = records(train("one", 1, packed, **sizes))
     assert [record["step"] for record in wanted] == [1, 2, 3]
     for ranks in (2, 3):
         assert_equal(records(train(str(ranks), ranks, packed, **sizes)), wanted)
+        assert adapter_gap(tmp_path / "one", tmp_path / str(ranks)) < 1e-6
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize(("processes", "packed", "times"), TABLE)
-def test_the_whole_table(train, processes, packed, times):
+def test_the_whole_table(train, tmp_path, processes, packed, times):
     """Each process takes as many micro-batches an update as the table says; 53 rows leave a last update that is short."""
     sizes = {"per_device_batch_size": 1, "gradient_accumulation_steps": times * processes, "num_train_epochs": 2}
     wanted = records(train("one", 1, packed, count=53, **sizes))
     found = records(train("several", processes, packed, count=53, **sizes))
     assert_equal(found, wanted)
     gap = max(abs(one["loss"] - other["loss"]) for one, other in zip(found, wanted, strict=True))
-    print(
-        f"{processes} processes, packed {packed}, accumulation {times}: {len(found)} losses differ by {gap:.1e} at most"
-    )
+    apart = adapter_gap(tmp_path / "one", tmp_path / "several")
+    assert apart < 1e-6
+    what = f"{processes} processes, packed {packed}, accumulation {times}"
+    print(f"{what}: {len(found)} losses differ by {gap:.1e} at most, adapters by {apart:.1e}")
 
 
 def test_a_run_goes_on_with_more_and_with_fewer_processes(train):
