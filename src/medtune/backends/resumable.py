@@ -22,7 +22,6 @@ from medtune.backends.exact_state import (
     write_tree,
 )
 from medtune.backends.interim import InterimScores, undisturbed
-from medtune.backends.parallel.lost import Roll
 from medtune.backends.parallel.order import shared_loader
 from medtune.backends.parallel.resumed import (
     mean_loss,
@@ -36,6 +35,7 @@ from medtune.backends.sharded.training import leave_unwrapped
 from medtune.backends.trainer_internals import TrainerInternals
 from medtune.machine.disk_room import bytes_to_keep, expected_bytes
 from medtune.machine.hardware import is_first_rank
+from medtune.machine.lost import Roll
 from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import Job
 from medtune.runs.durable import attempt, require_space
@@ -144,9 +144,12 @@ class ResumableSFTTrainer(TrainerInternals):
         self.guard.settle()
         told: list[Any] = [None]
         with undisturbed(self.job.loaded.model):
+            if self._is_wrapped:
+                self.measure()  # each process its rows
             with self.job.loaded.in_step():
                 if self.is_world_process_zero() and (score := self.job.on_evaluate):
-                    self.measure()
+                    if not self._is_wrapped:
+                        self.measure()
                     told[0] = score(step)
             if self.args.world_size > 1:
                 broadcast_object_list(told)  # the others wait here

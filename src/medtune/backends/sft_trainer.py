@@ -153,7 +153,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
     def score_if_due(self) -> tuple[bool, bool]:
         """Score as the base class does, and leave its time out of the speed of training."""
         began = time.perf_counter()
-        if self.scores.are_due(self.state.global_step, self.state.epoch) and self.is_world_process_zero():
+        if self.scores.are_due(self.state.global_step, self.state.epoch):
             self._leave_memory()
         outcome = super().score_if_due()
         took = time.perf_counter() - began
@@ -165,7 +165,10 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         """Tell the losses of the rows that are held out, by the loss that is trained with."""
         job = self.job
         if job.held_out is not None:
-            job.on_held_out(held_out_losses(self._loss, job.loaded, job.held_out, job.spec))
+            place = (self.args.process_index, self.args.world_size) if self._is_wrapped else (0, 1)
+            losses = held_out_losses(self._loss, job.loaded, job.held_out, job.spec, place)
+            if self.is_world_process_zero():
+                job.on_held_out(losses)
             self._leave_memory()
 
     def _leave_memory(self) -> None:
