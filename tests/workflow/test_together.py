@@ -84,7 +84,9 @@ def test_answers_figures_and_losses_are_those_of_one_process_and_each_answers_a_
     assert close(scores_in(tmp_path / "two"), scores_in(tmp_path / "one"))
 
 
-@pytest.mark.parametrize("number", [1, pytest.param(2, marks=pytest.mark.proof), pytest.param(-1, marks=pytest.mark.proof)])
+@pytest.mark.parametrize(
+    "number", [1, pytest.param(2, marks=pytest.mark.proof), pytest.param(-1, marks=pytest.mark.proof)]
+)
 def test_a_process_that_is_lost_while_it_answers_ends_the_run_resumably(train, tmp_path, number):
     number = number if number > 0 else len(asked_of(tmp_path / "one", 0)) or 4
     broken = train("run", 2, trouble=(1, number, "SIGKILL"))

@@ -30,7 +30,7 @@ from medtune.backends.parallel.resumed import (
     require_same_updates,
     trainer_state,
 )
-from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
+from medtune.backends.safeguards import SENT_AS, FiniteGuard, MicroBatchSplitter, average_gradients
 from medtune.backends.sharded.training import leave_unwrapped
 from medtune.backends.trainer_internals import TrainerInternals
 from medtune.machine.disk_room import bytes_to_keep, expected_bytes
@@ -66,11 +66,13 @@ class ResumableSFTTrainer(TrainerInternals):
         self._update_rows = job.spec.train.update_rows * world
         self.guard, self.splitter = FiniteGuard(job, world), MicroBatchSplitter(job)
         self._is_wrapped = world > 1 and not leave_unwrapped(self)
-        self._averages_late = world > 1 and (not self._is_wrapped or job.spec.train.on_oom == "halve")
+        self._sent_as = SENT_AS[job.spec.train.reduce_dtype]
+        is_late = not self._is_wrapped or job.spec.train.on_oom == "halve" or self._sent_as != torch.float32
+        self._averages_late = world > 1 and is_late
         self.adapter = [p for p in self.model.parameters() if p.requires_grad]
         self._trainable = sum(p.numel() for p in self.adapter)
-        given = getattr(job.checkpoints, "store", None)  # of a run, which records what is saved
-        own = given if isinstance(given, CheckpointStore) and given.root == checkpoints else None
+        own = getattr(job.checkpoints, "store", None)  # of a run, which records what is saved
+        own = own if isinstance(own, CheckpointStore) and own.root == checkpoints else None
         self.store = own or CheckpointStore(checkpoints, job.spec.train.save_total_limit)
         self.store.expected_bytes = max(self.store.expected_bytes, expected_bytes(self._trainable))
         self.scores = InterimScores(job)
@@ -221,7 +223,7 @@ class ResumableSFTTrainer(TrainerInternals):
     def clip(self, model: Any) -> Any:
         """Clip, then let the guard look at the update; a refused one finds no gradients and changes nothing."""
         if self._averages_late:
-            average_gradients(model, self.args.world_size)
+            average_gradients(model, self.args.world_size, self._sent_as)
             self.splitter.agree(self.args.device, self.state.global_step + 1)
         scaler = self.accelerator.scaler
         if scaler is None:  # as transformers does, without a walk over the base

@@ -19,7 +19,7 @@ from medtune.specs.parallel import SHARDED_SCHEMES, sharding_refusal
 
 __all__ = ["spread"]
 
-_GRADIENT_BYTES = 4
+_GRADIENT_BYTES = {"fp32": 4, "bf16": 2}
 _WORTH_SAYING = 1.1
 """Times as fast that other micro-batches have to be."""
 _MOST_ASKED = 64
@@ -127,7 +127,7 @@ def _pick(choices: Choices, spec: RunSpec, cluster: Cluster) -> tuple[_Way, str]
 def _whole(choices: Choices, spec: RunSpec, cluster: Cluster) -> _Way:
     """Return data parallel training: the whole base in each process, gradients of the adapter exchanged."""
     choice = choices.best(_of_one(spec, cluster))
-    size = float(_GRADIENT_BYTES * choices.shape.adapter_parameters(spec))
+    size = float(_GRADIENT_BYTES[spec.train.reduce_dtype] * choices.shape.adapter_parameters(spec))
     compute = _seconds(choice)
     return _Way(
         "ddp",
@@ -165,7 +165,7 @@ def _gathering(choices: Choices, setting: Setting, cluster: Cluster, times: int)
     )
     width = 1 if setting.spec.quant.scheme == "fp8" else setting.width
     layers = 2.0 * shape.linear_parameters * width * times
-    adapter = float(_GRADIENT_BYTES * shape.adapter_parameters(setting.spec))
+    adapter = float(_GRADIENT_BYTES[setting.spec.train.reduce_dtype] * shape.adapter_parameters(setting.spec))
     compute, link = _seconds(choice), cluster.bytes_per_second(gpu)
     if compute is not None and link is not None:  # the next layer comes while one computes
         compute = max(compute, ring_seconds(cluster.processes, layers, link[0], reduces=False))

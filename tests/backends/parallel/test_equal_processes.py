@@ -107,6 +107,19 @@ def test_a_run_goes_on_with_more_and_with_fewer_processes(train):
     assert_equal(records(train("run", 2, **cut)), wanted)
 
 
+@pytest.mark.proof
+def test_gradients_that_are_sent_in_bf16_differ_by_their_rounding_alone(train):
+    sizes = {"gradient_accumulation_steps": 6, "num_train_epochs": 2}
+    wanted, exact = records(train("one", 1, **sizes)), records(train("exact", 2, **sizes))
+    found = records(train("rounded", 2, reduce_dtype="bf16", **sizes))
+    first = abs(found[0]["grad_norm"] - wanted[0]["grad_norm"]) / wanted[0]["grad_norm"]
+    apart = max(abs(one["loss"] - other["loss"]) for one, other in zip(found, wanted, strict=True))
+    print(f"in bf16: norms of the first gradient differ by {first:.1e}, {len(found)} losses by {apart:.1e} at most")
+    assert_equal(exact, wanted)
+    assert 1e-6 < first < 2**-8
+    assert apart < 1e-3
+
+
 def test_only_the_first_process_writes(train):
     sizes = {"gradient_accumulation_steps": 2, "max_steps": 2, "num_train_epochs": None}
     outcome = train("run", 2, fault=Fault(rank=1), **sizes)

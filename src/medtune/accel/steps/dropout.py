@@ -125,7 +125,7 @@ def keep_mask(dropout: Dropout, member: int, shape: tuple[int, int], device: tor
     if keys.is_cuda:
         return _kept(keys, columns, dropout.threshold, member)
     mask = torch.empty(rows, width, dtype=torch.bool)
-    for part, own in zip(mask.split(_rows(width)), keys.split(_rows(width)), strict=True):
+    for part, own in zip(torch.split(mask, _rows(width)), torch.split(keys, _rows(width)), strict=True):
         part.copy_(_kept(own, columns, dropout.threshold, member))
     return mask
 
