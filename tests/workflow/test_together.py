@@ -55,7 +55,7 @@ def asked_of(folder, process):
 def scores_in(folder):
     """Return all that is kept of the answers of a run, without what time took."""
     place = folder / "run" / "evaluation"
-    found = {path.name: path.read_text() for path in place.glob("predictions-*.jsonl")}
+    found = {path.name: list(map(json.loads, path.open())) for path in place.glob("predictions-*.jsonl")}
     for name in ("base", "tuned"):
         found[name] = json.loads((place / f"{name}.json").read_bytes())
         del found[name]["answering_seconds"]
@@ -68,7 +68,7 @@ def close(found, wanted):
         return found.keys() == wanted.keys() and all(close(found[key], value) for key, value in wanted.items())
     if isinstance(wanted, list):
         return len(found) == len(wanted) and all(map(close, found, wanted))
-    return found == (pytest.approx(wanted, rel=1e-5, abs=1e-6) if isinstance(wanted, float) else wanted)
+    return found == (pytest.approx(wanted, rel=1e-5) if isinstance(wanted, float) else wanted)
 
 
 def test_answers_figures_and_losses_are_those_of_one_process_and_each_answers_a_share(train, tmp_path):
@@ -78,17 +78,17 @@ def test_answers_figures_and_losses_are_those_of_one_process_and_each_answers_a_
     assert [sum(both) for both in zip(*shares, strict=True)] == alone
     assert all(abs(one - other) <= 1 for one, other in zip(*shares, strict=True))
     assert len(alone) >= 3  # before, while and after training
-    assert close(found.result["log"], wanted.result["log"])
+    logs = [[{key: r[key] for key in r if key != "epoch"} for r in run.result["log"]] for run in (found, wanted)]
+    assert close(*logs)  # within an epoch it counts passes
     assert sum("held_out_loss" in record for record in found.result["log"]) > 0
     assert found.result["scores"] == wanted.result["scores"]
     assert close(scores_in(tmp_path / "two"), scores_in(tmp_path / "one"))
 
 
-@pytest.mark.parametrize(
-    "number", [1, pytest.param(2, marks=pytest.mark.proof), pytest.param(-1, marks=pytest.mark.proof)]
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("number", [1, 2, 3])
 def test_a_process_that_is_lost_while_it_answers_ends_the_run_resumably(train, tmp_path, number):
-    number = number if number > 0 else len(asked_of(tmp_path / "one", 0)) or 4
+    """Before, while and after training."""
     broken = train("run", 2, trouble=(1, number, "SIGKILL"))
     assert broken.status == (75, -9)
     assert "process 1 of 2 was lost or hangs" in broken.error["message"]
