@@ -20,7 +20,7 @@ from medtune.backends.by_source import SourceLosses
 from medtune.backends.collator import PackedCollator, source_numbers
 from medtune.backends.exact_state import random_states
 from medtune.backends.held_out import held_out_losses
-from medtune.backends.losses import describe
+from medtune.backends.losses import describe, loss_alone
 from medtune.backends.parallel.counts import TokenCounts
 from medtune.backends.proved import Route
 from medtune.backends.resumable import ResumableSFTTrainer
@@ -81,7 +81,9 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         base = self.job.loaded.model.get_base_model()
         base.__dict__.pop("forward", None)  # trl's fused head
         base.forward = MethodType(self._loss, base)
-        self._shortcuts.enter_context(self._masks)
+        # layers that are computed again once other samples have passed would draw by the tokens of these
+        if not (self._loss is loss_alone and self.args.gradient_checkpointing):
+            self._shortcuts.enter_context(self._masks)
         self._shortcuts.enter_context(shortcuts(self.job.loaded.model, self.adapter))
         return self
 
@@ -208,7 +210,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
             self._watches, now = False, random_states()
             drawn = [name for name in ("torch", "cuda") if before[name] != now[name]]
             if drawn or self._masks.unplaced:
-                what = "the base drops values of its own" if drawn else "an adapter reads other rows than tokens"
+                what = "torch draws what is dropped" if drawn else "an adapter reads other rows than tokens"
                 told = f"{what}: results depend on how many processes and micro-batches share an update"
                 self.job.on_log({"step": self.state.global_step + 1, "event": "dropout", "note": told})
 

@@ -51,7 +51,7 @@ class UpdateMasks:
                 self._replaced.append((layer.lora_dropout, adapter, old))
                 layer.lora_dropout[adapter] = _KeyedDropout(old.p, self, place)
             base = unwrapped(self._model)
-            backbone = getattr(base, base.base_model_prefix)
+            backbone = getattr(base, base.base_model_prefix, base)
             self._hook = backbone.register_forward_pre_hook(self._note, with_kwargs=True)
         return self
 
