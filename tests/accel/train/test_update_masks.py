@@ -63,7 +63,7 @@ def test_another_update_or_seed_draws_other_masks_and_the_model_is_left_as_it_wa
     for seed, update in ((7, 5), (7, 5), (7, 6), (8, 5)):
         with UpdateMasks(model, path, seed) as masks:
             masks.begin(update)
-            losses.append(float(path.loss_sum(*batch).detach() if fast else plain_loss(model, *batch)))
+            losses.append(float((path.loss_sum(*batch) if fast else plain_loss(model, *batch)).detach()))
     assert losses[0] == losses[1]
     assert len(set(losses)) == 3
     assert {name: type(m) for name, m in model.named_modules()} == before
