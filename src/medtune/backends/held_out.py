@@ -1,6 +1,7 @@
 """Sums by source what the loss of training says of rows that are not trained on; the model stays as it was."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -57,12 +58,10 @@ def held_out_losses(
             for at, losses in enumerate(pass_over(chosen)):
                 yield numbers[start + at], _by_sample(rows, chosen[at], losses)
 
-    own = range(place[0], len(rows), place[1])
-    size = 1 if loss in _ALL_LOGITS else train.per_device_batch_size
+    own, size = range(place[0], len(rows), place[1]), 1 if loss in _ALL_LOGITS else train.per_device_batch_size
     with untouched(model, device):
         model.eval()
-        found = run_in_batches(len(own), size, run)
-    samples = [sample for row in found for sample in row]
+        samples = list(chain.from_iterable(run_in_batches(len(own), size, run)))
     return _added(gather_object(samples) if place[1] > 1 else samples)
 
 
