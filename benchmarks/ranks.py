@@ -93,7 +93,7 @@ def main() -> int:
     )
     with tempfile.TemporaryDirectory(prefix="medtune-ranks-") as name, FaultLab(VICTIM) as lab:
         tiny_base(Path(name) / "base")
-        options = {"base": str(Path(name) / "base"), "train": TRAIN, "lora": {"dropout": 0}, "rows": {"count": 29}}
+        options = {"base": str(Path(name) / "base"), "train": TRAIN, "lora": {"dropout": 0.1}, "rows": {"count": 29}}
         for folder in ("warm", "reference"):  # the first run of a laboratory is slow
             (Path(name) / folder).mkdir()
             wanted = lab.run(Path(name) / folder, None, options)

@@ -10,6 +10,7 @@ from medtune import LoraSpec, ModelSpec, QuantSpec
 from medtune.backends.bitsandbytes import SCHEMES, BitsAndBytesQuantizer
 from medtune.backends.peft import PeftAdapter
 from medtune.errors import BaseDamagedError, BaseUnsuitedError, SpecError, UnknownNameError
+from medtune.machine import hardware
 from medtune.machine.libraries import quiet_libraries
 from medtune.testing.tiny import tiny_base
 
@@ -41,6 +42,15 @@ def test_every_scheme_loads_a_frozen_base_near_the_plain_one(folder, scheme):
     assert (loaded.scheme, loaded.device, loaded.compute_dtype) == (scheme, "cpu", "fp32")
     error = (logits(loaded.model) - plain).norm() / plain.norm()
     assert error == 0 if scheme == "none" else 0 < error < 0.5
+
+
+def test_the_whole_base_lies_on_the_device_of_its_process_whatever_others_there_are(folder, monkeypatch):
+    """Here "meta" stands for another device than the first, which a machine without GPUs has too."""
+    monkeypatch.setattr(hardware, "local_device", lambda: "meta")
+    loaded = load(folder, "none")
+    values = [*loaded.model.parameters(), *loaded.model.buffers()]
+    assert loaded.device == "meta"
+    assert {value.device.type for value in values if value.numel() > 64} == {"meta"}
 
 
 @pytest.mark.parametrize("scheme", ["nf4", "fp4"])

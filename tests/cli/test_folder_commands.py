@@ -15,6 +15,7 @@ from medtune.evaluation.tasks import provide_tasks
 from medtune.plugins.contracts import Example, Prediction
 from medtune.plugins.host import create_host
 from medtune.runs.folder import RunFolder
+from medtune.runs.lock import RunLock
 from medtune.runs.log import RunLog
 from medtune.runs.store import publish
 from medtune.specs import RunSpec
@@ -81,9 +82,23 @@ def test_verify_ends_with_code_4_and_one_sentence_when_a_file_was_changed(folder
     assert err == f"medtune: {result['error']['message']}\n"
 
 
+def test_a_run_whose_process_was_killed_is_told_as_interrupted(folder, capsys):
+    folder.update("running")
+    assert run(["report", str(folder.path), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["state"] == "interrupted"
+    assert err == f"medtune: run '{folder.path}' is interrupted; the report shows what it holds so far\n"
+    run(["verify", str(folder.path), "--json"])
+    assert json.loads(capsys.readouterr().out)["run_state"] == "interrupted"
+    with RunLock(folder.path):
+        run(["verify", str(folder.path), "--json"])
+        assert json.loads(capsys.readouterr().out)["run_state"] == "running"
+
+
 def test_the_report_leaves_texts_out_unless_they_are_asked_for(folder, capsys):
     assert run(["report", str(folder.path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"report": str(folder.path / "report.html"), "shows_texts": False}
+    told = {"report": str(folder.path / "report.html"), "shows_texts": False, "state": "finished"}
+    assert json.loads(capsys.readouterr().out) == told
     page = (folder.path / "report.html").read_text()
     assert SECRET not in page
     assert "Texts were left out" in page

@@ -13,6 +13,7 @@ sys.path.append(str(Path(__file__).parents[1] / "accel"))
 from tiny_models import build_model, draw_batch, draw_with_prefixes, gradients, joint_error, largest_error, plain_loss
 
 from medtune.accel import train as kernels
+from medtune.accel.steps.dropout import Dropout, keep_mask
 from medtune.accel.train import recognize, steps
 from medtune.accel.train.fp8_linear import Fp8Linear
 
@@ -133,6 +134,49 @@ def test_the_gradients_of_a_pass_are_the_same_every_time():
     for loss, found in results[1:]:
         assert torch.equal(loss, results[0][0])
         assert all(torch.equal(found[name], gradient) for name, gradient in results[0][1].items())
+
+
+def test_dropout_is_the_same_by_the_fast_path_by_own_layers_and_on_a_cpu():
+    from medtune.accel.triton.dropout import drop
+
+    batch = draw_batch(rows=4, length=96)
+    model = build_model("Mistral", lora={"lora_dropout": 0.3}, **WIDE)
+    path, results = enabled(model, cuda_graphs=False), []
+    for way in (path, None):
+        with kernels.UpdateMasks(model, way, 3) as masks:
+            masks.begin(2)
+            results.append(gradients(model, path.loss_sum(*batch) if way else plain_loss(model, *batch)))
+    (loss, fast), (other, plain) = results
+    torch.testing.assert_close(loss, other, rtol=1e-4, atol=0)
+    assert largest_error(fast, plain) < 1e-2  # products in TF32
+    x, keys = torch.randn(2, 50, 4096, device="cuda", dtype=torch.bfloat16), torch.arange(100, dtype=torch.int32)
+    for member in range(3):
+        on_cpu, here = (Dropout(0.3, each, 3, (7, 2**31 - 1)) for each in (keys, keys.cuda()))
+        mask = keep_mask(on_cpu, member, (100, 4096), keys.device).view(x.shape).cuda()
+        assert torch.equal(drop(x, here, member), torch.where(mask, (x.float() * here.factor).bfloat16(), 0))
+
+
+def test_dropping_by_own_layers_takes_no_longer_than_torch_s_dropout():
+    from medtune.accel.triton.dropout import drop
+
+    x = torch.randn(4096, 4096, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    dropout = Dropout(0.05, torch.arange(4096, dtype=torch.int32, device="cuda"), 1, (7,))
+
+    def milliseconds(run):
+        times = []
+        for _ in range(30):
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            run()
+            end.record()
+            torch.cuda.synchronize()
+            times.append(begin.elapsed_time(end))
+        return sorted(times)[len(times) // 2]
+
+    own = milliseconds(lambda: drop(x.detach(), dropout, 0))
+    theirs = milliseconds(lambda: torch.nn.functional.dropout(x, 0.05))
+    print(f"dropout of 4,096 x 4,096 in bf16: {own:.3f} ms, torch's {theirs:.3f} ms")
+    assert own < 1.3 * theirs
 
 
 def test_triton_in_bf16_stays_within_the_error_of_the_reference(monkeypatch):

@@ -13,7 +13,6 @@ from medtune.machine.gpus import known_gpus, machine_with
 from medtune.machine.hardware import Machine
 from medtune.planning.cluster import Cluster, ring_seconds
 from medtune.planning.make_plan import make_plan
-from medtune.planning.spread import update_rows
 from medtune.plugins.host import create_host
 from medtune.plugins.plan import DataSize
 from medtune.testing.tiny import tiny_base
@@ -84,11 +83,11 @@ def test_an_update_is_the_same_rows_whatever_the_number_of_processes(host):
 
 def test_an_update_that_cannot_be_divided_is_refused_with_the_nearest_that_can():
     spec = RunSpec(train=TrainSpec(per_device_batch_size=2, gradient_accumulation_steps=5))
-    assert update_rows(spec, 5) == 2
+    assert spec.train.share(5).update_rows == 2
     with pytest.raises(SpecError, match=r"10 rows .* 4 processes; .* updates of 8 or 12 rows, .*steps=12"):
-        update_rows(spec, 4)
+        spec.train.share(4)
     with pytest.raises(SpecError, match=r"updates of 16 rows"):
-        update_rows(spec, 16)
+        spec.train.share(16)
 
 
 def test_data_parallel_time_is_computing_and_exchanging_the_adapters_gradients(host):

@@ -5,6 +5,7 @@ import pytest
 
 from medtune.errors import DamagedArtifactError, SpecError, StorageError, WriteFailedError
 from medtune.runs.folder import RunFolder
+from medtune.runs.lock import RunLock
 
 
 @pytest.fixture
@@ -36,8 +37,18 @@ def test_an_update_changes_the_state_and_keeps_the_rest(folder):
 def test_a_record_half_written_beside_the_old_one_is_not_seen(folder):
     (folder.path / ".run.json.staging").write_text('{"state": "fin')
     assert folder.state == "planned"
-    folder.update("running")
-    assert folder.state == "running"
+    folder.update("failed")
+    assert folder.state == "failed"
+
+
+def test_a_run_is_running_only_while_a_process_holds_its_lock(folder):
+    with RunLock(folder.path):
+        record = folder.update("running")
+        assert folder.state == folder.state_by(record) == "running"
+    assert folder.state == "interrupted"
+    assert folder.read()["state"] == "running"  # a reader writes nothing
+    (folder.path / ".lock").unlink(missing_ok=True)
+    assert folder.state == "interrupted"
 
 
 def test_a_record_says_when_it_was_made_and_changed_and_the_places_of_a_run_are_those_of_the_contract(folder):

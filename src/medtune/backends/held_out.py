@@ -1,9 +1,11 @@
 """Sums by source what the loss of training says of rows that are not trained on; the model stays as it was."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 
 from medtune.accel.model.agreement import cast_to
 from medtune.accel.model.tolerances import precision_of
@@ -21,7 +23,9 @@ _ALL_LOGITS = (own_loss, loss_alone)
 """Ways in which a model hands out the logits of all tokens: one row at a time bounds them."""
 
 
-def held_out_losses(loss: Loss, loaded: Loaded, rows: PackedRows, spec: RunSpec) -> dict[str, tuple[float, int]]:
+def held_out_losses(
+    loss: Loss, loaded: Loaded, rows: PackedRows, spec: RunSpec, place: tuple[int, int] = (0, 1)
+) -> dict[str, tuple[float, int]]:
     """Return source -> summed cross entropy in nats and supervised tokens, of the model as it stands, without dropout.
 
     Micro-batches are those of training, in their order; where memory is short they are halved.
@@ -31,6 +35,7 @@ def held_out_losses(loss: Loss, loaded: Loaded, rows: PackedRows, spec: RunSpec)
         loaded: the model with its adapter, or inside ``loaded.base_only()`` without.
         rows: packed as for training.
         spec: says the micro-batch and the precision.
+        place: number of this process, and how many share the rows; all of them call it.
 
     Raises:
         torch.OutOfMemoryError: not even one row fits.
@@ -49,15 +54,15 @@ def held_out_losses(loss: Loss, loaded: Loaded, rows: PackedRows, spec: RunSpec)
 
     def run(numbers: Sequence[int], size: int) -> Iterator[tuple[int, list[tuple[str, float, int]]]]:
         for start in range(0, len(numbers), size):
-            chosen = [rows[number] for number in numbers[start : start + size]]
-            for place, losses in enumerate(pass_over(chosen)):
-                yield numbers[start + place], _by_sample(rows, chosen[place], losses)
+            chosen = [rows[own[number]] for number in numbers[start : start + size]]
+            for at, losses in enumerate(pass_over(chosen)):
+                yield numbers[start + at], _by_sample(rows, chosen[at], losses)
 
-    size = 1 if loss in _ALL_LOGITS else train.per_device_batch_size
+    own, size = range(place[0], len(rows), place[1]), 1 if loss in _ALL_LOGITS else train.per_device_batch_size
     with untouched(model, device):
         model.eval()
-        found = run_in_batches(len(rows), size, run)
-    return _added(sample for row in found for sample in row)
+        samples = list(chain.from_iterable(run_in_batches(len(own), size, run)))
+    return _added(gather_object(samples) if place[1] > 1 else samples)
 
 
 def _added(samples: Iterable[tuple[str, float, int]]) -> dict[str, tuple[float, int]]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
-from transformers import TrainerState
 
 from medtune.backends.callback import UpdateCallback
 from medtune.backends.exact_state import (
@@ -23,15 +22,20 @@ from medtune.backends.exact_state import (
     write_tree,
 )
 from medtune.backends.interim import InterimScores, undisturbed
-from medtune.backends.parallel.lost import Roll
 from medtune.backends.parallel.order import shared_loader
-from medtune.backends.parallel.resumed import mean_loss, mean_of_processes, own_part
-from medtune.backends.safeguards import FiniteGuard, MicroBatchSplitter, average_gradients
+from medtune.backends.parallel.resumed import (
+    mean_loss,
+    mean_of_processes,
+    own_part,
+    require_same_updates,
+    trainer_state,
+)
+from medtune.backends.safeguards import SENT_AS, FiniteGuard, MicroBatchSplitter, average_gradients
 from medtune.backends.sharded.training import leave_unwrapped
 from medtune.backends.trainer_internals import TrainerInternals
-from medtune.errors import DamagedArtifactError
 from medtune.machine.disk_room import bytes_to_keep, expected_bytes
 from medtune.machine.hardware import is_first_rank
+from medtune.machine.lost import Roll
 from medtune.machine.owner_only import make_folder
 from medtune.plugins.contracts import Job
 from medtune.runs.durable import attempt, require_space
@@ -59,13 +63,16 @@ class ResumableSFTTrainer(TrainerInternals):
             job = replace(job, on_log=_ignore, on_step=_ignore)
         self.job = job
         world = self.args.world_size
+        self._update_rows = job.spec.train.update_rows * world
         self.guard, self.splitter = FiniteGuard(job, world), MicroBatchSplitter(job)
         self._is_wrapped = world > 1 and not leave_unwrapped(self)
-        self._averages_late = world > 1 and (not self._is_wrapped or job.spec.train.on_oom == "halve")
+        self._sent_as = SENT_AS[job.spec.train.reduce_dtype]
+        is_late = not self._is_wrapped or job.spec.train.on_oom == "halve" or self._sent_as != torch.float32
+        self._averages_late = world > 1 and is_late
         self.adapter = [p for p in self.model.parameters() if p.requires_grad]
         self._trainable = sum(p.numel() for p in self.adapter)
-        given = getattr(job.checkpoints, "store", None)  # of a run, which records what is saved
-        own = given if isinstance(given, CheckpointStore) and given.root == checkpoints else None
+        own = getattr(job.checkpoints, "store", None)  # of a run, which records what is saved
+        own = own if isinstance(own, CheckpointStore) and own.root == checkpoints else None
         self.store = own or CheckpointStore(checkpoints, job.spec.train.save_total_limit)
         self.store.expected_bytes = max(self.store.expected_bytes, expected_bytes(self._trainable))
         self.scores = InterimScores(job)
@@ -93,8 +100,9 @@ class ResumableSFTTrainer(TrainerInternals):
             keep = self.job.spec.train.save_total_limit + self.scores.keeps_best
             require_space(Path(self.job.run_dir), bytes_to_keep(self._trainable, keep, resuming=resume is not None))
         if resume is not None:
-            done = _trainer_state(resume)
+            done = trainer_state(resume, _TRAINER_STATE)
             saved = read_tree(resume, _STATE)
+            require_same_updates(saved, self._update_rows, self.job.run_dir)
             progress: dict[str, Any] = {**saved["progress"], "running_loss": mean_loss(saved["random"])}
             self.scores.restore(progress["scores"])
             if done.global_step >= self.job.total_steps or self.scores.is_exhausted:  # only what follows is left
@@ -138,9 +146,12 @@ class ResumableSFTTrainer(TrainerInternals):
         self.guard.settle()
         told: list[Any] = [None]
         with undisturbed(self.job.loaded.model):
+            if self._is_wrapped:
+                self.measure()  # each process its rows
             with self.job.loaded.in_step():
                 if self.is_world_process_zero() and (score := self.job.on_evaluate):
-                    self.measure()
+                    if not self._is_wrapped:
+                        self.measure()
                     told[0] = score(step)
             if self.args.world_size > 1:
                 broadcast_object_list(told)  # the others wait here
@@ -212,7 +223,7 @@ class ResumableSFTTrainer(TrainerInternals):
     def clip(self, model: Any) -> Any:
         """Clip, then let the guard look at the update; a refused one finds no gradients and changes nothing."""
         if self._averages_late:
-            average_gradients(model, self.args.world_size)
+            average_gradients(model, self.args.world_size, self._sent_as)
             self.splitter.agree(self.args.device, self.state.global_step + 1)
         scaler = self.accelerator.scaler
         if scaler is None:  # as transformers does, without a walk over the base
@@ -254,7 +265,7 @@ class ResumableSFTTrainer(TrainerInternals):
             "scheduler": self.lr_scheduler.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "random": all_random_states,
-            "progress": self.progress(),
+            "progress": {**self.progress(), "update_rows": self._update_rows},
         }
         write_tree(folder, _STATE, tree)
         self.state.save_to_json(str(folder / _TRAINER_STATE))
@@ -287,14 +298,3 @@ class ResumableSFTTrainer(TrainerInternals):
 
 def _ignore(_told: Any) -> None:
     """Take what only the first rank passes on."""
-
-
-def _trainer_state(checkpoint: Path) -> TrainerState:
-    """Return the state that transformers keeps beside medtune's own; sealed files may still be of another shape."""
-    try:
-        found = TrainerState.load_from_json(str(checkpoint / _TRAINER_STATE))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        found = None
-    if found is None or type(found.global_step) is not int or type(found.log_history) is not list:
-        raise DamagedArtifactError(str(checkpoint), _TRAINER_STATE, "holds no state of a trainer")
-    return found

@@ -11,7 +11,10 @@ from medtune.errors import NonFiniteLossError, OutOfMemoryError
 from medtune.plugins.contracts import Job
 from medtune.specs import TrainSpec
 
-__all__ = ["FiniteGuard", "MicroBatchSplitter", "average_gradients"]
+__all__ = ["SENT_AS", "FiniteGuard", "MicroBatchSplitter", "average_gradients"]
+
+SENT_AS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+"""``train.reduce_dtype`` -> the type in which gradients are exchanged."""
 
 
 _SMALLEST_SCALE = 1.0
@@ -219,20 +222,25 @@ def memory_advice(train: TrainSpec, rows: int) -> str:
     )
 
 
-def average_gradients(model: Any, world_size: int) -> None:
+def average_gradients(model: Any, world_size: int, sent_as: torch.dtype = torch.float32) -> None:
     """Put the mean over all processes into every gradient, as torch's wrapper does during the backward pass.
 
-    For processes that may run out of memory one by one: inside a backward pass the others would wait for it for ever.
+    For processes that may run out of memory one by one: inside a backward pass the others would wait for it for ever. And for
+    gradients that are sent in another type than they have, each divided before, so that none overflows.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     for parameter in parameters:
         if parameter.grad is None:  # an expert that this process's tokens did not take
             parameter.grad = torch.zeros_like(parameter)
-    begun: list[Any] = [torch.distributed.all_reduce(p.grad, async_op=True) for p in parameters]
+    sent = [p.grad if p.grad.dtype == sent_as else (p.grad / world_size).to(sent_as) for p in parameters]
+    begun: list[Any] = [torch.distributed.all_reduce(part, async_op=True) for part in sent]
     for work in begun:
         work.wait()
-    for parameter in parameters:
-        parameter.grad /= world_size
+    for parameter, part in zip(parameters, sent, strict=True):
+        if part is parameter.grad:
+            parameter.grad /= world_size
+        else:
+            parameter.grad.copy_(part)
 
 
 def _gradients(model: Any) -> list[tuple[Any, Any]]:

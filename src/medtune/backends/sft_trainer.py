@@ -5,8 +5,8 @@ trl's documented way out. Imported inside ``TrlTrainer.fit`` only: it loads torc
 """
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from types import MethodType, TracebackType
 from typing import Any, Self
 
@@ -15,11 +15,12 @@ from datasets import Dataset
 from transformers import PrinterCallback, ProgressCallback
 from trl.trainer.sft_config import SFTConfig
 
-from medtune.accel.train import FastPath, Refusal
+from medtune.accel.train import FastPath, Refusal, UpdateMasks
 from medtune.backends.by_source import SourceLosses
 from medtune.backends.collator import PackedCollator, source_numbers
+from medtune.backends.exact_state import random_states
 from medtune.backends.held_out import held_out_losses
-from medtune.backends.losses import describe
+from medtune.backends.losses import describe, loss_alone
 from medtune.backends.parallel.counts import TokenCounts
 from medtune.backends.proved import Route
 from medtune.backends.resumable import ResumableSFTTrainer
@@ -50,6 +51,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         adapter = [p for p in model.parameters() if p.requires_grad]
         kept = [p.detach().clone() for p in adapter]
         self._by_source, self._shortcuts = SourceLosses(), ExitStack()
+        fast = self._path if isinstance(self._path, FastPath) else None
+        self._masks, self._watches = UpdateMasks(model, fast, job.spec.seed), True
         router = _router_settings(model)
         super().__init__(
             job,
@@ -78,6 +81,9 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         base = self.job.loaded.model.get_base_model()
         base.__dict__.pop("forward", None)  # trl's fused head
         base.forward = MethodType(self._loss, base)
+        # layers that are computed again once other samples have passed would draw by the tokens of these
+        if not (self._loss is loss_alone and self.args.gradient_checkpointing):
+            self._shortcuts.enter_context(self._masks)
         self._shortcuts.enter_context(shortcuts(self.job.loaded.model, self.adapter))
         return self
 
@@ -149,7 +155,7 @@ class PackedSFTTrainer(ResumableSFTTrainer):
     def score_if_due(self) -> tuple[bool, bool]:
         """Score as the base class does, and leave its time out of the speed of training."""
         began = time.perf_counter()
-        if self.scores.are_due(self.state.global_step, self.state.epoch) and self.is_world_process_zero():
+        if self.scores.are_due(self.state.global_step, self.state.epoch):
             self._leave_memory()
         outcome = super().score_if_due()
         took = time.perf_counter() - began
@@ -161,7 +167,10 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         """Tell the losses of the rows that are held out, by the loss that is trained with."""
         job = self.job
         if job.held_out is not None:
-            job.on_held_out(held_out_losses(self._loss, job.loaded, job.held_out, job.spec))
+            place = (self.args.process_index, self.args.world_size) if self._is_wrapped else (0, 1)
+            losses = held_out_losses(self._loss, job.loaded, job.held_out, job.spec, place)
+            if self.is_world_process_zero():
+                job.on_held_out(losses)
             self._leave_memory()
 
     def _leave_memory(self) -> None:
@@ -186,9 +195,24 @@ class PackedSFTTrainer(ResumableSFTTrainer):
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Run one micro-batch, and add its losses to those of their sources."""
         rows = len(inputs["input_ids"])
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        self._masks.begin(self.state.global_step)
+        with self._watched():
+            loss = super().training_step(model, inputs, num_items_in_batch)
         self._by_source.keep_last(rows)
         return loss
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Say once what is dropped by other masks than those of the update, which depend on how its rows are divided."""
+        before = random_states() if self._watches else {}
+        yield
+        if self._watches:
+            self._watches, now = False, random_states()
+            drawn = [name for name in ("torch", "cuda") if before[name] != now[name]]
+            if drawn or self._masks.unplaced:
+                what = "torch draws what is dropped" if drawn else "an adapter reads other rows than tokens"
+                told = f"{what}: results depend on how many processes and micro-batches share an update"
+                self.job.on_log({"step": self.state.global_step + 1, "event": "dropout", "note": told})
 
     def save(self) -> None:
         """Save, the sums of all processes at the first one."""

@@ -39,6 +39,8 @@ def report(
     path = opened.report(show_texts=show_texts)
     if as_json:
         shown = opened.spec.eval.show_texts if show_texts is None else show_texts
-        print_json({"report": str(path), "shows_texts": shown})
+        print_json({"report": str(path), "shows_texts": shown, "state": opened.state})
     else:
         say(path)
+    if opened.state != "finished":
+        say(f"medtune: run '{run}' is {opened.state}; the report shows what it holds so far", err=True)

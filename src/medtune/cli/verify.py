@@ -36,15 +36,15 @@ def verify(
     from medtune.workflow.exporting.verification import is_export, verify_export
     from medtune.workflow.run import Run
 
-    found = (
-        verify_export(run, key) if is_export(run) else Run.open(run, plugins=plugin_files_for(run, plugins)).verify(key)
-    )
+    opened = None if is_export(run) else Run.open(run, plugins=plugin_files_for(run, plugins))
+    found = verify_export(run, key) if opened is None else opened.verify(key)
+    state = {} if opened is None else {"run_state": opened.state}
     if as_json:
         kind = {4: "DamagedArtifactError", 75: "RunInterruptedError"}.get(found.exit_code, "")
         error = {"type": kind, "message": found.sentence, "exit_code": found.exit_code}
-        print_json(found.to_json() | ({"error": error} if found.exit_code else {}))
+        print_json(found.to_json() | state | ({"error": error} if found.exit_code else {}))
     else:
-        _print(found.to_json())
+        _print(found.to_json() | state)
     if found.exit_code:
         say(f"medtune: {found.sentence}", err=True)
         raise typer.Exit(found.exit_code)
@@ -149,6 +149,8 @@ def _print(found: Mapping[str, Any]) -> None:
         say(f"{'of':<28} run {of['run_id']}, line {of['line']} of its record, root {of['root']}")
     for sentence in found["unchecked"]:
         say(f"{'not checked':<28} {sentence}")
+    if (state := found.get("run_state", "finished")) != "finished":
+        say(f"{'state':<28} {state}")
     if not found["checked"] and record is None:
         say("nothing is saved yet")
 

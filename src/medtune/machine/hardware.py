@@ -10,12 +10,14 @@ from typing import TypeVar
 __all__ = [
     "Accelerator",
     "Machine",
+    "all_ranks_say",
     "compute_dtype",
     "describe_machine",
     "first_rank_says",
     "free_below_peak",
     "is_first_rank",
     "local_device",
+    "rank",
     "resident_peak_gib",
     "seed_all",
     "world_size",
@@ -126,6 +128,11 @@ def is_first_rank() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def rank() -> int:
+    """Return the number of this process among those that train together, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def world_size() -> int:
     """Return the number of processes that train together, as their launcher says."""
     return int(os.environ.get("WORLD_SIZE", "1"))
@@ -143,6 +150,16 @@ def first_rank_says(value: T) -> T:
     values = [value]
     broadcast_object_list(values)
     return values[0]
+
+
+def all_ranks_say(value: T) -> list[T]:
+    """Return what every rank says, by number; all ranks must call it, after ``first_rank_says``."""
+    if world_size() == 1:
+        return [value]
+    from accelerate.utils import gather_object
+
+    found: list[T] = gather_object([value])
+    return found
 
 
 def seed_all(seed: int) -> None:

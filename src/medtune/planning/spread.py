@@ -17,22 +17,13 @@ from medtune.plugins.plan import Plan
 from medtune.specs import RunSpec
 from medtune.specs.parallel import SHARDED_SCHEMES, sharding_refusal
 
-__all__ = ["spread", "update_rows"]
+__all__ = ["spread"]
 
-_GRADIENT_BYTES = 4
+_GRADIENT_BYTES = {"fp32": 4, "bf16": 2}
 _WORTH_SAYING = 1.1
 """Times as fast that other micro-batches have to be."""
 _MOST_ASKED = 64
 """Processes up to which is looked for a number that fits."""
-
-
-def update_rows(spec: RunSpec, processes: int) -> int:
-    """Return the rows of an update that each of ``processes`` takes: all rows of an update are the same for any number.
-
-    Raises:
-        SpecError: they cannot be divided; the nearest numbers that can are named.
-    """
-    return spec.train.share(processes).update_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,7 @@ def spread(plan: Plan, choices: Choices | None, spec: RunSpec, cluster: Cluster 
     """
     if cluster is None or cluster.processes == 1:
         return plan
-    rows = update_rows(spec, cluster.processes)
+    rows = spec.train.share(cluster.processes).update_rows
     if choices is None:
         parallel = "fsdp" if spec.train.parallel == "fsdp" else "ddp"
         known = {"parallel": parallel, "rows_per_process": rows, "reason": "the base's dimensions are unknown"}
@@ -136,7 +127,7 @@ def _pick(choices: Choices, spec: RunSpec, cluster: Cluster) -> tuple[_Way, str]
 def _whole(choices: Choices, spec: RunSpec, cluster: Cluster) -> _Way:
     """Return data parallel training: the whole base in each process, gradients of the adapter exchanged."""
     choice = choices.best(_of_one(spec, cluster))
-    size = float(_GRADIENT_BYTES * choices.shape.adapter_parameters(spec))
+    size = float(_GRADIENT_BYTES[spec.train.reduce_dtype] * choices.shape.adapter_parameters(spec))
     compute = _seconds(choice)
     return _Way(
         "ddp",
@@ -151,7 +142,7 @@ def _whole(choices: Choices, spec: RunSpec, cluster: Cluster) -> _Way:
 def _shared(choices: Choices, spec: RunSpec, cluster: Cluster) -> _Way:
     """Return sharded training: each layer gathered before it computes, forward and backward, in every micro-batch."""
     share = _of_one(spec, cluster)
-    rows, setting = update_rows(spec, cluster.processes), choices.best(share).setting
+    rows, setting = spec.train.share(cluster.processes).update_rows, choices.best(share).setting
     splits = choices.may_split and setting.on_gpu and spec.train.micro_batch == "auto"
     tried = [
         _gathering(choices, replace(setting, rows=micro, recompute=policy), cluster, rows // micro)
@@ -174,7 +165,7 @@ def _gathering(choices: Choices, setting: Setting, cluster: Cluster, times: int)
     )
     width = 1 if setting.spec.quant.scheme == "fp8" else setting.width
     layers = 2.0 * shape.linear_parameters * width * times
-    adapter = float(_GRADIENT_BYTES * shape.adapter_parameters(setting.spec))
+    adapter = float(_GRADIENT_BYTES[setting.spec.train.reduce_dtype] * shape.adapter_parameters(setting.spec))
     compute, link = _seconds(choice), cluster.bytes_per_second(gpu)
     if compute is not None and link is not None:  # the next layer comes while one computes
         compute = max(compute, ring_seconds(cluster.processes, layers, link[0], reduces=False))
@@ -186,7 +177,7 @@ def _gathering(choices: Choices, setting: Setting, cluster: Cluster, times: int)
 
 def _of_one(spec: RunSpec, cluster: Cluster) -> RunSpec:
     """Return the spec of what one process does of each update."""
-    rows, micro = update_rows(spec, cluster.processes), spec.train.per_device_batch_size
+    rows, micro = spec.train.share(cluster.processes).update_rows, spec.train.per_device_batch_size
     micro = micro if rows % micro == 0 else math.gcd(rows, micro)
     changes = {"per_device_batch_size": micro, "gradient_accumulation_steps": rows // micro}
     return spec.model_copy_with(train=spec.train.model_copy_with(**changes))

@@ -14,6 +14,7 @@ from medtune.errors import DamagedArtifactError, SpecError, StorageError
 from medtune.errors.masking import masked_values
 from medtune.machine.owner_only import make_folder
 from medtune.runs.durable import attempt, replace_file
+from medtune.runs.lock import is_held
 from medtune.runs.record.tree import RECORD, SIGNATURES, regular_bytes
 from medtune.specs.bounded import BoundsError, json_file
 
@@ -73,9 +74,13 @@ class RunFolder:
 
     @property
     def state(self) -> State:
-        """State by the record; a "running" run whose lock is free was killed."""
-        state: State = self.read()["state"]
-        return state
+        """What the run is now."""
+        return self.state_by(self.read())
+
+    def state_by(self, record: Mapping[str, Any]) -> State:
+        """Return what a run is of which ``record`` was read: one that says "running" and whose lock is free was killed."""
+        state: State = record["state"]
+        return "interrupted" if state == "running" and not is_held(self.path) else state
 
     def create(
         self, spec: Mapping[str, Any], plan: Mapping[str, Any], fingerprints: Mapping[str, str]

@@ -17,7 +17,7 @@ from medtune.machine.owner_only import close_folder, hide_file, make_folder, ref
 from medtune.runs.durable import attempt, replace_file
 from medtune.specs.bounded import json_file
 
-__all__ = ["RunLock", "cancel_run"]
+__all__ = ["RunLock", "cancel_run", "is_held"]
 
 _LOCK, _OWNER, _CANCEL = ".lock", ".lock-owner.json", ".cancel.json"
 _OWNER_WAIT = 0.3  # seconds that an owner may take between locking and naming itself
@@ -108,6 +108,21 @@ def _claim(folder: Path) -> None:
 def _lock_of(folder: Path, timeout: float) -> FileLock:
     """Return the lock of a folder; only its owner can open the file, so no reader can hold it against the writer."""
     return FileLock(folder / _LOCK, timeout=timeout, mode=0o600)
+
+
+def is_held(run_dir: Path) -> bool:
+    """Whether a process holds the lock of a run folder, this one too; where nobody may try it, what its owner left says so."""
+    if not (run_dir / _LOCK).exists():
+        return False
+    lock = _lock_of(run_dir, 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return (run_dir / _OWNER).exists()
+    lock.release()
+    return False
 
 
 def cancel_run(run_dir: str | Path) -> None:

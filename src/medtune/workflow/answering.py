@@ -22,6 +22,7 @@ from medtune.plugins.contracts import (
 )
 from medtune.plugins.host import PluginHost
 from medtune.specs import RunSpec
+from medtune.workflow.together import asked
 
 __all__ = ["Answering"]
 
@@ -63,8 +64,7 @@ class Answering:
 
     def answer(self, requests: Sequence[GenerationRequest]) -> Sequence[Completion]:
         """Answer prompts greedily, in order."""
-        found: Sequence[Completion] = self._generator.generate(self.loaded, requests, self._spec.eval)
-        return found
+        return asked(self._generator, "generate", self.loaded, requests, self._spec.eval)
 
     def answer_constrained(self, requests: Sequence[GenerationRequest]) -> Sequence[Completion]:
         """Answer prompts in the form of their drafts.
@@ -72,11 +72,9 @@ class Answering:
         Raises:
             SpecError: the generator cannot, or not with this model.
         """
-        generate = getattr(self._generator, "generate_constrained", None)
-        if generate is None:
+        if not hasattr(self._generator, "generate_constrained"):
             raise SpecError(f"eval.backend '{self._spec.eval.backend}' cannot constrain answers; use transformers")
-        found: Sequence[Completion] = generate(self.loaded, requests, self._spec.eval)
-        return found
+        return asked(self._generator, "generate_constrained", self.loaded, requests, self._spec.eval)
 
     def answer_surely(self, requests: Sequence[GenerationRequest]) -> list[Completion]:
         """Answer prompts greedily, each with its confidence: the probability of the whole answer, its end included.
@@ -89,9 +87,9 @@ class Answering:
             return found
         end = self.loaded.stop_ids[:1]
         answers = {i: [*found[i].token_ids, *(() if found[i].truncated else end)] for i in unsure}
-        asked = {i: AnswerRequest(requests[i].input_ids, [ids]) for i, ids in answers.items() if ids}
-        scores = self.log_probabilities([*asked.values()])
-        for i, (tokens,) in zip(asked, scores, strict=True):
+        given = {i: AnswerRequest(requests[i].input_ids, [ids]) for i, ids in answers.items() if ids}
+        scores = self.log_probabilities([*given.values()])
+        for i, (tokens,) in zip(given, scores, strict=True):
             found[i] = replace(found[i], confidence=math.exp(min(math.fsum(tokens), 0.0)))
         return found
 
@@ -106,8 +104,8 @@ class Answering:
         Raises:
             UnsafeArtifactError: one is no number, as where weights of base or adapter are broken.
         """
-        found: Sequence[Sequence[Sequence[float]]] = self._generator.log_probabilities(
-            self.loaded, requests, self._spec.eval
+        found: Sequence[Sequence[Sequence[float]]] = asked(
+            self._generator, "log_probabilities", self.loaded, requests, self._spec.eval
         )
         if any(math.isnan(token) for answers in found for tokens in answers for token in tokens):
             raise UnsafeArtifactError(

@@ -1,15 +1,16 @@
 """The loss of the validation rows: whether a run can have it, what its trainer measures, and how that is told."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medtune.data.held_out import HeldOut, held_out_rows
 from medtune.data.prepare import encoder_of
 from medtune.errors import SpecError
-from medtune.plugins.contracts import Example, Loaded, PackedRows
+from medtune.plugins.contracts import Example, Loaded
 from medtune.plugins.host import PluginHost
 from medtune.specs import RunSpec
+from medtune.workflow.together import losses_asked
 
 __all__ = ["Losses", "in_log", "in_record", "measure", "require_losses", "rows_of", "told"]
 
@@ -17,20 +18,19 @@ Losses = Mapping[str, tuple[float, int]]
 """Source -> summed loss in nats, and supervised tokens."""
 
 
-def require_losses(spec: RunSpec, host: PluginHost) -> Callable[[Loaded, PackedRows, RunSpec], Losses]:
-    """Return what measures losses in the trainer of a run.
+def require_losses(spec: RunSpec, host: PluginHost) -> Any:
+    """Return the trainer of a run, which measures losses.
 
     Raises:
         SpecError: it measures none.
     """
     trainer = host.find("trainer", spec.train.backend)
-    found: Callable[[Loaded, PackedRows, RunSpec], Losses] | None = getattr(trainer, "held_out_losses", None)
-    if found is None:
+    if not hasattr(trainer, "held_out_losses"):
         raise SpecError(
             f"eval.loss: trainer '{spec.train.backend}' measures no loss of other rows (it has no held_out_losses); set "
             "eval.loss=false, or use train.backend=trl"
         )
-    return found
+    return trainer
 
 
 def rows_of(spec: RunSpec, tokenizer: Any, examples: Sequence[Example]) -> HeldOut:
@@ -50,9 +50,9 @@ def measure(loaded: Loaded, examples: Sequence[Example], spec: RunSpec, host: Pl
         DataError: no row fits.
         UnprovenBaseError: no way of computing the loss is right.
     """
-    losses = require_losses(spec, host)
+    trainer = require_losses(spec, host)
     held = rows_of(spec, loaded.tokenizer, examples)
-    return told(losses(loaded, held.rows, spec), held)
+    return told(losses_asked(trainer, loaded, held.rows, spec), held)
 
 
 def told(losses: Losses, held: HeldOut) -> dict[str, Any]:

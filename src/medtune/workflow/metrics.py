@@ -16,7 +16,7 @@ def metrics_of(folder: RunFolder, record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run": str(folder.path),
         "adapter": str(folder.adapter_dir) if folder.adapter_dir.is_dir() else None,
-        "state": str(record["state"]),
+        "state": folder.state_by(record),
         **{key: result.get(key) for key in _TOLD},
         "scores": record.get("scores", {}),
         "held_out_loss": record.get("held_out_loss", {}),

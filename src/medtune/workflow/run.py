@@ -95,8 +95,8 @@ class Run:
 
     @property
     def state(self) -> str:
-        """One of planned, running, interrupted, finished, failed."""
-        return str(self._record["state"])
+        """One of planned, running, interrupted, finished, failed; running only while a process does."""
+        return self._folder.state_by(self._record)
 
     @cached_property
     def spec(self) -> RunSpec:

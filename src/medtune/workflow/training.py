@@ -4,7 +4,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from medtune.errors import RunInterruptedError
-from medtune.machine.hardware import first_rank_says, is_first_rank
+from medtune.machine.hardware import first_rank_says, is_first_rank, rank, world_size
+from medtune.machine.lost import Roll
 from medtune.planning.make_plan import total_steps
 from medtune.runs.record.recording import Recording
 from medtune.runs.signals import StopNow, StopRequest
@@ -87,10 +88,20 @@ def _stages(asked: RunRequest) -> None:
                         score(state, loaded, base, result)
                     _keep_times(asked)
     except StopNow as reached:
-        _keep_times(asked)
-        asked.note("interrupted")
-        saved = CheckpointStore(asked.folder.checkpoints_dir, 1).newest_step
-        raise RunInterruptedError(str(asked.folder.path), step, reached.reason, saved) from None
+        raise _interrupted(asked, step, reached.reason) from None
+    except RuntimeError as error:  # another process is gone while all of them answer
+        reason = Roll(rank(), world_size()).reason(error, step)
+        if reason is None:
+            raise
+        raise _interrupted(asked, step, reason) from error
+
+
+def _interrupted(asked: RunRequest, step: int, reason: str) -> RunInterruptedError:
+    """Keep the state of a run that ends between two updates, and return the error that says so."""
+    _keep_times(asked)
+    asked.note("interrupted")
+    saved = CheckpointStore(asked.folder.checkpoints_dir, 1).newest_step
+    return RunInterruptedError(str(asked.folder.path), step, reason, saved)
 
 
 def _keep_times(asked: RunRequest) -> None:

@@ -22,6 +22,7 @@ def batch_of(tokens, supervised=100):
         supervised=numbers[:supervised],
         targets=numbers[:supervised],
         shared=torch.zeros(3, 0, dtype=torch.int32),
+        keys=torch.zeros(tokens, dtype=torch.int32),
     )
 
 

@@ -11,14 +11,16 @@ from tiny_models import build_model, draw_batch, gradients, largest_error
 
 from medtune.accel.model.heads import HeadNorms, Heads, Norm
 from medtune.accel.steps import reference, reference_gate
-from medtune.accel.steps.dropout import Dropout
+from medtune.accel.steps.dropout import Dropout, keep_mask
 from medtune.accel.steps.gate import AfterGate, BeforeGate
 from medtune.accel.triton import adapters, blocks, four_bit, gate, rotary, rows
+from medtune.accel.triton import dropout as triton_dropout
 
 # the interpreter itself uses what NumPy deprecates
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-DROPOUT = Dropout(0.3, torch.tensor([12345], device=DEVICE), 3, (7, 2**31 - 1), first_row=5)
+KEYS = torch.arange(-40, 400, dtype=torch.int32, device=DEVICE)
+DROPOUT = Dropout(0.3, KEYS, 3, (7, 2**31 - 1))
 
 
 # the interpreter takes bf16 operands of a dot product for integers
@@ -176,6 +178,15 @@ def test_thin_products_over_a_shared_input(draw, assert_close, dropout, members,
     adapters.add_projected(y, low, down, dropout)
     reference.add_projected(other, low, down, dropout)
     assert_close(y, other)
+
+
+@pytest.mark.parametrize("member", [0, 1, 2])
+def test_dropout_by_itself(draw, assert_close, member):
+    x = draw(3, 13, 144)
+    mask = keep_mask(DROPOUT, member, (39, 144), x.device).view(x.shape)
+    found = triton_dropout.drop(x, DROPOUT, member)
+    assert torch.equal(found != 0, mask & (x != 0))
+    assert_close(found, x * mask * DROPOUT.factor)
 
 
 @pytest.mark.parametrize("bounds", [(0, 64, 96, 128), (0, 64, 128), (0, 128), (0, 100, 128)])

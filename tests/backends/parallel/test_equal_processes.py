@@ -4,6 +4,7 @@ import shutil
 import sys
 
 import pytest
+from safetensors.torch import load_file
 
 from medtune.testing.faults import Fault, FaultLab
 from medtune.testing.tiny import tiny_base
@@ -38,7 +39,7 @@ def train(lab, base, tmp_path):
         folder.mkdir(exist_ok=True)
         options = {
             "base": str(base),
-            "lora": {"dropout": 0},
+            "lora": {"dropout": 0.1},
             "rows": {"packed": packed, "count": count},
             **{key: train.pop(key) for key in ("stop_after", "die", "patience") if key in train},
         }
@@ -53,6 +54,13 @@ def records(outcome):
     return [record for record in outcome.result["log"] if "loss" in record]
 
 
+def adapter_gap(one, other):
+    """Return by how much values of the adapters of two runs differ at most."""
+    found, wanted = (load_file(folder / "run" / "adapter" / "adapter_model.safetensors") for folder in (one, other))
+    assert found.keys() == wanted.keys()
+    return max(float((found[name] - wanted[name]).abs().max()) for name in wanted)
+
+
 def assert_equal(found, wanted):
     assert len(found) == len(wanted) > 1
     for one, other in zip(found, wanted, strict=True):
@@ -64,27 +72,30 @@ def assert_equal(found, wanted):
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_two_and_three_processes_train_what_one_does(train, packed):
+def test_two_and_three_processes_train_what_one_does(train, tmp_path, packed):
     """Micro-batches of two rows that two processes have to take apart, and a last update of one row, which one of them has."""
     sizes = {"per_device_batch_size": 2, "gradient_accumulation_steps": 3}
+    sizes["fast_path"] = "auto" if packed else "off"  # by the fast path, and by the model's own layers
     wanted = records(train("one", 1, packed, **sizes))
     assert [record["step"] for record in wanted] == [1, 2, 3]
     for ranks in (2, 3):
         assert_equal(records(train(str(ranks), ranks, packed, **sizes)), wanted)
+        assert adapter_gap(tmp_path / "one", tmp_path / str(ranks)) < 1e-6
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize(("processes", "packed", "times"), TABLE)
-def test_the_whole_table(train, processes, packed, times):
+def test_the_whole_table(train, tmp_path, processes, packed, times):
     """Each process takes as many micro-batches an update as the table says; 53 rows leave a last update that is short."""
     sizes = {"per_device_batch_size": 1, "gradient_accumulation_steps": times * processes, "num_train_epochs": 2}
     wanted = records(train("one", 1, packed, count=53, **sizes))
     found = records(train("several", processes, packed, count=53, **sizes))
     assert_equal(found, wanted)
     gap = max(abs(one["loss"] - other["loss"]) for one, other in zip(found, wanted, strict=True))
-    print(
-        f"{processes} processes, packed {packed}, accumulation {times}: {len(found)} losses differ by {gap:.1e} at most"
-    )
+    apart = adapter_gap(tmp_path / "one", tmp_path / "several")
+    assert apart < 5e-6  # up to 56 updates of 1e-3: Adam divides a gradient near its epsilon by rounding
+    what = f"{processes} processes, packed {packed}, accumulation {times}"
+    print(f"{what}: {len(found)} losses differ by {gap:.1e} at most, adapters by {apart:.1e}")
 
 
 def test_a_run_goes_on_with_more_and_with_fewer_processes(train):
@@ -94,6 +105,19 @@ def test_a_run_goes_on_with_more_and_with_fewer_processes(train):
     assert train("run", 3, stop_after=3, **cut).status == (75, 75, 75)  # within a logging interval
     assert train("run", 1, stop_after=5, **cut).status == (75,)
     assert_equal(records(train("run", 2, **cut)), wanted)
+
+
+@pytest.mark.proof
+def test_gradients_that_are_sent_in_bf16_differ_by_their_rounding_alone(train):
+    sizes = {"gradient_accumulation_steps": 6, "num_train_epochs": 2}
+    wanted, exact = records(train("one", 1, **sizes)), records(train("exact", 2, **sizes))
+    found = records(train("rounded", 2, reduce_dtype="bf16", **sizes))
+    first = abs(found[0]["grad_norm"] - wanted[0]["grad_norm"]) / wanted[0]["grad_norm"]
+    apart = max(abs(one["loss"] - other["loss"]) for one, other in zip(found, wanted, strict=True))
+    print(f"in bf16: norms of the first gradient differ by {first:.1e}, {len(found)} losses by {apart:.1e} at most")
+    assert_equal(exact, wanted)
+    assert 1e-6 < first < 2**-8
+    assert apart < 1e-3
 
 
 def test_only_the_first_process_writes(train):

@@ -12,7 +12,7 @@ from medtune.accel.model.eligibility import FIXED_ROTATIONS, BaseTraits
 from medtune.accel.model.heads import HeadNorms, Heads, Norm, Window
 from medtune.accel.model.unsupported import UnsupportedError
 
-__all__ = ["BaseParts", "LayerParts", "Projection", "joint_bias", "read_parts", "traits_of", "unwrapped"]
+__all__ = ["BaseParts", "LayerParts", "Projection", "joint_bias", "layers_of", "read_parts", "traits_of", "unwrapped"]
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _HARMLESS_HOOK = "make_inputs_require_grad"
@@ -147,7 +147,7 @@ def read_parts(base: Any) -> BaseParts:
     """
     decoder = base.model
     _check_modules(base)
-    layers = tuple(_layer(layer, base.config) for layer in decoder.layers)
+    layers = layers_of(base)
     found = {_heads(layer.module.self_attn, layer) for layer in layers}
     if len(found) != 1:
         raise UnsupportedError("its layers differ in heads" if found else "it has no layers")
@@ -164,6 +164,11 @@ def read_parts(base: Any) -> BaseParts:
         head=base.lm_head.weight.data,
         rotary=decoder.rotary_emb,
     )
+
+
+def layers_of(base: Any) -> tuple[LayerParts, ...]:
+    """Return the layers of a model's decoder, unchecked."""
+    return tuple(_layer(layer, base.config) for layer in base.model.layers)
 
 
 def joint_bias(parts: Sequence[Projection], dtype: torch.dtype) -> Tensor | None:

@@ -1,17 +1,24 @@
-"""Draws dropout masks that can be drawn again: a hash of seed, row and column, the same on every device."""
+"""Draws dropout masks that can be drawn again: a hash of update, token, adapter and column, the same on every device.
+
+Of a token counts what it is in its sample: itself and all tokens before it. So a mask does not depend on which rows are passed
+together, in what order, by which process, or whether they are packed.
+"""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Dropout", "DropoutSeeds", "keep_mask"]
+__all__ = ["Dropout", "DropoutKeys", "keep_mask", "token_keys", "update_seed"]
 
 _WORD, _HALF = 0xFFFFFFFF, 0xFFFF
 _COLUMN_STEP = 0x9E3779B1
 _MIX_1, _MIX_2 = 0x85EBCA6B, 0xC2B2AE35  # the finaliser of MurmurHash3, which passes avalanche tests
 _SHARED = 2
 """Adapters that one word serves: each compares a half of it."""
+_AT_ONCE = 1 << 18
+"""Words that are drawn at once on a CPU: they stay in its caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +27,15 @@ class Dropout:
 
     Attributes:
         probability: of dropping an input; rounded to a multiple of 2**-16.
-        step_seed: int64 [1], drawn anew for every micro-batch; on the device, so that a captured pass can be launched again.
+        keys: int32 [rows or more], from ``DropoutKeys``; on the device, so that a captured pass can be launched again.
         members: adapters in the group.
         seeds: one for every two of them.
-        first_row: number of the first row, when a part of the rows is worked on.
     """
 
     probability: float
-    step_seed: Tensor
+    keys: Tensor
     members: int
     seeds: tuple[int, ...]
-    first_row: int = 0
 
     @property
     def threshold(self) -> int:
@@ -44,11 +49,27 @@ class Dropout:
 
 
 @dataclass(frozen=True, slots=True)
-class DropoutSeeds:
-    """The dropout of one micro-batch: hands each group its masks."""
+class DropoutKeys:
+    """The dropout of some tokens: hands each group its masks.
+
+    Attributes:
+        probability: of dropping an input.
+        keys: int32 [tokens], of each token in this update.
+    """
 
     probability: float
-    step_seed: Tensor
+    keys: Tensor
+
+    @classmethod
+    def drawn(cls, probability: float, tokens: Tensor, seed: Tensor | int) -> "DropoutKeys":
+        """Return the dropout of an update.
+
+        Args:
+            probability: of dropping an input.
+            tokens: int32 [tokens], from ``token_keys``.
+            seed: from ``update_seed``, as a number or as int64 [1].
+        """
+        return cls(probability, _mix((tokens.to(torch.int64) & _WORD) ^ seed).to(torch.int32))
 
     def of(self, group: int, members: int, first_row: int = 0) -> Dropout | None:
         """Return the dropout of a group, None where nothing is dropped.
@@ -61,8 +82,35 @@ class DropoutSeeds:
         if self.probability == 0.0:
             return None
         count = -(-members // _SHARED)
-        seeds = tuple(_mix_number(_mix_number(8 * group + number) ^ _COLUMN_STEP) >> 1 for number in range(count))
-        return Dropout(self.probability, self.step_seed, members, seeds, first_row)
+        seeds = tuple(_mix(_mix(8 * group + number) ^ _COLUMN_STEP) >> 1 for number in range(count))
+        return Dropout(self.probability, self.keys[first_row:] if first_row else self.keys, members, seeds)
+
+    def picked(self, rows: Tensor) -> "DropoutKeys":
+        """Return the dropout of some of the tokens."""
+        return self if self.probability == 0.0 else DropoutKeys(self.probability, self.keys.index_select(0, rows))
+
+
+def update_seed(seed: int, update: int) -> int:
+    """Return what the masks of an update are drawn by, 32 bits.
+
+    Args:
+        seed: of the run.
+        update: its number.
+    """
+    return int(_mix(_mix(seed & _WORD) ^ (update * _COLUMN_STEP & _WORD)))
+
+
+def token_keys(ids: Any, begins: Any, places: Any) -> Any:
+    """Return a number for each token that depends on it and on those before it in its sample; 32 bits in int64.
+
+    Args:
+        ids: int64 [tokens], an array of numpy or a tensor of torch, as are the others.
+        begins: int64 [tokens], where each token's sample begins.
+        places: int64 [tokens], 0, 1, 2, ...
+    """
+    words = _mix((_mix(ids & _WORD) + (places - begins) * _COLUMN_STEP) & _WORD)
+    sums = words.cumsum(0)
+    return _mix((sums - (sums - words)[begins]) & _WORD)
 
 
 def keep_mask(dropout: Dropout, member: int, shape: tuple[int, int], device: torch.device) -> Tensor:
@@ -70,26 +118,38 @@ def keep_mask(dropout: Dropout, member: int, shape: tuple[int, int], device: tor
 
     Rows and columns are mixed thoroughly, which costs little, and their sums once more, which each input pays.
     """
-    rows = torch.arange(dropout.first_row, dropout.first_row + shape[0], dtype=torch.int64, device=device)
-    columns = _mix(torch.arange(shape[1], dtype=torch.int64, device=device) ^ _COLUMN_STEP)
-    keys = _mix(_mix(rows ^ dropout.step_seed) ^ dropout.seeds[member // _SHARED])
-    words = ((keys[:, None] + columns) * _MIX_1) & _WORD
-    words = ((words ^ (words >> 15)) * _MIX_2) & _WORD
-    return ((words >> 16) if member % _SHARED else (words & _HALF)) >= dropout.threshold
+    rows, width = shape
+    seed = dropout.seeds[member // _SHARED]
+    keys = _mix((dropout.keys[:rows].to(torch.int64) & _WORD) ^ seed).to(torch.int32)
+    columns = _mix(torch.arange(width, dtype=torch.int64, device=device) ^ _COLUMN_STEP).to(torch.int32)
+    if keys.is_cuda:
+        return _kept(keys, columns, dropout.threshold, member)
+    mask = torch.empty(rows, width, dtype=torch.bool)
+    for part, own in zip(torch.split(mask, _rows(width)), torch.split(keys, _rows(width)), strict=True):
+        part.copy_(_kept(own, columns, dropout.threshold, member))
+    return mask
 
 
-def _mix(value: Tensor) -> Tensor:
-    """Mix 32-bit words held in int64; products wrap, and their low 32 bits are right."""
+def _rows(width: int) -> int:
+    return max(1, _AT_ONCE // width)
+
+
+def _kept(keys: Tensor, columns: Tensor, threshold: int, member: int) -> Tensor:
+    """Return the mask of a tile, in place but for two of its size; 32-bit products wrap, and shifts copy a sign that is cut off."""
+    words = (keys[:, None] + columns).mul_(_signed(_MIX_1))
+    words = words.bitwise_xor_((words >> 15).bitwise_and_(_WORD >> 15)).mul_(_signed(_MIX_2))
+    half = (words >> 16 if member % _SHARED else words).bitwise_and_(_HALF)
+    return half >= threshold
+
+
+def _signed(word: int) -> int:
+    return word - (_WORD + 1) if word > _WORD >> 1 else word
+
+
+def _mix(value: Any) -> Any:
+    """Mix 32-bit words, in int64 where they are many; products wrap, and their low 32 bits are right."""
     value = value ^ (value >> 16)
     value = (value * _MIX_1) & _WORD
     value = value ^ (value >> 13)
-    value = (value * _MIX_2) & _WORD
-    return value ^ (value >> 16)
-
-
-def _mix_number(value: int) -> int:
-    value ^= value >> 16
-    value = (value * _MIX_1) & _WORD
-    value ^= value >> 13
     value = (value * _MIX_2) & _WORD
     return value ^ (value >> 16)

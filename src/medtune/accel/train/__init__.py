@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medtune.accel.train.fast_path import FastPath, Refusal, enable
     from medtune.accel.train.layout import PackedBatch, lay_out
+    from medtune.accel.train.update_masks import UpdateMasks
 
-__all__ = ["FastPath", "PackedBatch", "Refusal", "enable", "lay_out"]
+__all__ = ["FastPath", "PackedBatch", "Refusal", "UpdateMasks", "enable", "lay_out"]
 
 _HOMES = {
     "FastPath": "fast_path",
     "PackedBatch": "layout",
     "Refusal": "fast_path",
+    "UpdateMasks": "update_masks",
     "enable": "fast_path",
     "lay_out": "layout",
 }

@@ -76,7 +76,7 @@ class AttentionHalf:
         context, residual = attended.out.detach().flatten(1), x
         if rows is not None:
             context, residual = context.index_select(0, rows), x.index_select(0, rows)
-        out = Pending(self.o.product(context), step.down(context, step.group(self.o_group)))
+        out = Pending(self.o.product(context), step.of_rows(rows).down(context, step.group(self.o_group)))
         low_qkv, low_o = (None if pair is None else pair[0] for pair in (adapter, out.adapter))
         before = None if self.head_norms is None else qkv
         return residual, out, AttentionTrace(x, scale, low_qkv, before, attended, context, low_o)
@@ -88,7 +88,7 @@ class AttentionHalf:
         adapter = step.group(self.o_group)
         back = step.back(gradient, adapter, kept.low_o)
         inner = self.o.product_back(gradient)
-        through = step.through(back, adapter)
+        through = step.of_rows(rows).through(back, adapter)
         if adapter is not None and through is not None:
             step.steps.weight_gradient(kept.context, through[0], through[2], None, adapter.down_gradient)
             step.steps.add_projected(inner, *through)

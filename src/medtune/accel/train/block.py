@@ -52,7 +52,7 @@ class Block:
             Residual stream [rows, width], what is still to be added to it, and the trace.
         """
         residual, out, attention = self.attention.forward(x, pending, step, rows)
-        residual, out, mlp = self.mlp.forward(residual, out, step, keep_wide=keep == "everything")
+        residual, out, mlp = self.mlp.forward(residual, out, step.of_rows(rows), keep_wide=keep == "everything")
         trace = Trace(attention.x, mlp.low_down)
         if keep != "input":
             trace.attention, trace.mlp = attention, mlp
@@ -76,9 +76,9 @@ class Block:
             if trace.x is None:
                 raise RuntimeError("the fast path's backward pass can run only once")
             residual, out, attention = self.attention.forward(trace.x, None, step, rows)
-            mlp = self.mlp.again(residual, out, trace.low_down, step)
+            mlp = self.mlp.again(residual, out, trace.low_down, step.of_rows(rows))
             del residual, out
         trace.x = trace.low_down = None
-        gradient = self.mlp.backward(gradient, mlp, step)
+        gradient = self.mlp.backward(gradient, mlp, step.of_rows(rows))
         del mlp
         return self.attention.backward(gradient, attention, step, rows, to_input=to_input)

@@ -40,11 +40,13 @@ class FastPath:
     Attributes:
         token_losses: loss of every supervised token of the last pass in nats, fp32, in the order of ``supervised`` of its
             batch; what exceeds them is padding.
+        mask_seed: what dropout is drawn by, from ``update_seed``; None to draw one from torch's generator for every pass.
     """
 
     def __init__(self, build: Callable[[], Stack], *, cuda_graphs: bool, share: bool, most_tokens: int = 0) -> None:
         self._build, self._uses_graphs, self._share, self._most_tokens = build, cuda_graphs, share, most_tokens
         self._is_proven = False
+        self.mask_seed: int | None = None
         self._take(build())
         self._device = self._stack.network.embedding.device
         self.token_losses: Tensor = torch.zeros(0, device=self._device)
@@ -113,8 +115,8 @@ class FastPath:
         net = self._stack.network
         seed: Tensor | None = None
         if net.dropout > 0 and net.is_training():
-            # drawn on the host from torch's generator: checkpoints hold its state, and no device is waited for
-            seed = torch.randint(2**31, (1,))
+            # on the host, where no device is waited for
+            seed = torch.randint(2**31, (1,)) if self.mask_seed is None else torch.tensor([self.mask_seed])
             seed = seed.pin_memory() if self._device.type == "cuda" else seed
         if not self._is_proven and self.steps == "triton":
             self._compile(batch, seed)
@@ -229,7 +231,7 @@ def enable(  # noqa: PLR0913 - all but the model by name
         dtype: compute type, None for that of the embedding.
         cuda_graphs: whether passes are captured in CUDA graphs on a GPU and launched from them, which hides the time that Python takes.
         share: whether a prefix that samples of a batch share is computed once; the same loss and
-            gradients, but one dropout mask for what is shared.
+            gradients, and the same dropout.
         most_tokens: tokens of the largest batch to come, whose memory captured passes take at once; 0 where that is not
             known, which costs new graphs whenever a larger one comes.
     """

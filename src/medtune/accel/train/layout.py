@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medtune.accel.steps.dropout import token_keys
 from medtune.accel.train.padding import Grain
 from medtune.data.prefixes import prefix_groups
 
 __all__ = ["PackedBatch", "lay_out"]
 
 _IGNORED = -100
-_TENSORS = ("ids", "positions", "offsets", "supervised", "targets", "shared")
+_TENSORS = ("ids", "positions", "offsets", "supervised", "targets", "shared", "keys")
 _Whole = NDArray[np.int64]
 """Whole numbers. What is laid out lies in numpy: torch wakes all its threads for arrays that one counts in microseconds."""
 
@@ -37,6 +38,7 @@ class PackedBatch:
         targets: [supervised] int64, those successors.
         shared: [3, pieces] int32, for each piece the begin and end of the tokens that come before it in its sample, the
             same number for none, and the end of the tokens that see it; [3, 0] where nothing is shared.
+        keys: [tokens] int32, what dropout depends on.
     """
 
     ids: Tensor
@@ -46,6 +48,7 @@ class PackedBatch:
     supervised: Tensor
     targets: Tensor
     shared: Tensor
+    keys: Tensor
 
     @property
     def shares(self) -> bool:
@@ -84,6 +87,7 @@ class PackedBatch:
             supervised=pad(self.supervised, (0, more_supervised), value=size - 1),
             targets=pad(self.targets, (0, more_supervised), value=-1),
             shared=pad(self.shared, (0, more_samples if self.shares else 0), value=size),
+            keys=pad(self.keys, (0, blank)),
         )
 
     def blank(self, tokens: int, supervised: int) -> Self:
@@ -102,6 +106,7 @@ class PackedBatch:
             supervised=zeros(self.supervised, supervised),
             targets=zeros(self.targets, supervised),
             shared=_alone(offsets) if self.shares else self.shared,
+            keys=zeros(self.keys, tokens),
         )
 
     @property
@@ -146,6 +151,7 @@ def lay_out(input_ids: Tensor, position_ids: Tensor, labels: Tensor, longest_sha
         supervised=torch.from_numpy(laid.supervised),
         targets=torch.from_numpy(targets),
         shared=torch.from_numpy(shared),
+        keys=torch.from_numpy(laid.keys),
     )
 
 
@@ -157,6 +163,7 @@ class _Laid:
     positions: _Whole
     offsets: _Whole
     supervised: _Whole
+    keys: NDArray[np.int32]
 
 
 def _laid(ids: _Whole, positions: _Whole, labels: _Whole) -> tuple[_Laid, _Whole]:
@@ -171,11 +178,13 @@ def _laid(ids: _Whole, positions: _Whole, labels: _Whole) -> tuple[_Laid, _Whole
     last[sample[predicting]] = predicting  # they ascend, and the last of several stays
     kept = np.arange(ids.size) <= last[sample]
     counts = np.bincount(sample[kept], minlength=len(last))
+    own, offsets = ids.ravel()[kept], _offsets(counts[counts > 0])
     laid = _Laid(
-        ids=ids.ravel()[kept],
+        ids=own,
         positions=positions.ravel()[kept],
-        offsets=_offsets(counts[counts > 0]),
+        offsets=offsets,
         supervised=(kept.cumsum() - 1)[predicting],
+        keys=token_keys(own, np.repeat(offsets[:-1], np.diff(offsets)), np.arange(len(own))).astype(np.int32),
     )
     return laid, labels.ravel()[predicting + 1]
 
@@ -217,6 +226,7 @@ def _share(whole: _Laid) -> tuple[_Laid, NDArray[np.int32]]:
         positions=whole.positions[kept],
         offsets=_offsets(np.array([end - start for start, end in runs])),
         supervised=place[whole.supervised],
+        keys=whole.keys[kept],
     )
     return laid, np.array(shared, dtype=np.int32).T.copy()
 

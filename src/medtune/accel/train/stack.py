@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medtune.accel.model.heads import Norm
-from medtune.accel.steps.dropout import DropoutSeeds
+from medtune.accel.steps.dropout import DropoutKeys
 from medtune.accel.train.adapters import Adapters
 from medtune.accel.train.attention import may_share
 from medtune.accel.train.block import Block, Keep, Trace
@@ -193,7 +193,7 @@ class Stack:
             batch=batch,
             angles=net.angles(batch.positions),
             groups=net.adapters.begin(flat),
-            seeds=DropoutSeeds(0.0 if seed is None else net.dropout, batch.ids[:1] if seed is None else seed),
+            keys=DropoutKeys(0.0, batch.keys) if seed is None else DropoutKeys.drawn(net.dropout, batch.keys, seed),
             alpha=net.adapters.alpha,
             mlp_rows=_MLP_ROWS if short_of_memory else None,
         )

@@ -1,12 +1,13 @@
 """What all blocks share during one pass over a micro-batch, and how it multiplies by adapters."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from torch import Tensor
 
 from medtune.accel.model.heads import Norm
-from medtune.accel.steps.dropout import Dropout, DropoutSeeds
+from medtune.accel.steps.dropout import Dropout, DropoutKeys
 from medtune.accel.steps.gate import AfterGate, BeforeGate
 from medtune.accel.train.adapters import AdapterGroup
 from medtune.accel.train.layout import PackedBatch
@@ -32,7 +33,7 @@ class StepContext:
         batch: the tokens.
         angles: cosines and sines of the positions, [tokens, head width / 2] fp32.
         groups: adapters in the compute type, with their gradients.
-        seeds: of dropout.
+        keys: of dropout.
         alpha: factor of the adapters.
         mlp_rows: rows of the MLP that are worked on at once when little memory may be used, None for all.
     """
@@ -41,7 +42,7 @@ class StepContext:
     batch: PackedBatch
     angles: tuple[Tensor, Tensor]
     groups: list[AdapterGroup]
-    seeds: DropoutSeeds
+    keys: DropoutKeys
     alpha: float
     mlp_rows: int | None
 
@@ -55,9 +56,13 @@ class StepContext:
         """Return a group by its number, None for None."""
         return None if number is None else self.groups[number]
 
+    def of_rows(self, rows: Tensor | None) -> Self:
+        """Return the context of what comes after all but some tokens were left out; None for none left out."""
+        return self if rows is None else replace(self, keys=self.keys.picked(rows))
+
     def dropout(self, group: AdapterGroup | None, first_row: int = 0) -> Dropout | None:
         """Return the dropout of a group's inputs."""
-        return None if group is None else self.seeds.of(group.number, group.members, first_row)
+        return None if group is None else self.keys.of(group.number, group.members, first_row)
 
     def parts(self, rows: int) -> Iterator[tuple[int, int]]:
         """Yield begin and end of the rows that the MLP works on at once."""

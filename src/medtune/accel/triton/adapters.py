@@ -14,7 +14,7 @@ from medtune.accel.steps.dropout import Dropout
 from medtune.accel.triton.blocks import add_sum
 from medtune.accel.triton.device import has_fast_dots
 from medtune.accel.triton.dots import SMALLEST_DOT, padded_rank, precision
-from medtune.accel.triton.dropout import draw_words, dropout_arguments, kept
+from medtune.accel.triton.dropout import draw_words, dropout_arguments, kept, load_keys
 from medtune.accel.triton.use import launch
 
 __all__ = ["add_projected", "project", "weight_gradient"]
@@ -31,16 +31,18 @@ _TOGETHER, _PORTION = 32, 64
 """Most ranks in one pass, with dropout and without."""
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
+@triton.jit(do_not_specialize=["rows", "seed_0", "seed_1", "threshold"])
 def _project(
     x_ptr, down_ptr, out_ptr, rows, width, x_row, out_row, alpha,
-    step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
+    keys_ptr, seed_0, seed_1, threshold, factor,
     RANK: tl.constexpr, PADDED: tl.constexpr, FIRST: tl.constexpr, MEMBERS: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     rank = tl.arange(0, PADDED)
     total = tl.zeros([ROWS, PADDED], tl.float32)
+    if MEMBERS > 0:
+        keys = load_keys(keys_ptr, row, rows)
     for start in range(0, width, COLUMNS):
         column = start + tl.arange(0, COLUMNS)
         inside = (row[:, None] < rows) & (column[None, :] < width)
@@ -51,7 +53,7 @@ def _project(
             total += tl.dot(x, down, input_precision=PRECISION)
         for member in tl.static_range(FIRST, FIRST + MEMBERS):
             if member % 2 == 0 or member == FIRST:
-                words = draw_words(row + first_row, column, step_seed_ptr, seed_1 if member // 2 else seed_0)
+                words = draw_words(keys, column, seed_1 if member // 2 else seed_0)
             left = tl.where(kept(words, member, threshold), x, 0.0)
             right = tl.where(rank[None, :] // (RANK // MEMBERS) == member - FIRST, down, 0.0)
             total += tl.dot(left, right, input_precision=PRECISION)
@@ -60,10 +62,10 @@ def _project(
     tl.store(place, result, mask=(row[:, None] < rows) & (rank[None, :] < RANK))
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
+@triton.jit(do_not_specialize=["rows", "seed_0", "seed_1", "threshold"])
 def _weight_gradient(
     x_ptr, low_ptr, scale_ptr, weight_ptr, out_ptr, rows, width, x_row, low_row,
-    step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
+    keys_ptr, seed_0, seed_1, threshold, factor,
     RANK: tl.constexpr, PADDED: tl.constexpr, FIRST: tl.constexpr, MEMBERS: tl.constexpr, NORM: tl.constexpr,
     PRECISION: tl.constexpr, SPLIT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -84,9 +86,11 @@ def _weight_gradient(
         low = tl.load(low_place, mask=(row[:, None] < rows) & (rank[None, :] < RANK), other=0.0)
         if MEMBERS == 0:
             total += tl.dot(tl.trans(x), low, input_precision=PRECISION)
+        else:
+            keys = load_keys(keys_ptr, row, rows)
         for member in tl.static_range(FIRST, FIRST + MEMBERS):
             if member % 2 == 0 or member == FIRST:
-                words = draw_words(row + first_row, column, step_seed_ptr, seed_1 if member // 2 else seed_0)
+                words = draw_words(keys, column, seed_1 if member // 2 else seed_0)
             left = tl.where(kept(words, member, threshold), x, 0.0)
             right = tl.where(rank[None, :] // (RANK // MEMBERS) == member - FIRST, low, 0.0)
             total += tl.dot(tl.trans(left), right, input_precision=PRECISION)
@@ -94,9 +98,9 @@ def _weight_gradient(
     tl.store(place, total * factor, mask=(column[:, None] < width) & (rank[None, :] < RANK))
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
+@triton.jit(do_not_specialize=["rows", "seed_0", "seed_1", "threshold"])
 def _add_projected(
-    y_ptr, low_ptr, down_ptr, rows, width, low_row, step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
+    y_ptr, low_ptr, down_ptr, rows, width, low_row, keys_ptr, seed_0, seed_1, threshold, factor,
     RANK: tl.constexpr, PADDED: tl.constexpr, MEMBERS: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -108,6 +112,8 @@ def _add_projected(
     right_inside = (column[None, :] < width) & (rank[:, None] < RANK)
     place = y_ptr + row[:, None] * width + column[None, :]
     total = tl.load(place, mask=inside, other=0.0).to(tl.float32)
+    if DROP:
+        keys = load_keys(keys_ptr, row, rows)
     for member in tl.static_range(MEMBERS):
         left = tl.load(low_ptr + row[:, None] * low_row + member * RANK + rank[None, :], mask=left_inside, other=0.0)
         right_place = down_ptr + (member * RANK + rank[:, None]) * width + column[None, :]
@@ -115,7 +121,7 @@ def _add_projected(
         through = tl.dot(left, right, input_precision=PRECISION)
         if DROP:
             if member % 2 == 0:
-                words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
+                words = draw_words(keys, column, seed_0 if member == 0 else seed_1)
             through = tl.where(kept(words, member, threshold), through * factor, 0.0)
         total += through
     tl.store(place, total.to(y_ptr.dtype.element_ty), mask=inside)

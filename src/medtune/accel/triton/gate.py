@@ -16,7 +16,7 @@ from medtune.accel.steps.gate import AfterGate, BeforeGate
 from medtune.accel.triton.blocks import add_sum, block_gradients, summed
 from medtune.accel.triton.device import HALF, HOPPER, has_fast_dots, is_half_on_hopper, register_bound
 from medtune.accel.triton.dots import padded_rank, precision
-from medtune.accel.triton.dropout import draw_words, dropout_arguments, kept
+from medtune.accel.triton.dropout import draw_words, dropout_arguments, kept, load_keys
 from medtune.accel.triton.use import launch
 
 __all__ = ["swiglu", "swiglu_backward"]
@@ -61,10 +61,10 @@ def _load_half(factor_ptr, rank, column, width, first, RANK: tl.constexpr):
     return tl.load(place, mask=inside, other=0.0)
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "_seed_1", "threshold"])
+@triton.jit(do_not_specialize=["rows", "seed_0", "_seed_1", "threshold"])
 def _swiglu(
     gate_up_ptr, low_ptr, up_ptr, down_ptr, out_ptr, part_ptr, rows, width, span,
-    step_seed_ptr, first_row, seed_0, _seed_1, threshold, _factor,
+    keys_ptr, seed_0, _seed_1, threshold, _factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
     FAST: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -77,6 +77,8 @@ def _swiglu(
         gate_low = tl.load(left, mask=left_inside, other=0.0)
         upper_low = tl.load(left + RANK, mask=left_inside, other=0.0)
     low = tl.zeros([ROWS, PADDED], tl.float32)
+    if DROP:
+        keys = load_keys(keys_ptr, row, rows)
     begin = tl.program_id(0) * span
     for start in tl.range(begin, tl.minimum(begin + span, width), COLUMNS, num_stages=STAGES):
         column = start + tl.arange(0, COLUMNS)
@@ -93,7 +95,7 @@ def _swiglu(
         tl.store(out_ptr + row[:, None] * width + column[None, :], out, mask=inside)
         if DOWN_RANK > 0:
             if DROP:
-                keep = kept(draw_words(row + first_row, column, step_seed_ptr, seed_0), 0, threshold)
+                keep = kept(draw_words(keys, column, seed_0), 0, threshold)
                 out = tl.where(keep, out, 0.0)
             down = _load_factor(down_ptr, rank, column, width, width, DOWN_RANK)
             low += tl.dot(out, tl.trans(down), input_precision=PRECISION)
@@ -103,10 +105,10 @@ def _swiglu(
 
 
 # One function, since one pass over memory takes all of it along.
-@triton.jit(do_not_specialize=["rows", "span", "first_row", "seed_0", "_seed_1", "threshold"])
+@triton.jit(do_not_specialize=["rows", "span", "seed_0", "_seed_1", "threshold"])
 def _swiglu_backward(
     gate_up_ptr, gradient_ptr, low_ptr, up_ptr, back_ptr, down_ptr, d_down_ptr,
-    rows, width, span, step_seed_ptr, first_row, seed_0, _seed_1, threshold, factor,
+    rows, width, span, keys_ptr, seed_0, _seed_1, threshold, factor,
     RANK: tl.constexpr, DOWN_RANK: tl.constexpr, PADDED: tl.constexpr, DROP: tl.constexpr, PRECISION: tl.constexpr,
     FAST: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -141,7 +143,7 @@ def _swiglu_backward(
             through = tl.dot(down_low, down, input_precision=PRECISION)
             output = active * upper
             if DROP:
-                keep = kept(draw_words(row + first_row, column, step_seed_ptr, seed_0), 0, threshold)
+                keep = kept(draw_words(load_keys(keys_ptr, row, rows), column, seed_0), 0, threshold)
                 through = tl.where(keep, through * factor, 0.0)
                 output = tl.where(keep, output * factor, 0.0)
             gradient += through

@@ -13,7 +13,7 @@ from torch import Tensor
 from medtune.accel.steps.dropout import Dropout
 from medtune.accel.triton.adapters import add_projected
 from medtune.accel.triton.device import register_bound
-from medtune.accel.triton.dropout import draw_words, dropout_arguments, kept
+from medtune.accel.triton.dropout import draw_words, dropout_arguments, kept, load_keys
 from medtune.accel.triton.use import launch
 
 __all__ = ["cross_entropy", "norm", "norm_backward", "quantize_rows"]
@@ -84,10 +84,10 @@ def _norm(
     tl.store(scale_ptr + row, scale)
 
 
-@triton.jit(do_not_specialize=["rows", "first_row", "seed_0", "seed_1", "threshold"])
+@triton.jit(do_not_specialize=["rows", "seed_0", "seed_1", "threshold"])
 def _norm_backward(
     gradient_ptr, low_ptr, down_ptr, x_ptr, scale_ptr, weight_ptr, residual_ptr, out_ptr, rows,
-    step_seed_ptr, first_row, seed_0, seed_1, threshold, factor,
+    keys_ptr, seed_0, seed_1, threshold, factor,
     ADD: tl.constexpr, MEMBERS: tl.constexpr, RANK: tl.constexpr, DROP: tl.constexpr, WIDTH: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -98,10 +98,12 @@ def _norm_backward(
     gradient = _load(gradient_ptr + place, inside[None, :], FULL).to(tl.float32)
     x = _load(x_ptr + place, inside[None, :], FULL)
     scale = tl.load(scale_ptr + row)[:, None]
+    if DROP:
+        keys = load_keys(keys_ptr, row, rows)
     for member in tl.static_range(MEMBERS):
         if DROP:
             if member % 2 == 0:
-                words = draw_words(row + first_row, column, step_seed_ptr, seed_0 if member == 0 else seed_1)
+                words = draw_words(keys, column, seed_0 if member == 0 else seed_1)
             passing = tl.where(kept(words, member, threshold), factor, 0.0)
             through = tl.zeros([ROWS, BLOCK], tl.float32)
         for j in tl.static_range(RANK):

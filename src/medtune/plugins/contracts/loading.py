@@ -55,7 +55,8 @@ class Loaded:
         base: where the base came from; None where nobody said.
         adapters: further adapters on the same base; set by an ``attach`` that can hold several.
         in_step: context manager inside which each process may run its own number of forward passes without gradients; all enter it
-            together. A quantizer sets it whose passes all processes have to run together.
+            together. A quantizer sets it whose passes all processes have to run together; where none does and several processes
+            train, medtune's own lets them answer what the first one asks.
         side: which of the two answers now, kept by medtune; see ``answers_as``.
     """
 

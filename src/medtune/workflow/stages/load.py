@@ -14,6 +14,7 @@ from medtune.specs import ModelSpec, QuantSpec
 from medtune.workflow.kernels_ahead import compiled_ahead, job_for
 from medtune.workflow.saved_adapter import probe, prove_base_only
 from medtune.workflow.state import RunState
+from medtune.workflow.together import in_company
 
 __all__ = ["load"]
 
@@ -55,7 +56,7 @@ def _load(state: RunState, *, is_there: bool) -> Loaded:
         leg.attached(loaded)
     if loaded.base_only is not base.base_only:  # else nobody said how, and scoring the base is refused
         prove_base_only(loaded, alone)
-    return told_apart(loaded)
+    return in_company(told_apart(loaded), asked.host)
 
 
 def _loader(quantizer: Quantizer, parallel: str) -> Callable[[ModelSpec, QuantSpec], Loaded]:

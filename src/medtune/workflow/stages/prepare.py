@@ -34,6 +34,9 @@ from medtune.workflow.state import RunRequest, RunState, Start
 
 __all__ = ["encode", "is_finished", "prepare", "require_own_checkpoint"]
 
+_LEFT = {"running": "interrupted"}
+"""State in the record that a killed process left -> what it means to whoever holds the lock now."""
+
 
 def require_own_checkpoint(asked: RunRequest) -> None:
     """Refuse what is no checkpoint of this run: another run's spec and data would not be compared."""
@@ -55,10 +58,10 @@ def is_finished(asked: RunRequest) -> bool:
         folder.require_free()
         return False
     record = folder.read()
+    state = _LEFT.get(record["state"], record["state"])
     if asked.resume == "never":
         raise SpecError(
-            f"'{folder.path}' already holds a run ({record['state']}); choose another output_dir, "
-            "or continue it with resume=auto"
+            f"'{folder.path}' already holds a run ({state}); choose another output_dir, or continue it with resume=auto"
         )
     if record["state"] == "finished":
         _refuse_another(asked, record)
@@ -136,6 +139,8 @@ def _open_record(asked: RunRequest, plan: Plan, prepared: Prepared, tokenizer: A
             folder.update(commits=list(asked.pins))
         return Start()
     record = folder.read()
+    if record["state"] in _LEFT:
+        asked.on_stage("the process that trained this run was killed; what it saved last counts")
     asked.times.begin_at(record)
     prints["model"] = fingerprint_as(record["fingerprints"].get("model", ""), asked.spec.model)
     refuse_changes(str(folder.path), record, asked.spec_values, prints)
