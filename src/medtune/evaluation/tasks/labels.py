@@ -32,7 +32,7 @@ class Inventory:
     """The labels that an answer may be, found again whatever their case.
 
     Args:
-        labels: labels as the gold answers spell them; the first spelling of a label is kept.
+        labels: labels as the gold answers spell them; the first spelling of a label is kept, and of an alias its label.
         aliases: other spelling -> label.
         rows: how many rows they come from; None where it is known that they are labels.
 
@@ -44,7 +44,9 @@ class Inventory:
         self, labels: Sequence[str], aliases: Mapping[str, str] | None = None, *, rows: int | None = 0
     ) -> None:
         self._by_key: dict[str, str] = {}
-        for label in labels:
+        stands_for = {_key(alias): label for alias, label in (aliases or {}).items()}
+        for written in labels:
+            label = stands_for.get(_key(written), written)
             self._by_key.setdefault(_key(label), label)
         if rows is not None and len(self._by_key) > max(_MOST_LABELS, rows // _REPEATED):
             raise DataError(
@@ -53,8 +55,8 @@ class Inventory:
             )
         self.labels = sorted(self._by_key.values())
         self.most_words = max((len(label.split()) for label in self.labels), default=0)
-        for alias, label in (aliases or {}).items():
-            self._by_key.setdefault(_key(alias), label)
+        for alias, label in stands_for.items():
+            self._by_key.setdefault(alias, self._by_key.get(_key(label), label))
 
     def find(self, text: str) -> str | None:
         """Return the label that ``text`` is, None when it is none."""
