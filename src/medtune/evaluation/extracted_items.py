@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from medtune.evaluation.negative_labels import NOTHING
 from medtune.evaluation.plain_text import normal
 
 __all__ = ["Items", "items_in", "parsed_json", "says_nothing"]
@@ -14,7 +15,7 @@ _OFFSETS = frozenset({
     "char_end", "start_offset", "end_offset", "from", "to", "position", "positions",
 })  # fmt: skip
 _BULLET = re.compile(r"^\s*(?:[-*\u2022]|\d{1,3}[.)])\s+")
-_NOTHING = frozenset({"none", "no entities", "no entity", "n/a", "nothing", "empty", "[]", "{}", "no"})
+_NOTHING = NOTHING | {"no entities", "no entity", "nothing", "empty", "[]", "{}", "no"}
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL | re.IGNORECASE)
 _PAIR = re.compile(r"\s*(?::|\t|=)\s+|\t|\s+:\s*")
 _DEEPEST = 40
@@ -42,7 +43,7 @@ class Items(NamedTuple):
 
 def says_nothing(text: str) -> bool:
     """Whether an answer says that nothing is there to list."""
-    return text.strip().casefold().strip(" .") in _NOTHING
+    return text.strip().casefold().strip(" .\u3002") in _NOTHING
 
 
 def items_in(text: str, separator: str = "", *, lenient: bool = False) -> Items | None:

@@ -78,7 +78,9 @@ class TaskSpec(Spec):
         own = known | {_plain(label) for label in self.aliases.values()}
         for alias, label in self.aliases.items():
             if _plain(alias) in own and _plain(alias) != _plain(label):
-                raise ValueError(f"aliases says that '{alias}' stands for '{label}', but it is a label itself; keep one of the two")
+                raise ValueError(
+                    f"aliases says that '{alias}' stands for '{label}', but it is a label itself; keep one of the two"
+                )
         return self
 
 

@@ -29,7 +29,7 @@ _ALONE = re.compile(
     rf"(?:(?i:option|choice|answer)\s+|\u9009\u9879\s*|\u6545?\u9009\s*)?{_MARK}[*_]*(?:\s*[.):][*_]*\s.*|\s*\u3001.*|\s*\n.*)?",
     re.DOTALL,
 )
-_SEVERAL = re.compile(r"\s*(?:,|;|&|/|\u3001|\n|\band\b)\s*")
+_SEVERAL = re.compile(r"\s*(?:[,;&/\u3001\uff0c\uff1b\n]|\band\b)\s*")
 _JOINED = re.compile(r"[A-Z](?:\s*[A-Z])+|[a-z]{2,}")
 _BOXED = re.compile(r"\\boxed\s*\{\s*(?:\\text\s*\{)?\s*\(?([A-Za-z]|\d{1,2})\)?[.:)]?[^{}]*\}")
 _LETTER = r"\**\(?([A-Za-z]|\d{1,2})\)?\**(?![\w'-])"
