@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 __all__ = ["trust_sentences", "trust_table"]
 
-_FEW = "too few rows"
+_FEW = "too few"
 
 
 def trust_table(result: Mapping[str, Any]) -> "Table | None":

@@ -185,7 +185,12 @@ def _abstention(rows: Judged, alpha: float, seed: int) -> dict[str, Any]:
     threshold = trust_threshold(calibration, rows.confidence[second], alpha)
     told: dict[str, Any] = {"calibrated_on": len(first), "judged_on": len(second), "threshold": threshold}
     if threshold is None:
-        return {**told, "answered": 0.0, "error": None, "reason": _why_none(calibration, rows.confidence[second], alpha)}
+        return {
+            **told,
+            "answered": 0.0,
+            "error": None,
+            "reason": _why_none(calibration, rows.confidence[second], alpha),
+        }
     taken = rows.confidence[second] >= threshold
     error = float(1 - rows.right[second][taken].mean()) if taken.any() else None
     return {**told, "answered": float(taken.mean()), "error": error, "reason": ""}

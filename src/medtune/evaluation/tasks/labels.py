@@ -8,7 +8,7 @@ from medtune.errors import DataError
 from medtune.evaluation.plain_text import normal
 from medtune.evaluation.tasks.mentions import stated
 
-__all__ = ["FAILURES", "Inventory", "bare_answer"]
+__all__ = ["ANSWER_NAMES", "COPULAS", "FAILURES", "Inventory", "bare_answer"]
 
 FAILURES = frozenset({"invalid_answer", "truncated", "empty"})
 
@@ -18,8 +18,14 @@ _REPEATED = 3
 
 _SHORT = 60
 _FENCE = re.compile(r"^```\w*$")
+ANSWER_NAMES = r"answer|antwort|r\u00e9ponse|respuesta|risposta|resposta|antwoord"
+"""The word "answer" in the languages whose negations are known, a pattern; Chinese has its own."""
+COPULAS = r"is|ist|est|es|\u00e8|\u00e9"
+"""The word "is" in these."""
+_RIGHT = r"(?:correct|final|best|right|richtige|korrekte|bonne|correcta|corretta|correta|juiste)\s+"
 _LEAD_IN = re.compile(
-    r"^(?:#{1,6}\s*)?[*_]*(?:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:answer|label|class|relation|output)[*_]*(?:\s+is)?\s*[:=]?[*_]*\s+"
+    rf"^(?:#{{1,6}}\s*)?[*_]*(?:(?:(?:the|die|la|a|het)\s+)?(?:{_RIGHT})?(?:{ANSWER_NAMES}|ans\.?|label|class|relation|output)"
+    rf"(?:\s+(?:correcta|correcte|corretta|correta))?[*_]*(?:\s+(?:{COPULAS})(?:\s+la)?)?\s*[:=]?[*_]*\s+"
     r"|(?:\u6b63\u786e)?\u7b54\u6848\s*(?:\u662f|\u4e3a)?\s*[:\uff1a]?\s*)",
     re.IGNORECASE,
 )
