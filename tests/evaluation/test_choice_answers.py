@@ -35,6 +35,8 @@ def test_options_are_found_by_lines_or_in_one_line(question, expected):
     ["B", "b", "(b)", "B.", "B)", "b. warfarin", "B: warfarin", "(B) warfarin", "Option B", "OPTION B IS CORRECT", "Answer: B",
      "The answer is B.", "warfarin", "Warfarin.", "**B**",
      "B\n\nIt works well.", "**Answer:** B", "**Answer**: B", "#### B", "### Final answer: **B**", "B\nRationale: option A is wrong",
+     "Antwort: B", "Die richtige Antwort ist B.", "La respuesta correcta es B", "La bonne r\u00e9ponse est la B", "La risposta \u00e8 B",
+     "A resposta \u00e9 B", "Het juiste antwoord is B", "Ans. B", "Ans: B",
      "\uff22", "\uff08\uff22\uff09", "B\u3001warfarin", "\u7b54\u6848\uff1aB", "\u7b54\u6848\u662fB\u3002", "\u9009B"],
 )  # fmt: skip
 def test_an_option_alone_is_read_strictly(text):
@@ -45,7 +47,9 @@ def test_an_option_alone_is_read_strictly(text):
     "text",
     ["B, because it thins blood", r"So we get \boxed{B}", r"\boxed{\text{B. warfarin}}", "I think the answer is B",
      "Looking at all of them, the correct answer is (B).", "B because of its half-life", "It must be warfarin here",
-     "A is too weak. The answer: B", "not A, so the answer is B", "The best choice would be option B."],
+     "A is too weak. The answer: B", "not A, so the answer is B", "The best choice would be option B.",
+     "It is B, not A.", "A is wrong; B is right", "It can't be A, C or D, so B", "Option B is the correct one", '{"answer": "B"}',
+     "Ich denke, die Antwort ist B", "Creo que la respuesta es B", "I would say that B is true"],
 )  # fmt: skip
 def test_an_option_in_a_sentence_is_read_leniently_only(text):
     options = options_in(LETTERED)
@@ -74,6 +78,15 @@ def test_an_option_in_a_sentence_is_read_leniently_only(text):
         "There is no warfarin here",
         "warfarin is ruled out",
         "\u7b54\u6848\u4e0d\u662fB",
+        "Die Antwort ist nicht B",
+        "La respuesta no es B",
+        "A or B is right",
+        "neither A nor B is right",
+        "B. aspirin",
+        "B) aspirin",
+        "B (aspirin)",
+        "Answer: B - heparin.",
+        "so a bit of B and A",
     ],
 )
 def test_what_is_denied_or_open_names_no_option(text):
@@ -151,3 +164,9 @@ def test_options_written_in_any_way_are_read_back():
 @pytest.mark.proof
 def test_options_written_in_any_way_are_read_back_in_20000_cases():
     agree_with_what_was_written(20_000, 1)
+
+
+def test_blood_groups_are_no_contradiction():
+    options = options_in("Which ?\nA. A\nB. B\nC. AB\nD. O")
+    assert [choice_in(text, options) for text in ("C. AB", "A. A", "B", "D) O", "C")] == ["C", "A", "B", "D", "C"]
+    assert choice_in("A. O", options, lenient=True) is None

@@ -90,3 +90,32 @@ def test_a_user_may_say_that_no_label_is_negative(kind, question, predict_of):
     )  # the six of "causes" are found, and six too many
     assert without.tasks[task].metrics.get("micro_f1", 0.5) == pytest.approx(0.5)
     assert "macro_f1_positive" not in without.tasks[task].metrics
+
+
+@pytest.mark.parametrize(
+    ("kind", "golds", "answers", "known"),
+    [
+        ("relation", ["is caused by", "treats", "none"], ["causes", "treats", "None"], ("causes", "none", "treats")),
+        ("classification", ["Is caused  by", "treats"], ["causes", "treats"], ("causes", "treats")),
+        ("multi-label", ["is caused by; treats", "treats"], ["treats; causes", "treats"], ("causes", "treats")),
+        ("inference", ["is caused by", "treats"], ["causes", "treats"], ("causes", "treats")),
+    ],
+)
+@pytest.mark.parametrize("labels", [(), ("causes", "treats", "none")], ids=["told", "declared"])
+def test_an_alias_stands_for_its_label_in_gold_answers_too(kind, golds, answers, known, labels, predict_of):
+    spec = TaskSpec(source="rel", kind=kind, labels=labels, aliases={"is caused by": "causes"})
+    rows = [predict_of(a, g, question=MASKED, source="rel") for a, g in zip(answers * 6, golds * 6, strict=True)]
+    found = SourceSurvey([spec])
+    found.take(row.example for row in rows)
+    [contract] = found.contracts().members
+    assert {*contract.labels} - {"None"} == {*known, *labels}
+    assert found.findings() == []
+    [score] = score_predictions(rows, bind(provide_tasks(), found.contracts())).tasks.values()
+    assert (score.metrics["accuracy"], score.failures["invalid_answer"]) == (1, 0)
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], []], ids=["declared", "told"])
+def test_an_alias_that_is_a_label_itself_is_refused(labels):
+    with pytest.raises(SpecValidationError, match=r"aliases says that 'b' stands for 'a', but it is a label itself"):
+        TaskSpec(source="rel", kind="relation", labels=labels, aliases={"b": "a", "c": "B"})
+    TaskSpec(source="rel", kind="relation", labels=["None", "a"], aliases={"none": "None"})

@@ -55,6 +55,23 @@ def test_what_is_no_json_is_invalid_and_no_entities_are_an_empty_list(predict_of
     assert (score.metrics["accuracy"], "item_f1" in score.undefined) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("answer", "lenient"),
+    [
+        ('[{"a": "x"}, {"a": "y"}', 0),  # cut off: its first object is no answer
+        ('{"a": {"b": "x"}, "c": [1, 2', 0),
+        ('As seen in [page 1], it is [{"a": "x"}, {"a": "y"}] .', 1),
+        ('The list {sorted}: [{"a": "x"}, {"a": "y"}]', 1),
+    ],
+)
+def test_a_broken_answer_is_not_read_in_parts(answer, lenient, predict_of):
+    gold = '[{"a": "x"}, {"a": "y"}]'
+    rows = [predict_of(answer, gold, question="List ."), *[predict_of(gold, gold, question="List .")] * 3]
+    score = ExtractionTask().score(rows)
+    assert score.metrics["item_f1"] == pytest.approx(2 * 6 / 14)
+    assert score.metrics["item_f1_lenient"] == pytest.approx(1 if lenient else 2 * 6 / 14)
+
+
 def test_deep_json_ends(predict_of):
     assert items_in("[" * 5000 + "]" * 5000) is None or items_in("[" * 300 + "1" + "]" * 300) is not None
 

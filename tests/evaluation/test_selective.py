@@ -143,7 +143,9 @@ def test_rows_of_few_documents_show_less_than_as_many_rows():
     assert judge(Judged(confidence, right, range(400)), 0.1)["abstention"]["answered"] == 1
     few = judge(Judged(confidence, right, [i // 10 for i in range(400)]), 0.1)["abstention"]
     assert few["threshold"] is None  # twenty documents to calibrate on
-    assert few["reason"] == "no confidence shows an error of at most 0.1 on these rows"
+    assert few["reason"].startswith("too few documents: 20 to calibrate on")
+    wrong = judge(Judged(confidence, right * 0, range(400)), 0.1)["abstention"]
+    assert wrong["reason"] == "no confidence shows an error of at most 0.1 on these rows"
 
 
 def test_what_is_known_of_answers_is_told_as_json_values():
@@ -168,6 +170,9 @@ def test_too_few_rows_give_no_threshold_and_say_so():
     assert [least_answered(alpha) for alpha in (0.05, 0.1, 0.2)] == [59, 29, 14]
     enough = judge(Judged(np.linspace(0.5, 1, 58), np.ones(58), range(58)), 0.1)["abstention"]
     assert (enough["answered"], enough["error"], enough["reason"]) == (1, 0, "")
+    confidence = np.random.default_rng(2).random(58)  # the surest 29 of one half are not those of the other
+    barely = judge(Judged(confidence, np.ones(58), range(58)), 0.1)["abstention"]
+    assert (barely["threshold"], barely["reason"].split(" to ")[0]) == (None, "too few rows: 29")
 
 
 def test_no_rows_are_judged_without_an_error():

@@ -8,6 +8,7 @@ from medtune.errors import InvalidValueError, SpecError
 from medtune.evaluation.scoring import bind, score_predictions
 from medtune.evaluation.source_survey import SourceSurvey, UndecidedTaskError, survey
 from medtune.evaluation.task_contracts import TaskContract
+from medtune.evaluation.tasks import provide_tasks
 from medtune.specfile import validate_spec
 from medtune.specs import TaskSpec
 
@@ -155,3 +156,59 @@ def test_closed_sets_are_told_whatever_their_labels(predict_of):
         golds = [rng.choice(labels) for _ in range(40)] + labels * 3
         [found] = told(predict_of, golds)
         assert (found.kind, set(found.labels)) == ("classification", set(labels))
+
+
+@pytest.mark.parametrize("sign", ["\u3001", "\uff0c", "\uff1b", ";", "|", "\n"])
+def test_labels_are_parted_by_chinese_marks_too(sign, predict_of):
+    golds = [
+        f"\u53d1\u70ed{sign}\u54b3\u55fd",
+        "\u54b3\u55fd",
+        "\u53d1\u70ed",
+        f"\u54b3\u55fd{sign}\u76ae\u75b9",
+        f"\u76ae\u75b9{sign}\u53d1\u70ed",
+    ] * 6
+    [found] = told(predict_of, golds)
+    assert (found.kind, found.separator, {*found.labels}) == (
+        "multi-label",
+        sign,
+        {"None", "\u53d1\u70ed", "\u54b3\u55fd", "\u76ae\u75b9"},
+    )
+    [declared] = survey(examples_of(predict_of, golds), [TaskSpec(source="own", kind="multi-label")]).members
+    assert (declared.separator, declared.labels) == (sign, found.labels)
+    turned = [predict_of(sign.join(reversed(g.split(sign))), g, question="Which ?", source="own") for g in golds]
+    [score] = score_predictions(turned, bind(provide_tasks(), survey(row.example for row in turned))).tasks.values()
+    assert (score.metrics["accuracy"], score.metrics["set_f1"]) == (1, 1)
+
+
+@pytest.mark.parametrize("sign", ["\u3001", "\uff0c", "\uff1b", ";", "|", "\n", ", ", ","])
+def test_declared_lists_are_parted_by_chinese_marks_too(sign, predict_of):
+    golds = [f"\u963f\u53f8\u5339\u6797{sign}\u809d\u7d20", "\u809d\u7d20", "\u65e0"] * 4
+    rows = [predict_of(sign.join(reversed(g.split(sign))), g, question="List .", source="own") for g in golds]
+    found = survey([row.example for row in rows], [TaskSpec(source="own", kind="extraction")])
+    [score] = score_predictions(rows, bind(provide_tasks(), found)).tasks.values()
+    assert (score.metrics["item_f1"], score.metrics["accuracy"]) == (1, 1)
+
+
+def test_a_chinese_text_that_quotes_its_question_is_no_list(predict_of):
+    text = "\u60a3\u8005\u53d1\u70ed\u4e09\u5929\uff0c\u54b3\u55fd\u4e24\u5929\uff0c\u65e0\u8179\u75db"
+    rows = [predict_of("", f"{text}{i}", question=f"\u6458\u8981 {text}{i}", source="own").example for i in range(12)]
+    assert [found.kind for found in survey(rows).members] == ["free-text"]
+
+
+@pytest.mark.parametrize(
+    ("golds", "asked"),
+    [
+        (["fever; cough", "cough", "rash", "none"], True),
+        (["fever | cough", "cough | rash", "pain"], True),
+        (["\u53d1\u70ed\u3001\u54b3\u55fd", "\u54b3\u55fd", "\u76ae\u75b9"], True),
+        (["fever, cough", "cough", "rash"], True),
+        (["carcinoma, squamous", "carcinoma, small cell", "adenoma"], False),
+        (["T1; N0", "benign", "none"], False),
+    ],
+)
+def test_few_combinations_that_may_be_sets_are_asked_for(golds, asked, predict_of):
+    if asked:
+        with pytest.raises(UndecidedTaskError, match=r"kind = \"multi-label\""):
+            told(predict_of, golds * 8)
+    else:
+        assert [found.kind for found in told(predict_of, golds * 8)] == ["classification"]

@@ -56,6 +56,12 @@ def test_the_shares_that_agree_are_figures_of_free_text(predict_of):
     assert (metrics["number_agreement"], metrics["negation_agreement"]) == (0.5, 0)
 
 
+@pytest.mark.parametrize("written", ["5 \u00b5g", "5 \u03bcg", "5 mcg", "5ug", "5 \u5fae\u514b", "5,0 MCG"])
+def test_micrograms_are_micrograms_however_they_are_written(written):
+    assert numbers(written) == numbers("5 \u00b5g") != numbers("5 mg")
+    assert numbers(f"{written}/kg") == (numbers("5 mcg/kg") if "\u5fae" not in written else numbers(f"{written}/kg"))
+
+
 def test_numbers_keep_their_units():
     assert numbers("2 x 500 mg, 38.5, 90 %") == {(2.0, ""), (500.0, "mg"), (38.5, ""), (90.0, "%")}
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 __all__ = ["trust_sentences", "trust_table"]
 
-_FEW = "too few rows"
+_FEW = "too few"
 
 
 def trust_table(result: Mapping[str, Any]) -> "Table | None":
@@ -74,7 +74,7 @@ def _sets(found: Mapping[str, Any]) -> str:
 
 def _threshold(found: Mapping[str, Any]) -> tuple[str, str, str]:
     if found["threshold"] is None:
-        return (_FEW if found["reason"].startswith(_FEW) else "none enough"), "", ""
+        return (found["reason"].partition(":")[0] if found["reason"].startswith(_FEW) else "none enough"), "", ""
     return f"{found['threshold']:.4g}", f"{found['answered']:.0%}", _figure(found["error"])
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from medtune.evaluation.extracted_items import says_nothing
 from medtune.evaluation.icd import are_codes, as_code
+from medtune.evaluation.list_marks import ITEM_MARKS, LABEL_MARKS, LAST_ITEM_MARKS
 from medtune.evaluation.medtuned import NLI_LABELS
+from medtune.evaluation.negative_labels import says_something
 from medtune.evaluation.plain_text import normal
-from medtune.evaluation.tasks.label_sets import label_separator, perhaps_separator, says_something
+from medtune.evaluation.tasks.label_sets import label_separator, perhaps_separator
 from medtune.specs.tasks import TaskKind
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ _COPIED = 0.8
 _LISTED = 0.8
 _WORDS, _LONG = 4, 8
 _DISTINCT = 0.7
-_SEPARATORS = ("\n", ";", "|", ", ", ",")
-_CODE_SEPARATORS = ("\n", ";", "|", ",")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,19 @@ class Told:
         found = label_separator(answers)
         if found or not always:
             return found
-        return next((sign for sign in (";", "|", "\n") if any(sign in answer for answer in answers)), ",")
+        return next((sign for sign in LABEL_MARKS if any(sign in answer for answer in answers)), ",")
 
     @staticmethod
-    def items_separator(answers: Sequence[str]) -> str:
-        """Return what parts the items of lists: the least ambiguous sign that some answer has."""
-        return next((sign for sign in _SEPARATORS if any(sign in answer.strip() for answer in answers)), ";")
+    def items_separator(answers: Sequence[str], *, are_lists: bool = False) -> str:
+        """Return what parts the items of answers: the least ambiguous sign that some has; fewer signs where they may be texts."""
+        return next(
+            (
+                sign
+                for sign in (*ITEM_MARKS, *LAST_ITEM_MARKS[: 1 + are_lists])
+                if any(sign in answer.strip() for answer in answers)
+            ),
+            ";",
+        )
 
 
 def tell_rest(seen: "SourceRows", *, known_entities: bool) -> Told:
@@ -123,7 +130,7 @@ def _closed(answers: Counter[str], rows: int) -> Told | None:
 def _codes(answers: Counter[str], rows: int) -> Told | None:
     """Tell codes of the ICD, one each or several; rows that say "none" and slips of the pen may stand among them."""
     said = says_something(answers)
-    for separator in _CODE_SEPARATORS:
+    for separator in LABEL_MARKS:
         parts = [part.strip() for answer in said for part in answer.split(separator) if part.strip()]
         several = sum(all(map(as_code, whole)) for answer in said if len(whole := answer.split(separator)) > 1)
         if several and are_codes(says_something(parts)):

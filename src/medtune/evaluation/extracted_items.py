@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from medtune.evaluation.negative_labels import NOTHING
 from medtune.evaluation.plain_text import normal
 
 __all__ = ["Items", "items_in", "parsed_json", "says_nothing"]
@@ -14,9 +15,10 @@ _OFFSETS = frozenset({
     "char_end", "start_offset", "end_offset", "from", "to", "position", "positions",
 })  # fmt: skip
 _BULLET = re.compile(r"^\s*(?:[-*\u2022]|\d{1,3}[.)])\s+")
-_NOTHING = frozenset({"none", "no entities", "no entity", "n/a", "nothing", "empty", "[]", "{}", "no"})
+_NOTHING = NOTHING | {"no entities", "no entity", "nothing", "empty", "[]", "{}", "no"}
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL | re.IGNORECASE)
 _PAIR = re.compile(r"\s*(?::|\t|=)\s+|\t|\s+:\s*")
+_OPENING, _BRACKET = re.compile(r"[\[{]"), re.compile(r"[\[\]{}]")
 _DEEPEST = 40
 
 Item = tuple[str, ...]
@@ -42,7 +44,7 @@ class Items(NamedTuple):
 
 def says_nothing(text: str) -> bool:
     """Whether an answer says that nothing is there to list."""
-    return text.strip().casefold().strip(" .") in _NOTHING
+    return text.strip().casefold().strip(" .\u3002") in _NOTHING
 
 
 def items_in(text: str, separator: str = "", *, lenient: bool = False) -> Items | None:
@@ -77,14 +79,24 @@ def parsed_json(text: str) -> Any:
 
 
 def _first_json(text: str) -> Any:
-    """Return the first object or array that a text holds; None without one."""
-    starts = sorted(place for place in (text.find("{"), text.find("[")) if place >= 0)
-    for start in starts:
+    """Return the first object or array that a text holds; None without one, and for what is only part of a broken one."""
+    place = 0
+    while found := _OPENING.search(text, place):
         try:
-            return json.JSONDecoder().raw_decode(text, start)[0]
+            return json.JSONDecoder().raw_decode(text, found.start())[0]
         except (ValueError, RecursionError):
-            continue
+            place = _end_of_brackets(text, found.start())
     return None
+
+
+def _end_of_brackets(text: str, start: int) -> int:
+    """Return the place behind the bracket that closes the one at ``start``; the end of the text where none does."""
+    depth = 0
+    for found in _BRACKET.finditer(text, start):
+        depth += 1 if found[0] in "[{" else -1
+        if not depth:
+            return found.end()
+    return len(text)
 
 
 def _of_json(value: Any) -> Items:

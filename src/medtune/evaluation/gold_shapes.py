@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
+from medtune.evaluation.list_marks import ITEM_MARKS
 from medtune.evaluation.medtuned import HALLMARKS, RELATIONS
 from medtune.evaluation.spans import read_label
 
@@ -49,7 +50,7 @@ def shape_of(question: str, answer: str) -> Shape:
 
 def list_separator(answer: str) -> str:
     """Return what parts the items of a list, the least ambiguous first; empty for a text that is none."""
-    return next((sign for sign in ("\n", ";", "|", ", ") if sign in answer.strip()), "")
+    return next((sign for sign in ITEM_MARKS if sign in answer.strip()), "")
 
 
 def _is_json(answer: str) -> bool:

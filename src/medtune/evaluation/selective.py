@@ -181,16 +181,32 @@ def _binomial_tail(wrong: int, trials: int, share: float) -> float:
 
 def _abstention(rows: Judged, alpha: float, seed: int) -> dict[str, Any]:
     first, second = halves(rows.units, seed)
-    threshold = trust_threshold(_some(rows, first), rows.confidence[second], alpha)
+    calibration = _some(rows, first)
+    threshold = trust_threshold(calibration, rows.confidence[second], alpha)
     told: dict[str, Any] = {"calibrated_on": len(first), "judged_on": len(second), "threshold": threshold}
     if threshold is None:
-        least = least_answered(alpha)
-        few = f"too few rows: {len(first)} to calibrate on of the {least} that an error of at most {alpha:g} needs"
-        reason = few if len(first) < least else f"no confidence shows an error of at most {alpha:g} on these rows"
-        return {**told, "answered": 0.0, "error": None, "reason": reason}
+        return {
+            **told,
+            "answered": 0.0,
+            "error": None,
+            "reason": _why_none(calibration, rows.confidence[second], alpha),
+        }
     taken = rows.confidence[second] >= threshold
     error = float(1 - rows.right[second][taken].mean()) if taken.any() else None
     return {**told, "answered": float(taken.mean()), "error": error, "reason": ""}
+
+
+def _why_none(calibration: Judged, tried: Array, alpha: float) -> str:
+    """Say why there is no threshold: too few rows, or documents, where none would be even if all answers were right."""
+    count, least = len(calibration.right), least_answered(alpha)
+    if count < least:
+        return f"too few rows: {count} to calibrate on of the {least} that an error of at most {alpha:g} needs"
+    flawless = Judged(calibration.confidence, np.ones(count), calibration.units)
+    if trust_threshold(flawless, tried, alpha) is not None:
+        return f"no confidence shows an error of at most {alpha:g} on these rows"
+    units = len({*calibration.units})
+    what = f"documents: {units}" if units < count else f"rows: {count}"
+    return f"too few {what} to calibrate on, which would show no error of at most {alpha:g} if all answers were right"
 
 
 def _some(rows: Judged, chosen: NDArray[np.intp]) -> Judged:

@@ -214,7 +214,7 @@ def _made(source: str, spec: TaskSpec, seen: SourceRows) -> TaskContract:
     if spec.kind == "multi-label":
         separator = Told.separator_of(Counter(dict.fromkeys(golds, 1)), always=True)
     if spec.kind == "extraction" and not seen.shapes["json"]:
-        separator = Told.items_separator([answer for _question, answer in seen.sample])
+        separator = Told.items_separator([answer for _question, answer in seen.sample], are_lists=True)
     given = spec.labels, spec.negative or (), spec.metric, spec.aliases
     return TaskContract(
         source, spec.kind, "declared", *given, separator, rows=seen.rows, without_negative=spec.negative == ()
@@ -267,7 +267,7 @@ def _as_named(source: str, seen: SourceRows, told: list[TaskContract]) -> list[T
     if kind == "classification" and separator:
         kind = "multi-label"
     elif kind == "extraction" and not seen.shapes["json"]:
-        separator = Told.items_separator([answer for _question, answer in seen.sample])
+        separator = Told.items_separator([answer for _question, answer in seen.sample], are_lists=True)
     made = TaskContract(source, kind, f"its rows name the task '{task}'", separator=separator, rows=seen.rows)
     return [_with_labels(made, [*answers])]
 

@@ -12,9 +12,9 @@ _UNITS = {
     "\u56fd\u9645\u5355\u4f4d": "iu", "\u5355\u4f4d": "unit", "\u5c0f\u65f6": "hour", "\u5929": "day", "\u65e5": "day", "\u5468": "week", "\u4e2a\u6708": "month", "\u6708": "month", "\u5e74": "year",
     "stunden": "hour", "stunde": "hour", "tage": "day", "tag": "day", "wochen": "week", "woche": "week", "monate": "month", "monat": "month",
     "jahre": "year", "jahr": "year", "einheiten": "unit", "heures": "hour", "jours": "day", "jour": "day", "semaines": "week", "mois": "month",
-    "horas": "hour", "d\u00edas": "day", "d\u00eda": "day", "semanas": "week", "meses": "month", "ie": "iu", "ui": "iu",
+    "\u00b5g": "mcg", "\u03bcg": "mcg", "ug": "mcg", "horas": "hour", "d\u00edas": "day", "d\u00eda": "day", "semanas": "week", "meses": "month", "ie": "iu", "ui": "iu",
 }  # fmt: skip
-"""Units of other languages: their English names. Chinese in order of length."""
+"""Units of other languages and spellings: their English names. Chinese in order of length."""
 _NUMBER = re.compile(
     rf"(?-i:(?<![^\W{NO_SPACES}]))(?<![.,])(\d+(?:[.,]\d+)*)\s*"
     r"(%|(?:mcg|\u00b5g|\u03bcg|ug|mg|kg|g|ml|dl|mmol|mol|mm|cm|iu|units?|l|hours?|days?|weeks?|months?|years?)"
@@ -151,7 +151,8 @@ def _reached(found: list[str], is_cue: list[bool]) -> set[int]:
 
 
 def _unit(written: str) -> str:
-    return _UNITS.get(written) or written.rstrip("s")
+    amount, per, rest = written.partition("/")
+    return f"{_UNITS.get(amount) or amount.rstrip('s')}{per}{rest}"
 
 
 def _chinese(written: str) -> int:

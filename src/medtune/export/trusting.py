@@ -92,7 +92,9 @@ def _rows(task: str, base: _Scores, tuned: _Scores) -> Iterator[list[Cell]]:
 
 def _row(name: str, model: str, found: Mapping[str, Any]) -> list[Cell]:
     told = found["abstention"]
-    few = "too few rows" if str(told["reason"]).startswith("too few") else "none enough"
+    few, _colon, _why = (
+        str(told["reason"]).partition(":") if str(told["reason"]).startswith("too few") else ("none enough", "", "")
+    )
     values = (found["right"], found["auroc"], found["brier"], found["ece"], found["risk_coverage"]["area"])
     return [
         *(Cell.text(value) for value in (name, model, f"{found['rows']:,}")),

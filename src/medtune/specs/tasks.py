@@ -54,7 +54,7 @@ class TaskSpec(Spec):
     metric: str = ""
     """Figure that stands for the source; empty takes that of its kind."""
     aliases: dict[str, str] = Field(default_factory=dict[str, str])
-    """Other spelling -> label."""
+    """Other spelling -> label, in gold answers as in answers to them."""
     document: str = ""
     """Column of the rows, and key of a predictions file, whose value names the document, where it is not
     ``data.document`` or, in the file, ``document``."""
@@ -75,6 +75,12 @@ class TaskSpec(Spec):
             if strange:
                 told = ", ".join(f"'{label}'" for label in self.labels)
                 raise ValueError(f"{name} names '{strange[0]}', which is none of labels; those are {told}")
+        own = known | {_plain(label) for label in self.aliases.values()}
+        for alias, label in self.aliases.items():
+            if _plain(alias) in own and _plain(alias) != _plain(label):
+                raise ValueError(
+                    f"aliases says that '{alias}' stands for '{label}', but it is a label itself; keep one of the two"
+                )
         return self
 
 

@@ -206,7 +206,7 @@ def _contract(split: Split, task: Task) -> TaskContract | None:
 def _separator(split: Split, task: Task) -> str:
     contract = _contract(split, task)
     sign = contract.separator if contract is not None and contract.separator else ","
-    return f"{sign.strip()} " if sign.strip() else sign
+    return f"{sign.strip()} " if sign.strip() and sign.isascii() else sign
 
 
 def _texts(split: Split) -> tuple[list[str], list[str]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from medtune.evaluation.plain_text import normal
-from medtune.evaluation.tasks.labels import bare_answer
+from medtune.evaluation.tasks.labels import ANSWER_NAMES, COPULAS, bare_answer
 from medtune.evaluation.tasks.mentions import is_denied, stated
 
 __all__ = ["choice_in", "options_in", "says_option"]
@@ -29,17 +29,24 @@ _ALONE = re.compile(
     rf"(?:(?i:option|choice|answer)\s+|\u9009\u9879\s*|\u6545?\u9009\s*)?{_MARK}[*_]*(?:\s*[.):][*_]*\s.*|\s*\u3001.*|\s*\n.*)?",
     re.DOTALL,
 )
-_SEVERAL = re.compile(r"\s*(?:,|;|&|/|\u3001|\n|\band\b)\s*")
+_SEVERAL = re.compile(r"\s*(?:[,;&/\u3001\uff0c\uff1b\n]|\band\b)\s*")
 _JOINED = re.compile(r"[A-Z](?:\s*[A-Z])+|[a-z]{2,}")
 _BOXED = re.compile(r"\\boxed\s*\{\s*(?:\\text\s*\{)?\s*\(?([A-Za-z]|\d{1,2})\)?[.:)]?[^{}]*\}")
 _LETTER = r"\**\(?([A-Za-z]|\d{1,2})\)?\**(?![\w'-])"
 _MORE = re.compile(r"\s*(?:,|;|&|/|\u3001|and\b|or\b)\s*(?:(?:and|or|option)\s+)*\**\(?([A-Z]|\d{1,2})\)?\**(?![\w'-])")
-_LINKS = r"(?:\s*[*_]*\s*(?:is|would\s+be|must\s+be|should\s+be|but|option|choice|letter|:|=))*\s*[:=]?\s*"
+_LINKS = rf"(?:\s*[*_]*\s*(?:(?:{COPULAS}|would\s+be|must\s+be|should\s+be|but|la|option|choice|letter)\b|[\"']?:|=))*\s*(?:[:=]?\s*|[\"'])"
 _CLAIMED = re.compile(
-    rf"(?:\b(?:answer|choose|pick|select|(?:correct|best|right)\s+(?:option|choice)|(?:option|choice)\s+(?:is|would\s+be))\b{_LINKS}|"
+    rf"(?:\b(?:{ANSWER_NAMES}|choose|pick|select|(?:correct|best|right)\s+(?:option|choice)|(?:option|choice)\s+(?:is|would\s+be))\b{_LINKS}|"
     rf"\u7b54\u6848\s*(?:\u662f|\u4e3a)?\s*[:\uff1a]?\s*|\u6545?\u9009\u62e9?\s*){_LETTER}",
     re.IGNORECASE,
 )
+_SAID = re.compile(
+    rf"(?:(?<![\w'-])(?<!or )(?<!and ){_LETTER}(?=\s+is\s+(?:the\s+)?(?:right|correct|true|best)\b)"
+    rf"|\b(?:it\s+is|it's|it\s+must\s+be|so|therefore|hence|thus)\s*,?\s+{_LETTER.replace('([A-Za-z]', '((?-i:[A-Z])')}(?=\s*(?:[.,;!)]|$)))",
+    re.IGNORECASE,
+)
+"""An option of which a sentence says that it is right, or that it is what follows: "B is right", "it is B", "so B"."""
+_TORN = re.compile(rf"{_MARK}[*_]*[\s.:)\]\u3001(\uff08\u2013\u2014-]+(\S.*?)[)\uff09]?")
 _NAMED = re.compile(rf"\b(?:option|choice)\b\s*{_LETTER}", re.IGNORECASE)
 _LEADING = re.compile(rf"{_MARK}(?:\s*[,.:;)-]|\s+(?:because|since|as|is)\b)", re.IGNORECASE)
 _BRACKETED = re.compile(r"\(([A-Z])\)")
@@ -74,7 +81,10 @@ def choice_in(text: str, options: Mapping[str, str], *, lenient: bool = False) -
     known = options or dict.fromkeys("ABCDEFGHIJ", "")
     composed = normal(text)
     plain = composed if composed.isascii() else composed.translate(_FULL_WIDTH)
-    found = (_quoted(composed, known) if options else None) or _plain(plain, known)
+    found = _quoted(composed, known) if options else None
+    if found is None and _is_torn(composed, known):
+        return None
+    found = found or _plain(plain, known)
     return found if found is not None or not lenient else _within(plain, known)
 
 
@@ -107,6 +117,15 @@ def _quoted(text: str, known: Mapping[str, str]) -> str | None:
     found = _LISTED.fullmatch(line.translate(_MARKS_OF_LISTS))
     mark = found[1].upper() if found else ""
     return mark if found and known.get(mark) and _key(line[found.start(2) :]) == _key(known[mark]) else None
+
+
+def _is_torn(text: str, known: Mapping[str, str]) -> bool:
+    """Whether an answer is the mark of one option with the text of another."""
+    found = _TORN.fullmatch(bare_answer(text).partition("\n")[0].strip())
+    if found is None or found[1].upper() not in known:
+        return False
+    said, own = _key(found[2]), _key(known[found[1].upper()])
+    return said != own and said in {_key(told) for told in known.values() if told}
 
 
 def _plain(text: str, known: Mapping[str, str]) -> str | None:
@@ -171,9 +190,10 @@ def _named(text: str, known: Mapping[str, str]) -> set[str]:
 def _claims(text: str, known: Mapping[str, str]) -> list[frozenset[str]]:
     """Return the options of each "the answer is ..." that is not denied; none of one that leaves it open ("A or B")."""
     claims: list[frozenset[str]] = []
-    for found in _CLAIMED.finditer(text):
-        mark, end = found[1].upper(), found.end()
-        if mark not in known or _is_article(found[1], text[end:]) or is_denied(text, found.start(), end):
+    for found in sorted([*_CLAIMED.finditer(text), *_SAID.finditer(text)], key=lambda each: each.end()):
+        written = found[1] or found[found.lastindex or 1]
+        mark, end = written.upper(), found.end()
+        if mark not in known or _is_article(written, text[end:]) or is_denied(text, found.start(), end):
             continue
         marks, is_open = {mark}, False
         while (more := _MORE.match(text, end)) and more[1].upper() in known:

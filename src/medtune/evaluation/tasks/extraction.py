@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from medtune.evaluation.extracted_items import Items, items_in, parsed_json
 from medtune.evaluation.gold_shapes import list_separator
+from medtune.evaluation.missing_text import is_missing
 from medtune.evaluation.recognition import answer_of
 from medtune.evaluation.task_contracts import Contracts
 from medtune.evaluation.tasks.labels import FAILURES
@@ -60,7 +61,8 @@ class ExtractionTask:
 
     def _row(self, prediction: Prediction) -> tuple[float, ...]:
         separator = self._separator(prediction.example)
-        gold = items_in(answer_of(prediction.example), separator) or Items(frozenset(), frozenset())
+        fits = not is_missing(answer_of(prediction.example))
+        gold = (items_in(answer_of(prediction.example), separator) if fits else None) or Items(frozenset(), frozenset())
         answer = items_in(prediction.text, separator)
         found = answer or Items(frozenset(), frozenset())
         leniently = answer if answer is not None else items_in(prediction.text, separator, lenient=True)
@@ -68,7 +70,8 @@ class ExtractionTask:
         placed = (found.placed, gold.placed) if gold.has_offsets else (frozenset[object](), frozenset[object]())
         return (
             1,
-            answer is not None
+            fits
+            and answer is not None
             and answer.plain == gold.plain
             and (answer.placed == gold.placed or not gold.has_offsets),
             answer is None,

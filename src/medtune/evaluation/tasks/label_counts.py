@@ -34,7 +34,7 @@ class _LabelRow:
     """One answer against its gold answer.
 
     Attributes:
-        gold: the right labels.
+        gold: the right labels; None where the gold answer is none, so that no answer is right.
         found: those of the answer; None where it is invalid.
         mentioned: those that occur in it, read leniently; None likewise.
         of: the labels of its source.
@@ -42,7 +42,7 @@ class _LabelRow:
         document: the text that it belongs to, with its source; None where no document is named.
     """
 
-    gold: frozenset[str]
+    gold: frozenset[str] | None
     found: frozenset[str] | None
     mentioned: frozenset[str] | None
     of: LabelSet
@@ -100,7 +100,7 @@ def _label_rows(predictions: Sequence[Prediction], label_set: Callable[[Predicti
         document = (example.source, example.document) if example.document else None
         strays = len(of.strays(prediction.text)) if found is None else 0
         if gold is None or not gold.issubset(of.inventory.labels):  # a gold answer with a part that is no label is none
-            gold = frozenset()
+            gold = None
         rows.append(_LabelRow(gold, found, mentioned, of, strays, document))
     return rows
 
@@ -134,7 +134,7 @@ class _Sparse:
     def __init__(self, rows: Sequence[_LabelRow], labels: Sequence[str]) -> None:
         place = {label: i for i, label in enumerate(labels)}
         self._labels = labels
-        self._gold = [[place[x] for x in sorted(row.gold)] for row in rows]
+        self._gold = [[place[x] for x in sorted(row.gold or ())] for row in rows]
         self._found = [[place[x] for x in sorted(row.found or ()) if x in place] for row in rows]
         self._invalid = [row.found is None for row in rows]
 
@@ -187,11 +187,12 @@ class _Sparse:
 
 def _counted(row: _LabelRow, prediction: Prediction) -> list[float]:
     found, positive = row.found or frozenset[str](), row.of.negative
-    gold, kept = row.gold - positive, found - positive
+    gold, kept = (row.gold or frozenset[str]()) - positive, found - positive
+    fits = row.gold is not None
     return [
         1,
-        row.found == row.gold,
-        row.mentioned == row.gold,
+        fits and row.found == row.gold,
+        fits and row.mentioned == row.gold,
         row.found is None,
         prediction.truncated,
         not prediction.text.strip(),
@@ -206,8 +207,8 @@ def _counted(row: _LabelRow, prediction: Prediction) -> list[float]:
     ]
 
 
-def _set_f1(gold: frozenset[str], found: frozenset[str] | None) -> float:
-    if found is None:
+def _set_f1(gold: frozenset[str] | None, found: frozenset[str] | None) -> float:
+    if found is None or gold is None:
         return 0.0
     return 2 * len(gold & found) / (len(gold) + len(found)) if gold or found else 1.0
 
@@ -227,11 +228,10 @@ def _coded(row: _LabelRow) -> tuple[float, float, float, float, float]:
     """Return what codes share with each other: 1 for a row of codes, the same categories, and what lies above them."""
     if not row.of.are_codes:
         return 0.0, 0.0, 0.0, 0.0, 0.0
-    found = row.found or frozenset[str]()
-    above, claimed = (
-        frozenset(x for code in codes - row.of.negative for x in hierarchy_of(code)) for codes in (row.gold, found)
-    )
-    same = row.found is not None and {category_of(c) for c in found} == {category_of(c) for c in row.gold}
+    found, gold = row.found or frozenset[str](), row.gold or frozenset[str]()
+    above, claimed = (frozenset(x for c in codes - row.of.negative for x in hierarchy_of(c)) for codes in (gold, found))
+    is_read = row.found is not None and row.gold is not None
+    same = is_read and {category_of(c) for c in found} == {category_of(c) for c in gold}
     return 1.0, float(same), float(len(above & claimed)), float(len(claimed)), float(len(above))
 
 
@@ -243,7 +243,7 @@ def _count_documents(rows: Sequence[_LabelRow], counts: Array) -> None:
         if row.document is not None and row.of.is_multi:
             first.setdefault(row.document, i)
             gold, found = union.setdefault(row.document, (set(), set()))
-            gold |= row.gold
+            gold |= row.gold or set()
             found |= row.found or set()
     start = _PLACE["documents"]
     for document, i in first.items():

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from medtune.evaluation.icd import are_codes, are_of_the_ninth, as_code
+from medtune.evaluation.list_marks import CERTAIN_MARKS, LABEL_MARKS
 from medtune.evaluation.medtuned import HALLMARKS, NLI_LABELS, RELATIONS
 from medtune.evaluation.missing_text import is_missing
+from medtune.evaluation.negative_labels import NO, NOTHING, negative_of, says_something
 from medtune.evaluation.recognition import answer_of
 from medtune.evaluation.task_contracts import Contracts, TaskContract
 from medtune.evaluation.tasks.labels import Inventory, bare_answer
@@ -18,14 +20,11 @@ __all__ = [
     "label_separator",
     "label_set_of",
     "label_sets_of",
-    "negative_of",
     "perhaps_separator",
-    "says_something",
 ]
 
 _NONE = "None"
-_SEPARATORS = (";", "|", "\n", ",")
-_SEPARATOR = re.compile(r"[,;|\n]")
+_MARK = re.compile(f"[{''.join(map(re.escape, LABEL_MARKS))}]")
 _LONGEST = 60
 _REPEATED = 3
 _MOST_SOUGHT = 200  # labels that are looked for in a sentence
@@ -36,12 +35,6 @@ _UNKNOWN = re.compile(
     re.IGNORECASE,
 )
 _PERHAPS = 0.5
-_NOTHING = frozenset({
-    "none", "no relation", "no relations", "no_relation", "norelation", "not related", "unrelated", "no interaction",
-    "no_interaction", "no-relation", "n/a", "null", "cid:none", "no label", "no finding", "no findings",
-})  # fmt: skip
-_NO = frozenset({"no", "false", "0", "negative", "ddi-false", "absent", "not associated", "non_related"})
-"""These say so of relations, and where there are two labels: of three others, "negative" may be a sentiment."""
 _SHORT_NAMES = {label.rpartition(" (")[0]: label for label in HALLMARKS}
 _ALIASES = _SHORT_NAMES | {name.replace("&", "and"): label for name, label in _SHORT_NAMES.items()}
 
@@ -71,7 +64,7 @@ class LabelSet:
 
         Where an answer may hold several, a short part that is no label counts as one that is never right.
         """
-        whole = self._find(text) or self._find(bare_answer(text))
+        whole = self._find(text) or self._find(bare_answer(text)) or self._nothing(bare_answer(text))
         if whole is not None or not self.is_multi:
             return None if whole is None else self._as_set({whole})
         found, strays = self._parted(bare_answer(text))
@@ -92,7 +85,7 @@ class LabelSet:
     def _parted(self, bare: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return the labels among the parts of an answer, and the other parts; none of either where one is prose."""
         best: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
-        for separator in _SEPARATORS:
+        for separator in LABEL_MARKS:
             parts = [bare_answer(part) for part in bare.split(separator)]
             known = {part: label for part in parts if (label := self._find(part)) is not None}
             others = [part for part in parts if part and part not in known]
@@ -108,7 +101,7 @@ class LabelSet:
         if len(bare) > _LONGEST or "\n" in bare or not any(map(str.isalnum, bare)):
             return False
         is_short = len(bare.split()) <= max(_FEW_WORDS, self.inventory.most_words)
-        return is_short and bare.casefold() not in _NOTHING | _NO and not _UNKNOWN.search(bare)
+        return is_short and bare.casefold() not in NOTHING | NO and not _UNKNOWN.search(bare)
 
     def mentioned(self, text: str) -> frozenset[str] | None:
         """Return the labels that occur in ``text`` as whole words; None where it holds none, or none beside others."""
@@ -124,6 +117,12 @@ class LabelSet:
         if found is None and self.are_codes and (code := as_code(text, ninth=self.ninth)) is not None:
             return self.codes.get(_pointless(code), code)
         return found
+
+    def _nothing(self, bare: str) -> str | None:
+        """Return the one label that says "nothing of it" for an answer that says so in other words."""
+        label = min(self.negative, default="")
+        says_so = len(self.negative) == 1 and {bare.casefold(), label.casefold()} <= NOTHING
+        return label if says_so and not self.is_multi else None
 
     def _as_set(self, labels: Iterable[str]) -> frozenset[str]:
         return frozenset(labels) - self.negative if self.is_multi else frozenset(labels)
@@ -143,14 +142,14 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
     given = contract or TaskContract("", "inference", "")
     bare = [bare_answer(gold) for gold in golds if not is_missing(gold)]
     if task != "classification":
-        usual = NLI_LABELS if task == "nli" else RELATIONS
-        known = given.labels or (usual if not bare or {*usual} & {*bare} else ())
+        known = given.labels or _usual(NLI_LABELS if task == "nli" else RELATIONS, bare, is_source=contract is not None)
         inventory = Inventory([*known, *bare], given.aliases, rows=len(golds))
         inferred = negative_of(inventory.labels, of_relations=True) if task == "relation" else ()
         negative = () if given.without_negative else given.negative or inferred
         return LabelSet(inventory, _present(inventory, negative))
-    split = [part for gold in bare for raw in _SEPARATOR.split(gold) if (part := raw.strip())]
+    split = [part for gold in bare for raw in _MARK.split(gold) if (part := raw.strip())]
     is_hallmarks = not given.labels and {*split} <= {_NONE, *HALLMARKS}
+    is_hallmarks = is_hallmarks and (contract is None or bool({*split} & {*HALLMARKS}))
     separator = given.separator or (label_separator(Counter(golds)) if contract is None else "")
     is_multi = given.kind == "multi-label" or (contract is None and (is_hallmarks or bool(separator)))
     parts = (split if is_hallmarks else _parts(bare, separator)) if is_multi else bare
@@ -163,6 +162,20 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
     inferred = (_NONE,) if is_medtuned else negative_of(inventory.labels)
     negative = () if given.without_negative else given.negative or inferred
     return LabelSet(inventory, _present(inventory, negative), is_multi)
+
+
+def _usual(labels: Sequence[str], golds: Sequence[str], *, is_source: bool) -> Sequence[str]:
+    """Return MedTuned's labels where gold answers show that they are it; "No Relations" and its like stand in other sets too.
+
+    Args:
+        labels: of a task.
+        golds: gold answers.
+        is_source: whether these are all of a source; a row by itself may have any of the labels.
+    """
+    if not is_source:
+        return labels if not golds or {*labels} & {*golds} else ()
+    telling = {*says_something(golds)}
+    return labels if 2 * len(telling & {*labels}) > len(telling) else ()
 
 
 def label_sets_of(
@@ -188,7 +201,7 @@ def label_separator(answers: Mapping[str, int]) -> str:
     Args:
         answers: answer -> rows that have it.
     """
-    for separator in _SEPARATORS:
+    for separator in LABEL_MARKS:
         held = _wholes(answers, separator)
         apart = sum(len(wholes) > 1 or part in wholes for part, wholes in held.items())
         if held and apart >= _RECOMBINED * len(held):
@@ -199,21 +212,25 @@ def label_separator(answers: Mapping[str, int]) -> str:
 def perhaps_separator(answers: Mapping[str, int]) -> str:
     """Return what may part the labels of answers, where too many of them never come in other company to tell; else empty.
 
-    Of the parts of answers that hold several, more than half come again alone or beside others: so do sets of labels in
-    few combinations, and labels with a comma in their names mostly do not.
+    Of the parts of answers that hold several, more than half come again alone or beside others, or half where some are an
+    answer alone: so do sets of labels in few combinations, and labels with a comma in their names mostly do not. No name
+    has the other marks, so that one part that comes again is enough.
 
     Args:
         answers: answer -> rows that have it.
     """
-    for separator in _SEPARATORS:
+    for separator in LABEL_MARKS:
         held = _wholes(answers, separator)
-        shared = apart = 0
+        shared, apart, is_alone = 0, 0, False
         for answer, times in answers.items():
             parts = _parts([answer], separator)
             if held and len(parts) > 1:
                 shared += times * len(parts)
                 apart += times * sum(len(held[part]) > 1 for part in parts)
-        if apart > _PERHAPS * shared:
+                is_alone = is_alone or not answers.keys().isdisjoint(parts)
+        if apart > (0 if separator in CERTAIN_MARKS else _PERHAPS * shared) or (
+            is_alone and apart >= _PERHAPS * shared
+        ):
             return separator
     return ""
 
@@ -231,26 +248,13 @@ def _wholes(answers: Mapping[str, int], separator: str) -> dict[str, set[str]]:
     return held if several and all(len(part) <= _LONGEST for part in held) else {}
 
 
-def negative_of(labels: Iterable[str], *, of_relations: bool = False) -> tuple[str, ...]:
-    """Return the labels that say "nothing of it", by their names; "negative" and its like of relations and pairs only."""
-    found = list(dict.fromkeys(labels))
-    is_pair = len({label.casefold() for label in found}) == 2  # noqa: PLR2004 - two labels
-    words = _NOTHING | _NO if is_pair or of_relations else _NOTHING
-    return tuple(label for label in found if label.casefold() in words)
-
-
-def says_something(labels: Iterable[str]) -> list[str]:
-    """Return the labels but for those that say "nothing of it"."""
-    return [label for label in labels if label.strip().casefold() not in _NOTHING]
-
-
 def _coded(parts: Iterable[str], given: TaskContract, *, is_multi: bool) -> LabelSet:
     """Return the set of codes of the ICD, each with its point, and of what else stands among them."""
     labels = [*([_NONE] if is_multi else []), *given.labels, *parts]
     ninth = are_of_the_ninth(labels)
     written = [as_code(label, ninth=ninth) or label for label in labels]
     inventory = Inventory(written, given.aliases, rows=None)
-    negative = given.negative or tuple(label for label in inventory.labels if label.casefold() in _NOTHING)
+    negative = given.negative or tuple(label for label in inventory.labels if label.casefold() in NOTHING)
     codes = {_pointless(label): label for label in inventory.labels if as_code(label)}
     return LabelSet(inventory, _present(inventory, negative), is_multi, are_codes=True, codes=codes, ninth=ninth)
 

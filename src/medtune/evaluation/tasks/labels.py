@@ -8,7 +8,7 @@ from medtune.errors import DataError
 from medtune.evaluation.plain_text import normal
 from medtune.evaluation.tasks.mentions import stated
 
-__all__ = ["FAILURES", "Inventory", "bare_answer"]
+__all__ = ["ANSWER_NAMES", "COPULAS", "FAILURES", "Inventory", "bare_answer"]
 
 FAILURES = frozenset({"invalid_answer", "truncated", "empty"})
 
@@ -18,8 +18,14 @@ _REPEATED = 3
 
 _SHORT = 60
 _FENCE = re.compile(r"^```\w*$")
+ANSWER_NAMES = r"answer|antwort|r\u00e9ponse|respuesta|risposta|resposta|antwoord"
+"""The word "answer" in the languages whose negations are known, a pattern; Chinese has its own."""
+COPULAS = r"is|ist|est|es|\u00e8|\u00e9"
+"""The word "is" in these."""
+_RIGHT = r"(?:correct|final|best|right|richtige|korrekte|bonne|correcta|corretta|correta|juiste)\s+"
 _LEAD_IN = re.compile(
-    r"^(?:#{1,6}\s*)?[*_]*(?:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:answer|label|class|relation|output)[*_]*(?:\s+is)?\s*[:=]?[*_]*\s+"
+    rf"^(?:#{{1,6}}\s*)?[*_]*(?:(?:(?:the|die|la|a|het)\s+)?(?:{_RIGHT})?(?:{ANSWER_NAMES}|ans\.?|label|class|relation|output)"
+    rf"(?:\s+(?:correcta|correcte|corretta|correta))?[*_]*(?:\s+(?:{COPULAS})(?:\s+la)?)?\s*[:=]?[*_]*\s+"
     r"|(?:\u6b63\u786e)?\u7b54\u6848\s*(?:\u662f|\u4e3a)?\s*[:\uff1a]?\s*)",
     re.IGNORECASE,
 )
@@ -32,7 +38,7 @@ class Inventory:
     """The labels that an answer may be, found again whatever their case.
 
     Args:
-        labels: labels as the gold answers spell them; the first spelling of a label is kept.
+        labels: labels as the gold answers spell them; the first spelling of a label is kept, and of an alias its label.
         aliases: other spelling -> label.
         rows: how many rows they come from; None where it is known that they are labels.
 
@@ -44,7 +50,9 @@ class Inventory:
         self, labels: Sequence[str], aliases: Mapping[str, str] | None = None, *, rows: int | None = 0
     ) -> None:
         self._by_key: dict[str, str] = {}
-        for label in labels:
+        stands_for = {_key(alias): label for alias, label in (aliases or {}).items()}
+        for written in labels:
+            label = stands_for.get(_key(written), written)
             self._by_key.setdefault(_key(label), label)
         if rows is not None and len(self._by_key) > max(_MOST_LABELS, rows // _REPEATED):
             raise DataError(
@@ -53,8 +61,8 @@ class Inventory:
             )
         self.labels = sorted(self._by_key.values())
         self.most_words = max((len(label.split()) for label in self.labels), default=0)
-        for alias, label in (aliases or {}).items():
-            self._by_key.setdefault(_key(alias), label)
+        for alias, label in stands_for.items():
+            self._by_key.setdefault(alias, self._by_key.get(_key(label), label))
 
     def find(self, text: str) -> str | None:
         """Return the label that ``text`` is, None when it is none."""

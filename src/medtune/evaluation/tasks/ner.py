@@ -126,9 +126,10 @@ def _schemes(predictions: Sequence[Prediction]) -> dict[str, Scheme]:
 
 
 def _row(prediction: Prediction, gold: GoldTags, answer: TaggedAnswer, counts: TagCounts) -> tuple[int, ...]:
+    is_exact = answer.is_exact and gold.unreadable < len(gold.tokens)  # a gold answer without a label is none
     return (
         1,
-        answer.is_exact,
+        is_exact,
         prediction.truncated,
         answer.lines == 0,
         len(gold.tokens),
@@ -139,7 +140,7 @@ def _row(prediction: Prediction, gold: GoldTags, answer: TaggedAnswer, counts: T
         *counts.strict,
         *counts.lenient,
         counts.overlapping,
-        answer.is_exact and answer.labels == gold.labels and not answer.unreadable,
+        is_exact and answer.labels == gold.labels and not answer.unreadable,
         *dict_keyed_counts(prediction.text, gold),
     )
 

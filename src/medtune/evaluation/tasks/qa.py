@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from medtune.evaluation.missing_text import is_missing
 from medtune.evaluation.overlap import rouge_l, token_f1
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.task_contracts import Contracts
@@ -118,8 +119,10 @@ class QaTask:
         contract = self.contracts.of(example)
         kind = _KINDS.get(contract.kind) if contract is not None else None
         if kind is None:
-            return _gold(answer_of(example), question_of(example))
-        return _read(answer_of(example), kind, example)
+            found = _gold(answer_of(example), question_of(example))
+        else:
+            found = _read(answer_of(example), kind, example)
+        return Answer(found.kind, None) if is_missing(answer_of(example)) else found
 
 
 def gold_kind(answer: str, question: str) -> Kind:
@@ -136,7 +139,7 @@ def _row(prediction: Prediction, gold: Answer) -> tuple[float, ...]:
         leniently = _leniently(prediction.text, gold.kind, example) == gold.value
     is_choice, is_decision, is_text = (gold.kind == kind for kind in ("choice", "decision", "text"))
     texts = (found.value or "", gold.value or "")
-    agrees = agreement(*texts) if is_text and found.value else None
+    agrees = agreement(*texts) if is_text and found.value and gold.value else None
     return (
         1,
         is_choice,
@@ -146,8 +149,8 @@ def _row(prediction: Prediction, gold: Answer) -> tuple[float, ...]:
         is_decision and right,
         is_decision and leniently,
         is_text,
-        rouge_l(*texts) if is_text else 0,
-        token_f1(*texts) if is_text and found.value else 0,
+        rouge_l(*texts) if is_text and gold.value else 0,
+        token_f1(*texts) if is_text and found.value and gold.value else 0,
         agrees is not None and agrees.negation is not None,
         agrees is not None and agrees.negation is True,
         agrees is not None and agrees.number is not None,
