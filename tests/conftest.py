@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-gc.disable()  # until every test is collected: meanwhile objects are only made
 if not torch.cuda.is_available():
     # before anything imports Triton, which peft does: kernels are interpreted then
     os.environ["TRITON_INTERPRET"] = "1"
@@ -26,10 +25,15 @@ def own_cache_folder(tmp_path_factory):
     os.environ["MEDTUNE_CACHE"] = str(tmp_path_factory.mktemp("medtune-cache"))
 
 
-def pytest_collection_finish():
-    """Let garbage be collected from now on, among what tests make alone."""
-    _set_aside()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Collect no garbage while tests are collected, and afterwards only among what they make."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        _set_aside()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -112,7 +112,10 @@ def _run(arguments):
         else:
             runpy.run_module(what, run_name="__main__", alter_sys=True)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
     except BaseException:  # noqa: BLE001 - the interpreter shows any
         traceback.print_exc()
         return 1

@@ -176,7 +176,7 @@ CASES = {
         lambda f: (config(f, num_hidden_layers=10**8), (f / "model.safetensors").unlink()),
         {},
     ),
-    "more layers than tensors": ("plain", "config values", lambda f: config(f, num_hidden_layers=900), {}),
+    "more layers than tensors": ("plain", "config values", lambda f: config(f, num_hidden_layers=90), {}),
     "a vocabulary of 10^12": ("plain", "config values", lambda f: config(f, vocab_size=10**12), {}),
     "a width of 10^9": ("plain", "config values", lambda f: config(f, hidden_size=10**9), {}),
     "a width below zero": ("plain", "config values", lambda f: config(f, intermediate_size=-48), {}),

@@ -16,11 +16,18 @@ from pathlib import Path
 
 import medtune
 
-LIGHT = ("medtune.cli.app", "medtune.tuner", "medtune.specfile", "pyarrow.parquet", "openpyxl")
+LIGHT = (
+    "medtune.cli.app", "medtune.tuner", "medtune.specfile", "pyarrow.parquet", "openpyxl", "medtune.cli.console",
+    "medtune.cli.account", "medtune.cli.loss_tables", "medtune.cli.task_tables", "medtune.cli.trust_tables",
+    "medtune.plugins.single_file",
+)  # fmt: skip
 HEAVY = (
     "torch", "transformers", "peft", "medtune.backends.peft", "medtune.backends.generate", "medtune.backends.base_model",
     "medtune.backends.attached", "medtune.workflow.training", "medtune.workflow.adoption", "medtune.workflow.served",
-    "medtune.serving.server", "medtune.workflow.exporting.export", "mistral_common.tokens.tokenizers.tekken",
+    "medtune.serving.server", "medtune.workflow.exporting.export", "mistral_common.tokens.tokenizers.tekken", "pandas",
+    "medtune.backends.sft_trainer", "medtune.backends.fast_generate", "medtune.accel.decode.slots", "medtune.demo",
+    "medtune.data.base.architecture", "medtune.data.base.causality", "medtune.data.base.targets",
+    "medtune.data.base.sampled",
 )  # fmt: skip
 ROOM = 4 << 30  # address space above the server's, so that a bomb ends its case and not the machine
 LARGEST_FILE = 2 << 30

@@ -31,8 +31,16 @@ CASES = {
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
+REPEATED = {
+    ("data: compressed", "gzip of a workbook"),
+    ("data: compressed", "gzip of an Arrow file"),
+    ("templates: without end", "a macro that calls itself twice"),
+}
+"""Seconds each, and held elsewhere: bombs in every form by tests/data/test_bounded_files.py, templates without end by other loops."""
+
+
 def marks_of(fault, *, is_long):
-    """Return the marks of a case: of a known fault, and of seven of eight under lock: CI pays for the rest."""
+    """Return the marks of a case: of a known fault, and of what is left to the proofs: seven of eight under lock, and repeated."""
     marks = [pytest.mark.xfail(strict=True, reason=fault)] if fault else []
     return [*marks, pytest.mark.proof] if is_long or fault.startswith("hangs") else marks
 
@@ -40,7 +48,10 @@ def marks_of(fault, *, is_long):
 TRIALS = [
     pytest.param(
         kind, name, mode, id=f"{kind}: {name} [{mode}]",
-        marks=marks_of(FAULTS.get((kind, name), ""), is_long=mode == "locked" and not case.only and number % 8 != 0),
+        marks=marks_of(
+            FAULTS.get((kind, name), ""),
+            is_long=(kind, name) in REPEATED or (mode == "locked" and not case.only and number % 8 != 0),
+        ),
     )
     for number, ((kind, name), case) in enumerate(CASES.items()) for mode in LOCKED if case.only in ("", mode)
 ]  # fmt: skip
