@@ -45,7 +45,9 @@ def scores_picture(base: dict[str, Any], tuned: dict[str, Any]) -> str:
             at = y + 2 + 14 * place
             if bounds:
                 low, high = _x(bounds[0], 1.0), _x(bounds[1], 1.0)
-                parts.append(f'<rect class="{who} bar" stroke="none" x="{low:.1f}" y="{at - 3}" width="{high - low:.1f}" height="6"/>')
+                parts.append(
+                    f'<rect class="{who} bar" stroke="none" x="{low:.1f}" y="{at - 3}" width="{high - low:.1f}" height="6"/>'
+                )
             parts.append(f'<circle class="{who}" cx="{_x(value, 1.0):.1f}" cy="{at}" r="5"/>')
         told = f"{before['metrics'][metric]:.2f} → {after['metrics'][metric]:.2f}"
         parts.append(_text(_WIDTH - _RIGHT + 16, y + 14, told))
@@ -92,7 +94,9 @@ def memory_picture(page: str) -> str:
 
 def speed_picture(page: str) -> str:
     """Return tokens per second of medtune and of its peer, of the table on the page."""
-    found = re.findall(r"^\| (training[^|]*) \| (\w+) \| ([\d,]+) tokens/s \| ([\d,]+) \| ([\d.]+) \|", page, re.MULTILINE)
+    found = re.findall(
+        r"^\| (training[^|]*) \| (\w+) \| ([\d,]+) tokens/s \| ([\d,]+) \| ([\d.]+) \|", page, re.MULTILINE
+    )
     top, y = 35_000.0, 70
     parts = [_key(("tuned", "medtune"), ("base", "unsloth"))]
     parts += _scale(60, 70 + 48 * len(found) - 12, [0, 10_000, 20_000, 30_000], top, "{:,.0f}")
@@ -101,7 +105,9 @@ def speed_picture(page: str) -> str:
         parts.append(_text(_LEFT - 14, y + 24, f"base in {base}", "end", "soft"))
         for place, (value, who) in enumerate(((own, "tuned"), (peer, "base"))):
             wide = _x(float(value.replace(",", "")), top) - _LEFT
-            parts.append(f'<rect class="{who}" x="{_LEFT}" y="{y - 4 + 15 * place}" width="{wide:.1f}" height="12" stroke="none"/>')
+            parts.append(
+                f'<rect class="{who}" x="{_LEFT}" y="{y - 4 + 15 * place}" width="{wide:.1f}" height="12" stroke="none"/>'
+            )
         parts.append(_text(_WIDTH - _RIGHT + 16, y + 14, f"{times} times"))
         y += 48
     return _svg(y + 24, "Training tokens per second on one H200, medtune beside unsloth", parts)
