@@ -1,4 +1,4 @@
-"""Draws the pictures of the documents as SVG: scores and loss from a run folder, memory and speed from the measured tables.
+"""Draws the pictures of the documents as SVG: scores and loss from a run folder, memory and speed from the measured tables, and ways.
 
 Usage: python tools/pictures.py [RUN], from the root of the repository; without RUN the pictures of a run stay as they are.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["loss_picture", "memory_picture", "scores_picture", "speed_picture"]
+__all__ = ["WAYS", "loss_picture", "memory_picture", "scores_picture", "speed_picture", "way_picture"]
 
 DOCS = Path(__file__).parents[1] / "docs"
 _NAMES = {
@@ -21,11 +21,54 @@ _NAMES = {
     "qa": "questions",
 }
 _METRICS = {"span_f1_strict": "strict span F1", "micro_f1": "micro F1", "accuracy": "accuracy"}
+WAYS = {
+    "way-of-data": (
+        "From a file to what the model sees",
+        ("your file", "JSONL, CSV, ..."),
+        ("roles", "which column is what"),
+        ("example", "question and answer"),
+        ("tokens", "loss on the answer"),
+        ("rows held out", "to score on"),
+    ),
+    "way-of-a-base": (
+        "What happens to a base before it is trained",
+        ("folder or hub", "safetensors only"),
+        ("inspected", "before it is loaded"),
+        ("loaded", "4, 8 or 16 bits"),
+        ("proved", "loss and gradients"),
+        ("trained", "the adapter alone"),
+    ),
+    "way-of-a-run": (
+        "What a run does, in order",
+        ("rows", "read and checked"),
+        ("base score", "before training"),
+        ("training", "can stop, goes on"),
+        ("adapter", "saved and proved"),
+        ("tuned score", "and the report"),
+    ),
+    "way-out": (
+        "How an export is proved",
+        ("run", "adapter and base"),
+        ("artifact", "merged, GGUF, ..."),
+        ("loaded again", "in another process"),
+        ("compared", "answers, logits"),
+        ("done", "or put aside"),
+    ),
+    "way-locked": (
+        "A run on patients' texts",
+        ("bring", "model and data"),
+        ("scan", "for identifiers"),
+        ("train", "locked"),
+        ("audit", "what it remembers"),
+        ("sign", "and hand over"),
+    ),
+}
+"""Picture -> its title, and the stations of a way, each with a word on it."""
 _STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#333}.soft{fill:#595959}.line{stroke:#d5d9de}.base{fill:#6b6b6b;stroke:#6b6b6b}"
+    ".box{fill:#eef3f9;stroke:#1d5fa8}text{font:13px system-ui,sans-serif;fill:#333}.soft{fill:#595959}.line{stroke:#d5d9de}.base{fill:#6b6b6b;stroke:#6b6b6b}"
     ".tuned{fill:#1d5fa8;stroke:#1d5fa8}.bar{opacity:.35}.paper{fill:#fff}"
     "@media(prefers-color-scheme:dark){text{fill:#e8e8e8}.soft{fill:#b5b5b5}.line{stroke:#3b4046}.base{fill:#a3a3a3;stroke:#a3a3a3}"
-    ".tuned{fill:#6fb1f5;stroke:#6fb1f5}.paper{fill:#16181b}}"
+    ".box{fill:#1d2733;stroke:#6fb1f5}.tuned{fill:#6fb1f5;stroke:#6fb1f5}.paper{fill:#16181b}}"
 )
 _LEFT, _RIGHT, _WIDTH = 190, 120, 760
 
@@ -113,6 +156,18 @@ def speed_picture(page: str) -> str:
     return _svg(y + 24, "Training tokens per second on one H200, medtune beside unsloth", parts)
 
 
+def way_picture(title: str, *stations: tuple[str, str]) -> str:
+    """Return stations from left to right, with an arrow between two of them."""
+    wide, step, parts = 128, 148, list[str]()
+    for place, (name, word) in enumerate(stations):
+        x = 20 + step * place
+        parts.append(f'<rect class="box" x="{x}" y="18" width="{wide}" height="58" rx="8"/>')
+        parts += [_text(x + wide / 2, 42, name, "middle"), _text(x + wide / 2, 62, word, "middle", "soft")]
+        if place:
+            parts.append(f'<path class="tuned" stroke="none" d="M{x - 16} 42 l12 5 l-12 5 z"/>')
+    return _svg(94, title, parts)
+
+
 def _x(value: float, top: float) -> float:
     return _LEFT + (_WIDTH - _LEFT - _RIGHT) * value / top
 
@@ -152,6 +207,7 @@ def main() -> None:
     drawn = {
         "memory": memory_picture((DOCS / "measurements" / "memory.md").read_text()),
         "speed": speed_picture((DOCS / "speed.md").read_text()),
+        **{name: way_picture(title, *stations) for name, (title, *stations) in WAYS.items()},
     }
     if len(sys.argv) > 1:
         run = Path(sys.argv[1])

@@ -135,6 +135,8 @@ def test_the_pictures_are_those_of_the_measured_tables():
     assert (drawn / "memory.svg").read_text() == pictures.memory_picture(memory)
     assert (drawn / "speed.svg").read_text() == pictures.speed_picture((ROOT / "docs" / "speed.md").read_text())
     assert pictures.memory_picture(memory).count("<circle") == 34
+    for name, (title, *stations) in pictures.WAYS.items():
+        assert (drawn / f"{name}.svg").read_text() == pictures.way_picture(title, *stations)
 
 
 def test_the_readme_has_the_figures_of_the_demo_that_its_picture_shows():
