@@ -1,4 +1,4 @@
-"""Draws the pictures of the documents as SVG: scores and loss from a run folder, memory and speed from the measured tables.
+"""Draws the pictures of the documents as SVG: scores and loss from a run folder, memory and speed from the measured tables, and ways.
 
 Usage: python tools/pictures.py [RUN], from the root of the repository; without RUN the pictures of a run stay as they are.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["loss_picture", "memory_picture", "scores_picture", "speed_picture"]
+__all__ = ["WAYS", "loss_picture", "memory_picture", "scores_picture", "speed_picture", "way_picture"]
 
 DOCS = Path(__file__).parents[1] / "docs"
 _NAMES = {
@@ -21,11 +21,54 @@ _NAMES = {
     "qa": "questions",
 }
 _METRICS = {"span_f1_strict": "strict span F1", "micro_f1": "micro F1", "accuracy": "accuracy"}
+WAYS = {
+    "way-of-data": (
+        "From a file to what the model sees",
+        ("your file", "JSONL, CSV, ..."),
+        ("roles", "of your columns"),
+        ("example", "asked, answered"),
+        ("tokens", "loss on answers"),
+        ("rows held out", "to score on"),
+    ),
+    "way-of-a-base": (
+        "What happens to a base before it is trained",
+        ("folder or hub", "safetensors only"),
+        ("inspected", "before loading"),
+        ("loaded", "4, 8 or 16 bits"),
+        ("proved", "loss, gradients"),
+        ("trained", "the adapter alone"),
+    ),
+    "way-of-a-run": (
+        "What a run does, in order",
+        ("rows", "read and checked"),
+        ("base score", "before training"),
+        ("training", "can stop, goes on"),
+        ("adapter", "saved and proved"),
+        ("tuned score", "and the report"),
+    ),
+    "way-out": (
+        "How an export is proved",
+        ("run", "adapter and base"),
+        ("artifact", "merged, GGUF, ..."),
+        ("loaded again", "in a new process"),
+        ("compared", "answers, logits"),
+        ("done", "or put aside"),
+    ),
+    "way-locked": (
+        "A run on patients' texts",
+        ("bring", "model and data"),
+        ("scan", "for identifiers"),
+        ("train", "locked"),
+        ("audit", "what it keeps"),
+        ("sign", "and hand over"),
+    ),
+}
+"""Picture -> its title, and the stations of a way, each with a word on it."""
 _STYLE = (
-    "text{font:13px system-ui,sans-serif;fill:#333}.soft{fill:#595959}.line{stroke:#d5d9de}.base{fill:#6b6b6b;stroke:#6b6b6b}"
+    ".box{fill:#eef3f9;stroke:#1d5fa8}text{font:13px system-ui,sans-serif;fill:#333}.soft{fill:#595959}.line{stroke:#d5d9de}.base{fill:#6b6b6b;stroke:#6b6b6b}"
     ".tuned{fill:#1d5fa8;stroke:#1d5fa8}.bar{opacity:.35}.paper{fill:#fff}"
     "@media(prefers-color-scheme:dark){text{fill:#e8e8e8}.soft{fill:#b5b5b5}.line{stroke:#3b4046}.base{fill:#a3a3a3;stroke:#a3a3a3}"
-    ".tuned{fill:#6fb1f5;stroke:#6fb1f5}.paper{fill:#16181b}}"
+    ".box{fill:#1d2733;stroke:#6fb1f5}.tuned{fill:#6fb1f5;stroke:#6fb1f5}.paper{fill:#16181b}}"
 )
 _LEFT, _RIGHT, _WIDTH = 190, 120, 760
 
@@ -45,7 +88,9 @@ def scores_picture(base: dict[str, Any], tuned: dict[str, Any]) -> str:
             at = y + 2 + 14 * place
             if bounds:
                 low, high = _x(bounds[0], 1.0), _x(bounds[1], 1.0)
-                parts.append(f'<rect class="{who} bar" stroke="none" x="{low:.1f}" y="{at - 3}" width="{high - low:.1f}" height="6"/>')
+                parts.append(
+                    f'<rect class="{who} bar" stroke="none" x="{low:.1f}" y="{at - 3}" width="{high - low:.1f}" height="6"/>'
+                )
             parts.append(f'<circle class="{who}" cx="{_x(value, 1.0):.1f}" cy="{at}" r="5"/>')
         told = f"{before['metrics'][metric]:.2f} → {after['metrics'][metric]:.2f}"
         parts.append(_text(_WIDTH - _RIGHT + 16, y + 14, told))
@@ -92,7 +137,9 @@ def memory_picture(page: str) -> str:
 
 def speed_picture(page: str) -> str:
     """Return tokens per second of medtune and of its peer, of the table on the page."""
-    found = re.findall(r"^\| (training[^|]*) \| (\w+) \| ([\d,]+) tokens/s \| ([\d,]+) \| ([\d.]+) \|", page, re.MULTILINE)
+    found = re.findall(
+        r"^\| (training[^|]*) \| (\w+) \| ([\d,]+) tokens/s \| ([\d,]+) \| ([\d.]+) \|", page, re.MULTILINE
+    )
     top, y = 35_000.0, 70
     parts = [_key(("tuned", "medtune"), ("base", "unsloth"))]
     parts += _scale(60, 70 + 48 * len(found) - 12, [0, 10_000, 20_000, 30_000], top, "{:,.0f}")
@@ -101,10 +148,24 @@ def speed_picture(page: str) -> str:
         parts.append(_text(_LEFT - 14, y + 24, f"base in {base}", "end", "soft"))
         for place, (value, who) in enumerate(((own, "tuned"), (peer, "base"))):
             wide = _x(float(value.replace(",", "")), top) - _LEFT
-            parts.append(f'<rect class="{who}" x="{_LEFT}" y="{y - 4 + 15 * place}" width="{wide:.1f}" height="12" stroke="none"/>')
+            parts.append(
+                f'<rect class="{who}" x="{_LEFT}" y="{y - 4 + 15 * place}" width="{wide:.1f}" height="12" stroke="none"/>'
+            )
         parts.append(_text(_WIDTH - _RIGHT + 16, y + 14, f"{times} times"))
         y += 48
     return _svg(y + 24, "Training tokens per second on one H200, medtune beside unsloth", parts)
+
+
+def way_picture(title: str, *stations: tuple[str, str]) -> str:
+    """Return stations from left to right, with an arrow between two of them."""
+    wide, step, parts = 128, 148, list[str]()
+    for place, (name, word) in enumerate(stations):
+        x = 20 + step * place
+        parts.append(f'<rect class="box" x="{x}" y="18" width="{wide}" height="58" rx="8"/>')
+        parts += [_text(x + wide / 2, 42, name, "middle"), _text(x + wide / 2, 62, word, "middle", "soft")]
+        if place:
+            parts.append(f'<path class="tuned" stroke="none" d="M{x - 16} 42 l12 5 l-12 5 z"/>')
+    return _svg(94, title, parts)
 
 
 def _x(value: float, top: float) -> float:
@@ -146,6 +207,7 @@ def main() -> None:
     drawn = {
         "memory": memory_picture((DOCS / "measurements" / "memory.md").read_text()),
         "speed": speed_picture((DOCS / "speed.md").read_text()),
+        **{name: way_picture(title, *stations) for name, (title, *stations) in WAYS.items()},
     }
     if len(sys.argv) > 1:
         run = Path(sys.argv[1])

@@ -17,7 +17,7 @@ _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _CODE = re.compile(r"`[^`]*`|\{\w+\}`[^`]*`")
 _ITEM = re.compile(r"^\s*(?:[-*]|\d+\.)\s+", re.MULTILINE)
 _END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
-_WORD = re.compile(r"[A-Za-z][A-Za-z'’-]*|\d[\d.,]*")
+_WORD = re.compile(r"[A-Za-z][A-Za-z'-]*|\d[\d.,]*")
 _GROUPS = re.compile(r"[aeiouy]+")
 _APART = re.compile(r"ua(?=[lt])|[iu]o(?!n|u)|ia(?!l)|eo|iu|ing(?<=[aeiouy]ing)")
 """Vowels beside each other that are spoken apart."""
@@ -56,7 +56,9 @@ def _syllables(word: str) -> int:
     count = len(_GROUPS.findall(lower)) + len(_APART.findall(lower))
     is_mute = lower.endswith("e") and not lower.endswith(("le", "ee", "ye")) and count > 1
     is_past = lower.endswith("ed") and not lower.endswith(("ted", "ded")) and count > 1
-    is_plural = lower.endswith("es") and not lower.endswith(("ses", "ces", "zes", "xes", "ches", "shes", "ges")) and count > 1
+    is_plural = (
+        lower.endswith("es") and not lower.endswith(("ses", "ces", "zes", "xes", "ches", "shes", "ges")) and count > 1
+    )
     return max(1, count - (is_mute or is_past or is_plural))
 
 

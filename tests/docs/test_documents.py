@@ -142,7 +142,9 @@ def test_the_tutorial_map_names_real_fields_with_their_defaults():
         assert str(shown) == default, field
 
 
-API = "".join(page.read_text() for page in [ROOT / "docs" / "api.md", *sorted((ROOT / "docs" / "protocols").glob("*.md"))])
+API = "".join(
+    page.read_text() for page in [ROOT / "docs" / "api.md", *sorted((ROOT / "docs" / "protocols").glob("*.md"))]
+)
 
 
 def test_the_api_has_every_public_name():

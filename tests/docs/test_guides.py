@@ -10,9 +10,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import reading_level
 
 import medtune
+import pictures
+import reading_level
 from medtune import MedTuner
 from medtune.errors import MedtuneError
 
@@ -27,7 +28,9 @@ def test_the_blocks_of_the_guides_are_one_session(tmp_path):
     assert pages[0].name == "tour.md"
     assert len(pages) > 4
     session = tmp_path / "session.py"
-    session.write_text("\n".join(f"# {page.name}\n{text}" for page in pages for text in CONTINUED.findall(page.read_text())))
+    session.write_text(
+        "\n".join(f"# {page.name}\n{text}" for page in pages for text in CONTINUED.findall(page.read_text()))
+    )
     environment = {**os.environ, "MEDTUNE_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [sys.executable, session.name], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
@@ -42,7 +45,9 @@ def errors_of_medtune():
         importlib.import_module(module.name)
     for file in (ROOT / "src" / "medtune").rglob("*.py"):
         if re.search(r"^class \w+\(\w*(?:Error|DataError)\):", file.read_text(), re.MULTILINE):
-            importlib.import_module(".".join(file.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__"))
+            importlib.import_module(
+                ".".join(file.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+            )
 
     def below(kind):
         yield kind
@@ -77,19 +82,27 @@ def test_a_guide_is_plain_english(page):
 
 
 def test_the_reading_level_tells_easy_from_hard_and_looks_at_prose_only():
-    easy = reading_level.sentences_of("# A title\n\nThe cat sat on the mat. It was `warm`.\n\n```text\nnot prose\n```\n")
+    easy = reading_level.sentences_of(
+        "# A title\n\nThe cat sat on the mat. It was `warm`.\n\n```text\nnot prose\n```\n"
+    )
     assert easy == ["The cat sat on the mat.", "It was it."]
     hard = "Considerable interoperability necessitates comprehensive organisational documentation."
-    assert reading_level.reading_ease([hard]) < 0 < 90 < reading_level.reading_ease(easy)
+    assert reading_level.reading_ease([hard]) < 0
+    assert reading_level.reading_ease(easy) > 90
 
 
-def test_a_guide_says_first_what_one_gets():
-    for page in reading_level.guides()[2:]:
+def test_a_page_of_a_task_or_of_reference_says_first_what_one_gets():
+    toctrees = re.findall(r":caption: ([^\n]+)\n\n(.*?)\n```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL)
+    names = {caption: text.split() for caption, text in toctrees}
+    for name in (*names["Guides"], *names["More tasks"], *names["Reference"]):
+        page = ROOT / "docs" / f"{name}.md"
         first = page.read_text().split("\n\n")[1]
-        assert first.startswith("You get: "), page.name
+        assert re.match(r"(?:What y|Y)ou get: ", first), page.name
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name
+)
 def test_links_to_files_lead_somewhere(page):
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     lead = [target for target in LINK.findall(text) if "://" not in target]
@@ -114,3 +127,32 @@ def test_every_extra_that_a_user_needs_is_on_the_page_on_installing():
     page = (ROOT / "docs" / "install.md").read_text()
     listed = set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE))
     assert listed == PROJECT["optional-dependencies"].keys() - {"dev", "docs", "proof"}
+
+
+def test_the_pictures_are_those_of_the_measured_tables():
+    drawn = ROOT / "docs" / "pictures"
+    memory = (ROOT / "docs" / "measurements" / "memory.md").read_text()
+    assert (drawn / "memory.svg").read_text() == pictures.memory_picture(memory)
+    assert (drawn / "speed.svg").read_text() == pictures.speed_picture((ROOT / "docs" / "speed.md").read_text())
+    assert pictures.memory_picture(memory).count("<circle") == 34
+    for name, (title, *stations) in pictures.WAYS.items():
+        assert (drawn / f"{name}.svg").read_text() == pictures.way_picture(title, *stations)
+
+
+def test_the_readme_has_the_figures_of_the_demo_that_its_picture_shows():
+    row = re.search(r"^\| the demo,.*$", (ROOT / "README.md").read_text(), re.MULTILINE)[0]
+    shown = re.findall(r"0\.00 → ([\d.]+)", (ROOT / "docs" / "pictures" / "scores.svg").read_text())
+    assert " / ".join(shown) in row
+    assert len(shown) == 5
+
+
+def test_a_picture_of_scores_shows_figures_and_intervals():
+    def scored(value, bounds):
+        task = {"primary": "accuracy", "rows": 30, "metrics": {"accuracy": value}, "intervals": {"accuracy": bounds}}
+        return {"tasks": {"nli": task}}
+
+    drawn = pictures.scores_picture(scored(0.25, [0.1, 0.4]), scored(1.0, None))
+    assert "inference" in drawn
+    assert "0.25 → 1.00" in drawn
+    assert drawn.count("<rect class=") == 2  # the paper, and the one interval
+    assert "update 20" in pictures.loss_picture([{"step": 10, "loss": 2.5}, {"step": 20, "loss": 0.5}])
