@@ -26,7 +26,7 @@ class Shouting:
     name = "shouting"
 
     def generate(self, loaded, requests, spec):
-        return [Completion(loaded.tokenizer("FEVER")["input_ids"], "FEVER", False) for _ in requests]
+        return [Completion([7] * min(3, each.max_new_tokens), "FEVER", False) for each in requests]
 
 @hookimpl
 def provide_generators():
