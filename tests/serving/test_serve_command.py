@@ -26,7 +26,8 @@ class Shouting:
     name = "shouting"
 
     def generate(self, loaded, requests, spec):
-        return [Completion([7] * min(3, each.max_new_tokens), "FEVER", False) for each in requests]
+        ids = loaded.tokenizer("FEVER", add_special_tokens=False)["input_ids"]
+        return [Completion(ids[: each.max_new_tokens], "FEVER", each.max_new_tokens < len(ids)) for each in requests]
 
 @hookimpl
 def provide_generators():
