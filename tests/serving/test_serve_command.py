@@ -26,7 +26,8 @@ class Shouting:
     name = "shouting"
 
     def generate(self, loaded, requests, spec):
-        return [Completion(loaded.tokenizer("FEVER")["input_ids"], "FEVER", False) for _ in requests]
+        ids = loaded.tokenizer("FEVER", add_special_tokens=False)["input_ids"]
+        return [Completion(ids[: each.max_new_tokens], "FEVER", each.max_new_tokens < len(ids)) for each in requests]
 
 @hookimpl
 def provide_generators():

@@ -50,6 +50,7 @@ def test_every_tampering_is_found(finished, other, public, tmp_path):
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(2400)
 def test_a_kill_at_every_event_leaves_a_run_that_goes_on_and_verifies():
     with FaultLab("medtune.testing.recorded_run:recorded_run") as lab:
         tally = Series(lab, {}).kill_everywhere()

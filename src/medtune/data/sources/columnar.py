@@ -172,7 +172,8 @@ def _decoded_size(column: Any) -> int:
     try:
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
-            if not (pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind)):
+            of_text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+            if not any(is_kind(kind) for is_kind in of_text):
                 return 0
             lengths = functions.binary_length(column.dictionary)
             return functions.sum(lengths.take(column.indices)).as_py() or 0
