@@ -62,20 +62,16 @@ def make_plan(
     """
     planned, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
     bundles: list[Bundle] = host.all("bundle")
-    config = model_config(spec, bundles)
-    require_sound(spec, host, config)
-    shape, size = Shape.of(config), size or _stated_size(spec, bundles)
+    shape, size = Shape.of(_sound_config(spec, host, bundles)), size or _stated_size(spec, bundles)
     choices = None if shape is None else _choices(shape, planned, host, size, spec)
     spec, reason = _with_scheme(spec if cluster else with_parallel(spec, choices), choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     decided = {**_decided(choice, spec, planned), **_sized(spec, size, choice, shape)}
     ahead = outlook(spec, host, shape, decided.get("path", "plain"), size, planned)
-    judged = _judged(size, choices, choice, spec)
-    if machine is None and judged["fits"]:
-        judged |= disk_verdict(spec, shape, ahead["download_bytes"])
+    room = {} if machine else disk_verdict(spec, shape, ahead["download_bytes"])
     made = Plan(
         **_made_by(spec, host, planned),
-        **judged | {"scheme_reason": reason},
+        **_judged(size, choices, choice, spec, room) | {"scheme_reason": reason},
         base=told_with_template(inspected.to_json(), inspected.tokenizer),
         **_stated(spec, shape, planned, bundles),
         **decided,
@@ -221,10 +217,19 @@ def total_steps(spec: RunSpec, rows: int) -> int:
     return max(1, math.ceil((spec.train.num_train_epochs or 1.0) * per_epoch))
 
 
-def _judged(size: DataSize | None, choices: Choices | None, choice: Choice | None, spec: RunSpec) -> dict[str, Any]:
-    """Return the fields of a plan that say whether the run can be done, and what to do."""
+def _sound_config(spec: RunSpec, host: PluginHost, bundles: list[Bundle]) -> Mapping[str, Any]:
+    """Return the base's config.json, once nothing that it says rules the run out."""
+    config = model_config(spec, bundles)
+    require_sound(spec, host, config)
+    return config
+
+
+def _judged(
+    size: DataSize | None, choices: Choices | None, choice: Choice | None, spec: RunSpec, room: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the fields of a plan that say whether the run can be done, and what to do; ``room`` is what a disk says of it."""
     fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
-    return {"fits": fits, "advice": advice}
+    return {"fits": fits, "advice": advice, **(room if fits else {})}
 
 
 def _judge(choices: Choices | None, choice: Choice | None, spec: RunSpec) -> tuple[bool, str]:
