@@ -174,7 +174,12 @@ def test_the_defaults_of_the_installed_libraries_are_those_that_a_spec_is_given(
     theirs = fields_of(TrainingArguments) | fields_of(SFTConfig) | fields_of(ModelConfig)
     ours = RunSpec().model_dump()
     for key, meaning in TRL.keys.items():
-        if key in theirs and meaning.verdict == "same" and meaning.take(theirs[key]) is not ABSENT and meaning.field:
+        if (
+            theirs.get(key) is not None
+            and meaning.verdict == "same"
+            and meaning.take(theirs[key]) is not ABSENT
+            and meaning.field
+        ):
             part, _dot, name = meaning.field.partition(".")
             stated = TRL.defaults.get(meaning.field, ours[part][name] if name else ours[part])
             if key not in UNSET and stated != "auto":
