@@ -17,7 +17,7 @@ from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
 from medtune.planning.micro_batches import SEVERAL_MAY_SPLIT
 from medtune.planning.minutes import with_minutes
-from medtune.planning.outlook import disk_verdict, outlook
+from medtune.planning.outlook import outlook
 from medtune.planning.parallel import with_parallel
 from medtune.planning.preflight import precision_notes, require_sound, unusual
 from medtune.planning.required import bits_of, require_backends
@@ -68,10 +68,9 @@ def make_plan(
     choice = None if choices is None else _choose(choices, spec, kept)
     decided = {**_decided(choice, spec, planned), **_sized(spec, size, choice, shape)}
     ahead = outlook(spec, host, shape, decided.get("path", "plain"), size, planned)
-    room = {} if machine else disk_verdict(spec, shape, ahead["download_bytes"])
     made = Plan(
         **_made_by(spec, host, planned),
-        **_judged(size, choices, choice, spec, room) | {"scheme_reason": reason},
+        **_judged(size, choices, choice, spec) | {"scheme_reason": reason},
         base=told_with_template(inspected.to_json(), inspected.tokenizer),
         **_stated(spec, shape, planned, bundles),
         **decided,
@@ -224,12 +223,10 @@ def _sound_config(spec: RunSpec, host: PluginHost, bundles: list[Bundle]) -> Map
     return config
 
 
-def _judged(
-    size: DataSize | None, choices: Choices | None, choice: Choice | None, spec: RunSpec, room: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the fields of a plan that say whether the run can be done, and what to do; ``room`` is what a disk says of it."""
+def _judged(size: DataSize | None, choices: Choices | None, choice: Choice | None, spec: RunSpec) -> dict[str, Any]:
+    """Return the fields of a plan that say whether the run can be done, and what to do."""
     fits, advice = (False, size.refused) if size and size.refused else _judge(choices, choice, spec)
-    return {"fits": fits, "advice": advice, **(room if fits else {})}
+    return {"fits": fits, "advice": advice}
 
 
 def _judge(choices: Choices | None, choice: Choice | None, spec: RunSpec) -> tuple[bool, str]:
