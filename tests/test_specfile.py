@@ -245,7 +245,9 @@ def test_overrides_that_contradict_each_other_are_refused(overrides):
 
 
 def test_overrides_that_agree_are_taken():
-    assert apply_overrides({}, ["lora.r=8", "lora.r=8", "train.max_steps=5", "train.num_train_epochs=null"]) == {
+    assert apply_overrides(
+        {}, ["lora.r=8", "lora.r=8", "lora.r=8.0", "train.max_steps=5", "train.num_train_epochs=null"]
+    ) == {
         "lora": {"r": 8},
         "train": {"max_steps": 5, "num_train_epochs": None},
     }

@@ -148,7 +148,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
 
 def _require_agreement(given: dict[str, str], key: str, raw: str) -> None:
     """Add an override to those given, unless it contradicts one of them."""
-    if given.setdefault(key, raw) != raw:
+    if _literal(given.setdefault(key, raw)) != _literal(raw):
         raise SpecError(f"overrides contradict each other: {key}={given[key]} and {key}={raw}; give one of them")
     if (other := _EXCLUDES.get(key)) in given and not {"null", "None"} & {raw, given[other]}:
         raise SpecError(f"overrides exclude each other: {other}={given[other]} and {key}={raw}; give one of them")

@@ -9,6 +9,7 @@ from medtune.data.sources.kinds import with_readers
 from medtune.errors import UnknownKeyError
 from medtune.planning.cluster import Cluster
 from medtune.planning.make_plan import make_plan, planned_machine
+from medtune.planning.outlook import with_room
 from medtune.planning.preflight import pre_flight
 from medtune.plugins.contracts import EncodedExample, StepRecord
 from medtune.plugins.host import PluginHost, host_of, listed_in
@@ -174,6 +175,7 @@ class MedTuner:
         inspect_base(self.spec)  # before its tokenizer is loaded to count rows
         rows = count_rows(self.spec, self.host, self._rows, RowChecks(self.host.all("task"), self.spec))
         plan = make_plan(self.spec, self.host, rows, machine, cluster=Cluster(gpus, nodes, net).of_several)
+        plan = with_room(plan, self.spec) if machine is None else plan
         if not prove:
             return plan
         from medtune.workflow.planned_proof import prove_plan

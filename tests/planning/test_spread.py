@@ -22,7 +22,7 @@ SIZE = DataSize(rows=10_000, tokens=5_000_000, measured=True)
 LLAMA_70B = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8192, "num_hidden_layers": 80,
     "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 28672, "vocab_size": 128_256,
-    "tie_word_embeddings": False, "hidden_act": "silu", "rms_norm_eps": 1e-5, "max_position_embeddings": 8192,
+    "tie_word_embeddings": False, "hidden_act": "silu", "rms_norm_eps": 1e-5, "max_position_embeddings": 131_072,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from medtune.errors import SpecError
 from medtune.machine.hardware import world_size
 from medtune.machine.libraries import quiet_libraries
-from medtune.machine.optimizers import optimizer_refusal, runs_as
+from medtune.machine.optimizers import ADAM, optimizer_refusal, runs_as
 from medtune.plugins.contracts import Job, Loaded, PackedRows, Trainer, TrainResult
 from medtune.plugins.hookspecs import hookimpl
 from medtune.plugins.origin import told_of
@@ -32,7 +32,8 @@ class TrlTrainer:
         Raises:
             SpecError: naming the field.
         """
-        reason = optimizer_refusal(spec)
+        asked = [name for name in ADAM if getattr(spec, name) != TrainSpec.model_fields[name].default]
+        reason = optimizer_refusal(spec.optim, asked)
         if reason is not None:
             raise SpecError(reason)
 

@@ -68,14 +68,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         _add_memory(table, memory)
     if plan["parameters"]:
         table.add_row("parameters", f"{plan['parameters']:,} base, {plan['trainable_parameters']:,} trainable")
-    if plan["steps"] is not None:
-        basis = "counted" if plan["size_is_measured"] else "as the bundle states"
-        unpacked = f", {plan['steps_unpacked']:,} unpacked" if plan["steps_unpacked"] else ""
-        table.add_row("steps", f"{plan['steps']:,} updates{unpacked}, over {plan['tokens']:,} tokens ({basis})")
-    else:
-        table.add_row(
-            "steps", "not known: set train.max_steps, or plan where rows and tokenizer are, to have them counted"
-        )
+    _add_steps(table, plan)
     _add_time(table, plan)
     table.add_row("download", plan["download"])
     if plan["path_reason"]:
@@ -132,6 +125,18 @@ def _add_counts(table: "Table", data: Mapping[str, Any], rows: int) -> None:
         table.add_row("common prefixes", told)
     if data["refused"]:
         table.add_row("refused", data["refused"])
+
+
+def _add_steps(table: "Table", plan: Mapping[str, Any]) -> None:
+    """Say how many updates there are, with and without packing, or why that is not known."""
+    if plan["steps"] is not None:
+        basis = "counted" if plan["size_is_measured"] else "as the bundle states"
+        unpacked = f", {plan['steps_unpacked']:,} unpacked" if plan["steps_unpacked"] else ""
+        table.add_row("steps", f"{plan['steps']:,} updates{unpacked}, over {plan['tokens']:,} tokens ({basis})")
+    else:
+        table.add_row(
+            "steps", "not known: set train.max_steps, or plan where rows and tokenizer are, to have them counted"
+        )
 
 
 def _add_memory(table: "Table", memory: Mapping[str, Any]) -> None:

@@ -17,6 +17,8 @@ def demo(sets: Sets = None, out: Out = None, as_json: AsJson = False, traceback:
     from medtune.cli.train import train_and_print
 
     given = sets or []
-    if not any(each.startswith("data.") for each in given):  # rows that medtune made itself are nobody's texts
+    if not any(
+        each.startswith(("data.", "eval.show_texts")) for each in given
+    ):  # rows that medtune made are nobody's texts
         given = ["eval.show_texts=true", *given]
     train_and_print(tuner_of(None, "demo", given, out), "auto", as_json=as_json)

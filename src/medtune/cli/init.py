@@ -17,6 +17,21 @@ _MOST_NAMES = 50
 """Sources beyond which their values are no names, and are not printed."""
 
 
+Source = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", metavar="CONFIG", help="Take over a configuration of TRL, Axolotl, LLaMA-Factory, ms-swift, unsloth."
+    ),
+]
+Program = Annotated[
+    str | None,
+    typer.Option("--program", metavar="NAME", help="Whose it is: trl, axolotl, llama-factory, ms-swift, unsloth."),
+]
+Accept = Annotated[
+    bool, typer.Option("--accept", help="With --from, write the spec although it trains otherwise in what was listed.")
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command()(init)
@@ -33,22 +48,9 @@ def init(
         str | None, typer.Option("--gpu", metavar="GPU", help="Size for this GPU: h200, rtx4090, ..., or 24GiB.")
     ] = None,
     base: Annotated[str | None, typer.Option("--base", help="Repository or folder of the base model.")] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="CONFIG",
-            help="Take over a configuration of TRL, Axolotl, LLaMA-Factory, ms-swift, unsloth.",
-        ),
-    ] = None,
-    program: Annotated[
-        str | None,
-        typer.Option("--program", metavar="NAME", help="Whose it is: trl, axolotl, llama-factory, ms-swift, unsloth."),
-    ] = None,
-    accept: Annotated[
-        bool,
-        typer.Option("--accept", help="With --from, write the spec although it trains otherwise in what was listed."),
-    ] = False,
+    source: Source = None,
+    program: Program = None,
+    accept: Accept = False,
     sets: Sets = None,
     as_json: AsJson = False,
     traceback: Traceback = False,

@@ -1,18 +1,17 @@
 """Which optimizers there are, what each needs and reads, and which one does what a spec's name says on the device that trains."""
 
 import difflib
+from collections.abc import Collection
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from medtune.specs import TrainSpec
-
-__all__ = ["NOT_OFFERED", "OFFERED", "Optimizer", "optimizer_refusal", "runs_as"]
+__all__ = ["ADAM", "NOT_OFFERED", "OFFERED", "Optimizer", "optimizer_refusal", "runs_as"]
 
 _PAGED = "paged_adamw_32bit"
 _WORTH_PAGING = 2**30
 """Bytes of optimizer state from which it may leave the device; the adapters of the defaults take 0.16 GiB."""
 _MOMENTS, _FP32 = 2, 4
-_BETAS, _ADAM = ("adam_beta1", "adam_beta2"), ("adam_beta1", "adam_beta2", "adam_epsilon")
+_BETAS, ADAM = ("adam_beta1", "adam_beta2"), ("adam_beta1", "adam_beta2", "adam_epsilon")
 
 
 class Optimizer(NamedTuple):
@@ -31,14 +30,14 @@ class Optimizer(NamedTuple):
 
 _BITSANDBYTES = ("bitsandbytes", "bitsandbytes")
 OFFERED = {
-    "adamw_torch": Optimizer(reads=_ADAM),
-    "adamw_torch_fused": Optimizer(reads=_ADAM),
+    "adamw_torch": Optimizer(reads=ADAM),
+    "adamw_torch_fused": Optimizer(reads=ADAM),
     "adafactor": Optimizer(),
     "adagrad": Optimizer(),
     "rmsprop": Optimizer(),
     "sgd": Optimizer(),
     **{
-        name: Optimizer(*_BITSANDBYTES, _ADAM)
+        name: Optimizer(*_BITSANDBYTES, ADAM)
         for name in (
             *("adamw_8bit", "adamw_bnb_8bit", "paged_adamw_32bit", "paged_adamw_8bit"),
             *("ademamix", "ademamix_8bit", "paged_ademamix_32bit", "paged_ademamix_8bit"),
@@ -49,10 +48,10 @@ OFFERED = {
         for name in ("lion_32bit", "lion_8bit", "paged_lion_32bit", "paged_lion_8bit")
     },
     **{name: Optimizer(*_BITSANDBYTES) for name in ("rmsprop_bnb", "rmsprop_bnb_8bit", "rmsprop_bnb_32bit")},
-    "adamw_torch_4bit": Optimizer("torchao", "torchao", _ADAM),
-    "adamw_torch_8bit": Optimizer("torchao", "torchao", _ADAM),
+    "adamw_torch_4bit": Optimizer("torchao", "torchao", ADAM),
+    "adamw_torch_8bit": Optimizer("torchao", "torchao", ADAM),
     "grokadamw": Optimizer("grokadamw", "grokadamw"),
-    "stable_adamw": Optimizer("optimi", "torch-optimi", _ADAM),
+    "stable_adamw": Optimizer("optimi", "torch-optimi", ADAM),
 }
 """What ``train.optim`` may name."""
 
@@ -76,9 +75,13 @@ NOT_OFFERED = {
 """Names that transformers knows and ``train.optim`` may not be, each with the reason."""
 
 
-def optimizer_refusal(spec: TrainSpec) -> str | None:
-    """Return why a spec's optimizer cannot be had as asked, as a sentence; None where it can. Imports nothing."""
-    name = spec.optim
+def optimizer_refusal(name: str, asked: Collection[str] = ()) -> str | None:
+    """Return why an optimizer cannot be had as asked, as a sentence; None where it can. Imports nothing.
+
+    Args:
+        name: as the spec says.
+        asked: those of ``train.adam_*`` that are set to other values than their defaults.
+    """
     if name in NOT_OFFERED:
         return f"train.optim={name} is not offered: {NOT_OFFERED[name]}; take adamw_torch or paged_adamw_32bit"
     found = OFFERED.get(name)
@@ -88,11 +91,8 @@ def optimizer_refusal(spec: TrainSpec) -> str | None:
         return f"train.optim names no optimizer: '{name}'; {nearest}it is one of {', '.join(sorted(OFFERED))}"
     if found.module and find_spec(found.module) is None:
         return f"train.optim={name} needs {found.package}, which is not installed: pip install {found.package}, or take adamw_torch"
-    for field in _ADAM:
-        default = TrainSpec.model_fields[field].default
-        if field not in found.reads and getattr(spec, field) != default:
-            return f"train.optim={name} does not read train.{field}; leave it at {default:g}, or take an AdamW"
-    return None
+    unread = [field for field in asked if field not in found.reads]
+    return f"train.optim={name} does not read train.{unread[0]}; leave it out, or take an AdamW" if unread else None
 
 
 def runs_as(optim: str, trained: int, *, on_gpu: bool) -> str:

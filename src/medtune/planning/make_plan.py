@@ -18,7 +18,7 @@ from medtune.planning.memory import Shape
 from medtune.planning.memory.setting import SUPERVISED
 from medtune.planning.micro_batches import SEVERAL_MAY_SPLIT
 from medtune.planning.minutes import with_minutes
-from medtune.planning.outlook import disk_verdict, outlook
+from medtune.planning.outlook import outlook
 from medtune.planning.parallel import with_parallel
 from medtune.planning.preflight import precision_notes, require_sound, unusual
 from medtune.planning.required import bits_of, require_backends
@@ -63,20 +63,15 @@ def make_plan(
     """
     planned, kept, inspected = machine or describe_machine(), kept or {}, inspect_base(spec)
     bundles: list[Bundle] = host.all("bundle")
-    config = model_config(spec, bundles)
-    require_sound(spec, host, config)
-    shape, size = Shape.of(config), size or _stated_size(spec, bundles)
+    shape, size = Shape.of(_sound_config(spec, host, bundles)), size or _stated_size(spec, bundles)
     choices = None if shape is None else _choices(shape, planned, host, size, spec)
     spec, reason = _with_scheme(spec if cluster else with_parallel(spec, choices), choices, kept)
     choice = None if choices is None else _choose(choices, spec, kept)
     decided = {**_decided(choice, spec, planned), **_sized(spec, size, choice, shape, planned)}
     ahead = outlook(spec, host, shape, decided.get("path", "plain"), size, planned)
-    judged = _judged(size, choices, choice, spec)
-    if machine is None and judged["fits"]:
-        judged |= disk_verdict(spec, shape, ahead["download_bytes"])
     made = Plan(
         **_made_by(spec, host, planned),
-        **judged | {"scheme_reason": reason},
+        **_judged(size, choices, choice, spec) | {"scheme_reason": reason},
         base=told_with_template(inspected.to_json(), inspected.tokenizer),
         **_stated(spec, shape, planned, bundles),
         **decided,
@@ -224,6 +219,13 @@ def total_steps(spec: RunSpec, rows: int) -> int:
         return spec.train.max_steps
     per_epoch = math.ceil(rows / spec.train.update_rows)
     return max(1, math.ceil((spec.train.num_train_epochs or 1.0) * per_epoch))
+
+
+def _sound_config(spec: RunSpec, host: PluginHost, bundles: list[Bundle]) -> Mapping[str, Any]:
+    """Return the base's config.json, once nothing that it says rules the run out."""
+    config = model_config(spec, bundles)
+    require_sound(spec, host, config)
+    return config
 
 
 def _judged(size: DataSize | None, choices: Choices | None, choice: Choice | None, spec: RunSpec) -> dict[str, Any]:

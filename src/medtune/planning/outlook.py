@@ -1,8 +1,7 @@
 """What a run asks of the network, the disk and the clock beside its training; read off the cache, asking for nothing."""
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ from medtune.machine.hardware import Machine, compute_dtype
 from medtune.machine.probes import product_speed
 from medtune.planning.memory import Shape
 from medtune.plugins.host import PluginHost
-from medtune.plugins.plan import DataSize
+from medtune.plugins.plan import DataSize, Plan
 from medtune.plugins.plan_in_words import size_in_words
 from medtune.specs import RunSpec
 
-__all__ = ["disk_verdict", "outlook"]
+__all__ = ["outlook", "with_room"]
 
 _ANSWER_TOKENS = 128
 """Of an answer on average: one line a token for a sentence whose entities are tagged, a word for a label."""
@@ -54,7 +53,7 @@ def outlook(
     download = _download(spec, shape)
     fetched = sum(count for count in download.values() if count)
     prepared = size.tokens * _ID_BYTES if size is not None else 0
-    saved = _saved_bytes(spec, shape)
+    saved = 0 if shape is None else _saved_bytes(spec, shape.adapter_parameters(spec))
     dtype = compute_dtype(spec.quant.compute_dtype, machine.accelerator)
     return {
         "download_bytes": download,
@@ -67,26 +66,26 @@ def outlook(
     }
 
 
-def _saved_bytes(spec: RunSpec, shape: Shape | None) -> int:
-    """Return what checkpoints and adapter take; 0 where the base's dimensions are unknown."""
+def _saved_bytes(spec: RunSpec, trainable: int) -> int:
+    """Return what checkpoints and adapter of so many parameters take; 0 where these are unknown."""
     kept = spec.train.save_total_limit + (spec.eval.keep_best is not None)
-    return bytes_to_keep(shape.adapter_parameters(spec), kept, resuming=False) if shape is not None else 0
+    return bytes_to_keep(trainable, kept, resuming=False) if trainable else 0
 
 
-def disk_verdict(spec: RunSpec, shape: Shape | None, download: Mapping[str, int | None]) -> dict[str, Any]:
-    """Return that the run does not fit, and why, where a disk here has less room than the run is known to take; else nothing."""
+def with_room(plan: Plan, spec: RunSpec) -> Plan:
+    """Return a plan that does not fit where a disk here has less room than the run is known to take; training asks again."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    fetched = sum(count for count in download.values() if count)
+    fetched = sum(count for count in plan.download_bytes.values() if count)
     for place, needed, what in (
-        (Path(spec.output_dir), _saved_bytes(spec, shape), "checkpoints and adapter"),
+        (Path(spec.output_dir), _saved_bytes(spec, plan.trainable_parameters or 0), "checkpoints and adapter"),
         (Path(HF_HUB_CACHE), fetched, "what is to be fetched"),
     ):
         free = shutil.disk_usage(nearest_folder(place)).free
-        if needed > free:
+        if plan.fits and needed > free:
             told = f"{what} take {size_in_words(needed)}, and '{place}' has {size_in_words(free)} free"
-            return {"fits": False, "advice": f"{told}; make room, or choose another place (output_dir, HF_HOME)"}
-    return {}
+            return replace(plan, fits=False, advice=f"{told}; make room, or choose another place (output_dir, HF_HOME)")
+    return plan
 
 
 def _proof(spec: RunSpec, dtype: str, machine: Machine, *, first: int) -> dict[str, Any]:

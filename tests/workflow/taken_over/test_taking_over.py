@@ -1,6 +1,7 @@
 """A configuration of another program becomes a spec, and none of its keys goes without a word."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 
@@ -244,6 +245,10 @@ def test_what_is_not_offered_at_all_or_no_settings_is_refused(config, program, l
         ("a.py", "def (\n", "no Python"),
         ("a.sh", "echo hello\n", "holds no command"),
         ("a.json", "[1]", "must hold keys"),
+        ("a.py", "-" * 200_000 + "1", "no Python"),
+        ("a.py", "f(" * 30_000, "nested more"),
+        ("a.yaml", "x: " + "[" * 100 + "]" * 100, "nested deeper"),
+        ("a.sh", "swift sft --a 'b --c", "not well-formed"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_said(tmp_path, name, text, sentence):
@@ -352,3 +357,13 @@ def test_a_schedule_that_is_not_offered_is_refused_under_its_own_name(config):
     )
     found = [each.verdict for each in take_over(file).findings if each.key == "lr_scheduler"]
     assert found == [REFUSED]
+
+
+def test_a_long_sum_in_a_script_is_only_said_to_be_computed(tmp_path):
+    file = tmp_path / "train.py"
+    file.write_text(
+        f"SFTConfig(learning_rate={'+'.join(['x'] * 900)}, seed={'+'.join(['1'] * 30_000)}, max_steps='9' * 9)\n"
+    )
+    with suppress(SpecError):  # of what a Python cannot parse
+        found = {each.key: each.verdict for each in take_over(file).findings}
+        assert (found["learning_rate"], found["seed"], found["max_steps"]) == (CHANGED, CHANGED, CHANGED)

@@ -1,6 +1,7 @@
 """Reads the configuration of another training program as keys and values; nothing in it is run."""
 
 import ast
+import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ from medtune.specs.bounded import BoundsError, bounded_text, json_file, json_val
 __all__ = ["NOT_WRITTEN", "Configuration", "read_configuration"]
 
 _LARGEST = 2**20
+_LONGEST = 60
+"""Characters of an expression that is shown."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 _SUFFIXES = ".yaml, .yml, .json, .toml, .sh or .py"
@@ -124,7 +127,9 @@ def _plain(value: Any) -> Any:
             return _WORDS[word]
         if _NUMBER.fullmatch(value.strip()):
             number = float(value)
-            return int(value) if re.fullmatch(r"[+-]?\d{1,18}", value.strip()) else number
+            if re.fullmatch(r"[+-]?\d{1,18}", value.strip()):
+                return int(value)
+            return number if math.isfinite(number) else value
     return value
 
 
@@ -231,6 +236,14 @@ def _literal(node: ast.expr, names: Mapping[str, Any]) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        written = ast.unparse(node)
+        written = _written(node)
         known = {f"torch.{name}": name for name in ("bfloat16", "float16", "float32")}
-        return known.get(written, NOT_WRITTEN(written if len(written) < 60 else f"{written[:57]}..."))  # noqa: PLR2004
+        return known.get(written, NOT_WRITTEN(written))
+
+
+def _written(node: ast.expr) -> str:
+    try:
+        text = ast.unparse(node)
+    except RecursionError:
+        return "an expression"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
