@@ -26,7 +26,7 @@ _INITIALS = re.compile(rf"(?P<name>[{UPPER}]{{2,3}})(?=[ ]\((?:MRN|DOB|NHS|ID|Ho
 _SIGNED = re.compile(rf"\.?[ ]?:?[ ](?P<name>[{UPPER}][{UPPER}a-z]?\.?[{UPPER}]?)(?!\w)")
 _HEAD = re.compile(
     rf"(?P<name>[{UPPER}][{UPPER}'’-]{{1,24}}(?:[ ](?:DE|LA|DEL|DU|VON|VAN|EL|LE|LOS)){{0,2}}(?:,?[ ][{UPPER}][{UPPER}'’-]{{1,24}}){{1,3}}(?:[ ][{UPPER}]\.?)?)"
-    r"(?=[ ,;|*(]{1,6}(?:\d{2,4}[-/. ]|\d{5,}|[fFmM][ /]|\(?(?:DOB|MRN|geb|née?|nac|ID)|\d{1,2}[-/.]))"
+    r"(?=[ ,;|*(]{1,6}(?:\d{1,4}[-/.]\d|\d{5,}|[fFmM][ /]|\(?(?:DOB|MRN|geb|née?|nac|ID)|\d{1,2}[-/.]))"
 )
 _WITH_INITIAL = re.compile(
     rf"(?P<name>[{UPPER}](?<=[ ].)\.[ ]?(?:[{UPPER}]\.[ ]?)?(?:(?:de|la|del|du|von|van|der|los|d['’])[ ]?){{0,3}}{ONE_NAME}(?:-{ONE_NAME})?)"
