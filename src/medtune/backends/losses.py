@@ -39,7 +39,11 @@ def describe(route: FastPath | Refusal) -> str:
     """Return the line about the fast path that a run's log and record hold."""
     if isinstance(route, Refusal):
         return str(route)
-    told = [f"{route.steps} form", *["common prefixes once"] * route.shares, *["loss scaling"] * (route.scale is not None)]
+    told = [
+        f"{route.steps} form",
+        *["common prefixes once"] * route.shares,
+        *["loss scaling"] * (route.scale is not None),
+    ]
     return f"the fast path is on ({', '.join(told)})"
 
 
