@@ -95,3 +95,20 @@ def test_the_micro_sign_is_the_letter_mu_in_every_task(kind, predict_of):
     contracts = survey([row.example for row in rows], [TaskSpec(source="own", kind=kind)])
     [score] = score_predictions(rows, bind(provide_tasks(), contracts)).tasks.values()
     assert score.metrics[score.primary] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "agrees"),
+    [
+        ("stroke was ruled out", "stroke", False),
+        ("CT rules out stroke", "CT shows stroke", False),
+        ("CT ruled out stroke", "no stroke", True),
+        ("stroke is ruled out", "stroke excluded", True),
+        ("pneumonia is not seen", "no evidence of pneumonia seen", True),
+        ("pneumonia is not seen", "pneumonia is seen", False),
+        ("Fieber nicht vorhanden", "kein Fieber", True),
+        ("Fieber nicht vorhanden", "Fieber vorhanden", False),
+    ],
+)
+def test_what_is_ruled_out_or_not_seen_is_negated(text, gold, agrees):
+    assert agreement(text, gold).negation is agrees
