@@ -212,3 +212,10 @@ def test_few_combinations_that_may_be_sets_are_asked_for(golds, asked, predict_o
             told(predict_of, golds * 8)
     else:
         assert [found.kind for found in told(predict_of, golds * 8)] == ["classification"]
+
+
+def test_one_answer_to_every_question_is_asked_for(predict_of):
+    with pytest.raises(
+        UndecidedTaskError, match=r"from 20 of them: all of them are the same, which may be a label or a text; say it"
+    ):
+        told(predict_of, ["disease"] * 20)

@@ -4,8 +4,12 @@ import pytest
 
 from medtune.evaluation.overlap import rouge_l
 from medtune.evaluation.plain_text import words
+from medtune.evaluation.scoring import bind, score_predictions
+from medtune.evaluation.source_survey import survey
+from medtune.evaluation.tasks import provide_tasks
 from medtune.evaluation.tasks.qa import QaTask
 from medtune.evaluation.text_flags import agreement, numbers
+from medtune.specs import TaskSpec
 
 
 @pytest.mark.parametrize(
@@ -74,3 +78,37 @@ def test_scripts_without_spaces_are_compared_by_characters():
 
 def test_accents_are_the_same_in_either_normal_form():
     assert rouge_l("le\u0301sion grave", "l\u00e9sion grave") == 1
+
+
+@pytest.mark.parametrize("kind", ["tagging", "classification", "multi-label", "choice", "extraction", "free-text"])
+def test_the_micro_sign_is_the_letter_mu_in_every_task(kind, predict_of):
+    golds = {
+        "tagging": ["50 : B\n\u00b5g : I"],
+        "classification": ["50 \u00b5g", "50 mg"],
+        "multi-label": ["\u00b5g; mg", "mg"],
+        "choice": ["50 \u00b5g", "50 mg"],
+        "extraction": ['{"dose": "50 \u00b5g"}'],
+        "free-text": ["She took 50 \u00b5g of it"],
+    }[kind]
+    asked = {"question": "Which ?\nA. 50 \u00b5g\nB. 50 mg", "source": "own"}
+    rows = [predict_of(gold.replace("\u00b5", "\u03bc"), gold, **asked) for gold in golds * 6]
+    contracts = survey([row.example for row in rows], [TaskSpec(source="own", kind=kind)])
+    [score] = score_predictions(rows, bind(provide_tasks(), contracts)).tasks.values()
+    assert score.metrics[score.primary] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "agrees"),
+    [
+        ("stroke was ruled out", "stroke", False),
+        ("CT rules out stroke", "CT shows stroke", False),
+        ("CT ruled out stroke", "no stroke", True),
+        ("stroke is ruled out", "stroke excluded", True),
+        ("pneumonia is not seen", "no evidence of pneumonia seen", True),
+        ("pneumonia is not seen", "pneumonia is seen", False),
+        ("Fieber nicht vorhanden", "kein Fieber", True),
+        ("Fieber nicht vorhanden", "Fieber vorhanden", False),
+    ],
+)
+def test_what_is_ruled_out_or_not_seen_is_negated(text, gold, agrees):
+    assert agreement(text, gold).negation is agrees

@@ -10,7 +10,10 @@ from medtune.data.importers.options import ImportOptions, Task
 from medtune.data.importers.reading import Input
 from medtune.errors import SpecError, UnknownNameError
 from medtune.evaluation.packs.recipes import packs, split_of
+from medtune.evaluation.scoring import score_predictions
 from medtune.evaluation.tasks import provide_tasks
+from medtune.plugins.contracts import Example, Prediction
+from medtune.workflow.baselines.published import published_beside
 from medtune.workflow.packs import import_pack
 
 WANTED = {"ncbi-disease", "bc5cdr", "bc2gm", "jnlpba", "hoc", "gad", "chemprot", "ddi", "pubmedqa", "medqa", "medmcqa"}
@@ -91,3 +94,14 @@ def test_what_a_recipe_cannot_do_is_refused(pubtator, tmp_path, capsys):
     assert command(["import", str(source.path)]) == 2
     assert command(["import", str(source.path), "--to", str(target), "--split", "test"]) == 2
     assert "--split needs --pack" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("types", "stand"), [(("Disease",), True), (("Disease", "Modifier"), False), ((), False)])
+def test_figures_of_one_type_do_not_stand_beside_those_of_several(types, stand):
+    tags = [*(f"B-{kind}" for kind in types), "O"]
+    answer = "\n".join(f"w{place} : {tag}" for place, tag in enumerate(tags))
+    words = " ".join(f"w{place}" for place in range(len(tags)))
+    turns = ({"role": "user", "content": f"Tag .\n\n{words}"}, {"role": "assistant", "content": answer})
+    rows = [Example(turns, source="own", task="ner", row_id=str(i)) for i in range(940)]
+    scored = score_predictions([Prediction(row, answer) for row in rows], provide_tasks(), intervals=False)
+    assert bool(published_beside(rows, {"tuned": scored})) == stand

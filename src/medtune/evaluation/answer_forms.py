@@ -101,6 +101,8 @@ def tell_rest(seen: "SourceRows", *, known_entities: bool) -> Told:
             "question" if mixed else "free-text", f"{texts:,} answers are texts, {choices + decisions:,} are not"
         )
     short = sum(answers.values())
+    if short == rows and len(answers) == 1:
+        return Told(None, "all of them are the same, which may be a label or a text")
     why = f"{short:,} of {rows:,} are short, {len(answers):,} of them different"
     return Told(None, f"{why}: neither few labels given again and again nor plainly free text")
 

@@ -15,12 +15,14 @@ _ASCII_WORD = re.compile(r"[^\W_]+", re.ASCII)
 
 
 def normal(text: str) -> str:
-    """Return the text in Unicode's composed form (NFC), so that two ways to write an accent are one.
+    """Return the text in Unicode's composed form (NFC), so that two ways to write an accent are one, and the micro sign as mu.
+
+    Keyboards write the one, and tokenizers of compatible forms (NFKC) make it the other.
 
     >>> normal("cafe\u0301") == "caf\u00e9"
     True
     """
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", text).replace("\u00b5", "\u03bc")
 
 
 def words(text: str) -> list[str]:

@@ -70,6 +70,13 @@ _AFTER = frozenset(
         "esclusa",
     }
 )
+_NOT = frozenset({"not", "nicht", "niet"})
+_SEEN = frozenset({
+    "seen", "present", "found", "noted", "identified", "detected", "evident", "visible", "observed", "vorhanden", "nachweisbar",
+    "erkennbar", "sichtbar", "gesehen", "aanwezig", "gezien",
+})  # fmt: skip
+"""What is "not seen" stands before."""
+_RULE = frozenset({"rule", "rules", "ruled", "ruling"})
 _REACH = 5
 _EMPTY_WORDS = frozenset({
     "a", "an", "the", "of", "for", "to", "in", "on", "at", "by", "with", "and", "or", "is", "are", "was", "were",
@@ -145,7 +152,12 @@ def _reached(found: list[str], is_cue: list[bool]) -> set[int]:
     for place, word in enumerate(found):
         if is_cue[place] or word.endswith(("n't", "n\u2019t")):
             inside |= {*range(place + 1, place + 1 + _REACH)}
-        if word in _AFTER:
+        after = found[place + 1 : place + 2]
+        is_ruled_out = word in _RULE and after == ["out"]
+        is_last = place + 2 >= len(found)
+        if is_ruled_out and not is_last:
+            inside |= {*range(place + 2, place + 2 + _REACH)}
+        if word in _AFTER or (word in _NOT and after and after[0] in _SEEN) or (is_ruled_out and is_last):
             inside |= {*range(max(0, place - _REACH), place)}
     return inside
 

@@ -8,6 +8,7 @@ from medtune.evaluation.mistakes import RIGHT, mistakes_in
 from medtune.evaluation.recognition import answer_of, question_of
 from medtune.evaluation.spans import Label, spans_of
 from medtune.evaluation.tagging import GoldTags, TaggedAnswer
+from medtune.evaluation.task_contracts import Contracts
 from medtune.export.page import ABSENT, Cell, join, table
 from medtune.plugins.contracts import Prediction
 
@@ -18,9 +19,9 @@ _LONGEST = 600
 _BARE = ""
 
 
-def mistake_table(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> str:
+def mistake_table(base: Sequence[Prediction], tuned: Sequence[Prediction], contracts: Contracts) -> str:
     """Return how many answers hold each kind of mistake, per task."""
-    counts = [_counted(predictions) for predictions in (base, tuned)]
+    counts = [_counted(predictions, contracts) for predictions in (base, tuned)]
     rows: list[list[Cell]] = []
     for task in sorted({*counts[0], *counts[1]}):
         found = [count.get(task, Counter[str]()) for count in counts]
@@ -39,7 +40,7 @@ def mistake_table(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> st
     return table(("task", "answers with", "base", "tuned"), rows, left=2)
 
 
-def samples(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> str:
+def samples(base: Sequence[Prediction], tuned: Sequence[Prediction], contracts: Contracts) -> str:
     """Return a few answers per task, each kind of mistake once before any twice, and one right one if there is room."""
     shown = tuned or base
     other = base if len(base) == len(tuned) else ()
@@ -50,23 +51,25 @@ def samples(base: Sequence[Prediction], tuned: Sequence[Prediction]) -> str:
     for task, indices in sorted(by_task.items()):
         cards = [
             _card(shown[i], kinds, other[i] if other else None, "tuned" if tuned else "base")
-            for i, kinds in _chosen(shown, indices)
+            for i, kinds in _chosen(shown, indices, contracts)
         ]
         parts.append(join(f"<h3>Samples: {escape(task)}</h3>", *cards))
     return join(*parts)
 
 
-def _counted(predictions: Sequence[Prediction]) -> dict[str, Counter[str]]:
+def _counted(predictions: Sequence[Prediction], contracts: Contracts) -> dict[str, Counter[str]]:
     counts: dict[str, Counter[str]] = {}
     for prediction in predictions:
         if prediction.example.task:
-            counts.setdefault(prediction.example.task, Counter()).update(mistakes_in(prediction))
+            counts.setdefault(prediction.example.task, Counter()).update(mistakes_in(prediction, contracts))
     return counts
 
 
-def _chosen(predictions: Sequence[Prediction], indices: Sequence[int]) -> list[tuple[int, list[str]]]:
+def _chosen(
+    predictions: Sequence[Prediction], indices: Sequence[int], contracts: Contracts
+) -> list[tuple[int, list[str]]]:
     """Choose rows so that as many kinds as possible are seen, mistakes before right answers."""
-    waiting = [(i, mistakes_in(predictions[i])) for i in indices]
+    waiting = [(i, mistakes_in(predictions[i], contracts)) for i in indices]
     seen: Counter[str] = Counter()
     chosen: list[tuple[int, list[str]]] = []
     while waiting and len(chosen) < _PER_TASK:

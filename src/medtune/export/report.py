@@ -10,6 +10,7 @@ from medtune.errors import DataError, StorageError
 from medtune.errors.visible import html_text as escape
 from medtune.evaluation.comparison import unlike_row
 from medtune.evaluation.predictions import read_predictions
+from medtune.evaluation.task_contracts import Contracts, TaskContract
 from medtune.export.answers import mistake_table, samples
 from medtune.export.audit_section import AUDIT_FILE, audit_section, canary_note
 from medtune.export.baseline_table import baseline_section
@@ -261,9 +262,11 @@ def _tiles(result: Mapping[str, Any]) -> str:
 def _failures(found: _Evaluations, *, show_texts: bool) -> str:
     pair = found.answers["base"], found.answers["tuned"]
     rates = failure_table(found.scores["base"], found.scores["tuned"])
-    counted = mistake_table(*pair)
+    told = (found.scores["tuned"] or found.scores["base"]).get("contracts", [])
+    contracts = Contracts(TaskContract.from_json(values) for values in told)
+    counted = mistake_table(*pair, contracts)
     if show_texts:
-        shown = samples(*pair)
+        shown = samples(*pair, contracts)
         legend = (
             '<p class="note">In tagged sentences <mark class="gold">right entities</mark> and '
             '<mark class="bad">wrong claims</mark> are marked.</p>'

@@ -65,6 +65,7 @@ class Pack:
         sources: where the counts come from.
         splits: official ones.
         published: figures with the way they were counted.
+        types: kinds of entity that the published figures tell apart; 0 for other tasks.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Pack:
     sources: str
     splits: Sequence[PackSplit]
     published: Sequence[Published]
+    types: int = 0
 
     def split(self, name: str) -> PackSplit:
         """Return a split by its name; UnknownNameError where there is none."""

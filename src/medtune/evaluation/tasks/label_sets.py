@@ -141,9 +141,10 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
     """
     given = contract or TaskContract("", "inference", "")
     bare = [bare_answer(gold) for gold in golds if not is_missing(gold)]
+    rows = max(len(golds), given.rows)
     if task != "classification":
         known = given.labels or _usual(NLI_LABELS if task == "nli" else RELATIONS, bare, is_source=contract is not None)
-        inventory = Inventory([*known, *bare], given.aliases, rows=len(golds))
+        inventory = Inventory([*known, *bare], given.aliases, rows=rows)
         inferred = negative_of(inventory.labels, of_relations=True) if task == "relation" else ()
         negative = () if given.without_negative else given.negative or inferred
         return LabelSet(inventory, _present(inventory, negative))
@@ -158,7 +159,7 @@ def label_set_of(task: str, golds: Sequence[str], contract: TaskContract | None 
     is_medtuned = is_hallmarks or bool({*HALLMARKS} & {*parts})
     known = given.labels or ((_NONE, *HALLMARKS) if is_medtuned else ((_NONE,) if is_multi else ()))
     aliases = {**_ALIASES, **given.aliases} if is_medtuned else given.aliases
-    inventory = Inventory([*known, *parts], aliases, rows=len(golds))
+    inventory = Inventory([*known, *parts], aliases, rows=rows)
     inferred = (_NONE,) if is_medtuned else negative_of(inventory.labels)
     negative = () if given.without_negative else given.negative or inferred
     return LabelSet(inventory, _present(inventory, negative), is_multi)

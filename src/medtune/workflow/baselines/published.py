@@ -14,7 +14,8 @@ __all__ = ["published_beside"]
 def published_beside(asked: Sequence[Example], scored: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
     """Return the published figures of official splits that the asked rows are, by the sizes that they have.
 
-    A source's name says nothing: rows and documents must be as many as one official split has, and no other of its task.
+    A source's name says nothing: rows and documents must be as many as one official split has, and no other of its task. Rows
+    that tell more types of entities apart than the published figures do are counted otherwise, so nothing stands beside them.
 
     Args:
         asked: all rows that are scored, with their tasks.
@@ -35,6 +36,8 @@ def published_beside(asked: Sequence[Example], scored: Mapping[str, Evaluation])
         if match is None:
             continue
         pack, split = match
+        if pack.types and _types(scored["tuned"], source, task) != pack.types:
+            continue
         for one in pack.published:
             own = {name: _value(of, source, task, one.metric) for name, of in scored.items()}
             if one.split == split.name and own["tuned"] is not None:
@@ -43,6 +46,13 @@ def published_beside(asked: Sequence[Example], scored: Mapping[str, Evaluation])
                     {"source": source, "task": task, "set": pack.title, "split": split.name, **figure, "own": own}
                 )
     return found
+
+
+def _types(scored: Evaluation, source: str, task: str) -> int:
+    """Return how many types of entities the gold answers of a source have."""
+    by_task = scored.sources.get(source, {}) if source else scored.tasks
+    found = by_task[task].details.get("entity_types", {}) if task in by_task else {}
+    return sum(bool(of["support"]) for of in found.values())
 
 
 def _value(scored: Evaluation, source: str, task: str, metric: str) -> float | None:
