@@ -201,7 +201,7 @@ def test_tokens_that_samples_have_in_common_take_less_time_where_they_are_comput
 
 def test_rows_of_an_update_are_divided_until_they_fit():
     choices = Choices(STARLING, machine_with("t4"))
-    train = TrainSpec(per_device_batch_size=64, gradient_accumulation_steps=1, max_length=2048)
+    train = TrainSpec(per_device_batch_size=64, gradient_accumulation_steps=1, max_length=2048, fast_path="off")
     small = choices.best(RunSpec(train=train))
     assert small.fits
     assert small.setting.rows < 64

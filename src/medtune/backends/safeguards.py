@@ -74,8 +74,10 @@ class FiniteGuard:
         finite = torch.isfinite(torch.as_tensor(value)).float()
         if scaler and self._world_size > 1:
             torch.distributed.all_reduce(finite, op=torch.distributed.ReduceOp.MIN)
-        if finite.item() and (scaler is None or self._is_in_reach(step, grad_norm, scaler)):
-            return True
+        if finite.item():
+            if scaler is None or self._is_in_reach(step, grad_norm, scaler):
+                return True
+            quantity = "gradient norm"
         self._refuse(step, quantity, self._losses, self._samples)
         return False
 

@@ -20,7 +20,8 @@ __all__ = ["add_sum", "block_gradients", "summed"]
 _TILE = {"ROWS": 64, "COLUMNS": 128, "STAGES": 3, "num_warps": 4}
 _HOPPER_TILE = {"ROWS": 64, "COLUMNS": 128, "STAGES": 4, "num_warps": 4}
 _HOPPER_TILE_OF_ONE = {"ROWS": 128, "COLUMNS": 128, "STAGES": 3, "num_warps": 8}
-"""For one layer alone, which is narrow."""
+"""For one layer alone, which is narrow; at higher ranks than the next it would not fit the shared memory."""
+_HIGH_RANK = 64
 _SLOW_TILE = {"ROWS": 16, "COLUMNS": 32, "STAGES": 2, "num_warps": 4}
 """Without fast dots: it spills nothing."""
 _SPLIT = 1024
@@ -104,7 +105,7 @@ def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...],
     """As ``reference.block_gradients``."""
     (rows, width), rank, members = x.shape, up.shape[0], len(bounds) - 1
     # a tile of columns must not lie over two members
-    tile = _tile(x, members)
+    tile = _tile(x, members, rank)
     columns = min(tile["COLUMNS"], *(bound & -bound for bound in bounds[1:]))
     if columns < SMALLEST_DOT:
         return reference.block_gradients(x, up, low, bounds, alpha, into)
@@ -125,12 +126,12 @@ def block_gradients(x: Tensor, up: Tensor, low: Tensor, bounds: tuple[int, ...],
     return back
 
 
-def _tile(x: Tensor, members: int) -> dict[str, int]:
+def _tile(x: Tensor, members: int, rank: int) -> dict[str, int]:
     if not has_fast_dots(x.device):
         return _SLOW_TILE
     if not is_half_on_hopper(x):
         return _TILE
-    return _HOPPER_TILE_OF_ONE if members == 1 else _HOPPER_TILE
+    return _HOPPER_TILE_OF_ONE if members == 1 and rank <= _HIGH_RANK else _HOPPER_TILE
 
 
 def summed(part: Tensor, factor: float, dtype: torch.dtype) -> Tensor:
