@@ -55,7 +55,9 @@ def asked_of(folder, process):
 def scores_in(folder):
     """Return all that is kept of the answers of a run, without what time took."""
     place = folder / "run" / "evaluation"
-    found = {path.name: list(map(json.loads, path.open())) for path in place.glob("predictions-*.jsonl")}
+    found = {
+        path.name: list(map(json.loads, path.read_text().splitlines())) for path in place.glob("predictions-*.jsonl")
+    }
     for name in ("base", "tuned"):
         found[name] = json.loads((place / f"{name}.json").read_bytes())
         del found[name]["answering_seconds"]
