@@ -154,8 +154,8 @@ def test_interrupted_and_resumed_in_fp16_equals_uninterrupted_and_keeps_the_scal
     assert stopped.interrupted == "asked to"
     resumed, second, resumed_scale, _result = train(tmp_path / "cut")
     assert (resumed, resumed_scale) == (digest, scale)
-    told = [record for record in first + second if "step" in record]
-    assert told == [record for record in logs if "step" in record]
+    told = [str(record) for record in first + second if "step" in record]  # as text, since no nan equals another
+    assert told == [str(record) for record in logs if "step" in record]
 
 
 def test_answers_in_fp16_are_those_of_transformers(tmp_path):

@@ -19,20 +19,23 @@ _MOST = 64
 """Graphs that are kept; they share their memory, so only their lists of launches add up."""
 
 Run = Callable[[PackedBatch, Tensor | None, Tensor], Tensor]
-Capture = Callable[[Any, Any, Any], AbstractContextManager[None]]
+Capture = Callable[[Any, Any], AbstractContextManager[None]]
 _IN_THREAD = "thread_local"
 """Loaders pin memory in threads of their own meanwhile, which concerns only them."""
 
 
-def at_rest(graph: Any, pool: Any, stream: Any) -> AbstractContextManager[None]:
+def at_rest(graph: Any, pool: Any) -> AbstractContextManager[None]:
     """Capture when the device has done all, with every block that nobody uses given back to it."""
-    return torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode=_IN_THREAD)
+    return torch.cuda.graph(graph, pool=pool, capture_error_mode=_IN_THREAD)
 
 
 @contextmanager
-def at_once(graph: Any, pool: Any, stream: Any) -> Iterator[None]:
-    """Capture while the device still works on the passes before: nothing runs here, and what is captured runs after them."""
-    with torch.cuda.stream(stream):
+def at_once(graph: Any, pool: Any) -> Iterator[None]:
+    """Capture while the device still works on the passes before: nothing runs here, and what is captured runs after them.
+
+    The stream is torch's own for captures, since cuBLAS keeps memory for every stream that it has seen.
+    """
+    with torch.cuda.stream(torch.cuda.graph(graph).capture_stream):
         graph.capture_begin(pool, capture_error_mode=_IN_THREAD)
         try:
             yield
@@ -80,7 +83,6 @@ class CudaGraphs:
         self._gradient: Tensor | None = None
         self._captured: OrderedDict[tuple[Any, ...], _CapturedPass] = OrderedDict()
         self._pool: Any = None
-        self._stream: Any = None
         self._is_warm = False
         self._failure: str | None = None
         self._places: tuple[int, ...] = ()
@@ -168,7 +170,6 @@ class CudaGraphs:
         self._prepare(batch)
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-            self._stream = torch.cuda.Stream(batch.ids.device)  # type: ignore[no-untyped-call]  # torch leaves it out
             return self._record(batch, seed, at_rest)
         try:
             return self._record(batch, seed, at_once)
@@ -179,6 +180,6 @@ class CudaGraphs:
         if self._gradient is None:
             self._gradient = self._adapters.memory()
         graph = torch.cuda.CUDAGraph()
-        with capture(graph, self._pool, self._stream):
+        with capture(graph, self._pool):
             loss = self._run(batch, seed, self._gradient)
         return _CapturedPass(graph, batch, seed, loss)
