@@ -15,7 +15,7 @@ from medtune.backends.bitsandbytes import BitsAndBytesQuantizer
 from medtune.backends.peft import PeftAdapter
 from medtune.errors import PluginError, SpecError
 from medtune.machine.libraries import quiet_libraries
-from medtune.planning.make_plan import require_backends
+from medtune.planning.required import require_backends
 from medtune.plugins.contracts import Loaded
 from medtune.plugins.host import create_host
 from medtune.testing.tiny import tiny_base

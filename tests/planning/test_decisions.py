@@ -10,9 +10,11 @@ from medtune import DataSpec, EvalSpec, LoraSpec, ModelSpec, QuantSpec, RunSpec,
 from medtune.errors import OutOfMemoryError
 from medtune.machine.gpus import machine_with
 from medtune.machine.hardware import Machine
+from medtune.planning.base_config import model_config
 from medtune.planning.choices import Choices, _halve_rank
-from medtune.planning.make_plan import make_plan, model_config, require_backends
+from medtune.planning.make_plan import make_plan
 from medtune.planning.memory import Shape
+from medtune.planning.required import require_backends
 from medtune.plugins.host import create_host
 from medtune.plugins.plan import DataSize
 from medtune.specs import SourceSpec

@@ -9,7 +9,8 @@ from medtune.data.base.folder import weights_are_here
 from medtune.data.leaks import LeakFigures, logits_of, measure_leaks, pair_row, shared_rows
 from medtune.errors import DataError
 from medtune.machine.libraries import quiet_libraries
-from medtune.planning.make_plan import make_plan, model_config
+from medtune.planning.base_config import model_config
+from medtune.planning.make_plan import make_plan
 from medtune.plugins.contracts import Adapter, Loaded, PackedRow, PackedRows, Quantizer
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import Plan

@@ -11,7 +11,8 @@ from typing import Any
 from medtune.machine.forked import refuse_forked
 from medtune.machine.hardware import is_first_rank
 from medtune.machine.process_state import process_kept
-from medtune.planning.make_plan import local_config, make_plan
+from medtune.planning.base_config import local_config
+from medtune.planning.make_plan import make_plan
 from medtune.plugins.host import PluginHost
 from medtune.plugins.plan import Plan
 from medtune.plugins.trackers import require_trackers

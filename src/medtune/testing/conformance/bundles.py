@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medtune.planning.make_plan import require_backends
+from medtune.planning.required import require_backends
 from medtune.plugins.contracts import Bundle
 from medtune.plugins.host import create_host
 from medtune.specs import RunSpec

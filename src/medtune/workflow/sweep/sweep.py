@@ -19,7 +19,7 @@ from medtune.errors import (
 from medtune.export.side_by_side import RunTable
 from medtune.export.sweep_page import html_page, settings_table, worth_table
 from medtune.machine.hardware import world_size
-from medtune.planning.make_plan import require_backends
+from medtune.planning.required import require_backends
 from medtune.plugins.host import PluginHost
 from medtune.runs.durable import replace_file
 from medtune.runs.lock import RunLock
