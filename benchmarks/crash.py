@@ -96,7 +96,10 @@ class Bench:
                 problem = series.resume_after(step)
                 tally.count(problem and f"{scheme}, packed {packed}, {optim}, x{accumulation}: {problem}")
             if (scheme, packed) == ("none", True):
-                red = series.resume_after(2, forget="torch")
+                dropping = self.folder / "dropping"
+                tiny_base(dropping, attention_dropout=0.1)  # masks of the adapter are drawn from no generator
+                plain = {**options, "base": str(dropping), "train": {**train, "fast_path": "off"}}
+                red = Series(self.lab, plain).resume_after(2, forget="torch")
                 control.count(None if red and "differs" in red else f"{optim}: a forgotten generator went unnoticed")
         return [tally, control]
 

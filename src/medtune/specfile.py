@@ -146,9 +146,16 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
     return merged
 
 
+def _differ(one: Any, other: Any) -> bool:
+    """Whether two values of one field contradict each other; tables are joined, so only what both say can."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return any(_differ(one[name], other[name]) for name in one.keys() & other.keys())
+    return bool(one != other)
+
+
 def _require_agreement(given: dict[str, str], key: str, raw: str) -> None:
     """Add an override to those given, unless it contradicts one of them."""
-    if _literal(given.setdefault(key, raw)) != _literal(raw):
+    if _differ(_literal(given.setdefault(key, raw)), _literal(raw)):
         raise SpecError(f"overrides contradict each other: {key}={given[key]} and {key}={raw}; give one of them")
     if (other := _EXCLUDES.get(key)) in given and not {"null", "None"} & {raw, given[other]}:
         raise SpecError(f"overrides exclude each other: {other}={given[other]} and {key}={raw}; give one of them")

@@ -31,6 +31,8 @@ ELSEWHERE = {
     "_flash_attention_backward": "an operator of torch, called so that graphs can hold it",
     "_flash_attention_forward": "as above",
     "_foreach_copy_": "as above",
+    "_efficient_attention_backward": "as _flash_attention_forward, for GPUs that flash attention leaves out",
+    "_efficient_attention_forward": "as above",
     "_buffers": "torch puts modules back in no other way",
     "_hf_hook": "accelerate's mark of a module that it moves about",
     "_model_mapping": "transformers lists nowhere else which encoders have a head",

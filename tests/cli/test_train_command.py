@@ -13,6 +13,7 @@ import pytest
 from medtune.cli.app import run
 from medtune.runs.folder import RunFolder
 from medtune.runs.lock import RunLock
+from medtune.runs.record.recording import recorded
 from medtune.testing.tiny import tiny_base
 
 ENDLESS = 1_000_000  # updates; free to change on resume where the learning rate is constant
@@ -104,7 +105,8 @@ def test_a_checkpoint_to_resume_from_must_be_one_of_this_run(command, tmp_path, 
     log = (tmp_path / "run" / "log.jsonl").read_text()
     assert run(command(4, "--resume", "never")) == 2
     assert "already holds a run (finished)" in capsys.readouterr().err
-    RunFolder(tmp_path / "run").update("interrupted")
+    with recorded(tmp_path / "run", "test", ("run.json",)):
+        RunFolder(tmp_path / "run").update("interrupted")
     assert run(command(4, "--resume", str(tmp_path / "run" / "checkpoints" / "step-000002"))) == 0
     again = [json.loads(line)["loss"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert again == [json.loads(line)["loss"] for line in log.splitlines()]

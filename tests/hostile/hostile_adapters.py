@@ -11,6 +11,7 @@ from laboratory import Case
 
 from medtune.runs.folder import RunFolder
 from medtune.runs.manifest import MANIFEST, file_digest, seal_folder
+from medtune.runs.record.recording import recorded
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 DEEP = 100_000
@@ -189,9 +190,10 @@ def resumed(change, code, says, **more):
 
     def build(scene):
         run = RunFolder(scene.copy("run", "out"))
-        shutil.rmtree(run.adapter_dir)
         spec = run.read()["spec"]
-        run.update("interrupted", spec={**spec, "output_dir": str(run.path)})
+        with recorded(run.path, "test", ("run.json", "adapter/")):
+            shutil.rmtree(run.adapter_dir)
+            run.update("interrupted", spec={**spec, "output_dir": str(run.path)})
         change(run, scene)
         return [scene.spec(), "--resume", run.checkpoints_dir / "step-000001"]
 

@@ -143,6 +143,6 @@ VALUES = {
     "override without a key": check(sets("=1"), 2, "must look like"),
     "override nested deeply": check(sets(".".join(["a"] * 3000) + "=1"), 2, ""),
     "chat template of a device": check(change(model={"chat_template": "/dev/zero"}), 2, ""),
-    "schema of a URL": check(change(data={"source": "file:///etc/passwd"}), 0, "ok", locked=(2, "locked")),
+    "schema of a URL": check(change(data={"source": "file:///etc/passwd"}), 3, "no data file at", locked=(2, "locked")),
 }
 CASES = {"specs: code": TAGS, "specs: form": FORMS, "specs: place": PLACES, "specs: value": VALUES}

@@ -54,8 +54,11 @@ def test_the_installed_formatter_and_bundle_are_listed_with_their_owner(python):
     assert listed["plugins"]["bundle"]["demo-discharge"] == "example"
 
 
-def test_the_installed_bundle_is_used_with_its_formatter(python):
-    code, checked = call(python, "check", "--bundle", "demo-discharge")
+def test_the_installed_bundle_is_used_with_its_formatter(python, tmp_path):
+    (tmp_path / "letters.jsonl").write_text('{"letter": "A letter .", "summary": "A summary ."}\n')
+    code, checked = call(
+        python, "check", "--bundle", "demo-discharge", "--set", f"data.source={tmp_path / 'letters.jsonl'}"
+    )
     assert code == 0
     assert checked["spec"]["data"]["formatter"] == "discharge"
 

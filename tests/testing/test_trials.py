@@ -113,7 +113,10 @@ def test_resume_is_exact_with_quantized_states(lab, options, scheme, packed, opt
     assert [exact.resume_after(step) for step in (per_epoch, per_epoch + 1)] == [None, None]
 
 
-def test_the_comparison_turns_red_when_a_generator_is_not_restored(series):
+def test_the_comparison_turns_red_when_a_generator_is_not_restored(lab, options, tmp_path):
+    """Of a base that drops by itself: masks of the adapter are drawn from no generator."""
+    tiny_base(tmp_path, attention_dropout=0.1)
+    series = Series(lab, {"base": str(tmp_path), "train": {**options["train"], "fast_path": "off"}})
     assert series.resume_after(3) is None
     assert "digest differs" in str(series.resume_after(3, forget="torch"))
 

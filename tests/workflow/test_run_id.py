@@ -48,7 +48,8 @@ def test_two_runs_have_two_ids(asked, files, tmp_path):
 
 def test_a_run_of_an_earlier_medtune_gets_an_id_when_it_goes_on(asked, files, tmp_path):
     train(asked())
-    record = {key: value for key, value in files("run.json").items() if key not in ("run_id", "sha256")}
+    record = {key: value for key, value in files("run.json").items() if key not in ("run_id", "sha256", "record")}
+    (tmp_path / "run" / "record.jsonl").unlink()
     (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "state": "interrupted"}))
     train(asked())
     assert files("run.json")["run_id"]

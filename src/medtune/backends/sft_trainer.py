@@ -52,7 +52,8 @@ class PackedSFTTrainer(ResumableSFTTrainer):
         kept = [p.detach().clone() for p in adapter]
         self._by_source, self._shortcuts = SourceLosses(), ExitStack()
         fast = self._path if isinstance(self._path, FastPath) else None
-        self._masks, self._watches = UpdateMasks(model, fast, job.spec.seed), True
+        self._masks = UpdateMasks(model, fast, job.spec.seed)
+        self._watches = job.resume_from is None  # else the log says it already
         router = _router_settings(model)
         super().__init__(
             job,

@@ -69,19 +69,22 @@ class RandomRows:
 
 
 @quiet_libraries()
-def tiny_base(folder: Path, scheme: Literal["none", "nf4"] = "none", device: str = "cpu") -> Loaded:
+def tiny_base(
+    folder: Path, scheme: Literal["none", "nf4"] = "none", device: str = "cpu", attention_dropout: float = 0.0
+) -> Loaded:
     """Return a random two-layer Mistral with a tokenizer of bytes, in fp32.
 
     Args:
         folder: where its files are kept; made on the first call, so that later calls load the same weights.
         scheme: storage of its linear layers.
         device: where it is put, such as "cuda:0".
+        attention_dropout: probability that a base which is made drops with by itself.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     if not (folder / "config.json").exists():
-        _make_base(folder)
+        _make_base(folder, attention_dropout)
     quantization: Any = None
     if scheme == "nf4":
         quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
@@ -98,7 +101,7 @@ def tiny_base(folder: Path, scheme: Literal["none", "nf4"] = "none", device: str
     return Loaded(base, _tokenizer(), device, "fp32", (_END,), scheme)
 
 
-def _make_base(folder: Path) -> None:
+def _make_base(folder: Path, attention_dropout: float) -> None:
     import torch
     from transformers import MistralConfig, MistralForCausalLM
 
@@ -113,6 +116,7 @@ def _make_base(folder: Path) -> None:
         pad_token_id=_PAD,
         bos_token_id=None,
         eos_token_id=_END,
+        attention_dropout=attention_dropout,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -37,6 +37,7 @@ from medtune.accel.triton import (
     rows,
     use,
 )
+from medtune.accel.triton.dropout import drop
 
 SHARED = {75: 64, 80: 163, 86: 99, 89: 99, 90: 227, 100: 227}
 """KiB of shared memory that a program may take, by compute capability: CUDA C++ Programming Guide, "Compute Capabilities"."""
@@ -130,8 +131,10 @@ def of_adapters(shape, kind, rank, drops):
 
     def dropout(members):
         seeds = (7, 9)[: (members + 1) // 2]
-        return Dropout(0.1, torch.zeros(1, dtype=torch.int64), members, seeds) if drops else None
+        return Dropout(0.1, empty(TOKENS, dtype=torch.int32), members, seeds) if drops else None
 
+    for member in (0, 1) if drops else ():
+        drop(x, dropout(2), member)
     for members, width, outputs in ((3, shape.width, shape.heads.total), (1, shape.inner, shape.width)):
         inputs, low = empty(TOKENS, width, dtype=kind), empty(TOKENS, members * rank, dtype=kind)
         down = empty(members * rank, width, dtype=kind)
