@@ -85,13 +85,14 @@ def _tell(launched: "Launched", *, shown: bool, as_json: bool) -> None:
 
     if as_json:
         print_json({**launched.to_json(), "written": not shown})
-    elif shown:
+        return
+    for line in launched.plan.lines():
+        say(line, err=True)
+    if shown:
         for name, text in launched.texts.items():
             say(f"### {name}")
             say(text, end="")
     else:
-        for line in launched.plan.lines():
-            say(line, err=True)
         for name in launched.texts:
             say(f"wrote {launched.folder / name}", err=True)
         say(launched.command)

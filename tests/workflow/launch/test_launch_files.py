@@ -305,7 +305,10 @@ def test_a_job_for_ray_names_files_that_its_machines_find(job, tmp_path):
 def test_the_command_prints_writes_and_tells_how_to_start(tmp_path, capsys):
     arguments = ["launch", "--gpu", "h100", "--gpus", "4", "--out", str(tmp_path / "my files")]
     assert run([*arguments, "--slurm", "--print"]) == 0
-    assert "#SBATCH --nodes=1" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "#SBATCH --nodes=1" in told.out
+    assert "4 processes" in told.err
+    assert "4 processes" not in told.out
     assert not (tmp_path / "my files").exists()
     assert run([*arguments, "--slurm"]) == 0
     told = capsys.readouterr()
