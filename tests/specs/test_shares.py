@@ -18,7 +18,7 @@ def train_of(micro, times):
 def test_the_shares_of_all_processes_are_the_update_or_it_is_refused(micro, times, processes):
     train = train_of(micro, times)
     if micro * times % processes:
-        with pytest.raises(SpecError, match=f"an update of {micro * times} rows"):
+        with pytest.raises(SpecError, match=rf"an update of {micro * times} rows? \("):
             train.share(processes)
         return
     share = train.share(processes)
@@ -40,6 +40,8 @@ def test_one_process_does_all_of_it():
     [
         ((1, 4), 3, "start 2 or 4 processes, or take updates of 3 or 6 rows"),
         ((1, 4), 8, "start 4 processes, or take updates of 8 rows"),
+        ((1, 1), 3, "an update of 1 row (train.per_device_batch_size 1 x"),
+        ((1, 1), 3, "start 1 process, or take updates of 3 rows"),
         ((2, 5), 4, "start 2 or 5 processes, or take updates of 8 or 12 rows"),
     ],
 )

@@ -28,7 +28,7 @@ Ray = Annotated[bool, typer.Option("--ray", help="A job for a Ray cluster that h
 Kind = Annotated[
     str | None, typer.Option("--gpu", metavar="GPU", help="Kind of the GPUs: h200, ...; none is this machine's.")
 ]
-Time = Annotated[str | None, typer.Option("--time", metavar="TIME", help="Limit of a job, as 4h; else planned.")]
+Time = Annotated[str | None, typer.Option("--time", metavar="TIME", help="Limit of a Slurm job, as 4h; else planned.")]
 Image = Annotated[str | None, typer.Option("--image", metavar="IMAGE", help="Container image with medtune.")]
 VolumeName = Annotated[
     str | None, typer.Option("--volume", metavar="NAME:/PATH", help="Disk that outlives the machines.")
@@ -85,13 +85,14 @@ def _tell(launched: "Launched", *, shown: bool, as_json: bool) -> None:
 
     if as_json:
         print_json({**launched.to_json(), "written": not shown})
-    elif shown:
+        return
+    for line in launched.plan.lines():
+        say(line, err=True)
+    if shown:
         for name, text in launched.texts.items():
             say(f"### {name}")
             say(text, end="")
     else:
-        for line in launched.plan.lines():
-            say(line, err=True)
         for name in launched.texts:
             say(f"wrote {launched.folder / name}", err=True)
         say(launched.command)

@@ -49,25 +49,29 @@ def train(
 
 
 def train_and_print(tuner: "MedTuner", resume: str, *, as_json: bool) -> None:
-    """Train with progress on stderr and print the result."""
+    """Train with progress on stderr and print the result; of several processes the first one does, and the others are quiet."""
     from medtune.cli.console import print_json, print_plan, print_scores
+    from medtune.machine.hardware import is_first_rank
     from medtune.workflow.narration import Narrator
 
     plans: list[Plan] = []
+    tells = is_first_rank()
 
     def tell(plan: "Plan") -> None:
         plans.append(plan)
-        if not as_json:
+        if tells and not as_json:
             print_plan(plan.to_json())
 
     with Narrator() as narrator:
         run = tuner.train(
             resume,
             on_step=narrator.step,
-            on_stage=narrator.stage,
+            on_stage=narrator.stage if tells else lambda _: None,
             on_plan=tell,
             on_download=narrator.download,
         )
+    if not tells:
+        return
     if as_json:
         print_json({**run.metrics, "licences": list(plans[-1].licences)})
     else:

@@ -181,16 +181,21 @@ class TrainSpec(Spec):
         return self.model_copy_with(per_device_batch_size=micro, gradient_accumulation_steps=rows // micro)
 
 
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def _indivisible(train: TrainSpec, processes: int) -> str:
     rows, micro, times = train.update_rows, train.per_device_batch_size, train.gradient_accumulation_steps
     fewer = max(count for count in range(1, processes) if rows % count == 0)
     more = next((f" or {count}" for count in range(processes + 1, rows + 1) if rows % count == 0), "")
     below = rows // processes * processes
+    one_or_many = "process" if fewer == 1 and not more else "processes"
     near = f"{below} or {below + processes}" if below else f"{processes}"
     example = f"train.per_device_batch_size=1 with train.gradient_accumulation_steps={below + processes}"
     return (
-        f"an update of {rows} rows (train.per_device_batch_size {micro} x train.gradient_accumulation_steps {times}) cannot be "
-        f"divided among {processes} processes; start {fewer}{more} processes, or take updates of {near} rows, such as {example}"
+        f"an update of {_counted(rows, 'row')} (train.per_device_batch_size {micro} x train.gradient_accumulation_steps {times}) cannot be "
+        f"divided among {processes} processes; start {fewer}{more} {one_or_many}, or take updates of {near} rows, such as {example}"
     )
 
 

@@ -33,7 +33,13 @@ ODD = (
     "ünï{{ jinja }}: [yaml] !!tag %d",
 )
 PLACE = {"image": "registry/medtune:1", "volume": "runs:/mnt/runs"}
-LARGE = {"gpu": "h100", "gpus": 4, **PLACE}
+LARGE = {"gpu": "h100", "gpus": 4}
+
+
+def large(engine):
+    return {**LARGE, **(PLACE if engine in ("kubernetes", "skypilot") else {})}
+
+
 BASH = shutil.which("bash") or "bash"
 STUB = """#!{python}
 import json, os, sys
@@ -174,7 +180,7 @@ def test_no_file_holds_anything_of_the_environment_it_was_written_in(tuner, tmp_
     monkeypatch.setenv("WANDB_API_KEY", "s" * 40)
     monkeypatch.chdir(tmp_path)
     for engine in ENGINES:
-        texts = tuner.launch(engine, tmp_path / engine, **LARGE).texts
+        texts = tuner.launch(engine, tmp_path / engine, **large(engine)).texts
         assert texts
         assert all("sssss" not in path.read_text() for path in (tmp_path / engine).iterdir())
 
@@ -208,6 +214,18 @@ def test_what_does_not_fit_is_not_launched(tmp_path, capsys):
         ("skypilot", {"volume": None}, "--volume"),
         ("skypilot", {"volume": "runs:relative"}, "NAME:/PATH"),
         ("kubernetes", {"volume": "runs:/a/../b c"}, "NAME:/PATH"),
+        ("kubernetes", {"volume": "runs:/etc/medtune"}, "would hide"),
+        ("kubernetes", {"volume": "runs:/dev/shm"}, "would hide"),
+        ("skypilot", {"volume": "runs:/tmp"}, "would hide"),
+        ("skypilot", {"volume": "runs:/opt"}, "would hide"),
+        ("slurm", {"minutes": 0.5}, "give 4m to 366d"),
+        ("slurm", {"minutes": 2}, "stop 120 seconds before it"),
+        ("slurm", {"minutes": 6e10}, "out of range"),
+        ("slurm", {"minutes": float("nan")}, "out of range"),
+        ("kubernetes", {"minutes": 240}, "--time is read by --slurm alone.*train.max_minutes"),
+        ("torchrun", {"minutes": 240}, "nothing for --torchrun"),
+        ("slurm", {"image": "registry/medtune:1"}, "--image is read by --kubernetes and --skypilot"),
+        ("ray", {"volume": "runs:/mnt/runs"}, "--volume is read by --kubernetes and --skypilot"),
         ("skypilot", {"gpu": "80GiB"}, "by its name"),
         ("slurm", {"gpu": "24GiB"}, "--time"),
         ("slurm", {"gpus": 3}, "cannot be divided among 3 processes"),
@@ -217,7 +235,7 @@ def test_what_does_not_fit_is_not_launched(tmp_path, capsys):
 )
 def test_what_an_engine_cannot_do_is_refused_in_a_sentence(engine, options, told, tuner, tmp_path):
     with pytest.raises(SpecError, match=told):
-        tuner.launch(engine, tmp_path / "a", **{**LARGE, **options})
+        tuner.launch(engine, tmp_path / "a", **{**large(engine), **options})
     assert not (tmp_path / "a").exists()
 
 
@@ -235,9 +253,9 @@ def test_a_path_that_machines_in_the_cloud_do_not_see_is_refused(wrong, tuner, t
     spec = tuner.spec.model_copy_with(data=tuner.spec.data.model_copy_with(source=wrong))
     for engine in ("kubernetes", "skypilot"):
         with pytest.raises(SpecError, match=r"'data\.source' does not lie below /mnt/runs"):
-            MedTuner(spec).launch(engine, tmp_path / "a", **LARGE)
+            MedTuner(spec).launch(engine, tmp_path / "a", **large(engine))
     seen = tuner.spec.model_copy_with(data=tuner.spec.data.model_copy_with(source="/mnt/runs/rows.jsonl"))
-    assert MedTuner(seen).launch("kubernetes", tmp_path / "a", **LARGE).texts
+    assert MedTuner(seen).launch("kubernetes", tmp_path / "a", **large("kubernetes")).texts
 
 
 def test_limits_follow_the_plan(tuner, tmp_path):
@@ -297,7 +315,10 @@ def test_a_job_for_ray_names_files_that_its_machines_find(job, tmp_path):
 def test_the_command_prints_writes_and_tells_how_to_start(tmp_path, capsys):
     arguments = ["launch", "--gpu", "h100", "--gpus", "4", "--out", str(tmp_path / "my files")]
     assert run([*arguments, "--slurm", "--print"]) == 0
-    assert "#SBATCH --nodes=1" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "#SBATCH --nodes=1" in told.out
+    assert "4 processes" in told.err
+    assert "4 processes" not in told.out
     assert not (tmp_path / "my files").exists()
     assert run([*arguments, "--slurm"]) == 0
     told = capsys.readouterr()

@@ -125,3 +125,14 @@ def test_a_batch_job_over_two_machines_saves_at_its_limit_goes_back_into_the_que
     assert folder.state == "finished"
     assert (place / "requeued").read_text().count("requeue") == 1
     assert subprocess.run(launched(place, done + 2), check=False).returncode == 0  # nothing to do
+
+
+@pytest.mark.proof
+def test_of_several_processes_one_tells_and_prints_the_result(place):
+    (place / "run.toml").write_text(SPEC.format(steps=1))
+    start = [sys.executable, "-m", "medtune.workflow.launch.torchrun", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*start, "-m", "medtune", "train", "run.toml", "--json"], check=False, capture_output=True)
+    told = done.stderr.decode()
+    assert done.returncode == 0, told[-2000:]
+    assert "licences" in json.loads(done.stdout)  # one object, which two would not be
+    assert told.count("medtune training for 1 step") == 1

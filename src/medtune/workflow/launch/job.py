@@ -33,6 +33,9 @@ ENVIRONMENT: Mapping[str, str] = {
 _CLAIM = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)+")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
+_OF_THE_IMAGE = {"bin", "boot", "dev", "etc", "lib", "lib64", "proc", "run", "sbin", "sys", "tmp", "usr"}
+"""Folders of a container that a disk must not hide, nor lie in: the spec and shared memory are mounted there too."""
+_MOST_MINUTES = 366 * 1440
 _LEAST_GRACE, _SAVING = 120, 60
 """Seconds before a limit at which a run is told to stop, at least, and those of a save."""
 _MARGIN, _MORE, _GRAIN = 1.5, 20, 15
@@ -55,11 +58,15 @@ class Volume:
         """Read ``NAME:/PATH``.
 
         Raises:
-            SpecError: it is written otherwise, or with characters that such names do not have.
+            SpecError: it is written otherwise, or with characters that such names do not have, or hides a folder of the image.
         """
         name, _, path = text.partition(":")
         if not _CLAIM.fullmatch(name) or not _PATH.fullmatch(path):
             raise SpecError(f"--volume '{text}' is not NAME:/PATH, as in runs:/mnt/runs; NAME has a-z, 0-9 and -")
+        if PurePosixPath(path).parts[1] in _OF_THE_IMAGE or path in ("/opt", "/var"):
+            raise SpecError(
+                f"--volume '{text}' would hide what the image has at {path}; take a path such as /mnt/{name}"
+            )
         return cls(name, path)
 
 
@@ -131,10 +138,16 @@ class Job:
         """Minutes after which an engine may end the job, which then goes on in the next.
 
         Raises:
-            SpecError: nobody said, and the plan does not know.
+            SpecError: nobody said, and the plan does not know; or what was said leaves no time to train, or is absurd.
         """
         if self.minutes is not None:
-            return max(1, math.ceil(self.minutes))
+            least = 2 * math.ceil(self.grace / 60)
+            if not least <= self.minutes <= _MOST_MINUTES:
+                raise SpecError(
+                    f"a limit of {self.minutes:g} minutes is out of range: the job is told to stop {self.grace} seconds before it; "
+                    f"give {least}m to 366d, as --time 4h"
+                )
+            return math.ceil(self.minutes)
         if self.plan.seconds is None:
             raise SpecError(
                 "the plan cannot say how long the run takes, since the size of its data or the speed of the GPU is unknown; give "
