@@ -56,6 +56,19 @@ def test_a_wrong_value_names_its_line_and_the_reason(tmp_path):
         validate_spec(read_spec_file(file), file)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [(None, "the spec cannot be used: train.parallel"), ("run.toml", "run.toml cannot be used: ")]
+)
+def test_fields_that_do_not_go_together_are_said_of_the_whole_spec(name, said, tmp_path):
+    file = None if name is None else tmp_path / name
+    if file is not None:
+        file.write_text('[train]\nparallel = "fsdp"\n')
+    with pytest.raises(InvalidValueError) as caught:
+        validate_spec({"train": {"parallel": "fsdp"}} if file is None else read_spec_file(file), file)
+    assert said in str(caught.value)
+    assert "top level" not in str(caught.value)
+
+
 def test_epochs_and_steps_exclude_each_other():
     with pytest.raises(InvalidValueError, match="max_steps and num_train_epochs exclude each other"):
         validate_spec({"train": {"max_steps": 5, "num_train_epochs": 1}})

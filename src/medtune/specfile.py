@@ -191,7 +191,7 @@ def validate_spec(values: Mapping[str, Any], file: str | Path | None = None) -> 
         first, *further = unknown
         raise UnknownKeyError(*first, further)
     place = list(mistakes[0].location)
-    raise InvalidValueError(".".join(place) or "spec", _where(place, path), mistakes[0].reason)
+    raise InvalidValueError(".".join(place), _where(place, path), mistakes[0].reason)
 
 
 def _unknown(mistake: Mistake, file: Path | None) -> UnknownKey:
@@ -224,9 +224,9 @@ def _literal(raw: str) -> Any:
 
 
 def _where(location: list[str], file: Path | None) -> str:
-    dotted = ".".join(location) or "top level"
-    if file is None:
-        return f"'{dotted}'"
+    dotted = ".".join(location)
+    if file is None or not dotted:
+        return f"'{dotted}'" if dotted else str(file or "the spec")
     return f"{file}, line {line}" if (line := _line_of(location, file)) else f"{file}, {dotted}"
 
 

@@ -104,6 +104,18 @@ def test_data_parallel_time_is_computing_and_exchanging_the_adapters_gradients(h
     assert 0.3 < facts["share_of_linear"] < over(host, Cluster(8)).cluster["share_of_linear"] < 1
 
 
+@pytest.mark.parametrize(
+    ("cluster", "link"),
+    [
+        (Cluster(4, 2, "10GbE"), "of exchanging over 10GbE"),
+        (Cluster(4, 2), "over 25GbE (taken, since no --net says otherwise)"),
+        (Cluster(8), "GB/s within the machine"),
+    ],
+)
+def test_a_plan_says_over_which_link_it_counts(host, cluster, link):
+    assert link in " ".join(over(host, cluster).lines())
+
+
 def test_more_gpus_cost_more_gpu_hours_and_fewer_hours(host):
     table = over(host, Cluster(2, 4, "10GbE")).cluster["scaling"]
     assert [row["processes"] for row in table] == [1, 2, 4, 8]

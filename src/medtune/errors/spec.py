@@ -62,11 +62,12 @@ class UnknownKeyError(SpecError):
 
 
 class InvalidValueError(SpecError):
-    """A spec field has a value of the wrong type or outside its range."""
+    """A spec field has a value of the wrong type or outside its range, or fields (then ``field`` is empty) that do not go together."""
 
     def __init__(self, field: str, where: str, reason: str) -> None:
         self.field, self.where, self.reason = field, where, reason
-        super().__init__(f"'{field}' at {where} cannot be used: {reason}")
+        named = f"'{field}' at {where}" if field else where
+        super().__init__(f"{named} cannot be used: {reason}")
 
 
 class Mistake(NamedTuple):

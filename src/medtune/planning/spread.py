@@ -77,6 +77,7 @@ def spread(plan: Plan, choices: Choices | None, spec: RunSpec, cluster: Cluster 
         "bytes_per_update": round(way.sent),
         "compute_seconds_per_update": way.compute_seconds,
         "communication_seconds_per_update": way.send_seconds,
+        "link": link[1] if (link := cluster.bytes_per_second(gpu_of(choices.machine.accelerator))) else None,
         "share_of_linear": speed / alone / cluster.processes if speed and alone else None,
         "scaling": [*_scaling(plan, choices, spec, cluster)],
     }

@@ -31,7 +31,10 @@ def cluster_in_words(cluster: Mapping[str, Any]) -> list[str]:
         share = cluster["share_of_linear"]
         linear = "" if share is None else f", {share:.0%} of {cluster['processes']} times as fast as one"
         sent = size_in_words(cluster["bytes_per_update"])
-        told.append(f"each sends {sent} an update; {compute:.3g} s of computing, {send:.2g} s of exchanging{linear}")
+        over = f" over {cluster['link']}" if cluster.get("link") else ""
+        told.append(
+            f"each sends {sent} an update; {compute:.3g} s of computing, {send:.2g} s of exchanging{over}{linear}"
+        )
     return told
 
 
