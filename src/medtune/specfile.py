@@ -108,9 +108,9 @@ def _require_no_rows(data: Mapping[str, Any]) -> None:
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Lay ``above`` over ``below``; a changed model or data source drops the commit pinned for the old one."""
     above, merged = _by_present_names(above), _by_present_names(below)
-    given = set(_dotted(above))
+    given = _leaves(above)
     for key, old in [*_PINNED_TO.items(), *((k, (v,)) for k, v in _EXCLUDES.items())]:
-        if key in given and _get(above, key) is not None and _get(above, key) != _get(merged, key):
+        if given.get(key) is not None and given[key] != _get(merged, key):
             for dependent in old:
                 _drop(merged, dependent)
     _lay(merged, above)
@@ -130,7 +130,7 @@ def _by_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """Apply ``key.path=value`` strings; values are TOML literals, anything else is taken as text."""
-    merged, given = dict(values), dict[str, str]()
+    merged, given = dict(values), dict[str, Any]()
     # A path first: what another override names is what lies there.
     for override in sorted(overrides, key=lambda text: not text.lstrip().startswith("model.path")):
         key, separator, raw = override.partition("=")
@@ -138,27 +138,21 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
             raise SpecError(f"override '{override}' must look like lora.r=32")
         if key.count(".") >= DEEPEST:
             raise SpecError(f"an override names more than {DEEPEST} levels; it must look like lora.r=32")
-        _require_agreement(given, key.strip(), raw.strip())
         nested: Any = _literal(raw.strip())
         for part in reversed(key.strip().split(".")):
             nested = {part: nested}
+        _require_agreement(given, nested)
         merged = merge(merged, nested)
     return merged
 
 
-def _differ(one: Any, other: Any) -> bool:
-    """Whether two values of one field contradict each other; tables are joined, so only what both say can."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return any(_differ(one[name], other[name]) for name in one.keys() & other.keys())
-    return bool(one != other)
-
-
-def _require_agreement(given: dict[str, str], key: str, raw: str) -> None:
-    """Add an override to those given, unless it contradicts one of them."""
-    if _differ(_literal(given.setdefault(key, raw)), _literal(raw)):
-        raise SpecError(f"overrides contradict each other: {key}={given[key]} and {key}={raw}; give one of them")
-    if (other := _EXCLUDES.get(key)) in given and not {"null", "None"} & {raw, given[other]}:
-        raise SpecError(f"overrides exclude each other: {other}={given[other]} and {key}={raw}; give one of them")
+def _require_agreement(given: dict[str, Any], stated: Mapping[str, Any]) -> None:
+    """Add what an override states to what is given, unless the two contradict each other."""
+    for key, value in _leaves(stated).items():
+        if given.setdefault(key, value) != value:
+            raise SpecError(f"overrides contradict each other: {key}={given[key]} and {key}={value}; give one of them")
+        if (other := _EXCLUDES.get(key)) in given and None not in (value, given[other]):
+            raise SpecError(f"overrides exclude each other: {other}={given[other]} and {key}={value}; give one of them")
 
 
 def stated_plugins(
@@ -278,12 +272,11 @@ def _fields_beside(location: list[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
+        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def _get(values: Mapping[str, Any], dotted: str) -> Any:
