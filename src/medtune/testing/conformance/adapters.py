@@ -1,5 +1,6 @@
 """Checks on adapters, on a tiny base."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -166,11 +167,11 @@ def writes_safe_files(case: Case) -> str | None:
     folder = outer / "adapter"
     folder.mkdir()
     found = _attached(case)
-    before = files_below(Path.cwd()) if len(list(Path.cwd().iterdir())) < 50 else {}  # noqa: PLR2004 - a small folder only
+    before = _lying_here()
     _save(found, folder)
     names = files_below(outer)
     outside = [name for name in names if not name.startswith("adapter/")]
-    if outside or (before and files_below(Path.cwd()) != before):
+    if outside or _lying_here() != before:
         return f"it wrote {outside[0] if outside else 'files'} outside its folder"
     if not names:
         return "it wrote nothing"
@@ -206,6 +207,12 @@ def keeps_base(case: Case) -> str | None:
     with found.base_only():
         logits(found.model)
     return None if frozen_digest(found.model) == before else "values of the base changed"
+
+
+def _lying_here() -> dict[str, int]:
+    """Return what lies in the working directory itself, files with when they were changed: all below it may be gigabytes."""
+    with os.scandir() as entries:
+        return {entry.name: entry.stat().st_mtime_ns if entry.is_file() else 0 for entry in entries}
 
 
 def _attached(case: Case, seed: int = 5) -> Any:
