@@ -158,7 +158,7 @@ def test_a_download_tells_its_size_and_how_far_it_is(asking, told):
 
 
 def test_an_interruption_ends_a_download_at_once_and_what_came_is_kept(asking):
-    asking.faults.append(Fault("cdn .*model-1", slow=0.02))
+    asking.faults.append(Fault("cdn .*model-1", slow=0.2))
 
     def stop(progress):
         if progress.done > 1000:
