@@ -8,6 +8,8 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "accel"))
 from test_kernels import WIDE, enabled, in_fp32, of_kind
+from test_resume_with_cuda_graphs import SHAPE
+from test_resume_with_cuda_graphs import TRAIN as EVERY_OTHER
 from tiny_models import build_model, draw_batch, gradients, largest_error, plain_loss
 
 from medtune.accel.train import attention, recognize, steps
@@ -22,23 +24,7 @@ from medtune.testing.tiny import RandomRows
 from medtune.testing.tiny_run import TIMED, adapter_digest
 
 SCALE = 64.0
-SHAPE = {
-    "model_type": "mistral",
-    "hidden_size": 512,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 2,
-    "intermediate_size": 1024,
-    "vocab_size": 300,
-}
-TRAIN = {
-    "max_length": 256,
-    "per_device_batch_size": 2,
-    "gradient_accumulation_steps": 2,
-    "num_train_epochs": 3,
-    "logging_steps": 1,
-    "save_strategy": "no",
-}
+TRAIN = {**EVERY_OTHER, "logging_steps": 1}
 
 
 @pytest.mark.parametrize("form", ["triton", "reference"])
